@@ -1,0 +1,189 @@
+package events
+
+import (
+	"time"
+
+	"rebound/rtb"
+)
+
+// Kind says what a fact tells.
+type Kind string
+
+// The kinds of facts.
+const (
+	KindEvent   Kind = "event"   // a visitor did something on an advertiser's site
+	KindLink    Kind = "link"    // an outside identifier belongs to a visitor
+	KindOptOut  Kind = "opt_out" // a visitor wants no more of this
+	KindErase   Kind = "erase"   // a visitor is forgotten
+	KindConfig  Kind = "config"  // a configuration became active
+	KindGrant   Kind = "grant"   // a node may spend up to an amount of a budget
+	KindTick    Kind = "tick"    // time passed; nothing else happened
+	KindPause   Kind = "pause"   // an operator stopped or resumed bidding
+	KindWin     Kind = "win"     // an exchange says that a bid won
+	KindBill    Kind = "bill"    // an exchange says that an impression is charged
+	KindLoss    Kind = "loss"    // an exchange says that a bid lost
+	KindImp     Kind = "imp"     // the markup was rendered
+	KindView    Kind = "view"    // the ad was viewable
+	KindClick   Kind = "click"   // the ad was clicked
+	KindVideo   Kind = "video"   // a video advanced
+	KindList    Kind = "list_rows"
+	KindConvert Kind = "conversion"
+	KindAdjust  Kind = "adjustment"
+)
+
+// Fact is one line of the log. A fact is appended once under its ID; applying
+// it twice changes nothing. Fields beside the common ones are set as its kind
+// needs them.
+type Fact struct {
+	V    int       `json:"v"`             // 1
+	Seq  uint64    `json:"seq,omitempty"` // place in the stream; set by the journal on the way out
+	ID   string    `json:"id"`            // message id: the same id twice is one fact
+	TS   time.Time `json:"ts,omitzero"`   // stamped at append; never goes back along the stream
+	At   time.Time `json:"at,omitzero"`   // when it happened
+	Kind Kind      `json:"kind"`
+
+	Advertiser string  `json:"advertiser,omitempty"`
+	Visitor    rtb.Key `json:"visitor,omitzero"`
+	// Node wrote a grant, or made the bid of a notice.
+	Node string `json:"node,omitempty"`
+	// Currency is that of the fact's amounts in micros.
+	Currency rtb.Currency `json:"currency,omitzero"`
+
+	*Event  `json:",omitempty"`
+	*Link   `json:",omitempty"`
+	*Notice `json:",omitempty"`
+	*Grant  `json:",omitempty"`
+	*Config `json:",omitempty"`
+	*Pause  `json:",omitempty"`
+
+	// Keys are the outside identifiers of an opt_out or erase fact.
+	Keys []LinkKey `json:"keys,omitempty"`
+}
+
+// Trust says who vouches for an event.
+type Trust string
+
+// The degrees of trust.
+const (
+	TrustBrowser Trust = "browser" // the pixel or the tag: anybody can send it
+	TrustServer  Trust = "server"  // came under the advertiser's key
+)
+
+// Event is what a visitor did (kind event).
+type Event struct {
+	Name    string            `json:"name,omitempty"` // canonical: view_item, add_to_cart, purchase...
+	EventID string            `json:"event_id,omitempty"`
+	Items   []Item            `json:"items,omitempty"`
+	Value   rtb.Micros        `json:"value_micros,omitempty"`
+	OrderID string            `json:"order_id,omitempty"`
+	URL     *URL              `json:"url,omitempty"`
+	RefHost string            `json:"ref_host,omitempty"`
+	UTM     map[string]string `json:"utm,omitempty"`
+	Query   string            `json:"q,omitempty"`
+	Props   map[string]string `json:"props,omitempty"`
+	Source  string            `json:"action_source,omitempty"`
+	Trust   Trust             `json:"trust,omitempty"`
+}
+
+// Item is one product of an event. ID is trimmed and case-folded.
+type Item struct {
+	ID       string     `json:"id"`
+	Price    rtb.Micros `json:"price_micros,omitempty"`
+	Quantity int        `json:"qty,omitempty"`
+	Category string     `json:"category,omitempty"`
+	Brand    string     `json:"brand,omitempty"`
+}
+
+// URL is the page of an event; Query is the raw query without utm parameters.
+type URL struct {
+	Host  string `json:"host,omitempty"`
+	Path  string `json:"path,omitempty"`
+	Query string `json:"query,omitempty"`
+}
+
+// LinkKey is one outside identifier, hashed. KeyKind is "b:<exchange>", "ifa",
+// "eid:<source>", "em", "ph" or "xid".
+type LinkKey struct {
+	KeyKind string  `json:"key_kind"`
+	Key     rtb.Key `json:"key"`
+}
+
+// Link says that an outside identifier belongs to the fact's visitor.
+type Link struct {
+	LinkKey
+	Provenance string `json:"provenance,omitempty"` // tag, s2s, sync, list
+}
+
+// Notice is what an exchange or a browser told about one bid (kinds win, bill,
+// loss, imp, view, click, video). All but the price, the loss and the flags come
+// from the signed token.
+type Notice struct {
+	BidID      rtb.BidID    `json:"bid_id,omitzero"`
+	Exchange   string       `json:"exchange,omitempty"`
+	Grant      string       `json:"grant,omitempty"`
+	Campaign   string       `json:"campaign,omitempty"`
+	Line       string       `json:"line,omitempty"`
+	Creative   string       `json:"creative,omitempty"`
+	Item       string       `json:"item,omitempty"`
+	Deal       string       `json:"deal,omitempty"`
+	Format     string       `json:"format,omitempty"`
+	Day        rtb.Day      `json:"day,omitempty"`
+	Caps       rtb.CapSet   `json:"caps,omitempty"`
+	Bid        rtb.CPM      `json:"bid,omitempty"`          // our price, in BidCurrency
+	Price      rtb.CPM      `json:"price,omitempty"`        // as told, clamped to the bid; in BidCurrency
+	PriceTold  bool         `json:"price_told,omitempty"`   // the notice carried a readable price
+	Charge     rtb.Micros   `json:"price_micros,omitempty"` // what this impression costs, in the fact's Currency
+	BidCur     rtb.Currency `json:"bid_currency,omitzero"`
+	Reserved   rtb.Micros   `json:"reserved_micros,omitempty"`
+	Bills      bool         `json:"bills,omitempty"` // this kind books the spend of this bid
+	FirstPrice bool         `json:"first_price,omitempty"`
+	Issued     time.Time    `json:"issued,omitzero"`
+	WinExpiry  time.Time    `json:"win_expiry,omitzero"`
+	BillExpiry time.Time    `json:"bill_expiry,omitzero"`
+	Value      rtb.Micros   `json:"bid_value_micros,omitempty"`
+	Expected   rtb.Micros   `json:"expected_micros,omitempty"`
+	LossReason int          `json:"loss_reason,omitempty"`
+	MinToWin   rtb.CPM      `json:"min_to_win,omitempty"`
+	Progress   int          `json:"progress_pct,omitempty"`
+	Flags      []string     `json:"flags,omitempty"` // price_above_bid, price_missing, expired...
+}
+
+// Grant lets one run of a node spend a budget. Grants of the same (run, budget)
+// replace each other: Amount is the whole that the run may ever settle there.
+type Grant struct {
+	Run    string       `json:"run,omitempty"` // names one start of a node
+	Budget rtb.BudgetID `json:"budget,omitzero"`
+	Amount rtb.Micros   `json:"amount_micros,omitempty"`
+	Cap    rtb.Micros   `json:"cap_micros,omitempty"` // the cap it was cut from
+	Until  time.Time    `json:"until,omitzero"`       // no bid from it later
+	// HeldUntil is when the last reservation from it can have expired: what is
+	// not settled by then is free again.
+	HeldUntil time.Time `json:"held_until,omitzero"`
+	// ExpectSeq is the sequence of the budget's last grant that the writer saw;
+	// the log refuses the fact if there is a later one. Not stored.
+	ExpectSeq uint64 `json:"-"`
+}
+
+// Config says which configuration became active. Rules are the canonical texts
+// of the segments to remember from here on, so that folding needs no file.
+type Config struct {
+	Hash        string    `json:"hash,omitempty"`
+	ActivatedAt time.Time `json:"activated_at,omitzero"`
+	Rules       []string  `json:"rules,omitempty"`
+}
+
+// Pause stops or resumes bidding. Scope is "all", "exchange:<id>" or
+// "campaign:<advertiser>/<id>".
+type Pause struct {
+	Scope string `json:"scope,omitempty"`
+	On    bool   `json:"on"`
+	By    string `json:"by,omitempty"`
+}
+
+// Position is a place in the log: the stream's id, the sequence of a fact and
+// that fact's TS. The zero Position is before the first fact.
+type Position struct {
+	Stream string    `json:"stream"`
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"`
+}

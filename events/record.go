@@ -1,0 +1,97 @@
+package events
+
+import (
+	"encoding/json"
+	"time"
+
+	"rebound/rtb"
+)
+
+// BidRecord is one line of the bid log and the input of replay. Prices are CPM
+// in major units of the bid's currency.
+type BidRecord struct {
+	V            int             `json:"v"` // 1
+	BidID        rtb.BidID       `json:"bid_id,omitzero"`
+	TS           time.Time       `json:"ts"` // arrival
+	Exchange     string          `json:"exchange"`
+	Node         string          `json:"node,omitempty"`
+	Build        string          `json:"build,omitempty"`
+	Config       string          `json:"config,omitempty"`
+	Pos          RecordPos       `json:"pos,omitzero"`
+	SampleWeight float64         `json:"sample_weight,omitempty"`
+	Privacy      RecordPrivacy   `json:"privacy,omitzero"`
+	DeadlineUS   int64           `json:"deadline_us,omitempty"` // from arrival
+	TookUS       int64           `json:"took_us,omitempty"`
+	Request      json.RawMessage `json:"request"`
+	Visitor      *rtb.Visitor    `json:"visitor,omitempty"`
+	Decision     *Decision       `json:"decision,omitempty"`
+	// Market is what replay settles bids with, by impression id.
+	Market map[string]Market `json:"market,omitempty"`
+}
+
+// RecordPos says how far the folds had come when the decision was made.
+type RecordPos struct {
+	Segments uint64 `json:"segments"`
+	Money    uint64 `json:"money"`
+}
+
+// RecordPrivacy is the gate's verdict.
+type RecordPrivacy struct {
+	Level       rtb.Level `json:"level"`
+	Signal      string    `json:"signal,omitempty"`
+	ConsentHash string    `json:"consent_hash,omitempty"`
+}
+
+// Decision is what the bidder decided: bids, or one reason for none.
+type Decision struct {
+	NoBid   rtb.NoBidReason `json:"nobid,omitempty"`
+	Bids    []DecisionBid   `json:"bids,omitempty"`
+	Dropped []DecisionDrop  `json:"dropped,omitempty"`
+}
+
+// DecisionBid is one bid and how its price came about.
+type DecisionBid struct {
+	BidID      rtb.BidID  `json:"bid_id,omitzero"`
+	ImpID      string     `json:"impid"`
+	Advertiser string     `json:"advertiser,omitempty"`
+	Campaign   string     `json:"campaign,omitempty"`
+	Line       string     `json:"line"`
+	Creative   string     `json:"creative"`
+	Item       string     `json:"item,omitempty"`
+	Deal       string     `json:"deal,omitempty"`
+	Price      rtb.CPM    `json:"price"`
+	Value      rtb.CPM    `json:"value"`
+	Reserved   rtb.Micros `json:"reserved_micros"`
+	Factors    Factors    `json:"factors"`
+	Draw       float64    `json:"draw"`
+}
+
+// Factors are what a price was made of. Money factors are CPM in major units;
+// the rest are plain numbers, 1 meaning no effect.
+type Factors struct {
+	CPM        rtb.CPM `json:"cpm"`
+	Recency    float64 `json:"recency"`
+	Intensity  float64 `json:"intensity"`
+	Multiplier float64 `json:"multiplier"` // the pacing multiplier; the value is divided by it
+	Shading    float64 `json:"shading"`
+	Rate       float64 `json:"rate"` // currency conversion
+	Floor      rtb.CPM `json:"floor,omitempty"`
+}
+
+// DecisionDrop is one line that was not bid, and why.
+type DecisionDrop struct {
+	ImpID      string          `json:"impid,omitempty"`
+	Advertiser string          `json:"advertiser,omitempty"`
+	Campaign   string          `json:"campaign,omitempty"`
+	Line       string          `json:"line"`
+	Reason     rtb.NoBidReason `json:"reason"`
+}
+
+// Market is the competition for one impression. A bid wins if its price is at
+// least MinToWin, which includes the floor; second price pays that, first price
+// pays the bid.
+type Market struct {
+	MinToWin  rtb.CPM `json:"min_to_win"`
+	Clicked   bool    `json:"clicked,omitempty"`
+	Converted bool    `json:"converted,omitempty"`
+}

@@ -1,0 +1,134 @@
+package rtb
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+)
+
+// Key is a visitor's or an outside identifier as Rebound stores it: 128 bits of
+// a keyed hash ([Keyring]), never the identifier itself. Its text is 22
+// characters of unpadded base64url.
+type Key [16]byte
+
+// BidID names one bid for good: 128 bits, random. Its text is as Key's.
+type BidID [16]byte
+
+var b64 = base64.RawURLEncoding
+
+// IDTextLen is the length of the text of a [Key] or a [BidID].
+const IDTextLen = 22
+
+// IsZero tells whether no key is set.
+func (k Key) IsZero() bool { return k == Key{} }
+
+// String is the key's text.
+func (k Key) String() string { return b64.EncodeToString(k[:]) }
+
+// AppendText appends the key's text.
+func (k Key) AppendText(dst []byte) ([]byte, error) { return b64.AppendEncode(dst, k[:]), nil }
+
+// MarshalText writes the key's text; the zero key is empty.
+func (k Key) MarshalText() ([]byte, error) {
+	if k.IsZero() {
+		return nil, nil
+	}
+	return b64.AppendEncode(nil, k[:]), nil
+}
+
+// UnmarshalText reads a key's text; empty is the zero key.
+func (k *Key) UnmarshalText(b []byte) error { return unmarshalID(k[:], b) }
+
+// IsZero tells whether no bid is named.
+func (b BidID) IsZero() bool { return b == BidID{} }
+
+// String is the id's text.
+func (b BidID) String() string { return b64.EncodeToString(b[:]) }
+
+// AppendText appends the id's text.
+func (b BidID) AppendText(dst []byte) ([]byte, error) { return b64.AppendEncode(dst, b[:]), nil }
+
+// MarshalText writes the id's text; the zero id is empty.
+func (b BidID) MarshalText() ([]byte, error) {
+	if b.IsZero() {
+		return nil, nil
+	}
+	return b64.AppendEncode(nil, b[:]), nil
+}
+
+// UnmarshalText reads an id's text; empty is the zero id.
+func (b *BidID) UnmarshalText(t []byte) error { return unmarshalID(b[:], t) }
+
+func unmarshalID(dst, text []byte) error {
+	if len(text) == 0 {
+		clear(dst)
+		return nil
+	}
+	if len(text) != IDTextLen {
+		return fmt.Errorf("cannot read id: got %d characters; want %d of base64url", len(text), IDTextLen)
+	}
+	if _, err := b64.Decode(dst, text); err != nil {
+		return fmt.Errorf("cannot read id: got %q; want base64url: %w", text, err)
+	}
+	return nil
+}
+
+// IDKind says in which space an outside identifier lives. The same text in two
+// spaces names two visitors.
+type IDKind uint8
+
+// The spaces of identifiers, in the order in which a bid looks them up.
+const (
+	IDVisitor  IDKind = iota // our own visitor id: cookie value, buyeruid, uid of a server event
+	IDEID                    // user.eids of a listed source; scope is the source
+	IDIFA                    // device.ifa
+	IDExchange               // user.id of an exchange, through the match table; scope is the exchange
+	IDXID                    // an advertiser's customer id; scope is the advertiser
+	IDEmail                  // sha256 of an e-mail address; scope is the advertiser
+	IDPhone                  // sha256 of a phone number; scope is the advertiser
+)
+
+// Keyring turns identifiers into keys. The zero Keyring works and has an empty
+// secret; a running bidder loads its secret from the data folder.
+type Keyring struct {
+	secret [32]byte
+	// pseudonyms accepts texts that [Pseudonym] wrote as the keys they name.
+	pseudonyms bool
+}
+
+// NewKeyring makes a keyring with a secret of 32 bytes.
+func NewKeyring(secret [32]byte) *Keyring { return &Keyring{secret: secret} }
+
+// ForReplay is the same keyring, which also takes the pseudonyms of a bid
+// record for the keys that they stand for. Never use it on live traffic.
+func (r *Keyring) ForReplay() *Keyring {
+	c := *r
+	c.pseudonyms = true
+	return &c
+}
+
+const pseudonymPrefix = "~rb~"
+
+// AppendPseudonym appends the text that stands for a key in a bid record.
+func AppendPseudonym(dst []byte, k Key) []byte {
+	return b64.AppendEncode(append(dst, pseudonymPrefix...), k[:])
+}
+
+// Key is the key of value in the space (kind, scope): the first 128 bits of
+// SHA-256 over secret, kind, scope and value. It does not allocate for values
+// of up to 400 bytes.
+func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
+	if r.pseudonyms && len(value) == len(pseudonymPrefix)+IDTextLen && string(value[:len(pseudonymPrefix)]) == pseudonymPrefix {
+		var k Key
+		if k.UnmarshalText(value[len(pseudonymPrefix):]) == nil {
+			return k
+		}
+	}
+	var stack [512]byte
+	buf := append(stack[:0], r.secret[:]...)
+	buf = append(buf, byte(kind), byte(len(scope)))
+	buf = append(buf, scope...)
+	buf = append(buf, value...)
+	sum := sha256.Sum256(buf)
+	return Key(sum[:16])
+}

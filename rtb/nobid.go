@@ -1,0 +1,182 @@
+package rtb
+
+import "fmt"
+
+// NoBidReason says why a request, an impression or a line got no bid. The enum
+// is closed: the same values feed the counters, the records, the reports and
+// the wire's nbr. Values are ordered by stage, so that the reason of a request
+// is the highest that any of its lines reached.
+type NoBidReason uint8
+
+// The reasons, in the order of the stages.
+const (
+	NoBidNone NoBidReason = iota
+
+	// Request.
+	NoBidError
+	NoBidMalformed
+	NoBidDuplicateImp
+	NoBidUnauthorised
+	NoBidThrottled
+	NoBidOverloaded
+	NoBidLate
+	NoBidCrawler
+	NoBidInvalidTraffic
+	NoBidTestIgnored
+	NoBidBlind
+	NoBidPaused
+
+	// Visitor.
+	NoBidPrivacyCOPPA
+	NoBidPrivacyGDPR
+	NoBidPrivacyGPP
+	NoBidPrivacyUSP
+	NoBidPrivacyGPC
+	NoBidPrivacyLMT
+	NoBidPrivacyNPA
+	NoBidPrivacyUnknownCountry
+	NoBidNoID
+	NoBidUnknownVisitor
+	NoBidPrivacyOptedOut
+
+	// Supply.
+	NoBidNoCampaign
+	NoBidSeatBlocked
+	NoBidSiteBlocked
+	NoBidSChain
+	NoBidAdsTxt
+	NoBidInventory
+
+	// Audience.
+	NoBidNoAudience
+	NoBidAudienceExcluded
+
+	// Line against supply.
+	NoBidGeo
+	NoBidDevice
+	NoBidDaypart
+	NoBidDealRequired
+
+	// Offer.
+	NoBidAdvertiserBlocked
+	NoBidNoFormat
+	NoBidSize
+	NoBidMimes
+	NoBidProtocol
+	NoBidDuration
+	NoBidAPI
+	NoBidSecure
+	NoBidLanguage
+	NoBidAttribute
+	NoBidCategory
+	NoBidCreativePending
+	NoBidTooLarge
+
+	// Money.
+	NoBidCurrency
+	NoBidRateStale
+	NoBidFrequency
+	NoBidInFlight
+	NoBidFloor
+	NoBidPaced
+	NoBidBudget
+	NoBidGrant
+
+	NoBidReasons // how many there are; not a reason
+)
+
+type noBidWords struct {
+	name string
+	nbr  int // OpenRTB 3.0 no-bid reason code; 0 where there is none
+}
+
+var noBidTable = [NoBidReasons]noBidWords{
+	NoBidNone:                  {"", 0},
+	NoBidError:                 {"error", 1},
+	NoBidMalformed:             {"malformed", 2},
+	NoBidDuplicateImp:          {"duplicate_imp", 2},
+	NoBidUnauthorised:          {"unauthorised", 0},
+	NoBidThrottled:             {"throttled", 0},
+	NoBidOverloaded:            {"overloaded", 0},
+	NoBidLate:                  {"late", 15},
+	NoBidCrawler:               {"crawler", 3},
+	NoBidInvalidTraffic:        {"invalid_traffic", 4},
+	NoBidTestIgnored:           {"test_ignored", 0},
+	NoBidBlind:                 {"blind", 0},
+	NoBidPaused:                {"paused", 0},
+	NoBidPrivacyCOPPA:          {"privacy_coppa", 0},
+	NoBidPrivacyGDPR:           {"privacy_gdpr", 0},
+	NoBidPrivacyGPP:            {"privacy_gpp", 0},
+	NoBidPrivacyUSP:            {"privacy_usp", 0},
+	NoBidPrivacyGPC:            {"privacy_gpc", 0},
+	NoBidPrivacyLMT:            {"privacy_lmt", 0},
+	NoBidPrivacyNPA:            {"privacy_npa", 0},
+	NoBidPrivacyUnknownCountry: {"privacy_unknown_country", 0},
+	NoBidNoID:                  {"no_id", 8},
+	NoBidUnknownVisitor:        {"unknown_visitor", 8},
+	NoBidPrivacyOptedOut:       {"privacy_opted_out", 0},
+	NoBidNoCampaign:            {"no_campaign", 0},
+	NoBidSeatBlocked:           {"seat_blocked", 0},
+	NoBidSiteBlocked:           {"site_blocked", 7},
+	NoBidSChain:                {"schain", 16},
+	NoBidAdsTxt:                {"ads_txt", 12},
+	NoBidInventory:             {"inventory", 0},
+	NoBidNoAudience:            {"no_audience", 0},
+	NoBidAudienceExcluded:      {"audience_excluded", 0},
+	NoBidGeo:                   {"geo", 0},
+	NoBidDevice:                {"device", 6},
+	NoBidDaypart:               {"daypart", 0},
+	NoBidDealRequired:          {"deal_required", 0},
+	NoBidAdvertiserBlocked:     {"advertiser_blocked", 0},
+	NoBidNoFormat:              {"no_format", 0},
+	NoBidSize:                  {"size", 0},
+	NoBidMimes:                 {"mimes", 0},
+	NoBidProtocol:              {"protocol", 0},
+	NoBidDuration:              {"duration", 0},
+	NoBidAPI:                   {"api", 0},
+	NoBidSecure:                {"secure", 0},
+	NoBidLanguage:              {"language", 0},
+	NoBidAttribute:             {"attribute", 0},
+	NoBidCategory:              {"category", 0},
+	NoBidCreativePending:       {"creative_pending", 0},
+	NoBidTooLarge:              {"too_large", 0},
+	NoBidCurrency:              {"currency", 0},
+	NoBidRateStale:             {"rate_stale", 0},
+	NoBidFrequency:             {"frequency", 9},
+	NoBidInFlight:              {"in_flight", 0},
+	NoBidFloor:                 {"floor", 0},
+	NoBidPaced:                 {"paced", 0},
+	NoBidBudget:                {"budget", 0},
+	NoBidGrant:                 {"grant", 0},
+}
+
+// String is the reason's name in metrics, records and reports.
+func (r NoBidReason) String() string {
+	if r >= NoBidReasons {
+		return "error"
+	}
+	return noBidTable[r].name
+}
+
+// NBR is the wire's code (OpenRTB 3.0, List: No-Bid Reason Codes); 0 means
+// unknown, for reasons that have no code of their own.
+func (r NoBidReason) NBR() int {
+	if r >= NoBidReasons {
+		return 1
+	}
+	return noBidTable[r].nbr
+}
+
+// MarshalText writes the reason's name.
+func (r NoBidReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads a reason's name.
+func (r *NoBidReason) UnmarshalText(b []byte) error {
+	for i := range noBidTable {
+		if noBidTable[i].name == string(b) {
+			*r = NoBidReason(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("cannot read no-bid reason: got %q; want one of the names in docs/reference.md", b)
+}

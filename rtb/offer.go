@@ -1,0 +1,34 @@
+package rtb
+
+// Offer is one bid that the decision makes, ready for an exchange's answer. It
+// borrows its slices from the handler's scratch.
+type Offer struct {
+	Imp      int // index into Opportunity.Imps
+	Bid      BidID
+	Price    CPM // in Currency
+	Currency Currency
+	Format   Formats
+	Size     Size
+	Flex     FlexSize // set when the size answered a ratio
+
+	Campaign   string // cid
+	CreativeID string // crid
+	AdDomains  []string
+	Cats       []string
+	CatTax     int
+	Attrs      []int
+	Language   string
+	Deal       []byte
+	APIs       []int
+	Protocol   int
+	Duration   int // seconds
+	Exp        int // seconds; 0 leaves it out
+	Bundle     string
+	IURL       string
+	Ext        []byte // raw JSON members of bid.ext, without braces
+
+	Markup []byte // adm, before JSON escaping
+	NURL   []byte
+	BURL   []byte
+	LURL   []byte
+}

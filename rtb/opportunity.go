@@ -1,0 +1,271 @@
+package rtb
+
+import "time"
+
+// Auction types (OpenRTB 2.6 §3.2.1, field at; §3.2.12 for deals).
+const (
+	AuctionFirstPrice  = 1
+	AuctionSecondPrice = 2
+	AuctionFixedPrice  = 3 // deals only: the floor is the agreed price
+)
+
+// Formats is a set of markup types, numbered as bid.mtype (OpenRTB 2.6 §4.2.3).
+type Formats uint8
+
+// The markup types. [Formats.MType] gives the wire's number.
+const (
+	FormatBanner Formats = 1 << iota
+	FormatVideo
+	FormatAudio
+	FormatNative
+)
+
+// Has tells whether the set holds f.
+func (s Formats) Has(f Formats) bool { return s&f != 0 }
+
+// MType is the wire's number of a single format: banner 1, video 2, audio 3,
+// native 4; 0 for anything else.
+func (s Formats) MType() int {
+	switch s {
+	case FormatBanner:
+		return 1
+	case FormatVideo:
+		return 2
+	case FormatAudio:
+		return 3
+	case FormatNative:
+		return 4
+	}
+	return 0
+}
+
+// String is the name of a single format.
+func (s Formats) String() string {
+	switch s {
+	case FormatBanner:
+		return "banner"
+	case FormatVideo:
+		return "video"
+	case FormatAudio:
+		return "audio"
+	case FormatNative:
+		return "native"
+	}
+	return ""
+}
+
+// Opportunity is one bid request as the decision needs it. Its byte slices are
+// views into the request body or into the decoder's scratch: nothing of it may
+// outlive the handler that lent them. An Opportunity is reused; the decoder
+// resets it.
+type Opportunity struct {
+	ID   []byte
+	At   int           // auction type; the profile's default, else 2, where absent
+	TMax time.Duration // 0 where absent
+	Test bool
+
+	Currencies []Currency // bid currencies that are accepted; empty: the profile's
+	CurBad     bool       // cur was there and held no readable code
+
+	WSeat, BSeat        [][]byte
+	BCat, ACat          [][]byte
+	CatTax              int // taxonomy of BCat and ACat; 1 where absent
+	BAdv, BApp          [][]byte
+	WLang, WLangB       [][]byte
+	BlockListsBad       bool // a block or allow list was there and unreadable: nothing may be bid
+	Signals             Signals
+	IDs                 []ExternalID
+	Supply              Supply
+	Device              Device
+	SChain              SChain
+	Keywords            [][]byte // site, app, content and user keywords, kwarray included
+	UserSegments        []UserSegment
+	DSARequired         int // regs.ext.dsa.dsarequired
+	DSAPubRender        int
+	Imps                []Impression
+	ExcludedCreativeIDs [][]byte // imp.ext.excluded_creatives of any impression
+	// MalformedImps counts impressions that were skipped because they were
+	// unusable (no id, no object).
+	MalformedImps int
+}
+
+// ExternalID is one identifier that the request offers for its user.
+type ExternalID struct {
+	Kind  IDKind
+	Scope []byte // eid source; empty otherwise
+	Value []byte
+	AType int // OpenRTB 2.6 §3.2.28; 0 unknown
+	MM    int // match method, -1 where absent
+}
+
+// Supply is where the ad would show.
+type Supply struct {
+	Site, App, DOOH bool
+	ID              []byte
+	Domain          []byte
+	Page            []byte
+	Ref             []byte
+	Bundle          []byte
+	PublisherID     []byte
+	Cats            [][]byte // site.cat/app.cat, pagecat, content.cat
+	CatTax          int
+	InventoryDomain []byte
+	ContentLanguage []byte
+}
+
+// Device is what the request says of the device; sua wins over ua where both
+// speak (OpenRTB 2.6 §3.2.18).
+type Device struct {
+	UA       []byte
+	IP, IPv6 []byte
+	Type     int // devicetype; 0 absent
+	OS       []byte
+	OSV      []byte
+	Make     []byte
+	Model    []byte
+	Browser  []byte // from sua.browsers
+	Language []byte
+	Mobile   Flag // sua.mobile
+	Country  []byte
+	Region   []byte
+	City     []byte
+	ZIP      []byte
+	Lat, Lon float64
+	HasGeo   bool // Lat and Lon are set
+	GeoType  int
+	W, H     int
+}
+
+// UserSegment is one user.data segment.
+type UserSegment struct {
+	Provider []byte
+	SegTax   int
+	ID       []byte
+}
+
+// SChain is the supply chain, from whichever of its three places it stands in.
+type SChain struct {
+	Present  bool
+	Bad      bool
+	Complete bool
+	Nodes    []SChainNode
+}
+
+// SChainNode is one node of the supply chain.
+type SChainNode struct {
+	ASI, SID []byte
+	HP       int
+}
+
+// Impression is one imp object.
+type Impression struct {
+	ID        []byte
+	TagID     []byte
+	Floor     CPM
+	FloorCur  Currency // USD where absent
+	FloorBad  bool     // a floor was there and unreadable: the impression is not bid on
+	Secure    Flag     // Unreadable counts as required
+	Instl     bool
+	Rewarded  bool
+	Exp       time.Duration // imp.exp
+	SSAI      int
+	BuyerFrom []byte // display manager
+	IFBuster  bool
+	Formats   Formats // which of the four objects below are there
+	Banner    Banner
+	Video     Video
+	Audio     Video // audio.* uses the same fields
+	Native    Native
+
+	PrivateAuction bool
+	Deals          []Deal
+	DealsBad       bool
+	BillingIDs     [][]byte // imp.ext.billing_id
+	SKAdN          []byte   // imp.ext.skadn, raw
+	Qty            float64  // imp.qty.multiplier; 0 absent
+}
+
+// Size is a width and height in CSS pixels.
+type Size struct{ W, H int }
+
+// Banner is imp.banner (OpenRTB 2.6 §3.2.6).
+type Banner struct {
+	Sizes                  []Size // format[] and w/h, without doubles, in that order
+	Flex                   []FlexSize
+	WMin, WMax, HMin, HMax int
+	Mimes                  [][]byte
+	BAttr                  []int
+	BType                  []int
+	API                    []int
+	ExpDir                 []int
+	Pos                    int // -1 absent
+	TopFrame               Flag
+	ListsBad               bool // a block list of the banner was unreadable
+}
+
+// FlexSize is a format given as a ratio (OpenRTB 2.6 §3.2.10).
+type FlexSize struct{ WRatio, HRatio, WMin int }
+
+// Video is imp.video or imp.audio (OpenRTB 2.6 §3.2.7, §3.2.8).
+type Video struct {
+	Mimes                    [][]byte
+	Protocols                []int
+	MinDuration, MaxDuration time.Duration // 0 absent
+	ReqDurations             []time.Duration
+	MaxExtended              time.Duration
+	HasMaxExtended           bool
+	StartDelay               int
+	HasStartDelay            bool
+	W, H                     int
+	Linearity                int
+	Skip                     Flag
+	Placement, Plcmt         int
+	MinBitrate, MaxBitrate   int
+	Delivery                 []int
+	PlaybackMethod           []int
+	API                      []int
+	BAttr                    []int
+	PodID                    []byte
+	PodDur                   time.Duration
+	MaxSeq                   int
+	MinCPMPerSec             CPM
+	DurFloors                []DurFloor
+	Pos                      int // -1 absent
+	Feed                     int
+	Stitched                 Flag
+	BoxingAllowed            Flag // Absent counts as Yes
+	ListsBad                 bool
+}
+
+// DurFloor is a floor for a range of durations (OpenRTB 2.6 §3.2.35).
+type DurFloor struct {
+	Min, Max time.Duration
+	Floor    CPM
+}
+
+// Native is imp.native (OpenRTB 2.6 §3.2.9): the request of Native Ads 1.2,
+// already taken out of its string where it came as one.
+type Native struct {
+	Request []byte // the JSON object, without the 1.0 wrapper
+	Wrapped bool   // it came as {"native":{...}}
+	Ver     []byte
+	API     []int
+	BAttr   []int
+	Bad     bool
+}
+
+// Deal is one pmp.deals entry (OpenRTB 2.6 §3.2.12).
+type Deal struct {
+	ID           []byte
+	Floor        CPM
+	FloorCur     Currency // USD where absent, whatever the impression says
+	CurGiven     bool
+	FloorBad     bool
+	At           int // 0: the request's
+	WSeat        [][]byte
+	WADomain     [][]byte
+	Guaranteed   bool
+	MinCPMPerSec CPM
+	DurFloors    []DurFloor
+	ListsBad     bool
+}

@@ -1,0 +1,165 @@
+package rtb
+
+import "time"
+
+// SegmentID names a remembered kind of event: a hash of its canonical rule,
+// never its place in a file.
+type SegmentID uint64
+
+// MaxRecent is how many of a segment's latest events a profile keeps exactly,
+// and so the largest min_count that a rule may ask for.
+const MaxRecent = 16
+
+// Second is a point in time in whole seconds since 1970 UTC, as profiles keep
+// it; no rule is cut finer.
+type Second uint32
+
+// SecondOf is t in whole seconds since 1970 UTC; before 1970 is 0.
+func SecondOf(t time.Time) Second {
+	s := t.Unix()
+	if s < 0 {
+		return 0
+	}
+	return Second(s)
+}
+
+// Time is the second's start, in UTC.
+func (s Second) Time() time.Time { return time.Unix(int64(s), 0).UTC() }
+
+// Visitor is a profile as a decision sees it: lent by the store, valid until
+// the handler returns, and part of the bid record. Times are seconds of the
+// events' own clocks.
+type Visitor struct {
+	Key      Key            `json:"key,omitzero"`
+	Segments []SegmentState `json:"segments,omitempty"` // sorted by ID
+	Products []ProductSeen  `json:"products,omitempty"` // the latest first
+	// Frequency are impressions by scope, sorted by Scope.
+	Frequency []FrequencyState `json:"frequency,omitempty"`
+	OptedOut  bool             `json:"opted_out,omitempty"`
+	// Position is the sequence of the last fact in this profile.
+	Position uint64 `json:"pos,omitempty"`
+}
+
+// SegmentState is what a profile remembers of one kind of event.
+type SegmentState struct {
+	ID    SegmentID `json:"id,string"`
+	First Second    `json:"first"`
+	Last  Second    `json:"last"`
+	Count uint32    `json:"count"`
+	// Recent are the latest events' times, the newest first.
+	Recent []Second `json:"recent,omitempty"`
+}
+
+// ProductKind says what the visitor last did with a product, the strongest last.
+type ProductKind uint8
+
+// The kinds, from the weakest.
+const (
+	ProductViewed ProductKind = iota + 1
+	ProductWished
+	ProductCarted
+	ProductBought
+)
+
+// ProductSeen is one product that the visitor met.
+type ProductSeen struct {
+	Advertiser string      `json:"advertiser"`
+	ID         string      `json:"id"` // trimmed and case-folded
+	Last       Second      `json:"last"`
+	Kind       ProductKind `json:"kind"`
+}
+
+// ScopeID names what a frequency is counted for: a hash of "line:<id>",
+// "campaign:<id>", "advertiser:<id>" or "creative:<id>" ([ScopeOf]).
+type ScopeID uint64
+
+// ScopeOf is the scope of one thing, e.g. ScopeOf("line", "shop/autumn/cart").
+func ScopeOf(kind, id string) ScopeID {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a, 64 bit
+	h := uint64(offset)
+	for i := range len(kind) {
+		h = (h ^ uint64(kind[i])) * prime
+	}
+	h = (h ^ ':') * prime
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * prime
+	}
+	return ScopeID(h)
+}
+
+// FrequencyState are the impressions that a visitor had in one scope.
+type FrequencyState struct {
+	Scope   ScopeID           `json:"scope,string"`
+	Last    Second            `json:"last"`    // the latest impression
+	Buckets []FrequencyBucket `json:"buckets"` // the newest first
+}
+
+// FrequencyBucket counts the impressions of [Start, Start+Span).
+type FrequencyBucket struct {
+	Start Second `json:"start"`
+	Span  uint32 `json:"span"` // seconds
+	Count uint32 `json:"count"`
+}
+
+// Segment finds the state of one segment; nil when the visitor has none.
+func (v *Visitor) Segment(id SegmentID) *SegmentState {
+	lo, hi := 0, len(v.Segments)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if v.Segments[mid].ID < id {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(v.Segments) && v.Segments[lo].ID == id {
+		return &v.Segments[lo]
+	}
+	return nil
+}
+
+// Scope finds the frequency state of one scope; nil when there is none.
+func (v *Visitor) Scope(id ScopeID) *FrequencyState {
+	for i := range v.Frequency {
+		if v.Frequency[i].Scope == id {
+			return &v.Frequency[i]
+		}
+	}
+	return nil
+}
+
+// Reset empties the visitor and keeps its memory.
+func (v *Visitor) Reset() {
+	v.Key = Key{}
+	v.Segments = v.Segments[:0]
+	v.Products = v.Products[:0]
+	v.Frequency = v.Frequency[:0]
+	v.OptedOut = false
+	v.Position = 0
+}
+
+// CopyFrom makes v a deep copy of o that shares no slice memory with it.
+func (v *Visitor) CopyFrom(o *Visitor) {
+	v.Key, v.OptedOut, v.Position = o.Key, o.OptedOut, o.Position
+	v.Segments = v.Segments[:0]
+	for i := range o.Segments {
+		var recent []Second
+		if n := len(v.Segments); n < cap(v.Segments) {
+			recent = v.Segments[:n+1][n].Recent[:0]
+		}
+		s := o.Segments[i]
+		s.Recent = append(recent, s.Recent...)
+		v.Segments = append(v.Segments, s)
+	}
+	v.Products = append(v.Products[:0], o.Products...)
+	v.Frequency = v.Frequency[:0]
+	for i := range o.Frequency {
+		var buckets []FrequencyBucket
+		if n := len(v.Frequency); n < cap(v.Frequency) {
+			buckets = v.Frequency[:n+1][n].Buckets[:0]
+		}
+		f := o.Frequency[i]
+		f.Buckets = append(buckets, f.Buckets...)
+		v.Frequency = append(v.Frequency, f)
+	}
+}
