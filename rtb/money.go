@@ -133,7 +133,7 @@ func ParseMicros[T ~[]byte | ~string](s T, round Rounding) (Micros, error) {
 			break
 		}
 		digits++
-		if mant < 1e17 {
+		if mant <= (math.MaxUint64-9)/10 {
 			mant = mant*10 + uint64(c-'0')
 			if point {
 				scale++

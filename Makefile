@@ -1,0 +1,56 @@
+# Every verb prints its one line in `make help`.
+GO ?= go
+FUZZTIME ?= 5m
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build run check fmt vet lint arch test race fuzz bench prove loadtest clean
+
+help: ## show the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the three programs, into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+run: ## the bidder with the sample shop
+	$(GO) run ./cmd/bidder
+
+check: fmt vet arch test ## everything that must hold before a commit, and a clean tree after
+	@git diff --exit-code --stat
+
+fmt: ## fail when gofmt would change a file
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+
+vet: ## go vet
+	$(GO) vet ./...
+
+lint: ## staticcheck (builds it on first use: about two minutes)
+	$(STATICCHECK) ./...
+
+arch: ## import directions, package comments, sizes, dependencies
+	$(GO) test ./internal/arch
+
+test: ## all tests, in random order
+	$(GO) test -shuffle=on ./...
+
+race: ## all tests but the black-box ones under the race detector
+	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v apptest)
+
+fuzz: ## every fuzz test for FUZZTIME (5m), one after the other
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; done
+
+bench: ## benchmarks with allocation counts
+	$(GO) test -run '^$$' -bench . -benchmem ./rtb ./exchange ./privacy ./segments ./campaigns ./creatives ./pacing ./bidder ./tracking ./events ./journal
+
+prove: ## the long proofs: black-box proofs at full size, then fuzzing (FUZZTIME each)
+	PROVE=1 $(GO) test -count=1 -timeout 60m -v -run 'Prove' ./apptest ./replay
+	$(MAKE) fuzz
+
+loadtest: ## 2,000 requests a second for 15 s against a running bidder
+	$(GO) run ./cmd/loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
+
+clean: ## built programs and local data
+	rm -rf bin data
