@@ -1,0 +1,243 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+)
+
+// Limits bound what one listener takes from its peers. A zero field is the
+// default of [Limits.withDefaults].
+type Limits struct {
+	Body     int           // bytes of a request body as sent; 1 MiB; more is 413
+	Header   int           // bytes of the request line and headers; 16 KiB; more is 431
+	InFlight int           // requests being answered at once; 4096; more are shed
+	Conns    int           // open connections; 65536; more are refused by the HTTP library
+	Idle     time.Duration // how long a kept-alive connection may be silent; 180 s
+	Read     time.Duration // from the first byte of a request to its last; 10 s
+	Write    time.Duration // to write an answer; 10 s
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	span := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&l.Body, 1<<20)
+	def(&l.Header, 16<<10)
+	def(&l.InFlight, 4096)
+	def(&l.Conns, 65536)
+	span(&l.Idle, 180*time.Second)
+	span(&l.Read, 10*time.Second)
+	span(&l.Write, 10*time.Second)
+	return l
+}
+
+// Spec says what a listener is.
+type Spec struct {
+	Name    string // bid, edge or admin: in logs and metrics
+	Addr    string // host:port; port 0 takes a free one
+	Handler fasthttp.RequestHandler
+	Limits  Limits
+	// Shed answers a request that is over Limits.InFlight; nil is 503. Panicked
+	// answers a request whose handler panicked; nil is 500. The bid listener
+	// gives 204 for both: an exchange never sees a 5xx.
+	Shed     fasthttp.RequestHandler
+	Panicked fasthttp.RequestHandler
+	Logger   *zap.Logger
+}
+
+// Listener is one running listener.
+type Listener struct {
+	spec     Spec
+	http     *fasthttp.Server
+	net      net.Listener
+	served   chan struct{}
+	inFlight atomic.Int64
+	requests atomic.Uint64
+	shed     atomic.Uint64
+	panics   atomic.Uint64
+	refused  [3]atomic.Uint64
+}
+
+// Why a request was refused before any route saw it; indices of refusedNames.
+const (
+	refusedMalformed = iota
+	refusedTooLarge
+	refusedSmuggling
+)
+
+var refusedNames = [...]string{"malformed_http", "too_large", "ambiguous_length"}
+
+// Stats are a listener's counters since its start.
+type Stats struct {
+	Name     string
+	InFlight int64
+	Requests uint64
+	Shed     uint64 // over Limits.InFlight
+	Panics   uint64
+	Refused  map[string]uint64 // malformed_http, too_large, ambiguous_length
+}
+
+// Start binds the address and begins to serve. [Listener.Drain] ends it.
+func Start(spec Spec) (*Listener, error) {
+	ln, err := net.Listen("tcp", spec.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s listener on %s: %w", spec.Name, spec.Addr, err)
+	}
+	return serve(spec, ln), nil
+}
+
+// Probe tells whether an address can be bound now, so that a listener that
+// starts later fails early.
+func Probe(name, addr string) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("cannot open %s listener on %s: %w", name, addr, err)
+	}
+	return ln.Close()
+}
+
+func serve(spec Spec, ln net.Listener) *Listener {
+	if spec.Logger == nil {
+		spec.Logger = zap.NewNop()
+	}
+	spec.Limits = spec.Limits.withDefaults()
+	if spec.Shed == nil {
+		spec.Shed = answer(fasthttp.StatusServiceUnavailable)
+	}
+	if spec.Panicked == nil {
+		spec.Panicked = answer(fasthttp.StatusInternalServerError)
+	}
+	l := &Listener{spec: spec, net: ln, served: make(chan struct{})}
+	lim := spec.Limits
+	l.http = &fasthttp.Server{
+		Handler:                      l.handle,
+		ErrorHandler:                 l.refuse,
+		Logger:                       quiet{spec.Logger},
+		Concurrency:                  lim.Conns,
+		ReadBufferSize:               lim.Header,
+		ReadTimeout:                  lim.Read,
+		WriteTimeout:                 lim.Write,
+		IdleTimeout:                  lim.Idle,
+		MaxRequestBodySize:           lim.Body,
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+		TCPKeepalive:                 true,
+	}
+	go func() {
+		defer close(l.served)
+		if err := l.http.Serve(ln); err != nil {
+			spec.Logger.Error("listener ended", zap.String("listener", spec.Name), zap.Error(err))
+		}
+	}()
+	return l
+}
+
+// Addr is the address that is served, with the port that was taken.
+func (l *Listener) Addr() string { return l.net.Addr().String() }
+
+// Drain stops accepting, lets what is in flight finish, and returns when the
+// last connection is closed or ctx ends.
+func (l *Listener) Drain(ctx context.Context) error {
+	err := l.http.ShutdownWithContext(ctx)
+	_ = l.net.Close() // when the library had not begun to accept yet
+	<-l.served
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("cannot drain %s listener: %d requests in flight: %w", l.spec.Name, l.inFlight.Load(), err)
+	}
+	return nil
+}
+
+// Stats reads the counters.
+func (l *Listener) Stats() Stats {
+	s := Stats{
+		Name: l.spec.Name, InFlight: l.inFlight.Load(), Requests: l.requests.Load(),
+		Shed: l.shed.Load(), Panics: l.panics.Load(), Refused: make(map[string]uint64, len(refusedNames)),
+	}
+	for i, name := range refusedNames {
+		s.Refused[name] = l.refused[i].Load()
+	}
+	return s
+}
+
+func (l *Listener) handle(ctx *fasthttp.RequestCtx) {
+	l.requests.Add(1)
+	n := l.inFlight.Add(1)
+	defer l.inFlight.Add(-1)
+	if n > int64(l.spec.Limits.InFlight) {
+		l.shed.Add(1)
+		l.spec.Shed(ctx)
+		return
+	}
+	if ambiguousLength(&ctx.Request.Header) {
+		l.refused[refusedSmuggling].Add(1)
+		ctx.SetStatusCode(fasthttp.StatusBadRequest)
+		ctx.SetConnectionClose() // where the next request begins is in doubt
+		return
+	}
+	defer l.recover(ctx)
+	l.spec.Handler(ctx)
+}
+
+func (l *Listener) recover(ctx *fasthttp.RequestCtx) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	l.panics.Add(1)
+	l.spec.Logger.Error("handler panicked; the request was answered without it",
+		zap.String("listener", l.spec.Name), zap.ByteString("path", ctx.Path()),
+		zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+	ctx.Response.Reset()
+	l.spec.Panicked(ctx)
+}
+
+// refuse answers what the HTTP library could not read as a request. The library
+// closes the connection after it: the next request could not be found.
+func (l *Listener) refuse(ctx *fasthttp.RequestCtx, err error) {
+	status, why := fasthttp.StatusBadRequest, refusedMalformed
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		status, why = fasthttp.StatusRequestEntityTooLarge, refusedTooLarge
+	case errors.As(err, &small):
+		status, why = fasthttp.StatusRequestHeaderFieldsTooLarge, refusedTooLarge
+	case errors.As(err, &timeout) && timeout.Timeout():
+		status = fasthttp.StatusRequestTimeout
+	}
+	l.refused[why].Add(1)
+	ctx.Response.Reset()
+	ctx.SetStatusCode(status)
+}
+
+func answer(status int) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(status) }
+}
+
+// quiet keeps the HTTP library's own lines at debug: peers that hang up or send
+// rubbish are counted, not logged.
+type quiet struct{ log *zap.Logger }
+
+func (q quiet) Printf(format string, args ...any) {
+	if ce := q.log.Check(zap.DebugLevel, "http"); ce != nil {
+		ce.Write(zap.String("text", fmt.Sprintf(format, args...)))
+	}
+}

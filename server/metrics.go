@@ -1,0 +1,108 @@
+package server
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+	"github.com/valyala/fasthttp/pprofhandler"
+)
+
+// Metrics is the registry behind /metrics. Rooms count with plain atomics and
+// know nothing of it: each metric reads its numbers by a function at scrape
+// time. Names are rebound_<room>_<noun>_<unit|total>.
+type Metrics struct {
+	registry *prometheus.Registry
+}
+
+// Emit gives one value of a metric, with its label values in the order of the
+// metric's labels.
+type Emit func(value float64, labels ...string)
+
+// Buckets is a histogram as a room keeps it: Counts[i] observations were at
+// most Bounds[i] and more than Bounds[i-1]; one more count is above the last
+// bound.
+type Buckets struct {
+	Bounds []float64
+	Counts []uint64
+	Sum    float64
+}
+
+// NewMetrics makes a registry that already tells about the process and the Go
+// runtime.
+func NewMetrics() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Counter registers a counter; read emits its values. Registering a name twice
+// is a programming fault and panics, at start.
+func (m *Metrics) Counter(name, help string, labels []string, read func(Emit)) {
+	m.registry.MustRegister(&metric{desc: prometheus.NewDesc(name, help, labels, nil), kind: prometheus.CounterValue, read: read})
+}
+
+// Gauge registers a gauge; read emits its values.
+func (m *Metrics) Gauge(name, help string, labels []string, read func(Emit)) {
+	m.registry.MustRegister(&metric{desc: prometheus.NewDesc(name, help, labels, nil), kind: prometheus.GaugeValue, read: read})
+}
+
+// Histogram registers a histogram without labels.
+func (m *Metrics) Histogram(name, help string, read func() Buckets) {
+	m.registry.MustRegister(&histogram{desc: prometheus.NewDesc(name, help, nil, nil), read: read})
+}
+
+// Handler answers /metrics in the text format of Prometheus.
+func (m *Metrics) Handler() fasthttp.RequestHandler {
+	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+}
+
+// Profiles answers /debug/pprof/*.
+func Profiles(ctx *fasthttp.RequestCtx) { pprofhandler.PprofHandler(ctx) }
+
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(Emit)
+}
+
+// Describe is part of prometheus.Collector.
+func (m *metric) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc }
+
+// Collect is part of prometheus.Collector.
+func (m *metric) Collect(ch chan<- prometheus.Metric) {
+	m.read(func(v float64, labels ...string) {
+		c, err := prometheus.NewConstMetric(m.desc, m.kind, v, labels...)
+		if err != nil {
+			c = prometheus.NewInvalidMetric(m.desc, err)
+		}
+		ch <- c
+	})
+}
+
+type histogram struct {
+	desc *prometheus.Desc
+	read func() Buckets
+}
+
+// Describe is part of prometheus.Collector.
+func (h *histogram) Describe(ch chan<- *prometheus.Desc) { ch <- h.desc }
+
+// Collect is part of prometheus.Collector.
+func (h *histogram) Collect(ch chan<- prometheus.Metric) {
+	b := h.read()
+	total, below := uint64(0), make(map[float64]uint64, len(b.Bounds))
+	for i, n := range b.Counts {
+		total += n
+		if i < len(b.Bounds) {
+			below[b.Bounds[i]] = total
+		}
+	}
+	c, err := prometheus.NewConstHistogram(h.desc, total, b.Sum, below)
+	if err != nil {
+		c = prometheus.NewInvalidMetric(h.desc, err)
+	}
+	ch <- c
+}
