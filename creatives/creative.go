@@ -1,0 +1,75 @@
+package creatives
+
+import (
+	"rebound/rtb"
+)
+
+// MaxMarkup is how many bytes a creative's markup may have unless its spec
+// says less.
+const MaxMarkup = 32 << 10
+
+// Kind is how a creative makes its markup.
+type Kind uint8
+
+// The kinds.
+const (
+	KindImage    Kind = iota + 1 // a picture that leads to the landing page
+	KindHTML                     // markup of its own; macros, but no product
+	KindTemplate                 // markup around a product
+)
+
+// kindNames are the values of a spec's type.
+var kindNames = []string{KindImage: "image", KindHTML: "html", KindTemplate: "html_template"}
+
+// String is the kind's name in the configuration.
+func (k Kind) String() string {
+	if int(k) >= len(kindNames) {
+		return ""
+	}
+	return kindNames[k]
+}
+
+// Creative is one compiled creative. It is immutable and safe for concurrent
+// use.
+type Creative struct {
+	ID         string
+	CRID       string // id and content hash, at most 64 bytes; changes when the content does
+	Advertiser string // empty: any advertiser's line may use it
+	Kind       Kind
+	Format     rtb.Formats
+	Sizes      []rtb.Size
+	Attrs      []int    // creative attributes, against battr
+	Cats       []string // empty: the advertiser's
+	Language   string   // empty: not known
+	Mimes      []string
+	APIs       []int
+	Secure     bool // everything it loads is https
+	ClickURL   string
+	IURL       string // a picture for the exchange's audit; may be empty
+	// NeedsProduct tells that there is no markup without a product.
+	NeedsProduct bool
+	Fallback     *Creative // used where the products do not suffice; may be nil
+	Fill         []Fill
+	MaxBytes     int
+
+	body []piece
+}
+
+// HasSize tells whether the creative can be shown in a size.
+func (c *Creative) HasSize(s rtb.Size) bool {
+	for _, have := range c.Sizes {
+		if have == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Landing is where a click leads: the product's page, or the creative's own
+// click_url without a product.
+func (c *Creative) Landing(products []*Product) string {
+	if len(products) > 0 {
+		return products[0].Link.Raw
+	}
+	return c.ClickURL
+}
