@@ -41,3 +41,21 @@ func (c *Claims) Charge(price CPM) Micros {
 	}
 	return price.Convert(rate, RoundUp).Cost()
 }
+
+// ConvertBack is the highest price that [CPM.Convert] at the same rate, rounded
+// up, takes to at most p: the way from the advertiser's currency to the bid's. A
+// floor that p reaches after conversion, it reaches too.
+func (p CPM) ConvertBack(rate int64) CPM {
+	if p <= 0 || rate <= 0 {
+		return 0
+	}
+	if rate == RateOne {
+		return min(p, MaxCPM)
+	}
+	hi, lo := bits.Mul64(uint64(p), RateOne)
+	if hi >= uint64(rate) {
+		return MaxCPM
+	}
+	q, _ := bits.Div64(hi, lo, uint64(rate))
+	return CPM(min(q, uint64(MaxCPM)))
+}

@@ -61,3 +61,22 @@ func TestALowerPriceNeverCostsMoreThanTheReservation(t *testing.T) {
 		t.Errorf("without a rate: got %d; want 1500", c.Charge(1_500_000))
 	}
 }
+
+func TestConvertBackNeverCostsMoreAndKeepsFloors(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 20_000 {
+		rate := r.Int64N(1<<34)>>r.IntN(30) + 1
+		p := CPM(r.Int64N(50_000_000) + 1)
+		b := p.ConvertBack(rate)
+		if b < MaxCPM && b.Convert(rate, RoundUp) > p {
+			t.Fatalf("rate %d: %d became %d, which is %d again", rate, p, b, b.Convert(rate, RoundUp))
+		}
+		if b < MaxCPM && (b+1).Convert(rate, RoundUp) <= p {
+			t.Fatalf("rate %d: %d became %d; one more would fit", rate, p, b)
+		}
+		floor := CPM(r.Int64N(50_000_000) + 1)
+		if floor.Convert(rate, RoundUp) <= p && b < floor {
+			t.Fatalf("rate %d: %d reaches floor %d after conversion, but became %d", rate, p, floor, b)
+		}
+	}
+}
