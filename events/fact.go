@@ -58,7 +58,14 @@ type Fact struct {
 
 	// Keys are the outside identifiers of an opt_out or erase fact.
 	Keys []LinkKey `json:"keys,omitempty"`
+
+	// Stream is the id of the stream that the fact was read from; set by the
+	// journal beside Seq, never written.
+	Stream string `json:"-"`
 }
+
+// Position is the fact's place in the log: what a view that applied it stands at.
+func (f *Fact) Position() Position { return Position{Stream: f.Stream, Seq: f.Seq, Time: f.TS} }
 
 // Trust says who vouches for an event.
 type Trust string
