@@ -27,6 +27,53 @@ type BidRecord struct {
 	Decision     *Decision       `json:"decision,omitempty"`
 	// Market is what replay settles bids with, by impression id.
 	Market map[string]Market `json:"market,omitempty"`
+
+	// memory is what a record borrowed from a BidLog reuses.
+	memory *recordMemory
+}
+
+// recordMemory are the buffers of a borrowed record.
+type recordMemory struct {
+	request  []byte
+	visitor  rtb.Visitor
+	decision Decision
+}
+
+// SetRequest copies the request's body into the record.
+func (r *BidRecord) SetRequest(body []byte) {
+	m := r.own()
+	m.request = append(m.request[:0], body...)
+	r.Request = m.request
+}
+
+// SetVisitor copies the profile into the record; nil takes it out.
+func (r *BidRecord) SetVisitor(v *rtb.Visitor) {
+	if v == nil {
+		r.Visitor = nil
+		return
+	}
+	m := r.own()
+	m.visitor.CopyFrom(v)
+	r.Visitor = &m.visitor
+}
+
+// Decide gives the record an empty decision to fill in; its slices keep their
+// memory from one borrower to the next.
+func (r *BidRecord) Decide() *Decision {
+	m := r.own()
+	m.decision = Decision{Bids: m.decision.Bids[:0], Dropped: m.decision.Dropped[:0]}
+	r.Decision = &m.decision
+	return r.Decision
+}
+
+// Reset empties the record and keeps its memory.
+func (r *BidRecord) Reset() { *r = BidRecord{memory: r.memory} }
+
+func (r *BidRecord) own() *recordMemory {
+	if r.memory == nil {
+		r.memory = new(recordMemory)
+	}
+	return r.memory
 }
 
 // RecordPos says how far the folds had come when the decision was made.
