@@ -1,0 +1,51 @@
+// Command loadtest puts an OpenRTB bidder under load and says honestly how it
+// answered. It owns the flags and the terminal; the work is in loadtest/.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit statuses.
+const (
+	exitOK    = 0
+	exitNo    = 1 // what was asked about is not so
+	exitUsage = 2
+)
+
+const usage = `loadtest puts a bidder under load.
+
+Usage:
+  loadtest attack --target URL --rate N --duration D [flags]
+
+Every verb takes -h. Example:
+  loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return exitUsage
+	}
+	switch args[0] {
+	case "attack":
+		return attack(ctx, args[1:], stdout, stderr)
+	case "-h", "--help", "help":
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "loadtest: got the verb %q; want attack\n\n%s", args[0], usage)
+	return exitUsage
+}

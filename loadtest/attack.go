@@ -1,0 +1,131 @@
+package loadtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+)
+
+// Attack is one run of bid requests at a constant rate, whatever the answers
+// do: the schedule is open.
+type Attack struct {
+	Target   string        // the bid endpoint of one exchange
+	Rate     int           // requests a second
+	Duration time.Duration // how long the schedule runs
+	Deadline time.Duration // what an answer must come within to count as in time
+	Bodies   [][]byte      // sent in turn
+	// Results, when set, gets every result in vegeta's binary form.
+	Results io.Writer
+	// Progress is told once a second how many answers are in; it may be nil.
+	Progress func(done, scheduled int)
+}
+
+// MaxRequests is the longest run that one attack may be; every latency is kept
+// so that the percentiles are exact.
+const MaxRequests = 20_000_000
+
+// OnlyLoopback refuses a target that is not this machine, so that a load test
+// cannot be aimed at somebody else by a slip of the hand.
+func OnlyLoopback(target string) error {
+	u, err := url.Parse(target)
+	if err != nil {
+		return fmt.Errorf("cannot read target: got %q; want a URL such as http://127.0.0.1:8080/openrtb2/demo: %w", target, err)
+	}
+	host := u.Hostname()
+	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
+		return nil
+	}
+	return fmt.Errorf("cannot attack %s: got the host %q; want a loopback address, or --remote if the host is yours", target, host)
+}
+
+// validate tells what is wrong with the attack.
+func (a *Attack) validate() error {
+	switch {
+	case a.Rate <= 0 || a.Duration <= 0:
+		return fmt.Errorf("cannot attack: got rate %d and duration %s; want both above zero", a.Rate, a.Duration)
+	case float64(a.Rate)*a.Duration.Seconds() > MaxRequests:
+		return fmt.Errorf("cannot attack: got %d a second for %s; want at most %d requests in all", a.Rate, a.Duration, MaxRequests)
+	case len(a.Bodies) == 0:
+		return errors.New("cannot attack: got no requests to send; want at least one")
+	}
+	return nil
+}
+
+// Run makes the attack and reports it. It ends when every scheduled request has
+// an answer or has failed, or when ctx ends.
+func (a *Attack) Run(ctx context.Context) (*Report, error) {
+	if err := a.validate(); err != nil {
+		return nil, err
+	}
+	pacer := &clockedPacer{Pacer: vegeta.ConstantPacer{Freq: a.Rate, Per: time.Second}}
+	attacker := vegeta.NewAttacker(vegeta.KeepAlive(true), vegeta.HTTP2(false), vegeta.Connections(1024),
+		vegeta.MaxConnections(0), vegeta.Workers(32), vegeta.Timeout(5*time.Second), vegeta.Redirects(vegeta.NoFollow))
+	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
+	defer stop()
+	run := newTally(a)
+	var encode vegeta.Encoder
+	if a.Results != nil {
+		encode = vegeta.NewEncoder(a.Results)
+	}
+	lastTold := 0
+	for res := range attacker.Attack(a.targeter(), pacer, a.Duration, "rebound") {
+		run.add(res, pacer.scheduled(res.Seq, a.Rate))
+		if encode != nil {
+			if err := encode.Encode(res); err != nil {
+				attacker.Stop()
+				return nil, fmt.Errorf("cannot write results: %w", err)
+			}
+		}
+		if a.Progress != nil && run.sent-lastTold >= a.Rate {
+			lastTold = run.sent
+			a.Progress(run.sent, run.scheduled)
+		}
+	}
+	return run.report(), ctx.Err()
+}
+
+// targeter hands out the bodies in turn; vegeta calls it from many goroutines.
+func (a *Attack) targeter() vegeta.Targeter {
+	var next atomic.Uint64
+	header := http.Header{"Content-Type": {"application/json"}, "X-Openrtb-Version": {"2.6"}}
+	return func(t *vegeta.Target) error {
+		n := next.Add(1) - 1
+		t.Method, t.URL, t.Header = http.MethodPost, a.Target, header
+		t.Body = a.Bodies[n%uint64(len(a.Bodies))]
+		return nil
+	}
+}
+
+// clockedPacer remembers when vegeta's schedule began: results carry only the
+// time at which a worker took the request up.
+type clockedPacer struct {
+	vegeta.Pacer
+	began time.Time
+}
+
+// Pace is called by one goroutine, before the first request is sent.
+func (p *clockedPacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, bool) {
+	if p.began.IsZero() {
+		p.began = time.Now().Add(-elapsed)
+	}
+	return p.Pacer.Pace(elapsed, hits)
+}
+
+// scheduled is when request seq was due.
+func (p *clockedPacer) scheduled(seq uint64, rate int) time.Time {
+	return p.began.Add(time.Duration(float64(seq) / float64(rate) * float64(time.Second)))
+}
+
+// isBid tells whether an answer carries a bid.
+func isBid(res *vegeta.Result) bool {
+	return res.Code == http.StatusOK && bytes.Contains(res.Body, []byte(`"impid"`))
+}

@@ -1,0 +1,162 @@
+package loadtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+)
+
+// A server that bids on every third request: the report must find the third,
+// and every request that the schedule asked for.
+func TestAttackCountsWhatComesBack(t *testing.T) {
+	var n atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		switch i := n.Add(1); {
+		case i%3 == 0:
+			io.WriteString(w, `{"id":"1","seatbid":[{"bid":[{"impid":"1","price":1}]}]}`)
+		case i == 1:
+			w.WriteHeader(http.StatusInternalServerError)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	defer s.Close()
+	var results bytes.Buffer
+	a := &Attack{Target: s.URL, Rate: 300, Duration: time.Second, Deadline: time.Minute, Bodies: Traffic{Seed: 1}.Bodies(10), Results: &results}
+	r, err := a.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Scheduled != 300 || r.Sent != 300 || r.SentPct != 100 {
+		t.Errorf("scheduled %d, sent %d", r.Scheduled, r.Sent)
+	}
+	if r.Bids != 100 || r.Statuses["500"] != 1 || r.ErrorStatuses != 1 || r.Statuses["204"] != 199 {
+		t.Errorf("bids %d, statuses %v, errors %v", r.Bids, r.Statuses, r.Errors)
+	}
+	if r.InsideDeadline < 99 || r.InsideDeadline >= 100 {
+		t.Errorf("in time %.3f %%; want all but the error", r.InsideDeadline)
+	}
+	decode := vegeta.NewDecoder(&results)
+	for i := range 300 {
+		var res vegeta.Result
+		if err := decode.Decode(&res); err != nil {
+			t.Fatalf("result %d: %v", i, err)
+		}
+	}
+	var text, page strings.Builder
+	if r.WriteText(&text) != nil || r.WriteHTML(&page) != nil || !strings.Contains(text.String(), "204: 199") || !strings.Contains(page.String(), "<svg") {
+		t.Errorf("reports: %s\n%s", text.String(), page.String())
+	}
+}
+
+// The latency counts from the schedule: a request that was sent late is late,
+// however fast its answer was.
+func TestLatencyCountsFromTheSchedule(t *testing.T) {
+	a := &Attack{Rate: 10, Duration: time.Second, Deadline: 100 * time.Millisecond}
+	run := newTally(a)
+	due := time.Unix(1000, 0)
+	run.add(&vegeta.Result{Seq: 0, Code: 204, Timestamp: due, Latency: 50 * time.Millisecond}, due)
+	run.add(&vegeta.Result{Seq: 1, Code: 204, Timestamp: due.Add(80 * time.Millisecond), Latency: 50 * time.Millisecond}, due)
+	r := run.report()
+	if r.Latency.Max != 130 || r.ServiceLatency.Max != 50 || r.ScheduleLag.Max != 80 {
+		t.Errorf("latency %v, service %v, lag %v", r.Latency, r.ServiceLatency, r.ScheduleLag)
+	}
+	if r.InsideDeadline != 50 || r.OnSchedulePct != 10 {
+		t.Errorf("in time %g %%, on schedule %g %%", r.InsideDeadline, r.OnSchedulePct)
+	}
+}
+
+func TestTrafficIsRepeatableAndValid(t *testing.T) {
+	tr := Traffic{KnownPct: 40, Seed: 7, Visitors: 50}
+	a, b := tr.Bodies(2000), tr.Bodies(2000)
+	known := 0
+	ids := map[string]bool{}
+	for i := range a {
+		if !bytes.Equal(a[i], b[i]) {
+			t.Fatalf("request %d differs between two runs of one seed", i)
+		}
+		var q struct {
+			ID   string
+			Imp  []struct{ Banner struct{ Format []struct{ W, H int } } }
+			User struct{ BuyerUID string }
+		}
+		if err := json.Unmarshal(a[i], &q); err != nil || len(q.Imp) == 0 || len(q.Imp[0].Banner.Format) != 1 {
+			t.Fatalf("request %d: %v: %s", i, err, a[i])
+		}
+		if strings.HasPrefix(q.User.BuyerUID, "lt-7-") {
+			known++
+		}
+		ids[q.ID] = true
+	}
+	if known < 720 || known > 880 || len(ids) != 2000 {
+		t.Errorf("%d of 2000 known, %d ids; want about 800 and 2000", known, len(ids))
+	}
+}
+
+func TestOnlyLoopback(t *testing.T) {
+	for _, ok := range []string{"http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]:1/", "http://127.9.9.9/"} {
+		if err := OnlyLoopback(ok); err != nil {
+			t.Errorf("%s: %v", ok, err)
+		}
+	}
+	for _, bad := range []string{"http://10.0.0.1/", "https://bidder.example/", "http://127.0.0.1.example/", "::"} {
+		if OnlyLoopback(bad) == nil {
+			t.Errorf("%s was taken for this machine", bad)
+		}
+	}
+}
+
+func TestAttackRefusesNonsense(t *testing.T) {
+	for _, a := range []*Attack{
+		{Rate: 0, Duration: time.Second, Bodies: [][]byte{{}}}, {Rate: 1, Duration: 0, Bodies: [][]byte{{}}},
+		{Rate: 1, Duration: time.Second}, {Rate: 1_000_000, Duration: time.Hour, Bodies: [][]byte{{}}},
+	} {
+		if _, err := a.Run(context.Background()); err == nil {
+			t.Errorf("rate %d, duration %s, %d bodies: no error", a.Rate, a.Duration, len(a.Bodies))
+		}
+	}
+}
+
+// Introduce names the visitors to the shop and then waits for a bid.
+func TestIntroduce(t *testing.T) {
+	var events, probes atomic.Int64
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/events", func(w http.ResponseWriter, r *http.Request) {
+		var batch []struct{ Event string }
+		if r.Header.Get("Authorization") != "Bearer k" || json.NewDecoder(r.Body).Decode(&batch) != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		events.Add(int64(len(batch)))
+		json.NewEncoder(w).Encode(map[string]int{"accepted": len(batch)})
+	})
+	mux.HandleFunc("/bid", func(w http.ResponseWriter, r *http.Request) {
+		if probes.Add(1) < 3 {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	tr := Traffic{Visitors: 1200}
+	shop := Shop{EdgeURL: s.URL, Key: "k", Products: []string{"SKU1", "SKU2"}}
+	if err := tr.Introduce(context.Background(), shop, s.URL+"/bid", nil); err != nil {
+		t.Fatal(err)
+	}
+	if events.Load() != 1200 || probes.Load() != 3 {
+		t.Errorf("%d events, %d probes; want 1200 and 3", events.Load(), probes.Load())
+	}
+	shop.Key = "wrong"
+	if err := tr.Introduce(context.Background(), shop, s.URL+"/bid", nil); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("a wrong key gives %v", err)
+	}
+}

@@ -1,0 +1,196 @@
+package loadtest
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+)
+
+// Report says what an attack found. Shares are percentages, times are
+// milliseconds.
+type Report struct {
+	Target         string         `json:"target"`
+	Scheduled      int            `json:"scheduled"`        // requests that the schedule asked for
+	Sent           int            `json:"sent"`             // requests that were sent
+	SentPct        float64        `json:"sent_pct"`         // Sent / Scheduled
+	OnSchedulePct  float64        `json:"on_schedule_pct"`  // sent at most 10 ms late, of Scheduled
+	Seconds        float64        `json:"seconds"`          // first due to last answer
+	RateWanted     int            `json:"rate_wanted"`      // a second
+	RateAchieved   float64        `json:"rate_achieved"`    // a second, over the schedule
+	Statuses       map[string]int `json:"statuses"`         // by HTTP status; "0" is no answer
+	Errors         map[string]int `json:"errors,omitempty"` // by text, at most 10 kinds
+	ErrorStatuses  int            `json:"error_statuses"`   // neither 200 nor 204
+	Bids           int            `json:"bids"`             // answers that carry a bid
+	BidPct         float64        `json:"bid_pct"`          // of Sent
+	DeadlineMS     float64        `json:"deadline_ms"`      // what counts as in time
+	InsideDeadline float64        `json:"in_time_pct"`      // of Sent, from the scheduled send
+	Latency        Quantiles      `json:"latency_ms"`       // from the scheduled send to the answer
+	ServiceLatency Quantiles      `json:"service_ms"`       // from the actual send to the answer
+	ScheduleLag    Quantiles      `json:"schedule_lag_ms"`  // how late the sends were
+	PerSecond      []Second       `json:"per_second"`       // by scheduled second
+}
+
+// Quantiles of a duration in milliseconds.
+type Quantiles struct {
+	Mean float64 `json:"mean"`
+	P50  float64 `json:"p50"`
+	P90  float64 `json:"p90"`
+	P99  float64 `json:"p99"`
+	P999 float64 `json:"p99_9"`
+	Max  float64 `json:"max"`
+}
+
+// Second is one second of the schedule.
+type Second struct {
+	Sent int     `json:"sent"`
+	Bids int     `json:"bids"`
+	P50  float64 `json:"p50_ms"`
+	P99  float64 `json:"p99_ms"`
+}
+
+const onTime = 10 * time.Millisecond
+
+// tally collects results as they come.
+type tally struct {
+	attack          *Attack
+	scheduled, sent int
+	bids, bad       int
+	onSchedule      int
+	inTime          int
+	statuses        map[string]int
+	errors          map[string]int
+	latency         []time.Duration
+	service, lag    []time.Duration
+	seconds         [][]time.Duration
+	secondBids      []int
+	first, last     time.Time
+}
+
+func newTally(a *Attack) *tally {
+	n := int(float64(a.Rate) * a.Duration.Seconds())
+	secs := int(a.Duration.Seconds()) + 1
+	return &tally{attack: a, scheduled: n, statuses: map[string]int{}, errors: map[string]int{},
+		latency: make([]time.Duration, 0, n), service: make([]time.Duration, 0, n), lag: make([]time.Duration, 0, n),
+		seconds: make([][]time.Duration, secs), secondBids: make([]int, secs)}
+}
+
+// add counts one result that was due at the given time.
+func (t *tally) add(res *vegeta.Result, due time.Time) {
+	if t.sent == 0 || due.Before(t.first) {
+		t.first = due
+	}
+	if end := res.End(); end.After(t.last) {
+		t.last = end
+	}
+	t.sent++
+	lag := max(res.Timestamp.Sub(due), 0)
+	total := lag + res.Latency
+	t.lag = append(t.lag, lag)
+	t.service = append(t.service, res.Latency)
+	t.latency = append(t.latency, total)
+	if lag <= onTime {
+		t.onSchedule++
+	}
+	ok := res.Code == 200 || res.Code == 204
+	if ok && total <= t.attack.Deadline {
+		t.inTime++
+	}
+	t.statuses[strconv.Itoa(int(res.Code))]++
+	if !ok {
+		t.bad++
+		if _, known := t.errors[res.Error]; known || len(t.errors) < 10 {
+			t.errors[res.Error]++
+		}
+	}
+	sec := min(int(res.Seq)/t.attack.Rate, len(t.seconds)-1)
+	t.seconds[sec] = append(t.seconds[sec], total)
+	if isBid(res) {
+		t.bids++
+		t.secondBids[sec]++
+	}
+}
+
+func (t *tally) report() *Report {
+	r := &Report{Target: t.attack.Target, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
+		SentPct: pct(t.sent, t.scheduled), OnSchedulePct: pct(t.onSchedule, t.scheduled),
+		Seconds: t.last.Sub(t.first).Seconds(), RateAchieved: float64(t.sent) / t.attack.Duration.Seconds(),
+		Statuses: t.statuses, Errors: t.errors, ErrorStatuses: t.bad, Bids: t.bids, BidPct: pct(t.bids, t.sent),
+		DeadlineMS: ms(t.attack.Deadline), InsideDeadline: pct(t.inTime, t.sent),
+		Latency: quantiles(t.latency), ServiceLatency: quantiles(t.service), ScheduleLag: quantiles(t.lag)}
+	for i, s := range t.seconds {
+		if len(s) == 0 {
+			continue
+		}
+		q := quantiles(s)
+		r.PerSecond = append(r.PerSecond, Second{Sent: len(s), Bids: t.secondBids[i], P50: q.P50, P99: q.P99})
+	}
+	return r
+}
+
+// quantiles sorts d.
+func quantiles(d []time.Duration) Quantiles {
+	if len(d) == 0 {
+		return Quantiles{}
+	}
+	slices.Sort(d)
+	var sum time.Duration
+	for _, v := range d {
+		sum += v
+	}
+	at := func(q float64) float64 { return ms(d[min(int(q*float64(len(d))), len(d)-1)]) }
+	return Quantiles{Mean: ms(sum / time.Duration(len(d))), P50: at(0.50), P90: at(0.90), P99: at(0.99), P999: at(0.999), Max: ms(d[len(d)-1])}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func pct(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return 100 * float64(part) / float64(whole)
+}
+
+// WriteText writes the report for a reader at a terminal.
+func (r *Report) WriteText(w io.Writer) error {
+	line := func(name string, q Quantiles) string {
+		return fmt.Sprintf("%-26s mean %8.2f  p50 %8.2f  p90 %8.2f  p99 %8.2f  p99.9 %8.2f  max %8.2f\n", name, q.Mean, q.P50, q.P90, q.P99, q.P999, q.Max)
+	}
+	text := fmt.Sprintf("target                     %s\n", r.Target) +
+		fmt.Sprintf("scheduled / sent           %d / %d (%.2f %%); at most 10 ms late: %.2f %%\n", r.Scheduled, r.Sent, r.SentPct, r.OnSchedulePct) +
+		fmt.Sprintf("rate wanted / achieved     %d / %.1f a second, %.1f s in all\n", r.RateWanted, r.RateAchieved, r.Seconds) +
+		fmt.Sprintf("statuses                   %s; error statuses: %d\n", statusText(r.Statuses), r.ErrorStatuses) +
+		fmt.Sprintf("bids                       %d (%.1f %%)\n", r.Bids, r.BidPct) +
+		fmt.Sprintf("in time (%.0f ms)           %.3f %%\n", r.DeadlineMS, r.InsideDeadline) +
+		line("latency from schedule, ms", r.Latency) + line("latency from send, ms", r.ServiceLatency) + line("schedule lag, ms", r.ScheduleLag)
+	for _, k := range sortedKeys(r.Errors) {
+		text += fmt.Sprintf("error                      %d x %s\n", r.Errors[k], k)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	return nil
+}
+
+func statusText(m map[string]int) string {
+	s := ""
+	for i, k := range sortedKeys(m) {
+		if i > 0 {
+			s += ", "
+		}
+		s += fmt.Sprintf("%s: %d", k, m[k])
+	}
+	return s
+}
+
+func sortedKeys(m map[string]int) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
