@@ -1,0 +1,316 @@
+package tracking
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"rebound/rtb"
+)
+
+const base = "https://edge.example"
+
+func testKey(id byte) Key {
+	k := Key{ID: id}
+	for i := range k.Secret {
+		k.Secret[i] = id + byte(i)
+	}
+	return k
+}
+
+func newSigner(t testing.TB, keys ...Key) *Signer {
+	t.Helper()
+	s, err := NewSigner(keys, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+var signedKinds = []rtb.NoticeKind{
+	rtb.NoticeWin, rtb.NoticeBill, rtb.NoticeLoss, rtb.NoticeImp, rtb.NoticeView, rtb.NoticeClick, rtb.NoticeVideo,
+}
+
+func sampleClaims() rtb.Claims {
+	issued := time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+	return rtb.Claims{
+		Bid: rtb.BidID{1, 2, 3}, Exchange: "demo", Node: "n1", Grant: "run-1", Advertiser: "shop", Campaign: "autumn",
+		Line: "cart", Creative: "c1", Visitor: rtb.Key{9}, Item: "sku1", Landing: "https://shop.example/p/sku1",
+		Caps: rtb.CapLineDay | rtb.CapCampaignTotal, Day: rtb.DayOf(issued, time.UTC), Price: 2_310_000,
+		Currency: rtb.USD, AdvertiserCurrency: rtb.USD, Rate: rtb.RateOne, Reserved: 2310,
+		Format: rtb.FormatBanner, BillOn: rtb.BillOnBURL, Issued: issued,
+		WinExpiry: issued.Add(5 * time.Minute), BillExpiry: issued.Add(time.Hour), Value: 4100, Expected: 900,
+	}
+}
+
+// token signs claims and cuts the token out of the URL.
+func token(t testing.TB, s *Signer, kind rtb.NoticeKind, c *rtb.Claims) string {
+	t.Helper()
+	_, tok, ok := strings.Cut(string(s.AppendURL(nil, kind, c)), "?k=")
+	if !ok {
+		t.Fatalf("%s: no URL for %+v", kind, c)
+	}
+	return tok
+}
+
+func randomClaims(r *rand.Rand) rtb.Claims {
+	text := func(most int) string {
+		b := make([]byte, r.IntN(most+1))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		return string(b)
+	}
+	at := func() time.Time { return time.Unix(r.Int64N(1<<33)-1<<20, 0).UTC() }
+	c := rtb.Claims{
+		Exchange: text(64), Node: text(20), Grant: text(30), Advertiser: text(64), Campaign: text(64), Line: text(64),
+		Creative: text(64), Item: text(100), Deal: text(64), Landing: text(300),
+		Caps: rtb.CapSet(r.IntN(16)), Day: rtb.Day(r.Int32()), Price: rtb.CPM(r.Int64()), Rate: r.Int64(), Reserved: rtb.Micros(r.Int64()),
+		Format: rtb.Formats(r.IntN(16)), BillOn: rtb.BillingSource(r.IntN(4)), FirstPrice: r.IntN(2) == 0, Test: r.IntN(2) == 0,
+		Issued: at(), WinExpiry: at(), BillExpiry: at(), Value: rtb.Micros(r.Int64()), Expected: -rtb.Micros(r.Int64()),
+		Currency: rtb.USD, AdvertiserCurrency: rtb.Currency{'E', 'U', 'R'},
+	}
+	for i := range c.Bid {
+		c.Bid[i] = byte(r.Uint32())
+	}
+	if r.IntN(3) > 0 {
+		c.Visitor = rtb.Key(c.Bid)
+	}
+	return c
+}
+
+func TestAnyClaimsComeBack(t *testing.T) {
+	s := newSigner(t, testKey(1))
+	r := rand.New(rand.NewPCG(7, 7))
+	for range 5_000 {
+		c := randomClaims(r)
+		kind := signedKinds[r.IntN(len(signedKinds))]
+		got, err := s.Verify(kind, []byte(token(t, s, kind, &c)))
+		if err != nil {
+			t.Fatalf("%s: %v for %+v", kind, err, c)
+		}
+		if kind != rtb.NoticeClick {
+			c.Landing = "" // it travels in click tokens only
+		}
+		if got != c {
+			t.Fatalf("%s:\n got %+v\nwant %+v", kind, got, c)
+		}
+	}
+}
+
+func TestZeroTimesComeBack(t *testing.T) {
+	s := newSigner(t, testKey(1))
+	c := rtb.Claims{Bid: rtb.BidID{1}}
+	got, err := s.Verify(rtb.NoticeWin, []byte(token(t, s, rtb.NoticeWin, &c)))
+	if err != nil || got != c {
+		t.Fatalf("got %+v, %v; want %+v", got, err, c)
+	}
+}
+
+func TestEveryChangedCharacterIsRefused(t *testing.T) {
+	s := newSigner(t, testKey(1), testKey(2))
+	c := sampleClaims()
+	good := token(t, s, rtb.NoticeBill, &c)
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	for i := range good {
+		for _, repl := range alphabet + "\n\r=+/% \x00" {
+			if byte(repl) == good[i] {
+				continue
+			}
+			bad := good[:i] + string(repl) + good[i+1:]
+			if _, err := s.Verify(rtb.NoticeBill, []byte(bad)); err == nil {
+				t.Fatalf("character %d as %q was believed", i, repl)
+			}
+		}
+	}
+	for i := range good {
+		for _, bad := range []string{good[:i], good[i+1:], good[:i] + "\n" + good[i:], good[:i] + "A" + good[i:]} {
+			if _, err := s.Verify(rtb.NoticeBill, []byte(bad)); err == nil {
+				t.Fatalf("cut or stretched at %d was believed", i)
+			}
+		}
+	}
+}
+
+func TestATokenServesItsOwnKindOnly(t *testing.T) {
+	s := newSigner(t, testKey(1))
+	c := sampleClaims()
+	c.Landing = ""
+	for _, signed := range signedKinds {
+		tok := []byte(token(t, s, signed, &c))
+		for _, asked := range signedKinds {
+			_, err := s.Verify(asked, tok)
+			if ok := err == nil; ok != (signed == asked) {
+				t.Errorf("%s token as %s: got %v", signed, asked, err)
+			}
+		}
+		if _, err := s.Verify(0, tok); !errors.Is(err, ErrForged) {
+			t.Errorf("kind 0: got %v; want %v", err, ErrForged)
+		}
+		if _, err := s.Verify(99, tok); !errors.Is(err, ErrForged) {
+			t.Errorf("kind 99: got %v; want %v", err, ErrForged)
+		}
+	}
+}
+
+// M12: the previous key still verifies, one before it does not.
+func TestKeysRotate(t *testing.T) {
+	first, second, third := newSigner(t, testKey(1)), newSigner(t, testKey(2), testKey(1)), newSigner(t, testKey(3), testKey(2))
+	c := sampleClaims()
+	tok := []byte(token(t, first, rtb.NoticeBill, &c))
+	if _, err := second.Verify(rtb.NoticeBill, tok); err != nil {
+		t.Errorf("with the previous key: %v", err)
+	}
+	if _, err := third.Verify(rtb.NoticeBill, tok); !errors.Is(err, ErrForged) {
+		t.Errorf("two keys later: got %v; want %v", err, ErrForged)
+	}
+	if _, err := first.Verify(rtb.NoticeBill, []byte(token(t, second, rtb.NoticeBill, &c))); !errors.Is(err, ErrForged) {
+		t.Errorf("a key that is not known yet: got %v; want %v", err, ErrForged)
+	}
+	same := testKey(1)
+	same.Secret[0]++
+	if _, err := newSigner(t, same).Verify(rtb.NoticeBill, tok); !errors.Is(err, ErrForged) {
+		t.Errorf("same id, other secret: got %v; want %v", err, ErrForged)
+	}
+}
+
+// The hand-written HMAC is the standard library's.
+func TestMACIsHMAC(t *testing.T) {
+	secret := testKey(5).Secret
+	for _, n := range []int{0, 1, 55, 56, 63, 64, 65, 500} {
+		msg := make([]byte, n)
+		h := hmac.New(sha256.New, secret[:])
+		h.Write(msg)
+		p := padKey(secret)
+		if got := p.mac(msg); string(got[:]) != string(h.Sum(nil)) {
+			t.Errorf("%d bytes: MAC differs from crypto/hmac", n)
+		}
+	}
+}
+
+// M13: no URL is longer than exchanges take, and none shows an id in clear.
+func TestURLsStayShortAndOpaque(t *testing.T) {
+	s := newSigner(t, testKey(1))
+	c := sampleClaims()
+	c.Landing = "https://shop.example/" + strings.Repeat("p", 900)
+	u := string(s.AppendURL([]byte("x"), rtb.NoticeClick, &c))
+	if !strings.HasPrefix(u, "x"+base+"/v1/c?k=") || len(u) > MaxURL+1 {
+		t.Errorf("got %d characters: %.60s", len(u), u)
+	}
+	for _, secret := range []string{c.Visitor.String(), "shop.example", "cart"} {
+		if strings.Contains(u[len(base)+1:], secret) {
+			t.Errorf("URL shows %q", secret)
+		}
+	}
+	c.Landing += strings.Repeat("p", 5000)
+	if got := string(s.AppendURL([]byte("x"), rtb.NoticeClick, &c)); got != "x" {
+		t.Errorf("too long: got %d characters; want dst unchanged", len(got))
+	}
+	if got := s.AppendURL(nil, rtb.NoticeBill, &c); len(got) == 0 || len(got) > 400 {
+		t.Errorf("bill URL without a landing page: got %d characters", len(got))
+	}
+	if got := s.AppendURL(nil, 0, &c); got != nil {
+		t.Errorf("kind 0: got %q", got)
+	}
+}
+
+func TestNewSignerRefuses(t *testing.T) {
+	for name, f := range map[string]func() (*Signer, error){
+		"no key":     func() (*Signer, error) { return NewSigner(nil, base) },
+		"twice":      func() (*Signer, error) { return NewSigner([]Key{testKey(1), testKey(1)}, base) },
+		"plain http": func() (*Signer, error) { return NewSigner([]Key{testKey(1)}, "http://edge.example") },
+		"no host":    func() (*Signer, error) { return NewSigner([]Key{testKey(1)}, "edge.example") },
+		"query":      func() (*Signer, error) { return NewSigner([]Key{testKey(1)}, base+"/?a=b") },
+	} {
+		if s, err := f(); err == nil || s != nil {
+			t.Errorf("%s: got %v, %v; want an error", name, s, err)
+		}
+	}
+	for _, ok := range []string{"http://127.0.0.1:8081", "http://localhost:8081/", "http://[::1]:80", "https://e.example/rb/"} {
+		if _, err := NewSigner([]Key{testKey(1)}, ok); err != nil {
+			t.Errorf("%s: %v", ok, err)
+		}
+	}
+}
+
+func TestAppendURLDoesNotAllocate(t *testing.T) {
+	if raceOn {
+		t.Skip("allocation counts differ under the race detector")
+	}
+	s := newSigner(t, testKey(1))
+	c := sampleClaims()
+	dst := make([]byte, 0, 2*MaxURL)
+	if n := testing.AllocsPerRun(200, func() { dst = s.AppendURL(dst[:0], rtb.NoticeClick, &c) }); n != 0 {
+		t.Errorf("AppendURL: got %v allocations; want 0", n)
+	}
+}
+
+func BenchmarkAppendURL(b *testing.B) {
+	s := newSigner(b, testKey(1))
+	c := sampleClaims()
+	dst := make([]byte, 0, 2*MaxURL)
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = s.AppendURL(dst[:0], rtb.NoticeBill, &c)
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	s := newSigner(b, testKey(1))
+	c := sampleClaims()
+	tok := []byte(token(b, s, rtb.NoticeBill, &c))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Verify(rtb.NoticeBill, tok); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func FuzzToken(f *testing.F) {
+	s := newSigner(f, testKey(1), testKey(2))
+	c := sampleClaims()
+	for _, kind := range signedKinds {
+		f.Add([]byte(token(f, s, kind, &c)), byte(kind))
+	}
+	f.Add([]byte(""), byte(0))
+	f.Add([]byte(strings.Repeat("A", MaxURL)), byte(2))
+	f.Fuzz(func(t *testing.T, tok []byte, kind byte) {
+		got, err := s.Verify(rtb.NoticeKind(kind), tok)
+		if err != nil {
+			if got != (rtb.Claims{}) {
+				t.Fatalf("refused, but claims %+v", got)
+			}
+			return
+		}
+		if again := token(t, s, rtb.NoticeKind(kind), &got); again != string(tok) {
+			t.Fatalf("believed %q, whose own text is %q", tok, again)
+		}
+	})
+}
+
+// FuzzPayload reads payloads as if their signature had been right.
+func FuzzPayload(f *testing.F) {
+	c := sampleClaims()
+	f.Add(appendClaims(nil, rtb.NoticeBill, &c), true)
+	f.Add(appendClaims(nil, rtb.NoticeClick, &c), false)
+	f.Add([]byte{}, false)
+	f.Fuzz(func(t *testing.T, payload []byte, click bool) {
+		kind := rtb.NoticeBill
+		if click {
+			kind = rtb.NoticeClick
+		}
+		got, err := readClaims(payload, kind)
+		if err != nil {
+			return
+		}
+		again, err := readClaims(appendClaims(nil, kind, &got), kind)
+		if err != nil || again != got {
+			t.Fatalf("read %+v, then %+v (%v)", got, again, err)
+		}
+	})
+}
