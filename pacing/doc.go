@@ -1,0 +1,33 @@
+// Package pacing decides how much is bid and how often: the price multiplier,
+// grants and reservations, the ledger, and the arithmetic of frequency caps.
+//
+// # What it guarantees
+//
+// No bid leaves unless its worst cost fits under every cap that binds it, and
+// settled - late_spend + held <= cap whenever a grant is cut, whatever the
+// order, the repetition or the loss of notices, and through kill -9. Spend is a
+// fold of the log alone: it reads no clock and no configuration, and applying a
+// fact twice changes nothing. The bid path ([Pacer.Quote], [Pacer.Observe],
+// [Pacer.Reserve], [Pacer.Release], [Pacer.Paused]) does no I/O, waits for no
+// goroutine and, once warm, allocates nothing.
+//
+// # Grants
+//
+// A run (one start of a node) bids from grants. A grant is a fact: how much the
+// run may ever settle from one budget (cumulative), until when it may bid, and
+// until when the amount is held for its reservations. It is appended with
+// compare-and-set on the budget's last grant, ahead of need, by [Pacer.Step].
+// What a dead run did not settle stays held until that time and is free after.
+//
+// # When a bill is late
+//
+// A bid's money is reserved until its WinExpiry, and when a win notice is folded
+// with a TS up to then, until its BillExpiry. A bill whose TS is after that, or
+// that follows a loss notice of its bid, or whose run has no grant that is still
+// held, is charged and counted as late spend. So is the part of a bill that its
+// grant does not cover. A bill up to WinExpiry proves its own win.
+//
+// Amounts are micros of the advertiser's currency, prices CPM, times UTC; days
+// are the advertiser's. bidder prices and reserves through a Pacer, journal
+// feeds it, cmd and replay own it, server shows its rows and figures.
+package pacing

@@ -1,0 +1,74 @@
+package pacing
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+)
+
+// Options of a Pacer. Zero fields take the defaults that are named here.
+type Options struct {
+	// Dir is the folder of the view (Pebble). Required unless InMemory.
+	Dir string
+	// InMemory keeps the view in memory only, for replay and tests.
+	InMemory bool
+	// Node names this node in grants; "local" by default.
+	Node string
+	// Run names this start of the node. It must never have been used before:
+	// what an earlier run was granted stays its own. Required.
+	Run string
+	// Append stores facts in the log, as journal.Log.Append. Required to bid.
+	Append func(ctx context.Context, facts ...events.Fact) error
+	// IsConflict tells whether an error of Append is a stale grant, which is
+	// ordinary when several nodes share a budget; nil: no error is.
+	IsConflict func(error) bool
+	// Now is the clock of Run; time.Now by default. Nothing else reads a clock.
+	Now func() time.Time
+	// Logger takes what goes wrong off the bid path; none when nil.
+	Logger *zap.Logger
+	// NoticeTTL is how long notices of a bid are believed: as long a bid's
+	// notices are remembered, so that none counts twice. 48 h by default.
+	NoticeTTL time.Duration
+	// BidLife is the longest time from a bid to its BillExpiry. Grants are held
+	// so long after the last bid from them. A bid with a longer life is refused
+	// once, and grants are longer from then on. 2 h by default.
+	BidLife time.Duration
+	// MaxReservations bounds the bids in flight; 1,048,576 by default. At the
+	// bound bids are refused as overloaded, and counted.
+	MaxReservations int
+}
+
+func (o *Options) setDefaults() error {
+	if o.Run == "" {
+		return fmt.Errorf("cannot open pacing: got no run; want Options.Run, a new name for each start")
+	}
+	if o.Dir == "" && !o.InMemory {
+		return fmt.Errorf("cannot open pacing: got no folder; want Options.Dir, or InMemory")
+	}
+	if o.Node == "" {
+		o.Node = "local"
+	}
+	if o.IsConflict == nil {
+		o.IsConflict = func(error) bool { return false }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.NoticeTTL <= 0 {
+		o.NoticeTTL = 48 * time.Hour
+	}
+	if o.BidLife <= 0 {
+		o.BidLife = 2 * time.Hour
+	}
+	if o.MaxReservations <= 0 {
+		o.MaxReservations = 1 << 20
+	}
+	return nil
+}

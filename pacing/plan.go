@@ -1,0 +1,55 @@
+package pacing
+
+import (
+	"time"
+
+	"rebound/rtb"
+)
+
+// Mode is how a budget is spread over its window.
+type Mode uint8
+
+// The modes.
+const (
+	Even Mode = iota // over the day, through the price multiplier
+	ASAP             // at full price until it is gone
+)
+
+// LinePlan is what the configuration says of a line's money. Amounts are micros
+// of Currency. Caps says which of the four limits bind; a limit of a cap that
+// is not in Caps means nothing.
+type LinePlan struct {
+	Line     rtb.LineID
+	Priority int
+	Currency rtb.Currency
+	Zone     *time.Location // of the days; UTC when nil
+	Mode     Mode           // of the line
+	// CampaignMode is how the campaign's own caps are spread.
+	CampaignMode Mode
+
+	Caps          rtb.CapSet
+	LineDay       rtb.Micros
+	LineTotal     rtb.Micros
+	CampaignDay   rtb.Micros
+	CampaignTotal rtb.Micros
+
+	// MaxCPM is the highest price that the line bids, in Currency; 0 unknown.
+	MaxCPM rtb.CPM
+	// Start and End bound the line's life; zero: open; End is exclusive.
+	Start, End time.Time
+	// Active tells whether the line bids. Grants are cut for active lines only.
+	Active bool
+}
+
+// limit is the amount of one cap.
+func (l *LinePlan) limit(c rtb.CapSet) rtb.Micros {
+	switch c {
+	case rtb.CapLineDay:
+		return l.LineDay
+	case rtb.CapLineTotal:
+		return l.LineTotal
+	case rtb.CapCampaignDay:
+		return l.CampaignDay
+	}
+	return l.CampaignTotal
+}
