@@ -1,0 +1,164 @@
+package campaigns
+
+import (
+	"encoding/hex"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	// Zones must be known on machines without a zone database too.
+	_ "time/tzdata"
+
+	"rebound/creatives"
+	"rebound/rtb"
+)
+
+func quote(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "..."
+	}
+	return strconv.Quote(s)
+}
+
+func join(words []string) string { return strings.Join(words, ", ") }
+
+func at(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// advertiser checks and keeps one advertiser. It is kept even with problems, so
+// that its campaigns can be checked too.
+func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
+	c.id(path+".id", s.ID)
+	if c.x.byID[s.ID] != nil {
+		c.add(path+".id", quote(s.ID)+" again", "an id that no other advertiser has", "")
+		return
+	}
+	a := &Advertiser{ID: s.ID, Name: s.Name, Currency: s.Currency, Zone: time.UTC, Cats: slices.Clone(s.IABCat)}
+	if a.Name == "" {
+		a.Name = a.ID
+	}
+	if a.Currency.IsZero() {
+		a.Currency = rtb.USD
+	}
+	if s.Timezone != "" {
+		zone, err := time.LoadLocation(s.Timezone)
+		if err != nil || s.Timezone == "Local" {
+			c.add(path+".timezone", quote(s.Timezone), "a name of the IANA time zone database such as Europe/Rome", "")
+		} else {
+			a.Zone = zone
+		}
+	}
+	a.Domains = c.domains(path+".domains", s.Domains)
+	for i, cat := range s.IABCat {
+		if !strings.HasPrefix(cat, "IAB") || len(cat) > 16 {
+			c.add(at(path+".iab_cat", i), quote(cat), "a category of IAB Content Taxonomy 1.0 such as IAB18-5", "")
+		}
+	}
+	a.Keys = c.keys(path+".keys", s.Keys)
+	if s.Feed != "" && c.known(path+".feed", s.Feed, "a feed", sortedKeys(c.in.Feeds)) {
+		a.Feed = c.in.Feeds[s.Feed]
+	}
+	c.frequency(path+".frequency", s.Frequency)
+	if c.specs == nil {
+		c.specs = map[*Advertiser]*AdvertiserSpec{}
+	}
+	c.specs[a] = s
+	c.x.advertisers = append(c.x.advertisers, a)
+	c.x.byID[a.ID] = a
+}
+
+func (c *compiler) domains(path string, domains []string) []string {
+	const want = "host names without scheme and path, such as shop.example"
+	if len(domains) == 0 {
+		c.add(path, "nothing", want, "")
+	}
+	out := make([]string, 0, len(domains))
+	for i, d := range domains {
+		host := strings.ToLower(strings.TrimSuffix(d, "."))
+		if !creatives.ValidHost(host) {
+			c.add(at(path, i), quote(d), want, creatives.HostOf(d))
+		}
+		out = append(out, host)
+	}
+	return out
+}
+
+func (c *compiler) keys(path string, specs []KeySpec) []Key {
+	var keys []Key
+	for i, s := range specs {
+		var k Key
+		sum, err := hex.DecodeString(s.SHA256)
+		if err != nil || len(sum) != len(k.SHA256) {
+			c.add(at(path, i)+".sha256", quote(s.SHA256), "the SHA-256 of the key as 64 hex digits", "printf %s KEY | sha256sum")
+		}
+		copy(k.SHA256[:], sum)
+		for _, other := range c.x.advertisers {
+			if slices.ContainsFunc(other.Keys, func(o Key) bool { return o.SHA256 == k.SHA256 }) {
+				c.add(at(path, i)+".sha256", "the key of advertiser "+quote(other.ID), "a key of its own", "")
+			}
+		}
+		for j, name := range s.Scopes {
+			if n := slices.Index(scopeNames, name); n >= 0 {
+				k.Scopes |= 1 << n
+			} else {
+				c.add(at(at(path, i)+".scopes", j), quote(name), "one of "+join(scopeNames), rtb.Nearest(name, scopeNames))
+			}
+		}
+		if len(s.Scopes) == 0 {
+			k.Scopes = ScopeEvents
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+const (
+	minPer = time.Minute
+	maxPer = 90 * 24 * time.Hour
+)
+
+func (c *compiler) frequency(path string, caps Frequency) {
+	for i, f := range caps {
+		if f.Max < 1 {
+			c.add(at(path, i)+".max", strconv.Itoa(f.Max), "1 or more impressions", "frequency: none lifts the cap")
+		}
+		if f.Per < minPer || f.Per > maxPer {
+			c.add(at(path, i)+".per", rtb.FormatDuration(f.Per), "1m to 90d", "")
+		}
+	}
+}
+
+// landing checks that a page is inside the advertiser's domains.
+func (c *compiler) landing(path, page string, a *Advertiser) {
+	u, err := url.Parse(page)
+	if err != nil || !creatives.HostWithin(u.Hostname(), a.Domains) {
+		c.add(path, "click_url "+quote(page), "a page on the advertiser's domains: "+join(a.Domains), "")
+	}
+}
+
+func (c *compiler) money(path string, m *rtb.Micros) rtb.Micros {
+	if m == nil {
+		return 0
+	}
+	if *m <= 0 {
+		c.add(path, m.String(), "more than 0", "leave it out for no such cap")
+		return 0
+	}
+	return *m
+}
+
+func (c *compiler) cpm(path string, p rtb.CPM) {
+	if p <= 0 || p > rtb.MaxCPM {
+		c.add(path, p.String(), "a price for a thousand impressions, more than 0 and at most "+rtb.MaxCPM.String(), "")
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

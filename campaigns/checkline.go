@@ -1,0 +1,276 @@
+package campaigns
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"rebound/audiences"
+	"rebound/creatives"
+	"rebound/rtb"
+)
+
+// Defaults of a line (domain rules c10 and c14).
+const (
+	defaultPriority   = 50
+	defaultConverters = 30 * 24 * time.Hour
+	defaultMinGap     = time.Minute
+)
+
+var defaultFrequency = Frequency{{Max: 10, Per: 24 * time.Hour}}
+
+// maxFactor bounds the factors of a price; rtb.MaxCPM leaves room for it.
+const maxFactor = 100
+
+func (c *compiler) campaign(path string, s *CampaignSpec) {
+	c.id(path+".id", s.ID)
+	a := c.x.byID[s.Advertiser]
+	if a == nil {
+		ids := make([]string, 0, len(c.x.advertisers))
+		for _, a := range c.x.advertisers {
+			ids = append(ids, a.ID)
+		}
+		c.known(path+".advertiser", s.Advertiser, "an advertiser", ids)
+		a = &Advertiser{Zone: time.UTC, Currency: rtb.USD}
+	}
+	k := &Campaign{ID: s.ID, Advertiser: a, Start: s.Start, End: s.End,
+		Status: Status(c.choose(path+".status", s.Status, statusNames, int(StatusDraft))),
+		Daily:  c.money(path+".budget.daily", s.Budget.Daily),
+		Total:  c.money(path+".budget.total", s.Budget.Total),
+		Pacing: Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(PacingEven)))}
+	c.dates(path, s.Start, s.End)
+	if s.Budget.Daily == nil && s.Budget.Total == nil {
+		c.add(path+".budget", "neither daily nor total", "at least one of them, so that spending has an end", "")
+	}
+	c.frequency(path+".frequency", s.Frequency)
+	if len(s.Lines) == 0 {
+		c.add(path+".lines", "none", "at least one line", "")
+	}
+	seen := map[string]bool{}
+	for i := range s.Lines {
+		p := at(path+".lines", i)
+		if id := s.Lines[i].ID; id != "" && seen[id] {
+			c.add(p+".id", quote(id)+" again", "an id that no other line of the campaign has", "")
+		}
+		seen[s.Lines[i].ID] = true
+		c.line(p, k, s, &s.Lines[i])
+	}
+}
+
+func (c *compiler) dates(path string, start, end time.Time) {
+	if !start.IsZero() && !end.IsZero() && !end.After(start) {
+		c.add(path+".end", end.Format(time.RFC3339), "a time after start, "+start.Format(time.RFC3339), "")
+	}
+}
+
+func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec) {
+	c.id(path+".id", s.ID)
+	l := &Line{ID: rtb.LineID{Advertiser: k.Advertiser.ID, Campaign: k.ID, Line: s.ID},
+		Advertiser: k.Advertiser, Campaign: k, Priority: defaultPriority, Start: s.Start, End: s.End,
+		Daily:  c.money(path+".budget.daily", s.Budget.Daily),
+		Total:  c.money(path+".budget.total", s.Budget.Total),
+		Pacing: Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(k.Pacing)))}
+	l.Status = max(k.Status, Status(c.choose(path+".status", s.Status, statusNames, int(k.Status))))
+	if s.Priority != nil {
+		l.Priority = *s.Priority
+		if l.Priority < 0 || l.Priority > 100 {
+			c.add(path+".priority", strconv.Itoa(l.Priority), "0 to 100, the higher first", "")
+		}
+	}
+	c.dates(path, s.Start, s.End)
+	if l.Start.Before(k.Start) {
+		l.Start = k.Start
+	}
+	if !k.End.IsZero() && (l.End.IsZero() || l.End.After(k.End)) {
+		l.End = k.End
+	}
+	l.Caps = capsOf(l)
+	c.audience(path+".audience", l, &s.Audience)
+	c.converters(path+".exclude_converters", l, s.ExcludeConverters)
+	c.bid(path+".bid", l, &s.Bid)
+	l.Frequency = c.caps(path, l, cs, s)
+	c.exchanges(path+".exchanges", l, s.Exchanges)
+	c.creatives(path+".creatives", l, s.Creatives)
+	c.x.lines = append(c.x.lines, l)
+	k.Lines = append(k.Lines, l)
+}
+
+func capsOf(l *Line) rtb.CapSet {
+	var caps rtb.CapSet
+	for i, amount := range []rtb.Micros{l.Daily, l.Total, l.Campaign.Daily, l.Campaign.Total} {
+		if amount > 0 {
+			caps |= rtb.Caps[i]
+		}
+	}
+	return caps
+}
+
+func (c *compiler) audience(path string, l *Line, s *AudienceSpec) {
+	if len(s.Include) == 0 && len(s.AnyOf) == 0 {
+		c.add(path, "neither include nor any_of", "at least one audience that the line is for", "")
+	}
+	l.Audience.Include = c.programs(path+".include", l, s.Include)
+	l.Audience.AnyOf = c.programs(path+".any_of", l, s.AnyOf)
+	l.Audience.Exclude = c.programs(path+".exclude", l, s.Exclude)
+	l.Audience.Window = audiences.Window{Within: s.Within, NotWithin: s.NotWithin}
+	if s.Within > 0 && s.NotWithin >= s.Within {
+		c.add(path+".not_within", rtb.FormatDuration(s.NotWithin), "less than within, "+rtb.FormatDuration(s.Within), "")
+	}
+}
+
+func (c *compiler) programs(path string, l *Line, ids []string) []*audiences.Program {
+	var out []*audiences.Program
+	for i, id := range ids {
+		if !c.known(at(path, i), id, "an audience", c.in.AudienceIDs) || c.in.Audiences == nil {
+			continue
+		}
+		p := c.in.Audiences.Audience(id)
+		if p == nil {
+			continue // it has problems of its own
+		}
+		if p.Advertiser() != l.Advertiser.ID {
+			c.add(at(path, i), fmt.Sprintf("an audience of advertiser %q", p.Advertiser()), "an audience of "+quote(l.Advertiser.ID), "")
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// converters keeps those out who bought lately, unless the line is off or looks
+// for buyers.
+func (c *compiler) converters(path string, l *Line, o OffDuration) {
+	if c.in.Audiences == nil {
+		return
+	}
+	buyers := c.in.Audiences.Audience(BuyersID(l.Advertiser.ID))
+	d := o.D
+	if !o.Set && !seeksBuyers(&l.Audience, buyers) {
+		d = defaultConverters
+	}
+	if d > maxConverters {
+		c.add(path, rtb.FormatDuration(d), "at most 540d, or off", "")
+	}
+	if d > 0 && buyers != nil {
+		l.Audience.Buyers, l.Audience.Converters = buyers, d
+	}
+}
+
+func (c *compiler) bid(path string, l *Line, s *BidSpec) {
+	c.choose(path+".strategy", s.Strategy, []string{"fixed"}, 0)
+	c.cpm(path+".cpm", s.CPM)
+	c.cpm(path+".max_cpm", s.MaxCPM)
+	if s.CPM > 0 && s.MaxCPM > 0 && s.MaxCPM < s.CPM {
+		c.add(path+".max_cpm", s.MaxCPM.String(), "at least cpm, "+s.CPM.String(), "")
+	}
+	for i, r := range s.Recency {
+		p := at(path+".recency", i)
+		if r.Within <= 0 {
+			c.add(p+".within", rtb.FormatDuration(r.Within), "a duration such as 24h", "")
+		}
+		if i > 0 && r.Within <= s.Recency[i-1].Within {
+			c.add(p+".within", rtb.FormatDuration(r.Within), "more than the step before, "+rtb.FormatDuration(s.Recency[i-1].Within), "")
+		}
+		c.factor(p+".x", r.X)
+	}
+	for i, r := range s.Intensity {
+		p := at(path+".intensity", i)
+		if r.MinCount < 1 || i > 0 && r.MinCount <= s.Intensity[i-1].MinCount {
+			c.add(p+".min_count", strconv.Itoa(r.MinCount), "1 or more, and more than the step before", "")
+		}
+		c.factor(p+".x", r.X)
+	}
+	l.Bid = Bid{CPM: s.CPM, MaxCPM: s.MaxCPM, Recency: slices.Clone(s.Recency), Intensity: slices.Clone(s.Intensity)}
+}
+
+func (c *compiler) factor(path string, x float64) {
+	if !(x >= 0 && x <= maxFactor) {
+		c.add(path, strconv.FormatFloat(x, 'g', -1, 64), "a factor of 0 to 100", "")
+	}
+}
+
+// caps gathers every frequency cap over the line.
+func (c *compiler) caps(path string, l *Line, cs *CampaignSpec, s *LineSpec) []rtb.FrequencyCap {
+	c.frequency(path+".frequency", s.Frequency)
+	own := s.Frequency
+	if own == nil {
+		own = defaultFrequency
+	}
+	gap := defaultMinGap
+	if s.MinGap.Set {
+		gap = s.MinGap.D
+	}
+	if gap > maxPer {
+		c.add(path+".min_gap", rtb.FormatDuration(gap), "at most 90d, or off", "")
+	}
+	var out []rtb.FrequencyCap
+	scope := func(kind, id string, caps Frequency) {
+		for _, f := range caps {
+			out = append(out, rtb.FrequencyCap{Scope: rtb.ScopeOf(kind, id), Max: f.Max, Per: f.Per})
+		}
+	}
+	if len(own) == 0 && gap > 0 {
+		own = Frequency{{Max: unlimited, Per: gap}}
+	}
+	scope("line", l.ID.String(), own)
+	if gap > 0 {
+		out[0].MinGap = gap
+	}
+	scope("campaign", l.Advertiser.ID+"/"+l.Campaign.ID, cs.Frequency)
+	if as := c.specs[l.Advertiser]; as != nil {
+		scope("advertiser", l.Advertiser.ID, as.Frequency)
+	}
+	return out
+}
+
+// unlimited is the count of a cap that is there for its gap alone.
+const unlimited = 1 << 30
+
+func (c *compiler) exchanges(path string, l *Line, ids []string) {
+	if ids == nil {
+		return
+	}
+	l.exchanges = make(map[string]struct{}, len(ids))
+	for i, id := range ids {
+		if c.known(at(path, i), id, "an exchange", c.in.Exchanges) {
+			l.exchanges[id] = struct{}{}
+		}
+	}
+	if len(ids) == 0 {
+		c.add(path, "an empty list", "at least one exchange, or nothing for all", "")
+	}
+}
+
+func (c *compiler) creatives(path string, l *Line, ids []string) {
+	if len(ids) == 0 {
+		c.add(path, "nothing", "at least one creative", "")
+	}
+	all := sortedKeys(c.in.Creatives)
+	for i, id := range ids {
+		p := at(path, i)
+		if slices.Index(ids, id) < i {
+			c.add(p, quote(id)+" again", "every creative once", "")
+		}
+		if !c.known(p, id, "a creative", all) {
+			continue
+		}
+		if cr := c.in.Creatives[id]; cr != nil {
+			c.creative(p, l, cr)
+			l.Creatives = append(l.Creatives, cr)
+		}
+	}
+}
+
+// creative checks one creative against the line's advertiser.
+func (c *compiler) creative(path string, l *Line, cr *creatives.Creative) {
+	a := l.Advertiser
+	if cr.Advertiser != "" && cr.Advertiser != a.ID {
+		c.add(path, "a creative of advertiser "+quote(cr.Advertiser), "a creative of "+quote(a.ID), "")
+	}
+	if cr.ClickURL != "" && len(a.Domains) > 0 {
+		c.landing(path, cr.ClickURL, a)
+	}
+	if cr.NeedsProduct && a.Feed == nil && a.ID != "" && c.specs[a].Feed == "" {
+		c.add(path, "a creative with products", "a creative without, or a feed for advertiser "+quote(a.ID), "")
+	}
+}

@@ -1,0 +1,45 @@
+package campaigns
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+)
+
+// Scopes are what a key allows.
+type Scopes uint8
+
+// The scopes.
+const (
+	ScopeEvents Scopes = 1 << iota
+	ScopeLists
+	ScopeFeeds
+	ScopeAudiences
+	ScopePrivacy
+)
+
+var scopeNames = []string{"events", "lists", "feeds", "audiences", "privacy"}
+
+// Has tells whether all of want is allowed.
+func (s Scopes) Has(want Scopes) bool { return s&want == want }
+
+// Key is an advertiser's key, as its hash.
+type Key struct {
+	SHA256 [sha256.Size]byte
+	Scopes Scopes
+}
+
+// Authenticate finds whose key a bearer token is, and what it allows; nil when it
+// is nobody's. Every key is compared, in constant time.
+func (x *Index) Authenticate(token []byte) (*Advertiser, Scopes) {
+	sum := sha256.Sum256(token)
+	var found *Advertiser
+	var scopes Scopes
+	for _, a := range x.advertisers {
+		for i := range a.Keys {
+			if subtle.ConstantTimeCompare(sum[:], a.Keys[i].SHA256[:]) == 1 {
+				found, scopes = a, a.Keys[i].Scopes
+			}
+		}
+	}
+	return found, scopes
+}

@@ -1,0 +1,211 @@
+package campaigns
+
+import (
+	"time"
+
+	"rebound/audiences"
+	"rebound/creatives"
+	"rebound/rtb"
+)
+
+// Status says whether a campaign or line may spend.
+type Status uint8
+
+// The statuses, from the one that spends; of a line and its campaign the higher
+// counts.
+const (
+	StatusActive Status = iota
+	StatusPaused
+	StatusDraft
+	StatusArchived
+)
+
+var statusNames = []string{"active", "paused", "draft", "archived"}
+
+// String is the status's name in the configuration.
+func (s Status) String() string {
+	if int(s) >= len(statusNames) {
+		return ""
+	}
+	return statusNames[s]
+}
+
+// Pacing is how a budget is spread over its window.
+type Pacing uint8
+
+// The ways of pacing.
+const (
+	PacingEven Pacing = iota // over the day
+	PacingASAP               // until it is gone
+)
+
+var pacingNames = []string{"even", "asap"}
+
+// String is the way's name in the configuration.
+func (p Pacing) String() string {
+	if int(p) >= len(pacingNames) {
+		return ""
+	}
+	return pacingNames[p]
+}
+
+// Advertiser is who pays.
+type Advertiser struct {
+	ID       string
+	Name     string
+	Domains  []string // lower case; the first is the bid's adomain
+	Currency rtb.Currency
+	Zone     *time.Location
+	Cats     []string
+	Feed     *creatives.Feed // nil: no products
+	Keys     []Key
+}
+
+// Campaign is a set of lines under common budgets and dates.
+type Campaign struct {
+	ID           string
+	Advertiser   *Advertiser
+	Status       Status
+	Start, End   time.Time // zero: open
+	Daily, Total rtb.Micros
+	Pacing       Pacing
+	Lines        []*Line
+}
+
+// Line is the smallest thing that bids. It is immutable and safe for concurrent
+// use.
+type Line struct {
+	ID         rtb.LineID
+	Advertiser *Advertiser
+	Campaign   *Campaign
+	Priority   int // the higher first
+	Status     Status
+	Start, End time.Time // narrowed by the campaign's; zero: open; End is exclusive
+	Audience   Audience
+	Bid        Bid
+	Creatives  []*creatives.Creative
+	// Frequency are the caps of the line, its campaign and its advertiser; all
+	// of them bind. MinGap stands on the line's first cap.
+	Frequency    []rtb.FrequencyCap
+	Caps         rtb.CapSet // the budgets that bind it
+	Daily, Total rtb.Micros // its own caps; 0: none
+	Pacing       Pacing
+
+	exchanges map[string]struct{} // nil: all
+}
+
+// Audience is whom a line is for.
+type Audience struct {
+	Include []*audiences.Program // the visitor is in all of these
+	AnyOf   []*audiences.Program // and in at least one of these, where there are any
+	Exclude []*audiences.Program // and in none of these
+	Window  audiences.Window     // narrows Include and AnyOf
+	// Buyers is the built-in audience of those who bought from the advertiser;
+	// who was in it within Converters is excluded. Nil when that is off.
+	Buyers     *audiences.Program
+	Converters time.Duration
+}
+
+// Match is what an audience says of a visitor.
+type Match struct {
+	Reason rtb.NoBidReason // NoBidNone, NoBidNoAudience or NoBidAudienceExcluded
+	Last   rtb.Second      // the latest qualifying event, for recency
+	Count  uint32          // the qualifying events, for intensity
+}
+
+// Match tells whether the line is for the visitor at a time. It reads nothing
+// else and does not allocate.
+func (a *Audience) Match(v *rtb.Visitor, now time.Time) Match {
+	var m Match
+	excluded := false
+	for _, p := range a.Include {
+		r := p.Eval(v, now, a.Window)
+		if !r.In && !r.Excluded {
+			return Match{Reason: rtb.NoBidNoAudience}
+		}
+		m.add(r)
+		excluded = excluded || r.Excluded
+	}
+	if len(a.AnyOf) > 0 {
+		in, out := false, false
+		for _, p := range a.AnyOf {
+			r := p.Eval(v, now, a.Window)
+			if r.In {
+				m.add(r)
+			}
+			in, out = in || r.In, out || r.Excluded
+		}
+		if !in && !out {
+			return Match{Reason: rtb.NoBidNoAudience}
+		}
+		excluded = excluded || !in
+	}
+	if excluded || a.excludes(v, now) {
+		m.Reason = rtb.NoBidAudienceExcluded
+	}
+	return m
+}
+
+// add takes the freshest event and the largest count of the programs that hold.
+func (m *Match) add(r audiences.Verdict) {
+	m.Last = max(m.Last, r.Last)
+	m.Count = max(m.Count, r.Count)
+}
+
+func (a *Audience) excludes(v *rtb.Visitor, now time.Time) bool {
+	for _, p := range a.Exclude {
+		if p.Eval(v, now, audiences.Window{}).In {
+			return true
+		}
+	}
+	return a.Buyers != nil && a.Buyers.Eval(v, now, audiences.Window{Within: a.Converters}).In
+}
+
+// On tells whether the line may be shown on an exchange.
+func (l *Line) On(exchange string) bool {
+	if l.exchanges == nil {
+		return true
+	}
+	_, ok := l.exchanges[exchange]
+	return ok
+}
+
+// Live tells whether the line runs at a time: Start included, End not.
+func (l *Line) Live(now time.Time) bool {
+	return !now.Before(l.Start) && (l.End.IsZero() || now.Before(l.End))
+}
+
+// Bid is what an impression is worth to a line.
+type Bid struct {
+	CPM       rtb.CPM
+	MaxCPM    rtb.CPM
+	Recency   []RecencyStep   // windows ascending
+	Intensity []IntensityStep // counts ascending
+}
+
+// RecencyFactor is the factor for a last event of an age: that of the first step
+// whose window holds it, beyond the last window the last step's, 1 without
+// steps.
+func (b *Bid) RecencyFactor(age time.Duration) float64 {
+	x := 1.0
+	for i := range b.Recency {
+		x = b.Recency[i].X
+		if age <= b.Recency[i].Within {
+			break
+		}
+	}
+	return x
+}
+
+// IntensityFactor is the factor for a number of events: that of the highest step
+// that is reached, else 1.
+func (b *Bid) IntensityFactor(count uint32) float64 {
+	x := 1.0
+	for i := range b.Intensity {
+		if int64(count) < int64(b.Intensity[i].MinCount) {
+			break
+		}
+		x = b.Intensity[i].X
+	}
+	return x
+}

@@ -1,0 +1,133 @@
+package campaigns
+
+import (
+	"fmt"
+	"time"
+
+	"rebound/rtb"
+)
+
+// AdvertiserSpec is an advertiser as the configuration writes it.
+type AdvertiserSpec struct {
+	ID        string       `yaml:"id"`        // [a-z0-9][a-z0-9_-]{0,63}; required
+	Name      string       `yaml:"name"`      // for people; default the id
+	Domains   []string     `yaml:"domains"`   // hosts of landing pages, with their subdomains; the first is the bid's adomain; required
+	Currency  rtb.Currency `yaml:"currency"`  // ISO 4217; of prices and budgets; default USD
+	Timezone  string       `yaml:"timezone"`  // IANA name; decides when a budget's day begins; default UTC
+	IABCat    []string     `yaml:"iab_cat"`   // IAB content categories 1.0, sent as bid.cat
+	Keys      []KeySpec    `yaml:"keys"`      // what its servers authenticate with; several may be active
+	Feed      string       `yaml:"feed"`      // id under feeds; none: no products
+	Frequency Frequency    `yaml:"frequency"` // caps over all of its campaigns; default none
+}
+
+// KeySpec is one key of an advertiser. The key itself is never written down.
+type KeySpec struct {
+	SHA256 string   `yaml:"sha256"` // SHA-256 of the key, 64 hex digits; required
+	Scopes []string `yaml:"scopes"` // events, lists, feeds, audiences, privacy; default [events]
+}
+
+// CampaignSpec is a campaign as the configuration writes it.
+type CampaignSpec struct {
+	ID         string     `yaml:"id"`         // [a-z0-9][a-z0-9_-]{0,63}, unique for its advertiser; required
+	Advertiser string     `yaml:"advertiser"` // id under advertisers; required
+	Status     string     `yaml:"status"`     // active, paused, draft or archived; default draft
+	Start      time.Time  `yaml:"start"`      // RFC 3339; default: has begun
+	End        time.Time  `yaml:"end"`        // RFC 3339, exclusive; default: never
+	Budget     BudgetSpec `yaml:"budget"`     // daily or total is required
+	Frequency  Frequency  `yaml:"frequency"`  // caps over all of its lines; default none
+	Lines      []LineSpec `yaml:"lines"`      // at least one
+}
+
+// BudgetSpec is how much may be spent.
+type BudgetSpec struct {
+	Daily  *rtb.Micros `yaml:"daily"`  // most per civil day, in the advertiser's currency; absent: no such cap
+	Total  *rtb.Micros `yaml:"total"`  // most over the whole life; absent: no such cap
+	Pacing string      `yaml:"pacing"` // even: over the day; asap: until it is gone; default even, a line's default its campaign's
+}
+
+// LineSpec is a line as the configuration writes it.
+type LineSpec struct {
+	ID                string       `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
+	Status            string       `yaml:"status"`             // as the campaign's; default the campaign's; the stricter of the two counts
+	Priority          *int         `yaml:"priority"`           // 0 to 100, the higher first; default 50
+	Start             time.Time    `yaml:"start"`              // default the campaign's
+	End               time.Time    `yaml:"end"`                // default the campaign's
+	Budget            BudgetSpec   `yaml:"budget"`             // the line's own caps, under the campaign's
+	Audience          AudienceSpec `yaml:"audience"`           // include or any_of is required
+	ExcludeConverters OffDuration  `yaml:"exclude_converters"` // nobody who bought this recently; off; default 30d, off for lines that look for buyers
+	Bid               BidSpec      `yaml:"bid"`                // required
+	Frequency         Frequency    `yaml:"frequency"`          // default 10 per 24h; none
+	MinGap            OffDuration  `yaml:"min_gap"`            // least time between two impressions; off; default 1m
+	Exchanges         []string     `yaml:"exchanges"`          // ids under exchanges; default all
+	Creatives         []string     `yaml:"creatives"`          // ids under creatives; required
+}
+
+// AudienceSpec says whom a line is for. Windows apply to the included audiences.
+type AudienceSpec struct {
+	Include   []string      `yaml:"include"`    // the visitor is in all of these
+	AnyOf     []string      `yaml:"any_of"`     // and in at least one of these
+	Exclude   []string      `yaml:"exclude"`    // and in none of these
+	Within    time.Duration `yaml:"within"`     // the last qualifying event is at most this old; default the audience's own window
+	NotWithin time.Duration `yaml:"not_within"` // and at least this old; default 0
+}
+
+// BidSpec says what an impression is worth: cpm x recency x intensity, at most
+// max_cpm.
+type BidSpec struct {
+	Strategy  string          `yaml:"strategy"`  // fixed; default fixed
+	CPM       rtb.CPM         `yaml:"cpm"`       // base price, in the advertiser's currency; required
+	MaxCPM    rtb.CPM         `yaml:"max_cpm"`   // the price never exceeds it; at least cpm; required
+	Recency   []RecencyStep   `yaml:"recency"`   // the first step whose window holds the last event counts; none holds it: 1
+	Intensity []IntensityStep `yaml:"intensity"` // the step with the highest min_count that is reached counts; none: 1
+}
+
+// RecencyStep multiplies the price for visitors whose last event is fresh.
+type RecencyStep struct {
+	Within time.Duration `yaml:"within"` // required
+	X      float64       `yaml:"x"`      // factor, 0 to 100; 0: no bid; required
+}
+
+// IntensityStep multiplies the price for visitors with many events.
+type IntensityStep struct {
+	MinCount int     `yaml:"min_count"` // 1 or more; required
+	X        float64 `yaml:"x"`         // factor, 0 to 100; required
+}
+
+// FrequencySpec allows max impressions to a visitor in any per.
+type FrequencySpec struct {
+	Max int           `yaml:"max"` // 1 or more; required
+	Per time.Duration `yaml:"per"` // 1m to 90d; required
+}
+
+// Frequency is a list of caps that all bind, or the word none. Nil is the
+// default.
+type Frequency []FrequencySpec
+
+// UnmarshalText reads the word none.
+func (f *Frequency) UnmarshalText(b []byte) error {
+	if string(b) != "none" {
+		return fmt.Errorf("cannot read frequency: got %q; want none or a list such as [{max: 10, per: 24h}]", b)
+	}
+	*f = Frequency{}
+	return nil
+}
+
+// OffDuration is a duration or the word off. The zero value is the default.
+type OffDuration struct {
+	Set bool          // the configuration names it
+	D   time.Duration // 0 when off
+}
+
+// UnmarshalText reads a duration or the word off.
+func (o *OffDuration) UnmarshalText(b []byte) error {
+	if string(b) == "off" || string(b) == "none" {
+		*o = OffDuration{Set: true}
+		return nil
+	}
+	d, err := rtb.ParseDuration(string(b))
+	if err != nil {
+		return err
+	}
+	*o = OffDuration{Set: true, D: d}
+	return nil
+}
