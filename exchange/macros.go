@@ -1,0 +1,103 @@
+package exchange
+
+import (
+	"strings"
+
+	"rebound/rtb"
+)
+
+// Parameters that [Profile.AppendMacros] adds to a notice URL, and that the
+// notice endpoints read back.
+const (
+	ParamPrice    = "p" // ${AUCTION_PRICE}: Profile.ParsePrice
+	ParamCurrency = "c" // ${AUCTION_CURRENCY}
+	ParamLoss     = "l" // ${AUCTION_LOSS}: ParseLoss
+	ParamMinToWin = "m" // ${AUCTION_MIN_TO_WIN}: Profile.ParseMinToWin
+)
+
+// AppendMacros appends the query parameters with the exchange's macros, raw, to
+// a notice URL that already has a query: "&p=${AUCTION_PRICE}&c=...". Macros are
+// never percent-encoded: an encoded macro is not replaced (OpenRTB 2.6 §4.4).
+// Views and clicks carry none.
+func (p *Profile) AppendMacros(dst []byte, kind rtb.NoticeKind) []byte {
+	if int(kind) >= len(p.macros) {
+		return dst
+	}
+	return append(dst, p.macros[kind]...)
+}
+
+// PriceMacro is the text that the exchange replaces by the price.
+func (p *Profile) PriceMacro() string { return p.priceMacro }
+
+var priceNotices = map[string]rtb.NoticeKind{
+	"win": rtb.NoticeWin, "bill": rtb.NoticeBill, "imp": rtb.NoticeImp, "video": rtb.NoticeVideo,
+}
+
+func (c *compiler) compileMacros(s *ProfileSpec, p *Profile) {
+	in := s.PriceIn
+	if len(in) == 0 {
+		in = sortedKeys(priceNotices)
+	}
+	for _, name := range in {
+		kind, ok := priceNotices[name]
+		if !ok {
+			c.add("price_in", name, "one of "+strings.Join(sortedKeys(priceNotices), ", "))
+			continue
+		}
+		p.macros[kind] = "&" + ParamPrice + "=" + p.priceMacro + "&" + ParamCurrency + "=${AUCTION_CURRENCY}"
+	}
+	p.macros[rtb.NoticeLoss] = "&" + ParamLoss + "=${AUCTION_LOSS}"
+	if p.minToWin != "" {
+		for _, kind := range []rtb.NoticeKind{rtb.NoticeWin, rtb.NoticeLoss, rtb.NoticeBill} {
+			p.macros[kind] += "&" + ParamMinToWin + "=" + p.minToWin
+		}
+	}
+	for _, m := range []string{p.priceMacro, p.minToWin} {
+		c.check(!strings.ContainsAny(m, " \t\r\n\"<>&#"), "price_macro, mintowin_macro", m, "text that may stand in a URL as it is")
+	}
+}
+
+// Loss is a reason that the exchange gives for a lost auction (OpenRTB 3.0,
+// List: Loss Reason Codes).
+type Loss struct {
+	Code  int  // as sent; -1 where none was
+	Known bool // the code has a meaning that the list or the exchange gives it
+}
+
+// ParseLoss reads what ${AUCTION_LOSS} became. It never fails: text that is no
+// code, an unexpanded macro and nothing give Code -1.
+func ParseLoss(raw []byte) Loss {
+	code := 0
+	if len(raw) == 0 || len(raw) > 6 {
+		return Loss{Code: -1}
+	}
+	for _, c := range raw {
+		if c < '0' || c > '9' {
+			return Loss{Code: -1}
+		}
+		code = code*10 + int(c-'0')
+	}
+	known := code <= 10 || code >= 100 && code <= 104 || code >= 200 && code <= 215 || code >= 500 && code < 9000
+	return Loss{Code: code, Known: known}
+}
+
+var lossNames = map[int]string{
+	0: "won", 1: "internal", 2: "expired", 3: "invalid_response", 4: "invalid_deal", 5: "invalid_auction_id",
+	6: "bad_adomain", 7: "no_markup", 8: "no_crid", 9: "no_price", 10: "no_approval_data",
+	100: "below_floor", 101: "below_deal_floor", 102: "higher_bid", 103: "lost_to_deal", 104: "seat_blocked",
+	200: "creative", 201: "creative_pending", 202: "creative_disapproved", 203: "size", 204: "format",
+	205: "advertiser", 206: "app_store_id", 207: "not_secure", 208: "language", 209: "category",
+	210: "attribute", 211: "ad_type", 212: "animation", 213: "not_in_deal", 214: "skadnetwork", 215: "bundle",
+}
+
+// String is the reason's name for metrics: "exchange" for an exchange's own
+// codes, "other" for anything unknown.
+func (l Loss) String() string {
+	if name, ok := lossNames[l.Code]; ok {
+		return name
+	}
+	if l.Known {
+		return "exchange"
+	}
+	return "other"
+}

@@ -1,0 +1,194 @@
+package exchange
+
+import (
+	"bytes"
+	"encoding/base64"
+	"net/url"
+	"strings"
+
+	"rebound/rtb"
+)
+
+// PriceStatus says what a notice's price parameter held.
+type PriceStatus uint8
+
+// What a price parameter can hold (OpenRTB 2.6 §4.4).
+const (
+	PriceOK     PriceStatus = iota
+	PriceEmpty              // nothing: the exchange does not say
+	PriceAudit              // "AUDIT": a test render, never billed
+	PriceMacro              // the macro itself: the exchange did not expand it
+	PriceBad                // no price: unreadable, negative, beyond limits
+	PriceForged             // a cipher's integrity check failed
+)
+
+var priceStatusNames = [...]string{"ok", "empty", "audit", "macro", "bad", "forged"}
+
+// String is the status's name for metrics.
+func (s PriceStatus) String() string {
+	if int(s) >= len(priceStatusNames) {
+		return "bad"
+	}
+	return priceStatusNames[s]
+}
+
+type priceCodec uint8
+
+const (
+	codecPlain priceCodec = iota
+	codecB64
+	codecHMAC
+	codecAES
+)
+
+type priceUnit uint8
+
+const (
+	unitCPM       priceUnit = iota // major units for a thousand impressions
+	unitCPMMicros                  // millionths of that
+	unitCPIMicros                  // millionths of a major unit for one impression
+)
+
+// maxPriceText bounds what is looked at.
+const maxPriceText = 256
+
+// ParsePrice reads what the price macro became: CPM in the bid's currency. Only
+// PriceOK comes with a price, which may be 0 and may exceed the bid: the caller
+// knows the bid. Digits beyond a micro round up.
+func (p *Profile) ParsePrice(raw []byte) (rtb.CPM, PriceStatus) {
+	raw, status := plainText(raw, p.priceMacro)
+	if status != PriceOK {
+		return 0, status
+	}
+	switch p.priceCodec {
+	case codecHMAC:
+		return p.openHMAC(raw)
+	case codecAES:
+		return p.openAES(raw)
+	case codecB64:
+		return decode64(raw, p.priceUnit)
+	}
+	return parseAmount(raw, p.priceUnit)
+}
+
+// ParseMinToWin reads what the min-to-win macro became: CPM in the bid's
+// currency, the price that would have tied or the next best one. Any status but
+// PriceOK means that it is not known, never 0.
+func (p *Profile) ParseMinToWin(raw []byte) (rtb.CPM, PriceStatus) {
+	raw, status := plainText(raw, p.minToWin)
+	if status != PriceOK {
+		return 0, status
+	}
+	unit := p.priceUnit
+	if p.priceCodec == codecHMAC || p.priceCodec == codecAES {
+		unit = unitCPM
+	}
+	if strings.HasSuffix(p.minToWin, ":B64}") {
+		return decode64(raw, unit)
+	}
+	return parseAmount(raw, unit)
+}
+
+// plainText undoes a left-over percent encoding and sorts out what is no price.
+func plainText(raw []byte, macro string) ([]byte, PriceStatus) {
+	raw = bytes.TrimSpace(raw)
+	switch {
+	case len(raw) == 0:
+		return nil, PriceEmpty
+	case len(raw) > maxPriceText:
+		return nil, PriceBad
+	}
+	if bytes.IndexByte(raw, '%') >= 0 {
+		if bytes.HasPrefix(raw, []byte("%%")) {
+			return nil, PriceMacro
+		}
+		text, err := url.PathUnescape(string(raw))
+		if err != nil {
+			return nil, PriceBad
+		}
+		raw = []byte(text)
+	}
+	switch {
+	case len(raw) == 0:
+		return nil, PriceEmpty
+	case string(raw) == "AUDIT":
+		return nil, PriceAudit
+	case string(raw) == macro, raw[0] == '{', bytes.HasPrefix(raw, []byte("${")), bytes.HasPrefix(raw, []byte("%%")):
+		return nil, PriceMacro
+	}
+	return raw, PriceOK
+}
+
+// decode64 reads base64 of a decimal; the four spellings (two alphabets, with
+// and without padding) are all used (OpenRTB 2.6 §4.4).
+func decode64(raw []byte, unit priceUnit) (rtb.CPM, PriceStatus) {
+	var stack [maxPriceText]byte
+	text, ok := unbase64(stack[:0], raw)
+	switch {
+	case !ok:
+		return 0, PriceBad
+	case len(text) == 0:
+		return 0, PriceEmpty
+	case string(text) == "AUDIT":
+		return 0, PriceAudit
+	}
+	return parseAmount(text, unit)
+}
+
+// unbase64 decodes either alphabet, padded or not; a blank is a plus sign that
+// query decoding ate.
+func unbase64(dst, raw []byte) ([]byte, bool) {
+	raw = bytes.TrimRight(raw, "=")
+	if len(raw) > maxPriceText {
+		return nil, false
+	}
+	var stack [maxPriceText]byte
+	text := append(stack[:0], raw...)
+	for i, c := range text {
+		switch c {
+		case '-', ' ':
+			text[i] = '+'
+		case '_':
+			text[i] = '/'
+		case '\r', '\n':
+			return nil, false // the decoder would skip them
+		}
+	}
+	dst, err := base64.RawStdEncoding.AppendDecode(dst, text)
+	return dst, err == nil
+}
+
+func parseAmount(text []byte, unit priceUnit) (rtb.CPM, PriceStatus) {
+	v, err := rtb.ParseMicros(text, rtb.RoundUp)
+	if err != nil || v < 0 || bytes.HasPrefix(text, []byte("-")) {
+		return 0, PriceBad
+	}
+	switch unit {
+	case unitCPMMicros:
+		return inUnit((int64(v)+999_999)/1_000_000, unit)
+	case unitCPIMicros:
+		if v > 1e18 {
+			return 0, PriceBad
+		}
+		return bounded(rtb.CPM((int64(v) + 999) / 1000))
+	}
+	return bounded(rtb.CPM(v))
+}
+
+// inUnit is the price of a whole number of units.
+func inUnit(n int64, unit priceUnit) (rtb.CPM, PriceStatus) {
+	switch {
+	case n < 0 || n > int64(rtb.MaxCPM):
+		return 0, PriceBad
+	case unit == unitCPIMicros:
+		return bounded(rtb.CPM(n * 1000))
+	}
+	return bounded(rtb.CPM(n))
+}
+
+func bounded(c rtb.CPM) (rtb.CPM, PriceStatus) {
+	if c < 0 || c > rtb.MaxCPM {
+		return 0, PriceBad
+	}
+	return c, PriceOK
+}

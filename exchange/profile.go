@@ -1,0 +1,146 @@
+package exchange
+
+import (
+	"crypto/subtle"
+	"net/netip"
+	"slices"
+	"time"
+
+	"rebound/rtb"
+)
+
+// Profile is one exchange, compiled from a [ProfileSpec]. It is immutable and
+// may be shared by goroutines.
+type Profile struct {
+	ID, Name, IDSpace string
+
+	Secret      string
+	Sources     []netip.Prefix // empty: any source, because a secret is set
+	QuotaQPS    int            // 0: no limit
+	MaxInFlight int            // 0: the server's
+	MaxBody     int            // bytes as sent
+	MaxInflated int            // bytes after decompression
+	GzipIn      bool
+	GzipOut     bool
+	ContentType string
+	// MalformedStatus is the HTTP status of an unreadable request.
+	MalformedStatus int
+	NBREnabled      bool
+
+	DefaultTMax, RTTAllowance, Safety time.Duration
+
+	Seat                 string
+	At                   int // auction type where a request names none
+	DefaultCur           rtb.Currency
+	DealFloorInheritsCur bool
+	AllowNoInventory     bool
+	MultibidMax          int
+
+	AuctionTTL time.Duration // how long a bid may still win
+
+	ClickMacro, ClickMacroEsc string
+	NativeWrapper             NativeWrapper
+	CRIDMax                   int // bytes
+	ADomainMax                int // elements; 0: any
+	ADomainLenMax             int // bytes
+	RespMaxBytes              int // 0: any
+	RequiresApproval          bool
+	MatchURL                  string
+	RedirectHosts             []string
+
+	billWindow [4]time.Duration
+	exp        [4]time.Duration
+	billing    [4]rtb.BillingSource
+	firstPrice []int // at codes of 500 and above
+	nbr        [rtb.NoBidReasons]int
+	required   fieldSet
+	buyerB64   bool
+
+	priceCodec priceCodec
+	priceUnit  priceUnit
+	priceMacro string
+	minToWin   string
+	keys       []priceKey
+	macros     [rtb.NoticeVideo + 1]string
+}
+
+// NativeWrapper says when native markup is wrapped in {"native":{...}}.
+type NativeWrapper uint8
+
+// The ways to wrap.
+const (
+	WrapAsRequest NativeWrapper = iota
+	WrapAlways
+	WrapNever
+)
+
+// formatIndex is the place of a single format in the profile's tables.
+func formatIndex(f rtb.Formats) int {
+	if m := f.MType(); m > 0 {
+		return m - 1
+	}
+	return 0
+}
+
+// BillingSource is the notice that books the spend of a format.
+func (p *Profile) BillingSource(f rtb.Formats) rtb.BillingSource { return p.billing[formatIndex(f)] }
+
+// BillWindow is how long after its win a bid of the format may be billed in time.
+func (p *Profile) BillWindow(f rtb.Formats) time.Duration { return p.billWindow[formatIndex(f)] }
+
+// Exp is bid.exp of the format: how long we accept that the ad waits.
+func (p *Profile) Exp(f rtb.Formats) time.Duration { return p.exp[formatIndex(f)] }
+
+// FirstPrice tells whether the auction type makes the winner pay its bid.
+// Types that the profile does not name are taken for second price, as
+// OpenRTB 2.6 §3.2.1 defaults.
+func (p *Profile) FirstPrice(at int) bool {
+	return at == rtb.AuctionFirstPrice || (at >= 500 && slices.Contains(p.firstPrice, at))
+}
+
+// Budget is how long the answer may take from arrival: tmax, or the profile's
+// where the request names none, less network and safety. It may be negative.
+func (p *Profile) Budget(tmax time.Duration) time.Duration {
+	if tmax <= 0 {
+		tmax = p.DefaultTMax
+	}
+	return tmax - p.RTTAllowance - p.Safety
+}
+
+// NBR is the wire's code of a reason at this exchange.
+func (p *Profile) NBR(r rtb.NoBidReason) int {
+	if r >= rtb.NoBidReasons {
+		return r.NBR()
+	}
+	return p.nbr[r]
+}
+
+// Admits tells whether requests may come from the address.
+func (p *Profile) Admits(addr netip.Addr) bool {
+	if len(p.Sources) == 0 {
+		return true
+	}
+	addr = addr.Unmap()
+	for _, s := range p.Sources {
+		if s.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// SecretOK compares what a request brought with the secret in constant time.
+func (p *Profile) SecretOK(got []byte) bool {
+	return p.Secret == "" || subtle.ConstantTimeCompare(got, []byte(p.Secret)) == 1
+}
+
+// WrapNative tells whether native markup answering n is wrapped.
+func (p *Profile) WrapNative(n *rtb.Native) bool {
+	switch p.NativeWrapper {
+	case WrapAlways:
+		return true
+	case WrapNever:
+		return false
+	}
+	return n.Wrapped
+}

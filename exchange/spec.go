@@ -1,0 +1,205 @@
+package exchange
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// ProfileSpec is what a configuration file says of one exchange; the names are
+// the file's. Fields that are left out take the defaults named here.
+type ProfileSpec struct {
+	// ID names the exchange in the route, records and metrics; [a-z0-9][a-z0-9_-]{0,63}.
+	ID string `yaml:"id"`
+	// Name is for people; default: the id.
+	Name string `yaml:"name"`
+	// IDSpace is the space of the exchange's user ids in the match table;
+	// default: the id. Endpoints that share their users share the space.
+	IDSpace string `yaml:"id_space"`
+
+	// Secret must come with every request; empty: sources alone decide.
+	Secret string `yaml:"secret"`
+	// Sources are the networks (CIDR) that requests may come from; default:
+	// any when a secret is set, else loopback only.
+	Sources []string `yaml:"sources"`
+	// QuotaQPS is the highest rate of requests that are worked on; 0: no limit.
+	QuotaQPS int `yaml:"quota_qps"`
+	// MaxInFlight is how many requests are worked on at once; 0: the server's.
+	MaxInFlight int `yaml:"max_in_flight"`
+	// MaxBody bounds a body as sent; default 256KiB.
+	MaxBody ByteSize `yaml:"max_body"`
+	// MaxInflated bounds a body after decompression; default 1MiB.
+	MaxInflated ByteSize `yaml:"max_inflated"`
+	// GzipIn accepts gzip bodies; default true.
+	GzipIn *bool `yaml:"gzip_in"`
+	// GzipOut compresses answers where the request allows it; default true.
+	GzipOut *bool `yaml:"gzip_out"`
+	// ContentType of answers; default application/json.
+	ContentType string `yaml:"content_type"`
+	// MalformedStatus answers unreadable requests: 400 (default) or 204.
+	MalformedStatus int `yaml:"malformed_status"`
+	// NBREnabled answers no-bids with 200 and a reason code instead of 204.
+	NBREnabled bool `yaml:"nbr_enabled"`
+	// NBRMap replaces reason codes: name of a no-bid reason to nbr.
+	NBRMap map[string]int `yaml:"nbr_map"`
+
+	// DefaultTMax is the time to answer where a request names none; default 100ms.
+	DefaultTMax Duration `yaml:"default_tmax"`
+	// RTTAllowance is what the network takes of tmax; default 20ms.
+	RTTAllowance *Duration `yaml:"rtt_allowance"`
+	// Safety is kept free before the deadline; default 10ms.
+	Safety *Duration `yaml:"safety"`
+
+	// Seat is our seat at the exchange; required.
+	Seat string `yaml:"seat"`
+	// SeatNumeric tells that the exchange wants digits only.
+	SeatNumeric bool `yaml:"seat_numeric"`
+	// Auction is the type where a request names none: first or second (default).
+	Auction string `yaml:"auction"`
+	// At500FirstPrice are the codes of 500 and above that mean first price.
+	At500FirstPrice []int `yaml:"at_500_first_price"`
+	// DefaultCur is the bid currency where a request names none; default USD.
+	DefaultCur rtb.Currency `yaml:"default_cur"`
+	// DealFloorInheritsCur gives a deal floor without currency the impression's
+	// instead of USD.
+	DealFloorInheritsCur bool `yaml:"deal_floor_inherits_cur"`
+	// AllowNoInventory accepts requests with none of site, app and dooh.
+	AllowNoInventory bool `yaml:"allow_no_inventory"`
+	// MultibidMax is how many bids one impression may get; default 1.
+	MultibidMax int `yaml:"multibid_max"`
+
+	// AuctionTTL is how long a bid may still win; default 5m.
+	AuctionTTL Duration `yaml:"auction_ttl"`
+	// BillWindow is how long after its win a bid may be billed in time, by
+	// format; default 1h.
+	BillWindow ByFormat[Duration] `yaml:"bill_window"`
+	// Exp is bid.exp by format; default banner 5m, native 10m, video and audio 30m.
+	Exp ByFormat[Duration] `yaml:"exp"`
+	// BillingSource is the notice that books spend, by format: burl (default),
+	// pixel (or imp, native), vast, or nurl where the exchange has nothing else.
+	BillingSource ByFormat[string] `yaml:"billing_source"`
+
+	// PriceMacro is what the exchange replaces by the price; default
+	// ${AUCTION_PRICE}, and ${AUCTION_PRICE:B64} for the codec b64.
+	PriceMacro string `yaml:"price_macro"`
+	// PriceCodec is how the price comes: plain (default), b64, hmac-sha1, aes-cbc.
+	PriceCodec string `yaml:"price_codec"`
+	// PriceKeys are the cipher's keys, the newest first; two generations at most
+	// are needed. Use ${ENV_NAME}, never the key itself.
+	PriceKeys []PriceKeySpec `yaml:"price_keys"`
+	// PriceUnit is the number's unit: cpm (default), cpm_micros (default for
+	// hmac-sha1) or cpi_micros.
+	PriceUnit string `yaml:"price_unit"`
+	// PriceIn are the notices that carry the price macro; default win, bill,
+	// imp, video.
+	PriceIn []string `yaml:"price_in"`
+	// MinToWinMacro asks for the price to beat; default ${AUCTION_MIN_TO_WIN};
+	// "-" leaves it out.
+	MinToWinMacro string `yaml:"mintowin_macro"`
+	// ClickMacro is put before our click URL in markup; empty: none.
+	ClickMacro string `yaml:"click_macro"`
+	// ClickMacroEsc is the click macro's form for use inside another URL.
+	ClickMacroEsc string `yaml:"click_macro_esc"`
+
+	// NativeWrapper writes native markup as {"native":{...}}: always, never, or
+	// request (default: as the request did).
+	NativeWrapper string `yaml:"native_wrapper"`
+	// RequiredBidFields are bid fields without which the exchange drops a bid:
+	// adomain, attr, bundle, cat, cid, crid, dealid, iurl, language.
+	RequiredBidFields []string `yaml:"required_bid_fields"`
+	// CRIDMax is the longest creative id in bytes; default 64.
+	CRIDMax int `yaml:"crid_max"`
+	// ADomainMax is how many advertiser domains a bid may carry; default 0: any.
+	ADomainMax int `yaml:"adomain_max"`
+	// ADomainLenMax is the longest domain in bytes; default 128.
+	ADomainLenMax int `yaml:"adomain_len_max"`
+	// RespMaxBytes is the largest answer; default 0: any.
+	RespMaxBytes ByteSize `yaml:"resp_max_bytes"`
+	// BuyerUIDCodec is how user.buyeruid comes: plain (default) or b64url.
+	BuyerUIDCodec string `yaml:"buyeruid_codec"`
+	// RequiresApproval tells that creatives must be approved by the exchange.
+	RequiresApproval bool `yaml:"requires_approval"`
+	// MatchURL is where cookie sync sends the browser; https.
+	MatchURL string `yaml:"match_url"`
+	// RedirectHosts are the hosts that sync may redirect to.
+	RedirectHosts []string `yaml:"redirect_hosts"`
+}
+
+// ByFormat holds one value per markup type; the zero value means the default.
+type ByFormat[T any] struct {
+	Banner T `yaml:"banner"`
+	Video  T `yaml:"video"`
+	Audio  T `yaml:"audio"`
+	Native T `yaml:"native"`
+}
+
+// PriceKeySpec are the keys of one generation of a price cipher.
+type PriceKeySpec struct {
+	// Encryption key: base64 of 32 bytes for hmac-sha1, of 16 for aes-cbc.
+	Encryption string `yaml:"encryption"`
+	// Integrity key: base64 of 32 bytes; hmac-sha1 only.
+	Integrity string `yaml:"integrity"`
+}
+
+// Problem is one thing wrong with a specification; Path is the field's name in
+// the file.
+type Problem struct{ Path, Got, Want string }
+
+// Error is the problem as a sentence.
+func (p Problem) Error() string {
+	return fmt.Sprintf("cannot use %s: got %s; want %s", p.Path, p.Got, p.Want)
+}
+
+// Duration is a length of time as configuration writes it: 40ms, 90s, 30m,
+// 12h, 7d, 4w.
+type Duration time.Duration
+
+// UnmarshalText reads a duration; days and weeks are 24 and 168 hours.
+func (d *Duration) UnmarshalText(b []byte) error {
+	s := string(b)
+	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 168 * time.Hour} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			v, err := strconv.ParseUint(n, 10, 15)
+			if err != nil {
+				return fmt.Errorf("cannot read duration: got %q; want such as 40ms, 5m, 7d: %w", s, err)
+			}
+			*d = Duration(time.Duration(v) * unit)
+			return nil
+		}
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 {
+		return fmt.Errorf("cannot read duration: got %q; want such as 40ms, 5m, 7d", s)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText writes the duration as Go does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// ByteSize is a number of bytes as configuration writes it: 4096, 256KiB, 1MiB.
+type ByteSize int64
+
+// UnmarshalText reads a size.
+func (z *ByteSize) UnmarshalText(b []byte) error {
+	s := string(b)
+	unit := int64(1)
+	for suffix, u := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			s, unit = n, u
+		}
+	}
+	v, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return fmt.Errorf("cannot read size: got %q; want bytes such as 4096 or 256KiB: %w", b, err)
+	}
+	*z = ByteSize(int64(v) * unit)
+	return nil
+}
+
+// MarshalText writes the size in bytes.
+func (z ByteSize) MarshalText() ([]byte, error) { return strconv.AppendInt(nil, int64(z), 10), nil }
