@@ -1,0 +1,131 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/audiences"
+	"rebound/campaigns"
+	"rebound/creatives"
+	"rebound/exchange"
+)
+
+// File is the configuration file. Every section may also stand in a file that is
+// named under include.
+type File struct {
+	Version     int                        `yaml:"version"`     // 1; required
+	Listen      Listen                     `yaml:"listen"`      // where to listen
+	Data        Data                       `yaml:"data"`        // the log and its views
+	Logs        Logs                       `yaml:"logs"`        // the NDJSON logs
+	Privacy     Privacy                    `yaml:"privacy"`     // what may be used
+	Identity    Identity                   `yaml:"identity"`    // which outside identifiers are read
+	Rates       RatesSpec                  `yaml:"rates"`       // exchange rates; none: every bid in its advertiser's currency
+	Feeds       []FeedSpec                 `yaml:"feeds"`       // product feeds
+	Exchanges   []exchange.ProfileSpec     `yaml:"exchanges"`   // who may ask for bids
+	Advertisers []campaigns.AdvertiserSpec `yaml:"advertisers"` // who pays
+	Audiences   []audiences.Spec           `yaml:"audiences"`   // rules over visitors' events
+	Creatives   []creatives.Spec           `yaml:"creatives"`   // what is shown
+	Campaigns   []campaigns.CampaignSpec   `yaml:"campaigns"`   // what is bought
+}
+
+// Listen says where the three listeners are; host:port, an empty host means all
+// addresses, port 0 any free one.
+type Listen struct {
+	Bid       string `yaml:"bid"`        // exchanges; default :8080
+	Edge      string `yaml:"edge"`       // browsers and advertisers' servers; default :8081
+	Admin     string `yaml:"admin"`      // metrics, budgets, profiles; default 127.0.0.1:8082
+	PublicURL string `yaml:"public_url"` // how the edge listener is reached from outside; https, or http on loopback; default http://127.0.0.1 and the edge port
+}
+
+// Data says where state is kept.
+type Data struct {
+	Dir        string `yaml:"dir"`               // folder, relative to the working directory; default ./data
+	MaxBytes   Bytes  `yaml:"max_bytes"`         // most that the stream may take; default 20GiB
+	CacheBytes Bytes  `yaml:"cache_bytes"`       // memory for profiles; default 256MiB
+	NATS       string `yaml:"nats" config:"env"` // URL of a NATS cluster; empty: embedded
+}
+
+// Logs are the two NDJSON logs.
+type Logs struct {
+	Bids  BidLog  `yaml:"bids"`
+	Facts FactLog `yaml:"facts"`
+}
+
+// BidLog says where and how bid records are written.
+type BidLog struct {
+	Dir             string   `yaml:"dir"`               // default log/bids in the data folder
+	MaxBytes        Bytes    `yaml:"max_bytes"`         // the oldest files are removed beyond it; default 10GiB
+	KnownNoBidPct   *float64 `yaml:"known_nobid_pct"`   // share of the no-bids for known visitors that is kept; 0 to 100, default 1
+	UnknownNoBidPct *float64 `yaml:"unknown_nobid_pct"` // share of the other no-bids; 0 to 100, default 0.1
+}
+
+// FactLog says where the archive of facts is.
+type FactLog struct {
+	Dir      string        `yaml:"dir"`       // default log/facts in the data folder
+	Keep     time.Duration `yaml:"keep"`      // default 90d
+	MaxBytes Bytes         `yaml:"max_bytes"` // default 100GiB
+}
+
+// Privacy says what may be used.
+type Privacy struct {
+	VendorID       int           `yaml:"vendor_id"`       // our id in the Global Vendor List; 0: all traffic under the GDPR is refused
+	UnknownCountry string        `yaml:"unknown_country"` // refuse or allow, where neither gdpr nor a country is told; default refuse
+	NoticeTTL      time.Duration `yaml:"notice_ttl"`      // how long notices count, 1h to 7d; default 48h
+}
+
+// Identity says which outside identifiers are read.
+type Identity struct {
+	EIDs []EIDSource `yaml:"eids"` // sources of user.eids, in the order of trust; others are ignored
+}
+
+// EIDSource is one source of user.eids.
+type EIDSource struct {
+	Source string `yaml:"source"` // e.g. id5-sync.com; required
+	Mode   string `yaml:"mode"`   // plain: the id as it stands; ignore; default plain
+}
+
+// RatesSpec names the table of exchange rates: as_of (RFC 3339), base (ISO
+// 4217) and rates, how much of each currency one unit of base is worth.
+type RatesSpec struct {
+	File   string        `yaml:"file" config:"path"` // none: no rates
+	MaxAge time.Duration `yaml:"max_age"`            // older rates are not used; default 24h
+}
+
+// FeedSpec is a product feed.
+type FeedSpec struct {
+	ID         string `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}; required
+	File       string `yaml:"file" config:"path"` // tab separated values with Merchant field names; required
+	MinKeepPct int    `yaml:"min_keep_pct"`       // a reload with a smaller share of the good rows is refused; 1 to 100, default 50
+}
+
+// Bytes is a number of bytes: 4096, 256KiB, 20GiB.
+type Bytes int64
+
+// UnmarshalText reads a size.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	number, shift := s, 0
+	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if n, ok := strings.CutSuffix(s, unit); ok {
+			number, shift = strings.TrimSpace(n), 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseUint(number, 10, 63)
+	if err != nil || n > (1<<62)>>shift {
+		return fmt.Errorf("cannot read size: got %q; want a size such as 4096, 256KiB, 512MiB or 20GiB", s)
+	}
+	*b = Bytes(n << shift)
+	return nil
+}
+
+// String is the size in its largest whole unit.
+func (b Bytes) String() string {
+	for i, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
+		if size := Bytes(1) << (40 - 10*i); b != 0 && b%size == 0 {
+			return strconv.FormatInt(int64(b/size), 10) + unit
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
