@@ -21,7 +21,7 @@ type ProfileSpec struct {
 	IDSpace string `yaml:"id_space"`
 
 	// Secret must come with every request; empty: sources alone decide.
-	Secret string `yaml:"secret"`
+	Secret string `yaml:"secret" config:"env"`
 	// Sources are the networks (CIDR) that requests may come from; default:
 	// any when a secret is set, else loopback only.
 	Sources []string `yaml:"sources"`
@@ -139,9 +139,9 @@ type ByFormat[T any] struct {
 // PriceKeySpec are the keys of one generation of a price cipher.
 type PriceKeySpec struct {
 	// Encryption key: base64 of 32 bytes for hmac-sha1, of 16 for aes-cbc.
-	Encryption string `yaml:"encryption"`
+	Encryption string `yaml:"encryption" config:"env"`
 	// Integrity key: base64 of 32 bytes; hmac-sha1 only.
-	Integrity string `yaml:"integrity"`
+	Integrity string `yaml:"integrity" config:"env"`
 }
 
 // Problem is one thing wrong with a specification; Path is the field's name in
