@@ -1,0 +1,229 @@
+package tracking
+
+import (
+	"bytes"
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+	"rebound/exchange"
+	"rebound/rtb"
+)
+
+// Code is what became of one notice, for metrics. Every notice counts under
+// exactly one.
+type Code uint8
+
+// The codes.
+const (
+	CodeOK            Code = iota // believed and recorded
+	CodeForged                    // the signature does not fit
+	CodeMalformed                 // no token, or no such event
+	CodeExpired                   // older than notice_ttl: recorded, not charged
+	CodeAudit                     // a rendering for review: dropped
+	CodeTest                      // a bid of a test request: dropped
+	CodePriceAboveBid             // recorded, booked at the bid
+	CodePriceMissing              // recorded, booked at the bid
+	CodeFailed                    // could not be recorded
+	codes
+)
+
+var codeNames = [codes]string{
+	"ok", "forged", "malformed", "expired", "audit", "test", "price_above_bid", "price_missing", "failed",
+}
+
+// String is the code's name in metrics.
+func (c Code) String() string {
+	if c >= codes {
+		return ""
+	}
+	return codeNames[c]
+}
+
+// Flags of a notice fact.
+const (
+	FlagPriceAboveBid = "price_above_bid"
+	FlagPriceMissing  = "price_missing"
+	FlagPriceForged   = "price_forged"
+	FlagCurrency      = "currency"
+	FlagExpired       = "expired"
+)
+
+// Options of a [Handler].
+type Options struct {
+	Signer *Signer
+	// Append records facts; nil means that they are safe. It is called with a
+	// deadline, and must give up by it.
+	Append func(ctx context.Context, facts ...events.Fact) error
+	// Profiles finds an exchange by its id; nil where there is none (any more).
+	Profiles func(exchange string) *exchange.Profile
+	// Now reads the time.
+	Now func() time.Time
+	// NoticeTTL is how long a notice of a bid is charged; 48 h by default.
+	NoticeTTL time.Duration
+	// AppendTimeout bounds the wait for the log; 2 s by default.
+	AppendTimeout time.Duration
+	// Logger takes facts that could not be recorded; none when nil.
+	Logger *zap.Logger
+}
+
+// Handler answers notices. It is safe for any number of goroutines.
+type Handler struct {
+	o      Options
+	counts [kinds][codes]atomic.Uint64
+	losses [lossSlots]atomic.Uint64
+}
+
+// NewHandler makes a handler.
+func NewHandler(o Options) *Handler {
+	if o.NoticeTTL <= 0 {
+		o.NoticeTTL = 48 * time.Hour
+	}
+	if o.AppendTimeout <= 0 {
+		o.AppendTimeout = 2 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return &Handler{o: o}
+}
+
+// told is what a notice says beside its kind; views into the request.
+type told struct {
+	token, price, currency, loss, minToWin []byte
+	video                                  *videoEvent
+}
+
+// videoEvent is one of the events of /v1/vast/{ev}. The impression is the one
+// that can bill; its fact has the id "video:<bid id>", the others carry their
+// name behind it.
+type videoEvent struct {
+	name       string
+	progress   int
+	impression bool
+}
+
+var videoEvents = []videoEvent{
+	{"impression", 0, true}, {"start", 0, false}, {"q1", 25, false}, {"mid", 50, false}, {"q3", 75, false}, {"complete", 100, false},
+}
+
+// take verifies one notice, records it and says what became of it. The claims
+// are those of a token that was believed, for the click's redirect.
+func (h *Handler) take(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
+	c, code := h.judge(kind, t)
+	h.counts[kind][code].Add(1)
+	return c, code
+}
+
+func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
+	c, err := h.o.Signer.Verify(kind, t.token)
+	if err == ErrForged {
+		return rtb.Claims{}, CodeForged
+	}
+	if err != nil || (kind == rtb.NoticeVideo && t.video == nil) {
+		return rtb.Claims{}, CodeMalformed
+	}
+	if c.Test {
+		return c, CodeTest
+	}
+	now := h.o.Now()
+	fact, code := h.fact(kind, &c, t, now)
+	if code == CodeAudit {
+		return c, code
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), h.o.AppendTimeout)
+	defer cancel()
+	if err := h.o.Append(ctx, fact); err != nil {
+		h.o.Logger.Error("notice is lost", zap.String("id", fact.ID), zap.Error(err))
+		return c, CodeFailed
+	}
+	if kind == rtb.NoticeLoss {
+		h.countLoss(fact.LossReason)
+	}
+	return c, code
+}
+
+// fact is what a believed notice says. Its price is settled by [Handler.price].
+func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, t *told, now time.Time) (events.Fact, Code) {
+	n := &events.Notice{
+		BidID: c.Bid, Exchange: c.Exchange, Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Creative: c.Creative,
+		Item: c.Item, Deal: c.Deal, Format: c.Format.String(), Day: c.Day, Caps: c.Caps, Bid: c.Price, BidCur: c.Currency,
+		Reserved: c.Reserved, FirstPrice: c.FirstPrice, Issued: c.Issued, WinExpiry: c.WinExpiry, BillExpiry: c.BillExpiry,
+		Value: c.Value, Expected: c.Expected,
+	}
+	f := events.Fact{
+		V: 1, ID: kind.String() + ":" + c.Bid.String(), At: now, Kind: events.Kind(kind.String()),
+		Advertiser: c.Advertiser, Visitor: c.Visitor, Node: c.Node, Currency: c.AdvertiserCurrency, Notice: n,
+	}
+	bills := kind == c.BillOn.Notice()
+	if kind == rtb.NoticeVideo {
+		n.Progress = t.video.progress
+		if !t.video.impression {
+			f.ID += ":" + t.video.name
+			bills = false
+		}
+	}
+	profile := h.o.Profiles(c.Exchange)
+	code := h.price(kind, c, t, profile, bills, n)
+	if kind == rtb.NoticeLoss {
+		n.LossReason = exchange.ParseLoss(t.loss).Code
+	}
+	if profile != nil {
+		if v, status := profile.ParseMinToWin(t.minToWin); status == exchange.PriceOK {
+			n.MinToWin = v
+		}
+	}
+	if code != CodeAudit && now.Sub(c.Issued) > h.o.NoticeTTL {
+		n.Flags = append(n.Flags, FlagExpired)
+		bills, code = false, CodeExpired
+	}
+	if n.Bills = bills; bills {
+		n.Charge = c.Charge(n.Price)
+	}
+	return f, code
+}
+
+// price fills in the price that the notice stands for, as the package comment
+// says. Without a believable one it is the bid where the notice bills, and
+// nothing where it does not.
+func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *exchange.Profile, bills bool, n *events.Notice) Code {
+	price, status := rtb.CPM(0), exchange.PriceEmpty
+	if profile != nil {
+		price, status = profile.ParsePrice(t.price)
+	}
+	if status == exchange.PriceAudit || bytes.Equal(t.price, []byte("AUDIT")) {
+		return CodeAudit
+	}
+	browser := kind == rtb.NoticeImp || kind == rtb.NoticeVideo
+	if browser && (profile == nil || !profile.PriceSealed()) {
+		if bills {
+			n.Price = c.Price
+		}
+		return CodeOK
+	}
+	if cur, ok := rtb.ParseCurrency(t.currency); ok && cur != c.Currency {
+		n.Flags = append(n.Flags, FlagCurrency)
+		status = exchange.PriceBad
+	}
+	if status == exchange.PriceForged {
+		n.Flags = append(n.Flags, FlagPriceForged)
+	}
+	switch {
+	case status == exchange.PriceOK && price > c.Price:
+		n.Price, n.PriceTold = c.Price, true
+		n.Flags = append(n.Flags, FlagPriceAboveBid)
+		return CodePriceAboveBid
+	case status == exchange.PriceOK && price > 0:
+		n.Price, n.PriceTold = price, true
+	case bills:
+		n.Price = c.Price
+		if !c.FirstPrice || len(n.Flags) > 0 {
+			n.Flags = append(n.Flags, FlagPriceMissing)
+			return CodePriceMissing
+		}
+	}
+	return CodeOK
+}
