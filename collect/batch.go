@@ -1,0 +1,103 @@
+package collect
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Limits of POST /v1/events.
+const (
+	MaxBatchEvents = 1000
+	MaxBatchBytes  = 1 << 20 // after gzip is undone
+)
+
+// What splitting a body can say.
+var (
+	ErrTooLarge   = errors.New("body is over 1 MiB")
+	ErrTooMany    = errors.New("more than 1,000 events")
+	ErrUnreadable = errors.New("body is no JSON object, array or NDJSON")
+)
+
+// Inflate undoes gzip, to at most MaxBatchBytes.
+func Inflate(body []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("cannot inflate body: %w", err)
+	}
+	out, err := io.ReadAll(io.LimitReader(z, MaxBatchBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot inflate body: %w", err)
+	}
+	if len(out) > MaxBatchBytes {
+		return nil, ErrTooLarge
+	}
+	return out, nil
+}
+
+// SplitBatch cuts a body into its events: one JSON object, an array of them, or
+// one object per line. In lines an unreadable one stands alone; an array is
+// readable as a whole or not at all. The events are views into body.
+func SplitBatch(body []byte) ([]json.RawMessage, error) {
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	body = bytes.TrimSpace(body)
+	switch {
+	case len(body) == 0:
+		return nil, fmt.Errorf("%w: it is empty", ErrUnreadable)
+	case len(body) > MaxBatchBytes:
+		return nil, ErrTooLarge
+	case body[0] == '[':
+		return splitArray(body)
+	case body[0] == '{' && json.Valid(body):
+		return []json.RawMessage{body}, nil
+	}
+	return splitLines(body)
+}
+
+func splitArray(body []byte) ([]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
+	}
+	var list []json.RawMessage
+	for d.More() {
+		if len(list) == MaxBatchEvents {
+			return nil, ErrTooMany
+		}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, fmt.Errorf("%w: element %d: %v", ErrUnreadable, len(list), err)
+		}
+		list = append(list, raw)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
+	}
+	if rest := bytes.TrimSpace(body[d.InputOffset():]); len(rest) > 0 {
+		return nil, fmt.Errorf("%w: got text after the array", ErrUnreadable)
+	}
+	return list, nil
+}
+
+func splitLines(body []byte) ([]json.RawMessage, error) {
+	var list []json.RawMessage
+	any := false
+	for line := range bytes.Lines(body) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		if len(list) == MaxBatchEvents {
+			return nil, ErrTooMany
+		}
+		any = any || line[0] == '{'
+		list = append(list, line)
+	}
+	if !any {
+		return nil, ErrUnreadable
+	}
+	return list, nil
+}

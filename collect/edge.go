@@ -1,0 +1,171 @@
+package collect
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+	"rebound/privacy"
+	"rebound/rtb"
+)
+
+// Options are what an Edge is made of. Append, AppendOrSpool, Keyring, Cookies
+// and Random are required.
+type Options struct {
+	// Append stores facts before it returns nil; for servers, who try again
+	// when told that it failed.
+	Append func(context.Context, ...events.Fact) error
+	// AppendOrSpool stores facts in the log or, while that takes none, in a file
+	// from which they reach it later; for browsers, who never try again.
+	AppendOrSpool func(context.Context, ...events.Fact) error
+	// Resolve finds the visitor that an outside identifier is linked to; nil:
+	// none ever is.
+	Resolve func(rtb.Key) (rtb.Key, bool)
+	Keyring *rtb.Keyring
+	Cookies *Cookies
+	Random  io.Reader
+	Now     func() time.Time // time.Now by default
+	// BrowserTimeout bounds how long a browser waits for the log, 500 ms by
+	// default; ServerTimeout how long a server does, 5 s.
+	BrowserTimeout time.Duration
+	ServerTimeout  time.Duration
+	Logger         *zap.Logger
+}
+
+// Setup is the part of a configuration that the edge reads. It is not changed
+// after Swap.
+type Setup struct {
+	Advertisers []*Advertiser
+	Exchanges   []string // ids that may match their users with ours
+	Policy      *privacy.Policy
+	PublicHost  string // host of the public URL: its cookie is a third-party one
+	HTTPS       bool   // the public URL is https
+
+	advertisers map[string]*Advertiser
+	exchanges   map[string]bool
+}
+
+// Advertiser is what the edge knows of an advertiser.
+type Advertiser struct {
+	ID       string
+	Currency rtb.Currency
+	// Keys are the SHA-256 of the keys that may send server events.
+	Keys [][32]byte
+}
+
+// Edge takes what visitors and servers send. Its methods may be called from any
+// goroutine.
+type Edge struct {
+	Counters
+	append, appendOrSpool         func(context.Context, ...events.Fact) error
+	resolve                       func(rtb.Key) (rtb.Key, bool)
+	keyring                       *rtb.Keyring
+	cookies                       *Cookies
+	random                        io.Reader
+	now                           func() time.Time
+	browserTimeout, serverTimeout time.Duration
+	log                           *zap.Logger
+	setup                         atomic.Pointer[Setup]
+	recent                        recent
+}
+
+// New makes an edge; it knows no advertiser until Swap.
+func New(o Options) *Edge {
+	e := &Edge{
+		append: o.Append, appendOrSpool: o.AppendOrSpool, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
+		random: o.Random, now: o.Now, browserTimeout: o.BrowserTimeout, serverTimeout: o.ServerTimeout, log: o.Logger,
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	if e.browserTimeout <= 0 {
+		e.browserTimeout = 500 * time.Millisecond
+	}
+	if e.serverTimeout <= 0 {
+		e.serverTimeout = 5 * time.Second
+	}
+	if e.log == nil {
+		e.log = zap.NewNop()
+	}
+	e.setup.Store(&Setup{Policy: &privacy.Policy{}})
+	return e
+}
+
+// Swap makes a configuration active.
+func (e *Edge) Swap(s *Setup) {
+	s.advertisers = make(map[string]*Advertiser, len(s.Advertisers))
+	for _, a := range s.Advertisers {
+		s.advertisers[a.ID] = a
+	}
+	s.exchanges = make(map[string]bool, len(s.Exchanges))
+	for _, id := range s.Exchanges {
+		s.exchanges[id] = true
+	}
+	e.setup.Store(s)
+}
+
+// byKey finds the advertiser of a key. Every stored hash is compared, each in
+// constant time, so that the time taken says nothing of a key.
+func (s *Setup) byKey(key []byte) *Advertiser {
+	sum := sha256.Sum256(key)
+	var found *Advertiser
+	for _, a := range s.Advertisers {
+		for i := range a.Keys {
+			if subtle.ConstantTimeCompare(sum[:], a.Keys[i][:]) == 1 {
+				found = a
+			}
+		}
+	}
+	return found
+}
+
+// recent remembers the message ids that were stored lately, to tell a sender
+// that an event came twice. It saves work and answers politely; what counts is
+// the folds' own check. An id is remembered for at least the last 65,536 ids, or
+// 24 hours, whichever is less, and at most 48 hours.
+type recent struct {
+	mu       sync.Mutex // guards what follows
+	now, old map[[16]byte]struct{}
+	since    time.Time
+}
+
+const (
+	recentIDs  = 65_536
+	recentTime = 24 * time.Hour
+)
+
+func recentKey(id string) [16]byte {
+	sum := sha256.Sum256([]byte(id))
+	return [16]byte(sum[:16])
+}
+
+func (r *recent) has(id string) bool {
+	k := recentKey(id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.now[k]; ok {
+		return true
+	}
+	_, ok := r.old[k]
+	return ok
+}
+
+func (r *recent) add(id string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now == nil || len(r.now) >= recentIDs || now.Sub(r.since) >= recentTime {
+		r.old = r.now
+		if now.Sub(r.since) >= 2*recentTime {
+			r.old = nil
+		}
+		r.now, r.since = make(map[[16]byte]struct{}), now
+	}
+	r.now[recentKey(id)] = struct{}{}
+}

@@ -1,0 +1,96 @@
+package collect
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+)
+
+// Events answers POST /v1/events: the events of an advertiser's server, under
+// its key. Each event is taken or rejected by itself.
+func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
+	adv := e.setup.Load().byKey(bearer(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)))
+	if adv == nil {
+		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <an advertiser's key>")
+		return
+	}
+	if !jsonType(string(ctx.Request.Header.ContentType())) {
+		sendError(ctx, fasthttp.StatusUnsupportedMediaType, "content_type", "want Content-Type application/json or application/x-ndjson")
+		return
+	}
+	body, ok := readBody(ctx)
+	if !ok {
+		return
+	}
+	list, err := SplitBatch(body)
+	if err != nil {
+		sendError(ctx, splitStatus(err), splitCode(err), err.Error())
+		return
+	}
+	reply, err := e.TakeBatch(ctx, adv, list)
+	if err != nil {
+		e.log.Error("events were not stored", zap.String("advertiser", adv.ID), zap.Int("events", len(list)), zap.Error(err))
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
+		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log takes nothing now; send the batch again")
+		return
+	}
+	sendJSON(ctx, fasthttp.StatusOK, &reply)
+}
+
+// readBody undoes gzip; when it cannot, it has answered and says false.
+func readBody(ctx *fasthttp.RequestCtx) ([]byte, bool) {
+	body := ctx.PostBody()
+	switch strings.ToLower(strings.TrimSpace(string(ctx.Request.Header.ContentEncoding()))) {
+	case "", "identity":
+		return body, true
+	case "gzip", "x-gzip":
+	default:
+		sendError(ctx, fasthttp.StatusUnsupportedMediaType, "content_encoding", "want Content-Encoding gzip or none")
+		return nil, false
+	}
+	out, err := Inflate(body)
+	if err != nil {
+		sendError(ctx, splitStatus(err), splitCode(err), err.Error())
+		return nil, false
+	}
+	return out, true
+}
+
+func splitStatus(err error) int {
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrTooMany) {
+		return fasthttp.StatusRequestEntityTooLarge
+	}
+	return fasthttp.StatusBadRequest
+}
+
+func splitCode(err error) string {
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return "too_large"
+	case errors.Is(err, ErrTooMany):
+		return "too_many"
+	}
+	return "bad_body"
+}
+
+// bearer is the key of an Authorization header.
+func bearer(header []byte) []byte {
+	scheme, key, ok := bytes.Cut(bytes.TrimSpace(header), []byte(" "))
+	if !ok || !bytes.EqualFold(scheme, []byte("Bearer")) {
+		return nil
+	}
+	return bytes.TrimSpace(key)
+}
+
+func jsonType(t string) bool {
+	t, _, _ = strings.Cut(t, ";")
+	switch strings.ToLower(strings.TrimSpace(t)) {
+	case "", "application/json", "text/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+		return true
+	}
+	return false
+}

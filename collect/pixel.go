@@ -1,0 +1,225 @@
+package collect
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// maxParams bounds the parameters that are read of one query; the rest are
+// ignored.
+const maxParams = 128
+
+// ParsePixel reads the query of GET /v1/px. A parameter that cannot be used is
+// left out and its reason reported to bad, once per parameter; the event itself
+// stands. Lists are cut at 200 items.
+func ParsePixel(query []byte, bad func(Reject)) Input {
+	p := pixel{bad: bad}
+	n := 0
+	for part := range strings.SplitSeq(string(query), "&") {
+		if n++; n > maxParams {
+			bad(RejectTooMany)
+			break
+		}
+		k, v, _ := strings.Cut(part, "=")
+		key, err := url.QueryUnescape(k)
+		value, err2 := url.QueryUnescape(v)
+		if err != nil || err2 != nil {
+			bad(RejectBadQuery)
+			continue
+		}
+		p.take(key, strings.TrimSpace(value))
+	}
+	p.in.Items = p.items()
+	return p.in
+}
+
+type pixel struct {
+	in              Input
+	bad             func(Reject)
+	ids, pr, qt, ct []string
+	consent         ConsentText
+}
+
+func (p *pixel) take(key, v string) {
+	if v == "" {
+		return
+	}
+	if name, ok := strings.CutPrefix(key, "p."); ok {
+		p.prop(name, v)
+		return
+	}
+	if p.takeConsent(key, v) || p.takeLists(key, v) {
+		return
+	}
+	if key != "u" && key != "r" && hasEmail(v) {
+		p.bad(RejectClearText)
+		return
+	}
+	switch key {
+	case "a":
+		p.in.Advertiser = v
+	case "e":
+		p.in.Event = v
+	case "eid":
+		p.in.EventID = v
+	case "u":
+		p.in.Page = v
+	case "r":
+		p.in.Ref = v
+	case "xid":
+		p.in.User.XID = v
+	case "em":
+		p.in.User.Em = p.hashes(v)
+	case "ph":
+		p.in.User.Ph = p.hashes(v)
+	case "v":
+		p.value(v)
+	case "cu":
+		p.currency(v)
+	case "o":
+		p.in.OrderID = v
+	case "q":
+		p.in.Query = v
+	}
+}
+
+// takeLists reads the comma lists that describe items, side by side.
+func (p *pixel) takeLists(key, v string) bool {
+	var list *[]string
+	switch key {
+	case "id":
+		list = &p.ids
+	case "pr":
+		list = &p.pr
+	case "qt":
+		list = &p.qt
+	case "ct":
+		list = &p.ct
+	default:
+		return false
+	}
+	if hasEmail(v) {
+		p.bad(RejectClearText)
+		return true
+	}
+	*list = strings.Split(v, ",")
+	if len(*list) > maxItems {
+		p.bad(RejectTooMany)
+		*list = (*list)[:maxItems]
+	}
+	return true
+}
+
+func (p *pixel) takeConsent(key, v string) bool {
+	c := &p.consent
+	switch key {
+	case "gdpr":
+		c.GDPR = v
+	case "gdpr_consent":
+		c.TC = v
+	case "us_privacy":
+		c.USPrivacy = v
+	case "gpp":
+		c.GPP = v
+	case "gpp_sid":
+		c.GPPSID = v
+	case "npa":
+		c.NPA = v
+	default:
+		return false
+	}
+	p.in.Consent = c
+	return true
+}
+
+func (p *pixel) prop(name, v string) {
+	if hasEmail(v) || hasEmail(name) {
+		p.bad(RejectClearText)
+		return
+	}
+	if name == "" || len(p.in.Props) >= maxProps {
+		p.bad(RejectTooMany)
+		return
+	}
+	if p.in.Props == nil {
+		p.in.Props = make(map[string]string)
+	}
+	p.in.Props[tidy(name, maxName)] = tidy(v, maxText)
+}
+
+func (p *pixel) hashes(v string) []string {
+	var out []string
+	for s := range strings.SplitSeq(v, ",") {
+		h, ok := hashText(s)
+		if !ok {
+			p.bad(RejectHash)
+			continue
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+func (p *pixel) value(v string) {
+	m, err := rtb.ParseMicros(v, rtb.RoundDown)
+	if err != nil {
+		p.bad(RejectValue)
+		return
+	}
+	p.in.Value = m
+}
+
+func (p *pixel) currency(v string) {
+	c, ok := rtb.ParseCurrency(v)
+	if !ok {
+		p.bad(RejectCurrency)
+		return
+	}
+	p.in.Currency = c
+}
+
+// items joins the lists; a price, quantity or category belongs to the item at
+// its place.
+func (p *pixel) items() []events.Item {
+	out := make([]events.Item, 0, len(p.ids))
+	at := func(list []string, i int) string {
+		if i < len(list) {
+			return strings.TrimSpace(list[i])
+		}
+		return ""
+	}
+	for i, id := range p.ids {
+		it := events.Item{ID: itemID(id), Category: tidy(at(p.ct, i), maxText)}
+		if it.ID == "" {
+			continue
+		}
+		if s := at(p.pr, i); s != "" {
+			m, err := rtb.ParseMicros(s, rtb.RoundDown)
+			if err != nil || m < 0 {
+				p.bad(RejectPrice)
+			} else {
+				it.Price = m
+			}
+		}
+		if s := at(p.qt, i); s != "" {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 0 || n > maxQuantity {
+				p.bad(RejectPrice)
+			} else {
+				it.Quantity = n
+			}
+		}
+		out = append(out, it)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// itemID is a product id as facts and feeds compare it: trimmed, case-folded.
+func itemID(s string) string { return strings.ToLower(tidy(s, maxID)) }

@@ -1,0 +1,255 @@
+package collect
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+	"rebound/privacy"
+	"rebound/rtb"
+)
+
+// Call is what a browser's request says beside its parameters.
+type Call struct {
+	Cookie  []byte // rt_uid
+	OptOut  bool   // rt_oo=1
+	SecGPC  []byte
+	Referer string // the page, where the parameters name none
+	Host    string // that was asked
+}
+
+// Rejected is one event of a batch that was not taken.
+type Rejected struct {
+	I    int    `json:"i"`
+	Code string `json:"code"`
+	Msg  string `json:"msg"`
+}
+
+// Reply is the answer to a batch.
+type Reply struct {
+	Accepted   int        `json:"accepted"`
+	Duplicates int        `json:"duplicates"`
+	Rejected   []Rejected `json:"rejected"`
+}
+
+func (c *Call) consent(t *ConsentText) *privacy.Consent {
+	p := &privacy.Consent{SecGPC: c.SecGPC, OptOut: c.OptOut}
+	if t != nil {
+		p.GDPR, p.GDPRConsent, p.USPrivacy = []byte(t.GDPR), []byte(t.TC), []byte(t.USPrivacy)
+		p.GPP, p.GPPSID, p.NPA = []byte(t.GPP), []byte(t.GPPSID), []byte(t.NPA)
+		if t.GPC != "" {
+			p.SecGPC = []byte(t.GPC)
+		}
+	}
+	return p
+}
+
+// refused counts why a browser's signals forbid what was asked.
+func (e *Edge) refused(c *Call) {
+	if c.OptOut {
+		e.reject(RejectOptedOut)
+		return
+	}
+	e.reject(RejectConsent)
+}
+
+// visitor is the id of the cookie, or a new one.
+func (e *Edge) visitor(c *Call) (string, error) {
+	if len(c.Cookie) > 0 {
+		if e.cookies.Valid(c.Cookie) {
+			return string(c.Cookie), nil
+		}
+		e.reject(RejectForged)
+	}
+	uid, err := e.cookies.Mint()
+	if err == nil {
+		e.Counters.cookies.Add(1)
+	}
+	return uid, err
+}
+
+// TakeBrowser takes one event of the pixel or the tag. It returns the Set-Cookie
+// line of the visitor, empty when nothing may be kept. What is wrong is counted;
+// a browser has nobody to tell.
+func (e *Edge) TakeBrowser(ctx context.Context, c *Call, in *Input) (setCookieLine string) {
+	s := e.setup.Load()
+	adv := s.advertisers[in.Advertiser]
+	if adv == nil {
+		e.reject(RejectAdvertiser)
+		return ""
+	}
+	grant := s.Policy.Browser(c.consent(in.Consent))
+	if !grant.SetCookie || !grant.StoreProfile {
+		e.refused(c)
+		return ""
+	}
+	uid, err := e.visitor(c)
+	if err != nil {
+		e.log.Error("visitor was not named", zap.Error(err))
+		return ""
+	}
+	e.storeBrowser(ctx, adv, uid, c, in)
+	return setCookie(uid, c.Host, s.HTTPS, c.thirdParty(s))
+}
+
+func (c *Call) thirdParty(s *Setup) bool { return strings.EqualFold(c.Host, s.PublicHost) }
+
+func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, uid string, c *Call, in *Input) {
+	if p := in.check(); p != nil {
+		e.reject(p.Code)
+		return
+	}
+	if len(in.User.XID) > maxID {
+		e.reject(RejectUserID)
+		in.User.XID = ""
+	}
+	if in.Page == "" {
+		in.Page = c.Referer
+	}
+	in.At = e.now() // a browser's clock is anybody's guess
+	src := &source{adv: adv, trust: events.TrustBrowser, provenance: "tag", now: in.At}
+	visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
+	keys, _ := e.outside(&in.User, adv.ID)
+	f, err := e.eventFact(in, src, visitor, e.reject)
+	if err != nil {
+		e.reject(RejectNotStored)
+		return
+	}
+	if e.recent.has(f.ID) {
+		e.duplicate.Add(1)
+		return
+	}
+	facts := append(e.linkFacts(src, visitor, keys), f)
+	if e.storeOrSpool(ctx, facts...) {
+		e.event(f.Name)
+		e.recent.add(f.ID, src.now)
+	}
+}
+
+func (e *Edge) linkFacts(s *source, visitor rtb.Key, keys []events.LinkKey) []events.Fact {
+	facts := make([]events.Fact, 0, len(keys)+1)
+	for _, k := range keys {
+		facts = append(facts, linkFact(s.adv.ID, visitor, k, s.provenance, s.now))
+	}
+	return facts
+}
+
+// storeOrSpool appends what a browser sent, and counts.
+func (e *Edge) storeOrSpool(ctx context.Context, facts ...events.Fact) bool {
+	ctx, cancel := context.WithTimeout(ctx, e.browserTimeout)
+	defer cancel()
+	if err := e.appendOrSpool(ctx, facts...); err != nil {
+		e.reject(RejectNotStored)
+		e.log.Error("facts of a browser were not stored", zap.Int("facts", len(facts)), zap.Error(err))
+		return false
+	}
+	for i := range facts {
+		if facts[i].Kind == events.KindLink {
+			e.links.Add(1)
+		}
+	}
+	return true
+}
+
+// TakeBatch takes the events of an advertiser's server. The good ones are in the
+// log when it returns; an error means that the log took none for certain, and
+// that the sender should try again.
+func (e *Edge) TakeBatch(ctx context.Context, adv *Advertiser, list []json.RawMessage) (Reply, error) {
+	r := Reply{Rejected: []Rejected{}}
+	b := batch{seen: make(map[string]bool, len(list))}
+	src := &source{adv: adv, trust: events.TrustServer, provenance: "s2s", now: e.now()}
+	for i, raw := range list {
+		if p := e.takeOne(&b, src, raw); p != nil {
+			e.reject(p.Code)
+			r.Rejected = append(r.Rejected, Rejected{I: i, Code: p.Code.String(), Msg: p.Msg})
+		}
+	}
+	if len(b.facts) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, e.serverTimeout)
+		defer cancel()
+		if err := e.append(ctx, b.facts...); err != nil {
+			e.reject(RejectNotStored)
+			return r, err
+		}
+	}
+	for i := range b.facts {
+		switch f := &b.facts[i]; f.Kind {
+		case events.KindLink:
+			e.links.Add(1)
+		default:
+			e.event(f.Name)
+			e.recent.add(f.ID, src.now)
+			r.Accepted++
+		}
+	}
+	r.Duplicates = b.duplicates
+	e.duplicate.Add(uint64(b.duplicates))
+	return r, nil
+}
+
+// batch gathers the facts of one call.
+type batch struct {
+	facts      []events.Fact
+	seen       map[string]bool // ids of facts that are in facts
+	duplicates int
+}
+
+func (e *Edge) takeOne(b *batch, src *source, raw []byte) *Problem {
+	w, p := decodeEvent(raw)
+	if p != nil {
+		return p
+	}
+	in, p := w.input()
+	if p != nil {
+		return p
+	}
+	if in.Advertiser != "" && in.Advertiser != src.adv.ID {
+		return &Problem{RejectOtherShop, "advertiser: got another one than the key's"}
+	}
+	if p = in.check(); p != nil {
+		return p
+	}
+	if p = checkTime(in.At, src.now); p != nil {
+		return p
+	}
+	if p = e.serverConsent(&in); p != nil {
+		return p
+	}
+	id, p := e.identify(&in.User, src.adv.ID)
+	if p != nil {
+		return p
+	}
+	f, err := e.eventFact(&in, src, id.visitor, e.reject)
+	if err != nil {
+		return &Problem{RejectNotStored, "the event could not be named; send it again"}
+	}
+	if b.seen[f.ID] || e.recent.has(f.ID) {
+		b.duplicates++
+		return nil
+	}
+	b.seen[f.ID] = true
+	for _, l := range e.linkFacts(src, id.visitor, id.links) {
+		if !b.seen[l.ID] {
+			b.seen[l.ID] = true
+			b.facts = append(b.facts, l)
+		}
+	}
+	b.facts = append(b.facts, f)
+	return nil
+}
+
+// serverConsent asks the gate only where the event says something of its
+// visitor's wishes: a server's key stands for the rest.
+func (e *Edge) serverConsent(in *Input) *Problem {
+	if in.Consent == nil {
+		return nil
+	}
+	c := &Call{}
+	if g := e.setup.Load().Policy.Browser(c.consent(in.Consent)); !g.StoreProfile {
+		return &Problem{RejectConsent, "consent: the visitor's signals refuse it: " + g.Refusal.String()}
+	}
+	return nil
+}
