@@ -1,0 +1,195 @@
+package audiences
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// Bounds of one rule text.
+const (
+	maxConditions = 16
+	maxEventName  = 100
+)
+
+// rule is what one segment remembers: events of one name of one advertiser
+// that meet every condition. Its canonical text is
+//
+//	shop "view_item" item.category under "shoes > running" & url.path prefix "/p/"
+//
+// advertiser, event, then the conditions in the order of their texts.
+type rule struct {
+	id         rtb.SegmentID
+	advertiser string
+	event      string
+	onEvent    []*condition
+	onItem     []*condition // one item must meet all of them
+	text       string
+}
+
+// newRule orders the conditions, drops doubles and names the segment.
+func newRule(advertiser, event string, conditions []*condition) *rule {
+	conditions = slices.Clone(conditions)
+	slices.SortFunc(conditions, func(a, b *condition) int { return strings.Compare(a.text(), b.text()) })
+	conditions = slices.CompactFunc(conditions, func(a, b *condition) bool { return a.text() == b.text() })
+	r := &rule{advertiser: advertiser, event: event}
+	r.text = advertiser + " " + strconv.Quote(event)
+	for i, c := range conditions {
+		if i > 0 {
+			r.text += " &"
+		}
+		r.text += " " + c.text()
+		if c.ofItem() {
+			r.onItem = append(r.onItem, c)
+		} else {
+			r.onEvent = append(r.onEvent, c)
+		}
+	}
+	r.id = SegmentOf(r.text)
+	return r
+}
+
+// SegmentOf is the segment that a canonical text names: the first 64 bits of
+// its SHA-256.
+func SegmentOf(text string) rtb.SegmentID {
+	sum := sha256.Sum256([]byte(text))
+	return rtb.SegmentID(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// CheckText tells whether text is a canonical text that this version can read.
+func CheckText(text string) error {
+	_, err := parseRule(text)
+	return err
+}
+
+// parseRule reads a canonical text. Any other spelling of the same rule is
+// refused: it would name another segment.
+func parseRule(text string) (*rule, error) {
+	r, err := parseWords(text)
+	if err == nil && r.text != text {
+		err = errors.New("the spelling is not the canonical one")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read segment rule: got %.200q; want advertiser \"event\" [field op \"value\"...]: %w", text, err)
+	}
+	return r, nil
+}
+
+func parseWords(text string) (*rule, error) {
+	advertiser, rest, _ := strings.Cut(text, " ")
+	if !validID(advertiser) {
+		return nil, errors.New("no advertiser at the start")
+	}
+	event, rest, err := quoted(rest)
+	if err != nil {
+		return nil, err
+	}
+	if event == "" || len(event) > maxEventName {
+		return nil, errors.New("no event name, or too long")
+	}
+	var conditions []*condition
+	for rest != "" {
+		if len(conditions) == maxConditions {
+			return nil, errors.New("too many conditions")
+		}
+		if len(conditions) > 0 {
+			var ok bool
+			if rest, ok = strings.CutPrefix(rest, " &"); !ok {
+				return nil, errors.New("no & between conditions")
+			}
+		}
+		var c *condition
+		if c, rest, err = parseCondition(rest); err != nil {
+			return nil, err
+		}
+		conditions = append(conditions, c)
+	}
+	return newRule(advertiser, event, conditions), nil
+}
+
+// parseCondition reads ` field op[.cs] "value"...` off the front of s.
+func parseCondition(s string) (*condition, string, error) {
+	s, ok := strings.CutPrefix(s, " ")
+	field, rest, ok2 := strings.Cut(s, " ")
+	if !ok || !ok2 {
+		return nil, "", errors.New("no field")
+	}
+	raw := Condition{Field: field}
+	end := strings.IndexByte(rest, ' ')
+	if end < 0 {
+		return nil, "", errors.New("no value")
+	}
+	raw.Op, rest = rest[:end], rest[end:]
+	raw.Op, raw.CS = strings.CutSuffix(raw.Op, ".cs")
+	for strings.HasPrefix(rest, ` "`) && len(raw.Value) <= maxValues {
+		v, tail, err := quoted(rest[1:])
+		if err != nil {
+			return nil, "", err
+		}
+		raw.Value, rest = append(raw.Value, v), tail
+	}
+	c, flaw := newCondition(raw)
+	if flaw != nil {
+		return nil, "", fmt.Errorf("%s: got %s; want %s", flaw.part, flaw.got, flaw.want)
+	}
+	return c, rest, nil
+}
+
+// quoted reads a quoted text off the front of s.
+func quoted(s string) (value, rest string, err error) {
+	prefix, err := strconv.QuotedPrefix(s)
+	if err != nil || prefix[0] != '"' {
+		return "", "", errors.New("no quoted text where one should be")
+	}
+	value, err = strconv.Unquote(prefix)
+	return value, s[len(prefix):], err
+}
+
+// validID tells whether s is an id: [a-z0-9][a-z0-9_-]{0,63}.
+func validID(s string) bool {
+	if s == "" || len(s) > 64 || s[0] == '_' || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// match tells whether the event meets the conditions; its advertiser and name
+// are the caller's business.
+func (r *rule) match(e *events.Event) bool {
+	for _, c := range r.onEvent {
+		if !c.matchEvent(e) {
+			return false
+		}
+	}
+	if len(r.onItem) == 0 {
+		return true
+	}
+	for i := range e.Items {
+		if r.matchItem(&e.Items[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *rule) matchItem(it *events.Item) bool {
+	for _, c := range r.onItem {
+		if !c.matchItem(it) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,264 @@
+package audiences
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// Bounds of a set of audiences.
+const (
+	MaxAudiences = 1000 // of one advertiser
+	MaxLeaves    = 64   // of one audience
+	maxCost      = 1024 // leaves of one audience, those of the audiences that it names included
+	maxDepth     = 4    // of all and any
+	defaultTTL   = 30 * day
+	minTTL       = Duration(time.Hour)
+	maxTTL       = 540 * day
+)
+
+// Compile turns specs into a Set, or tells every problem. Advertisers are the
+// known ids; where there is one, it owns every audience that names none.
+func Compile(specs []Spec, advertisers []string) (*Set, []Problem) {
+	c := &compiler{
+		advertisers: advertisers,
+		byID:        map[string]int{},
+		state:       make([]state, len(specs)),
+		set:         &Set{programs: map[string]*Program{}, rules: map[rtb.SegmentID]string{}},
+	}
+	for _, s := range specs {
+		c.specs = append(c.specs, c.owned(s))
+	}
+	c.index()
+	for i := range c.specs {
+		c.audience(i)
+	}
+	if len(c.problems) > 0 {
+		return nil, c.problems
+	}
+	return c.set, nil
+}
+
+type state uint8
+
+const (
+	fresh state = iota
+	compiling
+	done
+)
+
+type compiler struct {
+	specs       []Spec
+	advertisers []string
+	byID        map[string]int
+	state       []state
+	set         *Set
+	problems    []Problem
+
+	// Of the audience that is being compiled:
+	spec   *Spec
+	leaves int
+	cost   int
+}
+
+func (c *compiler) problem(path, got, want string) {
+	c.problems = append(c.problems, Problem{path, got, want})
+}
+
+func (c *compiler) owned(s Spec) Spec {
+	if s.Advertiser == "" && len(c.advertisers) == 1 {
+		s.Advertiser = c.advertisers[0]
+	}
+	return s
+}
+
+// index checks ids and owners, so that references can be followed.
+func (c *compiler) index() {
+	owned := map[string]int{}
+	for i := range c.specs {
+		s, at := &c.specs[i], "["+strconv.Itoa(i)+"]"
+		if !validID(s.ID) {
+			c.problem(at+".id", strconv.Quote(s.ID), "lower-case letters, digits, _ and -, at most 64, the first a letter or digit")
+		}
+		if first, ok := c.byID[s.ID]; ok {
+			c.problem(at+".id", strconv.Quote(s.ID), fmt.Sprintf("an id of its own; audience [%d] has it already", first))
+		} else {
+			c.byID[s.ID] = i
+		}
+		switch {
+		case s.Advertiser == "":
+			c.problem(at+".advertiser", "nothing", "one of "+strings.Join(c.advertisers, " "))
+		case !slices.Contains(c.advertisers, s.Advertiser) || !validID(s.Advertiser):
+			c.problem(at+".advertiser", strconv.Quote(s.Advertiser), "one of "+strings.Join(c.advertisers, " "))
+		}
+		if owned[s.Advertiser]++; owned[s.Advertiser] == MaxAudiences+1 {
+			c.problem(at, "one more audience of "+s.Advertiser, "at most "+strconv.Itoa(MaxAudiences))
+		}
+	}
+}
+
+// audience compiles one audience, and before it those that it names. It returns
+// nil when the audience is part of a circle.
+func (c *compiler) audience(i int) *Program {
+	if c.state[i] == compiling {
+		return nil
+	}
+	if c.state[i] == done {
+		return c.set.programs[c.specs[i].ID]
+	}
+	c.state[i] = compiling
+	outer, leaves, cost := c.spec, c.leaves, c.cost
+	s := c.withRecipe(i)
+	c.spec, c.leaves, c.cost = &s, 0, 0
+	p := c.program(&s, "["+strconv.Itoa(i)+"]")
+	c.spec, c.leaves, c.cost = outer, leaves, cost
+	c.state[i] = done
+	if c.byID[s.ID] == i {
+		c.set.programs[s.ID] = p
+	}
+	return p
+}
+
+func (c *compiler) withRecipe(i int) Spec {
+	s, at := c.specs[i], "["+strconv.Itoa(i)+"]"
+	if s.Recipe != "" {
+		r, ok := recipes[s.Recipe]
+		if !ok {
+			c.problem(at+".recipe", strconv.Quote(s.Recipe), "one of "+strings.Join(Recipes(), " "))
+		}
+		if !s.Include.empty() {
+			c.problem(at+".include", "include beside recipe", "one of the two")
+		}
+		s = r.apply(s)
+		if !ok {
+			s.Include = Rule{Event: anyEvent}
+		}
+	}
+	if s.TTL == 0 {
+		s.TTL = defaultTTL
+	}
+	if s.TTL < minTTL || s.TTL > maxTTL {
+		c.problem(at+".ttl", s.TTL.String(), minTTL.String()+" to "+maxTTL.String())
+	}
+	return s
+}
+
+func (c *compiler) program(s *Spec, at string) *Program {
+	p := &Program{id: s.ID, advertiser: s.Advertiser}
+	if s.Include.empty() {
+		c.problem(at+".include", "nothing", "a rule or a recipe")
+		return p
+	}
+	p.include = c.node(&s.Include, place{path: at + ".include"})
+	if !s.Exclude.empty() {
+		n := c.node(&s.Exclude, place{path: at + ".exclude", exclude: true})
+		p.exclude = &n
+	}
+	p.triggers = p.include.triggers()
+	p.cost = c.cost
+	if c.leaves > MaxLeaves {
+		c.problem(at, strconv.Itoa(c.leaves)+" leaves", "at most "+strconv.Itoa(MaxLeaves))
+	}
+	if c.cost > maxCost {
+		c.problem(at, strconv.Itoa(c.cost)+" leaves with those of the audiences it names", "at most "+strconv.Itoa(maxCost))
+	}
+	return p
+}
+
+// place is where in a rule the compiler is.
+type place struct {
+	path    string
+	exclude bool
+	depth   int
+}
+
+func (p place) child(list string, i int) place {
+	p.path += "." + list + "[" + strconv.Itoa(i) + "]"
+	p.depth++
+	return p
+}
+
+// node compiles one node of a rule.
+func (c *compiler) node(r *Rule, at place) node {
+	set := 0
+	for _, is := range []bool{r.All != nil, r.Any != nil, r.Event != "", r.Audience != ""} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		c.problem(at.path, strconv.Itoa(set)+" of all, any, event and audience", "exactly one")
+		return node{}
+	}
+	if r.Event != "" {
+		return c.leaf(r, at)
+	}
+	if r.Within != 0 || r.NotWithin != 0 || r.MinCount != 0 || r.Where != nil || r.After != "" {
+		c.problem(at.path, "within, not_within, min_count, where or after", "these only beside event")
+	}
+	if r.Audience != "" {
+		return c.reference(r.Audience, at)
+	}
+	kind, list, kids := nodeAll, "all", r.All
+	if r.Any != nil {
+		kind, list, kids = nodeAny, "any", r.Any
+	}
+	if len(kids) == 0 || at.depth >= maxDepth {
+		c.problem(at.path+"."+list, fmt.Sprintf("%d rules at depth %d", len(kids), at.depth+1), fmt.Sprintf("at least one, and a depth of at most %d", maxDepth))
+		return node{}
+	}
+	n := node{kind: kind}
+	for i := range kids {
+		n.kids = append(n.kids, c.node(&kids[i], at.child(list, i)))
+	}
+	return n
+}
+
+// reference compiles {audience: id}.
+func (c *compiler) reference(id string, at place) node {
+	i, ok := c.byID[id]
+	if !ok {
+		c.problem(at.path+".audience", strconv.Quote(id), "the id of an audience")
+		return node{}
+	}
+	if c.specs[i].Advertiser != c.spec.Advertiser {
+		c.problem(at.path+".audience", strconv.Quote(id), "an audience of the same advertiser")
+		return node{}
+	}
+	p := c.audience(i)
+	if p == nil {
+		c.problem(at.path+".audience", strconv.Quote(id), "no circle: that audience leads back to this one")
+		return node{}
+	}
+	c.cost += p.cost
+	return node{kind: nodeAudience, audience: p}
+}
+
+// triggers are segments of which at least one must be held for the node to be
+// true: all of any's, and of all's the child that has the fewest.
+func (n *node) triggers() []rtb.SegmentID {
+	var out []rtb.SegmentID
+	switch n.kind {
+	case nodeLeaf:
+		return []rtb.SegmentID{n.segment}
+	case nodeAudience:
+		return n.audience.triggers
+	case nodeAny:
+		for i := range n.kids {
+			out = append(out, n.kids[i].triggers()...)
+		}
+	case nodeAll:
+		for i := range n.kids {
+			if t := n.kids[i].triggers(); out == nil || len(t) < len(out) {
+				out = t
+			}
+		}
+	}
+	out = slices.Clone(out)
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,266 @@
+package audiences
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rebound/events"
+)
+
+// Bounds of one condition.
+const (
+	maxRegex  = 256
+	maxValue  = 512
+	maxValues = 200
+)
+
+// condition is a condition in its canonical form, ready to match.
+type condition struct {
+	def    fieldDef
+	key    string
+	op     string
+	cs     bool
+	values []string // folded unless cs; sorted for in and not_in
+
+	numbers []float64      // of values, for comparisons of numbers
+	re      *regexp.Regexp // of values[0], for regex
+}
+
+// flaw says what is wrong with a condition; part is field, op or value.
+type flaw struct{ part, got, want string }
+
+// newCondition brings a condition into its canonical form.
+func newCondition(c Condition) (*condition, *flaw) {
+	def, key, ok := findField(c.Field)
+	if !ok {
+		return nil, &flaw{"field", strconv.Quote(c.Field), "one of " + strings.Join(Fields(), " ")}
+	}
+	n := &condition{def: def, key: key, op: c.Op, cs: c.CS}
+	if n.op == "" {
+		n.op = "eq"
+	}
+	if allowed := opsOf(def); !slices.Contains(allowed, n.op) {
+		return nil, &flaw{"op", strconv.Quote(c.Op), "one of " + strings.Join(allowed, " ") + " for " + c.Field}
+	}
+	if f := n.setValues(c.Value); f != nil {
+		return nil, f
+	}
+	return n, nil
+}
+
+// setValues folds, sorts and checks the values.
+func (c *condition) setValues(values Values) *flaw {
+	if c.op == "exists" && len(values) == 0 {
+		values = Values{"true"}
+	}
+	if len(values) == 0 || len(values) > maxValues {
+		return &flaw{"value", strconv.Itoa(len(values)) + " values", "1 to " + strconv.Itoa(maxValues) + " for " + c.op}
+	}
+	c.listOp(len(values))
+	if len(values) > 1 && c.op != "in" && c.op != "not_in" {
+		return &flaw{"value", "a list", "one value for " + c.op}
+	}
+	for _, v := range values {
+		if len(v) > maxValue {
+			return &flaw{"value", strconv.Itoa(len(v)) + " bytes", "at most " + strconv.Itoa(maxValue)}
+		}
+		v, f := c.canonicalValue(v)
+		if f != nil {
+			return f
+		}
+		c.values = append(c.values, v)
+	}
+	slices.Sort(c.values)
+	c.values = slices.Compact(c.values)
+	c.listOp(len(c.values))
+	return c.prepare()
+}
+
+// listOp makes eq of several values in, and in of one value eq.
+func (c *condition) listOp(n int) {
+	switch {
+	case n > 1 && c.op == "eq":
+		c.op = "in"
+	case n > 1 && c.op == "neq":
+		c.op = "not_in"
+	case n == 1 && c.op == "in":
+		c.op = "eq"
+	case n == 1 && c.op == "not_in":
+		c.op = "neq"
+	}
+}
+
+// numeric tells whether the condition compares numbers.
+func (c *condition) numeric() bool {
+	if c.op == "exists" {
+		return false
+	}
+	return c.def.kind == numberField || c.def.kind == itemNumber || slices.Contains(orderOps, c.op)
+}
+
+// canonicalValue is the one spelling of a value, and settles whether case counts.
+func (c *condition) canonicalValue(v string) (string, *flaw) {
+	switch {
+	case c.op == "exists":
+		c.cs = false
+		if v != "true" && v != "false" {
+			return "", &flaw{"value", strconv.Quote(v), "true or false for exists"}
+		}
+		return v, nil
+	case c.numeric():
+		c.cs = false
+		x, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+			return "", &flaw{"value", strconv.Quote(v), "a number for " + c.op}
+		}
+		return strconv.FormatFloat(x, 'f', -1, 64), nil
+	case c.op == "regex":
+		return v, nil
+	case c.op == "under":
+		v = categoryPath(v)
+	}
+	if !c.cs {
+		v = strings.ToLower(v)
+	}
+	return v, nil
+}
+
+// prepare compiles what matching needs.
+func (c *condition) prepare() *flaw {
+	if c.numeric() {
+		for _, v := range c.values {
+			x, _ := strconv.ParseFloat(v, 64)
+			c.numbers = append(c.numbers, x)
+		}
+	}
+	if c.op != "regex" {
+		return nil
+	}
+	pattern := c.values[0]
+	if len(pattern) > maxRegex {
+		return &flaw{"value", strconv.Itoa(len(pattern)) + " bytes", "a regular expression of at most " + strconv.Itoa(maxRegex)}
+	}
+	if !c.cs {
+		pattern = "(?i)" + pattern
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return &flaw{"value", strconv.Quote(c.values[0]), fmt.Sprintf("a regular expression of RE2 (%v)", err)}
+	}
+	c.re = re
+	return nil
+}
+
+// categoryPath spells a category path in one way: "Shoes > Running".
+func categoryPath(s string) string {
+	parts := strings.Split(s, ">")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return strings.Join(parts, " > ")
+}
+
+// text is the condition's canonical text.
+func (c *condition) text() string {
+	var b strings.Builder
+	b.WriteString(c.def.name + c.key + " " + c.op)
+	if c.cs {
+		b.WriteString(".cs")
+	}
+	for _, v := range c.values {
+		b.WriteByte(' ')
+		b.WriteString(strconv.Quote(v))
+	}
+	return b.String()
+}
+
+// ofItem tells whether the condition is about one item.
+func (c *condition) ofItem() bool { return c.def.kind == itemText || c.def.kind == itemNumber }
+
+func (c *condition) matchEvent(e *events.Event) bool {
+	if c.def.kind == numberField {
+		x, ok := amount(e.Value)
+		return c.matchNumber(x, ok)
+	}
+	s, ok := eventText(e, c.def.name, c.key)
+	return c.matchText(s, ok)
+}
+
+func (c *condition) matchItem(it *events.Item) bool {
+	if c.def.kind == itemNumber {
+		x, ok := amount(it.Price)
+		return c.matchNumber(x, ok)
+	}
+	s, ok := itemFieldText(it, c.def.name)
+	return c.matchText(s, ok)
+}
+
+// matchNumber compares a number. What is absent is only unequal to everything.
+func (c *condition) matchNumber(x float64, ok bool) bool {
+	switch c.op {
+	case "exists":
+		return ok == (c.values[0] == "true")
+	case "neq", "not_in":
+		return !ok || !slices.Contains(c.numbers, x)
+	}
+	if !ok {
+		return false
+	}
+	switch c.op {
+	case "eq", "in":
+		return slices.Contains(c.numbers, x)
+	case "gt":
+		return x > c.numbers[0]
+	case "gte":
+		return x >= c.numbers[0]
+	case "lt":
+		return x < c.numbers[0]
+	}
+	return x <= c.numbers[0] // lte
+}
+
+// matchText compares a text. What is absent is only unequal to everything.
+func (c *condition) matchText(s string, ok bool) bool {
+	switch c.op {
+	case "exists":
+		return ok == (c.values[0] == "true")
+	case "gt", "gte", "lt", "lte":
+		x, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		return c.matchNumber(x, ok && err == nil && !math.IsNaN(x))
+	case "neq", "not_in", "not_contains":
+		return !ok || !c.holds(s)
+	}
+	return ok && c.holds(s)
+}
+
+// holds tests the positive form of the operator.
+func (c *condition) holds(s string) bool {
+	if c.op == "regex" {
+		return c.re.MatchString(s)
+	}
+	if c.op == "under" {
+		s = categoryPath(s)
+	}
+	if !c.cs {
+		s = strings.ToLower(s)
+	}
+	v := c.values[0]
+	switch c.op {
+	case "in", "not_in":
+		_, found := slices.BinarySearch(c.values, s)
+		return found
+	case "contains", "not_contains":
+		return strings.Contains(s, v)
+	case "prefix":
+		return strings.HasPrefix(s, v)
+	case "suffix":
+		return strings.HasSuffix(s, v)
+	case "under":
+		return s == v || strings.HasPrefix(s, v) && strings.HasPrefix(s[len(v):], " > ")
+	}
+	return s == v // eq, neq
+}

@@ -1,0 +1,176 @@
+package audiences
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// fieldKind says how a field is read and compared.
+type fieldKind uint8
+
+const (
+	textField   fieldKind = iota // of the event
+	numberField                  // of the event, an amount
+	itemText                     // of one item
+	itemNumber                   // of one item, an amount
+)
+
+// fieldDef is one field, or a family of them when its name ends in a dot.
+type fieldDef struct {
+	name string
+	kind fieldKind
+}
+
+var fieldDefs = []fieldDef{
+	{"url", textField}, {"url.host", textField}, {"url.path", textField}, {"url.query.", textField},
+	{"ref.host", textField}, {"q", textField}, {"order_id", textField}, {"action_source", textField},
+	{"utm.source", textField}, {"utm.medium", textField}, {"utm.campaign", textField}, {"utm.term", textField},
+	{"utm.content", textField}, {"prop.", textField}, {"value", numberField},
+	{"item.id", itemText}, {"item.category", itemText}, {"item.brand", itemText}, {"item.price", itemNumber},
+}
+
+// Fields are the fields that a condition may name, with a placeholder where a
+// key follows.
+func Fields() []string {
+	names := make([]string, 0, len(fieldDefs))
+	for _, d := range fieldDefs {
+		if strings.HasSuffix(d.name, ".") {
+			d.name += "<key>"
+		}
+		names = append(names, d.name)
+	}
+	return names
+}
+
+const maxFieldKey = 64
+
+// findField finds the definition of a field's name, and the key behind a family.
+func findField(name string) (def fieldDef, key string, ok bool) {
+	for _, d := range fieldDefs {
+		if d.name == name && !strings.HasSuffix(name, ".") {
+			return d, "", true
+		}
+		key, family := strings.CutPrefix(name, d.name)
+		if family && strings.HasSuffix(d.name, ".") && validKey(key) {
+			return d, key, true
+		}
+	}
+	return fieldDef{}, "", false
+}
+
+// validKey keeps keys free of what separates words in a canonical text.
+func validKey(key string) bool {
+	if key == "" || len(key) > maxFieldKey {
+		return false
+	}
+	for i := range len(key) {
+		c := key[i]
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alnum && !strings.ContainsRune("_-.[]:", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	textOps   = []string{"eq", "neq", "in", "not_in", "contains", "not_contains", "prefix", "suffix", "regex", "exists"}
+	numberOps = []string{"eq", "neq", "in", "not_in", "exists"} // beside orderOps, on amounts
+	orderOps  = []string{"gt", "gte", "lt", "lte"}              // on any field; texts are read as numbers
+)
+
+// Ops are the operators that a condition may use. under wants item.category.
+func Ops() []string {
+	return append(append(slices.Clone(textOps), orderOps...), "under")
+}
+
+// opsOf are the operators that a field takes.
+func opsOf(d fieldDef) []string {
+	switch {
+	case d.name == "item.category":
+		return Ops()
+	case d.kind == numberField || d.kind == itemNumber:
+		return append(slices.Clone(numberOps), orderOps...)
+	}
+	return append(slices.Clone(textOps), orderOps...)
+}
+
+// eventText reads a text field of an event; false when the event has none.
+func eventText(e *events.Event, field, key string) (string, bool) {
+	var s string
+	switch field {
+	case "url", "url.host", "url.path", "url.query.":
+		return urlText(e.URL, field, key)
+	case "ref.host":
+		s = e.RefHost
+	case "q":
+		s = e.Query
+	case "order_id":
+		s = e.OrderID
+	case "action_source":
+		s = e.Source
+	case "prop.":
+		s, ok := e.Props[key]
+		return s, ok
+	default: // utm.source and its like: the map has the last part
+		s, ok := e.UTM[strings.TrimPrefix(field, "utm.")]
+		return s, ok
+	}
+	return s, s != ""
+}
+
+func urlText(u *events.URL, field, key string) (string, bool) {
+	if u == nil {
+		return "", false
+	}
+	switch field {
+	case "url.host":
+		return u.Host, u.Host != ""
+	case "url.path":
+		return u.Path, u.Path != ""
+	case "url.query.":
+		return queryValue(u.Query, key)
+	}
+	if u.Query == "" {
+		return u.Host + u.Path, u.Host+u.Path != ""
+	}
+	return u.Host + u.Path + "?" + u.Query, true
+}
+
+// queryValue is the first value of a key in a raw query.
+func queryValue(query, key string) (string, bool) {
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		if strings.ContainsAny(name, "%+") {
+			name, _ = url.QueryUnescape(name)
+		}
+		if name != key {
+			continue
+		}
+		if decoded, err := url.QueryUnescape(value); err == nil {
+			value = decoded
+		}
+		return value, true
+	}
+	return "", false
+}
+
+func itemFieldText(it *events.Item, field string) (string, bool) {
+	switch field {
+	case "item.id":
+		return it.ID, it.ID != ""
+	case "item.brand":
+		return it.Brand, it.Brand != ""
+	}
+	return it.Category, it.Category != ""
+}
+
+// amount is money in major units. The division is the nearest double to the
+// decimal, so it equals the parsed text of the same decimal. Zero is absent.
+func amount(m rtb.Micros) (float64, bool) { return float64(m) / 1e6, m != 0 }

@@ -1,0 +1,88 @@
+package audiences
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// leaf compiles a rule over one kind of event.
+func (c *compiler) leaf(r *Rule, at place) node {
+	c.leaves++
+	c.cost++
+	n := node{kind: nodeLeaf, minCount: max(r.MinCount, 1), after: r.After == "include"}
+	if r.MinCount < 0 || r.MinCount > rtb.MaxRecent {
+		c.problem(at.path+".min_count", strconv.Itoa(r.MinCount), "1 to "+strconv.Itoa(rtb.MaxRecent))
+	}
+	if r.After != "" && (r.After != "include" || !at.exclude) {
+		c.problem(at.path+".after", strconv.Quote(r.After), "include, and only under exclude")
+	}
+	c.window(r, &n, at)
+	event := eventName(r.Event)
+	if len(event) > maxEventName || event == "" {
+		c.problem(at.path+".event", strconv.Quote(r.Event), "a name of at most "+strconv.Itoa(maxEventName)+" bytes")
+	}
+	conditions := c.conditions(r.Where, at)
+	if len(c.problems) > 0 {
+		return n // the texts of wrong rules are of no use
+	}
+	rule := newRule(c.spec.Advertiser, event, conditions)
+	n.segment = rule.id
+	if err := CheckText(rule.text); err != nil {
+		c.problem(at.path, err.Error(), "letters that keep their meaning when folded twice")
+	}
+	if other, ok := c.set.rules[rule.id]; ok && other != rule.text {
+		c.problem(at.path, "a hash that the segment "+other+" has", "another rule: two of them cannot be told apart")
+	}
+	c.set.rules[rule.id] = rule.text
+	return n
+}
+
+func eventName(name string) string {
+	if strings.TrimSpace(name) == anyEvent {
+		return anyEvent
+	}
+	canonical, _ := CanonicalEvent(name)
+	return canonical
+}
+
+// window checks within and not_within. Who is looked for must still be in the
+// audience's ttl; who is excluded may have done it long before.
+func (c *compiler) window(r *Rule, n *node, at place) {
+	longest, why := c.spec.TTL, "at most the audience's ttl, "+c.spec.TTL.String()
+	within := r.Within
+	if within == 0 {
+		within = c.spec.TTL
+	}
+	if at.exclude {
+		longest, why = maxTTL, "at most "+maxTTL.String()
+	}
+	if within > longest {
+		c.problem(at.path+".within", within.String(), why)
+	}
+	if r.NotWithin >= within {
+		c.problem(at.path+".not_within", r.NotWithin.String(), "less than within, "+within.String())
+	}
+	if time.Duration(within)%time.Second != 0 || time.Duration(r.NotWithin)%time.Second != 0 {
+		c.problem(at.path, within.String()+" and "+r.NotWithin.String(), "whole seconds in within and not_within")
+	}
+	n.within, n.notWithin = seconds(time.Duration(within)), seconds(time.Duration(r.NotWithin))
+}
+
+func (c *compiler) conditions(where []Condition, at place) []*condition {
+	var out []*condition
+	if len(where) > maxConditions {
+		c.problem(at.path+".where", strconv.Itoa(len(where))+" conditions", "at most "+strconv.Itoa(maxConditions))
+	}
+	for i, w := range where {
+		n, flaw := newCondition(w)
+		if flaw != nil {
+			c.problem(at.path+".where["+strconv.Itoa(i)+"]."+flaw.part, flaw.got, flaw.want)
+			continue
+		}
+		out = append(out, n)
+	}
+	return out
+}

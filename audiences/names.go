@@ -1,0 +1,77 @@
+package audiences
+
+import "strings"
+
+// anyEvent in a rule stands for every event.
+const anyEvent = "*"
+
+// canonicalNames are the events that Rebound knows: the names of GA4 where it
+// has one, else our own.
+var canonicalNames = []string{
+	"page_view", "home_view", "view_item_list", "search", "view_item", "add_to_wishlist", "add_to_cart",
+	"remove_from_cart", "view_cart", "begin_checkout", "add_payment_info", "purchase", "refund", "sign_up",
+	"generate_lead", "email_open", "email_click", "video_start", "video_progress", "video_complete", "engaged",
+	"identify", "optout",
+}
+
+// aliases are other tags' names, folded, by canonical name: Meta, Segment and
+// Rudder v2, Criteo, RTB House, AdRoll, Xandr. RTB House writes the product's or
+// page's id behind names that end in _; without a digit in what follows, such a
+// name is somebody's own (offer_accepted).
+var aliases = map[string][]string{
+	"page_view":        {"pageview", "page", "viewpage"},
+	"home_view":        {"viewhome", "home", "homeview", "landingpage"},
+	"view_item_list":   {"product list viewed", "product list filtered", "viewlist", "viewcategory", "category2_", "listing_"},
+	"search":           {"products searched", "viewsearchresult", "productsearch"},
+	"view_item":        {"viewcontent", "product viewed", "product clicked", "offer_", "productview", "itemview"},
+	"add_to_wishlist":  {"addtowishlist", "product added to wishlist", "wishlist_"},
+	"add_to_cart":      {"addtocart", "product added", "basketadd_"},
+	"remove_from_cart": {"product removed"},
+	"view_cart":        {"cart viewed", "viewbasket", "basketstatus_"},
+	"begin_checkout":   {"initiatecheckout", "checkout started", "startorder"},
+	"add_payment_info": {"addpaymentinfo", "payment info entered"},
+	"purchase":         {"order completed", "tracktransaction", "conversion order"},
+	"refund":           {"order refunded", "order cancelled"},
+	"sign_up":          {"completeregistration"},
+	"generate_lead":    {"lead", "contact"},
+}
+
+// byName and byPrefix are the tables by folded name.
+var byName, byPrefix = nameTables()
+
+func nameTables() (names, prefixes map[string]string) {
+	names, prefixes = map[string]string{}, map[string]string{}
+	for _, n := range canonicalNames {
+		names[n] = n
+		// viewItem and ViewItem are Criteo's and others' spelling of view_item.
+		names[strings.ReplaceAll(n, "_", "")] = n
+	}
+	for canonical, list := range aliases {
+		for _, a := range list {
+			if strings.HasSuffix(a, "_") {
+				prefixes[a] = canonical
+				a = strings.TrimSuffix(a, "_")
+			}
+			names[a] = canonical
+		}
+	}
+	return names, prefixes
+}
+
+// CanonicalEvent is Rebound's name of an event that may come under another
+// tag's name (Meta, Segment, Criteo, RTB House, AdRoll, Xandr; any case). A name
+// that no table knows is kept as it is, without spaces around it, and known is
+// false: it is a custom event, which rules may name.
+func CanonicalEvent(name string) (canonical string, known bool) {
+	name = strings.TrimSpace(name)
+	folded := strings.ToLower(name)
+	if c, ok := byName[folded]; ok {
+		return c, true
+	}
+	if i := strings.IndexByte(folded, '_'); i >= 0 && strings.ContainsAny(folded[i:], "0123456789") {
+		if c, ok := byPrefix[folded[:i+1]]; ok {
+			return c, true
+		}
+	}
+	return name, false
+}

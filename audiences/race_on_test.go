@@ -1,0 +1,5 @@
+//go:build race
+
+package audiences
+
+const raceEnabled = true
