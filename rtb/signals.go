@@ -94,4 +94,7 @@ type Permissions struct {
 	// ConsentHash identifies the consent strings that were read, without being
 	// one; 0 when there were none.
 	ConsentHash uint64
+	// PreciseGeo allows coordinates to be used as sent; without it they must be
+	// cut to about a kilometre (TCF special feature 1).
+	PreciseGeo bool
 }
