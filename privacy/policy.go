@@ -1,7 +1,10 @@
 package privacy
 
 import (
-	"rebound/rtb"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
 )
 
 // MaxStringLen is the longest consent or GPP string, in characters, that is
@@ -10,8 +13,14 @@ import (
 // restrictions, stays under 4,000.
 const MaxStringLen = 8192
 
+// DefaultMinPolicyVersion is the oldest TCF policy whose strings are accepted:
+// 4, that of TCF 2.2, the first under which legitimate interest cannot be
+// claimed for profiles.
+const DefaultMinPolicyVersion = 4
+
 // Policy is the privacy part of the configuration. It must not be changed or
-// copied after its first use; it is safe for concurrent use.
+// copied after its first use; it is safe for concurrent use. The zero value
+// works and refuses all traffic under the GDPR and all of unknown origin.
 type Policy struct {
 	// VendorID is our number in IAB Europe's Global Vendor List, 1 to 65535.
 	// With 0 all traffic under the GDPR is refused.
@@ -19,9 +28,131 @@ type Policy struct {
 	// UnknownCountryAllow lets a request pass that says neither where its user
 	// is nor whether the GDPR applies. The zero value refuses it.
 	UnknownCountryAllow bool
+	// GDPRCountries are the countries (ISO 3166-1, alpha-2 or alpha-3) where a
+	// missing gdpr flag counts as 1; empty means [DefaultGDPRCountries].
+	GDPRCountries []string
+	// PurposeOneTreatment are publisher countries (alpha-2) whose strings may
+	// leave purpose 1 out because it was not shown to the user there; empty
+	// means none.
+	PurposeOneTreatment []string
+	// MinPolicyVersion is the oldest TCF policy version that is accepted; 0
+	// means [DefaultMinPolicyVersion].
+	MinPolicyVersion int
+	// RequireDisclosedVendors refuses TCF strings without the segment of
+	// disclosed vendors, which TCF 2.3 made mandatory for new strings.
+	RequireDisclosedVendors bool
+	// FlexiblePurposes are the purposes (1 to 24) that the vendor registered as
+	// flexible in the vendor list. On these a publisher may demand consent, or
+	// legitimate interest; on others such a demand forbids.
+	FlexiblePurposes []int
+	// GPCEverywhere obeys Global Privacy Control in every country; otherwise
+	// only in the United States and where the country is not known.
+	GPCEverywhere bool
+	// ContextualWithoutBasis lets contextual lines bid on traffic under the
+	// GDPR even where there is no legal basis for purpose 2, which covers ads
+	// chosen by their context too. The zero value does not.
+	ContextualWithoutBasis bool
+	// CacheEntries is how many parsed strings are held, for each of TCF and
+	// GPP; 0 means 4096, negative none.
+	CacheEntries int
+
+	once     sync.Once
+	regions  *regions
+	flexible uint32
+	minimum  uint8
+	oneAway  map[[2]byte]bool
+	tcf      *cache[tcString]
+	gpp      *cache[gppString]
 }
 
-// Decide says what a bid may do with the visitor of one request.
-func (p *Policy) Decide(s *rtb.Signals) rtb.Permissions {
-	return rtb.Permissions{Level: rtb.LevelNone, Refusal: rtb.NoBidPrivacyUnknownCountry, Signal: "none"}
+// ready compiles the policy on its first use.
+func (p *Policy) ready() { p.once.Do(p.compile) }
+
+func (p *Policy) compile() {
+	gdpr := p.GDPRCountries
+	if len(gdpr) == 0 {
+		gdpr = strings.Fields(DefaultGDPRCountries)
+	}
+	p.regions, _ = newRegions(gdpr)
+	p.oneAway = make(map[[2]byte]bool)
+	for _, c := range p.PurposeOneTreatment {
+		if len(c) == 2 {
+			c = strings.ToUpper(c)
+			p.oneAway[[2]byte{c[0], c[1]}] = true
+		}
+	}
+	for _, n := range p.FlexiblePurposes {
+		if n >= 1 && n <= 24 {
+			p.flexible |= 1 << (n - 1)
+		}
+	}
+	p.minimum = DefaultMinPolicyVersion
+	if p.MinPolicyVersion != 0 {
+		p.minimum = uint8(min(max(p.MinPolicyVersion, 0), 255))
+	}
+	n := p.CacheEntries
+	if n == 0 {
+		n = defaultCacheEntries
+	}
+	p.tcf = newCache(n, parseTCF)
+	p.gpp = newCache(n, parseGPP)
+}
+
+// Problem is one fault of a policy: the field as configuration names it, what
+// was found, what is wanted.
+type Problem struct{ Path, Got, Want string }
+
+// Check lists the faults of the policy, and apart from them what is legal and
+// surprising. A policy without problems can be used.
+func (p *Policy) Check() (problems, warnings []Problem) {
+	add := func(path string, got any, want string) {
+		problems = append(problems, Problem{path, fmt.Sprint(got), want})
+	}
+	if p.VendorID < 0 || p.VendorID > 0xFFFF {
+		add("vendor_id", p.VendorID, "1 to 65535, or 0 for none")
+	}
+	if p.VendorID == 0 {
+		warnings = append(warnings, Problem{"vendor_id", "0", "our id in the Global Vendor List: without one all traffic under the GDPR is refused"})
+	}
+	if _, unknown := newRegions(p.GDPRCountries); len(unknown) > 0 {
+		add("gdpr_countries", strings.Join(unknown, ", "), "country codes of two or three letters (ISO 3166-1)")
+	}
+	none, _ := newRegions(nil)
+	for i, c := range p.PurposeOneTreatment {
+		if len(c) != 2 || none.of([]byte(c)) == regionUnknown {
+			add("purpose_one_treatment["+strconv.Itoa(i)+"]", c, "a country code of two letters (ISO 3166-1)")
+		}
+	}
+	if p.MinPolicyVersion < 0 || p.MinPolicyVersion > 63 {
+		add("min_policy_version", p.MinPolicyVersion, "1 to 63, or 0 for the default")
+	}
+	for i, n := range p.FlexiblePurposes {
+		if n < 1 || n > 24 {
+			add("flexible_purposes["+strconv.Itoa(i)+"]", n, "a purpose from 1 to 24")
+		}
+	}
+	if p.CacheEntries > maxCacheEntries {
+		add("cache_entries", p.CacheEntries, "at most "+strconv.Itoa(maxCacheEntries))
+	}
+	return problems, warnings
+}
+
+// Stats counts the work of a policy's caches of parsed strings, TCF and GPP
+// together.
+type Stats struct {
+	Hits      uint64 // strings found in the cache
+	Misses    uint64 // strings parsed that could have been there
+	Oversized uint64 // strings parsed that were too long to be held, or with no cache
+	Entries   int    // strings held now
+}
+
+// Stats are the counters since the policy's first use.
+func (p *Policy) Stats() Stats {
+	p.ready()
+	return Stats{
+		Hits:      p.tcf.hits.Load() + p.gpp.hits.Load(),
+		Misses:    p.tcf.misses.Load() + p.gpp.misses.Load(),
+		Oversized: p.tcf.oversized.Load() + p.gpp.oversized.Load(),
+		Entries:   int(p.tcf.entries.Load() + p.gpp.entries.Load()),
+	}
 }

@@ -1,0 +1,279 @@
+package privacy
+
+import "rebound/rtb"
+
+// Kinds of signal, as rtb.Permissions.Signal and Grant.Signal name them.
+const (
+	SignalNone    = "none"
+	SignalTCF     = "tcf"
+	SignalGPP     = "gpp"
+	SignalUSP     = "usp"
+	SignalGPC     = "gpc"
+	SignalCOPPA   = "coppa"
+	SignalLMT     = "lmt"
+	SignalNPA     = "npa"
+	SignalCountry = "country"
+	SignalOptOut  = "opt_out"
+)
+
+// maxSIDs is how many section ids of gpp_sid are looked at; more are refused.
+const maxSIDs = 64
+
+// Decide says what a bid may do with the visitor of one request. Every signal
+// is looked at and the most restrictive wins; among equals the first of COPPA,
+// GDPR, GPP, US Privacy, GPC, LMT and DNT, "not personalised", country, DOOH is
+// named.
+//
+// A level of contextual with the refusal NoBidPrivacyCOPPA allows child-safe
+// advertising only.
+func (p *Policy) Decide(s *rtb.Signals) rtb.Permissions {
+	p.ready()
+	var r reading
+	p.read(s, &r)
+	v := verdict{level: rtb.LevelPersonalised, signal: SignalNone}
+	p.judge(s, &r, retargeting, &v)
+	if s.AppliesDOOH {
+		v.limit(rtb.LevelContextual, rtb.NoBidNoID, SignalNone)
+	}
+	if v.level == rtb.LevelPersonalised {
+		v.signal = r.source()
+	}
+	return rtb.Permissions{
+		Level: v.level, Refusal: v.refusal, Signal: v.signal, ConsentHash: r.hash,
+		PreciseGeo: v.level == rtb.LevelPersonalised && (!r.gdpr || r.tcf.preciseGeo),
+	}
+}
+
+// verdict is the most restrictive finding so far.
+type verdict struct {
+	level   rtb.Level
+	refusal rtb.NoBidReason
+	signal  string
+}
+
+// limit lowers the verdict, if to is lower.
+func (v *verdict) limit(to rtb.Level, why rtb.NoBidReason, signal string) {
+	if to < v.level {
+		*v = verdict{to, why, signal}
+	}
+}
+
+// reading is what was made of the signals that need work.
+type reading struct {
+	region  region
+	gdpr    bool // the GDPR applies
+	said    bool // a consent string was given for it, readable or not
+	tcf     tcString
+	gpp     gppString
+	hash    uint64
+	usState bool // the request itself says that US law applies
+}
+
+// source names the kind of string that a permission rests on.
+func (r *reading) source() string {
+	switch {
+	case r.gdpr && r.said:
+		return SignalTCF
+	case r.gpp.ok:
+		return SignalGPP
+	case r.usState:
+		return SignalUSP
+	}
+	return SignalNone
+}
+
+// read parses the strings of the request.
+func (p *Policy) read(s *rtb.Signals, r *reading) {
+	r.region = p.regions.of(s.Country)
+	if n := len(s.GPP); n > 0 && n <= MaxStringLen && !s.GPPBad {
+		var hash uint64
+		r.gpp, hash = p.gpp.get(s.GPP, p.VendorID)
+		r.hash = mix(r.hash, hash)
+	}
+	r.gdpr = applies(s, r.region)
+	if r.gdpr || s.GDPR == rtb.Absent && r.region == regionUnknown {
+		p.readConsent(s, r)
+	}
+	r.usState = len(s.USPrivacy) > 0 || s.USPBad
+	if r.usState && len(s.USPrivacy) <= MaxStringLen {
+		r.hash = mix(r.hash, textHash(s.USPrivacy))
+	}
+	for _, id := range s.GPPSID[:min(len(s.GPPSID), maxSIDs)] {
+		r.usState = r.usState || id >= gppUSPrivacy && id <= lastUSSection
+	}
+}
+
+// applies tells whether the GDPR holds: the flag if there is one, else the
+// country (conformance G2, G3). A flag that may have been lost with an
+// unreadable ext counts as set where no country says otherwise (V15).
+func applies(s *rtb.Signals, where region) bool {
+	switch s.GDPR {
+	case rtb.No:
+		return false
+	case rtb.Absent:
+		return where == regionGDPR || where == regionUnknown && s.ExtUnread
+	}
+	return true
+}
+
+// readConsent reads the TCF string: the request's, or where it has none at all
+// the one in GPP's section 2, which is the same string.
+func (p *Policy) readConsent(s *rtb.Signals, r *reading) {
+	switch n := len(s.Consent); {
+	case s.ConsentBad || n > MaxStringLen:
+		r.said = true
+	case n > 0:
+		var hash uint64
+		r.tcf, hash = p.tcf.get(s.Consent, p.VendorID)
+		r.hash = mix(r.hash, hash)
+		r.said = true
+	case r.gpp.ok && r.gpp.present>>gppTCFEurope&1 == 1 && named(s.GPPSID, gppTCFEurope):
+		r.tcf = r.gpp.europe
+		r.said = true
+	}
+}
+
+// named tells whether gpp_sid names a section; without gpp_sid all are.
+func named(sids []int, id int) bool {
+	for _, sid := range sids[:min(len(sids), maxSIDs)] {
+		if sid == id {
+			return true
+		}
+	}
+	return len(sids) == 0
+}
+
+// judge lowers the verdict by every signal of the request. need are the TCF
+// purposes without which nothing personal may be done.
+func (p *Policy) judge(s *rtb.Signals, r *reading, need uint32, v *verdict) {
+	if says(s.COPPA) {
+		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyCOPPA, SignalCOPPA)
+	}
+	if r.gdpr {
+		v.limit(p.level(&r.tcf, need), rtb.NoBidPrivacyGDPR, SignalTCF)
+		if s.GDPR == rtb.Absent && s.ExtUnread {
+			v.limit(rtb.LevelContextual, rtb.NoBidPrivacyGDPR, SignalTCF)
+		}
+	}
+	p.judgeGPP(s, r, need, v)
+	lost := s.ExtUnread && r.region == regionUS && len(s.GPP) == 0 && !r.usState && s.GPC == rtb.Absent
+	if s.USPBad || len(s.USPrivacy) > 0 && uspRefuses(s.USPrivacy) || lost {
+		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyUSP, SignalUSP)
+	}
+	if says(s.GPC) && (p.GPCEverywhere || r.region == regionUS || r.region == regionUnknown || r.usState) {
+		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyGPC, SignalGPC)
+	}
+	if says(s.LMT) || says(s.DNT) {
+		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyLMT, SignalLMT)
+	}
+	if says(s.NPA) {
+		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyNPA, SignalNPA)
+	}
+	if !r.gdpr && s.GDPR == rtb.Absent && r.region == regionUnknown {
+		p.judgeUnknown(r, need, v)
+	}
+}
+
+// says tells whether a restricting flag is set, or is there and unreadable.
+func says(f rtb.Flag) bool { return f != rtb.Absent && f != rtb.No }
+
+// judgeUnknown handles a request that says neither where its user is nor
+// whether the GDPR applies. The policy decides; a readable refusal for us is
+// obeyed all the same.
+func (p *Policy) judgeUnknown(r *reading, need uint32, v *verdict) {
+	if r.tcf.ok {
+		v.limit(p.level(&r.tcf, need), rtb.NoBidPrivacyGDPR, SignalTCF)
+	}
+	if !p.UnknownCountryAllow {
+		v.limit(p.withoutBasis(), rtb.NoBidPrivacyUnknownCountry, SignalCountry)
+	}
+}
+
+// judgeGPP applies the sections that gpp_sid names. A named section that is
+// missing, unknown or unreadable counts as a refusal (conformance G12, G13).
+// Where gpp comes without gpp_sid every section of the string is applied: no
+// honest gpp_sid could have named a stricter set.
+func (p *Policy) judgeGPP(s *rtb.Signals, r *reading, need uint32, v *verdict) {
+	given := len(s.GPP) > 0 || s.GPPBad
+	if !given && len(s.GPPSID) == 0 && !s.GPPSIDBad {
+		return
+	}
+	if s.GPPSIDBad || s.GPPBad || len(s.GPPSID) > maxSIDs {
+		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyGPP, SignalGPP)
+		return
+	}
+	if len(s.GPPSID) == 0 {
+		if !r.gpp.ok || r.gpp.unknown {
+			v.limit(rtb.LevelContextual, rtb.NoBidPrivacyGPP, SignalGPP)
+		}
+		for id := range 64 {
+			if r.gpp.present>>id&1 == 1 {
+				p.judgeSection(id, &r.gpp, need, v)
+			}
+		}
+		return
+	}
+	if len(s.GPPSID) == 1 && s.GPPSID[0] == gppNoSection {
+		return
+	}
+	for _, id := range s.GPPSID {
+		p.judgeSection(id, &r.gpp, need, v)
+	}
+}
+
+// judgeSection applies one section of a GPP string.
+func (p *Policy) judgeSection(id int, g *gppString, need uint32, v *verdict) {
+	if id == gppHeader || id == gppIntegrity {
+		return
+	}
+	level := rtb.LevelPersonalised
+	switch {
+	case id < 0 || id >= 64 || !g.ok || (g.present&^g.refused)>>id&1 == 0:
+		level = rtb.LevelContextual
+	case id == gppTCFEurope:
+		level = p.level(&g.europe, need)
+	case id == gppTCFCanada && p.allowed(&g.canada, 0)&need != need:
+		level = rtb.LevelContextual
+	}
+	v.limit(level, rtb.NoBidPrivacyGPP, SignalGPP)
+}
+
+// level is what a TCF string allows, where the GDPR applies.
+func (p *Policy) level(t *tcString, need uint32) rtb.Level {
+	mask := p.allowed(t, p.minimum)
+	switch {
+	case mask&need == need:
+		return rtb.LevelPersonalised
+	case mask&purposeSelectAds != 0:
+		return rtb.LevelContextual
+	}
+	return p.withoutBasis()
+}
+
+// withoutBasis is the level where there is no legal basis for any advertising.
+func (p *Policy) withoutBasis() rtb.Level {
+	if p.ContextualWithoutBasis {
+		return rtb.LevelContextual
+	}
+	return rtb.LevelNone
+}
+
+// allowed is the mask of the purposes that a string allows us under the policy.
+// Strings of a TCF policy older than minimum allow nothing.
+func (p *Policy) allowed(t *tcString, minimum uint8) uint32 {
+	if !t.ok || p.VendorID <= 0 || t.policyVersion < minimum || p.RequireDisclosedVendors && !t.disclosed {
+		return 0
+	}
+	mask := t.basis(p.flexible)
+	if t.purposeOneAway {
+		// Purpose 1 was not shown: what its bit says is no answer, and only the
+		// law of a listed country makes up for it (conformance G10).
+		mask &^= purposeStore
+		undisclosed := t.disclosed && !t.vendorDisclosed
+		forbidden := t.restricted[restrictForbidden] | t.restricted[restrictInterest]
+		if p.oneAway[t.publisherCC] && t.vendorConsent && !undisclosed && forbidden&purposeStore == 0 {
+			mask |= purposeStore
+		}
+	}
+	return mask
+}
