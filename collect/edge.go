@@ -3,7 +3,6 @@ package collect
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -43,10 +42,13 @@ type Options struct {
 // after Swap.
 type Setup struct {
 	Advertisers []*Advertiser
-	Exchanges   []string // ids that may match their users with ours
-	Policy      *privacy.Policy
-	PublicHost  string // host of the public URL: its cookie is a third-party one
-	HTTPS       bool   // the public URL is https
+	// Authenticate finds the id of the advertiser whose key may send events;
+	// false for a key that is nobody's. It compares in constant time.
+	Authenticate func(key []byte) (advertiser string, ok bool)
+	Exchanges    []string // ids that may match their users with ours
+	Policy       *privacy.Policy
+	PublicHost   string // host of the public URL: its cookie is a third-party one
+	HTTPS        bool   // the public URL is https
 
 	advertisers map[string]*Advertiser
 	exchanges   map[string]bool
@@ -56,8 +58,6 @@ type Setup struct {
 type Advertiser struct {
 	ID       string
 	Currency rtb.Currency
-	// Keys are the SHA-256 of the keys that may send server events.
-	Keys [][32]byte
 }
 
 // Edge takes what visitors and servers send. Its methods may be called from any
@@ -111,19 +111,15 @@ func (e *Edge) Swap(s *Setup) {
 	e.setup.Store(s)
 }
 
-// byKey finds the advertiser of a key. Every stored hash is compared, each in
-// constant time, so that the time taken says nothing of a key.
+// byKey finds the advertiser of a key; nil when it is nobody's.
 func (s *Setup) byKey(key []byte) *Advertiser {
-	sum := sha256.Sum256(key)
-	var found *Advertiser
-	for _, a := range s.Advertisers {
-		for i := range a.Keys {
-			if subtle.ConstantTimeCompare(sum[:], a.Keys[i][:]) == 1 {
-				found = a
-			}
-		}
+	if len(key) == 0 || s.Authenticate == nil {
+		return nil
 	}
-	return found
+	if id, ok := s.Authenticate(key); ok {
+		return s.advertisers[id]
+	}
+	return nil
 }
 
 // recent remembers the message ids that were stored lately, to tell a sender

@@ -14,7 +14,6 @@ type Counters struct {
 	rejected  [RejectReasons]atomic.Uint64
 	links     atomic.Uint64
 	cookies   atomic.Uint64
-	spooled   atomic.Uint64
 	duplicate atomic.Uint64
 
 	mu    sync.RWMutex // guards names and the making of its entries
@@ -27,7 +26,6 @@ type Stats struct {
 	Rejected   map[string]uint64 // by reason, all reasons
 	Links      uint64            // link facts appended
 	Cookies    uint64            // visitor ids minted
-	Spooled    uint64            // facts that the log did not take in time and the spool did
 	Duplicates uint64            // server events whose event_id came again
 }
 
@@ -64,7 +62,7 @@ func (c *Counters) named(name string) *atomic.Uint64 {
 func (c *Counters) Stats() Stats {
 	s := Stats{
 		Events: map[string]uint64{}, Rejected: make(map[string]uint64, RejectReasons),
-		Links: c.links.Load(), Cookies: c.cookies.Load(), Spooled: c.spooled.Load(), Duplicates: c.duplicate.Load(),
+		Links: c.links.Load(), Cookies: c.cookies.Load(), Duplicates: c.duplicate.Load(),
 	}
 	for r := RejectNone + 1; r < RejectReasons; r++ {
 		s.Rejected[r.String()] = c.rejected[r].Load()

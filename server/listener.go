@@ -49,7 +49,6 @@ func (l Limits) withDefaults() Limits {
 // Spec says what a listener is.
 type Spec struct {
 	Name    string // bid, edge or admin: in logs and metrics
-	Addr    string // host:port; port 0 takes a free one
 	Handler fasthttp.RequestHandler
 	Limits  Limits
 	// Shed answers a request that is over Limits.InFlight; nil is 503. Panicked
@@ -92,26 +91,28 @@ type Stats struct {
 	Refused  map[string]uint64 // malformed_http, too_large, ambiguous_length
 }
 
-// Start binds the address and begins to serve. [Listener.Drain] ends it.
-func Start(spec Spec) (*Listener, error) {
-	ln, err := net.Listen("tcp", spec.Addr)
+// Bind takes the address host:port; port 0 takes a free one. Nothing is accepted
+// before [Serve].
+func Bind(name, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open %s listener on %s: %w", spec.Name, spec.Addr, err)
+		return nil, fmt.Errorf("cannot open %s listener on %s: %w", name, addr, err)
 	}
-	return serve(spec, ln), nil
+	return ln, nil
 }
 
 // Probe tells whether an address can be bound now, so that a listener that
 // starts later fails early.
 func Probe(name, addr string) error {
-	ln, err := net.Listen("tcp", addr)
+	ln, err := Bind(name, addr)
 	if err != nil {
-		return fmt.Errorf("cannot open %s listener on %s: %w", name, addr, err)
+		return err
 	}
 	return ln.Close()
 }
 
-func serve(spec Spec, ln net.Listener) *Listener {
+// Serve begins to answer what comes to ln. [Listener.Drain] ends it.
+func Serve(spec Spec, ln net.Listener) *Listener {
 	if spec.Logger == nil {
 		spec.Logger = zap.NewNop()
 	}

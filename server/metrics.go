@@ -1,6 +1,9 @@
 package server
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -105,4 +108,36 @@ func (h *histogram) Collect(ch chan<- prometheus.Metric) {
 		c = prometheus.NewInvalidMetric(h.desc, err)
 	}
 	ch <- c
+}
+
+// Latency is a histogram of durations that any goroutine may observe into.
+type Latency struct {
+	bounds []float64 // seconds
+	counts []atomic.Uint64
+	nanos  atomic.Int64
+}
+
+// NewLatency makes a histogram with upper bounds in seconds, the smallest first.
+func NewLatency(bounds ...float64) *Latency {
+	return &Latency{bounds: bounds, counts: make([]atomic.Uint64, len(bounds)+1)}
+}
+
+// Observe counts one duration; a negative one counts as 0.
+func (l *Latency) Observe(d time.Duration) {
+	d = max(d, 0)
+	i := 0
+	for i < len(l.bounds) && d.Seconds() > l.bounds[i] {
+		i++
+	}
+	l.counts[i].Add(1)
+	l.nanos.Add(int64(d))
+}
+
+// Buckets is the state of now, for [Metrics.Histogram].
+func (l *Latency) Buckets() Buckets {
+	b := Buckets{Bounds: l.bounds, Counts: make([]uint64, len(l.counts)), Sum: float64(l.nanos.Load()) / 1e9}
+	for i := range l.counts {
+		b.Counts[i] = l.counts[i].Load()
+	}
+	return b
 }
