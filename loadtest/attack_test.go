@@ -86,8 +86,10 @@ func TestTrafficIsRepeatableAndValid(t *testing.T) {
 			t.Fatalf("request %d differs between two runs of one seed", i)
 		}
 		var q struct {
-			ID   string
-			Imp  []struct{ Banner struct{ Format []struct{ W, H int } } }
+			ID  string
+			Imp []struct {
+				Banner struct{ Format []struct{ W, H int } }
+			}
 			User struct{ BuyerUID string }
 		}
 		if err := json.Unmarshal(a[i], &q); err != nil || len(q.Imp) == 0 || len(q.Imp[0].Banner.Format) != 1 {
