@@ -1,10 +1,24 @@
 package creatives
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"rebound/rtb"
+)
+
+// Limits of a feed.
+const (
+	MaxRowBytes    = 64 << 10  // a longer row is skipped
+	MaxRows        = 5_000_000 // further rows are skipped
+	MaxRowProblems = 1000      // further bad rows are counted only
 )
 
 // Text is a product's text and its escaped forms, made once at load.
@@ -31,9 +45,14 @@ type Product struct {
 	SaleAmount  rtb.Micros
 	Currency    rtb.Currency
 	SaleFrom    time.Time // zero: since ever
-	SaleTo      time.Time // zero: for ever
+	SaleTo      time.Time // zero: for ever; exclusive
 	InStock     bool
 	Complements []string // ids, trimmed and case-folded
+}
+
+// OnSale tells whether the sale price holds at a time.
+func (p *Product) OnSale(now time.Time) bool {
+	return p.SalePrice.Raw != "" && !now.Before(p.SaleFrom) && (p.SaleTo.IsZero() || now.Before(p.SaleTo))
 }
 
 // RowProblem says why a row of a feed was skipped.
@@ -43,11 +62,14 @@ type RowProblem struct {
 	Why   string
 }
 
+// String is the problem on one line.
+func (p RowProblem) String() string { return fmt.Sprintf("line %d: %s: %s", p.Line, p.Field, p.Why) }
+
 // Feed is a loaded product feed; immutable.
 type Feed struct {
 	ID   string
-	Good int
-	Bad  int
+	Good int // products
+	Bad  int // rows that were skipped
 	// Kept tells that a newer file was refused and this is the older feed.
 	Kept bool
 
@@ -73,10 +95,160 @@ func (f *Feed) Product(id string) *Product {
 	return f.products[id]
 }
 
+// All are the products, by id.
+func (f *Feed) All() []*Product {
+	all := make([]*Product, 0, len(f.products))
+	for _, p := range f.products {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b *Product) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// ErrNoFeed is why nothing could be read.
+var ErrNoFeed = errors.New("not a product feed")
+
 // LoadFeed reads products as tab separated values with a header line of
 // Merchant field names. Bad rows are skipped and reported. An error means that
 // nothing could be read; a file with far fewer good rows than the previous feed
 // gives the previous feed back, marked Kept.
 func LoadFeed(r io.Reader, o FeedOptions) (*Feed, []RowProblem, error) {
-	return nil, nil, nil
+	rd := &rowReader{r: bufio.NewReaderSize(r, MaxRowBytes)}
+	header, _, err := rd.next()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, fmt.Errorf("cannot read feed %s: %w", o.ID, err)
+	}
+	columns, err := readHeader(header)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read feed %s: %w", o.ID, err)
+	}
+	f := &Feed{ID: o.ID, products: map[string]*Product{}}
+	var problems []RowProblem
+	bad := func(line int, field, why string) {
+		f.Bad++
+		if len(problems) < MaxRowProblems {
+			problems = append(problems, RowProblem{line, field, why})
+		}
+	}
+	for f.Good+f.Bad < MaxRows {
+		row, tooLong, err := rd.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, problems, fmt.Errorf("cannot read feed %s: line %d: %w", o.ID, rd.line, err)
+		}
+		if tooLong {
+			bad(rd.line, "", fmt.Sprintf("longer than %d bytes", MaxRowBytes))
+			continue
+		}
+		if len(bytes.TrimSpace(row)) == 0 {
+			continue
+		}
+		p, field, why := columns.product(row, o.Domains)
+		if why == "" && f.products[p.ID] != nil {
+			field, why = "id", fmt.Sprintf("%q again", p.ID)
+		}
+		if why != "" {
+			bad(rd.line, field, why)
+			continue
+		}
+		f.products[p.ID] = p
+		f.Good++
+	}
+	return f.orPrevious(o), problems, nil
+}
+
+// orPrevious keeps the older feed where the new one lost too much.
+func (f *Feed) orPrevious(o FeedOptions) *Feed {
+	pct := o.MinKeepPct
+	if pct <= 0 {
+		pct = 50
+	}
+	if o.Previous == nil || f.Good*100 >= o.Previous.Good*pct {
+		return f
+	}
+	kept := *o.Previous
+	kept.Kept = true
+	return &kept
+}
+
+// rowReader reads lines with a bound on their length.
+type rowReader struct {
+	r    *bufio.Reader
+	line int
+}
+
+// next is the next line without its end; tooLong tells that it was cut off.
+func (rd *rowReader) next() (row []byte, tooLong bool, err error) {
+	row, err = rd.r.ReadSlice('\n')
+	rd.line++
+	for errors.Is(err, bufio.ErrBufferFull) {
+		tooLong = true
+		_, err = rd.r.ReadSlice('\n')
+	}
+	if err != nil && (!errors.Is(err, io.EOF) || len(row) == 0 && !tooLong) {
+		return nil, false, err
+	}
+	return bytes.TrimRight(row, "\r\n"), tooLong, nil
+}
+
+// feedColumns are the places of known fields in a row.
+type feedColumns struct {
+	at map[string]int
+	n  int
+}
+
+// RequiredFields are the columns that a feed must have.
+var RequiredFields = []string{"id", "title", "link", "image_link", "price", "availability"}
+
+func readHeader(row []byte) (feedColumns, error) {
+	row = bytes.TrimPrefix(row, []byte("\xEF\xBB\xBF"))
+	c := feedColumns{at: map[string]int{}}
+	for name := range strings.SplitSeq(string(row), "\t") {
+		name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(unquote(name))), " ", "_")
+		if _, again := c.at[name]; again && name != "" {
+			return c, fmt.Errorf("%w: got the column %q twice; want every column once", ErrNoFeed, name)
+		}
+		c.at[name] = c.n
+		c.n++
+	}
+	for _, f := range RequiredFields {
+		if _, ok := c.at[f]; !ok {
+			return c, fmt.Errorf("%w: got no column %s; want a header line with tabs between %s", ErrNoFeed, f, strings.Join(RequiredFields, ", "))
+		}
+	}
+	return c, nil
+}
+
+// unquote takes the quotes off a field that some tools put there.
+func unquote(s string) string {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		return strings.ReplaceAll(s[1:len(s)-1], `""`, `"`)
+	}
+	return s
+}
+
+// product reads one row; why says what is wrong with field, and is empty when
+// all is well.
+func (c *feedColumns) product(row []byte, domains []string) (p *Product, field, why string) {
+	if !utf8.Valid(row) {
+		return nil, "", "not UTF-8"
+	}
+	fields := strings.Split(string(row), "\t")
+	if len(fields) > c.n {
+		return nil, "", fmt.Sprintf("%d fields; the header has %d", len(fields), c.n)
+	}
+	get := func(name string) string {
+		if i, ok := c.at[name]; ok && i < len(fields) {
+			return strings.TrimSpace(unquote(fields[i]))
+		}
+		return ""
+	}
+	for _, name := range RequiredFields {
+		if get(name) == "" {
+			return nil, name, "empty"
+		}
+	}
+	return parseProduct(get, domains)
 }

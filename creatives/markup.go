@@ -2,6 +2,7 @@ package creatives
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"rebound/rtb"
@@ -34,27 +35,105 @@ type Markup struct {
 }
 
 // Append appends the creative's markup, before JSON escaping. dst comes back
-// unchanged with an error.
-func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) { return dst, nil }
+// unchanged with an error: [ErrNoProduct] or [ErrTooLarge]. It allocates nothing
+// but what dst lacks.
+func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) {
+	if c.NeedsProduct && len(m.Products) == 0 {
+		return dst, ErrNoProduct
+	}
+	start := len(dst)
+	for i := range c.body {
+		p := &c.body[i]
+		dst = append(dst, p.lit...)
+		switch {
+		case p.macro == macroNone:
+		case p.macro.item():
+			dst = appendForm(dst, m.Products[0].text(p.macro, m.Now), p.place)
+		default:
+			dst = p.append(dst, c, m)
+		}
+		if len(dst)-start > c.MaxBytes {
+			return dst[:start], ErrTooLarge
+		}
+	}
+	return dst, nil
+}
 
-// Fill says where products come from.
-type Fill uint8
+// text is what an item macro stands for.
+func (p *Product) text(m macro, now time.Time) *Text {
+	switch m {
+	case macroTitle:
+		return &p.Title
+	case macroSalePrice:
+		if p.OnSale(now) {
+			return &p.SalePrice
+		}
+		return &p.Price
+	case macroImage:
+		return &p.Image
+	case macroLink:
+		return &p.Link
+	case macroItemID:
+		return &p.SKU
+	case macroBrand:
+		return &p.Brand
+	}
+	return &p.Price
+}
 
-// The sources of products.
-const (
-	FillCart Fill = iota + 1
-	FillViewed
-	FillWishlist
-	FillComplements // what goes with products that the visitor met or bought
-)
+// appendForm appends a product's text in the form of its place.
+func appendForm(dst []byte, t *Text, at place) []byte {
+	switch at {
+	case inURL:
+		return append(dst, t.URL...)
+	case inJS:
+		return append(dst, t.JS...)
+	}
+	return append(dst, t.HTML...)
+}
 
-// Select appends the products to show to a visitor, the best first, at most
-// one for now: in stock, of the advertiser, and not bought within 30 days.
-// Nothing is appended where none fits.
-func (c *Creative) Select(dst []*Product, v *rtb.Visitor, f *Feed, advertiser string, now time.Time) []*Product {
+func (p *piece) append(dst []byte, c *Creative, m *Markup) []byte {
+	switch p.macro {
+	case macroClick:
+		if len(m.ClickMacro) > 0 {
+			return appendURL(append(dst, m.ClickMacro...), m.Click)
+		}
+		return appendEscaped(dst, m.Click, p.place)
+	case macroClickEsc:
+		if len(m.ClickMacroEsc) > 0 {
+			return appendURL2(append(dst, m.ClickMacroEsc...), m.Click)
+		}
+		return appendURL(dst, m.Click)
+	case macroPixel:
+		return appendEscaped(dst, m.Pixel, p.place)
+	case macroAdvertiser:
+		return appendEscaped(dst, m.Advertiser, p.place)
+	case macroCampaign:
+		return appendEscaped(dst, m.Campaign, p.place)
+	case macroLine:
+		return appendEscaped(dst, m.Line, p.place)
+	case macroCreative:
+		return appendEscaped(dst, c.ID, p.place)
+	case macroSiteDomain:
+		return appendHost(dst, m.SiteDomain)
+	case macroCB:
+		return strconv.AppendUint(dst, m.CacheBuster, 10)
+	case macroWidth:
+		return strconv.AppendInt(dst, int64(m.Size.W), 10)
+	case macroHeight:
+		return strconv.AppendInt(dst, int64(m.Size.H), 10)
+	}
 	return dst
 }
 
-type piece struct {
-	lit string
+// appendEscaped appends a text of ours in the form of its place; exchange macros
+// in it stay raw, but in a part of a URL.
+func appendEscaped[T ~string | ~[]byte](dst []byte, s T, at place) []byte {
+	switch at {
+	case inURL:
+		return appendURL(dst, s)
+	case inJS:
+		return appendJS(dst, s)
+	}
+	return appendHTML(dst, s)
 }

@@ -35,19 +35,3 @@ type Problem struct {
 	// Line counts within the markup, from 1; 0 when the problem is not there.
 	Line int
 }
-
-// Compile makes creatives of specs, in their order. A creative that has
-// problems is nil. read opens the files that specs name.
-func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative, []Problem) {
-	return nil, nil
-}
-
-// ValidHost tells whether s is a host name in lower case, without scheme, port
-// and path.
-func ValidHost(s string) bool { return s != "" }
-
-// HostOf is the host of a URL or of something like one; empty when there is none.
-func HostOf(s string) string { return "" }
-
-// HostWithin tells whether host is one of domains or below one of them.
-func HostWithin(host string, domains []string) bool { return false }

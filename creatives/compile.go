@@ -1,0 +1,320 @@
+package creatives
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rebound/rtb"
+)
+
+// Compile makes creatives of specs, in their order. A creative that has
+// problems is nil. read opens the files that specs name.
+func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative, []Problem) {
+	out := make([]*Creative, len(specs))
+	var problems []Problem
+	at := map[string]int{}
+	for i := range specs {
+		c := compiler{spec: &specs[i], path: "[" + strconv.Itoa(i) + "]", read: read}
+		if first, again := at[specs[i].ID]; again && specs[i].ID != "" {
+			c.add("id", fmt.Sprintf("%q again", specs[i].ID), fmt.Sprintf("an id that no other creative has; [%d] has it", first), "")
+		} else {
+			at[specs[i].ID] = i
+		}
+		if cr := c.compile(); len(c.problems) == 0 {
+			out[i] = cr
+		}
+		problems = append(problems, c.problems...)
+	}
+	for i := range specs {
+		problems = append(problems, link(specs, out, at, i)...)
+	}
+	return out, problems
+}
+
+// link resolves the fallback of one creative.
+func link(specs []Spec, out []*Creative, at map[string]int, i int) []Problem {
+	id := specs[i].Fallback
+	if id == "" {
+		return nil
+	}
+	problem := Problem{Path: fmt.Sprintf("[%d].fallback", i), Got: strconv.Quote(id)}
+	j, ok := at[id]
+	if !ok {
+		ids := make([]string, 0, len(at))
+		for id := range at {
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		problem.Want, problem.Hint = "the id of a creative", rtb.Nearest(id, ids)
+		return []Problem{problem}
+	}
+	if out[i] == nil || out[j] == nil {
+		return nil
+	}
+	if out[j].NeedsProduct {
+		problem.Want = "a creative that needs no product"
+		return []Problem{problem}
+	}
+	out[i].Fallback = out[j]
+	return nil
+}
+
+type compiler struct {
+	spec     *Spec
+	path     string
+	read     func(string) ([]byte, error)
+	problems []Problem
+}
+
+func (c *compiler) add(field, got, want, hint string) {
+	c.problems = append(c.problems, Problem{Path: c.path + "." + field, Got: got, Want: want, Hint: hint})
+}
+
+func (c *compiler) compile() *Creative {
+	s := c.spec
+	if !rtb.ValidID(s.ID) {
+		c.add("id", strconv.Quote(s.ID), "an id of a-z, 0-9, _ and -, at most 64 characters", "")
+	}
+	out := &Creative{ID: s.ID, Advertiser: s.Advertiser, Format: rtb.FormatBanner, ClickURL: s.ClickURL, IURL: s.IURL,
+		Secure: s.Secure == nil || *s.Secure, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, MaxBytes: MaxMarkup}
+	if i := slices.Index(kindNames, s.Type); i > 0 {
+		out.Kind = Kind(i)
+	} else {
+		got := strconv.Quote(s.Type)
+		if s.Type == "" {
+			got = "nothing"
+		}
+		c.add("type", got, "one of "+strings.Join(kindNames[1:], ", "), rtb.Nearest(s.Type, kindNames[1:]))
+		return nil
+	}
+	c.sizes(out)
+	c.lists(out)
+	if s.MaxAdm != 0 {
+		out.MaxBytes = s.MaxAdm
+		if s.MaxAdm < 256 || s.MaxAdm > MaxMarkup {
+			c.add("max_adm", strconv.Itoa(s.MaxAdm), "256 to 32KiB", "")
+		}
+	}
+	markup := c.markup(out)
+	c.body(out, markup)
+	c.urls(out)
+	out.CRID = c.crid(markup)
+	return out
+}
+
+func (c *compiler) sizes(out *Creative) {
+	texts, field := c.spec.Sizes, "sizes"
+	if c.spec.Size != "" {
+		if len(texts) > 0 {
+			c.add("size", "both size and sizes", "one of them", "")
+		}
+		texts, field = []string{c.spec.Size}, "size"
+	}
+	if len(texts) == 0 {
+		c.add("size", "nothing", "a size such as 300x250, or a list under sizes", "")
+	}
+	for i, t := range texts {
+		s, ok := ParseSize(t)
+		if !ok {
+			f := field
+			if field == "sizes" {
+				f += "[" + strconv.Itoa(i) + "]"
+			}
+			c.add(f, strconv.Quote(t), "a size such as 300x250", "")
+		} else if !out.HasSize(s) {
+			out.Sizes = append(out.Sizes, s)
+		}
+	}
+}
+
+// ParseSize reads a size such as 300x250; each side is 1 to 9999.
+func ParseSize(t string) (rtb.Size, bool) {
+	w, h, ok := strings.Cut(t, "x")
+	a, err := strconv.ParseUint(w, 10, 16)
+	b, err2 := strconv.ParseUint(h, 10, 16)
+	s := rtb.Size{W: int(a), H: int(b)}
+	return s, ok && err == nil && err2 == nil && a >= 1 && a <= 9999 && b >= 1 && b <= 9999
+}
+
+func (c *compiler) lists(out *Creative) {
+	s := c.spec
+	for field, codes := range map[string][]int{"attr": s.Attr, "api": s.API} {
+		for i, code := range codes {
+			if code < 1 {
+				c.add(field+"["+strconv.Itoa(i)+"]", strconv.Itoa(code), "a code of AdCOM 1.0, 1 or more", "")
+			}
+		}
+	}
+	out.Language = strings.ToLower(s.Language)
+	if n := len(out.Language); s.Language != "" && (n < 2 || n > 8) {
+		c.add("language", strconv.Quote(s.Language), "a code of ISO 639-1 such as en, or xx for none", "")
+	}
+	out.Mimes = s.Mimes
+	if len(s.Mimes) == 0 {
+		out.Mimes = defaultMimes(out.Kind, s.ImageURL)
+	}
+	if len(s.Fill) == 0 {
+		out.Fill = []Fill{FillCart, FillViewed}
+	}
+	for i, name := range s.Fill {
+		if n := slices.Index(fillNames, name); n > 0 {
+			out.Fill = append(out.Fill, Fill(n))
+		} else {
+			c.add("fill["+strconv.Itoa(i)+"]", strconv.Quote(name), "one of "+strings.Join(fillNames[1:], ", "), rtb.Nearest(name, fillNames[1:]))
+		}
+	}
+	if len(s.CRID) > maxCRIDName {
+		c.add("crid", strconv.Quote(s.CRID), fmt.Sprintf("at most %d bytes", maxCRIDName), "")
+	}
+}
+
+var imageMimes = map[string]string{".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif",
+	".webp": "image/webp", ".svg": "image/svg+xml", ".avif": "image/avif"}
+
+// defaultMimes are the types that markup of a kind consists of.
+func defaultMimes(k Kind, image string) []string {
+	if k != KindImage {
+		return []string{"text/html"}
+	}
+	if u, err := url.Parse(image); err == nil {
+		if mime, ok := imageMimes[strings.ToLower(path.Ext(u.Path))]; ok {
+			return []string{mime}
+		}
+	}
+	return []string{"image/jpeg"}
+}
+
+// markup is the template's source.
+func (c *compiler) markup(out *Creative) string {
+	s := c.spec
+	if out.Kind == KindImage {
+		if s.HTML != "" || s.File != "" {
+			c.add("type", "image with markup", "type html or html_template for markup", "")
+		}
+		if s.ImageURL == "" {
+			c.add("image_url", "nothing", "the picture's URL", "")
+		}
+		return imageMarkup(s.ImageURL, s.Alt)
+	}
+	for field, text := range map[string]string{"image_url": s.ImageURL, "alt": s.Alt} {
+		if text != "" {
+			c.add(field, strconv.Quote(text), "nothing: it belongs to type image", "")
+		}
+	}
+	if (s.HTML == "") == (s.File == "") {
+		got := "both html and file"
+		if s.HTML == "" {
+			got = "neither html nor file"
+		}
+		c.add("html", got, "one of them", "")
+		return ""
+	}
+	if s.File == "" {
+		return s.HTML
+	}
+	b, err := c.read(s.File)
+	if err != nil {
+		c.add("file", err.Error(), "a file that can be read", "")
+	}
+	return string(b)
+}
+
+// imageMarkup is the template of a picture: a link around it.
+func imageMarkup(image, alt string) string {
+	return `<a href="{{click}}" target="_blank" rel="noopener"><img src="` + string(appendHTML(nil, image)) +
+		`" width="{{width}}" height="{{height}}" alt="` + string(appendHTML(nil, alt)) + `" style="border:0;display:block"></a>`
+}
+
+// pixelMarkup counts the impression; it is added where a template does not.
+const pixelMarkup = `<img src="{{pixel}}" width="1" height="1" alt="" style="position:absolute;left:-9999px">`
+
+// body compiles the markup and checks what it uses.
+func (c *compiler) body(out *Creative, markup string) {
+	field := "html"
+	switch {
+	case out.Kind == KindImage:
+		field = "image_url"
+	case c.spec.File != "":
+		field = "file"
+	}
+	report := func(line int, got, want, hint string) {
+		c.add(field, got, want, hint)
+		if field != "image_url" {
+			c.problems[len(c.problems)-1].Line = line
+		}
+	}
+	t := compileTemplate(markup, report)
+	if !t.uses[macroPixel] {
+		t = compileTemplate(markup+pixelMarkup, func(_ int, got, _, _ string) {
+			if strings.HasPrefix(got, "{{pixel}}") {
+				report(0, "markup that ends inside a tag, a script or a comment", "it closed, so that the impression pixel can follow", "")
+			}
+		})
+	}
+	if markup != "" && !t.uses[macroClick] && !t.uses[macroClickEsc] {
+		report(0, "markup without {{click}}", "{{click}} or {{click_esc}} in it, so that clicks are counted", "")
+	}
+	for m := macroTitle; m <= macroBrand; m++ {
+		out.NeedsProduct = out.NeedsProduct || t.uses[m]
+	}
+	if out.NeedsProduct && out.Kind == KindHTML {
+		report(0, "an item macro in type html", "type html_template", "")
+	}
+	if literal := literalSize(t.pieces); literal > out.MaxBytes {
+		report(0, strconv.Itoa(literal)+" bytes", "at most "+strconv.Itoa(out.MaxBytes), "")
+	}
+	if url, line := insecure(markup); url != "" && out.Secure {
+		report(line, strconv.Quote(url), "https", "secure: false allows http and keeps the creative out of secure impressions")
+	}
+	out.body = t.pieces
+}
+
+func literalSize(pieces []piece) int {
+	n := 0
+	for i := range pieces {
+		n += len(pieces[i].lit)
+	}
+	return n
+}
+
+func (c *compiler) urls(out *Creative) {
+	check := func(field, u string) {
+		if want := checkURL(u, !out.Secure); want != "" {
+			c.add(field, strconv.Quote(u), want, "")
+		}
+	}
+	if out.ClickURL != "" {
+		check("click_url", out.ClickURL)
+	} else if !out.NeedsProduct {
+		c.add("click_url", "nothing", "the landing page, because the creative can be shown without a product", "")
+	}
+	if out.IURL != "" {
+		check("iurl", out.IURL)
+	}
+	if out.Kind == KindImage && c.spec.ImageURL != "" {
+		check("image_url", strings.NewReplacer("{{width}}", "1", "{{height}}", "1", "{{item.image}}", "https://x.example/").Replace(c.spec.ImageURL))
+	}
+}
+
+// maxCRIDName leaves room for a dash and 12 hex digits in 64 bytes.
+const maxCRIDName = 51
+
+// crid is the id, or what the spec says instead, and a hash of everything that
+// is shown or that decides where.
+func (c *compiler) crid(markup string) string {
+	s := c.spec
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %q %q %q %v %v %q %q %v", s.ID, s.Type, s.Size, s.Sizes, s.ClickURL, markup, s.Fill, s.Attr, s.API, s.Cat, s.Language, s.Secure == nil || *s.Secure)
+	name := s.CRID
+	if name == "" {
+		name = s.ID
+	}
+	name = name[:min(len(name), maxCRIDName)]
+	return name + "-" + hex.EncodeToString(h.Sum(nil))[:12]
+}

@@ -1,0 +1,232 @@
+package creatives
+
+import "strings"
+
+// place is where in a document a macro stands; it decides the escaping.
+type place uint8
+
+const (
+	inText     place = iota // between tags
+	inAttr                  // in a quoted attribute that is no URL
+	inURLStart              // at the start of a quoted attribute that is a URL
+	inURL                   // later in one
+	inJS                    // in a quoted string of a script
+	inNowhere               // where no text from outside is safe: only numbers
+)
+
+// placeNames are for problems.
+var placeNames = []string{"text", "an attribute", "a URL", "a part of a URL", "a string of a script", "this place"}
+
+// scanner follows HTML as far as it must to know where a macro stands. It is
+// made for markup that an advertiser wrote, and refuses to call a place safe when
+// it is not sure; it is no full HTML parser.
+type scanner struct {
+	state scanState
+	quote byte   // of the attribute or of the script's string
+	tag   string // name of the open tag, lower case
+	attr  string // name of the open attribute, lower case
+	value bool   // the attribute's value has begun
+	raw   string // script, style, textarea or title: their content ends with its end tag only
+	tail  []byte // the last bytes of raw text or of a comment, lower case, to find the end
+	esc   bool   // the last byte of the script's string was a backslash
+	line  bool   // in a comment of the script that ends with the line
+	block bool   // in a comment of the script that ends with */
+	prev  byte   // the last byte of the script
+}
+
+type scanState uint8
+
+const (
+	scanText scanState = iota
+	scanTagName
+	scanTag       // in a tag, outside names and values
+	scanAttrName  // in an attribute's name
+	scanAfterAttr // after the equals sign
+	scanQuoted    // in a quoted value
+	scanBare      // in a value without quotes
+	scanComment
+	scanRaw // in script, style, textarea or title
+)
+
+var urlAttrs = map[string]bool{"href": true, "src": true, "action": true, "formaction": true, "poster": true, "data": true,
+	"cite": true, "background": true, "xlink:href": true, "ping": true, "longdesc": true}
+
+// place is where the next byte would stand.
+func (s *scanner) place() place {
+	switch s.state {
+	case scanText:
+		return inText
+	case scanQuoted:
+		switch {
+		case s.attr == "style" || s.attr == "srcdoc" || s.attr == "srcset" || strings.HasPrefix(s.attr, "on"):
+			return inNowhere
+		case !urlAttrs[s.attr]:
+			return inAttr
+		case s.value:
+			return inURL
+		}
+		return inURLStart
+	case scanRaw:
+		switch {
+		case s.raw == "textarea" || s.raw == "title":
+			return inText
+		case s.raw == "script" && (s.quote == '"' || s.quote == '\'') && !s.esc:
+			return inJS
+		}
+	}
+	return inNowhere
+}
+
+// macro tells the scanner that a macro stood here.
+func (s *scanner) macro() {
+	if s.state == scanQuoted {
+		s.value = true
+	}
+	s.esc, s.prev = false, 'x'
+}
+
+// literal follows text of the template.
+func (s *scanner) literal(text string) {
+	for i := range len(text) {
+		s.next(text[i])
+	}
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' }
+
+func (s *scanner) next(c byte) {
+	switch s.state {
+	case scanText:
+		if c == '<' {
+			s.state, s.tag = scanTagName, ""
+		}
+	case scanTagName:
+		s.tagName(c)
+	case scanTag, scanAttrName, scanAfterAttr:
+		s.inTag(c)
+	case scanQuoted:
+		if c == s.quote {
+			s.state, s.attr = scanTag, ""
+		} else if !blank(c) {
+			s.value = true
+		}
+	case scanBare:
+		if c == '>' {
+			s.endTag()
+		} else if blank(c) {
+			s.state, s.attr = scanTag, ""
+		}
+	case scanComment:
+		s.tail = append(s.tail, c)
+		if n := len(s.tail); n >= 3 && string(s.tail[n-3:]) == "-->" {
+			s.state, s.tail = scanText, s.tail[:0]
+		}
+	case scanRaw:
+		s.inRaw(c)
+	}
+}
+
+func (s *scanner) tagName(c byte) {
+	switch {
+	case c == '>':
+		s.endTag()
+	case blank(c) || c == '/' && s.tag != "":
+		if s.tag == "" {
+			s.state = scanText // "< " is no tag
+			return
+		}
+		s.state = scanTag
+	default:
+		s.tag += string(lower(c))
+		if s.tag == "!--" {
+			s.state, s.tail = scanComment, s.tail[:0]
+		}
+	}
+}
+
+func (s *scanner) inTag(c byte) {
+	switch {
+	case c == '>':
+		s.endTag()
+	case s.state == scanAfterAttr:
+		switch {
+		case c == '"' || c == '\'':
+			s.state, s.quote, s.value = scanQuoted, c, false
+		case !blank(c):
+			s.state = scanBare
+		}
+	case c == '=' && s.attr != "":
+		s.state = scanAfterAttr
+	case blank(c) || c == '/':
+		if s.state == scanAttrName {
+			s.state = scanTag
+		}
+	default:
+		if s.state == scanTag {
+			s.state, s.attr = scanAttrName, ""
+		}
+		s.attr += string(lower(c))
+	}
+}
+
+func (s *scanner) endTag() {
+	s.state, s.attr, s.quote = scanText, "", 0
+	switch s.tag {
+	case "script", "style", "textarea", "title":
+		s.state, s.raw, s.tail = scanRaw, s.tag, s.tail[:0]
+		s.esc, s.line, s.block, s.prev = false, false, false, 0
+	}
+}
+
+func (s *scanner) inRaw(c byte) {
+	s.tail = append(s.tail, lower(c))
+	end := "</" + s.raw
+	if n := len(s.tail); n > len(end) && string(s.tail[n-1-len(end):n-1]) == end && (blank(c) || c == '>' || c == '/') {
+		s.tag, s.state, s.quote = "/"+s.raw, scanTag, 0
+		if c == '>' {
+			s.endTag()
+		}
+		s.tail = s.tail[:0]
+		return
+	}
+	if len(s.tail) > 64 {
+		s.tail = append(s.tail[:0], s.tail[len(s.tail)-16:]...)
+	}
+	if s.raw == "script" {
+		s.script(c)
+	}
+}
+
+// script follows quotes and comments of a script.
+func (s *scanner) script(c byte) {
+	prev := s.prev
+	s.prev = c
+	switch {
+	case s.line:
+		s.line = c != '\n'
+	case s.block:
+		s.block = prev != '*' || c != '/'
+	case s.quote != 0:
+		switch {
+		case s.esc:
+			s.esc = false
+		case c == '\\':
+			s.esc = true
+		case c == s.quote || c == '\n' && s.quote != '`':
+			s.quote = 0
+		}
+	case c == '"' || c == '\'' || c == '`':
+		s.quote = c
+	case prev == '/' && c == '/':
+		s.line = true
+	case prev == '/' && c == '*':
+		s.block, s.prev = true, 0
+	}
+}

@@ -1,0 +1,148 @@
+package creatives
+
+const hexDigits = "0123456789ABCDEF"
+
+// appendHTML appends s for HTML text and quoted attributes. Exchange macros in it
+// stay as they are: for our own URLs and the configuration's texts.
+func appendHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case '&':
+			dst = append(dst, "&amp;"...)
+		case '<':
+			dst = append(dst, "&lt;"...)
+		case '>':
+			dst = append(dst, "&gt;"...)
+		case '"':
+			dst = append(dst, "&#34;"...)
+		case '\'':
+			dst = append(dst, "&#39;"...)
+		case '`':
+			dst = append(dst, "&#96;"...)
+		case 0:
+			dst = append(dst, "\uFFFD"...)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// appendHostileHTML is appendHTML for texts from outside, in which nothing may
+// look like a macro of ours or of an exchange: ${X}, {x}, %%X%%.
+func appendHostileHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
+	from := 0
+	for i := range len(s) {
+		var entity string
+		switch s[i] {
+		case '$':
+			entity = "&#36;"
+		case '{':
+			entity = "&#123;"
+		case '%':
+			if i+1 < len(s) && s[i+1] != '%' {
+				continue
+			}
+			entity = "&#37;"
+		default:
+			continue
+		}
+		dst = appendHTML(dst, s[from:i])
+		dst = append(dst, entity...)
+		from = i + 1
+	}
+	return appendHTML(dst, s[from:])
+}
+
+// unreserved tells whether a byte stands for itself in any part of a URL (RFC
+// 3986 §2.3).
+func unreserved(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c == '-' || c == '_' || c == '.' || c == '~'
+}
+
+// appendURL appends s percent-encoded: safe as a part of a URL and, because only
+// unreserved bytes and % are left, in HTML and in scripts too.
+func appendURL[T ~string | ~[]byte](dst []byte, s T) []byte {
+	for i := range len(s) {
+		if c := s[i]; unreserved(c) {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return dst
+}
+
+// appendURL2 is appendURL applied twice: for a URL in a URL in a URL.
+func appendURL2[T ~string | ~[]byte](dst []byte, s T) []byte {
+	for i := range len(s) {
+		if c := s[i]; unreserved(c) {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', '2', '5', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return dst
+}
+
+// appendJS appends s for a string in a script, in either kind of quotes. Nothing
+// in it can end the string, the script or the comment around it. Exchange macros
+// stay as they are.
+func appendJS[T ~string | ~[]byte](dst []byte, s T) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c < ' ', c == '\'', c == '"', c == '`', c == '\\', c == '<', c == '>', c == '&', c == '/', c == '=', c == 0x7f:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		case c == 0xE2 && i+2 < len(s) && s[i+1] == 0x80 && s[i+2]&0xFE == 0xA8:
+			// U+2028 and U+2029 end lines in scripts; as escapes they do not.
+			dst = append(append(dst, "\\u202"...), hexDigits[s[i+2]&15])
+			i += 2
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// appendHostileJS is appendJS for texts from outside: nothing may look like a
+// macro.
+func appendHostileJS[T ~string | ~[]byte](dst []byte, s T) []byte {
+	from := 0
+	for i := range len(s) {
+		if c := s[i]; c == '$' || c == '{' || c == '%' {
+			dst = appendJS(dst, s[from:i])
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			from = i + 1
+		}
+	}
+	return appendJS(dst, s[from:])
+}
+
+// newText escapes a text from outside, once. Forms that need no escaping share
+// its memory.
+func newText(s string) Text {
+	t := Text{Raw: s}
+	share := func(b []byte) string {
+		if string(b) == s {
+			return s
+		}
+		return string(b)
+	}
+	t.HTML = share(appendHostileHTML(nil, s))
+	t.URL = share(appendURL(nil, s))
+	t.JS = share(appendHostileJS(nil, s))
+	return t
+}
+
+// appendHost appends what host names are made of and leaves the rest out: safe
+// everywhere, whatever a request calls its site.
+func appendHost(dst, s []byte) []byte {
+	for _, c := range s[:min(len(s), 253)] {
+		if unreserved(c) && c != '~' {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,111 @@
+package creatives
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"rebound/rtb"
+)
+
+// Limits of a product's texts, in characters (domain rule c8).
+const (
+	maxProductID = 50
+	maxTitle     = 150
+	maxBrand     = 70
+	maxOther     = 750
+)
+
+// parseProduct reads the fields of one row, which are trimmed.
+func parseProduct(get func(string) string, domains []string) (p *Product, field, why string) {
+	p = &Product{ID: FoldID(get("id")), Type: get("product_type"), GroupID: get("item_group_id")}
+	for name, most := range map[string]int{"id": maxProductID, "title": maxTitle, "brand": maxBrand, "product_type": maxOther, "item_group_id": maxProductID} {
+		if n := utf8.RuneCountInString(get(name)); n > most {
+			return nil, name, fmt.Sprintf("%d characters; at most %d", n, most)
+		}
+	}
+	if want := checkURL(get("link"), true); want != "" {
+		return nil, "link", "want " + want
+	}
+	if host := HostOf(get("link")); len(domains) > 0 && !HostWithin(host, domains) {
+		return nil, "link", fmt.Sprintf("host %q; want one of %s", host, strings.Join(domains, ", "))
+	}
+	if want := checkURL(get("image_link"), false); want != "" {
+		return nil, "image_link", "want " + want
+	}
+	stock, ok := availability[strings.ReplaceAll(strings.ToLower(get("availability")), " ", "_")]
+	if !ok {
+		return nil, "availability", fmt.Sprintf("%q; want in_stock, out_of_stock, preorder or backorder", get("availability"))
+	}
+	p.InStock = stock
+	if field, why = p.prices(get); why != "" {
+		return nil, field, why
+	}
+	p.SKU, p.Title, p.Brand = newText(get("id")), newText(get("title")), newText(get("brand"))
+	p.Link, p.Image = newText(get("link")), newText(get("image_link"))
+	for id := range strings.SplitSeq(get("complements"), ",") {
+		if id = FoldID(id); id != "" && id != p.ID && len(p.Complements) < 20 {
+			p.Complements = append(p.Complements, id)
+		}
+	}
+	return p, "", ""
+}
+
+// availability tells which products are shown.
+var availability = map[string]bool{"in_stock": true, "out_of_stock": false, "preorder": false, "backorder": false}
+
+func (p *Product) prices(get func(string) string) (field, why string) {
+	text, amount, cur, ok := parsePrice(get("price"))
+	if !ok {
+		return "price", fmt.Sprintf("%q; want an amount and a currency such as 15.00 USD", get("price"))
+	}
+	p.Price, p.Amount, p.Currency = newText(text), amount, cur
+	if get("sale_price") == "" {
+		return "", ""
+	}
+	text, amount, cur, ok = parsePrice(get("sale_price"))
+	if !ok || cur != p.Currency {
+		return "sale_price", fmt.Sprintf("%q; want an amount in the price's currency such as 12.00 %s", get("sale_price"), p.Currency)
+	}
+	p.SalePrice, p.SaleAmount = newText(text), amount
+	if span := get("sale_price_effective_date"); span != "" {
+		from, to, _ := strings.Cut(span, "/")
+		var ok1, ok2 bool
+		p.SaleFrom, ok1 = parseDate(from)
+		p.SaleTo, ok2 = parseDate(to)
+		if !ok1 || !ok2 || !p.SaleTo.After(p.SaleFrom) {
+			return "sale_price_effective_date", fmt.Sprintf("%q; want two times of ISO 8601 with / between", span)
+		}
+	}
+	return "", ""
+}
+
+// parsePrice reads "15.00 USD" or "USD 15.00"; text is the first of the two.
+func parsePrice(s string) (text string, amount rtb.Micros, cur rtb.Currency, ok bool) {
+	parts := strings.Fields(s)
+	if len(parts) != 2 {
+		return "", 0, cur, false
+	}
+	if cur, ok = rtb.ParseCurrency(parts[0]); ok {
+		slices.Reverse(parts)
+	} else if cur, ok = rtb.ParseCurrency(parts[1]); !ok {
+		return "", 0, cur, false
+	}
+	if strings.Trim(parts[0], "0123456789.") != "" {
+		return "", 0, cur, false
+	}
+	amount, err := rtb.ParseMicros(parts[0], rtb.RoundDown)
+	return parts[0] + " " + cur.String(), amount, cur, err == nil && amount >= 0
+}
+
+// parseDate reads the forms of ISO 8601 that feeds use.
+func parseDate(s string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04-0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05-0700", time.DateOnly} {
+		if t, err := time.Parse(layout, strings.TrimSpace(s)); err == nil {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}

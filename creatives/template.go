@@ -1,0 +1,128 @@
+package creatives
+
+import (
+	"strings"
+
+	"rebound/rtb"
+)
+
+// macro is something that a template may ask for.
+type macro uint8
+
+const (
+	macroNone macro = iota
+	macroClick
+	macroClickEsc
+	macroPixel
+	macroTitle
+	macroPrice
+	macroSalePrice
+	macroImage
+	macroLink
+	macroItemID
+	macroBrand
+	macroAdvertiser
+	macroCampaign
+	macroLine
+	macroCreative
+	macroSiteDomain
+	macroCB
+	macroWidth
+	macroHeight
+)
+
+var macroNames = []string{"", "click", "click_esc", "pixel", "item.title", "item.price", "item.sale_price", "item.image",
+	"item.link", "item.id", "item.brand", "advertiser", "campaign", "line", "creative", "site_domain", "cb", "width", "height"}
+
+func (m macro) item() bool { return m >= macroTitle && m <= macroBrand }
+
+// url tells whether the macro is a whole URL, and so may begin one.
+func (m macro) url() bool {
+	return m == macroClick || m == macroPixel || m == macroImage || m == macroLink
+}
+
+// number tells whether the macro is digits only, and so safe everywhere.
+func (m macro) number() bool { return m >= macroCB }
+
+// piece is a stretch of literal markup and the macro that follows it.
+type piece struct {
+	lit   string
+	macro macro
+	place place
+}
+
+// template is what compiling markup gives.
+type template struct {
+	pieces []piece
+	uses   [macroHeight + 1]bool // by macro
+}
+
+// compileTemplate cuts markup into pieces. report is told of every problem with
+// its line in the markup.
+func compileTemplate(markup string, report func(line int, got, want, hint string)) template {
+	var t template
+	var s scanner
+	for rest := markup; ; {
+		i := strings.Index(rest, "{{")
+		if i < 0 {
+			t.pieces = append(t.pieces, piece{lit: rest})
+			return t
+		}
+		line := 1 + strings.Count(markup[:len(markup)-len(rest)+i], "\n")
+		s.literal(rest[:i])
+		end := strings.Index(rest[i:], "}}")
+		if end < 0 {
+			report(line, "{{ without }}", "a macro such as {{click}}", "")
+			return t
+		}
+		name := strings.TrimSpace(rest[i+2 : i+end])
+		m := macroNamed(name)
+		if m == macroNone {
+			reportUnknown(line, name, report)
+		} else if got, want := misplaced(m, s.place()); got != "" {
+			report(line, got, want, "")
+		}
+		t.uses[m] = true
+		t.pieces = append(t.pieces, piece{lit: rest[:i], macro: m, place: s.place()})
+		s.macro()
+		rest = rest[i+end+2:]
+	}
+}
+
+func macroNamed(name string) macro {
+	for i, n := range macroNames {
+		if i > 0 && n == name {
+			return macro(i)
+		}
+	}
+	return macroNone
+}
+
+func reportUnknown(line int, name string, report func(int, string, string, string)) {
+	if len(name) > 40 {
+		name = name[:40] + "..."
+	}
+	hint := rtb.Nearest(name, macroNames[1:])
+	if hint != "" {
+		hint = "{{" + hint + "}}"
+	}
+	report(line, "{{"+name+"}}", "one of "+strings.Join(macroNames[1:], ", "), hint)
+}
+
+// misplaced says why a macro is not safe in a place; nothing when it is.
+func misplaced(m macro, p place) (got, want string) {
+	name := "{{" + macroNames[m] + "}}"
+	switch {
+	case m.number() || m == macroClickEsc && p != inURLStart:
+		return "", ""
+	case p == inNowhere:
+		return name + " where it cannot be escaped", "it in text, in an attribute in quotes, or in a string of a script; numbers may stand anywhere"
+	case p == inURLStart && !m.url():
+		return name + " at the start of a URL", "a URL there: {{click}}, {{pixel}}, {{item.image}} or {{item.link}}"
+	case p == inURL && m == macroClick:
+		return name + " inside another URL", "{{click_esc}} there"
+	case p == inURL && m == macroPixel:
+		return name + " inside another URL", "it at the start of a URL"
+	}
+	return "", ""
+}

@@ -1,0 +1,113 @@
+package creatives
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// ValidHost tells whether s is a host name in lower case, without scheme, port
+// and path.
+func ValidHost(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// HostOf is the host of a URL, or of a text that is one but for its scheme;
+// empty when there is none.
+func HostOf(s string) string {
+	if !strings.Contains(s, "//") {
+		s = "//" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+// HostWithin tells whether host is one of domains or below one of them. Domains
+// are in lower case.
+func HostWithin(host string, domains []string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, d := range domains {
+		if host == d || len(host) > len(d) && strings.HasSuffix(host, d) && host[len(host)-len(d)-1] == '.' {
+			return true
+		}
+	}
+	return false
+}
+
+// loopback tells whether a host is this machine.
+func loopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// checkURL says what is wrong with a URL; nothing when it is absolute, without
+// spaces and control characters, and https, or http where that is allowed or
+// leads to this machine.
+func checkURL(s string, allowHTTP bool) string {
+	const want = "an absolute https URL"
+	if len(s) > 2000 {
+		return want + " of at most 2000 bytes"
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f || s[i] == '\\' || s[i] == '"' || s[i] == '<' || s[i] == '>' {
+			return want + " without spaces, quotes and control characters"
+		}
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil {
+		return want
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "https":
+		return ""
+	case "http":
+		if allowHTTP || loopback(u.Hostname()) {
+			return ""
+		}
+	}
+	return want
+}
+
+// insecure finds the first http URL in markup that would be loaded from
+// elsewhere than this machine; line counts from 1. Namespaces of the W3C are
+// names and are never loaded.
+func insecure(markup string) (found string, line int) {
+	const scheme = "http://"
+	lower := strings.ToLower(markup)
+	for at := 0; ; {
+		i := strings.Index(lower[at:], scheme)
+		if i < 0 {
+			return "", 0
+		}
+		start := at + i
+		end := start + len(scheme)
+		for end < len(lower) && !strings.ContainsRune(" \t\r\n\"'<>()`\\", rune(lower[end])) {
+			end++
+		}
+		host := HostOf(lower[start:end])
+		if !loopback(host) && host != "www.w3.org" {
+			return markup[start:min(end, len(markup))], 1 + strings.Count(lower[:start], "\n")
+		}
+		at = start + len(scheme)
+	}
+}
