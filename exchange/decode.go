@@ -1,20 +1,164 @@
 package exchange
 
-import "rebound/rtb"
+import (
+	"bytes"
+	"time"
 
-// MaxDepth is how deep a request's JSON may be nested.
-const MaxDepth = 64
+	"rebound/rtb"
+)
+
+// Limits of what is read of one request. What is beyond a limit that restricts
+// us (a block or allow list, a supply chain) makes it unreadable, so nothing is
+// bid; what is beyond the others is ignored.
+const (
+	maxID         = 1024    // bytes of an id that must be echoed; longer is no id
+	maxIdentifier = 1024    // bytes of a user's identifier; longer is ignored
+	maxImps       = 100     // impressions; more are ignored
+	maxEIDs       = 100     // eid sources, and identifiers in all; more are ignored
+	maxDeals      = 500     // deals of an impression; more are ignored
+	maxFormats    = 200     // banner formats; more are ignored
+	maxInts       = 256     // numbers in a list of codes
+	maxTexts      = 1000    // keywords, mimes, categories, segments
+	maxBlocked    = 1 << 15 // entries of a block or allow list
+	maxNodes      = 100     // supply chain nodes
+	maxSIDs       = 64      // GPP sections
+	maxTMax       = time.Hour
+)
 
 // Decoder reads bid requests. It is not safe for concurrent use; keep one per
-// handler and reuse it.
-type Decoder struct{}
+// handler and reuse it. The zero value is ready.
+type Decoder struct {
+	s    scanner
+	head head
+
+	// The lists of one request, one after the other; the Opportunity's slices
+	// are parts of these.
+	texts     [][]byte
+	ints      []int
+	sizes     []rtb.Size
+	flex      []rtb.FlexSize
+	durations []time.Duration
+	durFloors []rtb.DurFloor
+	deals     []rtb.Deal
+	sids      []int
+	inner     scanner // of a native request that came as a string
+}
+
+// head is what Head leaves for Rest: where values start (0: absent), and
+// identifiers before they are sorted.
+type head struct {
+	imp, site, app, dooh, user     int
+	schain                         [3]int // source.schain, source.ext.schain, ext.schain
+	eids                           [2]int // user.eids, user.ext.eids
+	lists                          [len(listNames)]int
+	inventories                    int
+	buyerUID, userID, ifa, ifaType []byte
+	geo, userGeo                   []byte // countries
+	impGiven                       bool
+}
+
+// The block and allow lists of a request.
+const (
+	listWSeat = iota
+	listBSeat
+	listBCat
+	listACat
+	listBAdv
+	listBApp
+	listWLang
+	listWLangB
+)
+
+var listNames = [...]string{"wseat", "bseat", "bcat", "acat", "badv", "bapp", "wlang", "wlangb"}
 
 // Head reads what must be known before a visitor is looked up: id, tmax, test,
 // at, cur, identifiers, privacy signals and device; it checks the whole body's
 // JSON on the way. It resets o. The error, when there is one, is a
-// [DecodeError]; o.ID is set when it could be read.
-func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error { return nil }
+// [DecodeError]; o.ID is set when it could be read, for the answer's sake.
+func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
+	d.reset(o)
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	d.s.start(body)
+	d.s.i = d.s.space(0)
+	if !d.s.enter('{') {
+		if d.s.value(); d.s.err == 0 {
+			d.s.err = ErrNotObject
+		}
+		return d.s.err
+	}
+	o.At = p.At
+	for d.s.member() {
+		d.rootMember(o)
+	}
+	if d.s.err == 0 && d.s.space(d.s.i) != len(body) {
+		d.s.err = ErrSyntax
+	}
+	if d.s.err == 0 && !d.s.validUTF8() {
+		d.s.err = ErrUTF8
+	}
+	if d.s.err == 0 {
+		d.s.err = d.complete(p, o)
+	}
+	if d.s.err != 0 {
+		return d.s.err
+	}
+	d.collectIDs(p, o)
+	return nil
+}
 
-// Rest reads the impressions and everything else of the request that the last
-// call of Head read.
-func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error { return nil }
+// complete checks what a request must have.
+func (d *Decoder) complete(p *Profile, o *rtb.Opportunity) DecodeError {
+	switch h := &d.head; {
+	case len(o.ID) == 0:
+		return ErrNoID
+	case !h.impGiven:
+		return ErrNoImp
+	case h.inventories > 1:
+		return ErrTwoInventories
+	case h.inventories == 0 && !p.AllowNoInventory:
+		return ErrNoInventory
+	}
+	return 0
+}
+
+// Capacities above which memory is given back after an unusual request.
+const (
+	keepTexts = 4096
+	keepOther = 1024
+	keepBytes = 64 << 10
+	keepImps  = 32
+)
+
+// reset empties decoder and opportunity and keeps their usual memory.
+func (d *Decoder) reset(o *rtb.Opportunity) {
+	d.head = head{}
+	d.texts = emptied(d.texts, keepTexts)
+	d.ints = emptied(d.ints, keepOther)
+	d.sizes = emptied(d.sizes, keepOther)
+	d.flex = emptied(d.flex, keepOther)
+	d.durations = emptied(d.durations, keepOther)
+	d.durFloors = emptied(d.durFloors, keepOther)
+	d.deals = emptied(d.deals, keepOther)
+	d.sids = emptied(d.sids, maxSIDs)
+	d.s.buf = emptied(d.s.buf, keepBytes)
+	d.inner.buf = emptied(d.inner.buf, keepBytes)
+	*o = rtb.Opportunity{
+		Currencies:          emptied(o.Currencies, keepOther),
+		IDs:                 emptied(o.IDs, keepOther),
+		Keywords:            emptied(o.Keywords, keepTexts),
+		UserSegments:        emptied(o.UserSegments, keepTexts),
+		ExcludedCreativeIDs: emptied(o.ExcludedCreativeIDs, keepTexts),
+		Imps:                emptied(o.Imps, keepImps),
+		Supply:              rtb.Supply{Cats: emptied(o.Supply.Cats, keepTexts)},
+		SChain:              rtb.SChain{Nodes: emptied(o.SChain.Nodes, keepOther)},
+	}
+}
+
+// emptied is the slice without its elements, or nothing if it holds on to more
+// than keep.
+func emptied[T any](s []T, keep int) []T {
+	if cap(s) > keep {
+		return nil
+	}
+	return s[:0]
+}

@@ -1,0 +1,229 @@
+package exchange
+
+import (
+	"bytes"
+
+	"rebound/rtb"
+)
+
+// device reads the device (OpenRTB 2.6 §3.2.18). Of two the last wins, but for
+// the privacy signals.
+func (d *Decoder) device(o *rtb.Opportunity) {
+	s := &d.s
+	o.Device = rtb.Device{}
+	d.head.ifa, d.head.ifaType = nil, nil
+	var sua rtb.Device
+	if !s.enter('{') {
+		if s.value().given() {
+			o.Signals.LMT = o.Signals.LMT.Or(rtb.Unreadable)
+		}
+		return
+	}
+	for s.member() {
+		d.deviceMember(o, &sua)
+	}
+	overlay(&o.Device, &sua)
+}
+
+// deviceTypeDOOH is the digital out-of-home screen (AdCOM 1.0, List: Device Types).
+const deviceTypeDOOH = 8
+
+func (d *Decoder) deviceMember(o *rtb.Opportunity, sua *rtb.Device) {
+	s, v := &d.s, &o.Device
+	switch string(s.key) {
+	case "ua":
+		v.UA = s.readText()
+	case "ip":
+		v.IP = s.readText()
+	case "ipv6":
+		v.IPv6 = s.readText()
+	case "devicetype":
+		v.Type = s.readInt(0)
+	case "os":
+		v.OS = s.readText()
+	case "osv":
+		v.OSV = s.readText()
+	case "make":
+		v.Make = s.readText()
+	case "model":
+		v.Model = s.readText()
+	case "language", "langb":
+		v.Language = s.readText()
+	case "w":
+		v.W = s.readInt(0)
+	case "h":
+		v.H = s.readInt(0)
+	case "ifa":
+		d.head.ifa = s.exact(s.value(), maxIdentifier)
+	case "ifa_type":
+		d.head.ifaType = s.readText()
+	case "geo":
+		d.country(o, d.geo(v))
+	case "sua":
+		d.sua(sua)
+	case "ext":
+		d.deviceExt()
+	default:
+		if !d.deviceSignal(o) {
+			s.skip()
+		}
+	}
+}
+
+func (d *Decoder) deviceExt() {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		if string(s.key) == "ifa_type" {
+			d.head.ifaType = s.readText()
+		} else {
+			s.skip()
+		}
+	}
+}
+
+// country notes where the device is. Two objects that name two countries leave
+// open which law holds.
+func (d *Decoder) country(o *rtb.Opportunity, c []byte) {
+	if len(d.head.geo) > 0 && !bytes.Equal(d.head.geo, c) {
+		o.Signals.GDPR = o.Signals.GDPR.Or(rtb.Unreadable)
+	}
+	if len(c) > 0 {
+		d.head.geo = c
+	}
+}
+
+// geo reads a geo object into v and returns its country.
+func (d *Decoder) geo(v *rtb.Device) []byte {
+	s := &d.s
+	v.Country, v.Region, v.City, v.ZIP, v.GeoType, v.HasGeo = nil, nil, nil, nil, 0, false
+	if !s.enter('{') {
+		s.skip()
+		return nil
+	}
+	lat, lon := false, false
+	for s.member() {
+		switch string(s.key) {
+		case "country":
+			v.Country = s.readText()
+		case "region":
+			v.Region = s.readText()
+		case "city":
+			v.City = s.readText()
+		case "zip":
+			v.ZIP = s.readText()
+		case "type":
+			v.GeoType = s.readInt(0)
+		case "lat":
+			v.Lat, lat = float(s.value())
+		case "lon":
+			v.Lon, lon = float(s.value())
+		default:
+			s.skip()
+		}
+	}
+	v.HasGeo = lat && lon && v.Lat >= -90 && v.Lat <= 90 && v.Lon >= -180 && v.Lon <= 180
+	return v.Country
+}
+
+// sua reads structured user agent facts (OpenRTB 2.6 §3.2.29).
+func (d *Decoder) sua(v *rtb.Device) {
+	s := &d.s
+	*v = rtb.Device{}
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "mobile":
+			v.Mobile = s.readFlag()
+		case "model":
+			v.Model = s.readText()
+		case "platform":
+			v.OS, v.OSV = d.brand()
+		case "browsers":
+			if !s.enter('[') {
+				s.skip()
+				continue
+			}
+			for s.element() {
+				if name, _ := d.brand(); browserRank(name) > browserRank(v.Browser) {
+					v.Browser = name
+				}
+			}
+		default:
+			s.skip()
+		}
+	}
+}
+
+// browserRank prefers a product's own name to its engine's, and either to the
+// made-up brands that browsers add (the GREASE of User-Agent Client Hints).
+func browserRank(name []byte) int {
+	switch {
+	case len(name) == 0:
+		return 0
+	case bytes.Contains(name, []byte("Not")) && bytes.Contains(name, []byte("Brand")):
+		return 0
+	case string(name) == "Chromium":
+		return 1
+	}
+	return 2
+}
+
+// brand reads a brand and its version, joined by dots (OpenRTB 2.6 §3.2.30).
+func (d *Decoder) brand() (name, version []byte) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return nil, nil
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "brand":
+			name = s.readText()
+		case "version":
+			version = d.version()
+		default:
+			s.skip()
+		}
+	}
+	return name, version
+}
+
+func (d *Decoder) version() []byte {
+	s := &d.s
+	if !s.enter('[') {
+		return s.readText()
+	}
+	var joined []byte
+	for s.element() {
+		part := s.readText()
+		switch {
+		case len(part) == 0:
+		case joined == nil:
+			joined = part
+		default:
+			from := len(s.buf)
+			s.buf = append(append(append(s.buf, joined...), '.'), part...)
+			joined = s.buf[from:len(s.buf):len(s.buf)]
+		}
+	}
+	return joined
+}
+
+// overlay puts what sua says over what the older fields say (OpenRTB 2.6
+// §3.2.18: sua is the one to trust).
+func overlay(v, sua *rtb.Device) {
+	v.Mobile, v.Browser = sua.Mobile, sua.Browser
+	if len(sua.OS) > 0 {
+		v.OS, v.OSV = sua.OS, sua.OSV
+	}
+	if len(sua.Model) > 0 {
+		v.Model = sua.Model
+	}
+}

@@ -1,0 +1,210 @@
+package exchange
+
+import (
+	"time"
+
+	"rebound/rtb"
+)
+
+// rootMember reads one member of the bid request (OpenRTB 2.6 §3.2.1).
+func (d *Decoder) rootMember(o *rtb.Opportunity) {
+	s, h := &d.s, &d.head
+	at := s.i
+	switch string(s.key) {
+	case "id":
+		o.ID = s.exact(s.value(), maxID)
+	case "imp":
+		h.imp = at
+		h.impGiven = d.filledArray()
+	case "tmax":
+		o.TMax = min(time.Duration(max(s.readInt(0), 0))*time.Millisecond, maxTMax)
+	case "test":
+		o.Test = s.readFlag() == rtb.Yes
+	case "at":
+		o.At = s.readInt(o.At)
+	case "cur":
+		d.currencies(o)
+	case "cattax":
+		o.CatTax = s.readInt(0)
+	case "site":
+		h.site = d.inventory(h.site)
+	case "app":
+		h.app = d.inventory(h.app)
+	case "dooh":
+		h.dooh = d.inventory(h.dooh)
+	case "user":
+		d.user(o)
+	case "regs":
+		d.regs(o)
+	case "device":
+		d.device(o)
+	case "source":
+		d.source()
+	case "ext":
+		d.rootExt(o)
+	default:
+		d.rootOther(o, at)
+	}
+}
+
+// rootOther reads the block and allow lists, and privacy signals whose parent's
+// key is in another case.
+func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
+	s := &d.s
+	if k := s.key; len(k) >= 4 && len(k) <= 6 {
+		for i, name := range listNames {
+			if string(k) == name {
+				// A second list would leave open which one binds.
+				o.BlockListsBad = o.BlockListsBad || d.head.lists[i] != 0
+				d.head.lists[i] = at
+				break
+			}
+		}
+	}
+	switch {
+	case s.keyFolds("regs"):
+		d.regs(o)
+	case s.keyFolds("user"), s.keyFolds("device"):
+		d.strayPrivacy(o)
+	default:
+		s.skip()
+	}
+}
+
+// keyFolds tells whether the last key is name in another case (ASCII).
+func (s *scanner) keyFolds(name string) bool {
+	if len(s.key) != len(name) {
+		return false
+	}
+	for i := range len(name) {
+		c := s.key[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != name[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// filledArray passes over the value at hand and tells whether it is an array
+// with an element.
+func (d *Decoder) filledArray() bool {
+	s := &d.s
+	at := s.i
+	s.skip()
+	if s.err != 0 || s.b[at] != '[' {
+		return false
+	}
+	return s.b[s.space(at+1)] != ']'
+}
+
+// inventory passes over site, app or dooh and is where it starts; 0 if null.
+func (d *Decoder) inventory(before int) int {
+	at := d.s.i
+	if !d.s.value().given() {
+		if before != 0 {
+			d.head.inventories--
+		}
+		return 0
+	}
+	if before == 0 {
+		d.head.inventories++
+	}
+	return at
+}
+
+// currencies reads cur: a list of codes, or one code. Codes that cannot be read
+// are left out; none left is CurBad.
+func (d *Decoder) currencies(o *rtb.Opportunity) {
+	s := &d.s
+	o.Currencies, o.CurBad = o.Currencies[:0], false
+	if !s.enter('[') {
+		if v := s.value(); v.given() {
+			c, ok := rtb.ParseCurrency(s.text(v))
+			if ok {
+				o.Currencies = append(o.Currencies, c)
+			}
+			o.CurBad = !ok
+		}
+		return
+	}
+	for s.element() {
+		v := s.value()
+		if c, ok := rtb.ParseCurrency(s.text(v)); ok && len(o.Currencies) < maxInts {
+			o.Currencies = append(o.Currencies, c)
+		} else if v.given() {
+			o.CurBad = true
+		}
+	}
+	o.CurBad = o.CurBad && len(o.Currencies) == 0
+}
+
+// source reads source (OpenRTB 2.6 §3.2.2) for its supply chain.
+func (d *Decoder) source() {
+	s := &d.s
+	d.head.schain[0], d.head.schain[1] = 0, 0
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "schain":
+			d.head.schain[0] = s.mark()
+		case "ext":
+			d.head.schain[1] = 0
+			if !s.enter('{') {
+				s.skip()
+				continue
+			}
+			for s.member() {
+				if string(s.key) == "schain" {
+					d.head.schain[1] = s.mark()
+				} else {
+					s.skip()
+				}
+			}
+		default:
+			s.skip()
+		}
+	}
+}
+
+// mark passes over a value and is where it starts; 0 if it is null.
+func (s *scanner) mark() int {
+	at := s.i
+	if !s.value().given() {
+		return 0
+	}
+	return at
+}
+
+// rootExt reads ext of the request: the supply chain's oldest place, and flags
+// against personalisation.
+func (d *Decoder) rootExt(o *rtb.Opportunity) {
+	s := &d.s
+	d.head.schain[2] = 0
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "schain":
+			d.head.schain[2] = s.mark()
+		case "coppa":
+			// No place of the standard: only a clear yes is believed.
+			if s.readFlag() == rtb.Yes {
+				o.Signals.COPPA = rtb.Yes
+			}
+		case "npa":
+			o.Signals.NPA = o.Signals.NPA.Or(s.readFlag())
+		case "privacy_treatments":
+			d.treatments(o)
+		default:
+			s.skip()
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package exchange
+
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"rebound/rtb"
+)
+
+// This file reads scalars tolerantly: 1, 1.0, "1" and true are one flag, numbers
+// may stand in strings, strings may be numbers, null is absent.
+
+// maxInt bounds every integer that a request gives; more is taken for this.
+const maxInt = 1<<31 - 1
+
+// text is the value as text: a string, or a number as written; nil otherwise.
+func (s *scanner) text(v value) []byte {
+	switch {
+	case v.kind == kindString && v.esc:
+		t, _ := s.unescape(v.raw)
+		return t
+	case v.kind == kindString, v.kind == kindNumber:
+		return v.raw
+	}
+	return nil
+}
+
+// exact is text that must come back as it is: an id. Text that has no UTF-8 form
+// (half a surrogate pair), or that is longer than max, is nil.
+func (s *scanner) exact(v value, max int) []byte {
+	t, ok := v.raw, v.kind == kindString || v.kind == kindNumber
+	if !ok || len(t) > 6*max {
+		return nil
+	}
+	if v.esc {
+		t, ok = s.unescape(t)
+	}
+	if !ok || len(t) > max {
+		return nil
+	}
+	return t
+}
+
+// readText reads the value at hand as text.
+func (s *scanner) readText() []byte { return s.text(s.value()) }
+
+// unescape appends the text of a checked string to the scratch. Half a
+// surrogate pair becomes U+FFFD, and ok is false.
+func (s *scanner) unescape(raw []byte) (text []byte, ok bool) {
+	from := len(s.buf)
+	buf := s.buf
+	ok = true
+	for i := 0; i < len(raw); {
+		c := raw[i]
+		if c != '\\' {
+			n := bytes.IndexByte(raw[i:], '\\')
+			if n < 0 {
+				n = len(raw) - i
+			}
+			buf = append(buf, raw[i:i+n]...)
+			i += n
+			continue
+		}
+		if raw[i+1] != 'u' {
+			buf = append(buf, plainEscape(raw[i+1]))
+			i += 2
+			continue
+		}
+		r, _ := hex4(raw, i+2)
+		i += 6
+		if utf16.IsSurrogate(r) {
+			low, pair := rune(-1), rune(utf8.RuneError)
+			if i+1 < len(raw) && raw[i] == '\\' && raw[i+1] == 'u' {
+				low, _ = hex4(raw, i+2)
+				pair = utf16.DecodeRune(r, low)
+			}
+			if r = pair; pair == utf8.RuneError {
+				ok = false
+			} else {
+				i += 6
+			}
+		}
+		buf = utf8.AppendRune(buf, r)
+	}
+	s.buf = buf
+	return buf[from:len(buf):len(buf)], ok
+}
+
+func plainEscape(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c // " \ /
+}
+
+func hex4(b []byte, i int) (r rune, ok bool) {
+	if i+4 > len(b) {
+		return 0, false
+	}
+	for _, c := range b[i : i+4] {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// numeral is the text of a number, or of a string that holds one.
+func numeral(v value) []byte {
+	switch v.kind {
+	case kindNumber:
+		return v.raw
+	case kindString:
+		t := bytes.TrimSpace(v.raw)
+		if len(t) > 0 && number(t, 0) == len(t) {
+			return t
+		}
+	}
+	return nil
+}
+
+// integer is the value as a whole number, fractions cut off, held within
+// +-maxInt; ok is false when it is none.
+func integer(v value) (n int, ok bool) {
+	t := numeral(v)
+	if t == nil {
+		return 0, false
+	}
+	neg := t[0] == '-'
+	if neg {
+		t = t[1:]
+	}
+	i := 0
+	for ; i < len(t) && t[i]-'0' <= 9; i++ {
+		if n = n*10 + int(t[i]-'0'); n > maxInt {
+			n = maxInt
+		}
+	}
+	if i < len(t) && bytes.ContainsAny(t[i:], "eE") {
+		f, err := strconv.ParseFloat(string(t), 64)
+		if err != nil {
+			return 0, false
+		}
+		n = int(min(f, maxInt))
+	}
+	if neg {
+		n = -n
+	}
+	return n, true
+}
+
+// readInt reads the value at hand as an integer; fallback where it is none.
+func (s *scanner) readInt(fallback int) int {
+	if n, ok := integer(s.value()); ok {
+		return n
+	}
+	return fallback
+}
+
+// flag is the value as a yes or no; anything that is neither is Unreadable.
+func flag(v value) rtb.Flag {
+	switch v.kind {
+	case kindNone, kindNull:
+		return rtb.Absent
+	case kindTrue:
+		return rtb.Yes
+	case kindFalse:
+		return rtb.No
+	case kindString:
+		switch string(v.raw) {
+		case "true":
+			return rtb.Yes
+		case "false":
+			return rtb.No
+		}
+	}
+	t := numeral(v)
+	switch {
+	case t == nil:
+		return rtb.Unreadable
+	case string(t) == "1":
+		return rtb.Yes
+	case string(t) == "0":
+		return rtb.No
+	}
+	switch m, err := rtb.ParseMicros(t, rtb.RoundUp); {
+	case err == nil && m == 1_000_000:
+		return rtb.Yes
+	case err == nil && m == 0:
+		return rtb.No
+	}
+	return rtb.Unreadable
+}
+
+// readFlag reads the value at hand as a flag.
+func (s *scanner) readFlag() rtb.Flag { return flag(s.value()) }
+
+// money is the value as a price that we must reach, so rounded up. A negative
+// price binds nobody and is 0. ok is false for what is no price or beyond
+// rtb.MaxCPM.
+func money(v value) (c rtb.CPM, ok bool) {
+	t := numeral(v)
+	if t == nil {
+		return 0, false
+	}
+	m, err := rtb.ParseMicros(t, rtb.RoundUp)
+	if err != nil || m > rtb.Micros(rtb.MaxCPM) {
+		return 0, false
+	}
+	return rtb.CPM(max(m, 0)), true
+}
+
+// float is the value as a floating-point number, for coordinates and ratios.
+func float(v value) (f float64, ok bool) {
+	t := numeral(v)
+	if t == nil || len(t) > 64 {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(string(t), 64)
+	return f, err == nil
+}

@@ -1,0 +1,204 @@
+package exchange
+
+import (
+	"bytes"
+
+	"rebound/rtb"
+)
+
+// regs reads the regulations object in its 2.6 form and in the ext form of 2.5
+// (OpenRTB 2.6 §3.2.3 and appendix B). Signals only ever get stricter here, so
+// duplicates and case variants of a key cannot take one back.
+func (d *Decoder) regs(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('{') {
+		if s.value().given() {
+			// Any signal may have been in it.
+			o.Signals.ExtUnread = true
+			o.Signals.COPPA = o.Signals.COPPA.Or(rtb.Unreadable)
+		}
+		return
+	}
+	for s.member() {
+		switch {
+		case s.keyFolds("ext"):
+			d.regsExt(o)
+		case d.regsSignal(o):
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (d *Decoder) regsExt(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('{') {
+		if s.value().given() {
+			o.Signals.ExtUnread = true
+		}
+		return
+	}
+	for s.member() {
+		switch {
+		case d.regsSignal(o):
+		case s.keyFolds("dsa"):
+			d.dsa(o)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// regsSignal reads a signal that may stand in regs or in regs.ext.
+func (d *Decoder) regsSignal(o *rtb.Opportunity) bool {
+	s, sig := &d.s, &o.Signals
+	var f *rtb.Flag
+	switch {
+	case s.keyFolds("gdpr"):
+		f = &sig.GDPR
+	case s.keyFolds("coppa"):
+		f = &sig.COPPA
+	case s.keyFolds("gpc"):
+		f = &sig.GPC
+	case s.keyFolds("lgpd"), s.keyFolds("npa"):
+		f = &sig.NPA
+	case s.keyFolds("us_privacy"):
+		d.privacyText(&sig.USPrivacy, &sig.USPBad)
+		return true
+	case s.keyFolds("gpp"):
+		d.privacyText(&sig.GPP, &sig.GPPBad)
+		return true
+	case s.keyFolds("gpp_sid"):
+		d.sections(sig)
+		return true
+	default:
+		return false
+	}
+	*f = f.Or(s.readFlag())
+	return true
+}
+
+// privacyText reads a consent string. A second one that differs from the first
+// leaves open which one holds, so both are void.
+func (d *Decoder) privacyText(dst *[]byte, bad *bool) {
+	v := d.s.value()
+	switch {
+	case !v.given():
+	case v.kind != kindString:
+		*bad = true
+	default:
+		t := d.s.text(v)
+		if len(*dst) > 0 && len(t) > 0 && !bytes.Equal(*dst, t) {
+			*bad = true
+		}
+		if len(t) > 0 {
+			*dst = t
+		}
+	}
+}
+
+// sections reads gpp_sid; the sections of all places apply.
+func (d *Decoder) sections(sig *rtb.Signals) {
+	s := &d.s
+	add := func(v value) {
+		n, ok := integer(v)
+		switch {
+		case !v.given():
+		case !ok || len(d.sids) == maxSIDs:
+			sig.GPPSIDBad = true
+		default:
+			d.sids = append(d.sids, n)
+		}
+	}
+	if s.enter('[') {
+		for s.element() {
+			add(s.value())
+		}
+	} else {
+		add(s.value())
+	}
+	sig.GPPSID = d.sids
+}
+
+// treatments reads ext.privacy_treatments (Google): any treatment that says
+// "not personalised".
+func (d *Decoder) treatments(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('{') {
+		if s.value().given() {
+			o.Signals.NPA = o.Signals.NPA.Or(rtb.Unreadable)
+		}
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "non_personalized_ads", "non_personalized_ads_reason":
+			// A reason is a code; any but 0 means that ads are not personalised.
+			v := s.value()
+			if n, ok := integer(v); ok && n > 1 {
+				o.Signals.NPA = rtb.Yes
+			} else {
+				o.Signals.NPA = o.Signals.NPA.Or(flag(v))
+			}
+		default:
+			s.skip()
+		}
+	}
+}
+
+// dsa reads regs.ext.dsa (IAB extension "DSA transparency"). What is there and
+// cannot be read counts as required.
+func (d *Decoder) dsa(o *rtb.Opportunity) {
+	const required = 2
+	s := &d.s
+	if !s.enter('{') {
+		if s.value().given() {
+			o.DSARequired = max(o.DSARequired, required)
+		}
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "dsarequired", "required":
+			v := s.value()
+			n, ok := integer(v)
+			if v.given() && !ok {
+				n = required
+			}
+			o.DSARequired = max(o.DSARequired, n)
+		case "pubrender":
+			o.DSAPubRender = s.readInt(0)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// strayPrivacy reads a user or device object whose key is in another case: only
+// the signals that restrict count.
+func (d *Decoder) strayPrivacy(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		if !d.deviceSignal(o) {
+			s.skip()
+		}
+	}
+}
+
+// deviceSignal reads a signal that stands in device.
+func (d *Decoder) deviceSignal(o *rtb.Opportunity) bool {
+	s := &d.s
+	switch {
+	case s.keyFolds("lmt"):
+		o.Signals.LMT = o.Signals.LMT.Or(s.readFlag())
+	case s.keyFolds("dnt"):
+		o.Signals.DNT = o.Signals.DNT.Or(s.readFlag())
+	default:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,222 @@
+package exchange
+
+import (
+	"bytes"
+	"encoding/base64"
+
+	"rebound/rtb"
+)
+
+// user reads of the user what Head needs (OpenRTB 2.6 §3.2.20): identifiers and
+// consent; data and keywords are left to Rest. Of two the last wins, but for
+// consent.
+func (d *Decoder) user(o *rtb.Opportunity) {
+	s, h := &d.s, &d.head
+	h.user, h.buyerUID, h.userID, h.userGeo, h.eids = s.i, nil, nil, nil, [2]int{}
+	if !s.enter('{') {
+		h.user = 0
+		s.skip()
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "id":
+			h.userID = s.exact(s.value(), maxIdentifier)
+		case "buyeruid":
+			h.buyerUID = s.exact(s.value(), maxIdentifier)
+		case "eids":
+			h.eids[0] = s.mark()
+		case "geo":
+			var v rtb.Device
+			h.userGeo = d.geo(&v)
+		case "ext":
+			d.userExt(o)
+		default:
+			if s.keyFolds("consent") {
+				d.privacyText(&o.Signals.Consent, &o.Signals.ConsentBad)
+			} else {
+				s.skip()
+			}
+		}
+	}
+}
+
+// userExt reads user.ext: the 2.5 places of consent and eids. What it cannot
+// read can only be missing consent, which restricts by itself.
+func (d *Decoder) userExt(o *rtb.Opportunity) {
+	s, sig := &d.s, &o.Signals
+	d.head.eids[1] = 0
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		switch {
+		case string(s.key) == "eids":
+			d.head.eids[1] = s.mark()
+		case s.keyFolds("consent"):
+			d.privacyText(&sig.Consent, &sig.ConsentBad)
+		case s.keyFolds("us_privacy"):
+			d.privacyText(&sig.USPrivacy, &sig.USPBad)
+		case s.keyFolds("gdpr"):
+			sig.GDPR = sig.GDPR.Or(s.readFlag())
+		case s.keyFolds("npa"):
+			sig.NPA = sig.NPA.Or(s.readFlag())
+		default:
+			s.skip()
+		}
+	}
+}
+
+// collectIDs puts the identifiers into the order of lookups: buyeruid, eids,
+// ifa, user.id. The country is the device's, else the user's.
+func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
+	h := &d.head
+	o.Signals.AppliesDOOH = h.dooh != 0 || o.Device.Type == deviceTypeDOOH
+	o.Signals.Country = h.geo
+	if len(h.geo) == 0 {
+		o.Signals.Country = h.userGeo
+	}
+	if id := d.decodeBuyerUID(h.buyerUID, p.buyerB64); len(id) > 0 {
+		o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDVisitor, Value: id, MM: -1})
+	}
+	// The 2.6 place wins where it names anybody.
+	before := len(o.IDs)
+	for _, at := range h.eids {
+		if at != 0 && len(o.IDs) == before {
+			d.eids(o, at)
+		}
+	}
+	if ifa := d.usableIFA(o); len(ifa) > 0 {
+		o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDIFA, Value: ifa, MM: -1})
+	}
+	if len(h.userID) > 0 {
+		o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDExchange, Value: h.userID, MM: -1})
+	}
+}
+
+// decodeBuyerUID undoes web-safe base64 where the profile says so. Text that is
+// none is taken as it is.
+func (d *Decoder) decodeBuyerUID(id []byte, b64 bool) []byte {
+	if !b64 {
+		return id
+	}
+	s := &d.s
+	from := len(s.buf)
+	buf, err := base64.RawURLEncoding.AppendDecode(s.buf, bytes.TrimRight(id, "="))
+	if err != nil {
+		return id
+	}
+	s.buf = buf
+	return buf[from:len(buf):len(buf)]
+}
+
+// usableIFA is the advertising id in lower case, if it is one and may name a
+// person: not all zeros, not a session, not a screen, not limited.
+func (d *Decoder) usableIFA(o *rtb.Opportunity) []byte {
+	limited := func(f rtb.Flag) bool { return f == rtb.Yes || f == rtb.Unreadable }
+	if o.Signals.AppliesDOOH || limited(o.Signals.LMT) || limited(o.Signals.DNT) ||
+		string(d.head.ifaType) == "sessionid" {
+		return nil
+	}
+	ifa, buf := canonicalIFA(d.head.ifa, d.s.buf)
+	d.s.buf = buf
+	return ifa
+}
+
+// canonicalIFA is the advertising id as it is stored: lower case where it is
+// hexadecimal with hyphens, nothing where it is all zeros. buf is scratch.
+func canonicalIFA(ifa, buf []byte) (canonical, scratch []byte) {
+	upper, zero := false, true
+	for _, c := range ifa {
+		switch {
+		case c == '0' || c == '-':
+		case c >= '1' && c <= '9' || c >= 'a' && c <= 'f':
+			zero = false
+		case c >= 'A' && c <= 'F':
+			upper, zero = true, false
+		default:
+			return ifa, buf
+		}
+	}
+	if zero {
+		return nil, buf
+	}
+	if !upper {
+		return ifa, buf
+	}
+	from := len(buf)
+	for _, c := range ifa {
+		if c >= 'A' && c <= 'F' {
+			c |= 0x20
+		}
+		buf = append(buf, c)
+	}
+	return buf[from:len(buf):len(buf)], buf
+}
+
+// eids reads extended identifiers (OpenRTB 2.6 §3.2.27, §3.2.28). Each uid of a
+// source is an identifier of its own.
+func (d *Decoder) eids(o *rtb.Opportunity, at int) {
+	s := &d.s
+	s.i, s.depth = at, 1
+	if !s.enter('[') {
+		return
+	}
+	first := len(o.IDs)
+	for n := 0; s.element() && n < maxEIDs; n++ {
+		if !s.enter('{') {
+			s.skip()
+			continue
+		}
+		var source []byte
+		mm, from := -1, len(o.IDs)
+		for s.member() {
+			switch string(s.key) {
+			case "source":
+				source = s.readText()
+			case "mm":
+				mm = s.readInt(-1)
+			case "uids":
+				o.IDs = o.IDs[:from]
+				d.uids(o, first+maxEIDs)
+			default:
+				s.skip()
+			}
+		}
+		if len(source) == 0 {
+			o.IDs = o.IDs[:from]
+		}
+		for i := from; i < len(o.IDs); i++ {
+			o.IDs[i].Scope, o.IDs[i].MM = source, mm
+		}
+	}
+}
+
+func (d *Decoder) uids(o *rtb.Opportunity, limit int) {
+	s := &d.s
+	if !s.enter('[') {
+		s.skip()
+		return
+	}
+	for s.element() {
+		if !s.enter('{') {
+			s.skip()
+			continue
+		}
+		id := rtb.ExternalID{Kind: rtb.IDEID}
+		for s.member() {
+			switch string(s.key) {
+			case "id":
+				id.Value = s.exact(s.value(), maxIdentifier)
+			case "atype":
+				id.AType = s.readInt(0)
+			default:
+				s.skip()
+			}
+		}
+		if len(id.Value) > 0 && len(o.IDs) < limit {
+			o.IDs = append(o.IDs, id)
+		}
+	}
+}
