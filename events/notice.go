@@ -1,0 +1,23 @@
+package events
+
+import (
+	"time"
+
+	"rebound/rtb"
+)
+
+// NoticeFact is the fact that a notice of a kind about a bid makes, before any
+// price is known: all that the bid's claims say. Its ID makes a second notice of
+// the same kind the same fact.
+func NoticeFact(kind rtb.NoticeKind, c *rtb.Claims, at time.Time) Fact {
+	return Fact{
+		V: 1, ID: kind.String() + ":" + c.Bid.String(), At: at, Kind: Kind(kind.String()),
+		Advertiser: c.Advertiser, Visitor: c.Visitor, Node: c.Node, Currency: c.AdvertiserCurrency,
+		Notice: &Notice{
+			BidID: c.Bid, Exchange: c.Exchange, Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Creative: c.Creative,
+			Item: c.Item, Deal: c.Deal, Format: c.Format.String(), Day: c.Day, Caps: c.Caps, Bid: c.Price, BidCur: c.Currency,
+			Reserved: c.Reserved, FirstPrice: c.FirstPrice, Issued: c.Issued, WinExpiry: c.WinExpiry, BillExpiry: c.BillExpiry,
+			Value: c.Value, Expected: c.Expected,
+		},
+	}
+}
