@@ -14,6 +14,9 @@ var (
 	// ErrConflict says that a grant's ExpectSeq is stale: the budget has a
 	// later grant.
 	ErrConflict = errors.New("stale expected sequence")
+	// ErrInvalid says that a fact can never be appended: it has no id, is too
+	// large, or has a time outside the years 0 to 9999.
+	ErrInvalid = errors.New("invalid fact")
 	// ErrClosed says that the log is closed or closing.
 	ErrClosed = errors.New("log is closed")
 )
