@@ -13,8 +13,6 @@ type Visitors interface {
 	// Find fills v and answers [rtb.NoBidNone], or says why there is no visitor:
 	// no_id, unknown_visitor or privacy_opted_out. It keeps nothing of ids.
 	Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason
-	// Position is the sequence of the last fact in the profiles, for the record.
-	Position() events.Position
 }
 
 // Budgets prices and covers bids. Its amounts are in the advertiser's currency.
@@ -49,8 +47,7 @@ type Records interface {
 	Offer(*events.BidRecord)
 }
 
-// Source is where bid ids and draws come from: [rand.ChaCha8] and any other
-// source of rand/v2. One Source serves one request at a time.
+// Source is where bid ids and draws come from: any source of math/rand/v2. One Source serves one request at a time.
 type Source interface{ Uint64() uint64 }
 
 // Clock reads the time; the wall clock in a bidder, a virtual one in replay.

@@ -1,0 +1,286 @@
+package bidder
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"rebound/campaigns"
+	"rebound/creatives"
+	"rebound/events"
+	"rebound/exchange"
+	"rebound/rtb"
+)
+
+// Input is everything that a decision depends on. What it points to must not
+// change until Decide returns.
+type Input struct {
+	Opportunity *rtb.Opportunity
+	Visitor     *rtb.Visitor
+	Exchange    *exchange.Profile
+	Catalog     *Catalog
+	Budgets     Budgets
+	Links       Links
+	Source      Source    // bid ids and draws
+	Now         time.Time // of the request's arrival
+	// Clock and Deadline end a decision that takes too long: it is checked before
+	// anything is priced. A nil Clock never ends it.
+	Clock    Clock
+	Deadline time.Time
+	// Dry decides as ever, but what is reserved is released at once, pacing is not
+	// told, and the links of the offers never bill: for explain.
+	Dry bool
+}
+
+// Outcome is what was decided. It is reused: Decide resets it, and its slices
+// are valid until then.
+type Outcome struct {
+	// Reason is NoBidNone when there are bids, else the furthest stage that any
+	// line reached.
+	Reason rtb.NoBidReason
+	Bids   []Bid
+	// Drops are the lines that did not bid, one for each impression that they
+	// could not have or one for all of them.
+	Drops []Drop
+	// Draw is the request's random draw in [0, 1).
+	Draw float64
+
+	work work
+}
+
+// Bid is one offer and how it came about. Prices are CPM: of Offer in its
+// currency, of Value and Quote in the advertiser's.
+type Bid struct {
+	Offer    rtb.Offer
+	Claims   rtb.Claims
+	Line     *campaigns.Line
+	Creative *creatives.Creative
+	Products []*creatives.Product
+	Value    rtb.CPM
+	Quote    rtb.Quote
+	Factors  events.Factors
+}
+
+// Drop is one line that did not bid. NoBidNone is the reason of a line that
+// could have, where another line was worth more.
+type Drop struct {
+	Line   *campaigns.Line
+	Imp    int // index into Opportunity.Imps; -1 for all
+	Reason rtb.NoBidReason
+}
+
+// work is the memory of one decision.
+type work struct {
+	index    campaigns.Scratch
+	matched  []matched
+	options  []option
+	products []*creatives.Product
+	text     []byte // URLs and markup of the offers
+	macros   []byte // the exchange's click macros
+	fill     creatives.Markup
+	blocked  []advertiserBlock
+	taken    []bool // by impression
+}
+
+// matched is a line that could bid on at least one impression.
+type matched struct {
+	line     *campaigns.Line
+	match    campaigns.Match
+	expected rtb.Micros // of its bid; 0 without one
+}
+
+// option is one line on one impression.
+type option struct {
+	match    int // index into matched
+	imp      int
+	creative *creatives.Creative
+	products [2]int // range of work.products
+	size     rtb.Size
+	flex     rtb.FlexSize
+	money    money
+}
+
+type advertiserBlock struct {
+	advertiser *campaigns.Advertiser
+	blocked    bool
+}
+
+// Decide chooses what to offer for every impression: candidates by the
+// visitor's segments, filters, price, then a reservation for the best of them,
+// or the next. It reads nothing but its input; only reservations and what pacing
+// observes go out.
+func Decide(in *Input, out *Outcome) {
+	out.reset()
+	out.Draw = float64(in.Source.Uint64()>>11) / (1 << 53)
+	if out.Reason = gateSupply(in); out.Reason != rtb.NoBidNone {
+		return
+	}
+	lines := in.Catalog.Index.Candidates(in.Visitor, &out.work.index)
+	if len(lines) == 0 {
+		out.Reason = rtb.NoBidNoAudience
+		if in.Catalog.Index.Live() == 0 {
+			out.Reason = rtb.NoBidNoCampaign
+		}
+		return
+	}
+	for _, l := range lines {
+		out.matchLine(in, l)
+	}
+	if in.late() {
+		out.Reason = rtb.NoBidLate
+		return
+	}
+	out.price(in)
+	out.take(in)
+	out.observe(in)
+}
+
+func (in *Input) late() bool { return in.Clock != nil && in.Clock().After(in.Deadline) }
+
+func (out *Outcome) reset() {
+	w := &out.work
+	w.matched, w.options, w.products = w.matched[:0], w.options[:0], w.products[:0]
+	w.text, w.blocked, w.taken = w.text[:0], w.blocked[:0], w.taken[:0]
+	out.Reason, out.Bids, out.Drops, out.Draw = rtb.NoBidNone, out.Bids[:0], out.Drops[:0], 0
+}
+
+// drop notes why a line does not bid, and takes the furthest reason for the
+// request's.
+func (out *Outcome) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
+	out.Drops = append(out.Drops, Drop{l, imp, r})
+	out.Reason = max(out.Reason, r)
+}
+
+// matchLine finds the impressions that a line can be shown on.
+func (out *Outcome) matchLine(in *Input, l *campaigns.Line) {
+	m, r := out.gateLine(in, l)
+	if r != rtb.NoBidNone {
+		out.drop(l, -1, r)
+		return
+	}
+	at, found := len(out.work.matched), false
+	for i := range in.Opportunity.Imps {
+		opt, r := out.fit(in, l, &in.Opportunity.Imps[i])
+		if r != rtb.NoBidNone {
+			out.drop(l, i, r)
+			continue
+		}
+		opt.match, opt.imp = at, i
+		out.work.options = append(out.work.options, opt)
+		found = true
+	}
+	if found {
+		out.work.matched = append(out.work.matched, matched{line: l, match: m})
+	}
+}
+
+// price gives every option its price, and puts them into the order in which
+// they are tried: priority, then price, then ids, so that a run can be repeated.
+func (out *Outcome) price(in *Input) {
+	cur := out.currency(in)
+	kept := out.work.options[:0]
+	for _, opt := range out.work.options {
+		m := &out.work.matched[opt.match]
+		if r := quote(in, &opt, m, cur); r != rtb.NoBidNone {
+			out.drop(m.line, opt.imp, r)
+			continue
+		}
+		kept = append(kept, opt)
+	}
+	out.work.options = kept
+	all := out.work.matched
+	// The comparison reads all, so it is a closure; it does not outlive the sort
+	// and stays on the stack.
+	slices.SortFunc(kept, func(a, b option) int {
+		x, y := all[a.match].line, all[b.match].line
+		switch {
+		case x.Priority != y.Priority:
+			return y.Priority - x.Priority
+		case a.money.price != b.money.price:
+			return int(min(max(b.money.price-a.money.price, -1), 1))
+		case x != y:
+			return compareLines(x, y)
+		}
+		return a.imp - b.imp
+	})
+}
+
+func compareLines(x, y *campaigns.Line) int {
+	if c := strings.Compare(x.ID.Advertiser, y.ID.Advertiser); c != 0 {
+		return c
+	}
+	if c := strings.Compare(x.ID.Campaign, y.ID.Campaign); c != 0 {
+		return c
+	}
+	return strings.Compare(x.ID.Line, y.ID.Line)
+}
+
+// take makes offers of the options in their order: one for an impression, at
+// most so many of an advertiser, each covered by a reservation.
+func (out *Outcome) take(in *Input) {
+	w := &out.work
+	for range in.Opportunity.Imps {
+		w.taken = append(w.taken, false)
+	}
+	for i := range w.options {
+		opt := &w.options[i]
+		m := &w.matched[opt.match]
+		if w.taken[opt.imp] || out.offersOf(m.line) {
+			out.drop(m.line, opt.imp, rtb.NoBidNone)
+			continue
+		}
+		if out.offersBy(m.line.Advertiser) >= in.Catalog.linesPerAdvertiser() {
+			out.drop(m.line, opt.imp, rtb.NoBidNone)
+			continue
+		}
+		if r := out.offer(in, opt, m); r != rtb.NoBidNone {
+			out.drop(m.line, opt.imp, r)
+			continue
+		}
+		w.taken[opt.imp] = true
+		m.expected = opt.money.quote.Expected
+	}
+	if len(out.Bids) > 0 {
+		out.Reason = rtb.NoBidNone
+	}
+}
+
+func (out *Outcome) offersOf(l *campaigns.Line) bool {
+	for i := range out.Bids {
+		if out.Bids[i].Line == l {
+			return true
+		}
+	}
+	return false
+}
+
+func (out *Outcome) offersBy(a *campaigns.Advertiser) int {
+	n := 0
+	for i := range out.Bids {
+		if out.Bids[i].Line.Advertiser == a {
+			n++
+		}
+	}
+	return n
+}
+
+// observe tells pacing of every line that could have bid. A test is no traffic.
+func (out *Outcome) observe(in *Input) {
+	if in.Dry || in.Opportunity.Test {
+		return
+	}
+	for i := range out.work.matched {
+		m := &out.work.matched[i]
+		in.Budgets.Observe(m.line.ID, m.expected)
+	}
+}
+
+// release gives back what the offers reserved, and drops them.
+func (out *Outcome) release(in *Input, r rtb.NoBidReason) {
+	for i := range out.Bids {
+		if !in.Dry {
+			in.Budgets.Release(out.Bids[i].Offer.Bid)
+		}
+	}
+	out.Bids, out.Reason = out.Bids[:0], r
+}

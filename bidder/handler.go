@@ -1,0 +1,166 @@
+package bidder
+
+import (
+	"bytes"
+	"net/netip"
+
+	"github.com/valyala/fasthttp"
+
+	"rebound/exchange"
+	"rebound/rtb"
+)
+
+// RoutePrefix is where bid requests come in: POST /openrtb2/{exchange}, the
+// exchange's secret as a further path segment where it cannot send a header.
+const RoutePrefix = "/openrtb2/"
+
+// secretHeader carries an exchange's secret; the query parameter "secret" and a
+// path segment behind the exchange's id do as well.
+const secretHeader = "X-Rebound-Secret"
+
+const openRTBVersion = "2.6"
+
+// Serve answers one bid request. It never closes a connection: exchanges take
+// that for an error, and reconnecting costs more than the request.
+func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
+	arrival := b.o.Clock()
+	ctx.Response.Header.Set("X-Openrtb-Version", openRTBVersion)
+	if !ctx.IsPost() {
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
+		ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)
+		return
+	}
+	snap := b.now.Load()
+	id, segment, _ := bytes.Cut(bytes.TrimPrefix(ctx.Path(), []byte(RoutePrefix)), []byte{'/'})
+	st := snap.states[string(id)]
+	p := snap.catalog.Exchanges[string(id)]
+	if p == nil || st == nil {
+		b.unknown.noBid(rtb.NoBidUnauthorised, 0)
+		ctx.SetStatusCode(fasthttp.StatusNotFound)
+		return
+	}
+	defer st.inFlight.Add(-1)
+	n := st.inFlight.Add(1)
+	refuse := func(status int, r rtb.NoBidReason) {
+		st.counters.noBid(r, b.o.Clock().Sub(arrival))
+		ctx.SetStatusCode(status)
+	}
+	switch {
+	case !admitted(ctx, p, segment):
+		refuse(fasthttp.StatusForbidden, rtb.NoBidUnauthorised)
+	case p.MaxInFlight > 0 && n > int64(p.MaxInFlight):
+		refuse(fasthttp.StatusNoContent, rtb.NoBidOverloaded)
+	case !st.throttle.allow(arrival, p.QuotaQPS):
+		refuse(fasthttp.StatusNoContent, rtb.NoBidThrottled)
+	case !isJSON(ctx.Request.Header.ContentType()):
+		refuse(fasthttp.StatusUnsupportedMediaType, rtb.NoBidMalformed)
+	default:
+		s := b.borrow()
+		defer b.giveBack(s)
+		body, status := b.body(ctx, p, s)
+		if status != 0 {
+			refuse(status, rtb.NoBidMalformed)
+			return
+		}
+		rq := Request{Exchange: p.ID, Body: body, Arrival: arrival}
+		a := b.Answer(&rq, s)
+		b.write(ctx, p, &a)
+	}
+}
+
+// Shed answers a request that the listener has no room for: 204 on an open
+// connection.
+func (b *Bidder) Shed(ctx *fasthttp.RequestCtx) {
+	id, _, _ := bytes.Cut(bytes.TrimPrefix(ctx.Path(), []byte(RoutePrefix)), []byte{'/'})
+	count := &b.unknown
+	if st := b.now.Load().states[string(id)]; st != nil {
+		count = &st.counters
+	}
+	count.noBid(rtb.NoBidOverloaded, 0)
+	ctx.SetStatusCode(fasthttp.StatusNoContent)
+}
+
+// admitted asks where the request comes from and which secret it brings.
+func admitted(ctx *fasthttp.RequestCtx, p *exchange.Profile, segment []byte) bool {
+	from, ok := netip.AddrFromSlice(ctx.RemoteIP())
+	if !ok || !p.Admits(from) {
+		return false
+	}
+	if p.Secret == "" {
+		return true
+	}
+	if h := ctx.Request.Header.Peek(secretHeader); len(h) > 0 {
+		return p.SecretOK(h)
+	}
+	if len(segment) > 0 {
+		return p.SecretOK(segment)
+	}
+	return p.SecretOK(ctx.QueryArgs().Peek("secret"))
+}
+
+// isJSON tells whether a Content-Type is JSON; a missing one is
+// (OpenRTB 2.6 §2.3).
+func isJSON(contentType []byte) bool {
+	media, _, _ := bytes.Cut(contentType, []byte{';'})
+	media = bytes.TrimSpace(media)
+	return len(media) == 0 || equalFold(media, "application/json")
+}
+
+// body is the request's JSON, inflated where it came compressed. A status other
+// than 0 refuses the request.
+func (b *Bidder) body(ctx *fasthttp.RequestCtx, p *exchange.Profile, s *Scratch) ([]byte, int) {
+	raw := ctx.Request.Body()
+	if len(raw) > p.MaxBody {
+		return nil, fasthttp.StatusRequestEntityTooLarge
+	}
+	encoding := bytes.TrimSpace(ctx.Request.Header.Peek(fasthttp.HeaderContentEncoding))
+	switch {
+	case len(encoding) == 0, equalFold(encoding, "identity"):
+		return raw, 0
+	case p.GzipIn && (equalFold(encoding, "gzip") || equalFold(encoding, "x-gzip")):
+		var err error
+		s.inflated, err = b.inflate(s.inflated[:0], raw, p.MaxInflated)
+		switch {
+		case err == errInflated:
+			return nil, fasthttp.StatusRequestEntityTooLarge
+		case err != nil:
+			return nil, p.MalformedStatus
+		}
+		return s.inflated, 0
+	}
+	return nil, fasthttp.StatusUnsupportedMediaType
+}
+
+func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, a *Answer) {
+	ctx.SetStatusCode(a.Status)
+	if a.Status != fasthttp.StatusOK {
+		return
+	}
+	ctx.Response.Header.SetContentType(p.ContentType)
+	if p.GzipOut && len(a.Body) > minGzip && acceptsGzip(ctx.Request.Header.Peek(fasthttp.HeaderAcceptEncoding)) {
+		ctx.Response.Header.Set(fasthttp.HeaderContentEncoding, "gzip")
+		b.deflate(ctx.Response.BodyWriter(), a.Body)
+		return
+	}
+	ctx.Response.SetBody(a.Body)
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 §12.5.3): gzip, or *, with a weight
+// above 0.
+func acceptsGzip(header []byte) bool {
+	for len(header) > 0 {
+		var part []byte
+		part, header, _ = bytes.Cut(header, []byte{','})
+		name, params, _ := bytes.Cut(part, []byte{';'})
+		name = bytes.TrimSpace(name)
+		if !equalFold(name, "gzip") && string(name) != "*" {
+			continue
+		}
+		params = bytes.TrimSpace(params)
+		if len(params) < 2 || !equalFold(params[:2], "q=") {
+			return true
+		}
+		return len(bytes.Trim(params[2:], "0. ")) > 0
+	}
+	return false
+}

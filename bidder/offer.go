@@ -1,0 +1,128 @@
+package bidder
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"rebound/creatives"
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// offer turns an option into a bid: claims, reservation, signed links, markup.
+// What was reserved is released when the rest fails.
+func (out *Outcome) offer(in *Input, opt *option, m *matched) rtb.NoBidReason {
+	out.Bids = append(out.Bids, Bid{})
+	b := &out.Bids[len(out.Bids)-1]
+	b.Line, b.Creative, b.Value, b.Quote = m.line, opt.creative, opt.money.value, opt.money.quote
+	b.Products = out.work.products[opt.products[0]:opt.products[1]:opt.products[1]]
+	b.Factors = factors(m, &opt.money)
+	fillClaims(in, b, opt)
+	if r := in.Budgets.Reserve(&b.Claims, in.Visitor, m.line.Frequency); r != rtb.NoBidNone {
+		out.Bids = out.Bids[:len(out.Bids)-1]
+		return r
+	}
+	if in.Dry {
+		in.Budgets.Release(b.Claims.Bid)
+		b.Claims.Test = true
+	}
+	r := out.dress(in, b, opt)
+	if r != rtb.NoBidNone {
+		if !in.Dry {
+			in.Budgets.Release(b.Claims.Bid)
+		}
+		out.Bids = out.Bids[:len(out.Bids)-1]
+	}
+	return r
+}
+
+func factors(m *matched, p *money) events.Factors {
+	return events.Factors{
+		CPM: m.line.Bid.CPM, Recency: p.recency, Intensity: p.intensity, Multiplier: p.quote.Multiplier,
+		Shading: p.quote.Shading, Rate: float64(p.rate) / rtb.RateOne, Floor: p.floor,
+	}
+}
+
+// fillClaims says everything that a notice will need. Node, grant, caps and
+// day are the reservation's to fill in.
+func fillClaims(in *Input, b *Bid, opt *option) {
+	p, l, c := &opt.money, b.Line, &b.Claims
+	format := opt.creative.Format
+	*c = rtb.Claims{
+		Bid: newBidID(in.Source), Exchange: in.Exchange.ID, Advertiser: l.ID.Advertiser, Campaign: l.ID.Campaign, Line: l.ID.Line,
+		Creative: opt.creative.ID, Visitor: in.Visitor.Key, Landing: opt.creative.Landing(b.Products),
+		Price: p.price, Currency: p.currency, AdvertiserCurrency: l.Advertiser.Currency, Rate: p.rate,
+		Format: format, BillOn: in.Exchange.BillingSource(format), FirstPrice: p.first, Test: in.Opportunity.Test,
+		Issued: in.Now, Value: p.value.Cost(), Expected: p.quote.Expected,
+	}
+	if len(b.Products) > 0 {
+		c.Item = b.Products[0].ID
+	}
+	c.WinExpiry, c.BillExpiry = lives(in, &in.Opportunity.Imps[opt.imp], format)
+	c.Reserved = c.Charge(p.price)
+}
+
+func newBidID(s Source) (id rtb.BidID) {
+	binary.LittleEndian.PutUint64(id[:8], s.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], s.Uint64())
+	return id
+}
+
+// dress gives a covered bid its links and its markup.
+func (out *Outcome) dress(in *Input, b *Bid, opt *option) rtb.NoBidReason {
+	c, l := &b.Claims, b.Line
+	of := &b.Offer
+	*of = rtb.Offer{
+		Imp: opt.imp, Bid: c.Bid, Price: c.Price, Currency: c.Currency, Format: c.Format, Size: opt.size, Flex: opt.flex,
+		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRID, AdDomains: l.Advertiser.Domains[:min(1, len(l.Advertiser.Domains))],
+		Cats: catsOf(b.Creative, l.Advertiser), CatTax: ourTaxonomy, Attrs: b.Creative.Attrs, Language: b.Creative.Language,
+		APIs: b.Creative.APIs, Exp: int(in.Exchange.Exp(c.Format).Seconds()), IURL: b.Creative.IURL,
+	}
+	if _, ok := in.Exchange.Fits(of); !ok {
+		return rtb.NoBidTooLarge
+	}
+	of.NURL = out.link(in, rtb.NoticeWin, c)
+	of.BURL = out.link(in, rtb.NoticeBill, c)
+	of.LURL = out.link(in, rtb.NoticeLoss, c)
+	pixel := out.link(in, rtb.NoticeImp, c)
+	click := out.link(in, rtb.NoticeClick, c)
+	if of.NURL == nil || of.BURL == nil || of.LURL == nil || pixel == nil || click == nil {
+		return rtb.NoBidTooLarge
+	}
+	return out.markup(in, b, pixel, click)
+}
+
+// link is a signed URL with the exchange's macros behind it; nil when it would
+// be too long.
+func (out *Outcome) link(in *Input, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+	start := len(out.work.text)
+	out.work.text = in.Links.AppendURL(out.work.text, kind, c)
+	if len(out.work.text) == start {
+		return nil
+	}
+	out.work.text = in.Exchange.AppendMacros(out.work.text, kind)
+	return out.work.text[start:len(out.work.text):len(out.work.text)]
+}
+
+func (out *Outcome) markup(in *Input, b *Bid, pixel, click []byte) rtb.NoBidReason {
+	start := len(out.work.text)
+	out.work.macros = append(append(out.work.macros[:0], in.Exchange.ClickMacro...), in.Exchange.ClickMacroEsc...)
+	cut := len(in.Exchange.ClickMacro)
+	out.work.fill = creatives.Markup{
+		Size: b.Offer.Size, Products: b.Products, Click: click, Pixel: pixel,
+		ClickMacro: out.work.macros[:cut:cut], ClickMacroEsc: out.work.macros[cut:],
+		Advertiser: b.Line.ID.Advertiser, Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line,
+		SiteDomain: in.Opportunity.Supply.Domain, CacheBuster: in.Source.Uint64(), Now: in.Now,
+	}
+	text, err := b.Creative.Append(out.work.text, &out.work.fill)
+	out.work.fill = creatives.Markup{}
+	switch {
+	case errors.Is(err, creatives.ErrTooLarge):
+		return rtb.NoBidTooLarge
+	case err != nil:
+		return rtb.NoBidNoFormat
+	}
+	out.work.text = text
+	b.Offer.Markup = text[start:len(text):len(text)]
+	return rtb.NoBidNone
+}

@@ -1,0 +1,101 @@
+package bidder
+
+import (
+	"time"
+
+	"rebound/rtb"
+)
+
+// money is the price of one option. Rate is how many millionths of the
+// advertiser's currency one unit of the answer's is worth.
+type money struct {
+	currency  rtb.Currency
+	rate      int64
+	price     rtb.CPM // in currency
+	floor     rtb.CPM // in currency
+	value     rtb.CPM // in the advertiser's
+	quote     rtb.Quote
+	recency   float64
+	intensity float64
+	first     bool // the winner pays its bid
+}
+
+// currency is the one that the answer will be in: an answer has one
+// (OpenRTB 2.6 §4.2.1). The best line's own, if the request takes it; else the
+// first that the request takes and there is a rate for. The zero value means
+// that none will do.
+func (out *Outcome) currency(in *Input) rtb.Currency {
+	o := in.Opportunity
+	if len(o.Currencies) == 0 {
+		return in.Exchange.DefaultCur
+	}
+	if len(out.work.matched) == 0 {
+		return o.Currencies[0]
+	}
+	own := out.work.matched[0].line.Advertiser.Currency
+	for _, c := range o.Currencies {
+		if c == own {
+			return c
+		}
+	}
+	for _, c := range o.Currencies {
+		if _, r := in.Catalog.Rates.Rate(c, own, in.Now); r == rtb.NoBidNone {
+			return c
+		}
+	}
+	return o.Currencies[0]
+}
+
+// quote prices one option, or says why it cannot be bid. The floor goes to the
+// advertiser's currency rounded up and the price comes back rounded down, at the
+// same rate, so that a price that reaches the floor there reaches it here.
+func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason {
+	o, l := in.Opportunity, m.line
+	imp := &o.Imps[opt.imp]
+	if imp.FloorBad || imp.Floor < 0 {
+		return rtb.NoBidFloor
+	}
+	own := l.Advertiser.Currency
+	rate, r := in.Catalog.Rates.Rate(cur, own, in.Now)
+	if r != rtb.NoBidNone {
+		return r
+	}
+	floorRate, r := in.Catalog.Rates.Rate(floorCurrency(imp), cur, in.Now)
+	if r != rtb.NoBidNone && imp.Floor > 0 {
+		return r
+	}
+	p := money{currency: cur, rate: rate, floor: imp.Floor.Convert(floorRate, rtb.RoundUp), first: in.Exchange.FirstPrice(o.At)}
+	age := max(in.Now.Sub(m.match.Last.Time()), 0)
+	p.recency, p.intensity = l.Bid.RecencyFactor(age), l.Bid.IntensityFactor(m.match.Count)
+	p.value = min(l.Bid.CPM.Scale(p.recency*p.intensity), l.Bid.MaxCPM)
+	auction := rtb.AuctionSecondPrice
+	if p.first {
+		auction = rtb.AuctionFirstPrice
+	}
+	p.quote, r = in.Budgets.Quote(l.ID, p.value, p.floor.Convert(rate, rtb.RoundUp), auction)
+	if r != rtb.NoBidNone {
+		return r
+	}
+	p.price = min(p.quote.Price, l.Bid.MaxCPM).ConvertBack(rate)
+	if p.price <= 0 || p.price < p.floor {
+		return rtb.NoBidFloor
+	}
+	opt.money = p
+	return rtb.NoBidNone
+}
+
+// floorCurrency is USD where the impression names none (OpenRTB 2.6 §3.2.4).
+func floorCurrency(imp *rtb.Impression) rtb.Currency {
+	if imp.FloorCur.IsZero() {
+		return rtb.USD
+	}
+	return imp.FloorCur
+}
+
+// lives are the ends of a reservation: without a win by the first, without a
+// bill by the second. An impression that may wait longer (imp.exp) is held longer.
+func lives(in *Input, imp *rtb.Impression, f rtb.Formats) (win, bill time.Time) {
+	win = in.Now.Add(in.Exchange.AuctionTTL)
+	bill = win.Add(max(in.Exchange.BillWindow(f), imp.Exp))
+	return win, bill
+}
