@@ -232,7 +232,7 @@ func (p *Policy) judgeSection(id int, g *gppString, need uint32, v *verdict) {
 		level = rtb.LevelContextual
 	case id == gppTCFEurope:
 		level = p.level(&g.europe, need)
-	case id == gppTCFCanada && p.allowed(&g.canada, 0)&need != need:
+	case id == gppTCFCanada && p.purposes(&g.canada)&need != need:
 		level = rtb.LevelContextual
 	}
 	v.limit(level, rtb.NoBidPrivacyGPP, SignalGPP)
@@ -240,7 +240,7 @@ func (p *Policy) judgeSection(id int, g *gppString, need uint32, v *verdict) {
 
 // level is what a TCF string allows, where the GDPR applies.
 func (p *Policy) level(t *tcString, need uint32) rtb.Level {
-	mask := p.allowed(t, p.minimum)
+	mask := p.allowed(t)
 	switch {
 	case mask&need == need:
 		return rtb.LevelPersonalised
@@ -258,10 +258,18 @@ func (p *Policy) withoutBasis() rtb.Level {
 	return rtb.LevelNone
 }
 
-// allowed is the mask of the purposes that a string allows us under the policy.
-// Strings of a TCF policy older than minimum allow nothing.
-func (p *Policy) allowed(t *tcString, minimum uint8) uint32 {
-	if !t.ok || p.VendorID <= 0 || t.policyVersion < minimum || p.RequireDisclosedVendors && !t.disclosed {
+// allowed is the mask of the purposes that a European string allows us under
+// the policy.
+func (p *Policy) allowed(t *tcString) uint32 {
+	if t.policyVersion < p.minimum || p.RequireDisclosedVendors && !t.disclosed {
+		return 0
+	}
+	return p.purposes(t)
+}
+
+// purposes is the mask of the purposes for which a string gives us a basis.
+func (p *Policy) purposes(t *tcString) uint32 {
+	if p.VendorID <= 0 {
 		return 0
 	}
 	mask := t.basis(p.flexible)
@@ -269,9 +277,7 @@ func (p *Policy) allowed(t *tcString, minimum uint8) uint32 {
 		// Purpose 1 was not shown: what its bit says is no answer, and only the
 		// law of a listed country makes up for it (conformance G10).
 		mask &^= purposeStore
-		undisclosed := t.disclosed && !t.vendorDisclosed
-		forbidden := t.restricted[restrictForbidden] | t.restricted[restrictInterest]
-		if p.oneAway[t.publisherCC] && t.vendorConsent && !undisclosed && forbidden&purposeStore == 0 {
+		if p.oneAway[t.publisherCC] && t.vendorMayStore() {
 			mask |= purposeStore
 		}
 	}

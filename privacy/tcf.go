@@ -218,3 +218,9 @@ func (t *tcString) basis(flexible uint32) uint32 {
 	forbidden := t.restricted[restrictForbidden] | demanded&^consentOnly
 	return (consent | interest) &^ forbidden & allPurposes
 }
+
+// vendorMayStore tells whether only the user's answer is missing for purpose 1.
+func (t *tcString) vendorMayStore() bool {
+	forbidden := t.restricted[restrictForbidden] | t.restricted[restrictInterest]
+	return t.ok && t.vendorConsent && (t.vendorDisclosed || !t.disclosed) && forbidden&purposeStore == 0
+}
