@@ -3,6 +3,7 @@ package tracking
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -120,7 +121,7 @@ func (h *Handler) take(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 
 func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 	c, err := h.o.Signer.Verify(kind, t.token)
-	if err == ErrForged {
+	if errors.Is(err, ErrForged) {
 		return rtb.Claims{}, CodeForged
 	}
 	if err != nil || (kind == rtb.NoticeVideo && t.video == nil) {
@@ -141,23 +142,15 @@ func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 		return c, CodeFailed
 	}
 	if kind == rtb.NoticeLoss {
-		h.countLoss(fact.LossReason)
+		h.countLoss(exchange.ParseLoss(t.loss))
 	}
 	return c, code
 }
 
 // fact is what a believed notice says. Its price is settled by [Handler.price].
 func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, t *told, now time.Time) (events.Fact, Code) {
-	n := &events.Notice{
-		BidID: c.Bid, Exchange: c.Exchange, Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Creative: c.Creative,
-		Item: c.Item, Deal: c.Deal, Format: c.Format.String(), Day: c.Day, Caps: c.Caps, Bid: c.Price, BidCur: c.Currency,
-		Reserved: c.Reserved, FirstPrice: c.FirstPrice, Issued: c.Issued, WinExpiry: c.WinExpiry, BillExpiry: c.BillExpiry,
-		Value: c.Value, Expected: c.Expected,
-	}
-	f := events.Fact{
-		V: 1, ID: kind.String() + ":" + c.Bid.String(), At: now, Kind: events.Kind(kind.String()),
-		Advertiser: c.Advertiser, Visitor: c.Visitor, Node: c.Node, Currency: c.AdvertiserCurrency, Notice: n,
-	}
+	f := events.NoticeFact(kind, c, now)
+	n := f.Notice
 	bills := kind == c.BillOn.Notice()
 	if kind == rtb.NoticeVideo {
 		n.Progress = t.video.progress

@@ -14,12 +14,12 @@ const (
 	lossSlots    = lossCodes + 2
 )
 
-func (h *Handler) countLoss(code int) {
+func (h *Handler) countLoss(l exchange.Loss) {
 	slot := lossOther
 	switch {
-	case code >= 0 && code < lossCodes:
-		slot = code
-	case code >= 500:
+	case l.Code >= 0 && l.Code < lossCodes:
+		slot = l.Code
+	case l.Known:
 		slot = lossExchange
 	}
 	h.losses[slot].Add(1)

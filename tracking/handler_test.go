@@ -1,0 +1,395 @@
+package tracking
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttputil"
+
+	"rebound/events"
+	"rebound/exchange"
+	"rebound/rtb"
+)
+
+// edge is a handler behind real HTTP, and what it recorded.
+type edge struct {
+	t      *testing.T
+	h      *Handler
+	s      *Signer
+	now    time.Time
+	facts  []events.Fact
+	broken error // what Append answers
+	client *fasthttp.Client
+}
+
+func newEdge(t *testing.T, specs ...exchange.ProfileSpec) *edge {
+	t.Helper()
+	e := &edge{t: t, s: newSigner(t, testKey(1)), now: sampleClaims().Issued.Add(10 * time.Second)}
+	profiles := map[string]*exchange.Profile{}
+	for _, spec := range append(specs, exchange.ProfileSpec{ID: "demo", Seat: "seat-1"}) {
+		p, problems := spec.Compile()
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		profiles[p.ID] = p
+	}
+	e.h = NewHandler(Options{
+		Signer: e.s, Now: func() time.Time { return e.now }, Profiles: func(id string) *exchange.Profile { return profiles[id] },
+		Append: func(_ context.Context, facts ...events.Fact) error {
+			if e.broken == nil {
+				e.facts = append(e.facts, facts...)
+			}
+			return e.broken
+		},
+	})
+	ln := fasthttputil.NewInmemoryListener()
+	server := &fasthttp.Server{ReadBufferSize: 16 << 10, Handler: func(ctx *fasthttp.RequestCtx) {
+		if !e.h.Serve(ctx) {
+			ctx.SetStatusCode(fasthttp.StatusTeapot)
+		}
+	}}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	t.Cleanup(func() {
+		e.client.CloseIdleConnections()
+		_ = ln.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	e.client = &fasthttp.Client{Dial: func(string) (net.Conn, error) { return ln.Dial() }}
+	return e
+}
+
+// fire sends a notice with parameters behind its token, as the exchange would.
+func (e *edge) fire(method string, kind rtb.NoticeKind, c rtb.Claims, params string) *fasthttp.Response {
+	e.t.Helper()
+	return e.get(method, string(e.s.AppendURL(nil, kind, &c))+params)
+}
+
+func (e *edge) get(method, url string) *fasthttp.Response {
+	e.t.Helper()
+	var rq fasthttp.Request
+	rs := &fasthttp.Response{}
+	rq.Header.SetMethod(method)
+	rq.SetRequestURI(strings.Replace(url, "https://", "http://", 1))
+	if err := e.client.Do(&rq, rs); err != nil {
+		e.t.Fatal(err)
+	}
+	return rs
+}
+
+func (e *edge) count(kind rtb.NoticeKind, code Code) uint64 {
+	for _, c := range e.h.Stats() {
+		if c.Kind == kind && c.Code == code {
+			return c.N
+		}
+	}
+	return 0
+}
+
+// only is the one fact that was recorded.
+func (e *edge) only() events.Fact {
+	e.t.Helper()
+	if len(e.facts) != 1 {
+		e.t.Fatalf("got %d facts; want 1: %+v", len(e.facts), e.facts)
+	}
+	return e.facts[0]
+}
+
+// Rules M4, M10, M11: what a bill's price parameter may hold, and what is booked.
+func TestBillIsBookedAsItsPriceSays(t *testing.T) {
+	first := func(c *rtb.Claims) { c.FirstPrice = true }
+	euro := func(c *rtb.Claims) { c.AdvertiserCurrency, c.Rate = rtb.Currency{'E', 'U', 'R'}, 900_000 }
+	for _, tc := range []struct {
+		name   string
+		params string
+		change func(*rtb.Claims)
+		price  rtb.CPM
+		charge rtb.Micros
+		code   Code
+		told   bool
+		flags  []string
+	}{
+		{name: "a price", params: "&p=1.2&c=USD", price: 1_200_000, charge: 1200, told: true},
+		{name: "rounded up", params: "&p=1.2000001", price: 1_200_001, charge: 1201, told: true},
+		{name: "the bid itself", params: "&p=2.31", price: 2_310_000, charge: 2310, told: true},
+		{name: "above the bid", params: "&p=999", price: 2_310_000, charge: 2310, code: CodePriceAboveBid, told: true, flags: []string{FlagPriceAboveBid}},
+		{name: "no parameter", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagPriceMissing}},
+		{name: "empty", params: "&p=", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagPriceMissing}},
+		{name: "zero", params: "&p=0", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagPriceMissing}},
+		{name: "negative", params: "&p=-1", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagPriceMissing}},
+		{name: "macro", params: "&p=${AUCTION_PRICE}", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagPriceMissing}},
+		{name: "escaped macro", params: "&p=%24%7BAUCTION_PRICE%7D", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagPriceMissing}},
+		{name: "words", params: "&p=abc", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagPriceMissing}},
+		{name: "another currency", params: "&p=1.2&c=JPY", price: 2_310_000, charge: 2310, code: CodePriceMissing, flags: []string{FlagCurrency, FlagPriceMissing}},
+		{name: "currency macro", params: "&p=1.2&c=${AUCTION_CURRENCY}", price: 1_200_000, charge: 1200, told: true},
+		{name: "first price tells", params: "&p=2", change: first, price: 2_000_000, charge: 2000, told: true},
+		{name: "first price does not tell", change: first, price: 2_310_000, charge: 2310},
+		{name: "converted", params: "&p=1", change: euro, price: 1_000_000, charge: 900, told: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := newEdge(t)
+			c := sampleClaims()
+			if tc.change != nil {
+				tc.change(&c)
+			}
+			if rs := e.fire("GET", rtb.NoticeBill, c, tc.params); rs.StatusCode() != 204 || len(rs.Body()) != 0 {
+				t.Errorf("got %d, %q; want 204, empty", rs.StatusCode(), rs.Body())
+			}
+			f := e.only()
+			if f.ID != "bill:"+c.Bid.String() || f.Kind != events.KindBill || !f.Bills || !f.At.Equal(e.now) || f.Currency != c.AdvertiserCurrency {
+				t.Errorf("got fact %+v", f)
+			}
+			if f.Price != tc.price || f.Charge != tc.charge || f.PriceTold != tc.told || !slices.Equal(f.Flags, tc.flags) {
+				t.Errorf("got price %d, charge %d, told %v, flags %v; want %d, %d, %v, %v",
+					f.Price, f.Charge, f.PriceTold, f.Flags, tc.price, tc.charge, tc.told, tc.flags)
+			}
+			if e.count(rtb.NoticeBill, tc.code) != 1 {
+				t.Errorf("not counted as %s", tc.code)
+			}
+		})
+	}
+}
+
+// M5: one billing source per exchange and format; everything else never charges.
+func TestOnlyTheBillingSourceCharges(t *testing.T) {
+	for _, source := range []rtb.BillingSource{rtb.BillOnBURL, rtb.BillOnNURL, rtb.BillOnImp, rtb.BillOnVAST} {
+		for _, kind := range signedKinds {
+			e := newEdge(t)
+			c := sampleClaims()
+			c.BillOn = source
+			e.fire("GET", kind, c, "&p=1.5")
+			f := e.only()
+			if want := kind == source.Notice(); f.Bills != want || (f.Charge > 0) != want {
+				t.Errorf("billing on %d, %s: got bills %v, charge %d; want bills %v", source, kind, f.Bills, f.Charge, want)
+			}
+			if f.Charge > c.Reserved {
+				t.Errorf("%s: charge %d above the reservation %d", kind, f.Charge, c.Reserved)
+			}
+		}
+	}
+}
+
+// A browser's pixel never sets a price; one that only the exchange can make does.
+func TestAPixelSetsNoPrice(t *testing.T) {
+	e := newEdge(t)
+	c := sampleClaims()
+	c.BillOn = rtb.BillOnImp
+	e.fire("GET", rtb.NoticeImp, c, "&p=0.000001")
+	if f := e.only(); f.Charge != c.Reserved || f.PriceTold || f.Price != c.Price {
+		t.Errorf("got charge %d, price %d, told %v; want %d, %d, false", f.Charge, f.Price, f.PriceTold, c.Reserved, c.Price)
+	}
+
+	key := func(from byte) string {
+		b := make([]byte, 32)
+		for i := range b {
+			b[i] = from + byte(i)
+		}
+		return base64.URLEncoding.EncodeToString(b)
+	}
+	sealed := newEdge(t, exchange.ProfileSpec{ID: "sealed", Seat: "s", PriceCodec: "hmac-sha1",
+		PriceKeys: []exchange.PriceKeySpec{{Encryption: key(0), Integrity: key(0x20)}}})
+	c.Exchange = "sealed"
+	sealed.fire("GET", rtb.NoticeImp, c, "&p=ZaCxwAAB4kAAAAAAAAAAAbv7uHQOcXl6jLRW9A") // 1.50, conformance section 10
+	if f := sealed.only(); f.Charge != 1500 || !f.PriceTold {
+		t.Errorf("sealed price: got charge %d, told %v; want 1500, true", f.Charge, f.PriceTold)
+	}
+	sealed.facts = nil
+	sealed.fire("GET", rtb.NoticeImp, c, "&p=ZaCxwAAB4kAAAAAAAAAAAbv7uHQOcXl6jLRX9A")
+	if f := sealed.only(); f.Charge != c.Reserved || !slices.Contains(f.Flags, FlagPriceForged) {
+		t.Errorf("broken seal: got charge %d, flags %v; want %d, %s", f.Charge, f.Flags, c.Reserved, FlagPriceForged)
+	}
+}
+
+func TestWhatIsNotRecorded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		kind   rtb.NoticeKind
+		params string
+		change func(*rtb.Claims)
+		code   Code
+	}{
+		"audit bill":  {kind: rtb.NoticeBill, params: "&p=AUDIT", code: CodeAudit},
+		"audit win":   {kind: rtb.NoticeWin, params: "&p=AUDIT", code: CodeAudit},
+		"audit pixel": {kind: rtb.NoticeImp, params: "&p=AUDIT", code: CodeAudit},
+		"audit, exchange gone": {kind: rtb.NoticeBill, params: "&p=AUDIT", code: CodeAudit,
+			change: func(c *rtb.Claims) { c.Exchange = "gone" }},
+		"test bid": {kind: rtb.NoticeBill, params: "&p=1", code: CodeTest, change: func(c *rtb.Claims) { c.Test = true }},
+	} {
+		e := newEdge(t)
+		c := sampleClaims()
+		if tc.change != nil {
+			tc.change(&c)
+		}
+		e.fire("GET", tc.kind, c, tc.params)
+		if len(e.facts) != 0 || e.count(tc.kind, tc.code) != 1 {
+			t.Errorf("%s: got %d facts, %d counted as %s; want 0, 1", name, len(e.facts), e.count(tc.kind, tc.code), tc.code)
+		}
+	}
+}
+
+func TestAnExchangeThatIsGoneStillBills(t *testing.T) {
+	e := newEdge(t)
+	c := sampleClaims()
+	c.Exchange = "gone"
+	e.fire("GET", rtb.NoticeBill, c, "&p=1.0")
+	if f := e.only(); !f.Bills || f.Charge != c.Reserved || !slices.Contains(f.Flags, FlagPriceMissing) {
+		t.Errorf("got bills %v, charge %d, flags %v; want the bid booked and flagged", f.Bills, f.Charge, f.Flags)
+	}
+}
+
+// Rules M6, M7, M10: 204 for notices whatever comes, by any method.
+func TestEveryNoticeIsAnsweredAsItsSenderExpects(t *testing.T) {
+	e := newEdge(t)
+	good := sampleClaims()
+	forged := "?k=" + strings.Repeat("A", 80)
+	for _, method := range []string{"GET", "POST"} {
+		for path, want := range map[string]int{"/v1/win": 204, "/v1/bill": 204, "/v1/loss": 204, "/v1/imp": 200, "/v1/view": 200,
+			"/v1/c": 404, "/v1/vast/start": 200, "/v1/vast/nonsense": 200, "/v1/vast/": 200} {
+			for _, query := range []string{"", forged, "?k=%00%ff", "?k=" + strings.Repeat("k", 9000), "?p=1"} {
+				rs := e.get(method, base+path+query)
+				if rs.StatusCode() != want {
+					t.Errorf("%s %s%.20s: got %d; want %d", method, path, query, rs.StatusCode(), want)
+				}
+				if want == 200 && (len(rs.Body()) != 43 || string(rs.Header.ContentType()) != "image/gif") {
+					t.Errorf("%s %s: got %d bytes of %s; want the pixel", method, path, len(rs.Body()), rs.Header.ContentType())
+				}
+				if string(rs.Header.Peek("Cache-Control")) != "no-store" || rs.ConnectionClose() {
+					t.Errorf("%s %s: got Cache-Control %q, close %v", method, path, rs.Header.Peek("Cache-Control"), rs.ConnectionClose())
+				}
+			}
+		}
+	}
+	if len(e.facts) != 0 {
+		t.Fatalf("got %d facts of forged notices; want 0", len(e.facts))
+	}
+	if n := e.count(rtb.NoticeBill, CodeForged); n != 2 {
+		t.Errorf("got %d forged bills counted; want 2", n)
+	}
+	if n := e.count(rtb.NoticeBill, CodeMalformed); n != 8 {
+		t.Errorf("got %d malformed bills counted; want 8", n)
+	}
+	for _, kind := range []rtb.NoticeKind{rtb.NoticeWin, rtb.NoticeBill, rtb.NoticeLoss} {
+		for _, method := range []string{"GET", "POST"} {
+			if rs := e.fire(method, kind, good, "&p=1"); rs.StatusCode() != 204 {
+				t.Errorf("%s %s: got %d; want 204", method, kind, rs.StatusCode())
+			}
+		}
+	}
+	if len(e.facts) != 6 {
+		t.Errorf("got %d facts; want 6", len(e.facts))
+	}
+}
+
+// A token of one kind does nothing on any other endpoint.
+func TestATokenIsWorthlessElsewhere(t *testing.T) {
+	c := sampleClaims()
+	for _, signed := range signedKinds {
+		e := newEdge(t)
+		tok := token(t, e.s, signed, &c)
+		for _, kind := range signedKinds {
+			if kind != signed {
+				e.get("GET", base+paths[kind]+"?k="+tok+"&p=1")
+			}
+		}
+		if len(e.facts) != 0 {
+			t.Errorf("%s token: got %d facts elsewhere; want 0", signed, len(e.facts))
+		}
+	}
+}
+
+func TestClickLeadsToTheLandingPageOnly(t *testing.T) {
+	e := newEdge(t)
+	c := sampleClaims()
+	rs := e.fire("GET", rtb.NoticeClick, c, "&u=https://evil.example")
+	if rs.StatusCode() != 302 || string(rs.Header.Peek("Location")) != c.Landing {
+		t.Errorf("got %d to %q; want 302 to %q", rs.StatusCode(), rs.Header.Peek("Location"), c.Landing)
+	}
+	if f := e.only(); f.Kind != events.KindClick || f.Bills || f.Item != "sku1" {
+		t.Errorf("got fact %+v", f)
+	}
+	e.broken = errors.New("log is away")
+	if rs := e.fire("GET", rtb.NoticeClick, c, ""); rs.StatusCode() != 302 {
+		t.Errorf("log away: got %d; want 302", rs.StatusCode())
+	}
+	for _, landing := range []string{"", "javascript:alert(1)", "https://shop.example/\r\nSet-Cookie: a=b", "//evil.example"} {
+		c.Landing = landing
+		if rs := e.fire("GET", rtb.NoticeClick, c, ""); rs.StatusCode() != 404 || len(rs.Header.Peek("Location")) > 0 {
+			t.Errorf("landing %q: got %d to %q; want 404", landing, rs.StatusCode(), rs.Header.Peek("Location"))
+		}
+	}
+}
+
+func TestLateNoticesAreRecordedAndNotCharged(t *testing.T) {
+	e := newEdge(t)
+	c := sampleClaims()
+	e.now = c.Issued.Add(48 * time.Hour)
+	e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	e.now = e.now.Add(time.Second)
+	e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	if len(e.facts) != 2 || !e.facts[0].Bills || e.facts[1].Bills || e.facts[1].Charge != 0 || !slices.Contains(e.facts[1].Flags, FlagExpired) {
+		t.Fatalf("got %+v; want the first charged and the second flagged", e.facts)
+	}
+	if e.count(rtb.NoticeBill, CodeExpired) != 1 {
+		t.Error("expired bill is not counted")
+	}
+}
+
+func TestANoticeThatCannotBeRecordedIsCounted(t *testing.T) {
+	e := newEdge(t)
+	e.broken = errors.New("log is away")
+	if rs := e.fire("GET", rtb.NoticeBill, sampleClaims(), "&p=1"); rs.StatusCode() != 204 {
+		t.Errorf("got %d; want 204", rs.StatusCode())
+	}
+	if e.count(rtb.NoticeBill, CodeFailed) != 1 {
+		t.Error("failed bill is not counted")
+	}
+}
+
+// Rules M14, M15: loss reasons and the price to win.
+func TestLossReasonsAndPriceToWin(t *testing.T) {
+	e := newEdge(t)
+	for _, params := range []string{"&l=102&m=1.90", "&l=102&m=", "&l=9999", "&l=700", "&l=${AUCTION_LOSS}", ""} {
+		c := sampleClaims()
+		c.Bid[5] = byte(len(e.facts))
+		e.fire("GET", rtb.NoticeLoss, c, params)
+	}
+	var got []string
+	for _, f := range e.facts {
+		got = append(got, fmt.Sprint(f.LossReason, " ", f.MinToWin, " ", f.Charge))
+	}
+	if want := []string{"102 1.9 0", "102 0 0", "9999 0 0", "700 0 0", "-1 0 0", "-1 0 0"}; !slices.Equal(got, want) {
+		t.Errorf("got %q; want %q", got, want)
+	}
+	if l := e.h.Losses(); l["higher_bid"] != 2 || l["exchange"] != 1 || l["other"] != 3 {
+		t.Errorf("got %v", l)
+	}
+}
+
+func TestVideoEventsAreFactsOfTheirOwn(t *testing.T) {
+	e := newEdge(t)
+	c := sampleClaims()
+	c.BillOn = rtb.BillOnVAST
+	tok := token(t, e.s, rtb.NoticeVideo, &c)
+	for _, ev := range []string{"impression", "start", "q1", "mid", "q3", "complete"} {
+		e.get("GET", base+"/v1/vast/"+ev+"?k="+tok)
+	}
+	ids := map[string]bool{}
+	for i, f := range e.facts {
+		ids[f.ID] = true
+		if f.Bills != (i == 0) {
+			t.Errorf("%s: got bills %v", f.ID, f.Bills)
+		}
+	}
+	if len(ids) != 6 || !ids["video:"+c.Bid.String()] || e.facts[5].Progress != 100 {
+		t.Errorf("got %v", ids)
+	}
+}
