@@ -3,5 +3,193 @@ package exchange
 import "rebound/rtb"
 
 // Rest reads the impressions and everything else of the request that the last
-// call of Head read.
-func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error { return nil }
+// successful call of Head read, into the same o. The error, when there is one,
+// is a [DecodeError].
+func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
+	if d.s.err != 0 {
+		return d.s.err
+	}
+	d.blockLists(o)
+	d.supply(o)
+	d.restOfUser(o)
+	for _, at := range d.head.schain {
+		if at != 0 && !o.SChain.Present {
+			d.schain(o, at)
+		}
+	}
+	return d.imps(p, o)
+}
+
+// at goes to the start of a value that Head marked.
+func (s *scanner) at(i int) { s.i, s.depth = i, 1 }
+
+// blockLists reads the request's block and allow lists. One that is there and
+// cannot be read forbids every bid.
+func (d *Decoder) blockLists(o *rtb.Opportunity) {
+	dst := [len(listNames)]*[][]byte{&o.WSeat, &o.BSeat, &o.BCat, &o.ACat, &o.BAdv, &o.BApp, &o.WLang, &o.WLangB}
+	for i, at := range d.head.lists {
+		if at == 0 {
+			continue
+		}
+		d.s.at(at)
+		list, bad := d.textList(maxBlocked)
+		*dst[i] = list
+		o.BlockListsBad = o.BlockListsBad || bad
+	}
+	if o.CatTax <= 0 {
+		o.CatTax = 1
+	}
+}
+
+// schain reads the supply chain (IAB Tech Lab, SupplyChain object).
+func (d *Decoder) schain(o *rtb.Opportunity, at int) {
+	s, c := &d.s, &o.SChain
+	s.at(at)
+	c.Present = true
+	if !s.enter('{') {
+		c.Bad = true
+		return
+	}
+	complete := rtb.Absent
+	for s.member() {
+		switch string(s.key) {
+		case "complete":
+			complete = s.readFlag()
+		case "nodes":
+			c.Nodes = c.Nodes[:0]
+			if !s.enter('[') {
+				s.skip()
+				c.Bad = true
+				continue
+			}
+			for s.element() {
+				d.schainNode(c)
+			}
+		default:
+			s.skip()
+		}
+	}
+	c.Complete = complete == rtb.Yes
+	c.Bad = c.Bad || complete == rtb.Unreadable
+}
+
+func (d *Decoder) schainNode(c *rtb.SChain) {
+	s := &d.s
+	if len(c.Nodes) == maxNodes || !s.enter('{') {
+		c.Bad = true
+		s.skip()
+		return
+	}
+	var n rtb.SChainNode
+	for s.member() {
+		switch string(s.key) {
+		case "asi":
+			n.ASI = s.readText()
+		case "sid":
+			n.SID = s.readText()
+		case "hp":
+			n.HP = s.readInt(0)
+		default:
+			s.skip()
+		}
+	}
+	c.Nodes = append(c.Nodes, n)
+}
+
+// restOfUser reads the user's segments and keywords (OpenRTB 2.6 §3.2.20-22).
+func (d *Decoder) restOfUser(o *rtb.Opportunity) {
+	s := &d.s
+	if d.head.user == 0 {
+		return
+	}
+	s.at(d.head.user)
+	if !s.enter('{') {
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "keywords", "kwarray":
+			o.Keywords = s.appendKeywords(o.Keywords)
+		case "data":
+			o.UserSegments = o.UserSegments[:0]
+			if !s.enter('[') {
+				s.skip()
+				continue
+			}
+			for s.element() {
+				d.data(o)
+			}
+		default:
+			s.skip()
+		}
+	}
+}
+
+// data reads one provider's segments.
+func (d *Decoder) data(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	var id, name []byte
+	tax, from := 0, len(o.UserSegments)
+	for s.member() {
+		switch string(s.key) {
+		case "id":
+			id = s.readText()
+		case "name":
+			name = s.readText()
+		case "segtax":
+			tax = s.readInt(tax)
+		case "ext":
+			if !s.enter('{') {
+				s.skip()
+				continue
+			}
+			for s.member() {
+				if string(s.key) == "segtax" {
+					tax = s.readInt(tax)
+				} else {
+					s.skip()
+				}
+			}
+		case "segment":
+			o.UserSegments = o.UserSegments[:from]
+			d.segments(o)
+		default:
+			s.skip()
+		}
+	}
+	if len(name) == 0 {
+		name = id
+	}
+	for i := from; i < len(o.UserSegments); i++ {
+		o.UserSegments[i].Provider, o.UserSegments[i].SegTax = name, tax
+	}
+}
+
+func (d *Decoder) segments(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('[') {
+		s.skip()
+		return
+	}
+	for s.element() {
+		if !s.enter('{') {
+			s.skip()
+			continue
+		}
+		var id []byte
+		for s.member() {
+			if string(s.key) == "id" {
+				id = s.readText()
+			} else {
+				s.skip()
+			}
+		}
+		if len(id) > 0 && len(o.UserSegments) < maxTexts {
+			o.UserSegments = append(o.UserSegments, rtb.UserSegment{ID: id})
+		}
+	}
+}

@@ -120,25 +120,26 @@ func (d *Decoder) sections(sig *rtb.Signals) {
 	sig.GPPSID = d.sids
 }
 
-// treatments reads ext.privacy_treatments (Google): any treatment that says
-// "not personalised".
+// treatments reads ext.privacy_treatments (Google): a request whose user's data
+// may not be collected is as good as not personalised.
 func (d *Decoder) treatments(o *rtb.Opportunity) {
-	s := &d.s
+	s, npa := &d.s, &o.Signals.NPA
 	if !s.enter('{') {
 		if s.value().given() {
-			o.Signals.NPA = o.Signals.NPA.Or(rtb.Unreadable)
+			*npa = npa.Or(rtb.Unreadable)
 		}
 		return
 	}
 	for s.member() {
 		switch string(s.key) {
-		case "non_personalized_ads", "non_personalized_ads_reason":
-			// A reason is a code; any but 0 means that ads are not personalised.
-			v := s.value()
-			if n, ok := integer(v); ok && n > 1 {
-				o.Signals.NPA = rtb.Yes
-			} else {
-				o.Signals.NPA = o.Signals.NPA.Or(flag(v))
+		case "non_personalized_ads":
+			*npa = npa.Or(s.readFlag())
+		case "allow_user_data_collection":
+			switch s.readFlag() {
+			case rtb.No:
+				*npa = rtb.Yes
+			case rtb.Unreadable:
+				*npa = npa.Or(rtb.Unreadable)
 			}
 		default:
 			s.skip()

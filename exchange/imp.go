@@ -1,0 +1,289 @@
+package exchange
+
+import (
+	"bytes"
+
+	"rebound/rtb"
+)
+
+// imps reads the impressions (OpenRTB 2.6 §3.2.4). One that cannot be used is
+// left out and counted; two with one id spoil the request.
+func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
+	s := &d.s
+	s.at(d.head.imp)
+	if !s.enter('[') {
+		return ErrNoUsableImp
+	}
+	for n := 0; n < maxImps && s.element(); n++ {
+		if !s.enter('{') {
+			s.skip()
+			o.MalformedImps++
+			continue
+		}
+		if len(o.Imps) < cap(o.Imps) {
+			o.Imps = o.Imps[:len(o.Imps)+1]
+		} else {
+			o.Imps = append(o.Imps, rtb.Impression{})
+		}
+		last := len(o.Imps) - 1
+		m := &o.Imps[last]
+		*m = rtb.Impression{}
+		for s.member() {
+			d.impMember(o, m)
+		}
+		d.finish(p, m)
+		for i := range o.Imps[:last] {
+			if len(m.ID) > 0 && bytes.Equal(o.Imps[i].ID, m.ID) {
+				return ErrDuplicateImp
+			}
+		}
+		if len(m.ID) == 0 || m.Formats == 0 {
+			o.Imps = o.Imps[:last]
+			o.MalformedImps++
+		}
+	}
+	if len(o.Imps) == 0 {
+		return ErrNoUsableImp
+	}
+	return nil
+}
+
+// finish fills in what depends on more than one member.
+func (d *Decoder) finish(p *Profile, m *rtb.Impression) {
+	if p.DealFloorInheritsCur {
+		for i := range m.Deals {
+			if !m.Deals[i].CurGiven && !m.FloorCur.IsZero() {
+				m.Deals[i].FloorCur = m.FloorCur
+			}
+		}
+	}
+	if m.FloorCur.IsZero() {
+		m.FloorCur = rtb.USD
+	}
+}
+
+func (d *Decoder) impMember(o *rtb.Opportunity, m *rtb.Impression) {
+	s := &d.s
+	switch string(s.key) {
+	case "id":
+		m.ID = s.exact(s.value(), maxID)
+	case "tagid":
+		m.TagID = s.readText()
+	case "bidfloor":
+		s.floor(&m.Floor, &m.FloorBad)
+	case "bidfloorcur":
+		s.currency(&m.FloorCur, &m.FloorBad)
+	case "secure":
+		m.Secure = m.Secure.Or(s.readFlag())
+	case "instl":
+		m.Instl = s.readFlag() == rtb.Yes
+	case "rwdd":
+		d.rewarded(m)
+	case "exp":
+		t, _ := s.seconds()
+		m.Exp = t
+	case "ssai":
+		m.SSAI = s.readInt(0)
+	case "displaymanager":
+		m.BuyerFrom = s.readText()
+	case "iframebuster":
+		list, _ := d.textList(maxTexts)
+		m.IFBuster = len(list) > 0
+	case "banner":
+		d.banner(m)
+	case "video":
+		d.video(&m.Video, m, rtb.FormatVideo)
+	case "audio":
+		d.video(&m.Audio, m, rtb.FormatAudio)
+	case "native":
+		d.native(m)
+	case "pmp":
+		d.pmp(m)
+	case "qty":
+		d.quantity(m)
+	case "ext":
+		d.impExt(o, m)
+	default:
+		s.skip()
+	}
+}
+
+func (d *Decoder) rewarded(m *rtb.Impression) {
+	m.Rewarded = d.s.readFlag() == rtb.Yes || m.Rewarded
+}
+
+func (d *Decoder) quantity(m *rtb.Impression) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		if string(s.key) == "multiplier" {
+			if f, ok := float(s.value()); ok && f > 0 {
+				m.Qty = f
+			}
+		} else {
+			s.skip()
+		}
+	}
+}
+
+// impExt reads of imp.ext what exchanges agree on: rewarded in its older places,
+// Google's billing ids and excluded creatives, SKAdNetwork.
+func (d *Decoder) impExt(o *rtb.Opportunity, m *rtb.Impression) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "reward":
+			d.rewarded(m)
+		case "billing_id":
+			d.someTexts(&m.BillingIDs)
+		case "skadn":
+			if v := s.value(); v.kind == kindObject {
+				m.SKAdN = v.raw
+			}
+		case "prebid":
+			d.impPrebid(m)
+		case "excluded_creatives":
+			d.excluded(o)
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (d *Decoder) impPrebid(m *rtb.Impression) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		if string(s.key) == "is_rewarded_inventory" {
+			d.rewarded(m)
+		} else {
+			s.skip()
+		}
+	}
+}
+
+func (d *Decoder) excluded(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('[') {
+		s.skip()
+		return
+	}
+	for s.element() {
+		if !s.enter('{') {
+			s.skip()
+			continue
+		}
+		for s.member() {
+			if t := s.value(); string(s.key) == "buyer_creative_id" && len(o.ExcludedCreativeIDs) < maxTexts {
+				if id := s.text(t); len(id) > 0 {
+					o.ExcludedCreativeIDs = append(o.ExcludedCreativeIDs, id)
+				}
+			}
+		}
+	}
+}
+
+// object goes into a format's object and notes that the impression offers it;
+// null is absent, anything else is a format that cannot be read, and so are two
+// of one format: each may block what the other allows.
+func (d *Decoder) object(m *rtb.Impression, f rtb.Formats, bad *bool) bool {
+	s := &d.s
+	*bad = *bad || m.Formats.Has(f)
+	if s.enter('{') {
+		m.Formats |= f
+		return true
+	}
+	if s.value().given() {
+		m.Formats |= f
+		*bad = true
+	}
+	return false
+}
+
+// pmp reads the private marketplace (OpenRTB 2.6 §3.2.11).
+func (d *Decoder) pmp(m *rtb.Impression) {
+	s := &d.s
+	if !s.enter('{') {
+		m.DealsBad = s.value().given() || m.DealsBad
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "private_auction":
+			f := s.readFlag()
+			m.PrivateAuction = m.PrivateAuction || f == rtb.Yes || f == rtb.Unreadable
+		case "deals":
+			d.dealList(m)
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (d *Decoder) dealList(m *rtb.Impression) {
+	s := &d.s
+	from := len(d.deals)
+	if !s.enter('[') {
+		m.DealsBad = s.value().given() || m.DealsBad
+		return
+	}
+	for s.element() {
+		if !s.enter('{') {
+			s.skip()
+			continue
+		}
+		deal := rtb.Deal{}
+		for s.member() {
+			d.dealMember(&deal)
+		}
+		if deal.FloorCur.IsZero() {
+			deal.FloorCur = rtb.USD
+		} else {
+			deal.CurGiven = true
+		}
+		if len(deal.ID) > 0 && len(d.deals)-from < maxDeals {
+			d.deals = append(d.deals, deal)
+		}
+	}
+	m.Deals = d.deals[from:len(d.deals):len(d.deals)]
+}
+
+// dealMember reads one member of a deal (OpenRTB 2.6 §3.2.12).
+func (d *Decoder) dealMember(deal *rtb.Deal) {
+	s := &d.s
+	switch string(s.key) {
+	case "id":
+		deal.ID = s.exact(s.value(), maxID)
+	case "bidfloor":
+		s.floor(&deal.Floor, &deal.FloorBad)
+	case "bidfloorcur":
+		s.currency(&deal.FloorCur, &deal.FloorBad)
+	case "at":
+		v := s.value()
+		n, ok := integer(v)
+		deal.At = n
+		deal.FloorBad = deal.FloorBad || v.given() && !ok
+	case "wseat":
+		d.block(&deal.WSeat, &deal.ListsBad)
+	case "wadomain":
+		d.block(&deal.WADomain, &deal.ListsBad)
+	case "guar":
+		deal.Guaranteed = s.readFlag() == rtb.Yes
+	case "mincpmpersec":
+		s.floor(&deal.MinCPMPerSec, &deal.FloorBad)
+	case "durfloors":
+		deal.DurFloors = d.durFloorList(&deal.FloorBad)
+	default:
+		s.skip()
+	}
+}

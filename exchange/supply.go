@@ -1,0 +1,112 @@
+package exchange
+
+import "rebound/rtb"
+
+// supply reads where the ad would show: site, app or dooh (OpenRTB 2.6 §3.2.13,
+// §3.2.14, §3.2.32).
+func (d *Decoder) supply(o *rtb.Opportunity) {
+	h, u := &d.head, &o.Supply
+	u.Site, u.App, u.DOOH = h.site != 0, h.app != 0, h.dooh != 0
+	at := h.site + h.app + h.dooh // only one is set
+	if at == 0 {
+		return
+	}
+	s := &d.s
+	s.at(at)
+	if !s.enter('{') {
+		return
+	}
+	for s.member() {
+		d.supplyMember(o)
+	}
+	if u.CatTax <= 0 {
+		u.CatTax = 1
+	}
+}
+
+func (d *Decoder) supplyMember(o *rtb.Opportunity) {
+	s, u := &d.s, &o.Supply
+	switch string(s.key) {
+	case "id":
+		u.ID = s.readText()
+	case "domain":
+		u.Domain = s.readText()
+	case "page":
+		u.Page = s.readText()
+	case "ref":
+		u.Ref = s.readText()
+	case "bundle":
+		u.Bundle = s.readText()
+	case "cattax":
+		u.CatTax = s.readInt(0)
+	case "cat", "sectioncat", "pagecat":
+		d.cats(u)
+	case "keywords", "kwarray":
+		o.Keywords = s.appendKeywords(o.Keywords)
+	case "inventorypartnerdomain":
+		u.InventoryDomain = s.readText()
+	case "publisher":
+		d.publisher(u)
+	case "content":
+		d.content(o)
+	case "ext":
+		d.supplyExt(u)
+	default:
+		s.skip()
+	}
+}
+
+func (d *Decoder) cats(u *rtb.Supply) {
+	u.Cats, _ = d.s.appendTexts(u.Cats, maxTexts)
+}
+
+func (d *Decoder) publisher(u *rtb.Supply) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		if string(s.key) == "id" {
+			u.PublisherID = s.readText()
+		} else {
+			s.skip()
+		}
+	}
+}
+
+// content reads what the ad would show in (OpenRTB 2.6 §3.2.16).
+func (d *Decoder) content(o *rtb.Opportunity) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		switch string(s.key) {
+		case "cat":
+			d.cats(&o.Supply)
+		case "language":
+			o.Supply.ContentLanguage = s.readText()
+		case "keywords", "kwarray":
+			o.Keywords = s.appendKeywords(o.Keywords)
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (d *Decoder) supplyExt(u *rtb.Supply) {
+	s := &d.s
+	if !s.enter('{') {
+		s.skip()
+		return
+	}
+	for s.member() {
+		if string(s.key) == "inventorypartnerdomain" && len(u.InventoryDomain) == 0 {
+			u.InventoryDomain = s.readText()
+		} else {
+			s.skip()
+		}
+	}
+}
