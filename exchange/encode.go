@@ -1,22 +1,179 @@
 package exchange
 
-import "rebound/rtb"
+import (
+	"strconv"
 
-// AppendResponse appends the answer to o: a bid response (OpenRTB 2.6 §4.2).
+	"rebound/rtb"
+)
+
+// AppendResponse appends the answer to o: a bid response (OpenRTB 2.6 §4.2,
+// readable as 2.5 too) in the currency of the first offer. Offers without a
+// price, in another currency, or for an impression that is not in o are left
+// out; when none is left nothing is appended, because an answer without a bid
+// has no body.
 func AppendResponse(dst []byte, p *Profile, o *rtb.Opportunity, response rtb.BidID, offers []rtb.Offer) []byte {
+	start := len(dst)
+	var cur rtb.Currency
+	for i := range offers {
+		of := &offers[i]
+		if of.Price <= 0 || of.Currency.IsZero() || of.Imp < 0 || of.Imp >= len(o.Imps) {
+			continue
+		}
+		if cur.IsZero() {
+			cur = of.Currency
+			dst = appendHead(dst, p, o.ID, response, cur)
+		} else if of.Currency != cur {
+			continue
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = p.appendBid(dst, o.Imps[of.Imp].ID, of)
+	}
+	if len(dst) == start {
+		return dst
+	}
+	return append(dst, "]}]}"...)
+}
+
+func appendHead(dst []byte, p *Profile, id []byte, response rtb.BidID, cur rtb.Currency) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = appendString(dst, id)
+	dst = append(dst, `,"bidid":"`...)
+	dst, _ = response.AppendText(dst)
+	dst = append(dst, `","cur":"`...)
+	dst = append(dst, cur[:]...)
+	dst = append(dst, `","seatbid":[{"seat":`...)
+	dst = appendString(dst, p.Seat)
+	return append(dst, `,"bid":[`...)
+}
+
+// appendBid appends one bid (OpenRTB 2.6 §4.2.3).
+func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
+	dst = append(dst, `{"id":"`...)
+	dst, _ = of.Bid.AppendText(dst)
+	dst = append(dst, `","impid":`...)
+	dst = appendString(dst, imp)
+	dst = append(dst, `,"price":`...)
+	dst = of.Price.AppendDecimal(dst)
+	dst = member(dst, `,"adm":`, of.Markup)
+	dst = p.appendDomains(dst, of.AdDomains)
+	dst = member(dst, `,"cid":`, of.Campaign)
+	dst = member(dst, `,"crid":`, of.CreativeID)
+	if len(of.Cats) > 0 {
+		dst = append(dst, `,"cat":`...)
+		dst = appendStrings(dst, of.Cats)
+		dst = number0(dst, `,"cattax":`, of.CatTax)
+	}
+	if len(of.Attrs) > 0 || p.required&fieldAttr != 0 {
+		dst = append(dst, `,"attr":`...)
+		dst = appendInts(dst, of.Attrs)
+	}
+	dst = number0(dst, `,"mtype":`, of.Format.MType())
+	dst = appendSize(dst, of)
+	if len(of.APIs) > 0 {
+		dst = number0(dst, `,"api":`, of.APIs[0]) // the one that 2.5 knows
+		dst = append(dst, `,"apis":`...)
+		dst = appendInts(dst, of.APIs)
+	}
+	dst = number0(dst, `,"protocol":`, of.Protocol)
+	dst = number0(dst, `,"dur":`, of.Duration)
+	dst = number0(dst, `,"exp":`, of.Exp)
+	dst = member(dst, `,"language":`, of.Language)
+	dst = member(dst, `,"dealid":`, of.Deal)
+	dst = member(dst, `,"bundle":`, of.Bundle)
+	dst = member(dst, `,"iurl":`, of.IURL)
+	dst = member(dst, `,"nurl":`, of.NURL)
+	dst = member(dst, `,"burl":`, of.BURL)
+	dst = member(dst, `,"lurl":`, of.LURL)
+	if len(of.Ext) > 0 {
+		dst = append(dst, `,"ext":{`...)
+		dst = append(dst, of.Ext...)
+		dst = append(dst, '}')
+	}
+	return append(dst, '}')
+}
+
+// appendSize gives the size of what has one; audio and native have none.
+func appendSize(dst []byte, of *rtb.Offer) []byte {
+	if of.Format != rtb.FormatBanner && of.Format != rtb.FormatVideo {
+		return dst
+	}
+	dst = number0(dst, `,"w":`, of.Size.W)
+	dst = number0(dst, `,"h":`, of.Size.H)
+	if of.Flex.WRatio > 0 {
+		dst = number0(dst, `,"wratio":`, of.Flex.WRatio)
+		dst = number0(dst, `,"hratio":`, of.Flex.HRatio)
+	}
 	return dst
 }
 
-// AppendNoBid appends {"id":...,"nbr":...}: a no-bid with the standard's code.
-func AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason) []byte { return dst }
+func (p *Profile) appendDomains(dst []byte, domains []string) []byte {
+	if p.ADomainMax > 0 && len(domains) > p.ADomainMax {
+		domains = domains[:p.ADomainMax]
+	}
+	if len(domains) == 0 {
+		return dst
+	}
+	dst = append(dst, `,"adomain":`...)
+	return appendStrings(dst, domains)
+}
+
+// AppendNoBid appends {"id":...,"nbr":...}: a no-bid with the standard's code
+// (OpenRTB 2.6 §4.2.1). Without a request id nothing is appended.
+func AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason) []byte {
+	return appendNBR(dst, o, r.NBR())
+}
 
 // AppendNoBid appends a no-bid with the exchange's own code for the reason.
-func (p *Profile) AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason) []byte { return dst }
+func (p *Profile) AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason) []byte {
+	return appendNBR(dst, o, p.NBR(r))
+}
 
-// Fits tells whether the exchange accepts the offer: lengths, counts and
-// required fields. Otherwise field names what is missing or too long.
-func (p *Profile) Fits(of *rtb.Offer) (field string, ok bool) { return "", true }
+func appendNBR(dst []byte, o *rtb.Opportunity, code int) []byte {
+	if len(o.ID) == 0 {
+		return dst
+	}
+	dst = append(dst, `{"id":`...)
+	dst = appendString(dst, o.ID)
+	dst = append(dst, `,"nbr":`...)
+	dst = strconv.AppendInt(dst, int64(code), 10)
+	return append(dst, '}')
+}
 
-type fieldSet uint16
+// member appends a key and a text, unless the text is empty.
+func member[T ~string | ~[]byte](dst []byte, key string, text T) []byte {
+	if len(text) == 0 {
+		return dst
+	}
+	return appendString(append(dst, key...), text)
+}
 
-var fieldNames = map[string]fieldSet{}
+// number0 appends a key and a number, unless it is 0.
+func number0(dst []byte, key string, n int) []byte {
+	if n == 0 {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, key...), int64(n), 10)
+}
+
+func appendInts(dst []byte, list []int) []byte {
+	dst = append(dst, '[')
+	for i, n := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(dst, int64(n), 10)
+	}
+	return append(dst, ']')
+}
+
+func appendStrings(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, s)
+	}
+	return append(dst, ']')
+}

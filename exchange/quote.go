@@ -1,0 +1,65 @@
+package exchange
+
+import "unicode/utf8"
+
+const hexDigits = "0123456789abcdef"
+
+// plain marks the bytes that a JSON string holds as they are: ASCII but for
+// control characters, the quote and the backslash. Markup stays as short as it
+// can be, and ${...} literal: <, >, &, $ and braces need no escape.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// appendString appends text as a JSON string. U+2028 and U+2029 are escaped,
+// because JavaScript ends a line there; bytes that are no UTF-8 become U+FFFD.
+func appendString[T ~string | ~[]byte](dst []byte, text T) []byte {
+	dst = append(dst, '"')
+	from := 0
+	for i := 0; i < len(text); {
+		c := text[i]
+		if plain[c] {
+			i++
+			continue
+		}
+		if c < utf8.RuneSelf {
+			dst = appendEscape(append(dst, text[from:i]...), c)
+			i++
+			from = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(string(text[i:min(i+utf8.UTFMax, len(text))]))
+		if r == '\u2028' || r == '\u2029' || r == utf8.RuneError && size == 1 {
+			dst = append(dst, text[from:i]...)
+			switch r {
+			case '\u2028':
+				dst = append(dst, `\u2028`...)
+			case '\u2029':
+				dst = append(dst, `\u2029`...)
+			default:
+				dst = append(dst, `\ufffd`...)
+			}
+			from = i + size
+		}
+		i += size
+	}
+	dst = append(dst, text[from:]...)
+	return append(dst, '"')
+}
+
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+}
