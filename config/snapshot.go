@@ -1,7 +1,6 @@
 package config
 
 import (
-	"io/fs"
 	"time"
 
 	"rebound/audiences"
@@ -48,18 +47,3 @@ type Options struct {
 	// Now decides whether rates are stale, for the warning; zero: not checked.
 	Now time.Time
 }
-
-// Load reads the configuration at path from the file system of the machine. The
-// error is [Problems].
-func Load(path string, o Options) (*Snapshot, error) { return LoadFS(osFS{}, path, o) }
-
-// LoadFS reads the configuration at path in fsys. The error is [Problems].
-func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) { return nil, Problems{} }
-
-// Diff tells what changed from a to b, one line per change, for people. Feeds
-// are compared by their number of products.
-func Diff(a, b *Snapshot) []string { return nil }
-
-type osFS struct{}
-
-func (osFS) Open(name string) (fs.File, error) { return nil, fs.ErrNotExist }

@@ -1,0 +1,294 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/exchange"
+	"rebound/rtb"
+)
+
+// Types that are read in a way of their own.
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	timeType     = reflect.TypeFor[time.Time]()
+	microsType   = reflect.TypeFor[rtb.Micros]()
+	cpmType      = reflect.TypeFor[rtb.CPM]()
+	fileType     = reflect.TypeFor[File]()
+	profileType  = reflect.TypeFor[exchange.ProfileSpec]()
+)
+
+// shapeUnmarshaler is how a type takes both a value and a list, without knowing
+// the YAML library: it is given a function that reads the node into something.
+type shapeUnmarshaler interface {
+	UnmarshalYAML(unmarshal func(any) error) error
+}
+
+// decode reads a node into v, which can be set. options are the field's config
+// tag. Every difference between the two is a problem; what can be read is read.
+func (l *loader) decode(n *node, v reflect.Value, path, options string) {
+	if _, known := l.places[path]; !known && !l.quiet {
+		l.places[path] = n.place()
+	}
+	if n.kind == kindNull {
+		return
+	}
+	if v.Kind() == reflect.Pointer {
+		p := reflect.New(v.Type().Elem())
+		l.decode(n, p.Elem(), path, options)
+		v.Set(p)
+		return
+	}
+	if l.decodeSpecial(n, v, path) {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		l.decodeStruct(n, v, path)
+	case reflect.Slice:
+		l.decodeList(n, v, path, options)
+	case reflect.Map:
+		l.decodeMap(n, v, path)
+	default:
+		if n.kind != kindScalar {
+			l.add(n.place(), path, n.describe(), wantOf(v.Type()), "")
+			return
+		}
+		l.decodeScalar(n, v, path, options)
+	}
+}
+
+// decodeSpecial reads the types that are not what their kind says.
+func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
+	addr := v.Addr().Interface()
+	if s, ok := addr.(shapeUnmarshaler); ok {
+		if err := s.UnmarshalYAML(func(dst any) error { return l.try(n, dst) }); err != nil {
+			l.add(n.place(), path, n.describe(), "another shape: "+err.Error(), "")
+		}
+		return true
+	}
+	if n.kind != kindScalar {
+		if _, text := addr.(encoding.TextUnmarshaler); text && v.Kind() != reflect.Slice && v.Kind() != reflect.Struct {
+			l.add(n.place(), path, n.describe(), "a value", "")
+			return true
+		}
+		return false
+	}
+	var err error
+	switch v.Type() {
+	case durationType:
+		var d time.Duration
+		if d, err = rtb.ParseDuration(n.text); err == nil {
+			v.SetInt(int64(d))
+		}
+	case timeType:
+		var t time.Time
+		if t, err = time.Parse(time.RFC3339, n.text); err != nil {
+			err = fmt.Errorf("cannot read time: got %q; want a time with its zone such as 2026-10-01T00:00:00+02:00", n.text)
+		}
+		v.Set(reflect.ValueOf(t.UTC()))
+	case microsType, cpmType:
+		var m rtb.Micros
+		m, err = rtb.ParseMicros(strings.ReplaceAll(n.text, "_", ""), rtb.RoundDown)
+		v.SetInt(int64(m))
+	default:
+		text, ok := addr.(encoding.TextUnmarshaler)
+		if !ok {
+			return false
+		}
+		err = text.UnmarshalText([]byte(n.text))
+	}
+	if err != nil {
+		got, want := gotWant(err)
+		l.add(n.place(), path, got, want, "")
+	}
+	return true
+}
+
+// try reads a node into dst on trial: nothing of it is reported.
+func (l *loader) try(n *node, dst any) error {
+	t := &loader{fsys: l.fsys, getenv: l.getenv, files: l.files, places: map[string]place{}, quiet: true}
+	t.decode(n, reflect.ValueOf(dst).Elem(), "", "")
+	if len(t.problems) > 0 {
+		return fmt.Errorf("got %s; want %s", t.problems[0].Got, t.problems[0].Want)
+	}
+	return nil
+}
+
+var gotWantText = regexp.MustCompile(`(?s)got (.*?); want (.*)$`)
+
+// gotWant takes an error of the house's form apart.
+func gotWant(err error) (got, want string) {
+	text := err.Error()
+	if cause := errors.Unwrap(err); cause != nil {
+		text = strings.TrimSuffix(text, ": "+cause.Error())
+	}
+	if m := gotWantText.FindStringSubmatch(text); m != nil {
+		return m[1], m[2]
+	}
+	return err.Error(), "something else"
+}
+
+func (l *loader) decodeList(n *node, v reflect.Value, path, options string) {
+	if n.kind != kindList {
+		hint := ""
+		if n.kind == kindScalar {
+			hint = "[" + n.text + "]"
+		}
+		l.add(n.place(), path, n.describe(), "a list", hint)
+		return
+	}
+	list := reflect.MakeSlice(v.Type(), len(n.values), len(n.values))
+	for i, item := range n.values {
+		p := path + "[" + strconv.Itoa(i) + "]"
+		if item.kind == kindNull {
+			l.add(item.place(), p, "nothing", "an item", "")
+			continue
+		}
+		l.decode(item, list.Index(i), p, options)
+	}
+	v.Set(list)
+}
+
+func (l *loader) decodeMap(n *node, v reflect.Value, path string) {
+	if n.kind != kindTable {
+		l.add(n.place(), path, n.describe(), "a table", "")
+		return
+	}
+	m := reflect.MakeMapWithSize(v.Type(), len(n.keys))
+	for i := range n.keys {
+		item := reflect.New(v.Type().Elem()).Elem()
+		l.decode(n.values[i], item, join2(path, n.keys[i].name), "")
+		m.SetMapIndex(reflect.ValueOf(n.keys[i].name).Convert(v.Type().Key()), item)
+	}
+	v.Set(m)
+}
+
+func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
+	if n.kind != kindTable {
+		l.add(n.place(), path, n.describe(), "a table of fields", "")
+		return
+	}
+	if v.Type() == profileType {
+		l.expand(n, path, false, nil)
+	}
+	fields := fieldsOf(v.Type())
+	if len(fields.list) == 0 {
+		l.add(n.place(), path, n.describe(), "a value", "")
+		return
+	}
+	for i := range n.keys {
+		k := &n.keys[i]
+		p := join2(path, k.name)
+		f, ok := fields.find(k.name)
+		if !ok {
+			l.add(k.place(), p, "unknown field "+quote(k.name), "one of "+strings.Join(fields.names, ", "), hintField(k.name, fields.names))
+			continue
+		}
+		if !l.quiet {
+			l.places[p] = k.place()
+		}
+		l.decode(n.values[i], v.FieldByIndex(f.index), p, f.options)
+	}
+}
+
+func hintField(name string, names []string) string {
+	if near := rtb.Nearest(name, names); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return ""
+}
+
+func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
+	wrong := func() { l.add(n.place(), path, n.describe(), wantOf(v.Type()), "") }
+	number := strings.ReplaceAll(n.text, "_", "")
+	switch v.Kind() {
+	case reflect.String:
+		if n.block && !l.quiet {
+			l.blocks[path] = n
+		}
+		v.SetString(l.text(n, path, options))
+	case reflect.Bool:
+		b, err := strconv.ParseBool(n.text)
+		if n.tag != "!!bool" || err != nil {
+			wrong()
+			return
+		}
+		v.SetBool(b)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if options == "bytes" {
+			var b Bytes
+			if err := b.UnmarshalText([]byte(n.text)); err != nil || v.OverflowInt(int64(b)) {
+				l.add(n.place(), path, n.describe(), "a size such as 4096 or 16KiB", "")
+				return
+			}
+			v.SetInt(int64(b))
+			return
+		}
+		i, err := strconv.ParseInt(number, 10, 64)
+		if n.tag != "!!int" || err != nil || v.OverflowInt(i) {
+			wrong()
+			return
+		}
+		v.SetInt(i)
+	case reflect.Float32, reflect.Float64:
+		x, err := strconv.ParseFloat(number, 64)
+		if n.tag != "!!float" && n.tag != "!!int" || err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+			wrong()
+			return
+		}
+		v.SetFloat(x)
+	default:
+		panic("BUG: the configuration has a field of type " + v.Type().String() + " at " + path)
+	}
+}
+
+var envName = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// text is a string field's value: with the environment's variables where the
+// field takes them, and relative to the file where the field is a path.
+func (l *loader) text(n *node, path, options string) string {
+	switch options {
+	case "path":
+		if n.text == "" {
+			return ""
+		}
+		return resolve(n.src.dir, n.text)
+	case "env":
+		return envName.ReplaceAllStringFunc(n.text, func(m string) string {
+			name := m[2 : len(m)-1]
+			if l.getenv != nil {
+				if value, ok := l.getenv(name); ok {
+					return value
+				}
+			}
+			l.add(n.place(), path, "${"+name+"}, which is not set", "an environment variable that is set", "export "+name+"=...")
+			return ""
+		})
+	}
+	return n.text
+}
+
+// wantOf says in words what a type takes.
+func wantOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "a table of fields"
+	}
+	return "a whole number"
+}

@@ -1,0 +1,210 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rebound/audiences"
+	"rebound/campaigns"
+	"rebound/creatives"
+	"rebound/exchange"
+	"rebound/privacy"
+)
+
+// Load reads the configuration at path from the file system of the machine. The
+// error is [Problems].
+func Load(path string, o Options) (*Snapshot, error) {
+	return LoadFS(osFS{}, filepath.ToSlash(path), o)
+}
+
+// LoadFS reads the configuration at path in fsys. The error is [Problems].
+func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
+	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}}
+	path = cleanPath(path)
+	s := &Snapshot{Path: path}
+	l.places[""] = place{file: path}
+	root := l.parse(path, place{file: path}, "")
+	if root != nil {
+		l.expand(root, "", true, nil)
+		l.places[""] = place{file: path, line: 1}
+		l.decode(root, reflect.ValueOf(&s.File).Elem(), "", "")
+		l.compile(s, o)
+	}
+	if len(l.problems) > 0 {
+		return nil, Problems(sorted(l.problems))
+	}
+	s.Warnings = sorted(l.warnings)
+	s.Hash = l.hash(path)
+	s.Files = slices.Sorted(maps.Keys(l.files))
+	s.Files = append(s.Files, l.feeds...)
+	return s, nil
+}
+
+func cleanPath(name string) string { return path.Clean(name) }
+
+// hash names the content of everything read but the feeds. Names count relative
+// to the configuration's folder, so that the same files elsewhere hash the same.
+func (l *loader) hash(root string) string {
+	h := sha256.New()
+	dir := path.Dir(root)
+	type file struct {
+		name string
+		sum  [sha256.Size]byte
+	}
+	var files []file
+	for name, content := range l.files {
+		rel, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(name))
+		if err != nil {
+			rel = name
+		}
+		files = append(files, file{filepath.ToSlash(rel), sha256.Sum256(content)})
+	}
+	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
+	for _, f := range files {
+		h.Write([]byte(strconv.Itoa(len(f.name)) + ":" + f.name))
+		h.Write(f.sum[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))[:32]
+}
+
+// compile checks every section, fills in the defaults and compiles. Later
+// sections are checked even where earlier ones have problems; what depends on
+// them then is not.
+func (l *loader) compile(s *Snapshot, o Options) {
+	if s.Version != 1 {
+		got := strconv.Itoa(s.Version)
+		if s.Version == 0 {
+			got = "nothing"
+		}
+		l.addAt("version", got, "1", "")
+	}
+	l.listen(&s.Listen)
+	l.data(s)
+	l.privacy(&s.Privacy)
+	s.Policy = &privacy.Policy{VendorID: s.Privacy.VendorID, UnknownCountryAllow: s.Privacy.UnknownCountry == "allow"}
+	s.EIDSources = l.identity(&s.Identity)
+	s.Rates = l.rates(&s.File.Rates, o.Now)
+	l.loadFeeds(s, o)
+	l.exchanges(s)
+	l.creatives(s)
+	l.audiences(s)
+	l.campaigns(s)
+}
+
+func (l *loader) exchanges(s *Snapshot) {
+	s.Profiles = map[string]*exchange.Profile{}
+	for i := range s.Exchanges {
+		spec := &s.Exchanges[i]
+		at := "exchanges[" + strconv.Itoa(i) + "]"
+		p, problems := spec.Compile()
+		for _, x := range problems {
+			l.addAt(at+"."+x.Path, x.Got, x.Want, "")
+		}
+		if _, again := s.Profiles[spec.ID]; again && spec.ID != "" {
+			l.addAt(at+".id", quote(spec.ID)+" again", "an id that no other exchange has", "")
+		}
+		s.Profiles[spec.ID] = p
+		if spec.Secret == "" {
+			from := "this machine"
+			if len(spec.Sources) > 0 {
+				from = strings.Join(spec.Sources, ", ")
+			}
+			l.warnAt(at+".secret", "no secret: anybody from "+from+" may ask for bids", "a secret, such as ${EXCHANGE_SECRET}, before an exchange connects", "")
+		}
+	}
+	if len(s.Exchanges) == 0 {
+		l.warnAt("exchanges", "none", "at least one exchange, or there is nothing to bid on", "")
+	}
+}
+
+func (l *loader) creatives(s *Snapshot) {
+	s.CreativeIndex = map[string]*creatives.Creative{}
+	list, problems := creatives.Compile(s.Creatives, l.read)
+	for _, x := range problems {
+		path := "creatives" + x.Path
+		at := l.find(path)
+		if x.Line > 0 {
+			at = l.inMarkup(s, path, x.Line, at)
+		}
+		l.add(at, path, x.Got, x.Want, x.Hint)
+	}
+	for i := range s.Creatives {
+		s.CreativeIndex[s.Creatives[i].ID] = list[i]
+	}
+}
+
+// inMarkup is the place of a line of a creative's markup, which stands in a file
+// of its own or in the configuration.
+func (l *loader) inMarkup(s *Snapshot, path string, line int, at place) place {
+	var i int
+	if n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(path[:strings.IndexByte(path, ']')+1], "creatives["), "]")); err == nil {
+		i = n
+	}
+	if strings.HasSuffix(path, ".file") {
+		return place{s.Creatives[i].File, line}
+	}
+	if n, ok := l.blocks[path]; ok {
+		return place{n.src.name, n.line + line}
+	}
+	return at
+}
+
+func (l *loader) audiences(s *Snapshot) {
+	specs := slices.Clone(s.Audiences)
+	var ids []string
+	for i := range s.Audiences {
+		if strings.HasPrefix(s.Audiences[i].ID, campaigns.BuiltinPrefix) {
+			l.addAt("audiences["+strconv.Itoa(i)+"].id", quote(s.Audiences[i].ID), "an id that does not begin with "+campaigns.BuiltinPrefix, "")
+		}
+	}
+	for i := range s.Advertisers {
+		ids = append(ids, s.Advertisers[i].ID)
+		specs = append(specs, campaigns.BuyersSpec(s.Advertisers[i].ID))
+	}
+	set, problems := audiences.Compile(specs, ids)
+	for _, x := range problems {
+		if i := index(x.Path); i < len(s.Audiences) {
+			l.addAt("audiences"+x.Path, x.Got, x.Want, "")
+		}
+	}
+	if len(problems) == 0 {
+		s.AudienceSet = set
+	}
+}
+
+// index is the number at the start of a path such as [3].include.
+func index(path string) int {
+	n, err := strconv.Atoi(path[min(1, len(path)):max(min(1, len(path)), strings.IndexByte(path, ']'))])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (l *loader) campaigns(s *Snapshot) {
+	in := campaigns.Input{Advertisers: s.Advertisers, Campaigns: s.Campaigns, Audiences: s.AudienceSet,
+		Creatives: s.CreativeIndex, Feeds: s.FeedIndex}
+	for i := range s.Audiences {
+		in.AudienceIDs = append(in.AudienceIDs, s.Audiences[i].ID)
+	}
+	for i := range s.Exchanges {
+		in.Exchanges = append(in.Exchanges, s.Exchanges[i].ID)
+	}
+	x, problems := campaigns.Compile(in)
+	for _, p := range problems {
+		if p.Warning {
+			l.warnAt(p.Path, p.Got, p.Want, p.Hint)
+		} else {
+			l.addAt(p.Path, p.Got, p.Want, p.Hint)
+		}
+	}
+	s.Index = x
+}

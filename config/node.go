@@ -1,0 +1,193 @@
+package config
+
+import (
+	"strconv"
+
+	"gopkg.in/yaml.v3"
+)
+
+// kind is what a node of the file is.
+type kind uint8
+
+const (
+	kindNull kind = iota
+	kindScalar
+	kindList
+	kindTable
+)
+
+var kindNames = [...]string{"nothing", "a value", "a list", "a table"}
+
+// source is one file that was read.
+type source struct {
+	name string // as given or as joined from an include; slashes
+	dir  string // where its relative paths lead
+}
+
+// place is where something stands.
+type place struct {
+	file string
+	line int
+}
+
+// node is a part of a file that knows where it stands. Files are turned into
+// nodes before anything is decoded, because a configuration is merged of several
+// files.
+type node struct {
+	kind   kind
+	src    *source
+	line   int
+	tag    string  // of a scalar: !!str, !!int, !!float, !!bool, !!timestamp
+	text   string  // of a scalar
+	block  bool    // a scalar whose text begins on the next line
+	keys   []key   // of a table, in the order of the file
+	values []*node // of a table, beside keys, or of a list
+}
+
+type key struct {
+	name string
+	src  *source
+	line int
+}
+
+func (n *node) place() place { return place{n.src.name, n.line} }
+
+func (k *key) place() place { return place{k.src.name, k.line} }
+
+// get finds a key of a table.
+func (n *node) get(name string) *node {
+	for i := range n.keys {
+		if n.keys[i].name == name {
+			return n.values[i]
+		}
+	}
+	return nil
+}
+
+// remove takes a key out of a table.
+func (n *node) remove(name string) {
+	for i := range n.keys {
+		if n.keys[i].name == name {
+			n.keys = append(n.keys[:i:i], n.keys[i+1:]...)
+			n.values = append(n.values[:i:i], n.values[i+1:]...)
+			return
+		}
+	}
+}
+
+// describe says what a node is, for problems.
+func (n *node) describe() string {
+	if n.kind != kindScalar {
+		return kindNames[n.kind]
+	}
+	switch n.tag {
+	case "!!int", "!!float", "!!bool":
+		return n.text
+	}
+	return quote(n.text)
+}
+
+func quote(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "..."
+	}
+	return strconv.Quote(s)
+}
+
+// Bounds on what a configuration may hold, so that a hostile or broken file ends
+// in a problem and not in the machine's memory.
+const (
+	maxFileBytes = 16 << 20
+	maxNodes     = 1_000_000
+	maxDepth     = 64
+	maxIncludes  = 8 // how deep includes nest
+	maxProblems  = 200
+)
+
+// convert turns a parsed file into nodes; aliases and merge keys are resolved.
+func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
+	l.nodes++
+	n := &node{src: src, line: y.Line}
+	if l.nodes > maxNodes || depth > maxDepth {
+		if !l.tooBig {
+			l.tooBig = true
+			l.add(n.place(), "", "a file that is nested or repeats itself too much", "at most "+strconv.Itoa(maxDepth)+" levels and "+strconv.Itoa(maxNodes)+" values", "")
+		}
+		return n
+	}
+	switch y.Kind {
+	case yaml.DocumentNode:
+		if len(y.Content) == 1 {
+			return l.convert(y.Content[0], src, depth+1)
+		}
+	case yaml.AliasNode:
+		c := l.convert(y.Alias, src, depth+1)
+		c.line = y.Line
+		return c
+	case yaml.ScalarNode:
+		if y.ShortTag() != "!!null" {
+			n.kind, n.tag, n.text = kindScalar, y.ShortTag(), y.Value
+			n.block = y.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
+		}
+	case yaml.SequenceNode:
+		n.kind = kindList
+		for _, item := range y.Content {
+			n.values = append(n.values, l.convert(item, src, depth+1))
+		}
+	case yaml.MappingNode:
+		n.kind = kindTable
+		l.convertTable(n, y, depth)
+	}
+	return n
+}
+
+func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
+	seen := map[string]int{}
+	var merges []*node
+	for i := 0; i+1 < len(y.Content); i += 2 {
+		k, v := y.Content[i], y.Content[i+1]
+		if k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge" {
+			merges = append(merges, l.convert(v, n.src, depth+1))
+			continue
+		}
+		if k.Kind != yaml.ScalarNode {
+			l.add(place{n.src.name, k.Line}, "", "a key that is no word", "a field name", "")
+			continue
+		}
+		if first, again := seen[k.Value]; again {
+			l.add(place{n.src.name, k.Line}, k.Value, quote(k.Value)+" again", "every field once; it stands on line "+strconv.Itoa(first)+" too", "")
+			continue
+		}
+		seen[k.Value] = k.Line
+		n.keys = append(n.keys, key{k.Value, n.src, k.Line})
+		n.values = append(n.values, l.convert(v, n.src, depth+1))
+	}
+	for _, m := range merges {
+		list := []*node{m}
+		if m.kind == kindList {
+			list = m.values
+		}
+		for _, from := range list {
+			if from.kind == kindTable {
+				n.merge(from, false)
+			}
+		}
+	}
+}
+
+// merge adds what n lacks from another table; what n has stays. Tables in both
+// are merged; with join, lists in both are joined.
+func (n *node) merge(from *node, join bool) {
+	for i, k := range from.keys {
+		have := n.get(k.name)
+		switch {
+		case have == nil:
+			n.keys = append(n.keys, k)
+			n.values = append(n.values, from.values[i])
+		case have.kind == kindTable && from.values[i].kind == kindTable:
+			have.merge(from.values[i], false)
+		case join && have.kind == kindList && from.values[i].kind == kindList:
+			have.values = append(have.values, from.values[i].values...)
+		}
+	}
+}
