@@ -55,36 +55,36 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 	dst = appendString(dst, imp)
 	dst = append(dst, `,"price":`...)
 	dst = of.Price.AppendDecimal(dst)
-	dst = member(dst, `,"adm":`, of.Markup)
+	dst = appendText(dst, `,"adm":`, of.Markup)
 	dst = p.appendDomains(dst, of.AdDomains)
-	dst = member(dst, `,"cid":`, of.Campaign)
-	dst = member(dst, `,"crid":`, of.CreativeID)
+	dst = appendText(dst, `,"cid":`, of.Campaign)
+	dst = appendText(dst, `,"crid":`, of.CreativeID)
 	if len(of.Cats) > 0 {
 		dst = append(dst, `,"cat":`...)
 		dst = appendStrings(dst, of.Cats)
-		dst = number0(dst, `,"cattax":`, of.CatTax)
+		dst = appendNumber(dst, `,"cattax":`, of.CatTax)
 	}
 	if len(of.Attrs) > 0 || p.required&fieldAttr != 0 {
 		dst = append(dst, `,"attr":`...)
 		dst = appendInts(dst, of.Attrs)
 	}
-	dst = number0(dst, `,"mtype":`, of.Format.MType())
+	dst = appendNumber(dst, `,"mtype":`, of.Format.MType())
 	dst = appendSize(dst, of)
 	if len(of.APIs) > 0 {
-		dst = number0(dst, `,"api":`, of.APIs[0]) // the one that 2.5 knows
+		dst = appendNumber(dst, `,"api":`, of.APIs[0]) // the one that 2.5 knows
 		dst = append(dst, `,"apis":`...)
 		dst = appendInts(dst, of.APIs)
 	}
-	dst = number0(dst, `,"protocol":`, of.Protocol)
-	dst = number0(dst, `,"dur":`, of.Duration)
-	dst = number0(dst, `,"exp":`, of.Exp)
-	dst = member(dst, `,"language":`, of.Language)
-	dst = member(dst, `,"dealid":`, of.Deal)
-	dst = member(dst, `,"bundle":`, of.Bundle)
-	dst = member(dst, `,"iurl":`, of.IURL)
-	dst = member(dst, `,"nurl":`, of.NURL)
-	dst = member(dst, `,"burl":`, of.BURL)
-	dst = member(dst, `,"lurl":`, of.LURL)
+	dst = appendNumber(dst, `,"protocol":`, of.Protocol)
+	dst = appendNumber(dst, `,"dur":`, of.Duration)
+	dst = appendNumber(dst, `,"exp":`, of.Exp)
+	dst = appendText(dst, `,"language":`, of.Language)
+	dst = appendText(dst, `,"dealid":`, of.Deal)
+	dst = appendText(dst, `,"bundle":`, of.Bundle)
+	dst = appendText(dst, `,"iurl":`, of.IURL)
+	dst = appendText(dst, `,"nurl":`, of.NURL)
+	dst = appendText(dst, `,"burl":`, of.BURL)
+	dst = appendText(dst, `,"lurl":`, of.LURL)
 	if len(of.Ext) > 0 {
 		dst = append(dst, `,"ext":{`...)
 		dst = append(dst, of.Ext...)
@@ -98,11 +98,11 @@ func appendSize(dst []byte, of *rtb.Offer) []byte {
 	if of.Format != rtb.FormatBanner && of.Format != rtb.FormatVideo {
 		return dst
 	}
-	dst = number0(dst, `,"w":`, of.Size.W)
-	dst = number0(dst, `,"h":`, of.Size.H)
+	dst = appendNumber(dst, `,"w":`, of.Size.W)
+	dst = appendNumber(dst, `,"h":`, of.Size.H)
 	if of.Flex.WRatio > 0 {
-		dst = number0(dst, `,"wratio":`, of.Flex.WRatio)
-		dst = number0(dst, `,"hratio":`, of.Flex.HRatio)
+		dst = appendNumber(dst, `,"wratio":`, of.Flex.WRatio)
+		dst = appendNumber(dst, `,"hratio":`, of.Flex.HRatio)
 	}
 	return dst
 }
@@ -140,16 +140,16 @@ func appendNBR(dst []byte, o *rtb.Opportunity, code int) []byte {
 	return append(dst, '}')
 }
 
-// member appends a key and a text, unless the text is empty.
-func member[T ~string | ~[]byte](dst []byte, key string, text T) []byte {
+// appendText appends a key and a text, unless the text is empty.
+func appendText[T ~string | ~[]byte](dst []byte, key string, text T) []byte {
 	if len(text) == 0 {
 		return dst
 	}
 	return appendString(append(dst, key...), text)
 }
 
-// number0 appends a key and a number, unless it is 0.
-func number0(dst []byte, key string, n int) []byte {
+// appendNumber appends a key and a number, unless it is 0.
+func appendNumber(dst []byte, key string, n int) []byte {
 	if n == 0 {
 		return dst
 	}

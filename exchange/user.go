@@ -77,7 +77,8 @@ func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 	if len(h.geo) == 0 {
 		o.Signals.Country = h.userGeo
 	}
-	if id := d.decodeBuyerUID(h.buyerUID, p.buyerB64); len(id) > 0 {
+	var id []byte
+	if id, d.s.buf = decodeBuyerUID(h.buyerUID, d.s.buf, p.buyerB64); len(id) > 0 {
 		o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDVisitor, Value: id, MM: -1})
 	}
 	// The 2.6 place wins where it names anybody.
@@ -96,19 +97,17 @@ func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 }
 
 // decodeBuyerUID undoes web-safe base64 where the profile says so. Text that is
-// none is taken as it is.
-func (d *Decoder) decodeBuyerUID(id []byte, b64 bool) []byte {
+// none is taken as it is. buf is scratch.
+func decodeBuyerUID(id, buf []byte, b64 bool) (decoded, scratch []byte) {
 	if !b64 {
-		return id
+		return id, buf
 	}
-	s := &d.s
-	from := len(s.buf)
-	buf, err := base64.RawURLEncoding.AppendDecode(s.buf, bytes.TrimRight(id, "="))
+	from := len(buf)
+	longer, err := base64.RawURLEncoding.AppendDecode(buf, bytes.TrimRight(id, "="))
 	if err != nil {
-		return id
+		return id, buf
 	}
-	s.buf = buf
-	return buf[from:len(buf):len(buf)]
+	return longer[from:len(longer):len(longer)], longer
 }
 
 // usableIFA is the advertising id in lower case, if it is one and may name a
