@@ -45,13 +45,14 @@ type Setup struct {
 	// Authenticate finds the id of the advertiser whose key may send events;
 	// false for a key that is nobody's. It compares in constant time.
 	Authenticate func(key []byte) (advertiser string, ok bool)
-	Exchanges    []string // ids that may match their users with ours
-	Policy       *privacy.Policy
-	PublicHost   string // host of the public URL: its cookie is a third-party one
-	HTTPS        bool   // the public URL is https
+	// Exchanges may match their users with ours: by exchange id the space of user
+	// ids, which several exchanges may share.
+	Exchanges  map[string]string
+	Policy     *privacy.Policy
+	PublicHost string // host of the public URL: its cookie is a third-party one
+	HTTPS      bool   // the public URL is https
 
 	advertisers map[string]*Advertiser
-	exchanges   map[string]bool
 }
 
 // Advertiser is what the edge knows of an advertiser.
@@ -103,10 +104,6 @@ func (e *Edge) Swap(s *Setup) {
 	s.advertisers = make(map[string]*Advertiser, len(s.Advertisers))
 	for _, a := range s.Advertisers {
 		s.advertisers[a.ID] = a
-	}
-	s.exchanges = make(map[string]bool, len(s.Exchanges))
-	for _, id := range s.Exchanges {
-		s.exchanges[id] = true
 	}
 	e.setup.Store(s)
 }

@@ -74,7 +74,8 @@ func (e *Edge) TakeMatch(ctx context.Context, c *Call, m *Match) (setCookieLine 
 		e.refused(c)
 		return "", false
 	}
-	if !s.exchanges[m.Exchange] {
+	space, ok := s.Exchanges[m.Exchange]
+	if !ok {
 		e.reject(RejectExchange)
 		return "", true
 	}
@@ -88,8 +89,8 @@ func (e *Edge) TakeMatch(ctx context.Context, c *Call, m *Match) (setCookieLine 
 		return "", true
 	}
 	key := events.LinkKey{
-		KeyKind: "b:" + m.Exchange,
-		Key:     e.keyring.Key(rtb.IDExchange, m.Exchange, []byte(m.UID)),
+		KeyKind: "b:" + space,
+		Key:     e.keyring.Key(rtb.IDExchange, space, []byte(m.UID)),
 	}
 	visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
 	e.storeOrSpool(ctx, linkFact("", visitor, key, "sync", e.now()))

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/bidder"
+	"rebound/collect"
+	"rebound/config"
+	"rebound/events"
+	"rebound/exchange"
+	"rebound/journal"
+	"rebound/pacing"
+	"rebound/rtb"
+	"rebound/segments"
+	"rebound/server"
+	"rebound/tracking"
+)
+
+// nodeName is this node's in grants and records; there is one as yet.
+const nodeName = "n1"
+
+// app is a bidder that runs: its parts in the order in which they start.
+type app struct {
+	flags   serveFlags
+	prog    *program
+	now     func() time.Time
+	log     *zap.Logger
+	console *console
+
+	// bound is the configuration at start: listeners and data folder are its.
+	// snapshot is the active one.
+	bound    *config.Snapshot
+	snapshot atomic.Pointer[config.Snapshot]
+	run      string // names this start of the node
+	// configuredEdge is the edge's address in the file, before flags.
+	configuredEdge string
+
+	unlock    func()
+	keys      *keyFile
+	keyring   *rtb.Keyring
+	journal   *journal.Log
+	visitors  *segments.Store
+	money     *pacing.Pacer
+	bids      *events.BidLog
+	signer    *tracking.Signer
+	notices   *tracking.Handler
+	edge      *collect.Edge
+	bidder    *bidder.Bidder
+	health    server.Health
+	metrics   *server.Metrics
+	biddable  *server.Latency // from an event's append to its being visible to bids
+	live      atomic.Bool     // the folds have caught up
+	viewFault atomic.Pointer[string]
+	blind     atomic.Pointer[string]
+	reloads   [2]atomic.Uint64 // done, refused
+
+	edgeSocket                  net.Listener // bound before it is served: links need its port
+	public                      string       // base of notice links
+	edgeListener, adminListener *server.Listener
+	// bidding is the bid listener; metrics are read while there is none yet.
+	bidding atomic.Pointer[server.Listener]
+
+	following         []*task
+	granting, logging *task
+	watching          *task
+}
+
+// start opens the parts in order, and the bid listener last, once the folds have
+// caught up.
+func (a *app) start(ctx context.Context) error {
+	a.console.line("Rebound is starting with " + a.flags.config)
+	for _, step := range []func(context.Context) error{
+		a.openData, a.openLog, a.openViews, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
+		a.follow, a.grant, a.serveBids,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	a.watching = spawn(a.watch)
+	a.health.Ready()
+	a.greet()
+	return nil
+}
+
+// openData takes the data folder and its secrets.
+func (a *app) openData(context.Context) error {
+	dir := a.bound.Data.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make data folder: %w", err)
+	}
+	var err error
+	if a.unlock, err = lockFolder(dir); err != nil {
+		return err
+	}
+	if a.keys, err = loadKeys(dir, rand.Reader); err != nil {
+		return err
+	}
+	a.keyring = rtb.NewKeyring([32]byte(a.keys.Keyring))
+	var run [8]byte
+	if _, err := rand.Read(run[:]); err != nil {
+		return fmt.Errorf("cannot name this run: %w", err)
+	}
+	a.run = strconv.FormatInt(a.now().Unix(), 36) + "-" + hex.EncodeToString(run[:])
+	return nil
+}
+
+func (a *app) openLog(ctx context.Context) error {
+	d, l := &a.bound.Data, &a.bound.Logs.Facts
+	var err error
+	a.journal, err = journal.Open(ctx, journal.Options{
+		Dir: d.Dir, ArchiveDir: a.folder(l.Dir, "log/facts"), URL: d.NATS, MaxBytes: int64(d.MaxBytes),
+		ArchiveMaxAge: l.Keep, ArchiveMaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("journal"),
+	})
+	return err
+}
+
+// folder is where a log's files go: as configured, or below the data folder.
+func (a *app) folder(configured, below string) string {
+	if configured != "" {
+		return configured
+	}
+	return filepath.Join(a.bound.Data.Dir, filepath.FromSlash(below))
+}
+
+func (a *app) openViews(context.Context) error {
+	views := filepath.Join(a.bound.Data.Dir, "views")
+	if err := os.MkdirAll(views, 0o700); err != nil {
+		return fmt.Errorf("cannot make folder of views: %w", err)
+	}
+	ttl := a.bound.Privacy.NoticeTTL
+	var err error
+	a.visitors, err = segments.Open(segments.Options{
+		Dir: filepath.Join(views, "segments"), CacheBytes: int64(a.bound.Data.CacheBytes), NoticeTTL: ttl,
+		Keyring: a.keyring, Logger: a.log.Named("segments"),
+	})
+	if err != nil {
+		return err
+	}
+	a.biddable = server.NewLatency(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+	a.visitors.OnFolded(func(ts time.Time) {
+		if a.live.Load() {
+			a.biddable.Observe(a.now().Sub(ts))
+		}
+	})
+	a.money, err = pacing.Open(pacing.Options{
+		Dir: filepath.Join(views, "money"), Node: nodeName, Run: a.run, Append: a.journal.Append,
+		IsConflict: func(err error) bool { return errors.Is(err, journal.ErrConflict) },
+		Now:        a.now, Logger: a.log.Named("pacing"), NoticeTTL: ttl,
+	})
+	return err
+}
+
+func (a *app) openBidLog(context.Context) error {
+	l := &a.bound.Logs.Bids
+	var err error
+	a.bids, err = events.OpenBidLog(events.BidLogOptions{
+		Dir: a.folder(l.Dir, "log/bids"), MaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("bids"),
+		Redact: func(dst, body []byte, id string) ([]byte, error) {
+			if p := a.profile(id); p != nil {
+				return p.Redact(dst, body, a.keyring)
+			}
+			return exchange.Redact(dst, body, a.keyring, id)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	a.logging = spawn(a.bids.Run)
+	return nil
+}
+
+func (a *app) bidderOptions() bidder.Options {
+	share := func(pct *float64, def float64) float64 {
+		if pct == nil {
+			return def / 100
+		}
+		return *pct / 100
+	}
+	l := &a.bound.Logs.Bids
+	return bidder.Options{
+		Visitors: a.visitors, Budgets: a.money, Links: a.signer, Records: a.bids, Clock: a.now,
+		Positions: func() events.RecordPos {
+			return events.RecordPos{Segments: a.visitors.Position().Seq, Money: a.money.Position().Seq}
+		},
+		Node: nodeName, Build: build(),
+		KnownNoBidShare: share(l.KnownNoBidPct, 1), UnknownNoBidShare: share(l.UnknownNoBidPct, 0.1),
+		Logger: a.log.Named("bidder"),
+	}
+}
+
+// build is the version that records name.
+func build() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return info.Main.Version
+}
+
+// resolve finds the visitor that an outside identifier is linked to.
+func (a *app) resolve(k rtb.Key) (rtb.Key, bool) { return a.visitors.Linked(k) }
+
+// profile is the active profile of an exchange; nil when there is none.
+func (a *app) profile(id string) *exchange.Profile { return a.snapshot.Load().Profiles[id] }
+
+// openEdge binds the edge's address first, because links need its port.
+func (a *app) openEdge(context.Context) error {
+	if a.bound.Listen.Bid != "" {
+		if err := server.Probe("bid", a.bound.Listen.Bid); err != nil {
+			return err
+		}
+	}
+	ln, err := server.Bind("edge", a.bound.Listen.Edge)
+	if err != nil {
+		return err
+	}
+	public := a.bound.Listen.PublicURL
+	if a.flags.publicURL == "" {
+		public = publicURL(a.bound.Listen, a.configuredEdge, ln.Addr())
+	}
+	if a.signer, err = tracking.NewSigner(a.keys.tokenKeys(), public); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	a.notices = tracking.NewHandler(tracking.Options{
+		Signer: a.signer, Append: a.journal.AppendOrSpool, Profiles: a.profile, Now: a.now,
+		NoticeTTL: a.bound.Privacy.NoticeTTL, Logger: a.log.Named("tracking"),
+	})
+	a.edge = collect.New(collect.Options{
+		Append: a.journal.Append, AppendOrSpool: a.journal.AppendOrSpool, Resolve: a.resolve, Keyring: a.keyring,
+		Cookies: collect.NewCookies([32]byte(a.keys.Cookies), rand.Reader), Random: rand.Reader, Now: a.now,
+		Logger: a.log.Named("collect"),
+	})
+	a.edgeSocket, a.public = ln, public
+	a.bidder = bidder.New(a.bidderOptions())
+	return nil
+}
+
+// publicURL is the base of notice links. Where the configured one is this
+// machine at the port of the edge, the port is the one that the edge really has:
+// a flag may have moved it, and port 0 takes any.
+func publicURL(l config.Listen, configuredEdge string, edge net.Addr) string {
+	u, err := url.Parse(l.PublicURL)
+	if err != nil || u.Scheme != "http" || !isLoopback(u.Hostname()) {
+		return l.PublicURL
+	}
+	_, was, err := net.SplitHostPort(configuredEdge)
+	if err != nil || (u.Port() != was && u.Port() != "0") {
+		return l.PublicURL
+	}
+	_, port, err := net.SplitHostPort(edge.String())
+	if err != nil {
+		return l.PublicURL
+	}
+	return "http://" + net.JoinHostPort(u.Hostname(), port)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"rebound/config"
+)
+
+// defaultConfig is the sample shop, as seen from the repository.
+const defaultConfig = "examples/shop/bidder.yaml"
+
+// check tells every problem of a configuration; 1 when there is one.
+func (p *program) check(_ context.Context, args []string) int {
+	fs := p.flags("check")
+	path := fs.String("config", defaultConfig, "configuration `file`")
+	if status, done := p.parse(fs, args); done {
+		return status
+	}
+	s, err := config.Load(*path, config.Options{Getenv: p.getenv, Now: p.now()})
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		for _, pr := range problems {
+			fmt.Fprintln(p.stdout, pr.String())
+		}
+		fmt.Fprintf(p.stdout, "%s: %s\n", *path, count(len(problems), "problem"))
+		return exitNotSo
+	case err != nil:
+		fmt.Fprintln(p.stderr, err)
+		return exitNotSo
+	}
+	for _, w := range s.Warnings {
+		fmt.Fprintln(p.stdout, "warning: "+w.String())
+	}
+	for id, rows := range s.Rows {
+		for _, r := range rows {
+			fmt.Fprintf(p.stdout, "warning: feed %s: %v\n", id, r)
+		}
+	}
+	fmt.Fprintf(p.stdout, "%s: good (%s, hash %s)\n", *path, summary(s), s.Hash)
+	return exitDone
+}
+
+// summary says what a configuration holds.
+func summary(s *config.Snapshot) string {
+	products := 0
+	for _, f := range s.FeedIndex {
+		products += f.Good
+	}
+	return strings.Join([]string{
+		count(len(s.Exchanges), "exchange"), count(len(s.Advertisers), "advertiser"), count(len(s.Audiences), "audience"),
+		count(len(s.Campaigns), "campaign"), count(len(s.Index.Lines()), "line"), count(len(s.Creatives), "creative"),
+		count(products, "product"),
+	}, ", ")
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// healthCheck asks /readyz of a running bidder; 1 when it is not ready.
+func (p *program) healthCheck(ctx context.Context, args []string) int {
+	fs := p.flags("health")
+	addr := fs.String("admin", "127.0.0.1:8082", "`address` of the admin listener")
+	if status, done := p.parse(fs, args); done {
+		return status
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	rq, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+*addr+"/readyz", nil)
+	if err != nil {
+		fmt.Fprintf(p.stderr, "cannot ask %s: %v\n", *addr, err)
+		return exitUsage
+	}
+	rs, err := http.DefaultClient.Do(rq)
+	if err != nil {
+		fmt.Fprintf(p.stderr, "not ready: %v\n", err)
+		return exitNotSo
+	}
+	defer rs.Body.Close()
+	why, _ := io.ReadAll(io.LimitReader(rs.Body, 1<<10))
+	fmt.Fprintln(p.stdout, strings.TrimSpace(string(why)))
+	if rs.StatusCode != http.StatusOK {
+		return exitNotSo
+	}
+	return exitDone
+}

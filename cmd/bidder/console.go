@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+)
+
+// console writes for a person at a terminal; to anything else it writes
+// nothing, the logs say it all.
+type console struct {
+	w        io.Writer
+	terminal bool
+}
+
+func newConsole(w io.Writer) *console {
+	f, ok := w.(*os.File)
+	return &console{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+func (c *console) line(s string) {
+	if c.terminal {
+		fmt.Fprintln(c.w, s)
+	}
+}
+
+// newLogger logs to w: JSON lines, all that is worth keeping; beside a console
+// only warnings and errors, as text.
+func newLogger(w io.Writer, terminal bool, now func() time.Time) *zap.Logger {
+	cfg := zap.NewProductionEncoderConfig()
+	cfg.TimeKey, cfg.MessageKey = "ts", "msg"
+	cfg.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	cfg.EncodeDuration = zapcore.StringDurationEncoder
+	enc, level := zapcore.NewJSONEncoder(cfg), zapcore.InfoLevel
+	if terminal {
+		cfg.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05")
+		cfg.NameKey = zapcore.OmitKey
+		enc, level = zapcore.NewConsoleEncoder(cfg), zapcore.WarnLevel
+	}
+	core := zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), level)
+	return zap.New(core, zap.WithClock(logClock(now)))
+}
+
+type logClock func() time.Time
+
+// Now is part of zapcore.Clock.
+func (c logClock) Now() time.Time { return c().UTC() }
+
+// NewTicker is part of zapcore.Clock.
+func (c logClock) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d) }
+
+// greet says where the bidder listens, what it loaded and what to try next.
+func (a *app) greet() {
+	at := a.addresses()
+	s := a.snapshot.Load()
+	visitors := a.visitors.Stats().Visitors
+	a.log.Info("ready", zap.String("bid", at.Bid), zap.String("edge", at.Edge), zap.String("admin", at.Admin),
+		zap.String("public_url", a.public), zap.Uint64("visitors", visitors), zap.Uint64("facts", a.journal.Last().Seq),
+		zap.String("holds", summary(s)))
+	bid, edge, admin := local(at.Bid), local(at.Edge), local(at.Admin)
+	var b strings.Builder
+	fmt.Fprintf(&b, "ready\n")
+	fmt.Fprintf(&b, "  bids   http://%s/openrtb2/{%s}\n", bid, strings.Join(exchangeIDs(s.Profiles), "|"))
+	fmt.Fprintf(&b, "  edge   http://%s/v1/px, /v1/events, /v1/match and notices (links: %s)\n", edge, a.public)
+	fmt.Fprintf(&b, "  admin  http://%s/metrics, /admin/budgets, /debug/pprof\n", admin)
+	fmt.Fprintf(&b, "  loaded %d visitors, %s\n", visitors, summary(s))
+	for _, row := range a.money.Budgets(a.now()) {
+		name := row.Campaign
+		if row.Line != "" {
+			name += "/" + row.Line
+		}
+		fmt.Fprintf(&b, "  budget %s/%s per %s: %s of %s %s spent\n", row.Advertiser, name, row.Window,
+			row.Spent, row.Cap, row.Currency)
+	}
+	if advs := s.Index.Advertisers(); len(advs) > 0 {
+		fmt.Fprintf(&b, "try\n  curl -si -c jar -b jar 'http://%s/v1/px?a=%s&e=view_item&id=SKU1'\n", edge, advs[0].ID)
+	}
+	a.console.line(strings.TrimRight(b.String(), "\n"))
+	if a.prog.started != nil {
+		a.prog.started(at)
+	}
+}
+
+// local is an address as one can call it from this machine.
+func local(addr string) string {
+	for _, all := range []string{"[::]:", "0.0.0.0:"} {
+		if port, ok := strings.CutPrefix(addr, all); ok {
+			return "127.0.0.1:" + port
+		}
+	}
+	return addr
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/journal"
+)
+
+// follow folds the log into the views and waits until they have caught up.
+func (a *app) follow(ctx context.Context) error {
+	views := []journal.View{a.visitors, a.money}
+	last := a.journal.Last().Seq
+	began := a.now()
+	caught := make([]chan struct{}, len(views))
+	for i, v := range views {
+		caught[i] = make(chan struct{})
+		done := caught[i]
+		a.following = append(a.following, spawn(func(ctx context.Context) error {
+			return a.keepFollowing(ctx, v, done)
+		}))
+	}
+	for i, v := range views {
+		if behind := last - min(last, v.Position().Seq); behind > 10_000 {
+			a.console.line(fmt.Sprintf("folding %d facts into %s; the edge takes events meanwhile, bids wait", behind, v.Name()))
+		}
+		select {
+		case <-caught[i]:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	a.live.Store(true)
+	a.log.Info("folds have caught up", zap.Uint64("facts", last), zap.Duration("took", a.now().Sub(began)))
+	return nil
+}
+
+// keepFollowing follows the log until ctx ends. A view that fails makes the
+// bidder blind and is tried again every second: the log keeps what it misses.
+func (a *app) keepFollowing(ctx context.Context, v journal.View, caughtUp chan<- struct{}) error {
+	first := true
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		}
+		err := a.journal.Follow(ctx, v, func() {
+			a.viewFault.Store(nil)
+			if first {
+				first = false
+				close(caughtUp)
+			}
+		})
+		if err == nil || ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
+			return nil
+		}
+		why := "view " + v.Name() + " failed"
+		a.viewFault.Store(&why)
+		a.log.Error("view failed; bids stop until it folds again", zap.String("view", v.Name()), zap.Error(err))
+		again.Reset(time.Second)
+	}
+}
+
+// stopGrants bounds the giving back of grants when stopping.
+const stopGrants = 3 * time.Second
+
+// grant cuts the first grants, waits until they are folded, and keeps cutting.
+func (a *app) grant(ctx context.Context) error {
+	a.money.Step(ctx, a.now())
+	want := a.journal.Last().Seq
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(5 * time.Second)
+	defer limit.Stop()
+	for a.money.Position().Seq < want {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			a.log.Warn("first grants are not folded yet; bids begin without")
+			want = 0
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	a.granting = spawn(func(ctx context.Context) error { return a.money.Run(ctx, stopGrants) })
+	return nil
+}
+
+// maxLag is the longest that a fold may be behind before the bidder counts as
+// blind: it would chase those who bought and overspend what is gone.
+const maxLag = 5 * time.Second
+
+// watch stops bidding while the bidder is blind, and says why.
+func (a *app) watch(ctx context.Context) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			a.look()
+		}
+	}
+}
+
+// look judges once whether the bidder is blind.
+func (a *app) look() {
+	st := a.journal.Stats()
+	why := st.Blind(maxLag)
+	if f := a.viewFault.Load(); why == "" && f != nil {
+		why = *f
+	}
+	was := ""
+	if b := a.blind.Load(); b != nil {
+		was = *b
+	}
+	if why == was {
+		return
+	}
+	a.blind.Store(&why)
+	a.money.SetBlind(why != "")
+	if why == "" {
+		a.log.Warn("no longer blind: bids go on", zap.String("was", was))
+		a.console.line("bids go on")
+		return
+	}
+	a.log.Error("blind: bids stop", zap.String("why", why), zap.String("last_error", st.LastError),
+		zap.Uint64("disk_free", st.DiskFree))
+	a.console.line("bids stop: " + why)
+}

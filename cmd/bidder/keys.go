@@ -1,0 +1,115 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"rebound/tracking"
+)
+
+// secret is 32 random bytes, base64 in the file.
+type secret []byte
+
+// keyFile is data/keys.json: what makes this data folder's ids, cookies and
+// tokens its own. Losing it makes every stored key meaningless and every notice
+// in flight forged; whoever reads it can forge notices. Tokens rotate: the first
+// signs, all verify.
+type keyFile struct {
+	Keyring secret     `json:"keyring"` // identifiers to keys
+	Cookies secret     `json:"cookies"` // checksums of visitor ids
+	Tokens  []tokenKey `json:"tokens"`  // notices
+}
+
+type tokenKey struct {
+	ID     byte   `json:"id"`
+	Secret secret `json:"secret"`
+}
+
+// loadKeys reads the secrets of a data folder, or makes them on its first start,
+// readable for the owner only.
+func loadKeys(dir string, random io.Reader) (*keyFile, error) {
+	path := filepath.Join(dir, "keys.json")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeKeys(path, random)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read keys: %w", err)
+	}
+	var k keyFile
+	if err := json.Unmarshal(b, &k); err != nil {
+		return nil, fmt.Errorf("cannot read keys: %s is damaged; restore it from a backup, "+
+			"for without it stored visitors cannot be found: %w", path, err)
+	}
+	if len(k.Keyring) != 32 || len(k.Cookies) != 32 || len(k.Tokens) == 0 {
+		return nil, fmt.Errorf("cannot read keys: %s is incomplete; want keyring and cookies of 32 bytes and a token key", path)
+	}
+	for _, t := range k.Tokens {
+		if len(t.Secret) != 32 {
+			return nil, fmt.Errorf("cannot read keys: %s: token key %d has %d bytes; want 32", path, t.ID, len(t.Secret))
+		}
+	}
+	return &k, nil
+}
+
+func makeKeys(path string, random io.Reader) (*keyFile, error) {
+	if random == nil {
+		random = rand.Reader
+	}
+	k := &keyFile{Keyring: make(secret, 32), Cookies: make(secret, 32), Tokens: []tokenKey{{ID: 1, Secret: make(secret, 32)}}}
+	for _, s := range []secret{k.Keyring, k.Cookies, k.Tokens[0].Secret} {
+		if _, err := io.ReadFull(random, s); err != nil {
+			return nil, fmt.Errorf("cannot make keys: %w", err)
+		}
+	}
+	b, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("cannot make keys: %w", err)
+	}
+	if err := writeSynced(path, append(b, '\n')); err != nil {
+		return nil, fmt.Errorf("cannot make keys: %w", err)
+	}
+	return k, nil
+}
+
+// writeSynced puts a file in place whole or not at all, for the owner only.
+func writeSynced(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails when it was renamed, as it should be
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func (k *keyFile) tokenKeys() []tracking.Key {
+	keys := make([]tracking.Key, len(k.Tokens))
+	for i, t := range k.Tokens {
+		keys[i] = tracking.Key{ID: t.ID, Secret: [32]byte(t.Secret)}
+	}
+	return keys
+}

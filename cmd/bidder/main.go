@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { // a second signal ends the process at once
+		<-ctx.Done()
+		stop()
+	}()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	p := program{stdout: os.Stdout, stderr: os.Stderr, hup: hup, now: time.Now, getenv: os.LookupEnv}
+	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// Exit statuses.
+const (
+	exitDone  = 0
+	exitNotSo = 1
+	exitUsage = 2
+)
+
+// program is the bidder as a value: tests run it in their own process.
+type program struct {
+	stdout, stderr io.Writer
+	hup            <-chan os.Signal // reload
+	now            func() time.Time
+	getenv         func(string) (string, bool)
+	// started, when set, is told the addresses once bids are answered.
+	started func(addresses)
+}
+
+// verb is one thing that the program can do.
+type verb struct {
+	name, short, example string
+	run                  func(p *program, ctx context.Context, args []string) int
+}
+
+// verbs in the order of the help text.
+var verbs = []verb{
+	{"serve", "answer bid requests and take visitors' events (the default)",
+		"bidder serve --config examples/shop/bidder.yaml --data ./data", (*program).serve},
+	{"check", "tell every problem of a configuration, with file and line",
+		"bidder check --config examples/shop/bidder.yaml", (*program).check},
+	{"health", "ask a running bidder whether it is ready; for container health checks",
+		"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
+}
+
+// run finds the verb and runs it.
+func (p *program) run(ctx context.Context, args []string) int {
+	name := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	} else if len(args) > 0 && (args[0] == "-h" || args[0] == "--help" || args[0] == "-help") {
+		p.usage(p.stdout)
+		return exitDone
+	}
+	if name == "help" {
+		p.usage(p.stdout)
+		return exitDone
+	}
+	for i := range verbs {
+		if verbs[i].name == name {
+			return verbs[i].run(p, ctx, args)
+		}
+	}
+	fmt.Fprintf(p.stderr, "bidder: unknown verb %q\n\n", name)
+	p.usage(p.stderr)
+	return exitUsage
+}
+
+func (p *program) usage(w io.Writer) {
+	fmt.Fprint(w, "Rebound: an OpenRTB bidder that wins back the visitors who left.\n\nusage: bidder [verb] [flags]\n\n")
+	for i := range verbs {
+		fmt.Fprintf(w, "  %-8s %s\n", verbs[i].name, verbs[i].short)
+	}
+	fmt.Fprint(w, "\nbidder <verb> -h tells a verb's flags.\n")
+}
+
+// flags makes the flag set of a verb; its help ends with an example.
+func (p *program) flags(name string) *flag.FlagSet {
+	fs := flag.NewFlagSet("bidder "+name, flag.ContinueOnError)
+	fs.SetOutput(p.stderr)
+	fs.Usage = func() {
+		for i := range verbs {
+			if verbs[i].name == name {
+				fmt.Fprintf(fs.Output(), "bidder %s: %s\n\nflags:\n", name, verbs[i].short)
+				fs.PrintDefaults()
+				fmt.Fprintf(fs.Output(), "\nexample:\n  %s\n", verbs[i].example)
+			}
+		}
+	}
+	return fs
+}
+
+// parse reads a verb's flags; done says that the program ends with status.
+func (p *program) parse(fs *flag.FlagSet, args []string) (status int, done bool) {
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return exitDone, true
+		}
+		return exitUsage, true
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(p.stderr, "%s: got argument %q; want flags only\n", fs.Name(), fs.Arg(0))
+		return exitUsage, true
+	}
+	return exitDone, false
+}

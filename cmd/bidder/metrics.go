@@ -1,0 +1,216 @@
+package main
+
+import (
+	"time"
+
+	"rebound/bidder"
+	"rebound/rtb"
+	"rebound/server"
+)
+
+// registerMetrics names every figure that /metrics shows. Rooms count; this file
+// says what the counts are called. docs/reference.md is made from it.
+func (a *app) registerMetrics() *server.Metrics {
+	m := server.NewMetrics()
+	a.bidderMetrics(m)
+	a.serverMetrics(m)
+	a.segmentsMetrics(m)
+	a.edgeMetrics(m)
+	a.pacingMetrics(m)
+	a.logMetrics(m)
+	return m
+}
+
+func (a *app) bidderMetrics(m *server.Metrics) {
+	each := func(read func(s *bidder.Stats, emit server.Emit)) func(server.Emit) {
+		return func(emit server.Emit) {
+			for _, s := range a.bidder.Stats() {
+				read(&s, emit)
+			}
+		}
+	}
+	m.Counter("rebound_bidder_requests_total", "bid requests", []string{"exchange"},
+		each(func(s *bidder.Stats, emit server.Emit) { emit(float64(s.Requests), s.Exchange) }))
+	m.Counter("rebound_bidder_bids_total", "bid requests answered with at least one bid", []string{"exchange"},
+		each(func(s *bidder.Stats, emit server.Emit) { emit(float64(s.Bids), s.Exchange) }))
+	m.Counter("rebound_bidder_nobids_total", "bid requests without a bid, by the furthest reason that any line reached", []string{"exchange", "reason"},
+		each(func(s *bidder.Stats, emit server.Emit) {
+			for r := rtb.NoBidReason(1); r < rtb.NoBidReasons; r++ {
+				if s.NoBids[r] > 0 {
+					emit(float64(s.NoBids[r]), s.Exchange, r.String())
+				}
+			}
+		}))
+	m.Histogram("rebound_bidder_decision_seconds", "time from a bid request's arrival to its answer", func() server.Buckets {
+		b := server.Buckets{Counts: make([]uint64, len(bidder.LatencyBuckets)+1)}
+		for _, d := range bidder.LatencyBuckets {
+			b.Bounds = append(b.Bounds, d.Seconds())
+		}
+		for _, s := range a.bidder.Stats() {
+			b.Sum += s.Seconds
+			for i, n := range s.Latency {
+				b.Counts[i] += n
+			}
+		}
+		return b
+	})
+}
+
+func (a *app) serverMetrics(m *server.Metrics) {
+	listeners := func() []server.Stats {
+		var list []server.Stats
+		for _, l := range []*server.Listener{a.bidding.Load(), a.edgeListener, a.adminListener} {
+			if l != nil {
+				list = append(list, l.Stats())
+			}
+		}
+		return list
+	}
+	one := func(v func() float64) func(server.Emit) { return func(emit server.Emit) { emit(v()) } }
+	m.Gauge("rebound_server_in_flight", "requests being answered now, all listeners", nil, one(func() float64 {
+		n := int64(0)
+		for _, s := range listeners() {
+			n += s.InFlight
+		}
+		return float64(n)
+	}))
+	m.Counter("rebound_server_shed_total", "requests refused before any handler saw them", []string{"reason"}, func(emit server.Emit) {
+		shed, refused := uint64(0), map[string]uint64{}
+		for _, s := range listeners() {
+			shed += s.Shed
+			for why, n := range s.Refused {
+				refused[why] += n
+			}
+		}
+		emit(float64(shed), "in_flight")
+		for why, n := range refused {
+			emit(float64(n), why)
+		}
+	})
+	m.Counter("rebound_server_panics_total", "requests whose handler panicked", nil, one(func() float64 {
+		n := uint64(0)
+		for _, s := range listeners() {
+			n += s.Panics
+		}
+		return float64(n)
+	}))
+	m.Gauge("rebound_server_ready", "1 when bids are answered", nil, one(func() float64 {
+		ready, _ := a.health.IsReady()
+		return flag01(ready)
+	}))
+	m.Counter("rebound_config_reloads_total", "reloads of the configuration", []string{"code"}, func(emit server.Emit) {
+		emit(float64(a.reloads[0].Load()), "done")
+		emit(float64(a.reloads[1].Load()), "refused")
+	})
+}
+
+func (a *app) segmentsMetrics(m *server.Metrics) {
+	m.Counter("rebound_segments_cache_hits_total", "profiles found in the cache", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Hits)) })
+	m.Counter("rebound_segments_cache_misses_total", "profiles read from disk", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Misses)) })
+	m.Counter("rebound_segments_cache_rejected_total", "cache fills refused because the visitor had changed meanwhile", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Rejected)) })
+	m.Gauge("rebound_segments_visitors", "profiles held", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Visitors)) })
+	m.Gauge("rebound_segments_opt_outs", "identifiers that opted out", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().OptOuts)) })
+	m.Counter("rebound_segments_errors_total", "profiles that could not be read", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Errors)) })
+	m.Counter("rebound_segments_duplicates_total", "facts that had been folded before", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Duplicates)) })
+	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies over a profile's bounds", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Dropped)) })
+	m.Counter("rebound_segments_overlinked_total", "links over an identity's bounds, not made", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Overlinked)) })
+}
+
+func (a *app) edgeMetrics(m *server.Metrics) {
+	m.Counter("rebound_collect_events_total", "events taken, by their name", []string{"kind"}, func(emit server.Emit) {
+		for name, n := range a.edge.Stats().Events {
+			emit(float64(n), name)
+		}
+	})
+	m.Counter("rebound_collect_rejected_total", "events, or parts of one, that were not taken", []string{"reason"}, func(emit server.Emit) {
+		for why, n := range a.edge.Stats().Rejected {
+			emit(float64(n), why)
+		}
+	})
+	m.Counter("rebound_collect_links_total", "outside identifiers linked to visitors", nil, func(emit server.Emit) { emit(float64(a.edge.Stats().Links)) })
+	m.Counter("rebound_collect_cookies_total", "visitor ids minted", nil, func(emit server.Emit) { emit(float64(a.edge.Stats().Cookies)) })
+	m.Counter("rebound_collect_duplicates_total", "events that came again", nil, func(emit server.Emit) { emit(float64(a.edge.Stats().Duplicates)) })
+	m.Histogram("rebound_collect_to_biddable_seconds", "from an event's append to its being visible to bids", a.biddable.Buckets)
+	m.Counter("rebound_tracking_notices_total", "notices, by what became of them", []string{"kind", "code"}, func(emit server.Emit) {
+		for _, c := range a.notices.Stats() {
+			emit(float64(c.N), c.Kind.String(), c.Code.String())
+		}
+	})
+	m.Counter("rebound_tracking_losses_total", "recorded loss notices", []string{"reason"}, func(emit server.Emit) {
+		for why, n := range a.notices.Losses() {
+			emit(float64(n), why)
+		}
+	})
+}
+
+func (a *app) pacingMetrics(m *server.Metrics) {
+	lines := []string{"line"}
+	m.Counter("rebound_pacing_spend_micros_total", "charged, late spend included, in millionths of the advertiser's currency", lines, func(emit server.Emit) {
+		for _, l := range a.money.Stats().Lines {
+			emit(float64(l.Spend), l.Line.String())
+		}
+	})
+	m.Counter("rebound_pacing_late_spend_micros_total", "charged after the bid's reservation had ended", lines, func(emit server.Emit) {
+		for _, l := range a.money.Stats().Lines {
+			emit(float64(l.Late), l.Line.String())
+		}
+	})
+	m.Gauge("rebound_pacing_reserved_micros", "reserved by bids in flight", lines, func(emit server.Emit) {
+		for _, l := range a.money.Stats().Lines {
+			emit(float64(l.Reserved), l.Line.String())
+		}
+	})
+	m.Gauge("rebound_pacing_multiplier", "what values are divided by to make the budget last; 1 is full price", lines, func(emit server.Emit) {
+		for _, l := range a.money.Stats().Lines {
+			emit(l.Multiplier, l.Line.String())
+		}
+	})
+	count := func(name, help string, v func() uint64) {
+		m.Counter(name, help, nil, func(emit server.Emit) { emit(float64(v())) })
+	}
+	count("rebound_pacing_grants_total", "grants appended", func() uint64 { return a.money.Stats().Grants })
+	count("rebound_pacing_conflicts_total", "grants refused because another run was faster", func() uint64 { return a.money.Stats().Conflicts })
+	count("rebound_pacing_append_errors_total", "grants, ticks and pauses that could not be stored", func() uint64 { return a.money.Stats().AppendErrors })
+	count("rebound_pacing_late_bills_total", "bills that came after their reservation had ended", func() uint64 { return a.money.Stats().LateBills })
+	count("rebound_pacing_duplicates_total", "bills that had been charged already", func() uint64 { return a.money.Stats().Duplicates })
+	count("rebound_pacing_expired_total", "reservations that ended without a notice", func() uint64 { return a.money.Stats().Expired })
+	count("rebound_pacing_refused_total", "bids refused because too many were in flight", func() uint64 { return a.money.Stats().Refused })
+	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(a.money.Stats().Reservations)) })
+	m.Gauge("rebound_pacing_blind", "1 while bids are stopped because the bidder cannot see", nil, func(emit server.Emit) {
+		b := a.blind.Load()
+		emit(flag01(b != nil && *b != ""))
+	})
+}
+
+func (a *app) logMetrics(m *server.Metrics) {
+	m.Histogram("rebound_journal_append_seconds", "time to store facts", func() server.Buckets {
+		h := a.journal.Stats().Append
+		return server.Buckets{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
+	})
+	m.Gauge("rebound_journal_lag", "facts that a view has not folded yet", []string{"view"}, func(emit server.Emit) {
+		for _, v := range a.journal.Stats().Views {
+			emit(float64(v.Lag), v.Name)
+		}
+	})
+	m.Gauge("rebound_journal_lag_seconds", "how long the oldest of them waits", []string{"view"}, func(emit server.Emit) {
+		for _, v := range a.journal.Stats().Views {
+			emit(v.Age.Seconds(), v.Name)
+		}
+	})
+	m.Counter("rebound_journal_append_errors_total", "appends that failed", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().AppendErrors)) })
+	m.Gauge("rebound_journal_spooled", "facts that wait in the spool for the log", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().Spooled)) })
+	m.Gauge("rebound_journal_bytes", "size of the stream", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().Bytes)) })
+	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().Last)) })
+	m.Gauge("rebound_journal_disk_free_bytes", "free space where the log is", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().DiskFree)) })
+	m.Counter("rebound_events_bid_records_written_total", "bid records on file", nil, func(emit server.Emit) { emit(float64(a.bids.Stats().Written)) })
+	m.Counter("rebound_events_bid_records_dropped_total", "bid records lost because the writer could not keep up", nil, func(emit server.Emit) { emit(float64(a.bids.Stats().Dropped)) })
+	began := a.now()
+	m.Gauge("rebound_server_uptime_seconds", "since the start", nil, func(emit server.Emit) { emit(a.now().Sub(began).Truncate(time.Millisecond).Seconds()) })
+}
+
+func flag01(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

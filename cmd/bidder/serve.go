@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/config"
+)
+
+// serveFlags override what the configuration says.
+type serveFlags struct {
+	config, data, bid, edge, admin, publicURL string
+}
+
+// addresses are where a running bidder listens.
+type addresses struct{ Bid, Edge, Admin string }
+
+// serve runs the bidder until ctx ends.
+func (p *program) serve(ctx context.Context, args []string) int {
+	var f serveFlags
+	fs := p.flags("serve")
+	fs.StringVar(&f.config, "config", defaultConfig, "configuration `file`")
+	fs.StringVar(&f.data, "data", "", "data `folder` (default: the configuration's, ./data)")
+	fs.StringVar(&f.bid, "bid", "", "`address` for exchanges (default: the configuration's, :8080)")
+	fs.StringVar(&f.edge, "edge", "", "`address` for browsers and advertisers' servers (default: the configuration's, :8081)")
+	fs.StringVar(&f.admin, "admin", "", "`address` for metrics and operators (default: the configuration's, 127.0.0.1:8082)")
+	fs.StringVar(&f.publicURL, "public-url", "", "`URL` at which the edge is reached from outside: base of notice links")
+	if status, done := p.parse(fs, args); done {
+		return status
+	}
+	snapshot, edge, err := p.load(&f, nil)
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return exitNotSo
+	}
+	con := newConsole(p.stdout)
+	a := &app{
+		flags: f, prog: p, now: p.now, console: con, log: newLogger(p.stderr, con.terminal, p.now),
+		bound: snapshot, configuredEdge: edge,
+	}
+	a.snapshot.Store(snapshot)
+	defer a.log.Sync() //nolint:errcheck // nothing is left to tell it to
+	if err := a.serve(ctx); err != nil {
+		a.log.Error("bidder ended", zap.Error(err))
+		if con.terminal {
+			fmt.Fprintln(p.stderr, err)
+		}
+		return exitNotSo
+	}
+	return exitDone
+}
+
+// load reads the configuration and puts the flags over it. edge is the edge's
+// address as the file has it.
+func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snapshot, edge string, err error) {
+	s, err = config.Load(f.config, config.Options{Getenv: p.getenv, Previous: previous, Now: p.now()})
+	if err != nil {
+		if _, statErr := os.Stat(f.config); f.config == defaultConfig && errors.Is(statErr, os.ErrNotExist) {
+			return nil, "", fmt.Errorf("%w\nthe sample shop is read from the repository's folder; name your own file with --config", err)
+		}
+		return nil, "", err
+	}
+	edge = s.Listen.Edge
+	override := func(v *string, flag string) {
+		if flag != "" {
+			*v = flag
+		}
+	}
+	override(&s.Data.Dir, f.data)
+	override(&s.Listen.Bid, f.bid)
+	override(&s.Listen.Edge, f.edge)
+	override(&s.Listen.Admin, f.admin)
+	override(&s.Listen.PublicURL, f.publicURL)
+	return s, edge, nil
+}
+
+// serve starts everything, waits, and stops everything in reverse.
+func (a *app) serve(ctx context.Context) error {
+	err := a.start(ctx)
+	if err == nil {
+		err = a.wait(ctx)
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // stopped while starting
+	}
+	return errors.Join(err, a.stop())
+}
+
+// wait serves until ctx ends; SIGHUP reloads the configuration.
+func (a *app) wait(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.prog.hup:
+			a.reload(ctx)
+		}
+	}
+}
+
+// drainTime bounds each step of stopping.
+const drainTime = 10 * time.Second
+
+// stop ends what start began, in reverse; parts that never started are left out.
+func (a *app) stop() error {
+	a.health.NotReady("draining")
+	a.log.Info("stopping: no longer ready, finishing what is in flight")
+	ctx, cancel := context.WithTimeout(context.Background(), 3*drainTime)
+	defer cancel()
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot stop %s: %w", what, err))
+		}
+	}
+	note("bid listener", a.drain(ctx, a.bidding.Load()))
+	note("edge listener", a.drain(ctx, a.edgeListener))
+	a.watching.stop()
+	note("bid log", a.logging.stop())
+	note("grants", a.granting.stop())
+	for _, t := range a.following {
+		note("view", t.stop())
+	}
+	note("admin listener", a.drain(ctx, a.adminListener))
+	if a.visitors != nil {
+		note("visitors", a.visitors.Close())
+	}
+	if a.money != nil {
+		note("money", a.money.Close())
+	}
+	if a.journal != nil {
+		note("log", a.journal.Close(ctx))
+	}
+	if a.unlock != nil {
+		a.unlock()
+	}
+	if len(errs) == 0 {
+		a.log.Info("stopped")
+		a.console.line("stopped")
+	}
+	return errors.Join(errs...)
+}
