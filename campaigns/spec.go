@@ -131,3 +131,14 @@ func (o *OffDuration) UnmarshalText(b []byte) error {
 	*o = OffDuration{Set: true, D: d}
 	return nil
 }
+
+// String is the duration as the configuration writes it; empty by default.
+func (o OffDuration) String() string {
+	switch {
+	case !o.Set:
+		return ""
+	case o.D == 0:
+		return "off"
+	}
+	return rtb.FormatDuration(o.D)
+}

@@ -1,0 +1,205 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// Diff tells what changed from a to b, one line per change, for people: of the
+// files' fields, of creatives' markup, of rates and of feeds. Secrets are not
+// shown. No line means that nothing of note changed.
+func Diff(a, b *Snapshot) []string {
+	before, after := flatten(a), flatten(b)
+	var out []string
+	for _, path := range union(before.order, after.order) {
+		was, had := before.values[path]
+		is, has := after.values[path]
+		switch {
+		case had && has && was != is:
+			if strings.HasPrefix(is, secret) {
+				was, is = "a secret", "another"
+			}
+			out = append(out, path+": "+was+" -> "+is)
+		case had != has:
+			if top := topmost(path, before.tables, after.tables); top != "" {
+				path = top
+			}
+			line := "added " + path
+			if had {
+				line = "removed " + path
+			}
+			out = append(out, line)
+		}
+	}
+	out = slices.Compact(out)
+	out = append(out, diffCreatives(a, b)...)
+	return append(out, diffData(a, b)...)
+}
+
+// secret begins the text of a field whose value must not be shown.
+const secret = "\x00"
+
+// topmost is the highest table above a field that only one side has; empty when
+// both have the field's table.
+func topmost(path string, a, b map[string]bool) string {
+	top := ""
+	for p := path; p != ""; {
+		p = p[:max(0, strings.LastIndexAny(p, ".["))]
+		if p != "" && a[p] != b[p] {
+			top = p
+		}
+	}
+	return top
+}
+
+// union is the paths of both, in the order of the second, then those of the first
+// only.
+func union(a, b []string) []string {
+	seen := map[string]bool{}
+	var out []string
+	for _, list := range [][]string{b, a} {
+		for _, p := range list {
+			if !seen[p] {
+				seen[p] = true
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// flat is a configuration as paths and texts; items of lists are named by their
+// ids.
+type flat struct {
+	order  []string
+	values map[string]string
+	tables map[string]bool
+}
+
+func flatten(s *Snapshot) *flat {
+	f := &flat{values: map[string]string{}, tables: map[string]bool{}}
+	f.add("", reflect.ValueOf(s.File), "")
+	return f
+}
+
+func (f *flat) set(path, text string) {
+	f.order = append(f.order, path)
+	f.values[path] = text
+}
+
+func (f *flat) add(path string, v reflect.Value, options string) {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return
+		}
+		v = v.Elem()
+	}
+	if v.IsZero() && v.Kind() != reflect.Struct {
+		return
+	}
+	if text, ok := textOf(v); ok {
+		if options == "env" {
+			text = secret + text
+		}
+		if text != "" {
+			f.set(path, text)
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		f.tables[path] = true
+		for _, fd := range fieldsOf(v.Type()).list {
+			f.add(join2(path, fd.name), v.FieldByIndex(fd.index), fd.options)
+		}
+	case reflect.Slice:
+		f.tables[path] = true
+		for i := range v.Len() {
+			f.add(path+"["+itemName(v.Index(i), i)+"]", v.Index(i), options)
+		}
+	case reflect.Map:
+		f.tables[path] = true
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, k := range keys {
+			f.add(join2(path, k.String()), v.MapIndex(k), "")
+		}
+	}
+}
+
+// itemName names an item of a list: by its id, or by its place.
+func itemName(v reflect.Value, i int) string {
+	if v.Kind() == reflect.Struct {
+		if id := v.FieldByName("ID"); id.IsValid() && id.Kind() == reflect.String && id.String() != "" {
+			name := id.String()
+			if adv := v.FieldByName("Advertiser"); adv.IsValid() && adv.Kind() == reflect.String && adv.String() != "" {
+				name = adv.String() + "/" + name
+			}
+			return name
+		}
+	}
+	return strconv.Itoa(i)
+}
+
+// textOf is a value as the file writes it, where it is one value.
+func textOf(v reflect.Value) (string, bool) {
+	switch x := v.Interface().(type) {
+	case time.Duration:
+		return rtb.FormatDuration(x), true
+	case time.Time:
+		if x.IsZero() {
+			return "", true
+		}
+		return x.Format(time.RFC3339), true
+	case fmt.Stringer:
+		if v.Kind() != reflect.Slice {
+			return x.String(), true
+		}
+	case encoding.TextMarshaler:
+		b, err := x.MarshalText()
+		return string(b), err == nil
+	}
+	switch v.Kind() {
+	case reflect.String:
+		return quote(v.String()), true
+	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64:
+		return fmt.Sprint(v.Interface()), true
+	}
+	return "", false
+}
+
+// diffCreatives tells of markup that changed in a file of its own.
+func diffCreatives(a, b *Snapshot) []string {
+	var out []string
+	for i := range b.Creatives {
+		id := b.Creatives[i].ID
+		was, is := a.CreativeIndex[id], b.CreativeIndex[id]
+		if was != nil && is != nil && was.CRID != is.CRID {
+			out = append(out, "creative "+id+": markup changed, crid "+was.CRID+" -> "+is.CRID)
+		}
+	}
+	return out
+}
+
+// diffData tells of rates and feeds, whose content is not part of the fields.
+func diffData(a, b *Snapshot) []string {
+	var out []string
+	if a.Rates != nil && b.Rates != nil && !a.Rates.AsOf.Equal(b.Rates.AsOf) {
+		out = append(out, "rates: of "+a.Rates.AsOf.Format(time.RFC3339)+" -> "+b.Rates.AsOf.Format(time.RFC3339))
+	}
+	for i := range b.Feeds {
+		id := b.Feeds[i].ID
+		was, is := a.FeedIndex[id], b.FeedIndex[id]
+		if was != nil && is != nil && (was.Good != is.Good || was.Bad != is.Bad) {
+			out = append(out, fmt.Sprintf("feed %s: %d products, %d bad rows -> %d products, %d bad rows", id, was.Good, was.Bad, is.Good, is.Bad))
+		}
+	}
+	return out
+}
