@@ -32,7 +32,6 @@ type cache[T any] struct {
 	seed      maphash.Seed
 	slots     []atomic.Pointer[parsed[T]]
 	seen      []atomic.Uint32 // last hash that missed, by slot
-	parse     func(s []byte, vendor int) T
 	hits      atomic.Uint64
 	misses    atomic.Uint64
 	oversized atomic.Uint64
@@ -40,8 +39,8 @@ type cache[T any] struct {
 }
 
 // newCache makes a cache of about n entries; fewer than two mean none at all.
-func newCache[T any](n int, parse func([]byte, int) T) *cache[T] {
-	c := &cache[T]{seed: maphash.MakeSeed(), parse: parse}
+func newCache[T any](n int) *cache[T] {
+	c := &cache[T]{seed: maphash.MakeSeed()}
 	size := 2
 	for size < min(n, maxCacheEntries) {
 		size *= 2
@@ -53,30 +52,45 @@ func newCache[T any](n int, parse func([]byte, int) T) *cache[T] {
 	return c
 }
 
-// get is what s says, and its hash; from the cache where it is there.
-func (c *cache[T]) get(s []byte, vendor int) (value T, hash uint64) {
+// place is where a string belongs; -1 where it may not be held.
+func (c *cache[T]) place(s []byte) (slot int, mark uint32) {
 	if len(c.slots) == 0 || len(s) > maxCachedLen {
-		c.oversized.Add(1)
-		return c.parse(s, vendor), textHash(s)
+		return -1, 0
 	}
 	h := maphash.Bytes(c.seed, s)
-	i := h & uint64(len(c.slots)-1)
-	for _, at := range [...]uint64{i, i ^ 1} {
+	return int(h & uint64(len(c.slots)-1)), uint32(h>>32) | 1
+}
+
+// find is the entry of s; nil where there is none, and keep should follow.
+// (The caller parses: a call through a function value would send what it is
+// given to the heap.)
+func (c *cache[T]) find(s []byte) *parsed[T] {
+	i, _ := c.place(s)
+	if i < 0 {
+		c.oversized.Add(1)
+		return nil
+	}
+	for _, at := range [...]int{i, i ^ 1} {
 		if e := c.slots[at].Load(); e != nil && e.key == string(s) {
 			c.hits.Add(1)
-			return e.value, e.hash
+			return e
 		}
 	}
 	c.misses.Add(1)
-	value, hash = c.parse(s, vendor), textHash(s)
-	if mark := uint32(h>>32) | 1; c.seen[i].Swap(mark) == mark {
-		c.put(i, &parsed[T]{string(s), hash, value})
+	return nil
+}
+
+// keep takes in what s was parsed to, if it was seen before, and gives its hash.
+func (c *cache[T]) keep(s []byte, value *T) (hash uint64) {
+	hash = textHash(s)
+	if i, mark := c.place(s); i >= 0 && c.seen[i].Swap(mark) == mark {
+		c.put(i, &parsed[T]{string(s), hash, *value})
 	}
-	return value, hash
+	return hash
 }
 
 // put takes an entry in and moves the slot's old one to its neighbour.
-func (c *cache[T]) put(i uint64, e *parsed[T]) {
+func (c *cache[T]) put(i int, e *parsed[T]) {
 	old := c.slots[i].Swap(e)
 	if old == nil {
 		c.entries.Add(1)
@@ -85,6 +99,26 @@ func (c *cache[T]) put(i uint64, e *parsed[T]) {
 	if c.slots[i^1].Swap(old) == nil {
 		c.entries.Add(1)
 	}
+}
+
+// parseTCF reads a TCF string, through the cache, and gives its hash.
+func (p *Policy) parseTCF(s []byte, t *tcString) (hash uint64) {
+	if e := p.tcf.find(s); e != nil {
+		*t = e.value
+		return e.hash
+	}
+	*t = parseTCF(s, p.VendorID)
+	return p.tcf.keep(s, t)
+}
+
+// parseGPP reads a GPP string, through the cache, and gives its hash.
+func (p *Policy) parseGPP(s []byte, g *gppString) (hash uint64) {
+	if e := p.gpp.find(s); e != nil {
+		*g = e.value
+		return e.hash
+	}
+	*g = parseGPP(s, p.VendorID)
+	return p.gpp.keep(s, g)
 }
 
 // textHash names a string in records: 64 bits, the same in every run. It is no

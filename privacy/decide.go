@@ -86,9 +86,7 @@ func (r *reading) source() string {
 func (p *Policy) read(s *rtb.Signals, r *reading) {
 	r.region = p.regions.of(s.Country)
 	if n := len(s.GPP); n > 0 && n <= MaxStringLen && !s.GPPBad {
-		var hash uint64
-		r.gpp, hash = p.gpp.get(s.GPP, p.VendorID)
-		r.hash = mix(r.hash, hash)
+		r.hash = mix(r.hash, p.parseGPP(s.GPP, &r.gpp))
 	}
 	r.gdpr = applies(s, r.region)
 	if r.gdpr || s.GDPR == rtb.Absent && r.region == regionUnknown {
@@ -123,9 +121,7 @@ func (p *Policy) readConsent(s *rtb.Signals, r *reading) {
 	case s.ConsentBad || n > MaxStringLen:
 		r.said = true
 	case n > 0:
-		var hash uint64
-		r.tcf, hash = p.tcf.get(s.Consent, p.VendorID)
-		r.hash = mix(r.hash, hash)
+		r.hash = mix(r.hash, p.parseTCF(s.Consent, &r.tcf))
 		r.said = true
 	case r.gpp.ok && r.gpp.present>>gppTCFEurope&1 == 1 && named(s.GPPSID, gppTCFEurope):
 		r.tcf = r.gpp.europe

@@ -94,8 +94,8 @@ func (p *Policy) compile() {
 	if n == 0 {
 		n = defaultCacheEntries
 	}
-	p.tcf = newCache(n, parseTCF)
-	p.gpp = newCache(n, parseGPP)
+	p.tcf = newCache[tcString](n)
+	p.gpp = newCache[gppString](n)
 }
 
 // Problem is one fault of a policy: the field as configuration names it, what
