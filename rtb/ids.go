@@ -115,8 +115,9 @@ func AppendPseudonym(dst []byte, k Key) []byte {
 }
 
 // Key is the key of value in the space (kind, scope): the first 128 bits of
-// SHA-256 over secret, kind, scope and value. It does not allocate for values
-// of up to 400 bytes.
+// SHA-256 over secret, kind, scope and value. Advertising ids (IDIFA) are the
+// same in upper and lower case. It does not allocate for values of up to 400
+// bytes.
 func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
 	if r.pseudonyms && len(value) == len(pseudonymPrefix)+IDTextLen && string(value[:len(pseudonymPrefix)]) == pseudonymPrefix {
 		var k Key
@@ -129,6 +130,13 @@ func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
 	buf = append(buf, byte(kind), byte(len(scope)))
 	buf = append(buf, scope...)
 	buf = append(buf, value...)
+	if kind == IDIFA {
+		for i, c := range buf[len(buf)-len(value):] {
+			if c >= 'A' && c <= 'Z' {
+				buf[len(buf)-len(value)+i] = c + 'a' - 'A'
+			}
+		}
+	}
 	sum := sha256.Sum256(buf)
 	return Key(sum[:16])
 }

@@ -1,17 +1,23 @@
 package segments
 
 import (
+	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 
+	"rebound/audiences"
 	"rebound/events"
 	"rebound/rtb"
 )
 
 // Options say how to open a Store.
 type Options struct {
-	// Dir holds the view's files. Not used when InMemory.
+	// Dir holds the view's files. Only a name when InMemory.
 	Dir string
 	// InMemory keeps everything in memory, for replay and tests.
 	InMemory bool
@@ -20,74 +26,135 @@ type Options struct {
 	// NoticeTTL is how long a bid's impression is remembered, so that its
 	// second notice is not counted; 48h where 0.
 	NoticeTTL time.Duration
-	// Keyring turns identifiers of bid requests into keys; required.
+	// Keyring turns identifiers of bid requests into keys; the empty one where nil.
 	Keyring *rtb.Keyring
 	// Logger may be nil.
 	Logger *zap.Logger
 }
 
-// Stats are counts since Open, but for Visitors, OptOuts and Position.
-type Stats struct {
-	Hits, Misses, Rejected uint64 // cache: found; read from disk; fills refused because the visitor had changed
-	Found, Unknown, NoID   uint64 // answers of Find
-	OptedOut               uint64
-	Errors                 uint64 // reads that failed; answered as no-bid error
-	Visitors               uint64 // profiles
-	OptOuts                uint64 // identifiers that opted out
-	Applied, Duplicates    uint64 // facts; of them those that had come before
-	Dropped                uint64 // segments, products and frequencies over a profile's bounds
-	Overlinked             uint64 // links over a bound, not made
-	BadRules               uint64 // rule texts that this version cannot read
-	Position               events.Position
+// Store is the view of visitors. One goroutine applies, checkpoints, restores
+// and resets; any may read.
+type Store struct {
+	db        *pebble.DB
+	keyring   *rtb.Keyring
+	noticeTTL time.Duration
+	log       *zap.Logger
+	fs        vfs.FS
+
+	known   atomic.Pointer[filter] // every profile, edge and opt-out
+	gone    atomic.Pointer[filter] // every opt-out
+	cache   *cache
+	pending pendingOuts
+	count   counters
+
+	position atomic.Pointer[events.Position]
+	logTime  atomic.Uint32
+	folded   atomic.Pointer[func(ts time.Time)]
+
+	// Of the folding goroutine.
+	matcher *audiences.Matcher
+	swept   rtb.Second
+
+	// afterRead, in tests, runs between a read of the files and the fill of
+	// the cache.
+	afterRead func()
 }
 
-// Store is the view of visitors. One goroutine applies; any may read.
-type Store struct{}
+// Open opens or creates the view. A view whose files are damaged or of another
+// version is emptied, with a log line: the journal then folds the log again.
+func Open(o Options) (*Store, error) {
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 64 << 20
+	}
+	if o.NoticeTTL <= 0 {
+		o.NoticeTTL = 48 * time.Hour
+	}
+	if o.Keyring == nil {
+		o.Keyring = &rtb.Keyring{}
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	fs := vfs.Default
+	if o.InMemory {
+		fs = vfs.NewMem()
+	}
+	db, err := openFiles(o.Dir, fs, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, fs: fs, keyring: o.Keyring, noticeTTL: o.NoticeTTL, log: o.Logger}
+	if s.cache, err = newCache(o.CacheBytes); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
 
-// Open opens or creates the view. A view whose files are damaged is emptied,
-// with a log line: the journal then folds the log again.
-func Open(o Options) (*Store, error) { return &Store{}, nil }
-
-// Close stops reading and closes the files.
-func (s *Store) Close() error { return nil }
+// Close closes the files. No other method may run any more.
+func (s *Store) Close() error {
+	s.cache.close()
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("cannot close profiles: %w", err)
+	}
+	return nil
+}
 
 // Name is the view's name in metrics and checkpoints.
 func (s *Store) Name() string { return "segments" }
 
 // Position is the last fact that the view reflects.
-func (s *Store) Position() events.Position { return events.Position{} }
+func (s *Store) Position() events.Position { return *s.position.Load() }
 
-// Apply folds facts, in the order of the log.
-func (s *Store) Apply(facts []events.Fact) error { return nil }
-
-// Checkpoint writes a copy of the view into dir, which must not exist.
-func (s *Store) Checkpoint(dir string) error { return nil }
-
-// Restore replaces the view by a checkpoint.
-func (s *Store) Restore(dir string) error { return nil }
-
-// Reset empties the view and takes it back before the first fact.
-func (s *Store) Reset() error { return nil }
-
-// Find fills v with the visitor that one of ids names. The order is our own id,
-// listed eids, ifa, then the exchange's user.id through the match table. It
-// answers NoBidNone (v is filled), NoBidNoID, NoBidUnknownVisitor,
-// NoBidPrivacyOptedOut when any of the ids opted out, or NoBidError when the
-// view cannot be read. What v holds is valid until v is used again.
-func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason {
-	return rtb.NoBidUnknownVisitor
+func (s *Store) setPosition(p events.Position, now rtb.Second) {
+	s.position.Store(&p)
+	s.logTime.Store(uint32(now))
 }
 
-// Profile reads one visitor from disk; false when there is none.
-func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) { return false, nil }
-
-// OptOutNow makes k, a visitor's or an outside identifier's key, opted out at
-// once, before its fact is folded.
-func (s *Store) OptOutNow(k rtb.Key) {}
+// now is the time of the log at the position.
+func (s *Store) now() rtb.Second { return rtb.Second(s.logTime.Load()) }
 
 // OnFolded sets what is called, on the folding goroutine, with the TS of every
-// event fact once bids can see it. Set it before the first Apply.
-func (s *Store) OnFolded(fn func(ts time.Time)) {}
+// event fact once bids can see it.
+func (s *Store) OnFolded(fn func(ts time.Time)) { s.folded.Store(&fn) }
 
-// Stats are the counts so far.
-func (s *Store) Stats() Stats { return Stats{} }
+// Checkpoint writes a copy of the view into dir, which must not exist.
+func (s *Store) Checkpoint(dir string) error {
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("cannot write checkpoint of profiles: %w", err)
+	}
+	return nil
+}
+
+// Reset empties the view and takes it back before the first fact. Opt-outs that
+// are not folded yet stay.
+func (s *Store) Reset() error { return s.replace(func() error { return nil }) }
+
+// replace empties the view, fills it and shows it. When that fails in between,
+// the view is at the zero position and the journal folds the log again.
+func (s *Store) replace(fill func() error) error {
+	next := s.cache.changeAll()
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := b.DeleteRange([]byte{0}, []byte{0xff}, nil); err != nil {
+		return err
+	}
+	if err := b.Set([]byte(metaFormat), []byte{storeFormat}, nil); err != nil {
+		return err
+	}
+	if err := b.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("cannot empty profiles: %w", err)
+	}
+	s.cache.advance(next)
+	if err := s.load(); err != nil {
+		return err
+	}
+	if err := fill(); err != nil {
+		return err
+	}
+	// What was read while it was filled is half of it.
+	s.cache.advance(s.cache.changeAll())
+	return s.load()
+}

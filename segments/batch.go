@@ -1,0 +1,203 @@
+package segments
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"rebound/audiences"
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// batch is what one Apply changes: written as a whole, together with the
+// position, or not at all. It reads what it wrote.
+type batch struct {
+	s       *Store
+	b       *pebble.Batch
+	now     rtb.Second // time of the log
+	swept   rtb.Second // the hour up to which everything due was looked at
+	matcher *audiences.Matcher
+
+	profiles map[rtb.Key]*work
+	order    []rtb.Key // of profiles, as first met
+	visitors int64     // change of their number
+	tombs    int64     // new tombstones
+	outs     []rtb.Key // opted out by this batch
+
+	touched []rtb.Key // keys whose cached entries are no longer right
+	added   []rtb.Key // keys that may be new
+	ids     []rtb.SegmentID
+}
+
+// work is a profile in the making.
+type work struct {
+	v       rtb.Visitor
+	exists  bool // it will be there after the batch
+	changed bool
+}
+
+func (s *Store) newBatch() *batch {
+	return &batch{s: s, b: s.db.NewIndexedBatch(), now: s.now(), swept: s.swept, matcher: s.matcher, profiles: map[rtb.Key]*work{}}
+}
+
+// get reads one key; the value may be kept.
+func (t *batch) get(key []byte) ([]byte, bool, error) { return get(t.b, key) }
+
+// get reads one key into memory of its own.
+func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("cannot read %q: %w", key[:1], err)
+	}
+	value = append([]byte(nil), value...)
+	return value, true, closer.Close()
+}
+
+// profile reads a visitor's profile once, and gives the same one again.
+func (t *batch) profile(k rtb.Key) (*work, error) {
+	if w := t.profiles[k]; w != nil {
+		return w, nil
+	}
+	w := &work{}
+	key := spaceKey(profileSpace, k)
+	value, exists, err := get(t.s.db, key[:]) // the batch holds no profiles before it is written
+	if err != nil {
+		return nil, err
+	}
+	if exists {
+		if err := decodeProfile(value, &w.v); err != nil {
+			return nil, err
+		}
+	}
+	w.exists, w.v.Key = exists, k
+	t.profiles[k] = w
+	t.order = append(t.order, k)
+	return w, nil
+}
+
+// keep says that w was changed by the fact at seq and is to be written.
+func (t *batch) keep(w *work, seq uint64) error {
+	w.changed = true
+	w.v.Position = seq
+	if w.exists {
+		return nil
+	}
+	w.exists = true
+	t.visitors++
+	t.added = append(t.added, w.v.Key)
+	return t.due(t.now+profileLife, profileSpace, w.v.Key)
+}
+
+// drop deletes a profile.
+func (t *batch) drop(k rtb.Key) error {
+	w, err := t.profile(k)
+	if err != nil || !w.exists {
+		return err
+	}
+	w.v.Reset()
+	w.v.Key, w.exists, w.changed = k, false, true
+	t.visitors--
+	return nil
+}
+
+// optedOut tells whether a visitor or an identifier opted out before.
+func (t *batch) optedOut(k rtb.Key) (bool, error) {
+	if !t.s.gone.Load().has(&k) {
+		return false, nil
+	}
+	key := spaceKey(tombSpace, k)
+	_, gone, err := t.get(key[:])
+	return gone, err
+}
+
+// once tells whether something counts for the first time in a life time.
+func (t *batch) once(what rtb.Key, life rtb.Second) (bool, error) {
+	key := spaceKey(seenSpace, what)
+	value, seen, err := t.get(key[:])
+	if err != nil {
+		return false, err
+	}
+	if seen && len(value) == 4 && rtb.Second(binary.BigEndian.Uint32(value)) > t.now {
+		return false, nil
+	}
+	if err := t.b.Set(key[:], secondBytes(t.now+life), nil); err != nil {
+		return false, err
+	}
+	return true, t.due(t.now+life, seenSpace, what)
+}
+
+// due asks for a look at a key when its time may have come.
+func (t *batch) due(at rtb.Second, space byte, k rtb.Key) error {
+	key := dueKey(at, space, k)
+	return t.b.Set(key[:], nil, nil)
+}
+
+// write stores the batch with its position and shows it to readers.
+func (t *batch) write(last *events.Fact) error {
+	written, err := t.flush()
+	if err != nil {
+		return err
+	}
+	position := last.Position()
+	if err := t.writeMeta(position); err != nil {
+		return err
+	}
+	for _, k := range t.added {
+		t.s.known.Load().add(k)
+	}
+	for _, k := range t.outs {
+		t.s.gone.Load().add(k)
+		t.s.known.Load().add(k)
+	}
+	next := t.s.cache.change(t.touched)
+	err = t.b.Commit(pebble.NoSync)
+	t.s.cache.advance(next) // after a failure too: nothing changed
+	if err != nil {
+		return fmt.Errorf("cannot write profiles: %w", err)
+	}
+	t.s.matcher, t.s.swept = t.matcher, t.swept
+	t.s.setPosition(position, t.now)
+	t.s.count.visitors.Add(t.visitors)
+	t.s.count.outs.Add(t.tombs)
+	for i := range written {
+		t.s.cache.put(makeEntry(&written[i].key, next, entryProfile, written[i].value))
+	}
+	t.s.pending.folded(t.outs)
+	return nil
+}
+
+type encoded struct {
+	key   rtb.Key
+	value []byte
+}
+
+// flush puts the changed profiles into the batch.
+func (t *batch) flush() ([]encoded, error) {
+	var written []encoded
+	for _, k := range t.order {
+		w := t.profiles[k]
+		if !w.changed {
+			continue
+		}
+		t.touched = append(t.touched, k)
+		key := spaceKey(profileSpace, k)
+		if !w.exists {
+			if err := t.b.Delete(key[:], nil); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		value := appendProfile(nil, &w.v)
+		if err := t.b.Set(key[:], value, nil); err != nil {
+			return nil, err
+		}
+		written = append(written, encoded{k, value})
+	}
+	return written, nil
+}

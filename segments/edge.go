@@ -1,0 +1,220 @@
+package segments
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// Bounds of the identity graph. Links over them are not made, and counted:
+// shared machines, robots and test@test.com would join strangers.
+const (
+	maxDevices   = 16 // visitors of one person key
+	maxExchanges = 8  // exchange ids of one visitor
+	maxOthers    = 16 // other identifiers of one visitor
+	maxKind      = 80 // bytes of a kind
+
+	edgeVersion = 1
+	edgeLife    = 90 * daySpan // from the last time that it was seen
+)
+
+// edge says which visitors an outside identifier belongs to. A device's
+// identifier has one; an e-mail address, a phone number or a customer id may
+// have several, the latest seen last.
+type edge struct {
+	kind    string
+	devices []device
+}
+
+type device struct {
+	visitor rtb.Key
+	seen    rtb.Second
+}
+
+// person tells whether identifiers of the kind name a person, not a device.
+func person(kind string) bool { return kind == "em" || kind == "ph" || kind == "xid" }
+
+func (e *edge) append(b []byte) []byte {
+	b = append(b, edgeVersion)
+	b = appendText(b, e.kind)
+	for _, d := range e.devices {
+		b = append(b, d.visitor[:]...)
+		b = binary.LittleEndian.AppendUint32(b, uint32(d.seen))
+	}
+	return b
+}
+
+var errEdge = errors.New("cannot read link: got damaged bytes; want what edge.append wrote")
+
+func decodeEdge(b []byte) (edge, error) {
+	var e edge
+	r := reader{b: b}
+	if r.byte() != edgeVersion {
+		return e, errEdge
+	}
+	e.kind = strings.Clone(r.text(maxKind))
+	for !r.bad && len(r.b) > 0 {
+		d := device{seen: 0}
+		copy(d.visitor[:], r.take(16))
+		d.seen = rtb.Second(r.fixed32())
+		e.devices = append(e.devices, d)
+	}
+	if r.bad || len(e.devices) > maxDevices {
+		return edge{}, errEdge
+	}
+	return e, nil
+}
+
+// latestDevice is the visitor that was last seen with the identifier, read
+// without allocation; false when the link has expired at now or is damaged.
+func latestDevice(b []byte, now rtb.Second) (rtb.Key, bool) {
+	const size = 16 + 4
+	r := reader{b: b}
+	if r.byte() != edgeVersion {
+		return rtb.Key{}, false
+	}
+	r.text(maxKind)
+	if r.bad || len(r.b) == 0 || len(r.b)%size != 0 {
+		return rtb.Key{}, false
+	}
+	last := r.b[len(r.b)-size:]
+	seen := binary.LittleEndian.Uint32(last[16:])
+	return rtb.Key(last[:16]), uint64(seen)+edgeLife > uint64(now)
+}
+
+// see makes visitor the latest device of the edge.
+func (e *edge) see(visitor rtb.Key, now rtb.Second) {
+	e.remove(visitor)
+	e.devices = append(e.devices, device{visitor, now})
+	slices.SortStableFunc(e.devices, func(a, b device) int { return cmp.Compare(a.seen, b.seen) })
+}
+
+func (e *edge) has(visitor rtb.Key) bool {
+	return slices.ContainsFunc(e.devices, func(d device) bool { return d.visitor == visitor })
+}
+
+func (e *edge) remove(visitor rtb.Key) {
+	e.devices = slices.DeleteFunc(e.devices, func(d device) bool { return d.visitor == visitor })
+}
+
+// link folds a link fact.
+func (t *batch) link(f *events.Fact) error {
+	if f.Link == nil || f.Visitor.IsZero() || f.Link.Key.IsZero() || f.Link.KeyKind == "" || len(f.Link.KeyKind) > maxKind {
+		return nil
+	}
+	k, kind := f.Link.Key, f.Link.KeyKind
+	for _, id := range []rtb.Key{f.Visitor, k} {
+		if gone, err := t.optedOut(id); gone || err != nil {
+			return err
+		}
+	}
+	e, exists, err := t.edge(k)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		e.kind = kind
+	}
+	if !e.has(f.Visitor) {
+		if ok, err := t.room(&e, f.Visitor); !ok || err != nil {
+			return err
+		}
+		if err := t.join(&e, k, f.Visitor); err != nil {
+			return err
+		}
+	}
+	e.see(f.Visitor, t.now)
+	if !exists {
+		if err := t.due(t.now+edgeLife, edgeSpace, k); err != nil {
+			return err
+		}
+	}
+	return t.setEdge(k, &e)
+}
+
+// room tells whether one more link stays within the bounds.
+func (t *batch) room(e *edge, visitor rtb.Key) (bool, error) {
+	ids, err := t.linked(visitor)
+	if err != nil {
+		return false, err
+	}
+	exchanges := 0
+	for _, l := range ids {
+		if strings.HasPrefix(l.KeyKind, "b:") {
+			exchanges++
+		}
+	}
+	full := len(ids)-exchanges >= maxOthers
+	if strings.HasPrefix(e.kind, "b:") {
+		full = exchanges >= maxExchanges
+	}
+	if person(e.kind) && len(e.devices) >= maxDevices {
+		full = true
+	}
+	if full {
+		t.s.count.overlinked.Add(1)
+	}
+	return !full, nil
+}
+
+// join writes the way back from visitor to k. A device's identifier that
+// belonged to another visitor leaves him: the latest link is the right one.
+func (t *batch) join(e *edge, k, visitor rtb.Key) error {
+	if !person(e.kind) {
+		for _, d := range e.devices {
+			r := reverseKey(d.visitor, k)
+			if err := t.b.Delete(r[:], nil); err != nil {
+				return err
+			}
+		}
+		e.devices = e.devices[:0]
+	}
+	r := reverseKey(visitor, k)
+	return t.b.Set(r[:], []byte(e.kind), nil)
+}
+
+// unlink takes visitor off the edge of k.
+func (t *batch) unlink(k, visitor rtb.Key) error {
+	r := reverseKey(visitor, k)
+	if err := t.b.Delete(r[:], nil); err != nil {
+		return err
+	}
+	e, exists, err := t.edge(k)
+	if !exists || err != nil {
+		return err
+	}
+	e.remove(visitor)
+	return t.setEdge(k, &e)
+}
+
+// setEdge writes an edge, or deletes it when no device is left.
+func (t *batch) setEdge(k rtb.Key, e *edge) error {
+	t.touched = append(t.touched, k)
+	key := spaceKey(edgeSpace, k)
+	if len(e.devices) == 0 {
+		return t.b.Delete(key[:], nil)
+	}
+	t.added = append(t.added, k)
+	return t.b.Set(key[:], e.append(nil), nil)
+}
+
+// edge reads an edge as the batch leaves it.
+func (t *batch) edge(k rtb.Key) (e edge, exists bool, err error) {
+	key := spaceKey(edgeSpace, k)
+	value, exists, err := t.get(key[:])
+	if !exists || err != nil {
+		return edge{}, false, err
+	}
+	e, err = decodeEdge(value)
+	return e, err == nil, err
+}
+
+// linked lists the identifiers of a visitor as the batch leaves them.
+func (t *batch) linked(visitor rtb.Key) ([]events.LinkKey, error) {
+	return readLinked(t.b, visitor)
+}

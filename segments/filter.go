@@ -1,0 +1,98 @@
+package segments
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"rebound/rtb"
+)
+
+// filterBits is how many bits a filter spends on a key: about one false "maybe"
+// in a thousand.
+const filterBits = 16
+
+// filter says "never added" or "maybe" of a key: a split-block Bloom filter. It
+// never says "never added" of a key that was. Any goroutine may ask and add.
+//
+// It is a chain of layers, each twice the one before; a full layer is followed
+// by another, so adding never waits for a rebuild. Keys are hashes already, so
+// their own bits choose the bits to set.
+type filter struct {
+	layers atomic.Pointer[[]*layer]
+	mu     sync.Mutex // guards adding
+}
+
+// layer has blocks of 8 words; a key sets one bit in each word of one block.
+type layer struct {
+	words  []atomic.Uint32
+	blocks uint64
+	room   int // keys until it is full; under the filter's mu
+}
+
+func newFilter(keys int) *filter {
+	f := &filter{}
+	f.layers.Store(&[]*layer{newLayer(keys)})
+	return f
+}
+
+func newLayer(keys int) *layer {
+	blocks := max(1, keys*filterBits/256)
+	return &layer{words: make([]atomic.Uint32, blocks*8), blocks: uint64(blocks), room: keys}
+}
+
+// block is the first word of the key's block, and the bits that choose in it.
+func (l *layer) block(k *rtb.Key) (int, uint64) {
+	hi, _ := bits.Mul64(binary.LittleEndian.Uint64(k[:8]), l.blocks)
+	return int(hi) * 8, binary.LittleEndian.Uint64(k[8:])
+}
+
+func (l *layer) has(k *rtb.Key) bool {
+	at, choice := l.block(k)
+	words := l.words[at : at+8]
+	for i := range words {
+		if words[i].Load()&(1<<(choice&31)) == 0 {
+			return false
+		}
+		choice >>= 5
+	}
+	return true
+}
+
+func (l *layer) set(k *rtb.Key) {
+	at, choice := l.block(k)
+	words := l.words[at : at+8]
+	for i := range words {
+		words[i].Or(1 << (choice & 31))
+		choice >>= 5
+	}
+}
+
+// has tells whether the key may have been added.
+func (f *filter) has(k *rtb.Key) bool {
+	for _, l := range *f.layers.Load() {
+		if l.has(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// add makes has true for the key.
+func (f *filter) add(k rtb.Key) {
+	if f.has(&k) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	layers := *f.layers.Load()
+	last := layers[len(layers)-1]
+	if last.room <= 0 {
+		last = newLayer(len(last.words) / 8 * 256 / filterBits * 2)
+		longer := append(layers[:len(layers):len(layers)], last)
+		f.layers.Store(&longer)
+	}
+	last.set(&k)
+	last.room--
+}

@@ -1,0 +1,233 @@
+package segments
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// maxCandidates bounds how many known identifiers one request may offer.
+const maxCandidates = 64
+
+// candidate is an offered identifier that may be ours.
+type candidate struct {
+	kind rtb.IDKind
+	key  rtb.Key
+}
+
+// Find fills v with the visitor that one of ids names. The order is our own id,
+// listed eids, ifa, then the exchange's user.id through the match table. It
+// answers NoBidNone (v is filled), NoBidNoID, NoBidUnknownVisitor,
+// NoBidPrivacyOptedOut when any of the ids or the visitor opted out, or
+// NoBidError when the view cannot be read. A visitor that is known by a link
+// alone, without a profile, is unknown. What v holds is valid until v is used
+// again. Find does not allocate for unknown visitors nor on a cache hit.
+func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason {
+	var list [maxCandidates]candidate
+	n, usable := 0, false
+	for i := range ids {
+		k, ok := s.keyOf(exchange, &ids[i])
+		usable = usable || ok
+		if !ok || !s.known.Load().has(&k) {
+			continue
+		}
+		if n == maxCandidates {
+			break
+		}
+		list[n] = candidate{ids[i].Kind, k}
+		n++
+	}
+	switch {
+	case !usable:
+		s.count.noID.Add(1)
+		return rtb.NoBidNoID
+	case n == 0:
+		s.count.unknown.Add(1)
+		return rtb.NoBidUnknownVisitor
+	}
+	reason := s.findKnown(list[:n], v)
+	switch reason {
+	case rtb.NoBidNone:
+		s.count.found.Add(1)
+	case rtb.NoBidUnknownVisitor:
+		s.count.unknown.Add(1)
+	case rtb.NoBidPrivacyOptedOut:
+		s.count.optedOut.Add(1)
+	}
+	return reason
+}
+
+// keyOf is the key of an offered identifier; false when it names nobody.
+func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
+	if len(id.Value) == 0 || len(id.Value) > 400 {
+		return rtb.Key{}, false
+	}
+	switch id.Kind {
+	case rtb.IDVisitor:
+		return s.keyring.Key(rtb.IDVisitor, "", id.Value), true
+	case rtb.IDEID:
+		var stack [64]byte
+		scope := append(stack[:0], id.Scope...)
+		return s.keyring.Key(rtb.IDEID, string(scope), id.Value), len(scope) <= 64
+	case rtb.IDIFA:
+		return s.keyring.Key(rtb.IDIFA, "", id.Value), !noDevice(id.Value)
+	case rtb.IDExchange:
+		return s.keyring.Key(rtb.IDExchange, exchange, id.Value), true
+	}
+	return rtb.Key{}, false
+}
+
+// noDevice tells whether an advertising id is nobody's: all zeros, as devices
+// that limit tracking send it.
+func noDevice(ifa []byte) bool {
+	for _, c := range ifa {
+		if c != '0' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// findKnown looks identifiers up that the filter lets through.
+func (s *Store) findKnown(list []candidate, v *rtb.Visitor) rtb.NoBidReason {
+	for i := range list {
+		if s.isOut(&list[i].key) {
+			return rtb.NoBidPrivacyOptedOut
+		}
+	}
+	for kind := rtb.IDVisitor; kind <= rtb.IDExchange; kind++ {
+		for i := range list {
+			if list[i].kind != kind {
+				continue
+			}
+			if r := s.lookup(list[i], v); r != rtb.NoBidUnknownVisitor {
+				return r
+			}
+		}
+	}
+	return rtb.NoBidUnknownVisitor
+}
+
+// lookup fills v with the visitor of one identifier.
+func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
+	visitor := c.key
+	if c.kind != rtb.IDVisitor {
+		e, err := s.read(&c.key, edgeSpace)
+		if err != nil {
+			return rtb.NoBidError
+		}
+		var ok bool
+		if e.kind() != entryEdge {
+			return rtb.NoBidUnknownVisitor
+		}
+		if visitor, ok = latestDevice(e.value(), s.now()); !ok {
+			return rtb.NoBidUnknownVisitor
+		}
+		if s.isOut(&visitor) {
+			return rtb.NoBidPrivacyOptedOut
+		}
+	}
+	e, err := s.read(&visitor, profileSpace)
+	if err != nil {
+		return rtb.NoBidError
+	}
+	if e.kind() != entryProfile {
+		return rtb.NoBidUnknownVisitor
+	}
+	if err := decodeProfile(e.value(), v); err != nil {
+		s.count.errors.Add(1)
+		return rtb.NoBidError
+	}
+	v.Key = visitor
+	return rtb.NoBidNone
+}
+
+// read is the entry of a key, from the cache or the files.
+func (s *Store) read(k *rtb.Key, space byte) (entry, error) {
+	if e, ok := s.cache.get(k); ok {
+		return e, nil
+	}
+	position := s.cache.position.Load() // before the read: what is read is at least as new
+	e, err := s.readFile(k, space, position)
+	if err != nil {
+		s.count.errors.Add(1)
+		return nil, err
+	}
+	if s.afterRead != nil {
+		s.afterRead()
+	}
+	s.cache.put(e)
+	return e, nil
+}
+
+func (s *Store) readFile(k *rtb.Key, space byte, position uint64) (entry, error) {
+	key := spaceKey(space, *k)
+	value, closer, err := s.db.Get(key[:])
+	if errors.Is(err, pebble.ErrNotFound) {
+		return makeEntry(k, position, entryNone, nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	kind := entryProfile
+	if space == edgeSpace {
+		kind = entryEdge
+	}
+	e := makeEntry(k, position, kind, value)
+	return e, closer.Close()
+}
+
+// Profile reads one visitor from disk, beside the cache. It is false when there
+// is neither a profile nor an opt-out of that key.
+func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
+	v.Reset()
+	key := spaceKey(profileSpace, k)
+	value, exists, err := get(s.db, key[:])
+	if err != nil {
+		return false, err
+	}
+	if exists {
+		if err := decodeProfile(value, v); err != nil {
+			return false, err
+		}
+	}
+	v.Key, v.OptedOut = k, s.isOut(&k)
+	return exists || v.OptedOut, nil
+}
+
+// Linked is the visitor that an outside identifier was last seen with.
+func (s *Store) Linked(k rtb.Key) (rtb.Key, bool) {
+	if !s.known.Load().has(&k) {
+		return rtb.Key{}, false
+	}
+	e, err := s.read(&k, edgeSpace)
+	if err != nil || e.kind() != entryEdge {
+		return rtb.Key{}, false
+	}
+	return latestDevice(e.value(), s.now())
+}
+
+// Links lists the outside identifiers of a visitor.
+func (s *Store) Links(visitor rtb.Key) ([]events.LinkKey, error) { return readLinked(s.db, visitor) }
+
+func readLinked(r pebble.Reader, visitor rtb.Key) ([]events.LinkKey, error) {
+	from, to := reverseKey(visitor, rtb.Key{}), [33]byte{}
+	to = from
+	for i := 17; i < len(to); i++ {
+		to[i] = 0xff
+	}
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from[:], UpperBound: append(to[:], 0)})
+	if err != nil {
+		return nil, err
+	}
+	var out []events.LinkKey
+	for it.First(); it.Valid(); it.Next() {
+		if len(it.Key()) == len(from) {
+			out = append(out, events.LinkKey{KeyKind: string(it.Value()), Key: rtb.Key(it.Key()[17:])})
+		}
+	}
+	return out, it.Close()
+}

@@ -1,0 +1,283 @@
+package segments
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"rebound/audiences"
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// How long an event is remembered so that it counts once.
+const (
+	eventLife = 48 * hourSpan
+	orderLife = 90 * daySpan
+	// profileLife is how long a profile stays after the last thing in it: as
+	// long as a rule may look back.
+	profileLife = 540 * daySpan
+)
+
+// Apply folds facts, in the order of the log, and stores them with the position
+// of the last one in one batch. Facts at or below the position are skipped.
+func (s *Store) Apply(facts []events.Fact) error {
+	at := s.Position()
+	for len(facts) > 0 && at.Stream == facts[0].Stream && facts[0].Seq <= at.Seq && at.Seq > 0 {
+		facts = facts[1:]
+	}
+	if len(facts) == 0 {
+		return nil
+	}
+	t := s.newBatch()
+	defer t.b.Close()
+	for i := range facts {
+		if err := t.fold(&facts[i]); err != nil {
+			return fmt.Errorf("cannot fold fact %d: %w", facts[i].Seq, err)
+		}
+	}
+	if err := t.write(&facts[len(facts)-1]); err != nil {
+		return err
+	}
+	s.count.applied.Add(uint64(len(facts)))
+	if fn := s.folded.Load(); fn != nil {
+		for i := range facts {
+			if facts[i].Kind == events.KindEvent {
+				(*fn)(facts[i].TS)
+			}
+		}
+	}
+	return nil
+}
+
+func (t *batch) fold(f *events.Fact) error {
+	t.now = max(t.now, factTime(f))
+	if err := t.sweep(); err != nil {
+		return err
+	}
+	switch f.Kind {
+	case events.KindEvent:
+		return t.event(f)
+	case events.KindLink:
+		return t.link(f)
+	case events.KindImp, events.KindBill:
+		return t.impression(f)
+	case events.KindOptOut:
+		return t.optOut(f)
+	case events.KindErase:
+		return t.erase(f)
+	case events.KindConfig:
+		return t.config(f)
+	}
+	return nil
+}
+
+// event folds what a visitor did, unless it was told before.
+func (t *batch) event(f *events.Fact) error {
+	if f.Event == nil || f.Visitor.IsZero() {
+		return nil
+	}
+	if gone, err := t.optedOut(f.Visitor); gone || err != nil {
+		return err
+	}
+	t.ids = t.matcher.Match(f, t.ids[:0])
+	if len(t.ids) == 0 && (productKinds[f.Event.Name] == 0 || len(f.Event.Items) == 0) {
+		return nil // nothing to remember
+	}
+	first, err := t.firstTime(f)
+	if err != nil {
+		return err
+	}
+	if !first {
+		t.s.count.duplicates.Add(1)
+		return nil
+	}
+	w, err := t.profile(f.Visitor)
+	if err != nil {
+		return err
+	}
+	at, dropped := happened(f), 0
+	for _, id := range t.ids {
+		dropped += addEvent(&w.v, id, at)
+	}
+	dropped += addProducts(&w.v, f.Advertiser, f.Event, at)
+	t.s.count.dropped.Add(uint64(dropped))
+	return t.keep(w, f.Seq)
+}
+
+// firstTime tells whether an event was not told before: by its own id, or the
+// fact's where it has none, and a purchase by its order too.
+func (t *batch) firstTime(f *events.Fact) (bool, error) {
+	e := f.Event
+	what := digest("fact", f.ID)
+	if e.EventID != "" {
+		what = digest("event", f.Advertiser, e.Name, e.EventID)
+	}
+	first := true
+	if e.EventID != "" || f.ID != "" {
+		var err error
+		if first, err = t.once(what, eventLife); err != nil {
+			return false, err
+		}
+	}
+	if e.Name != "purchase" || e.OrderID == "" {
+		return first, nil
+	}
+	firstOrder, err := t.once(digest("order", f.Advertiser, e.OrderID), orderLife)
+	return first && firstOrder, err
+}
+
+// impression counts a bid's impression once, by whichever notice comes first.
+// It makes no profile: who was erased in between stays so.
+func (t *batch) impression(f *events.Fact) error {
+	n := f.Notice
+	if n == nil || f.Visitor.IsZero() || n.BidID.IsZero() {
+		return nil
+	}
+	w, err := t.profile(f.Visitor)
+	if err != nil || !w.exists {
+		return err
+	}
+	first, err := t.once(digest("bid", string(n.BidID[:])), rtb.Second(t.s.noticeTTL.Seconds())+hourSpan)
+	if err != nil {
+		return err
+	}
+	if !first {
+		t.s.count.duplicates.Add(1)
+		return nil
+	}
+	at, dropped := happened(f), 0
+	campaign := f.Advertiser + "/" + n.Campaign
+	for _, scope := range [...]rtb.ScopeID{
+		rtb.ScopeOf("line", campaign+"/"+n.Line), rtb.ScopeOf("campaign", campaign),
+		rtb.ScopeOf("advertiser", f.Advertiser), rtb.ScopeOf("creative", f.Advertiser+"/"+n.Creative),
+	} {
+		dropped += addImpression(&w.v, scope, at, t.now)
+	}
+	t.s.count.dropped.Add(uint64(dropped))
+	return t.keep(w, f.Seq)
+}
+
+// meant are the visitors that an opt-out or an erasure is about: the named one,
+// and those that its keys are linked to.
+func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
+	var out []rtb.Key
+	if !f.Visitor.IsZero() {
+		out = append(out, f.Visitor)
+	}
+	for _, l := range f.Keys {
+		e, _, err := t.edge(l.Key)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range e.devices {
+			if !slices.Contains(out, d.visitor) {
+				out = append(out, d.visitor)
+			}
+		}
+	}
+	return out, nil
+}
+
+// optOut sets tombstones on the visitor and all its identifiers, and forgets him.
+func (t *batch) optOut(f *events.Fact) error {
+	visitors, err := t.meant(f)
+	if err != nil {
+		return err
+	}
+	out := make([]rtb.Key, 0, len(visitors)+len(f.Keys))
+	for _, l := range f.Keys {
+		out = append(out, l.Key)
+	}
+	for _, visitor := range visitors {
+		out = append(out, visitor)
+		ids, err := t.linked(visitor)
+		if err != nil {
+			return err
+		}
+		for _, l := range ids {
+			out = append(out, l.Key)
+		}
+		if err := t.forget(visitor); err != nil {
+			return err
+		}
+	}
+	for _, k := range out {
+		if err := t.tombstone(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *batch) tombstone(k rtb.Key) error {
+	if k.IsZero() {
+		return nil
+	}
+	t.outs = append(t.outs, k)
+	t.touched = append(t.touched, k)
+	t.s.gone.Load().add(k) // the rest of this batch asks already
+	key := spaceKey(tombSpace, k)
+	if _, exists, err := t.get(key[:]); exists || err != nil {
+		return err
+	}
+	t.tombs++
+	return t.b.Set(key[:], secondBytes(t.now), nil)
+}
+
+// erase forgets visitors. An opt-out stays: it is the wish not to be known.
+func (t *batch) erase(f *events.Fact) error {
+	visitors, err := t.meant(f)
+	if err != nil {
+		return err
+	}
+	for _, visitor := range visitors {
+		if err := t.forget(visitor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget deletes a visitor's profile and links.
+func (t *batch) forget(visitor rtb.Key) error {
+	ids, err := t.linked(visitor)
+	if err != nil {
+		return err
+	}
+	for _, l := range ids {
+		if err := t.unlink(l.Key, visitor); err != nil {
+			return err
+		}
+	}
+	return t.drop(visitor)
+}
+
+// config makes the rules of a newly active configuration those of the events
+// that follow. A rule that this version cannot read is left out and counted.
+func (t *batch) config(f *events.Fact) error {
+	if f.Config == nil {
+		return nil
+	}
+	m, bad := readableRules(f.Config.Rules)
+	t.s.reportBadRules(bad)
+	t.matcher = m
+	return t.b.Set([]byte(metaRules), []byte(strings.Join(f.Config.Rules, "\n")), nil)
+}
+
+// readableRules compiles the rules that can be read and returns the others.
+func readableRules(rules []string) (m *audiences.Matcher, bad []string) {
+	var good []string
+	for _, r := range rules {
+		if audiences.CheckText(r) == nil {
+			good = append(good, r)
+		} else if r != "" {
+			bad = append(bad, r)
+		}
+	}
+	m, err := audiences.NewMatcher(good)
+	if err != nil { // every text was checked
+		m, _ = audiences.NewMatcher(nil)
+	}
+	return m, bad
+}

@@ -1,0 +1,96 @@
+package segments
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// What the view's files hold, by the first byte of the key. Numbers are big
+// endian, so that keys sort by them.
+const (
+	metaSpace    = 'm' // name -> value
+	profileSpace = 'p' // visitor -> profile
+	edgeSpace    = 'e' // outside identifier -> edge
+	reverseSpace = 'r' // visitor, outside identifier -> kind
+	tombSpace    = 't' // visitor or outside identifier -> when it opted out
+	seenSpace    = 'd' // digest of an event or a bid -> when it may be forgotten
+	dueSpace     = 'x' // when, space, key -> nothing: what to look at then
+)
+
+// Names in the meta space.
+const (
+	metaFormat   = "mformat"
+	metaPosition = "mposition"
+	metaRules    = "mrules"
+	metaVisitors = "mvisitors"
+	metaSwept    = "mswept"
+)
+
+// storeFormat is the version of all this; another one means a refold.
+const storeFormat = 1
+
+func spaceKey(space byte, k rtb.Key) [17]byte {
+	var b [17]byte
+	b[0] = space
+	copy(b[1:], k[:])
+	return b
+}
+
+func reverseKey(visitor, k rtb.Key) [33]byte {
+	var b [33]byte
+	b[0] = reverseSpace
+	copy(b[1:], visitor[:])
+	copy(b[17:], k[:])
+	return b
+}
+
+func dueKey(at rtb.Second, space byte, k rtb.Key) [22]byte {
+	var b [22]byte
+	b[0] = dueSpace
+	binary.BigEndian.PutUint32(b[1:], uint32(at))
+	b[5] = space
+	copy(b[6:], k[:])
+	return b
+}
+
+func secondBytes(at rtb.Second) []byte { return binary.BigEndian.AppendUint32(nil, uint32(at)) }
+
+// digest names something that must count once.
+func digest(parts ...string) rtb.Key {
+	var stack [256]byte
+	b := stack[:0]
+	for _, p := range parts {
+		b = binary.AppendUvarint(b, uint64(len(p)))
+		b = append(b, p...)
+	}
+	sum := sha256.Sum256(b)
+	return rtb.Key(sum[:16])
+}
+
+// factTime is the time of the log at a fact.
+func factTime(f *events.Fact) rtb.Second {
+	if f.TS.IsZero() {
+		return rtb.SecondOf(f.At)
+	}
+	return rtb.SecondOf(f.TS)
+}
+
+// aheadLimit is how far an event's own clock may be ahead of the log's.
+const aheadLimit = 600
+
+// happened is when the fact's event was: by its own clock, unless that is
+// missing or too far ahead.
+func happened(f *events.Fact) rtb.Second {
+	ts := factTime(f)
+	if f.At.IsZero() {
+		return ts
+	}
+	at := rtb.SecondOf(f.At)
+	if !f.TS.IsZero() && at > ts+aheadLimit {
+		return ts
+	}
+	return at
+}

@@ -1,0 +1,82 @@
+package segments
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"rebound/rtb"
+)
+
+// pendingOuts are the opt-outs that are in the log and not yet in the view.
+type pendingOuts struct {
+	n    atomic.Int64 // length of keys; readers look no further at 0
+	mu   sync.RWMutex // guards keys; never held across I/O
+	keys map[rtb.Key]struct{}
+}
+
+func (p *pendingOuts) add(k rtb.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keys == nil {
+		p.keys = map[rtb.Key]struct{}{}
+	}
+	p.keys[k] = struct{}{}
+	p.n.Store(int64(len(p.keys)))
+}
+
+func (p *pendingOuts) has(k rtb.Key) bool {
+	if p.n.Load() == 0 {
+		return false
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	_, ok := p.keys[k]
+	return ok
+}
+
+// folded forgets keys whose tombstones the view holds now.
+func (p *pendingOuts) folded(keys []rtb.Key) {
+	if p.n.Load() == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range keys {
+		delete(p.keys, k)
+	}
+	p.n.Store(int64(len(p.keys)))
+}
+
+func (p *pendingOuts) all() map[rtb.Key]struct{} {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return maps.Clone(p.keys)
+}
+
+// OptOutNow makes k, a visitor's or an outside identifier's key, opted out at
+// once, before its fact is folded. Call it when the fact is in the log.
+func (s *Store) OptOutNow(k rtb.Key) {
+	if k.IsZero() {
+		return
+	}
+	s.pending.add(k)
+	s.known.Load().add(k)
+}
+
+// isOut tells whether k opted out. When the files cannot be read, it did.
+func (s *Store) isOut(k *rtb.Key) bool {
+	if s.pending.has(*k) {
+		return true
+	}
+	if !s.gone.Load().has(k) {
+		return false
+	}
+	key := spaceKey(tombSpace, *k)
+	_, out, err := get(s.db, key[:])
+	if err != nil {
+		s.count.errors.Add(1)
+		return true
+	}
+	return out
+}

@@ -1,0 +1,102 @@
+package segments
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// addEvent counts one event of a segment. Events may come in any order. It
+// returns how many segments had to be dropped.
+func addEvent(v *rtb.Visitor, id rtb.SegmentID, at rtb.Second) (dropped int) {
+	i, found := slices.BinarySearchFunc(v.Segments, id, func(s rtb.SegmentState, id rtb.SegmentID) int { return cmp.Compare(s.ID, id) })
+	if !found {
+		v.Segments = slices.Insert(v.Segments, i, rtb.SegmentState{ID: id, First: at, Last: at})
+	}
+	s := &v.Segments[i]
+	s.First, s.Last = min(s.First, at), max(s.Last, at)
+	if s.Count < 1<<32-1 {
+		s.Count++
+	}
+	place, _ := slices.BinarySearchFunc(s.Recent, at, func(a, b rtb.Second) int { return cmp.Compare(b, a) })
+	if place < rtb.MaxRecent {
+		s.Recent = slices.Insert(s.Recent, place, at)
+		s.Recent = s.Recent[:min(len(s.Recent), rtb.MaxRecent)]
+	}
+	if len(v.Segments) <= maxSegments {
+		return 0
+	}
+	oldest := 0
+	for i := range v.Segments {
+		if v.Segments[i].Last < v.Segments[oldest].Last {
+			oldest = i
+		}
+	}
+	v.Segments = slices.Delete(v.Segments, oldest, oldest+1)
+	return 1
+}
+
+// productKinds says what an event tells of its items; other events tell nothing.
+var productKinds = map[string]rtb.ProductKind{
+	"view_item":        rtb.ProductViewed,
+	"add_to_wishlist":  rtb.ProductWished,
+	"add_to_cart":      rtb.ProductCarted,
+	"view_cart":        rtb.ProductCarted,
+	"begin_checkout":   rtb.ProductCarted,
+	"add_payment_info": rtb.ProductCarted,
+	"purchase":         rtb.ProductBought,
+}
+
+// addProducts remembers the items of an event: the strongest kind and the
+// latest time of each. It returns how many products had to be dropped.
+func addProducts(v *rtb.Visitor, advertiser string, e *events.Event, at rtb.Second) (dropped int) {
+	kind := productKinds[e.Name]
+	if kind == 0 || len(advertiser) > 64 {
+		return 0
+	}
+	for i := range e.Items {
+		id := strings.ToLower(strings.TrimSpace(e.Items[i].ID))
+		if id == "" || len(id) > maxProductID {
+			continue
+		}
+		addProduct(v, rtb.ProductSeen{Advertiser: advertiser, ID: id, Last: at, Kind: kind})
+	}
+	slices.SortStableFunc(v.Products, func(a, b rtb.ProductSeen) int {
+		return cmp.Or(cmp.Compare(b.Last, a.Last), cmp.Compare(a.Advertiser, b.Advertiser), cmp.Compare(a.ID, b.ID))
+	})
+	if n := len(v.Products); n > maxProducts {
+		clear(v.Products[maxProducts:])
+		v.Products = v.Products[:maxProducts]
+		return n - maxProducts
+	}
+	return 0
+}
+
+func addProduct(v *rtb.Visitor, p rtb.ProductSeen) {
+	for i := range v.Products {
+		q := &v.Products[i]
+		if q.ID == p.ID && q.Advertiser == p.Advertiser {
+			q.Last, q.Kind = max(q.Last, p.Last), max(q.Kind, p.Kind)
+			return
+		}
+	}
+	v.Products = append(v.Products, p)
+}
+
+// lastActive is the latest time that a profile remembers.
+func lastActive(v *rtb.Visitor) rtb.Second {
+	var last rtb.Second
+	for i := range v.Segments {
+		last = max(last, v.Segments[i].Last)
+	}
+	for i := range v.Products {
+		last = max(last, v.Products[i].Last)
+	}
+	for i := range v.Frequency {
+		last = max(last, v.Frequency[i].Last)
+	}
+	return last
+}

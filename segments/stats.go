@@ -1,0 +1,50 @@
+package segments
+
+import (
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+)
+
+// Stats are counts since Open, but for Visitors, OptOuts and Position.
+type Stats struct {
+	Hits, Misses, Rejected uint64 // cache: found; read from disk; fills refused because the key had changed
+	Found, Unknown, NoID   uint64 // answers of Find
+	OptedOut               uint64
+	Errors                 uint64 // reads that failed; the answer was a no-bid
+	Visitors               uint64 // profiles
+	OptOuts                uint64 // visitors and identifiers that opted out
+	Applied, Duplicates    uint64 // facts; of them those that told again what had counted
+	Dropped                uint64 // segments, products and scopes over a profile's bounds
+	Overlinked             uint64 // links over a bound, not made
+	BadRules               uint64 // rule texts that this version cannot read
+	Position               events.Position
+}
+
+type counters struct {
+	found, unknown, noID, optedOut, errors   atomic.Uint64
+	visitors, outs                           atomic.Int64
+	applied, duplicates, dropped, overlinked atomic.Uint64
+	badRules                                 atomic.Uint64
+}
+
+// Stats are the counts so far.
+func (s *Store) Stats() Stats {
+	c := &s.count
+	return Stats{
+		Hits: s.cache.hits.Load(), Misses: s.cache.misses.Load(), Rejected: s.cache.rejected.Load(),
+		Found: c.found.Load(), Unknown: c.unknown.Load(), NoID: c.noID.Load(), OptedOut: c.optedOut.Load(),
+		Errors: c.errors.Load(), Visitors: uint64(c.visitors.Load()), OptOuts: uint64(c.outs.Load()),
+		Applied: c.applied.Load(), Duplicates: c.duplicates.Load(), Dropped: c.dropped.Load(),
+		Overlinked: c.overlinked.Load(), BadRules: c.badRules.Load(), Position: s.Position(),
+	}
+}
+
+func (s *Store) reportBadRules(bad []string) {
+	s.count.badRules.Add(uint64(len(bad)))
+	for _, text := range bad {
+		s.log.Warn("rule of the active configuration cannot be read; its segment is not remembered", zap.String("rule", text))
+	}
+}

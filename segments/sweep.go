@@ -1,0 +1,116 @@
+package segments
+
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"rebound/rtb"
+)
+
+// sweepStep bounds how much one fact lets expire, so that a log that was silent
+// for days does not make one huge batch.
+const sweepStep = 5000
+
+// sweep lets expire what is due, once per hour of the log. What it does depends
+// on the facts alone, not on how they are cut into batches.
+func (t *batch) sweep() error {
+	hour := t.now - t.now%hourSpan
+	if hour <= t.swept {
+		return nil
+	}
+	due, more, err := t.dueBefore(hour)
+	if err != nil {
+		return err
+	}
+	for _, key := range due {
+		if err := t.b.Delete(key[:], nil); err != nil {
+			return err
+		}
+		if err := t.expire(key[5], rtb.Key(key[6:])); err != nil {
+			return err
+		}
+	}
+	if more {
+		return nil
+	}
+	t.swept = hour
+	return t.b.Set([]byte(metaSwept), secondBytes(hour), nil)
+}
+
+// dueBefore lists what is due before at, as far as one step goes.
+func (t *batch) dueBefore(at rtb.Second) (due [][22]byte, more bool, err error) {
+	end := dueKey(at, 0, rtb.Key{})
+	it, err := t.b.NewIter(&pebble.IterOptions{LowerBound: []byte{dueSpace}, UpperBound: end[:5]})
+	if err != nil {
+		return nil, false, err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if len(due) == sweepStep {
+			more = true
+			break
+		}
+		if len(it.Key()) == 22 {
+			due = append(due, [22]byte(it.Key()))
+		}
+	}
+	return due, more, it.Close()
+}
+
+// expire deletes what is over, and asks again for what was renewed.
+func (t *batch) expire(space byte, k rtb.Key) error {
+	switch space {
+	case seenSpace:
+		return t.expireSeen(k)
+	case edgeSpace:
+		return t.expireEdge(k)
+	case profileSpace:
+		return t.expireProfile(k)
+	}
+	return nil
+}
+
+func (t *batch) expireSeen(k rtb.Key) error {
+	key := spaceKey(seenSpace, k)
+	value, exists, err := t.get(key[:])
+	if !exists || err != nil {
+		return err
+	}
+	if len(value) == 4 && rtb.Second(binary.BigEndian.Uint32(value)) > t.now {
+		return nil // told again since; that asked for a later look
+	}
+	return t.b.Delete(key[:], nil)
+}
+
+func (t *batch) expireEdge(k rtb.Key) error {
+	e, exists, err := t.edge(k)
+	if !exists || err != nil {
+		return err
+	}
+	oldest := t.now
+	for _, d := range append([]device(nil), e.devices...) {
+		if d.seen+edgeLife > t.now {
+			oldest = min(oldest, d.seen)
+			continue
+		}
+		if err := t.unlink(k, d.visitor); err != nil {
+			return err
+		}
+		e.remove(d.visitor)
+	}
+	if len(e.devices) == 0 {
+		return nil
+	}
+	return t.due(oldest+edgeLife, edgeSpace, k)
+}
+
+func (t *batch) expireProfile(k rtb.Key) error {
+	w, err := t.profile(k)
+	if err != nil || !w.exists {
+		return err
+	}
+	if last := lastActive(&w.v); last+profileLife > t.now {
+		return t.due(last+profileLife, profileSpace, k)
+	}
+	return t.forget(k)
+}
