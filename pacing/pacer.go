@@ -1,9 +1,11 @@
 package pacing
 
 import (
-	"context"
-	"errors"
-	"time"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"rebound/events"
 	"rebound/rtb"
@@ -13,87 +15,203 @@ import (
 // path may be called from any goroutine; Apply from one at a time.
 type Pacer struct {
 	o Options
+
+	// The bid path reads these.
+	table        atomic.Pointer[table]
+	pauseSet     atomic.Pointer[pauseSet]
+	blind        atomic.Bool
+	stopping     atomic.Bool
+	reservations *reservations
+	flights      *flights
+	life         atomic.Int64 // seconds: the longest life of a bid
+	wanted       atomic.Bool  // a Step is asked for
+	wake         chan struct{}
+	pos          atomic.Pointer[events.Position]
+	counts       counters
+
+	stepMu sync.Mutex // one Step at a time; taken before mu
+	ticked int64      // Unix nanoseconds of the last tick fact
+	saved  int64      // and of the last time the controllers were stored
+
+	// mu protects the rest, and is not held while appending.
+	mu       sync.Mutex
+	store    *store
+	now      int64 // Unix nanoseconds: the time of the folded log
+	budgets  map[rtb.BudgetID]*budget
+	totals   map[rtb.LineID]*lineTotal
+	notices  map[rtb.BidID]*notice // changed in the Apply under way
+	pauses   map[string]pause
+	changed  changes
+	forgotAt int64
+
+	plan     []LinePlan
+	accounts map[rtb.BudgetID]*account
+	controls map[controlID]*capControl
+	lines    map[rtb.LineID]*line
+	ids      uint64 // numbers the facts of this run
 }
+
+// changes lists what an Apply must write.
+type changes struct {
+	budgets []*budget
+	totals  []rtb.LineID
+	pauses  []string
+}
+
+type counters struct {
+	refused, grants, conflicts, appendErrors, late, duplicates, expired atomic.Uint64
+}
+
+// maxLife bounds a bid's life, in seconds, whatever its claims say.
+const maxLife = 7 * 86400
 
 // Open reads the view from its folder.
 func Open(o Options) (*Pacer, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	return &Pacer{o: o}, nil
+	s, err := openStore(o.Dir, o.InMemory)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pacer{
+		o: o, store: s, wake: make(chan struct{}, 1),
+		reservations: newReservations(o.MaxReservations), flights: newFlights(),
+		accounts: map[rtb.BudgetID]*account{}, controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
+	}
+	p.life.Store(int64(o.BidLife.Seconds()))
+	p.table.Store(&table{})
+	if err := p.load(); err != nil {
+		s.close()
+		return nil, err
+	}
+	for id, b := range p.budgets {
+		if b.run(o.Run) != nil {
+			s.close()
+			return nil, fmt.Errorf("cannot open pacing: run %q has a grant of %s already; want a new name for each start", o.Run, id)
+		}
+	}
+	if err := p.loadControl(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return p, nil
 }
 
-// Close stores the controller's state and closes the view's folder. Apply must
-// not be called afterwards.
-func (p *Pacer) Close() error { return nil }
+// load reads the fold's state from the store. p.mu is held, or p is not shared yet.
+func (p *Pacer) load() error {
+	pos, err := p.store.readPosition()
+	if err != nil {
+		return err
+	}
+	p.budgets, p.totals = map[rtb.BudgetID]*budget{}, map[rtb.LineID]*lineTotal{}
+	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
+	p.changed = changes{}
+	p.now, p.forgotAt = 0, 0
+	if pos.Seq != 0 {
+		p.now = pos.Time.UnixNano()
+	}
+	if err := p.store.each(keyBudget, p.loadBudget); err != nil {
+		return err
+	}
+	if err := p.store.each(keyLine, p.loadTotal); err != nil {
+		return err
+	}
+	err = p.store.each(keyPause, func(k, v []byte) error {
+		var x pause
+		if err := json.Unmarshal(v, &x); err != nil {
+			return fmt.Errorf("cannot read pause %q: %w", k, err)
+		}
+		p.pauses[string(k)] = x
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.publishPauses()
+	p.pos.Store(&pos)
+	p.reconcile()
+	return nil
+}
+
+func (p *Pacer) loadBudget(k, v []byte) error {
+	b := &budget{}
+	if err := b.id.UnmarshalText(k); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(v, b); err != nil {
+		return fmt.Errorf("cannot read budget %q: %w", k, err)
+	}
+	p.budgets[b.id] = b
+	return nil
+}
+
+func (p *Pacer) loadTotal(k, v []byte) error {
+	parts := strings.Split(string(k), "/")
+	if len(parts) != 3 {
+		return fmt.Errorf("cannot read line total: got key %q; want advertiser/campaign/line", k)
+	}
+	t := &lineTotal{}
+	p.totals[rtb.LineID{Advertiser: parts[0], Campaign: parts[1], Line: parts[2]}] = t
+	return json.Unmarshal(v, t)
+}
+
+// reconcile sets the accounts and lines to what was loaded: after Reset or
+// Restore the folds add to that again.
+func (p *Pacer) reconcile() {
+	for id, a := range p.accounts {
+		b := p.budgets[id]
+		var open rtb.Micros
+		if b != nil {
+			if g := b.run(p.o.Run); g != nil {
+				open = g.Amount - g.Settled
+			}
+		}
+		a.withheld, a.asked = 0, 0
+		a.available.Store(int64(open) - a.reserved.Load())
+		a.until.Store(0)
+		a.heldUntil.Store(0)
+		a.refresh(b, p.o.Run, p.now, p.stopping.Load())
+	}
+	for id, l := range p.lines {
+		l.total = p.total(id)
+	}
+}
+
+// Close stores the controllers and closes the view's folder. Apply must not be
+// called afterwards.
+func (p *Pacer) Close() error {
+	p.stepMu.Lock()
+	defer p.stepMu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.saveControl()
+	if cerr := p.store.close(); err == nil {
+		err = cerr
+	}
+	return err
+}
 
 // Name is the view's name.
 func (p *Pacer) Name() string { return "money" }
 
 // Position is that of the last fact applied.
-func (p *Pacer) Position() events.Position { return events.Position{} }
-
-// Apply folds facts.
-func (p *Pacer) Apply(facts []events.Fact) error { return errors.ErrUnsupported }
+func (p *Pacer) Position() events.Position { return *p.pos.Load() }
 
 // Checkpoint writes a copy of the view to dir, which does not exist yet.
-func (p *Pacer) Checkpoint(dir string) error { return errors.ErrUnsupported }
+func (p *Pacer) Checkpoint(dir string) error { return p.store.checkpoint(dir) }
 
-// Restore replaces the view by the copy in dir.
-func (p *Pacer) Restore(dir string) error { return errors.ErrUnsupported }
+// Restore replaces the view by the copy in dir, and leaves dir as it is.
+func (p *Pacer) Restore(dir string) error { return p.replace(dir) }
 
 // Reset empties the view.
-func (p *Pacer) Reset() error { return errors.ErrUnsupported }
+func (p *Pacer) Reset() error { return p.replace("") }
 
-// SetPlan replaces the plan. What was spent stays; a cap below it refuses bids
-// at once. It appends nothing: the next Step cuts the grants. now tells the day.
-func (p *Pacer) SetPlan(now time.Time, plan []LinePlan) {}
-
-// Run keeps grants ahead of need, lets time pass in the log while reservations
-// are outstanding, and moves the multipliers, until ctx ends; then it gives back
-// what its grants hold beyond the bids in flight, within the time of stop.
-func (p *Pacer) Run(ctx context.Context, stop time.Duration) error { return errors.ErrUnsupported }
-
-// Step does one round of Run at a time of the caller's clock.
-func (p *Pacer) Step(ctx context.Context, now time.Time) {}
-
-// Quote is the price for one line: value through the multiplier. The auction is
-// one of rtb.Auction*. Reasons: no_campaign (not in the plan), floor (the value
-// is below it), paced (the multiplier took the price below it).
-func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
-	return rtb.Quote{}, rtb.NoBidNoCampaign
+func (p *Pacer) replace(from string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.store.replace(from); err != nil {
+		return err
+	}
+	return p.load()
 }
-
-// Observe is told once per matched request and line what its bid is expected to
-// cost; 0 when it did not bid, also because Reserve refused.
-func (p *Pacer) Observe(id rtb.LineID, expected rtb.Micros) {}
-
-// Reserve covers the worst cost of a bid (c.Reserved) under every cap of its
-// line, and its visitor's frequency, or covers nothing and says why. It sets the
-// claims' Node, Grant, Caps and Day; sign them afterwards. The time is c.Issued.
-// A test bid is never covered, and never refused.
-func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason {
-	return rtb.NoBidGrant
-}
-
-// Release gives back what was reserved for a bid that was not sent.
-func (p *Pacer) Release(bid rtb.BidID) {}
-
-// Paused tells whether bidding is stopped: everywhere or for the exchange, and
-// for the campaign where one is named.
-func (p *Pacer) Paused(exchange, advertiser, campaign string) rtb.NoBidReason { return rtb.NoBidNone }
-
-// Pause appends a pause fact and obeys it at once. Scope is "all",
-// "exchange:<id>" or "campaign:<advertiser>/<id>"; by says who asked.
-func (p *Pacer) Pause(ctx context.Context, scope string, on bool, by string) error {
-	return errors.ErrUnsupported
-}
-
-// SetBlind stops bidding, as blind, while on. It is not stored.
-func (p *Pacer) SetBlind(on bool) {}
-
-// Budgets lists every cap of the plan at now, by advertiser, campaign, line.
-func (p *Pacer) Budgets(now time.Time) []BudgetRow { return nil }
-
-// Stats are the figures of now.
-func (p *Pacer) Stats() Stats { return Stats{} }

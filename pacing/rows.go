@@ -1,6 +1,8 @@
 package pacing
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"rebound/rtb"
@@ -45,11 +47,74 @@ type Stats struct {
 	Lines        []LineStats
 	Reservations int    // in memory now
 	Refused      uint64 // because MaxReservations was reached
-	Unlearned    uint64 // outcomes that were not learned from, because the queue was full
 	Grants       uint64 // appended
 	Conflicts    uint64 // grants refused because another run was faster
 	AppendErrors uint64 // grants, ticks and pauses that could not be stored
 	LateBills    uint64
 	Duplicates   uint64 // bills that had been charged already
 	Expired      uint64 // reservations that ended without a notice
+}
+
+// Budgets lists every cap of the plan at now, by advertiser, campaign, line (the
+// campaign's own first), days before totals.
+func (p *Pacer) Budgets(now time.Time) []BudgetRow {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var rows []BudgetRow
+	done := map[rtb.BudgetID]bool{}
+	for i := range p.plan {
+		l := &p.plan[i]
+		for _, c := range rtb.Caps {
+			id := rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, rtb.DayOf(now, l.Zone))
+			if l.Caps&c == 0 || done[id] {
+				continue
+			}
+			done[id] = true
+			rows = append(rows, p.row(id, l.limit(c), l.Currency))
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b BudgetRow) int {
+		return cmp.Or(cmp.Compare(a.Advertiser, b.Advertiser), cmp.Compare(a.Campaign, b.Campaign),
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Window, b.Window))
+	})
+	return rows
+}
+
+// row shows one cap. p.mu is held.
+func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) BudgetRow {
+	r := BudgetRow{
+		Advertiser: id.Advertiser, Campaign: id.Campaign, Line: id.Line, Window: id.Window.String(), Day: id.Day,
+		Currency: currency, Cap: limit, Multiplier: p.controls[controlOf(id)].lambda(),
+		Paused: p.Paused("", id.Advertiser, id.Campaign) != rtb.NoBidNone,
+	}
+	if b := p.budgets[id]; b != nil {
+		r.Spent, r.Late, r.Granted = b.Settled, b.Late, b.held(p.now)
+	}
+	if a := p.accounts[id]; a != nil {
+		r.Reserved = rtb.Micros(max(a.reserved.Load(), 0))
+	}
+	return r
+}
+
+// Stats are the figures of now.
+func (p *Pacer) Stats() Stats {
+	s := Stats{
+		Reservations: int(p.reservations.live.Load()),
+		Refused:      p.counts.refused.Load(), Grants: p.counts.grants.Load(), Conflicts: p.counts.conflicts.Load(),
+		AppendErrors: p.counts.appendErrors.Load(), LateBills: p.counts.late.Load(),
+		Duplicates: p.counts.duplicates.Load(), Expired: p.counts.expired.Load(),
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.plan {
+		l := p.lines[p.plan[i].Line]
+		if l == nil { // never active: it may have spent all the same
+			l = p.line(p.plan[i].Line)
+		}
+		s.Lines = append(s.Lines, LineStats{
+			Line: l.id, Currency: p.plan[i].Currency, Spend: l.total.Spend, Late: l.total.Late,
+			Reserved: rtb.Micros(l.reserved.Load()), Multiplier: l.lambda(),
+		})
+	}
+	return s
 }

@@ -1,0 +1,130 @@
+package pacing
+
+import (
+	"sync/atomic"
+
+	"rebound/rtb"
+)
+
+// account is this run's share of one budget: what it may still bid. The bid
+// path touches only the atomics.
+//
+//	amount of the run's grant = settled from it + reserved + available + withheld
+//
+// available is lowered by a compare-and-swap and never below zero by a bid; the
+// fold may take it below zero when a bill finds no reservation.
+type account struct {
+	id rtb.BudgetID
+
+	available atomic.Int64 // micros
+	reserved  atomic.Int64 // micros, of bids in flight
+	expected  atomic.Int64 // micros that the bids in flight are expected to cost
+	free      atomic.Int64 // micros of the cap outside every grant
+	low       atomic.Int64 // ask for a renewal when available falls below it
+	worst     atomic.Int64 // the largest cost that was asked for
+	taken     atomic.Int64 // micros reserved since the last Step
+	until     atomic.Int64 // Unix seconds: no bid later
+	heldUntil atomic.Int64 // Unix seconds: no reservation may outlive it
+	blocked   atomic.Bool  // the cap is below what is settled and held
+
+	// The rest belongs to Pacer.mu.
+	limit      rtb.Micros // the cap in the plan
+	withheld   rtb.Micros // granted, taken out of available, to be given back by a grant fact
+	maxCost    rtb.Micros // the worst cost by the plan
+	control    *capControl
+	used       bool    // the plan in force bids from it
+	starts     int64   // Unix seconds from which bids use it; 0 at once
+	rate       float64 // micros reserved per second, smoothed
+	asked      int64   // Unix nanoseconds of an append that is not folded yet; 0 none
+	smoothedAt int64   // Unix nanoseconds of the last smoothing
+}
+
+// take reserves cost, or says no.
+func (a *account) take(cost int64) bool {
+	for {
+		have := a.available.Load()
+		if have < cost || a.blocked.Load() {
+			return false
+		}
+		if a.available.CompareAndSwap(have, have-cost) {
+			a.reserved.Add(cost)
+			a.taken.Add(cost)
+			return true
+		}
+	}
+}
+
+// give puts a reservation back.
+func (a *account) give(cost int64) {
+	a.reserved.Add(-cost)
+	a.available.Add(cost)
+}
+
+// refusal says why take refused cost: the cap has no room, or only the grant.
+func (a *account) refusal(cost int64) rtb.NoBidReason {
+	if a.blocked.Load() || max(a.available.Load(), 0)+a.free.Load() < cost {
+		return rtb.NoBidBudget
+	}
+	return rtb.NoBidGrant
+}
+
+// needs records a cost, so that the next grant covers it.
+func (a *account) needs(cost int64) {
+	for {
+		w := a.worst.Load()
+		if cost <= w || a.worst.CompareAndSwap(w, cost) {
+			return
+		}
+	}
+}
+
+// withhold moves up to want micros from available to withheld, or back.
+func (a *account) withhold(want rtb.Micros) {
+	if want < a.withheld {
+		a.available.Add(int64(a.withheld - want))
+		a.withheld = want
+		return
+	}
+	for want > a.withheld {
+		have := a.available.Load()
+		x := min(have, int64(want-a.withheld))
+		if x <= 0 {
+			return
+		}
+		if a.available.CompareAndSwap(have, have-x) {
+			a.withheld += rtb.Micros(x)
+			return
+		}
+	}
+}
+
+// refresh brings the account in line with its budget at a time of the log. b
+// may be nil: nothing was granted or spent. A stopping account gives nothing
+// back to bidding.
+func (a *account) refresh(b *budget, run string, now int64, stopping bool) {
+	var settled, held rtb.Micros
+	if b != nil {
+		settled, held = b.Settled, b.held(now)
+		if g := b.run(run); g != nil && !stopping {
+			a.until.Store(g.Until / 1e9)
+			a.heldUntil.Store(g.HeldUntil / 1e9)
+		}
+	}
+	excess := max(settled+held-a.limit, 0)
+	if !stopping || excess > a.withheld {
+		a.withhold(excess)
+	}
+	a.blocked.Store(excess > a.withheld)
+	a.free.Store(int64(max(a.limit-settled-held, 0)))
+}
+
+// granted follows the fold of a grant of this run.
+func (a *account) granted(grown rtb.Micros) {
+	a.asked = 0
+	if grown < 0 && a.withheld > 0 {
+		x := min(a.withheld, -grown)
+		a.withheld -= x
+		grown += x
+	}
+	a.available.Add(int64(grown))
+}

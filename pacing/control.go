@@ -1,0 +1,188 @@
+package pacing
+
+import (
+	"math"
+
+	"rebound/rtb"
+)
+
+// capControl moves the multiplier of one cap: entropic dual ascent on the
+// expected spend of each matched request, towards what the rest of the budget
+// allows per request, solved anew at every tick. It lives across days. A cap
+// that does not bind pushes ln lambda to 0, where the price is the full value.
+//
+// Money is in micros as float64: nothing here ends in a ledger.
+type capControl struct {
+	LnLambda float64 `json:"ln_lambda"`
+	Boost    float64 `json:"boost"`    // extra gain after a cold start, dying away
+	Actual   float64 `json:"actual"`   // decayed spend of matured bids
+	Foretold float64 `json:"foretold"` // and what was expected of them
+	Average  float64 `json:"average"`  // price paid; 0 unknown
+	Traffic  traffic `json:"traffic"`
+	DaySum   float64 `json:"day_sum"` // of ln lambda, weighted by requests
+	DayCount float64 `json:"day_count"`
+	Day      rtb.Day `json:"day"`
+
+	even bool
+	last int64 // Unix nanoseconds of the last tick; 0 none
+}
+
+// The constants of the controller, from the reference simulation.
+const (
+	coldBoost     = 6.0
+	boostLife     = 1800.0 // seconds
+	trimMemory    = 5400.0 // seconds
+	gainFactor    = 1.6
+	minGain       = 20.0
+	maxGain       = 250.0
+	maxStep       = 0.05 // gain of one request
+	maxRatio      = 60.0 // of one request's spend to its target
+	maxMove       = 0.5  // of ln lambda in one tick
+	maxLnLambda   = 7.0
+	keepBack      = 0.999 // of the budget
+	leastHorizon  = 0.002 // of the window, in seconds left
+	leastRate     = 0.02  // of the even rate
+	warmRequests  = 60.0  // before a day's mean of ln lambda is believed
+	unknownGuests = 1e-4  // requests a second, where none were seen
+)
+
+// horizon is the time that a budget is for.
+type horizon struct {
+	limit  float64 // the cap
+	spent  float64
+	flight float64 // expected cost of the bids in flight
+	window float64 // seconds from its start to its end
+	left   float64 // seconds to its end
+}
+
+// trim is the measured correction of the expected cost.
+func (c *capControl) trim(limit float64) float64 {
+	prior := limit/50 + 8*c.price(limit)
+	return min(max((prior+c.Actual)/(prior+c.Foretold), 0.3), 3)
+}
+
+func (c *capControl) price(limit float64) float64 {
+	if c.Average > 0 {
+		return c.Average
+	}
+	return max(limit/1000, 1)
+}
+
+// outcome counts a matured bid.
+func (c *capControl) outcome(expected, paid float64) {
+	c.Foretold += expected
+	c.late(paid)
+	if paid <= 0 {
+		return
+	}
+	if c.Average == 0 {
+		c.Average = paid
+	}
+	c.Average += (paid - c.Average) * 0.02
+}
+
+// late counts spend whose bid had been counted as lost.
+func (c *capControl) late(paid float64) { c.Actual += paid }
+
+// tick applies n matched requests that were expected to cost sum in all.
+func (c *capControl) tick(n, sum float64, h horizon, now int64) {
+	dt := 1.0
+	if c.last != 0 {
+		dt = max(float64(now-c.last)/1e9, 0)
+	}
+	c.last = now
+	c.Traffic.add(n, dt)
+	fade := math.Exp(-dt / trimMemory)
+	c.Actual, c.Foretold = c.Actual*fade, c.Foretold*fade
+	c.Boost *= math.Exp(-dt / boostLife)
+	c.DaySum, c.DayCount = c.DaySum+c.LnLambda*n, c.DayCount+n
+	if n <= 0 || h.window <= 0 {
+		return
+	}
+	trim := c.trim(h.limit)
+	rate := max(c.Traffic.rate(), unknownGuests)
+	whole := rate * h.window
+	rest := rate * max(h.left, leastHorizon*h.window)
+	rho := max((keepBack*h.limit-h.spent-h.flight*trim)/rest, leastRate*h.limit/whole)
+	if !(rho > 0) {
+		return
+	}
+	gain := min(max(gainFactor*math.Sqrt(h.limit/c.price(h.limit)), minGain), maxGain)
+	step := min(gain/whole, maxStep) * (1 + c.Boost)
+	move := step * (min(trim*sum/rho, maxRatio*n) - n)
+	c.LnLambda = min(max(c.LnLambda+min(max(move, -maxMove), maxMove), 0), maxLnLambda)
+}
+
+// on carries the multiplier over to a new day: the old day's mean by traffic,
+// for the value at midnight is that of the end of a budget.
+func (c *capControl) on(day rtb.Day) {
+	if c.Day == day {
+		return
+	}
+	c.Day = day
+	if c.DayCount > warmRequests {
+		c.LnLambda = c.DaySum / c.DayCount
+	}
+	c.DaySum, c.DayCount = 0, 0
+}
+
+// lambda is the multiplier that the cap asks for.
+func (c *capControl) lambda() float64 {
+	if c == nil || !c.even {
+		return 1
+	}
+	return math.Exp(c.LnLambda)
+}
+
+// traffic estimates the rate of matched requests without a forecast: the
+// highest slow average of the last hours, and never below the mean so far. A
+// day that grows towards the evening is then not spent in its first half; the
+// hold spans the night, and after it the estimate follows traffic down.
+type traffic struct {
+	Count   float64 `json:"count"`
+	Elapsed float64 `json:"elapsed"`
+	Slow    float64 `json:"slow"`
+	Weight  float64 `json:"weight"`
+	Peak    float64 `json:"peak"`
+	PeakAge float64 `json:"peak_age"` // seconds
+}
+
+const (
+	trafficPrior  = 120.0   // seconds without requests before the first one
+	trafficMemory = 7200.0  // of the slow average
+	meanMemory    = 86400.0 // of the mean
+	peakHold      = 36000.0
+	peakFall      = 21600.0
+)
+
+func (t *traffic) add(n, dt float64) {
+	fade := math.Exp(-dt / trafficMemory)
+	t.Slow, t.Weight = t.Slow*fade+n, t.Weight*fade+dt
+	if t.Elapsed > meanMemory {
+		fade = math.Exp(-dt / meanMemory)
+		t.Count, t.Elapsed = t.Count*fade, t.Elapsed*fade
+	}
+	t.Count, t.Elapsed = t.Count+n, t.Elapsed+dt
+	t.PeakAge += dt
+	if t.PeakAge > peakHold {
+		t.Peak *= math.Exp(-dt / peakFall)
+	}
+	if r := t.Slow / (t.Weight + trafficPrior); r > t.Peak {
+		t.Peak, t.PeakAge = r, 0
+	}
+}
+
+// rate is matched requests per second.
+func (t *traffic) rate() float64 {
+	return max(t.Peak, t.Count/(t.Elapsed+trafficPrior))
+}
+
+// controlID names a controller: a cap without its day.
+type controlID struct {
+	advertiser, campaign, line string
+	window                     rtb.Window
+}
+
+func controlOf(b rtb.BudgetID) controlID {
+	return controlID{b.Advertiser, b.Campaign, b.Line, b.Window}
+}

@@ -1,0 +1,185 @@
+package pacing
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"rebound/rtb"
+)
+
+// moveControls takes what the lines observed, moves every cap's multiplier, and
+// hands the results to the bid path. p.mu is held.
+func (p *Pacer) moveControls(now time.Time) {
+	at := now.UnixNano()
+	seen := map[*capControl][2]float64{}
+	where := map[*capControl]*account{}
+	for _, e := range p.table.Load().lines {
+		n, sum := e.line.drain()
+		e.line.refresh(at)
+		day := e.on(now.Unix())
+		if day == nil {
+			continue
+		}
+		for _, a := range day.accounts {
+			if a == nil {
+				break
+			}
+			s := seen[a.control]
+			seen[a.control] = [2]float64{s[0] + n, s[1] + sum}
+			where[a.control] = a
+		}
+
+	}
+	for c, s := range seen {
+		c.on(where[c].id.Day)
+		c.tick(s[0], s[1], p.horizon(where[c], now), at)
+	}
+	p.publishLambda()
+}
+
+// horizon says what an account's budget is for, at now. A window of 0 means that
+// nothing is to be spread: a total with a day's cap beside it, or without an end.
+func (p *Pacer) horizon(a *account, now time.Time) horizon {
+	h := horizon{limit: float64(a.limit), flight: float64(a.expected.Load())}
+	if b := p.budgets[a.id]; b != nil {
+		h.spent = float64(b.Settled)
+	}
+	from, to := p.span(a.id, now)
+	if to.After(from) {
+		h.window, h.left = to.Sub(from).Seconds(), to.Sub(now).Seconds()
+	}
+	return h
+}
+
+// span is the time that a budget is spread over: its lines' part of the day, or
+// from now to the end of the last of them.
+func (p *Pacer) span(id rtb.BudgetID, now time.Time) (from, to time.Time) {
+	for i := range p.plan {
+		l := &p.plan[i]
+		if !l.Active || l.Line.Advertiser != id.Advertiser || l.Line.Campaign != id.Campaign ||
+			id.Line != "" && l.Line.Line != id.Line {
+			continue
+		}
+		f, t := lineSpan(l, id, now)
+		if from.IsZero() || f.Before(from) {
+			from = f
+		}
+		if t.After(to) {
+			to = t
+		}
+	}
+	return from, to
+}
+
+func lineSpan(l *LinePlan, id rtb.BudgetID, now time.Time) (from, to time.Time) {
+	if id.Window == rtb.WindowDay {
+		from, to = id.Day.Start(l.Zone), (id.Day + 1).Start(l.Zone)
+	} else {
+		daily := rtb.CapLineDay
+		if id.Line == "" {
+			daily = rtb.CapCampaignDay
+		}
+		if l.Caps&daily != 0 || l.End.IsZero() {
+			return now, now
+		}
+		// The rate is a day's: a window longer than that only needs its end.
+		from, to = now, l.End
+	}
+	if l.Start.After(from) {
+		from = l.Start
+	}
+	if !l.End.IsZero() && l.End.Before(to) {
+		to = l.End
+	}
+	return from, to
+}
+
+// publishLambda hands each line the largest multiplier of its caps. p.mu is held.
+func (p *Pacer) publishLambda() {
+	for _, e := range p.table.Load().lines {
+		lambda := 1.0
+		for _, a := range e.days[0].accounts {
+			if a == nil {
+				break
+			}
+			lambda = max(lambda, a.control.lambda())
+		}
+		e.line.multiplier.Store(math.Float64bits(lambda))
+	}
+}
+
+// controlState is what is stored of the controllers. It is no part of the fold:
+// losing it costs a cold start, never money.
+type controlState struct {
+	Controls map[string]*capControl `json:"controls"`
+	Lines    map[string]*landscape  `json:"lines"`
+}
+
+func (c controlID) String() string {
+	return c.advertiser + "/" + c.campaign + "/" + c.line + "/" + c.window.String()
+}
+
+// saveControl stores the controllers. p.mu is held.
+func (p *Pacer) saveControl() error {
+	if p.o.InMemory {
+		return nil
+	}
+	s := controlState{Controls: map[string]*capControl{}, Lines: map[string]*landscape{}}
+	for id, c := range p.controls {
+		s.Controls[id.String()] = c
+	}
+	for id, l := range p.lines {
+		if l.land.Ref != 0 {
+			s.Lines[id.String()] = &l.land
+		}
+	}
+	text, err := json.Marshal(&s)
+	if err != nil {
+		return fmt.Errorf("cannot encode controllers: %w", err)
+	}
+	if err := p.store.db.Set([]byte{keyControl}, text, pebble.NoSync); err != nil {
+		return fmt.Errorf("cannot write controllers: %w", err)
+	}
+	return nil
+}
+
+// loadControl reads the controllers; what cannot be read starts cold.
+func (p *Pacer) loadControl() error {
+	var s controlState
+	_, err := p.store.get([]byte{keyControl}, func(b []byte) error {
+		if json.Unmarshal(b, &s) != nil {
+			s = controlState{}
+			p.o.Logger.Warn("pacing starts cold: its stored state cannot be read")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for name, c := range s.Controls {
+		parts := strings.Split(name, "/")
+		if len(parts) != 4 || c == nil {
+			continue
+		}
+		id := controlID{advertiser: parts[0], campaign: parts[1], line: parts[2]}
+		if parts[3] == rtb.WindowTotal.String() {
+			id.window = rtb.WindowTotal
+		}
+		p.controls[id] = c
+	}
+	for name, land := range s.Lines {
+		parts := strings.Split(name, "/")
+		if len(parts) != 3 || land == nil {
+			continue
+		}
+		l := p.line(rtb.LineID{Advertiser: parts[0], Campaign: parts[1], Line: parts[2]})
+		l.land, l.learned = *land, true
+		l.firstValue.Store(math.Float64bits(land.Ref))
+	}
+	return nil
+}

@@ -1,0 +1,381 @@
+package pacing
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// Apply folds facts in the order of the log, and stores what changed and the new
+// position in one batch. A fact at or below the position changes nothing.
+func (p *Pacer) Apply(facts []events.Fact) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pos := p.Position()
+	for i := range facts {
+		f := &facts[i]
+		if f.Seq <= pos.Seq {
+			continue
+		}
+		if err := p.fold(f); err != nil {
+			return fmt.Errorf("cannot fold fact %d into money view: %w", f.Seq, err)
+		}
+		pos = f.Position()
+	}
+	if err := p.commit(pos); err != nil {
+		return err
+	}
+	p.pos.Store(&pos)
+	p.reservations.sweep(p.now/1e9, p.ripe)
+	return nil
+}
+
+func (p *Pacer) fold(f *events.Fact) error {
+	p.now = max(p.now, f.TS.UnixNano())
+	switch f.Kind {
+	case events.KindGrant:
+		if f.Grant != nil {
+			return p.foldGrant(f)
+		}
+	case events.KindPause:
+		if f.Pause != nil {
+			p.foldPause(f)
+		}
+	case events.KindWin, events.KindBill, events.KindLoss, events.KindImp, events.KindVideo:
+		if f.Notice != nil && !f.Notice.BidID.IsZero() {
+			return p.foldNotice(f)
+		}
+	}
+	return nil
+}
+
+// budget finds a budget, or begins it.
+func (p *Pacer) budget(id rtb.BudgetID) *budget {
+	b := p.budgets[id]
+	if b == nil {
+		b = &budget{id: id}
+		p.budgets[id] = b
+	}
+	if !b.dirty {
+		b.dirty = true
+		p.changed.budgets = append(p.changed.budgets, b)
+	}
+	return b
+}
+
+func (p *Pacer) foldGrant(f *events.Fact) error {
+	b := p.budget(f.Grant.Budget)
+	mine := f.Grant.Run == p.o.Run
+	var a *account
+	if mine {
+		a = p.account(b.id) // before the amount changes: an account opens with what is there
+	} else {
+		a = p.accounts[b.id]
+	}
+	grown := b.applyGrant(f, p.now)
+	if mine {
+		a.granted(grown)
+	}
+	return nil
+}
+
+// foldNotice remembers wins and losses, charges bills, and moves this run's
+// reservation of the bid, where there is one.
+func (p *Pacer) foldNotice(f *events.Fact) error {
+	n := f.Notice
+	if !n.Bills && f.Kind != events.KindWin && f.Kind != events.KindLoss {
+		p.shown(f)
+		return nil
+	}
+	rec, err := p.notice(n.BidID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.Kind == events.KindWin && rec.won == 0:
+		rec.won = p.now
+		if rec.lost == 0 {
+			p.wonBid(n)
+		}
+	case f.Kind == events.KindLoss && rec.lost == 0 && rec.charged == 0:
+		rec.lost = p.now
+		p.lostBid(n)
+	}
+	if !n.Bills {
+		return nil
+	}
+	if rec.charged != 0 {
+		p.counts.duplicates.Add(1)
+		return nil
+	}
+	rec.charged = p.now
+	p.charge(f, rec.late(n, p.now))
+	return nil
+}
+
+// notice finds what is remembered of a bid, or begins it.
+func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
+	if n := p.notices[id]; n != nil {
+		return n, nil
+	}
+	n := &notice{}
+	if _, err := p.store.get(noticeKey(id), n.decode); err != nil {
+		return nil, err
+	}
+	p.notices[id] = n
+	return n, nil
+}
+
+// charge books a bill under every cap that its claims name.
+func (p *Pacer) charge(f *events.Fact, late bool) {
+	n := f.Notice
+	amount := max(n.Charge, 0)
+	least := amount // what every cap's grant covers
+	for _, c := range rtb.Caps {
+		if n.Caps&c == 0 {
+			continue
+		}
+		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
+		covered := p.budget(id).settle(n.Grant, amount, late, p.now)
+		least = min(least, covered)
+		if n.Grant != p.o.Run {
+			continue
+		}
+		if a := p.accounts[id]; a != nil && covered > 0 {
+			a.available.Add(-int64(covered))
+		}
+	}
+	if n.Caps == 0 && late {
+		least = 0
+	}
+	id := rtb.LineID{Advertiser: f.Advertiser, Campaign: n.Campaign, Line: n.Line}
+	t := p.total(id)
+	t.Spend += amount
+	t.Late += amount - least
+	if !t.dirty {
+		t.dirty = true
+		p.changed.totals = append(p.changed.totals, id)
+	}
+	if least < amount {
+		p.counts.late.Add(1)
+	}
+	p.settled(f, amount)
+}
+
+// settled moves this run's reservation of a charged bid.
+func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
+	n := f.Notice
+	at := p.now / 1e9
+	known := p.reservations.with(n.BidID, func(r *reservation) {
+		if r.holds() {
+			r.give()
+		}
+		r.state = resSettled
+		r.paid = int64(amount)
+		r.toWin = competing(n)
+		r.due = max(r.winExpiry, at+settledMemory)
+		if r.tracked {
+			p.flights.impression(r.visitor, r.bid, f.Seq, at)
+		}
+	})
+	if known || n.Grant != p.o.Run {
+		return
+	}
+	for _, c := range rtb.Caps { // learned from as a loss before
+		if n.Caps&c == 0 {
+			continue
+		}
+		if a := p.accounts[rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)]; a != nil {
+			a.control.late(float64(amount))
+		}
+	}
+}
+
+// competing is the price, in micros of one impression, that a bid had to beat,
+// where the notice tells; 0 where it does not.
+func competing(n *events.Notice) int64 {
+	if n.Bid <= 0 || n.Reserved <= 0 {
+		return 0
+	}
+	perCPM := float64(n.Reserved) / float64(n.Bid)
+	switch {
+	case n.MinToWin > 0:
+		return max(int64(float64(n.MinToWin)*perCPM), 1)
+	case !n.FirstPrice && n.PriceTold && n.Price > 0:
+		return max(int64(float64(n.Price)*perCPM), 1)
+	}
+	return 0
+}
+
+func (p *Pacer) wonBid(n *events.Notice) {
+	p.reservations.with(n.BidID, func(r *reservation) {
+		if r.state != resBid || p.now > seconds(n.WinExpiry) {
+			return
+		}
+		r.state = resWon
+		r.paid = r.cost
+		if n.Charge > 0 {
+			r.paid = int64(n.Charge)
+		}
+		r.toWin = competing(n)
+		r.expect(r.paid)
+	})
+}
+
+func (p *Pacer) lostBid(n *events.Notice) {
+	p.reservations.with(n.BidID, func(r *reservation) {
+		if !r.holds() {
+			return
+		}
+		r.give()
+		r.state = resLost
+		r.paid = 0
+		r.toWin = competing(n)
+		p.untrack(r)
+	})
+}
+
+// shown marks an impression that books nothing: the profile counts it too.
+func (p *Pacer) shown(f *events.Fact) {
+	if f.Kind != events.KindImp {
+		return
+	}
+	p.reservations.with(f.Notice.BidID, func(r *reservation) {
+		if r.tracked {
+			p.flights.impression(r.visitor, r.bid, f.Seq, p.now/1e9)
+		}
+	})
+}
+
+// ripe ends, or prolongs, a reservation whose due has passed in the log's time.
+// p.mu and the reservation's shard are held.
+func (p *Pacer) ripe(r *reservation) {
+	switch r.state {
+	case resBid:
+		r.give()
+		r.state = resLost
+		p.counts.expired.Add(1)
+		p.learn(r)
+	case resWon:
+		p.learn(r)
+		if r.billExpiry >= p.now/1e9 {
+			r.due = r.billExpiry
+			return
+		}
+		r.give()
+		r.state = resLost
+		p.counts.expired.Add(1)
+	case resSettled, resLost:
+		p.learn(r)
+	}
+	p.untrack(r)
+}
+
+// learn takes an outcome once, when it has the age at which losses are known.
+func (p *Pacer) learn(r *reservation) {
+	if r.learned {
+		return
+	}
+	r.learned = true
+	for _, a := range r.accounts {
+		if a == nil {
+			break
+		}
+		a.control.outcome(float64(r.expected), float64(r.paid))
+	}
+	r.line.learn(r)
+}
+
+// commit writes what the Apply under way changed.
+func (p *Pacer) commit(pos events.Position) error {
+	b := p.store.db.NewBatch()
+	defer b.Close()
+	for _, x := range p.changed.budgets {
+		x.dirty = false
+		if err := set(b, nameKey(keyBudget, x.id.String()), x); err != nil {
+			return err
+		}
+		if a := p.accounts[x.id]; a != nil {
+			a.refresh(x, p.o.Run, p.now, p.stopping.Load())
+		}
+	}
+	for _, id := range p.changed.totals {
+		t := p.totals[id]
+		t.dirty = false
+		if err := set(b, nameKey(keyLine, id.String()), t); err != nil {
+			return err
+		}
+	}
+	for _, scope := range p.changed.pauses {
+		if err := set(b, nameKey(keyPause, scope), p.pauses[scope]); err != nil {
+			return err
+		}
+	}
+	if err := p.commitNotices(b); err != nil {
+		return err
+	}
+	if err := set(b, []byte{keyPosition}, &pos); err != nil {
+		return err
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("cannot write money view: %w", err)
+	}
+	p.changed = changes{budgets: p.changed.budgets[:0], totals: p.changed.totals[:0], pauses: p.changed.pauses[:0]}
+	clear(p.notices)
+	return nil
+}
+
+func (p *Pacer) commitNotices(b *pebble.Batch) error {
+	forget := p.now + int64(p.o.NoticeTTL) + int64(time.Hour)
+	for id, n := range p.notices {
+		if err := b.Set(noticeKey(id), n.encode(), nil); err != nil {
+			return fmt.Errorf("cannot write money view: %w", err)
+		}
+		if err := b.Set(forgetKey(forget, id), nil, nil); err != nil {
+			return fmt.Errorf("cannot write money view: %w", err)
+		}
+	}
+	if p.now-p.forgotAt < int64(time.Minute) {
+		return nil
+	}
+	p.forgotAt = p.now
+	return p.forgetNotices(b)
+}
+
+// forgetNotices drops a bounded number of notices that nobody believes any more.
+func (p *Pacer) forgetNotices(b *pebble.Batch) error {
+	const most = 100_000
+	n := 0
+	end := forgetKey(p.now, rtb.BidID{})[1:]
+	err := p.store.each(keyForget, func(k, _ []byte) error {
+		if n == most || bytes.Compare(k, end) >= 0 || len(k) != 24 {
+			return errEnough
+		}
+		n++
+		if err := b.Delete(append([]byte{keyForget}, k...), nil); err != nil {
+			return err
+		}
+		return b.Delete(append([]byte{keyNotice}, k[8:]...), nil)
+	})
+	if err == errEnough {
+		return nil
+	}
+	return err
+}
+
+func set(b *pebble.Batch, key []byte, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot encode money view: %w", err)
+	}
+	if err := b.Set(key, text, nil); err != nil {
+		return fmt.Errorf("cannot write money view: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package pacing
+
+import (
+	"math"
+)
+
+// The landscape is a line's belief about the highest competing price: log-normal,
+// its mean a linear function of a few features. It is learned online from
+// outcomes, exact (the price is known) or censored (only who won is known), by
+// AdaGrad steps on the likelihood. It gives the expected cost of a bid; the
+// controller corrects its level, so it needs the right shape, not the right size.
+//
+// Prices here are micros of one impression, as natural logarithms.
+
+// The features of an outcome.
+const (
+	featConst = iota
+	featValue // ln value - ref
+	featSin1  // of the time of day, first harmonic
+	featCos1
+	featSin2 // second harmonic
+	featCos2
+	features
+)
+
+// The steps of the learning, from the reference simulation.
+const (
+	stepMean, stepSigma = 0.15, 0.10
+	damping             = 20.0
+	forgetting          = 0.99995
+	minLnSigma          = -1.386 // ln 0.25
+	maxLnSigma          = 0.916  // ln 2.5
+)
+
+type landscape struct {
+	Ref     float64           `json:"ref"` // ln value of the first quote: 0 unset
+	W       [features]float64 `json:"w"`
+	G2      [features]float64 `json:"g2"`
+	LnSigma float64           `json:"ln_sigma"`
+	SigmaG2 float64           `json:"sigma_g2"`
+}
+
+// begin sets the prior: competitors pay about 0.6 of the value, and half of a
+// value's deviation shows in their prices.
+func (l *landscape) begin(ref float64) {
+	*l = landscape{Ref: ref, LnSigma: math.Log(0.9)}
+	l.W[featConst] = ref - 0.5
+	l.W[featValue] = 0.5
+}
+
+// fill sets the features of a value (ln micros) at a time (Unix seconds).
+func (l *landscape) fill(x *[features]float64, lnValue float64, at int64) {
+	h := 2 * math.Pi * float64(at%86400) / 86400
+	x[featConst], x[featValue] = 1, lnValue-l.Ref
+	x[featSin1], x[featCos1] = math.Sincos(h)
+	x[featSin2], x[featCos2] = math.Sincos(2 * h)
+}
+
+func (l *landscape) mean(x *[features]float64) float64 {
+	m := 0.0
+	for i := range x {
+		m += l.W[i] * x[i]
+	}
+	return m
+}
+
+// step follows the gradient of the log-likelihood in the mean and in ln sigma.
+func (l *landscape) step(x *[features]float64, mean, lnSigma float64) {
+	for i := range x {
+		g := mean * x[i]
+		if g == 0 {
+			continue
+		}
+		l.G2[i] = l.G2[i]*forgetting + g*g
+		l.W[i] += stepMean * g / math.Sqrt(l.G2[i]+damping)
+	}
+	l.SigmaG2 = l.SigmaG2*forgetting + lnSigma*lnSigma
+	l.LnSigma += stepSigma * lnSigma / math.Sqrt(l.SigmaG2+damping)
+	l.LnSigma = min(max(l.LnSigma, minLnSigma), maxLnSigma)
+}
+
+// exact learns from a known competing price.
+func (l *landscape) exact(x *[features]float64, lnPrice float64) {
+	s := math.Exp(l.LnSigma)
+	r := (lnPrice - l.mean(x)) / s
+	r = min(max(r, -4), 4)
+	l.step(x, r/s, r*r-1)
+}
+
+// lost learns that the price was above a bid.
+func (l *landscape) lost(x *[features]float64, lnBid float64) {
+	s := math.Exp(l.LnSigma)
+	z := (lnBid - l.mean(x)) / s
+	hazard := z + 1/max(z, 4)
+	if z < 4 {
+		hazard = normDensity(z) / max(normCDF(-z), 1e-9)
+	}
+	l.step(x, hazard/s, hazard*z)
+}
+
+// won learns that the price was at most a bid.
+func (l *landscape) won(x *[features]float64, lnBid float64) {
+	s := math.Exp(l.LnSigma)
+	z := (lnBid - l.mean(x)) / s
+	g := -z
+	if z > -4 {
+		g = normDensity(z) / max(normCDF(z), 1e-9)
+	}
+	l.step(x, -g/s, -g*z)
+}
+
+func normDensity(z float64) float64 { return math.Exp(-z*z/2) / math.Sqrt(2*math.Pi) }
+func normCDF(z float64) float64     { return 0.5 * math.Erfc(-z/math.Sqrt2) }
+
+// curve is a landscape frozen for the bid path at one time of day.
+type curve struct {
+	base, slope, ref float64 // mean = base + slope * (ln value - ref)
+	sigma            float64
+	lift             float64 // exp(sigma²/2)
+}
+
+// freeze makes the curve of a time (Unix seconds).
+func (l *landscape) freeze(at int64) *curve {
+	var x [features]float64
+	l.fill(&x, l.Ref, at)
+	s := math.Exp(l.LnSigma)
+	return &curve{base: l.mean(&x), slope: l.W[featValue], ref: l.Ref, sigma: s, lift: math.Exp(s * s / 2)}
+}
+
+// cost is what a bid of b micros for an impression of the value is expected to
+// cost, its win chance included. A nil curve is the prior around the value.
+func (c *curve) cost(value, b, floor float64, firstPrice bool) float64 {
+	if !(b > 0) || !(value > 0) {
+		return 0
+	}
+	lnValue := math.Log(value)
+	mean, sigma, lift := lnValue-0.5, 0.9, 1.4993
+	if c != nil {
+		mean, sigma, lift = c.base+c.slope*(lnValue-c.ref), c.sigma, c.lift
+	}
+	z := (math.Log(b) - mean) / sigma
+	if firstPrice {
+		return b * normCDF(z)
+	}
+	level := math.Exp(mean) * lift
+	e := level * normCDF(z-sigma)
+	if floor > 0 { // a competing price below the floor costs the floor
+		zf := (math.Log(floor) - mean) / sigma
+		e += floor*normCDF(zf) - level*normCDF(zf-sigma)
+	}
+	return min(e, b)
+}

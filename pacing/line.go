@@ -1,0 +1,135 @@
+package pacing
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"rebound/rtb"
+)
+
+// line is what outlives plans of one line: its multiplier, its landscape, what
+// it observed, what it spent.
+type line struct {
+	id         rtb.LineID
+	multiplier atomic.Uint64 // bits of a float64 >= 1
+	curve      atomic.Pointer[curve]
+	firstValue atomic.Uint64 // bits of ln micros of the first quote; 0 unset
+	reserved   atomic.Int64
+	refused    atomic.Int64 // requests whose bid the money refused, since the last tick
+	seen       [observers]observer
+
+	// The rest belongs to Pacer.mu.
+	land     landscape
+	learned  bool // land changed since the curve was frozen
+	frozenAt int64
+	total    *lineTotal
+}
+
+// observer is one shard of what a line observed since the last tick.
+type observer struct {
+	requests atomic.Int64
+	expected atomic.Int64 // micros
+	_        [48]byte     // to a cache line
+}
+
+const observers = 8
+
+func newLine(id rtb.LineID) *line {
+	l := &line{id: id}
+	l.multiplier.Store(math.Float64bits(1))
+	return l
+}
+
+func (l *line) lambda() float64 { return math.Float64frombits(l.multiplier.Load()) }
+
+func (l *line) observe(expected rtb.Micros) {
+	s := &l.seen[rand.Uint32()%observers]
+	s.requests.Add(1)
+	if expected > 0 {
+		s.expected.Add(int64(expected))
+	}
+}
+
+// drain takes what was observed. Requests that the money refused count for
+// nothing: the multiplier must not fall because a cap stands in the way.
+func (l *line) drain() (requests, expected float64) {
+	for i := range l.seen {
+		requests += float64(l.seen[i].requests.Swap(0))
+		expected += float64(l.seen[i].expected.Swap(0))
+	}
+	return max(requests-float64(l.refused.Swap(0)), 0), expected
+}
+
+// refresh freezes the landscape for the bid path, at most once in a while.
+func (l *line) refresh(now int64) {
+	at := now / 1e9
+	if l.land.Ref == 0 {
+		bits := l.firstValue.Load()
+		if bits == 0 {
+			return
+		}
+		l.land.begin(math.Float64frombits(bits))
+		l.learned = true
+	}
+	if !l.learned && at-l.frozenAt < 60 {
+		return
+	}
+	l.learned, l.frozenAt = false, at
+	l.curve.Store(l.land.freeze(at))
+}
+
+// learn takes a matured outcome. paid is 0 for a lost bid; minToWin is the
+// competing price where it is known. All are micros of one impression.
+func (l *line) learn(r *reservation) {
+	if l.land.Ref == 0 || r.cost <= 0 || r.value <= 0 {
+		return
+	}
+	l.learned = true
+	var x [features]float64
+	l.land.fill(&x, math.Log(float64(r.value)), r.issued)
+	lnBid := math.Log(float64(r.cost))
+	switch {
+	case r.toWin > 0:
+		l.land.exact(&x, math.Log(float64(r.toWin)))
+	case r.paid > 0:
+		l.land.won(&x, lnBid)
+	default:
+		l.land.lost(&x, lnBid)
+	}
+}
+
+// Quote is the price for one line: value through the multiplier. The auction is
+// one of rtb.Auction*. Reasons: no_campaign (not in the plan), floor (the value
+// is below it), paced (the multiplier took the price below it).
+func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
+	e := p.table.Load().lines[id]
+	if e == nil {
+		return rtb.Quote{}, rtb.NoBidNoCampaign
+	}
+	if value <= 0 || value < floor {
+		return rtb.Quote{}, rtb.NoBidFloor
+	}
+	l := e.line
+	q := rtb.Quote{Multiplier: l.lambda(), Shading: 1}
+	q.Price = value.Scale(1 / q.Multiplier)
+	if q.Price <= 0 || q.Price < floor {
+		return q, rtb.NoBidPaced
+	}
+	worth := float64(value) / 1000
+	if l.firstValue.Load() == 0 {
+		l.firstValue.CompareAndSwap(0, math.Float64bits(math.Log(max(worth, 1e-3))))
+	}
+	first := auction != rtb.AuctionSecondPrice
+	e1 := l.curve.Load().cost(worth, float64(q.Price)/1000, float64(floor)/1000, first)
+	q.Expected = rtb.Micros(e1 + 0.5)
+	return q, rtb.NoBidNone
+}
+
+// Observe is told once per matched request and line what its bid is expected to
+// cost; 0 when it did not bid, also because Reserve refused.
+func (p *Pacer) Observe(id rtb.LineID, expected rtb.Micros) {
+	if e := p.table.Load().lines[id]; e != nil {
+		e.line.observe(expected)
+	}
+}

@@ -1,0 +1,150 @@
+package pacing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// pause is one stop by an operator, as stored.
+type pause struct {
+	On bool      `json:"on"`
+	By string    `json:"by,omitempty"`
+	At time.Time `json:"at"`
+}
+
+// pauseSet is what is stopped now, immutable, for the bid path.
+type pauseSet struct {
+	all       bool
+	exchanges map[string]struct{}
+	campaigns map[campaignID]struct{}
+}
+
+type campaignID struct{ advertiser, campaign string }
+
+// errEnough ends a walk early; it never leaves the package.
+var errEnough = errors.New("enough")
+
+// parseScope reads a pause's scope into the set; false when it is none.
+func (s *pauseSet) parseScope(scope string) bool {
+	kind, id, _ := strings.Cut(scope, ":")
+	switch kind {
+	case "all":
+		s.all = true
+		return scope == "all"
+	case "exchange":
+		s.exchanges[id] = struct{}{}
+		return id != ""
+	case "campaign":
+		advertiser, campaign, ok := strings.Cut(id, "/")
+		s.campaigns[campaignID{advertiser, campaign}] = struct{}{}
+		return ok && advertiser != "" && campaign != ""
+	}
+	return false
+}
+
+func newPauseSet() *pauseSet {
+	return &pauseSet{exchanges: map[string]struct{}{}, campaigns: map[campaignID]struct{}{}}
+}
+
+// publishPauses hands what is paused to the bid path. p.mu is held.
+func (p *Pacer) publishPauses() {
+	s := newPauseSet()
+	for scope, x := range p.pauses {
+		if x.On {
+			s.parseScope(scope)
+		}
+	}
+	p.pauseSet.Store(s)
+}
+
+func (p *Pacer) foldPause(f *events.Fact) {
+	p.pauses[f.Pause.Scope] = pause{On: f.Pause.On, By: f.Pause.By, At: f.TS}
+	p.changed.pauses = append(p.changed.pauses, f.Pause.Scope)
+	p.publishPauses()
+}
+
+// Paused tells whether bidding is stopped: everywhere or for the exchange, and
+// for the campaign where one is named. Reasons: blind, paused.
+func (p *Pacer) Paused(exchange, advertiser, campaign string) rtb.NoBidReason {
+	if p.blind.Load() {
+		return rtb.NoBidBlind
+	}
+	s := p.pauseSet.Load()
+	if s.all {
+		return rtb.NoBidPaused
+	}
+	if len(s.exchanges) > 0 {
+		if _, ok := s.exchanges[exchange]; ok {
+			return rtb.NoBidPaused
+		}
+	}
+	if len(s.campaigns) > 0 && campaign != "" {
+		if _, ok := s.campaigns[campaignID{advertiser, campaign}]; ok {
+			return rtb.NoBidPaused
+		}
+	}
+	return rtb.NoBidNone
+}
+
+// Pause appends a pause fact and obeys it at once. Scope is "all",
+// "exchange:<id>" or "campaign:<advertiser>/<id>"; by says who asked. Where the
+// log takes nothing, a stop still holds until the program ends, and the error
+// says so.
+func (p *Pacer) Pause(ctx context.Context, scope string, on bool, by string) error {
+	if !newPauseSet().parseScope(scope) {
+		return fmt.Errorf("cannot pause: got scope %q; want all, exchange:<id> or campaign:<advertiser>/<id>", scope)
+	}
+	now := p.o.Now()
+	if on {
+		p.pauseNow(scope, pause{On: true, By: by, At: now})
+	}
+	err := p.append(ctx, events.Fact{
+		ID: p.factID("pause"), At: now, Kind: events.KindPause, Node: p.o.Node,
+		Pause: &events.Pause{Scope: scope, On: on, By: by},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot store pause of %s: %w", scope, err)
+	}
+	if !on {
+		p.pauseNow(scope, pause{By: by, At: now})
+	}
+	return nil
+}
+
+// pauseNow obeys a pause ahead of its fact.
+func (p *Pacer) pauseNow(scope string, x pause) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pauses[scope] = x
+	p.publishPauses()
+}
+
+// SetBlind stops bidding, as blind, while on. It is not stored.
+func (p *Pacer) SetBlind(on bool) { p.blind.Store(on) }
+
+// factID names a fact of this run.
+func (p *Pacer) factID(kind string) string {
+	p.mu.Lock()
+	p.ids++
+	n := p.ids
+	p.mu.Unlock()
+	return kind + ":" + p.o.Run + ":" + strconv.FormatUint(n, 10)
+}
+
+func (p *Pacer) append(ctx context.Context, facts ...events.Fact) error {
+	if p.o.Append == nil {
+		return fmt.Errorf("cannot append: got no Options.Append")
+	}
+	err := p.o.Append(ctx, facts...)
+	if err != nil && !p.o.IsConflict(err) {
+		p.counts.appendErrors.Add(1)
+	}
+	return err
+}

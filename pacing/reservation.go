@@ -1,0 +1,236 @@
+package pacing
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"rebound/rtb"
+)
+
+// resState is the life of a reservation.
+type resState uint8
+
+const (
+	resBid     resState = iota // until winExpiry
+	resWon                     // until billExpiry
+	resSettled                 // charged; remembered for learning and frequency
+	resLost                    // given back after a loss notice
+	resDead                    // given back: the bid was not sent
+)
+
+// reservation is one bid in flight. It is remembered until due even after its
+// money was settled or given back: outcomes are learned from at the same age,
+// wins and losses alike, and an impression counts for frequency until the
+// profile has it. Times are Unix seconds, amounts micros.
+type reservation struct {
+	bid      rtb.BidID
+	visitor  rtb.Key
+	line     *line
+	accounts [len(rtb.Caps)]*account // nil at the end
+
+	cost, expected, value int64
+	flight                int64 // what it adds to the accounts' expected now
+	paid                  int64 // charged, or what the win notice says it will be
+	toWin                 int64 // the competing price, where it is known
+
+	issued, winExpiry, billExpiry int64
+	due                           int64
+
+	state   resState
+	tracked bool // it has a flight of its visitor
+	learned bool // its outcome was learned from
+}
+
+// give returns the reservation's money to its accounts and line.
+func (r *reservation) give() {
+	for _, a := range r.accounts {
+		if a == nil {
+			break
+		}
+		a.give(r.cost)
+		a.expected.Add(-r.flight)
+	}
+	r.line.reserved.Add(-r.cost)
+	r.flight = 0
+}
+
+// expect replaces what the bid is expected to cost while it is in flight.
+func (r *reservation) expect(amount int64) {
+	for _, a := range r.accounts {
+		if a == nil {
+			break
+		}
+		a.expected.Add(amount - r.flight)
+	}
+	r.flight = amount
+}
+
+// holds tells whether money is still reserved.
+func (r *reservation) holds() bool { return r.state == resBid || r.state == resWon }
+
+// due orders the slots of a shard: exactly one entry per slot in use.
+type dueEntry struct {
+	at   int64
+	slot int32
+}
+
+// resShard is a part of the reservations, by bid id. mu protects everything but
+// next, and is never held across I/O or another lock but a visitor shard's.
+type resShard struct {
+	mu    sync.Mutex
+	slots map[rtb.BidID]int32
+	slab  []reservation
+	spare []int32
+	heap  []dueEntry
+	next  atomic.Int64 // the earliest due; 0 when empty
+	_     [24]byte
+}
+
+const resShards = 64
+
+// reservations are all bids in flight of this run.
+type reservations struct {
+	shards [resShards]resShard
+	count  atomic.Int64 // slots in use
+	live   atomic.Int64 // of those, holding money
+	limit  int64
+}
+
+func newReservations(limit int) *reservations {
+	s := &reservations{limit: int64(limit)}
+	for i := range s.shards {
+		s.shards[i].slots = make(map[rtb.BidID]int32)
+	}
+	return s
+}
+
+func (s *reservations) shard(bid rtb.BidID) *resShard { return &s.shards[bid[0]%resShards] }
+
+// add stores a reservation; it says no for a bid that is known already, and when
+// there are too many.
+func (s *reservations) add(r *reservation) rtb.NoBidReason {
+	if s.count.Add(1) > s.limit {
+		s.count.Add(-1)
+		return rtb.NoBidOverloaded
+	}
+	sh := s.shard(r.bid)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if _, ok := sh.slots[r.bid]; ok {
+		s.count.Add(-1)
+		return rtb.NoBidError
+	}
+	var slot int32
+	if n := len(sh.spare); n > 0 {
+		slot, sh.spare = sh.spare[n-1], sh.spare[:n-1]
+	} else {
+		slot = int32(len(sh.slab))
+		sh.slab = append(sh.slab, reservation{})
+	}
+	sh.slab[slot] = *r
+	sh.slots[r.bid] = slot
+	sh.push(dueEntry{r.due, slot})
+	s.live.Add(1)
+	return rtb.NoBidNone
+}
+
+// with calls fn on the reservation of a bid under its shard's lock; false when
+// there is none. fn may change everything but bid.
+func (s *reservations) with(bid rtb.BidID, fn func(*reservation)) bool {
+	sh := s.shard(bid)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	slot, ok := sh.slots[bid]
+	if !ok {
+		return false
+	}
+	r := &sh.slab[slot]
+	held := r.holds()
+	fn(r)
+	if held && !r.holds() {
+		s.live.Add(-1)
+	}
+	return true
+}
+
+// sweep hands over every reservation whose due is before now (Unix seconds), and
+// forgets those that fn leaves without a later due.
+func (s *reservations) sweep(now int64, fn func(*reservation)) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		if next := sh.next.Load(); next == 0 || next >= now {
+			continue
+		}
+		s.sweepShard(sh, now, fn)
+	}
+}
+
+func (s *reservations) sweepShard(sh *resShard, now int64, fn func(*reservation)) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for len(sh.heap) > 0 && sh.heap[0].at < now {
+		slot := sh.pop()
+		r := &sh.slab[slot]
+		if r.due < now {
+			held := r.holds()
+			fn(r)
+			if held && !r.holds() {
+				s.live.Add(-1)
+			}
+		}
+		if r.due >= now {
+			sh.push(dueEntry{r.due, slot})
+			continue
+		}
+		delete(sh.slots, r.bid)
+		*r = reservation{}
+		sh.spare = append(sh.spare, slot)
+		s.count.Add(-1)
+	}
+}
+
+func (sh *resShard) push(e dueEntry) {
+	sh.heap = append(sh.heap, e)
+	h := sh.heap
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if h[up].at <= e.at {
+			break
+		}
+		h[i] = h[up]
+		i = up
+	}
+	h[i] = e
+	sh.next.Store(h[0].at)
+}
+
+func (sh *resShard) pop() int32 {
+	h := sh.heap
+	top := h[0].slot
+	last := h[len(h)-1]
+	h = h[:len(h)-1]
+	sh.heap = h
+	if len(h) == 0 {
+		sh.next.Store(0)
+		return top
+	}
+	i := 0
+	for {
+		c := 2*i + 1
+		if c >= len(h) {
+			break
+		}
+		if c+1 < len(h) && h[c+1].at < h[c].at {
+			c++
+		}
+		if last.at <= h[c].at {
+			break
+		}
+		h[i] = h[c]
+		i = c
+	}
+	h[i] = last
+	sh.next.Store(h[0].at)
+	return top
+}

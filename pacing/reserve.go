@@ -1,0 +1,165 @@
+package pacing
+
+import (
+	"rebound/rtb"
+)
+
+// Reserve covers the worst cost of a bid (c.Reserved) under every cap of its
+// line, and its visitor's frequency, or covers nothing and says why. It sets the
+// claims' Node, Grant, Caps and Day; sign them afterwards. The time is c.Issued.
+// A test bid is never covered, and never refused.
+//
+// Reasons: frequency, in_flight (the visitor); budget (a cap has no room), grant
+// (it has, but this run's grant is used up: more is on its way); overloaded (too
+// many bids in flight); no_campaign (not in the plan); error (a second bid of
+// the same id, or no cost).
+func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason {
+	e := p.table.Load().lines[rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line}]
+	if e == nil {
+		return rtb.NoBidNoCampaign
+	}
+	r := reservation{
+		bid: c.Bid, line: e.line, cost: int64(c.Reserved), expected: int64(c.Expected), value: int64(c.Value),
+		issued: c.Issued.Unix(), winExpiry: c.WinExpiry.Unix(), billExpiry: c.BillExpiry.Unix(),
+	}
+	r.due, r.flight = r.winExpiry, r.expected
+	day := e.on(r.issued)
+	if day == nil {
+		p.renew()
+		return rtb.NoBidGrant
+	}
+	c.Node, c.Grant, c.Caps, c.Day = p.o.Node, p.o.Run, e.caps, day.day
+	if c.Test {
+		return rtb.NoBidNone
+	}
+	if r.cost <= 0 || r.winExpiry < r.issued {
+		return rtb.NoBidError
+	}
+	if len(caps) > 0 && v != nil && !v.Key.IsZero() {
+		if reason := p.flights.reserve(c.Bid, v, caps, r.issued); reason != rtb.NoBidNone {
+			return reason
+		}
+		r.visitor, r.tracked = v.Key, true
+	}
+	reason := p.cover(&r, day)
+	if reason == rtb.NoBidNone {
+		return rtb.NoBidNone
+	}
+	if r.tracked {
+		p.flights.drop(r.visitor, r.bid)
+	}
+	return reason
+}
+
+// cover takes the cost from every account of the day and stores the reservation,
+// or leaves everything as it was.
+func (p *Pacer) cover(r *reservation, day *tableDay) rtb.NoBidReason {
+	if day.accounts[0] == nil {
+		return rtb.NoBidBudget // nothing bounds the line: nothing is bid
+	}
+	ends := max(r.winExpiry, r.billExpiry)
+	for i, a := range day.accounts {
+		if a == nil {
+			break
+		}
+		if reason := p.coverOne(a, r, ends); reason != rtb.NoBidNone {
+			p.uncover(r, i)
+			r.line.refused.Add(1)
+			return reason
+		}
+		r.accounts[i] = a
+	}
+	r.line.reserved.Add(r.cost)
+	for _, a := range r.accounts {
+		if a == nil {
+			break
+		}
+		a.expected.Add(r.flight)
+	}
+	reason := p.reservations.add(r)
+	if reason != rtb.NoBidNone {
+		r.give()
+		if reason == rtb.NoBidOverloaded {
+			p.counts.refused.Add(1)
+		}
+	}
+	return reason
+}
+
+func (p *Pacer) coverOne(a *account, r *reservation, ends int64) rtb.NoBidReason {
+	if a.worst.Load() < r.cost {
+		a.needs(r.cost)
+	}
+	if r.issued > a.until.Load() || ends > a.heldUntil.Load() {
+		p.outlives(ends - r.issued)
+		reason := a.refusal(r.cost)
+		if reason == rtb.NoBidBudget {
+			return reason
+		}
+		p.renew()
+		return rtb.NoBidGrant
+	}
+	if !a.take(r.cost) {
+		reason := a.refusal(r.cost)
+		if reason == rtb.NoBidGrant {
+			p.renew()
+		}
+		return reason
+	}
+	if a.available.Load() < a.low.Load() {
+		p.renew()
+	}
+	return rtb.NoBidNone
+}
+
+// uncover gives back what the first n accounts covered.
+func (p *Pacer) uncover(r *reservation, n int) {
+	for i := range n {
+		r.accounts[i].give(r.cost)
+		r.accounts[i] = nil
+	}
+}
+
+// outlives remembers how long a bid lives, so that grants are held long enough.
+func (p *Pacer) outlives(life int64) {
+	life = min(life, maxLife)
+	for {
+		have := p.life.Load()
+		if life <= have || p.life.CompareAndSwap(have, life) {
+			return
+		}
+	}
+}
+
+// renew asks Run for a Step soon. It never blocks.
+func (p *Pacer) renew() {
+	if p.wanted.Load() || p.stopping.Load() {
+		return
+	}
+	if p.wanted.CompareAndSwap(false, true) {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Release gives back what was reserved for a bid that was not sent.
+func (p *Pacer) Release(bid rtb.BidID) {
+	p.reservations.with(bid, func(r *reservation) {
+		if r.state != resBid {
+			return
+		}
+		r.give()
+		r.state = resDead
+		p.untrack(r)
+	})
+}
+
+// untrack forgets the flight of a bid that will be no impression.
+func (p *Pacer) untrack(r *reservation) {
+	if r.tracked {
+		r.tracked = false
+		p.flights.drop(r.visitor, r.bid)
+	}
+}

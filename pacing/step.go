@@ -1,0 +1,288 @@
+package pacing
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// How Run and Step keep grants ahead of need.
+const (
+	stepEvery  = 250 * time.Millisecond
+	tickEvery  = 5 * time.Second // between tick facts, while something waits for time
+	saveEvery  = 10 * time.Second
+	grantLife  = 10 * time.Minute // from a grant to its Until; renewed at half of it
+	dayAhead   = 10 * time.Minute // tomorrow's grants are cut so long before midnight
+	askAgain   = 5 * time.Second  // an append whose fact is not folded by then is forgotten
+	aheadFor   = 10.0             // seconds of reserving that a grant covers ahead
+	reserveFor = 300.0            // seconds: a bid's life until a loss is known
+	winShare   = 0.2              // of bids, assumed before anything is known
+	safety     = 1.5
+	shareLeft  = 0.05 // of what is left of a cap: the most that one run has available
+	rateMemory = 10.0 // seconds of the smoothed rate of reserving
+)
+
+// Run keeps grants ahead of need, lets time pass in the log while reservations
+// are outstanding, and moves the multipliers, until ctx ends. Call [Pacer.Stop]
+// before the log closes.
+func (p *Pacer) Run(ctx context.Context) error {
+	t := time.NewTicker(stepEvery)
+	defer t.Stop()
+	for {
+		p.Step(ctx, p.o.Now())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		case <-p.wake:
+		}
+	}
+}
+
+// Step does one round of Run at a time of the caller's clock. Replay calls it
+// instead of Run.
+func (p *Pacer) Step(ctx context.Context, now time.Time) {
+	p.stepMu.Lock()
+	defer p.stepMu.Unlock()
+	p.wanted.Store(false)
+	for _, f := range p.round(now) {
+		p.appendGrant(ctx, f)
+	}
+	p.tick(ctx, now)
+	if now.UnixNano()-p.saved >= int64(saveEvery) && !p.o.InMemory {
+		p.saved = now.UnixNano()
+		p.mu.Lock()
+		err := p.saveControl()
+		p.mu.Unlock()
+		if err != nil {
+			p.o.Logger.Error("pacing state was not stored", zap.Error(err))
+		}
+	}
+}
+
+// round moves the controllers and lists the grants that are due.
+func (p *Pacer) round(now time.Time) []events.Fact {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Unix() >= p.table.Load().until {
+		p.rebuild(now)
+	}
+	p.moveControls(now)
+	if p.stopping.Load() {
+		return nil
+	}
+	var due []events.Fact
+	for _, a := range p.accounts {
+		b := p.budgets[a.id]
+		a.refresh(b, p.o.Run, p.now, false)
+		if g, ok := p.grantDue(a, b, now); ok {
+			due = append(due, p.grantFact(a, b, g, now))
+		}
+	}
+	return due
+}
+
+// wantedGrant is what a grant fact will say.
+type wantedGrant struct {
+	amount    rtb.Micros
+	until     time.Time
+	heldUntil time.Time
+}
+
+// grantDue decides whether an account needs a new grant, and which.
+func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, bool) {
+	a.smooth(now)
+	if a.asked != 0 && now.UnixNano()-a.asked < int64(askAgain) {
+		return wantedGrant{}, false
+	}
+	g := grant{}
+	if b != nil {
+		if mine := b.run(p.o.Run); mine != nil {
+			g = *mine
+		}
+	}
+	life := time.Duration(p.life.Load()) * time.Second
+	until := now.Add(grantLife).Truncate(time.Second)
+	w := wantedGrant{amount: g.Amount, until: until, heldUntil: until.Add(life)}
+	if a.withheld > 0 { // the cap was lowered, or late spend came
+		w.amount -= a.withheld
+		return w, true
+	}
+	if !a.used || now.Unix() < a.starts-int64(dayAhead.Seconds()) {
+		return w, false
+	}
+	held := g.open()
+	if g.HeldUntil < p.now {
+		held = 0 // lapsed: what it held is free again
+	}
+	room := rtb.Micros(a.free.Load()) + held
+	available := max(rtb.Micros(a.available.Load()), 0)
+	target := a.target(available)
+	open := min(rtb.Micros(max(a.reserved.Load(), 0))+target, room)
+	if rest := room - open; rest > 0 && rest < a.cost() {
+		open = room // the whole remainder at the end
+	}
+	a.low.Store(int64(target / 2))
+	w.amount = max(g.Settled+open, g.Amount)
+	if held == 0 && g.Amount > 0 {
+		w.amount = g.Settled + open
+	}
+	stale := g.Until-now.UnixNano() < int64(grantLife/2) || g.HeldUntil < g.Until+int64(life)
+	grows := w.amount > g.Amount && (available < target/2 || available < a.cost())
+	return w, open > 0 && (stale || grows)
+}
+
+// cost is the worst cost of one bid that the account has to expect.
+func (a *account) cost() rtb.Micros { return max(rtb.Micros(a.worst.Load()), a.maxCost, 1) }
+
+// target is how much should be available: the plan's rate over a reservation's
+// life, as many bids as it takes to win, or what is being reserved; at least two
+// worst bids, at most a small share of what is left.
+func (a *account) target(available rtb.Micros) rtb.Micros {
+	left := max(a.free.Load(), 0) + int64(available) + max(a.reserved.Load(), 0)
+	plan := float64(a.limit) / 86400 * reserveFor / winShare
+	want := rtb.Micros(safety * max(plan, a.rate*aheadFor))
+	want = min(want, rtb.Micros(shareLeft*float64(left)))
+	return max(want, 2*a.cost())
+}
+
+// smooth follows how fast the account is reserved from.
+func (a *account) smooth(now time.Time) {
+	at := now.UnixNano()
+	if a.smoothedAt == 0 {
+		a.smoothedAt = at
+		return
+	}
+	dt := float64(at-a.smoothedAt) / 1e9
+	if dt <= 0 {
+		return
+	}
+	a.smoothedAt = at
+	w := 1 - math.Exp(-dt/rateMemory)
+	a.rate += (float64(a.taken.Swap(0))/dt - a.rate) * w
+}
+
+func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) events.Fact {
+	a.asked = now.UnixNano()
+	p.ids++
+	f := events.Fact{
+		ID: fmt.Sprintf("grant:%s:%d", p.o.Run, p.ids), At: now, Kind: events.KindGrant,
+		Advertiser: a.id.Advertiser, Node: p.o.Node,
+		Grant: &events.Grant{
+			Run: p.o.Run, Budget: a.id, Amount: w.amount, Cap: a.limit, Until: w.until, HeldUntil: w.heldUntil,
+		},
+	}
+	if b != nil {
+		f.Grant.ExpectSeq = b.Seq
+	}
+	return f
+}
+
+// appendGrant appends one grant. One that another run was faster with is tried
+// again by the next Step, when the fold knows of the other.
+func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
+	err := p.append(ctx, f)
+	if err == nil {
+		p.counts.grants.Add(1)
+		return
+	}
+	p.mu.Lock()
+	if a := p.accounts[f.Grant.Budget]; a != nil {
+		a.asked = 0
+	}
+	p.mu.Unlock()
+	if p.o.IsConflict(err) {
+		p.counts.conflicts.Add(1)
+		return
+	}
+	p.o.Logger.Warn("grant was not stored", zap.Stringer("budget", f.Grant.Budget), zap.Error(err))
+}
+
+// tick lets time pass in the log while something waits for it: without new facts
+// nothing would ever expire.
+func (p *Pacer) tick(ctx context.Context, now time.Time) {
+	at := now.UnixNano()
+	p.mu.Lock()
+	due := at-p.now >= int64(tickEvery) && at-p.ticked >= int64(tickEvery) && p.waiting()
+	p.mu.Unlock()
+	if !due {
+		return
+	}
+	p.ticked = at
+	err := p.append(ctx, events.Fact{ID: p.factID("tick"), At: now, Kind: events.KindTick, Node: p.o.Node})
+	if err != nil {
+		p.o.Logger.Warn("tick was not stored", zap.Error(err))
+	}
+}
+
+// waiting tells whether anything ends with time: a bid in flight, or what a
+// dead run holds of a budget in use.
+func (p *Pacer) waiting() bool {
+	if p.reservations.live.Load() > 0 {
+		return true
+	}
+	for _, a := range p.accounts {
+		b := p.budgets[a.id]
+		if b == nil || !a.used {
+			continue
+		}
+		for i := range b.Grants {
+			if g := &b.Grants[i]; g.Run != p.o.Run && g.HeldUntil >= p.now && g.open() > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Stop ends bidding for good and gives back, by a last grant each, what the
+// grants hold beyond the bids in flight. Run must have ended; the log must still
+// take facts. What cannot be given back stays held until the grant's end.
+func (p *Pacer) Stop(ctx context.Context) error {
+	p.stepMu.Lock()
+	defer p.stepMu.Unlock()
+	p.stopping.Store(true)
+	var last error
+	for _, f := range p.returns(p.o.Now()) {
+		if err := p.append(ctx, f); err != nil {
+			last = err
+		}
+	}
+	if last != nil {
+		return fmt.Errorf("cannot give back a grant: %w", last)
+	}
+	return nil
+}
+
+// returns lists the last grants of every account that has something to give back.
+func (p *Pacer) returns(now time.Time) []events.Fact {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var facts []events.Fact
+	for _, a := range p.accounts {
+		a.until.Store(0)
+		if free := a.available.Swap(0); free > 0 {
+			a.withheld += rtb.Micros(free)
+		} else {
+			a.available.Add(free)
+		}
+		b := p.budgets[a.id]
+		if b == nil || a.withheld <= 0 {
+			continue
+		}
+		g := b.run(p.o.Run)
+		if g == nil || g.HeldUntil < p.now {
+			continue
+		}
+		facts = append(facts, p.grantFact(a, b, wantedGrant{
+			amount: g.Amount - a.withheld, until: now.Truncate(time.Second), heldUntil: time.Unix(0, g.HeldUntil).UTC(),
+		}, now))
+	}
+	return facts
+}

@@ -1,0 +1,162 @@
+package pacing
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"rebound/rtb"
+)
+
+// table is what the bid path reads: immutable, replaced as a whole when the plan
+// or a day changes.
+type table struct {
+	lines map[rtb.LineID]*tableLine
+	until int64 // Unix seconds: the first of its days ends
+}
+
+type tableLine struct {
+	line *line
+	caps rtb.CapSet
+	days [2]tableDay // today's and tomorrow's, in the advertiser's zone
+}
+
+// tableDay is one civil day of a line: [from, to) in Unix seconds.
+type tableDay struct {
+	day      rtb.Day
+	from, to int64
+	accounts [len(rtb.Caps)]*account // nil at the end
+}
+
+// on finds the day of a time; nil when it is neither of the two.
+func (e *tableLine) on(at int64) *tableDay {
+	for i := range e.days {
+		if d := &e.days[i]; at >= d.from && at < d.to {
+			return d
+		}
+	}
+	return nil
+}
+
+// SetPlan replaces the plan. What was spent stays; a cap below it refuses bids
+// at once. It appends nothing: the next Step cuts the grants.
+func (p *Pacer) SetPlan(plan []LinePlan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan = slices.Clone(plan)
+	for i := range p.plan {
+		if p.plan[i].Zone == nil {
+			p.plan[i].Zone = time.UTC
+		}
+	}
+	slices.SortFunc(p.plan, func(a, b LinePlan) int {
+		return cmp.Or(cmp.Compare(a.Line.Advertiser, b.Line.Advertiser),
+			cmp.Compare(a.Line.Campaign, b.Line.Campaign), cmp.Compare(a.Line.Line, b.Line.Line))
+	})
+	p.rebuild(p.o.Now())
+	p.renew()
+}
+
+// rebuild makes the table of a time. p.mu is held.
+func (p *Pacer) rebuild(now time.Time) {
+	for id, a := range p.accounts {
+		a.used, a.maxCost = false, 0
+		if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
+			delete(p.accounts, id)
+		}
+	}
+	for _, c := range p.controls {
+		c.even = false
+	}
+	t := &table{lines: make(map[rtb.LineID]*tableLine, len(p.plan)), until: math.MaxInt64}
+	for i := range p.plan {
+		if l := &p.plan[i]; l.Active {
+			e := p.tableLine(l, now)
+			t.lines[l.Line] = e
+			t.until = min(t.until, e.days[0].to)
+		}
+	}
+	for _, a := range p.accounts {
+		a.refresh(p.budgets[a.id], p.o.Run, p.now, p.stopping.Load())
+	}
+	p.table.Store(t)
+	p.publishLambda()
+}
+
+func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
+	e := &tableLine{line: p.line(l.Line), caps: l.Caps}
+	day := rtb.DayOf(now, l.Zone)
+	for i := range e.days {
+		d := &e.days[i]
+		d.day = day + rtb.Day(i)
+		d.from, d.to = d.day.Start(l.Zone).Unix(), (d.day + 1).Start(l.Zone).Unix()
+		n := 0
+		for _, c := range rtb.Caps {
+			if l.Caps&c == 0 {
+				continue
+			}
+			id := rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, d.day)
+			a := p.account(id)
+			a.limit = l.limit(c)
+			a.maxCost = max(a.maxCost, l.MaxCPM.Cost())
+			if !a.used || id.Window == rtb.WindowTotal {
+				a.starts = 0
+				if i > 0 && id.Window == rtb.WindowDay {
+					a.starts = d.from
+				}
+			}
+			a.used = true
+			a.control.even = l.Mode == Even
+			if id.Line == "" {
+				a.control.even = l.CampaignMode == Even
+			}
+			d.accounts[n] = a
+			n++
+		}
+	}
+	return e
+}
+
+// account finds or opens this run's account of a budget. p.mu is held.
+func (p *Pacer) account(id rtb.BudgetID) *account {
+	if a := p.accounts[id]; a != nil {
+		return a
+	}
+	a := &account{id: id, limit: math.MaxInt64, control: p.control(controlOf(id))}
+	if b := p.budgets[id]; b != nil {
+		if g := b.run(p.o.Run); g != nil {
+			a.available.Store(int64(g.Amount - g.Settled))
+		}
+	}
+	p.accounts[id] = a
+	return a
+}
+
+func (p *Pacer) control(id controlID) *capControl {
+	c := p.controls[id]
+	if c == nil {
+		c = &capControl{Boost: coldBoost}
+		p.controls[id] = c
+	}
+	return c
+}
+
+func (p *Pacer) line(id rtb.LineID) *line {
+	l := p.lines[id]
+	if l == nil {
+		l = newLine(id)
+		l.total = p.total(id)
+		p.lines[id] = l
+	}
+	return l
+}
+
+func (p *Pacer) total(id rtb.LineID) *lineTotal {
+	t := p.totals[id]
+	if t == nil {
+		t = &lineTotal{}
+		p.totals[id] = t
+	}
+	return t
+}
