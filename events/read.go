@@ -1,14 +1,29 @@
 package events
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // ErrTorn says that a file's last line has no end: its writer was cut off.
 var ErrTorn = errors.New("torn last line")
+
+// MaxLine is the longest line that is read, in bytes. Longer ones are passed
+// over with an error.
+const MaxLine = 16 << 20
 
 // LineError is what is wrong with one line.
 type LineError struct {
@@ -27,23 +42,242 @@ func (e *LineError) Unwrap() error { return e.Err }
 // line gives a [*LineError] and reading goes on with the next, unless the caller
 // stops; any other error is the last thing that comes. Facts may be kept.
 func ReadFacts(name string, r io.Reader) iter.Seq2[*Fact, error] {
-	return func(yield func(*Fact, error) bool) {}
+	return readLines(name, r, func(line []byte) (*Fact, error) {
+		f := new(Fact)
+		if err := json.Unmarshal(line, f); err != nil {
+			return nil, fmt.Errorf("cannot read fact: %w", err)
+		}
+		if f.ID == "" || f.Kind == "" {
+			return nil, errors.New("cannot read fact: got no id or no kind; want both")
+		}
+		return f, nil
+	})
 }
 
 // ReadRecords reads bid records as ReadFacts reads facts. A line that is a bare
 // OpenRTB request becomes a record with only Request set (V is 0).
 func ReadRecords(name string, r io.Reader) iter.Seq2[*BidRecord, error] {
-	return func(yield func(*BidRecord, error) bool) {}
+	return readLines(name, r, decodeRecord)
+}
+
+// ReadFactFile reads the facts of one file, whose name is taken as it is; .zst
+// and .gz are unpacked. A file that is not there is an error (fs.ErrNotExist).
+func ReadFactFile(name string) iter.Seq2[*Fact, error] {
+	return func(yield func(*Fact, error) bool) { readFile(name, ReadFacts, yield) }
 }
 
 // ReadFactFiles reads the files that the patterns match, one after the other,
 // sorted by name; .zst and .gz are unpacked. A pattern that matches nothing is an
-// error.
+// error (fs.ErrNotExist).
 func ReadFactFiles(patterns ...string) iter.Seq2[*Fact, error] {
-	return func(yield func(*Fact, error) bool) {}
+	return readFiles(patterns, ReadFacts)
 }
 
 // ReadRecordFiles reads bid records as ReadFactFiles reads facts.
 func ReadRecordFiles(patterns ...string) iter.Seq2[*BidRecord, error] {
-	return func(yield func(*BidRecord, error) bool) {}
+	return readFiles(patterns, ReadRecords)
 }
+
+func decodeRecord(line []byte) (*BidRecord, error) {
+	if isBareRequest(line) {
+		if !json.Valid(line) {
+			return nil, errors.New("cannot read request: got invalid JSON")
+		}
+		return &BidRecord{Request: bytes.Clone(line)}, nil
+	}
+	r := new(BidRecord)
+	if err := json.Unmarshal(line, r); err != nil {
+		return nil, fmt.Errorf("cannot read bid record: %w", err)
+	}
+	if len(r.Request) == 0 {
+		return nil, errors.New("cannot read bid record: got neither request nor imp; want a bid record or an OpenRTB request")
+	}
+	return r, nil
+}
+
+// isBareRequest tells an OpenRTB request from a bid record: it has imp at its
+// top level and no request.
+func isBareRequest(line []byte) bool {
+	if bytes.HasPrefix(line, []byte(`{"v":1,`)) { // as BidLog writes them
+		return false
+	}
+	imp, request := false, false
+	topKeys(line, func(key []byte) {
+		imp = imp || string(key) == "imp"
+		request = request || string(key) == "request"
+	})
+	return imp && !request
+}
+
+// topKeys calls each with the keys of an object, as they are written. It reads
+// no values, and stops where the text ends.
+func topKeys(b []byte, each func(key []byte)) {
+	depth, start, key := 0, 0, false
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '{', '[':
+			depth++
+			key = depth == 1
+		case '}', ']':
+			depth--
+		case ',':
+			key = depth == 1
+		case ':':
+			key = false
+		case '"':
+			for start, i = i+1, i+1; i < len(b) && b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if key && i < len(b) {
+				each(b[start:i])
+			}
+		}
+	}
+}
+
+// readLines decodes each line that is not blank.
+func readLines[T any](name string, r io.Reader, decode func([]byte) (*T, error)) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		br := bufio.NewReaderSize(r, 256<<10)
+		var long []byte
+		for n := 1; ; n++ {
+			line, err := nextLine(br, &long)
+			if err == io.EOF && len(line) == 0 {
+				return
+			}
+			if err != nil && err != io.EOF && err != errLong {
+				yield(nil, fmt.Errorf("cannot read %s after line %d: %w", name, n-1, err))
+				return
+			}
+			torn := err == io.EOF
+			if line = bytes.TrimSpace(line); len(line) == 0 && err == nil {
+				continue
+			}
+			var v *T
+			if err != errLong {
+				v, err = decode(line)
+			}
+			if err != nil {
+				v = nil
+				if torn {
+					err = fmt.Errorf("%w: %w", ErrTorn, err)
+				}
+				err = &LineError{name, n, err}
+			}
+			if !yield(v, err) || torn {
+				return
+			}
+		}
+	}
+}
+
+var errLong = fmt.Errorf("cannot read line: got more than %d bytes", MaxLine)
+
+// nextLine reads up to and with the line's end; io.EOF comes with the last line
+// if that has no end. The line lives until the next call.
+func nextLine(br *bufio.Reader, long *[]byte) ([]byte, error) {
+	line, err := br.ReadSlice('\n')
+	if err != bufio.ErrBufferFull {
+		return line, err
+	}
+	*long = append((*long)[:0], line...)
+	tooLong := false
+	for err == bufio.ErrBufferFull {
+		line, err = br.ReadSlice('\n')
+		if tooLong = tooLong || len(*long)+len(line) > MaxLine; !tooLong {
+			*long = append(*long, line...)
+		}
+	}
+	if tooLong && (err == nil || err == io.EOF) {
+		return nil, errLong
+	}
+	return *long, err
+}
+
+func readFiles[T any](patterns []string, read func(string, io.Reader) iter.Seq2[*T, error]) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		files, err := match(patterns)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, name := range files {
+			if !readFile(name, read, yield) {
+				return
+			}
+		}
+	}
+}
+
+// readFile tells whether the caller wants more.
+func readFile[T any](name string, read func(string, io.Reader) iter.Seq2[*T, error], yield func(*T, error) bool) bool {
+	r, err := openFile(name)
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	defer r.Close()
+	for v, err := range read(name, r) {
+		if !yield(v, err) {
+			return false
+		}
+	}
+	return true
+}
+
+// match is the files of all patterns, each once, sorted by name: of files of one
+// kind the name carries the time.
+func match(patterns []string) ([]string, error) {
+	var files []string
+	for _, p := range patterns {
+		m, err := filepath.Glob(p)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read files: got pattern %q: %w", p, err)
+		}
+		if len(m) == 0 {
+			return nil, fmt.Errorf("cannot read files: got no file for %q: %w", p, fs.ErrNotExist)
+		}
+		files = append(files, m...)
+	}
+	slices.SortFunc(files, func(a, b string) int {
+		if c := strings.Compare(filepath.Base(a), filepath.Base(b)); c != 0 {
+			return c
+		}
+		return strings.Compare(a, b)
+	})
+	return slices.Compact(files), nil
+}
+
+// openFile opens a file, unpacked by what its name ends in.
+func openFile(name string) (io.ReadCloser, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open file: %w", err)
+	}
+	switch filepath.Ext(name) {
+	case ".zst":
+		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("cannot unpack %s: %w", name, err)
+		}
+		return unpacked{z, func() { z.Close(); f.Close() }}, nil
+	case ".gz":
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("cannot unpack %s: %w", name, err)
+		}
+		return unpacked{z, func() { z.Close(); f.Close() }}, nil
+	}
+	return f, nil
+}
+
+type unpacked struct {
+	io.Reader
+	done func()
+}
+
+func (u unpacked) Close() error { u.done(); return nil }

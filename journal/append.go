@@ -163,19 +163,20 @@ func isConflict(err error) bool {
 		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// conflict answers for a grant that the server refused. When the grant that the
-// writer saw has been trimmed away, and no later one came, the server knows of
-// none: the same fact goes out again, expecting none.
+// conflict answers for a grant that the server refused: the server compares
+// before it looks for duplicates. When the grant that the writer saw has been
+// trimmed away, and no later one came, the server knows of none: the same fact
+// goes out again, expecting none. (Only a writer that is behind by more than the
+// stream's age could be mistaken there.)
 func (l *Log) conflict(ctx context.Context, f *events.Fact, o *outgoing) error {
 	stale := fmt.Errorf("cannot append grant of %s: got expected sequence %d: %w", f.Grant.Budget, f.Grant.ExpectSeq, ErrConflict)
-	if f.Grant.ExpectSeq == 0 {
+	m, err := l.stream.GetLastMsgForSubject(ctx, o.msg.Subject)
+	switch {
+	case err == nil && m.Header.Get(jetstream.MsgIDHeader) == f.ID:
+		return nil
+	case err == nil || f.Grant.ExpectSeq == 0:
 		return stale
-	}
-	_, err := l.stream.GetLastMsgForSubject(ctx, o.msg.Subject)
-	if err == nil {
-		return stale
-	}
-	if !errors.Is(err, jetstream.ErrMsgNotFound) {
+	case !errors.Is(err, jetstream.ErrMsgNotFound):
 		return fmt.Errorf("cannot append grant: %w", err)
 	}
 	again := *f

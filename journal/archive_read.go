@@ -59,7 +59,7 @@ func (a *archive) recoverLast() (found bool, err error) {
 }
 
 func (a *archive) recoverPacked(path string) (bool, error) {
-	for f, err := range events.ReadFactFiles(path) {
+	for f, err := range events.ReadFactFile(path) {
 		if err != nil {
 			a.o.Logger.Error("archive file is damaged", zap.Error(err))
 			continue
@@ -160,13 +160,16 @@ func (a *archive) facts(ctx context.Context, from, to uint64) iter.Seq2[*events.
 // readFile yields the facts of one file and says which sequence comes next.
 func (a *archive) readFile(path string, next, to uint64, yield func(*events.Fact, error) bool) (uint64, bool, error) {
 	var line *events.LineError
-	for f, err := range events.ReadFactFiles(path) {
+	for f, err := range events.ReadFactFile(path) {
 		switch {
 		case errors.As(err, &line):
 			a.o.Logger.Error("archive line is damaged", zap.Error(err))
 			continue
-		case err != nil:
-			return next, true, fmt.Errorf("cannot read archive: %w", err)
+		case errors.Is(err, fs.ErrNotExist):
+			return next, true, err
+		case err != nil: // what is behind the damage is lost, and counted as such
+			a.o.Logger.Error("archive file is damaged", zap.Error(err), zap.String("remedy", "restore the file from a backup"))
+			return next, true, nil
 		case f.Seq < next:
 			continue
 		case f.Seq > to:

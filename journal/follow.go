@@ -105,6 +105,10 @@ func (f *follower) bridge(ctx context.Context, seq uint64) error {
 	if f.next >= seq {
 		return nil
 	}
+	if f.next >= f.l.first.Load() { // not trimmed: damaged
+		f.l.o.Logger.Warn("the stream misses facts; the view reads them from the archive", zap.String("view", f.v.Name()),
+			zap.Uint64("from_seq", f.next), zap.Uint64("to_seq", seq-1))
+	}
 	if err := f.replay(ctx, seq-1); err != nil {
 		return err
 	}

@@ -210,7 +210,7 @@ func (a *archive) cut(ctx context.Context, seq uint64, dir string) error {
 // rewrite writes the facts of a file below seq to the archive.
 func (a *archive) rewrite(from string, first, seq uint64) error {
 	var buf []byte
-	for f, err := range events.ReadFactFiles(from) {
+	for f, err := range events.ReadFactFile(from) {
 		if err != nil {
 			return err
 		}

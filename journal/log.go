@@ -85,7 +85,7 @@ func (l *Log) open(ctx context.Context) error {
 	if err = l.startOver(ctx); err != nil {
 		return err
 	}
-	if err = l.reconcile(ctx); err != nil {
+	if err = l.reconcileDamaged(ctx); err != nil {
 		return err
 	}
 	if err = l.readLast(ctx); err != nil {
@@ -114,6 +114,29 @@ func (l *Log) startOver(ctx context.Context) error {
 	}
 	l.e, err = startEngine(&l.o)
 	return err
+}
+
+// reconcileDamaged reconciles, and where the server contradicts itself, because
+// the inside of its files is damaged, does so again: first with the server
+// started anew, which recovers what it can, then without the stream's folder.
+func (l *Log) reconcileDamaged(ctx context.Context) error {
+	for try := 0; ; try++ {
+		err := l.reconcile(ctx)
+		if err == nil || l.o.URL != "" || !isConflict(err) || try == 2 {
+			return err
+		}
+		l.o.Logger.Warn("the stream's files are damaged", zap.Int("try", try+1), zap.Error(err))
+		l.e.stop()
+		l.e = nil
+		if try == 1 {
+			if err := moveLeftovers(&l.o); err != nil {
+				return err
+			}
+		}
+		if l.e, err = startEngine(&l.o); err != nil {
+			return err
+		}
+	}
 }
 
 // readLast finds the newest fact, after which TS goes on.

@@ -59,7 +59,7 @@ func openSpool(o *Options) (*spool, error) {
 			s.bytes += st.Size()
 		}
 		n := uint64(0)
-		for _, err := range events.ReadFactFiles(path) {
+		for _, err := range events.ReadFactFile(path) {
 			if err == nil {
 				n++
 			}
@@ -235,7 +235,7 @@ func (l *Log) drainFile(ctx context.Context) error {
 		batch = batch[:0]
 		return err
 	}
-	for f, err := range events.ReadFactFiles(path) {
+	for f, err := range events.ReadFactFile(path) {
 		var line *events.LineError
 		switch {
 		case errors.As(err, &line):
