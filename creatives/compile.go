@@ -32,7 +32,10 @@ func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative,
 		problems = append(problems, c.problems...)
 	}
 	for i := range specs {
-		problems = append(problems, link(specs, out, at, i)...)
+		if wrong := link(specs, out, at, i); len(wrong) > 0 {
+			problems = append(problems, wrong...)
+			out[i] = nil
+		}
 	}
 	return out, problems
 }
@@ -234,6 +237,10 @@ func imageMarkup(image, alt string) string {
 // pixelMarkup counts the impression; it is added where a template does not.
 const pixelMarkup = `<img src="{{pixel}}" width="1" height="1" alt="" style="position:absolute;left:-9999px">`
 
+// maxSource bounds what is compiled at all: macros may be longer than what they
+// stand for, but not by that much.
+const maxSource = 4 * MaxMarkup
+
 // body compiles the markup and checks what it uses.
 func (c *compiler) body(out *Creative, markup string) {
 	field := "html"
@@ -249,13 +256,16 @@ func (c *compiler) body(out *Creative, markup string) {
 			c.problems[len(c.problems)-1].Line = line
 		}
 	}
+	if len(markup) > maxSource {
+		report(0, strconv.Itoa(len(markup))+" bytes", "at most "+strconv.Itoa(out.MaxBytes), "")
+		return
+	}
 	t := compileTemplate(markup, report)
 	if !t.uses[macroPixel] {
-		t = compileTemplate(markup+pixelMarkup, func(_ int, got, _, _ string) {
-			if strings.HasPrefix(got, "{{pixel}}") {
-				report(0, "markup that ends inside a tag, a script or a comment", "it closed, so that the impression pixel can follow", "")
-			}
-		})
+		if !t.closed {
+			report(0, "markup that ends inside a tag, a script or a comment", "it closed, so that the impression pixel can follow", "")
+		}
+		t = compileTemplate(markup+pixelMarkup, func(int, string, string, string) {})
 	}
 	if markup != "" && !t.uses[macroClick] && !t.uses[macroClickEsc] {
 		report(0, "markup without {{click}}", "{{click}} or {{click_esc}} in it, so that clicks are counted", "")

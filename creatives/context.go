@@ -99,6 +99,22 @@ func lower(c byte) byte {
 	return c
 }
 
+// grow adds a byte to a name, in lower case; the names that matter are short.
+func grow(name string, c byte) string {
+	if len(name) > 32 {
+		return name
+	}
+	return name + string(rune(lower(c)&0x7f))
+}
+
+// remember keeps the last bytes, to find the end of what they are in.
+func (s *scanner) remember(c byte) {
+	if len(s.tail) >= 64 {
+		s.tail = append(s.tail[:0], s.tail[len(s.tail)-16:]...)
+	}
+	s.tail = append(s.tail, c)
+}
+
 func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' }
 
 func (s *scanner) next(c byte) {
@@ -124,7 +140,7 @@ func (s *scanner) next(c byte) {
 			s.state, s.attr = scanTag, ""
 		}
 	case scanComment:
-		s.tail = append(s.tail, c)
+		s.remember(c)
 		if n := len(s.tail); n >= 3 && string(s.tail[n-3:]) == "-->" {
 			s.state, s.tail = scanText, s.tail[:0]
 		}
@@ -144,7 +160,7 @@ func (s *scanner) tagName(c byte) {
 		}
 		s.state = scanTag
 	default:
-		s.tag += string(lower(c))
+		s.tag = grow(s.tag, c)
 		if s.tag == "!--" {
 			s.state, s.tail = scanComment, s.tail[:0]
 		}
@@ -172,7 +188,7 @@ func (s *scanner) inTag(c byte) {
 		if s.state == scanTag {
 			s.state, s.attr = scanAttrName, ""
 		}
-		s.attr += string(lower(c))
+		s.attr = grow(s.attr, c)
 	}
 }
 
@@ -186,7 +202,7 @@ func (s *scanner) endTag() {
 }
 
 func (s *scanner) inRaw(c byte) {
-	s.tail = append(s.tail, lower(c))
+	s.remember(lower(c))
 	end := "</" + s.raw
 	if n := len(s.tail); n > len(end) && string(s.tail[n-1-len(end):n-1]) == end && (blank(c) || c == '>' || c == '/') {
 		s.tag, s.state, s.quote = "/"+s.raw, scanTag, 0
@@ -195,9 +211,6 @@ func (s *scanner) inRaw(c byte) {
 		}
 		s.tail = s.tail[:0]
 		return
-	}
-	if len(s.tail) > 64 {
-		s.tail = append(s.tail[:0], s.tail[len(s.tail)-16:]...)
 	}
 	if s.raw == "script" {
 		s.script(c)

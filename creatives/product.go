@@ -10,20 +10,19 @@ import (
 	"rebound/rtb"
 )
 
-// Limits of a product's texts, in characters (domain rule c8).
-const (
-	maxProductID = 50
-	maxTitle     = 150
-	maxBrand     = 70
-	maxOther     = 750
-)
+// textLimits are the longest texts of a product, in characters (domain rule c8,
+// Merchant data specification).
+var textLimits = []struct {
+	name string
+	most int
+}{{"id", 50}, {"title", 150}, {"brand", 70}, {"product_type", 750}, {"item_group_id", 50}}
 
 // parseProduct reads the fields of one row, which are trimmed.
 func parseProduct(get func(string) string, domains []string) (p *Product, field, why string) {
 	p = &Product{ID: FoldID(get("id")), Type: get("product_type"), GroupID: get("item_group_id")}
-	for name, most := range map[string]int{"id": maxProductID, "title": maxTitle, "brand": maxBrand, "product_type": maxOther, "item_group_id": maxProductID} {
-		if n := utf8.RuneCountInString(get(name)); n > most {
-			return nil, name, fmt.Sprintf("%d characters; at most %d", n, most)
+	for _, f := range textLimits {
+		if n := utf8.RuneCountInString(get(f.name)); n > f.most {
+			return nil, f.name, fmt.Sprintf("%d characters; at most %d", n, f.most)
 		}
 	}
 	if want := checkURL(get("link"), true); want != "" {

@@ -55,6 +55,7 @@ type piece struct {
 type template struct {
 	pieces []piece
 	uses   [macroHeight + 1]bool // by macro
+	closed bool                  // it ends between tags
 }
 
 // compileTemplate cuts markup into pieces. report is told of every problem with
@@ -65,7 +66,9 @@ func compileTemplate(markup string, report func(line int, got, want, hint string
 	for rest := markup; ; {
 		i := strings.Index(rest, "{{")
 		if i < 0 {
+			s.literal(rest)
 			t.pieces = append(t.pieces, piece{lit: rest})
+			t.closed = s.state == scanText
 			return t
 		}
 		line := 1 + strings.Count(markup[:len(markup)-len(rest)+i], "\n")

@@ -1,0 +1,5 @@
+//go:build !race
+
+package creatives
+
+const raceEnabled = false
