@@ -44,7 +44,7 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 		return fmt.Errorf("cannot activate configuration: %w", err)
 	}
 	a.snapshot.Store(s)
-	a.money.SetPlan(now, linePlans(s.Index))
+	a.money.SetPlan(linePlans(s.Index))
 	a.edge.Swap(a.edgeSetup(s))
 	a.bidder.Swap(&bidder.Catalog{
 		Hash: s.Hash, Exchanges: s.Profiles, Index: s.Index, Policy: s.Policy, Rates: s.Rates,

@@ -13,7 +13,7 @@ import (
 )
 
 // defaultConfig is the sample shop, as seen from the repository.
-const defaultConfig = "examples/shop/bidder.yaml"
+const defaultConfig = "examples/shop/rebound.yaml"
 
 // check tells every problem of a configuration; 1 when there is one.
 func (p *program) check(_ context.Context, args []string) int {

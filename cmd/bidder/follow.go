@@ -68,9 +68,6 @@ func (a *app) keepFollowing(ctx context.Context, v journal.View, caughtUp chan<-
 	}
 }
 
-// stopGrants bounds the giving back of grants when stopping.
-const stopGrants = 3 * time.Second
-
 // grant cuts the first grants, waits until they are folded, and keeps cutting.
 func (a *app) grant(ctx context.Context) error {
 	a.money.Step(ctx, a.now())
@@ -89,7 +86,7 @@ func (a *app) grant(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	a.granting = spawn(func(ctx context.Context) error { return a.money.Run(ctx, stopGrants) })
+	a.granting = spawn(func(ctx context.Context) error { return a.money.Run(ctx) })
 	return nil
 }
 

@@ -41,7 +41,7 @@ func (a *app) serveBids(context.Context) error {
 	}
 	noBid := func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(fasthttp.StatusNoContent) }
 	l := server.Serve(server.Spec{
-		Name: "bid", Handler: a.bidRoutes().Serve, Shed: noBid, Panicked: noBid, Logger: a.log.Named("server"),
+		Name: "bid", Handler: a.bidRoutes().Serve, Shed: a.bidder.Shed, Panicked: noBid, Logger: a.log.Named("server"),
 		Limits: server.Limits{Body: bodyLimit(a.bound.Profiles)},
 	}, ln)
 	a.bidding.Store(l)

@@ -15,8 +15,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() { // a second signal ends the process at once
+	go func() { // a second signal ends the process at once, but for one sent with the first
 		<-ctx.Done()
+		time.Sleep(time.Second)
 		stop()
 	}()
 	hup := make(chan os.Signal, 1)
@@ -48,14 +49,16 @@ type verb struct {
 	run                  func(p *program, ctx context.Context, args []string) int
 }
 
-// verbs in the order of the help text.
-var verbs = []verb{
-	{"serve", "answer bid requests and take visitors' events (the default)",
-		"bidder serve --config examples/shop/bidder.yaml --data ./data", (*program).serve},
-	{"check", "tell every problem of a configuration, with file and line",
-		"bidder check --config examples/shop/bidder.yaml", (*program).check},
-	{"health", "ask a running bidder whether it is ready; for container health checks",
-		"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
+// verbs are listed in the order of the help text.
+func verbs() []verb {
+	return []verb{
+		{"serve", "answer bid requests and take visitors' events (the default)",
+			"bidder serve --config examples/shop/rebound.yaml --data ./data", (*program).serve},
+		{"check", "tell every problem of a configuration, with file and line",
+			"bidder check --config examples/shop/rebound.yaml", (*program).check},
+		{"health", "ask a running bidder whether it is ready; for container health checks",
+			"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
+	}
 }
 
 // run finds the verb and runs it.
@@ -71,9 +74,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 		p.usage(p.stdout)
 		return exitDone
 	}
-	for i := range verbs {
-		if verbs[i].name == name {
-			return verbs[i].run(p, ctx, args)
+	for _, v := range verbs() {
+		if v.name == name {
+			return v.run(p, ctx, args)
 		}
 	}
 	fmt.Fprintf(p.stderr, "bidder: unknown verb %q\n\n", name)
@@ -83,8 +86,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 func (p *program) usage(w io.Writer) {
 	fmt.Fprint(w, "Rebound: an OpenRTB bidder that wins back the visitors who left.\n\nusage: bidder [verb] [flags]\n\n")
-	for i := range verbs {
-		fmt.Fprintf(w, "  %-8s %s\n", verbs[i].name, verbs[i].short)
+	for _, v := range verbs() {
+		fmt.Fprintf(w, "  %-8s %s\n", v.name, v.short)
 	}
 	fmt.Fprint(w, "\nbidder <verb> -h tells a verb's flags.\n")
 }
@@ -94,11 +97,11 @@ func (p *program) flags(name string) *flag.FlagSet {
 	fs := flag.NewFlagSet("bidder "+name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
 	fs.Usage = func() {
-		for i := range verbs {
-			if verbs[i].name == name {
-				fmt.Fprintf(fs.Output(), "bidder %s: %s\n\nflags:\n", name, verbs[i].short)
+		for _, v := range verbs() {
+			if v.name == name {
+				fmt.Fprintf(fs.Output(), "bidder %s: %s\n\nflags:\n", name, v.short)
 				fs.PrintDefaults()
-				fmt.Fprintf(fs.Output(), "\nexample:\n  %s\n", verbs[i].example)
+				fmt.Fprintf(fs.Output(), "\nexample:\n  %s\n", v.example)
 			}
 		}
 	}

@@ -123,6 +123,9 @@ func (a *app) stop() error {
 	a.watching.stop()
 	note("bid log", a.logging.stop())
 	note("grants", a.granting.stop())
+	if a.granting != nil {
+		note("grants", a.money.Stop(ctx))
+	}
 	for _, t := range a.following {
 		note("view", t.stop())
 	}
