@@ -3,6 +3,7 @@ package pacing
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -363,7 +364,7 @@ func (p *Pacer) forgetNotices(b *pebble.Batch) error {
 		}
 		return b.Delete(append([]byte{keyNotice}, k[8:]...), nil)
 	})
-	if err == errEnough {
+	if errors.Is(err, errEnough) {
 		return nil
 	}
 	return err
