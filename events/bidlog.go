@@ -2,6 +2,10 @@ package events
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,9 +33,37 @@ type BidLogOptions struct {
 	Logger *zap.Logger
 }
 
+func (o *BidLogOptions) setDefaults() error {
+	if o.Dir == "" {
+		return fmt.Errorf("cannot open bid log: got no folder; want BidLogOptions.Dir")
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 10 << 30
+	}
+	if o.FileBytes <= 0 {
+		o.FileBytes = min(64<<20, o.MaxBytes/4+1)
+	}
+	if o.FileAge <= 0 {
+		o.FileAge = time.Hour
+	}
+	if o.QueueRecords <= 0 {
+		o.QueueRecords = 8192
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = 64 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return nil
+}
+
 // BidLogStats counts what became of the records.
 type BidLogStats struct {
-	Written  uint64 // records on file
+	Written  uint64 // records handed to the file system
 	Dropped  uint64 // records that found the queue full, or the disk failing
 	Redacted uint64 // requests left out because they could not be redacted
 	Bytes    uint64 // written, before compression
@@ -39,23 +71,125 @@ type BidLogStats struct {
 }
 
 // BidLog writes bid records as NDJSON, off the bid path. Offer never blocks.
-type BidLog struct{ o BidLogOptions }
+type BidLog struct {
+	o     BidLogOptions
+	queue chan *BidRecord
+	bytes atomic.Int64 // in the queue
+	pool  sync.Pool    // of *BidRecord
+	over  atomic.Bool  // Run has ended
+
+	written, dropped, redacted, size atomic.Uint64
+}
+
+// keptRequest is the largest request buffer that is kept for the next borrower.
+const keptRequest = 64 << 10
 
 // OpenBidLog opens the bid log in its folder. Nothing is written before Run.
-func OpenBidLog(o BidLogOptions) (*BidLog, error) { return &BidLog{o: o}, nil }
+func OpenBidLog(o BidLogOptions) (*BidLog, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot create bid log folder: %w", err)
+	}
+	return &BidLog{o: o, queue: make(chan *BidRecord, o.QueueRecords)}, nil
+}
 
 // Borrow gives an empty record whose buffers are reused. Hand it back with
 // Offer, and do not touch it afterwards; a record that is never offered is left
 // to the garbage collector.
-func (l *BidLog) Borrow() *BidRecord { return new(BidRecord) }
+func (l *BidLog) Borrow() *BidRecord {
+	if r, ok := l.pool.Get().(*BidRecord); ok {
+		return r
+	}
+	return new(BidRecord)
+}
 
 // Offer hands a record to the writer. It never blocks: when too many records or
 // bytes wait, the record is dropped and counted.
-func (l *BidLog) Offer(r *BidRecord) {}
+func (l *BidLog) Offer(r *BidRecord) {
+	n := recordBytes(r)
+	if l.bytes.Add(n) > l.o.QueueBytes || l.over.Load() {
+		l.drop(r, n)
+		return
+	}
+	select {
+	case l.queue <- r:
+	default:
+		l.drop(r, n)
+	}
+}
+
+func (l *BidLog) drop(r *BidRecord, n int64) {
+	l.bytes.Add(-n)
+	l.dropped.Add(1)
+	l.giveBack(r)
+}
+
+// recordBytes is about what a record holds in memory.
+func recordBytes(r *BidRecord) int64 {
+	n := 1024 + len(r.Request)
+	if r.Visitor != nil {
+		n += 64 * (len(r.Visitor.Segments) + len(r.Visitor.Products) + len(r.Visitor.Frequency))
+	}
+	if r.Decision != nil {
+		n += 256 * (len(r.Decision.Bids) + len(r.Decision.Dropped))
+	}
+	return int64(n)
+}
+
+// giveBack makes the record's memory the next borrower's.
+func (l *BidLog) giveBack(r *BidRecord) {
+	r.Reset()
+	if r.memory != nil && cap(r.memory.request) > keptRequest {
+		r.memory.request = nil
+	}
+	l.pool.Put(r)
+}
 
 // Run writes what is offered until ctx ends, then writes what still waits, and
-// syncs. It is to be called once.
-func (l *BidLog) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// syncs. It is to be called once. What it cannot write it drops, counts and says;
+// the error is that of the last sync.
+func (l *BidLog) Run(ctx context.Context) error {
+	w := newBidWriter(l)
+	defer w.stopPacking()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-l.queue:
+			l.take(w, r)
+		case <-tick.C:
+			w.flush()
+			w.rotate()
+		case <-ctx.Done():
+			l.over.Store(true)
+			l.rest(w)
+			return w.close()
+		}
+	}
+}
+
+// rest writes what waits at the end.
+func (l *BidLog) rest(w *bidWriter) {
+	for {
+		select {
+		case r := <-l.queue:
+			l.take(w, r)
+		default:
+			return
+		}
+	}
+}
+
+func (l *BidLog) take(w *bidWriter, r *BidRecord) {
+	l.bytes.Add(-recordBytes(r))
+	w.write(r)
+	l.giveBack(r)
+}
 
 // Stats is the state of the counters now.
-func (l *BidLog) Stats() BidLogStats { return BidLogStats{} }
+func (l *BidLog) Stats() BidLogStats {
+	return BidLogStats{Written: l.written.Load(), Dropped: l.dropped.Load(), Redacted: l.redacted.Load(),
+		Bytes: l.size.Load(), Waiting: len(l.queue)}
+}

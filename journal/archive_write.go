@@ -3,13 +3,11 @@ package journal
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"go.uber.org/zap"
 
 	"rebound/events"
@@ -134,55 +132,16 @@ func (a *archive) packOld() error {
 // pack replaces a plain file by its packed form, dated by its last fact.
 func (a *archive) pack(i int, at time.Time) error {
 	plain := a.files[i].path
-	packed := strings.TrimSuffix(plain, plainEnd) + packedEnd
-	if at.IsZero() {
-		if st, err := os.Stat(plain); err == nil {
-			at = st.ModTime()
+	if !at.IsZero() {
+		if err := os.Chtimes(plain, at, at); err != nil {
+			return fmt.Errorf("cannot date archive file: %w", err)
 		}
 	}
-	if err := packFile(plain, packed); err != nil {
+	if err := events.Pack(plain); err != nil {
 		return fmt.Errorf("cannot pack archive file: %w", err)
 	}
-	if err := os.Chtimes(packed, at, at); err != nil {
-		return fmt.Errorf("cannot date archive file: %w", err)
-	}
-	a.files[i].path = packed
-	if err := os.Remove(plain); err != nil {
-		return fmt.Errorf("cannot remove packed archive file: %w", err)
-	}
+	a.files[i].path = plain + events.PackedEnd
 	return syncDir(a.dir)
-}
-
-func packFile(from, to string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := out.Close(); err == nil {
-			err = cerr
-		}
-		if err == nil {
-			err = os.Rename(to+".tmp", to)
-		}
-	}()
-	z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	if _, err = io.Copy(z, in); err != nil {
-		z.Close()
-		return err
-	}
-	if err = z.Close(); err != nil {
-		return err
-	}
-	return out.Sync()
 }
 
 // sync makes what is written durable.

@@ -1,0 +1,237 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	bidPrefix = "bids-"
+	bidEnd    = ".ndjson"
+	// bidBuffer is how much is gathered for one write.
+	bidBuffer = 256 << 10
+)
+
+// bidWriter is the file side of a BidLog: one goroutine writes, another packs.
+type bidWriter struct {
+	l      *BidLog
+	f      *os.File // nil until the first record of a file
+	size   int64    // of f, the buffer included
+	opened time.Time
+	n      int // numbers the files of one run
+
+	buf      bytes.Buffer
+	enc      *json.Encoder // into buf
+	waiting  uint64        // records in buf
+	redacted []byte
+	failing  bool // the last write failed, and it was said
+
+	full chan string // files to pack
+	done sync.WaitGroup
+}
+
+func newBidWriter(l *BidLog) *bidWriter {
+	w := &bidWriter{l: l, full: make(chan string, 64)}
+	w.enc = json.NewEncoder(&w.buf)
+	w.enc.SetEscapeHTML(false)
+	left, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd))
+	if err != nil {
+		l.o.Logger.Warn("cannot list the bid log's files", zap.Error(err))
+	}
+	slices.Sort(left)
+	w.done.Go(func() {
+		for _, name := range left {
+			w.mend(name)
+			w.pack(name)
+		}
+		for name := range w.full {
+			w.pack(name)
+		}
+	})
+	return w
+}
+
+// escapeGlob makes a folder's name stand for itself in a pattern.
+func escapeGlob(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+// mend cuts a torn last line off a file that an earlier run left.
+func (w *bidWriter) mend(name string) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return // pack says so
+	}
+	whole := bytes.LastIndexByte(data, '\n') + 1
+	if whole == len(data) {
+		return
+	}
+	w.l.o.Logger.Warn("torn last line of the bid log cut off", zap.String("file", name), zap.Int("bytes", len(data)-whole))
+	if err := os.Truncate(name, int64(whole)); err != nil {
+		w.l.o.Logger.Warn("cannot mend bid log", zap.Error(err))
+	}
+}
+
+func (w *bidWriter) pack(name string) {
+	if err := Pack(name); err != nil {
+		w.l.o.Logger.Warn("bid log file stays unpacked", zap.Error(err))
+	}
+	w.keep()
+}
+
+// keep deletes the oldest files above the folder's byte limit, never the newest.
+func (w *bidWriter) keep() {
+	entries, err := os.ReadDir(w.l.o.Dir)
+	if err != nil {
+		w.l.o.Logger.Warn("cannot list the bid log's files", zap.Error(err))
+		return
+	}
+	var names []string
+	sizes, total := map[string]int64{}, int64(0)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), bidPrefix) {
+			names = append(names, e.Name())
+			sizes[e.Name()] = info.Size()
+			total += info.Size()
+		}
+	}
+	for len(names) > 1 && total > w.l.o.MaxBytes {
+		if err := os.Remove(filepath.Join(w.l.o.Dir, names[0])); err != nil {
+			w.l.o.Logger.Warn("cannot delete old bid log file", zap.Error(err))
+			return
+		}
+		w.l.o.Logger.Info("old bid log file deleted", zap.String("file", names[0]))
+		total -= sizes[names[0]]
+		names = names[1:]
+	}
+}
+
+// write adds a record to the buffer, its request redacted and on one line.
+func (w *bidWriter) write(r *BidRecord) {
+	raw := r.Request
+	r.Request = nil
+	if w.l.o.Redact != nil && len(raw) > 0 {
+		var err error
+		if w.redacted, err = w.l.o.Redact(w.redacted[:0], raw, r.Exchange); err == nil && json.Valid(w.redacted) {
+			r.Request = w.redacted
+		}
+	}
+	if len(raw) > 0 && r.Request == nil {
+		w.l.redacted.Add(1)
+	}
+	r.V = 1
+	from := w.buf.Len()
+	if err := w.enc.Encode(r); err != nil {
+		w.buf.Truncate(from)
+		w.l.dropped.Add(1)
+		w.l.o.Logger.Warn("cannot encode bid record", zap.Error(err))
+		return
+	}
+	w.waiting++
+	if w.buf.Len() >= bidBuffer {
+		w.flush()
+		w.rotate()
+	}
+}
+
+// flush writes the buffer. Records that cannot be written are dropped; the next
+// ones go to a new file.
+func (w *bidWriter) flush() {
+	if w.waiting == 0 {
+		return
+	}
+	n, err := w.writeFile(w.buf.Bytes())
+	if err != nil {
+		w.l.dropped.Add(w.waiting)
+		if !w.failing {
+			w.l.o.Logger.Error("cannot write bid log; records are dropped", zap.Error(err))
+		}
+	} else {
+		w.l.written.Add(w.waiting)
+		w.l.size.Add(uint64(n))
+	}
+	w.failing = err != nil
+	w.buf.Reset()
+	w.waiting = 0
+}
+
+func (w *bidWriter) writeFile(b []byte) (int, error) {
+	if w.f == nil {
+		if err := w.create(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := w.f.Write(b)
+	if err == nil {
+		w.size += int64(n)
+		return n, nil
+	}
+	if terr := w.f.Truncate(w.size); terr != nil { // else the file ends in a torn line
+		w.l.o.Logger.Warn("cannot take back a torn bid log line", zap.Error(terr))
+	}
+	w.f.Close() //nolint:errcheck // the write's error counts
+	w.f = nil
+	return 0, err
+}
+
+// create opens the next file. Its name sorts by time, then by number.
+func (w *bidWriter) create() error {
+	w.n++
+	now := w.l.o.Now().UTC()
+	name := fmt.Sprintf("%s%s-%06d%s", bidPrefix, now.Format("20060102T150405.000Z"), w.n, bidEnd)
+	f, err := os.OpenFile(filepath.Join(w.l.o.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot create bid log file: %w", err)
+	}
+	w.f, w.size, w.opened = f, 0, now
+	return nil
+}
+
+// rotate ends a file that is large or old enough and has it packed. A packer
+// that is behind leaves the file to the next start.
+func (w *bidWriter) rotate() {
+	if w.f == nil || w.size < w.l.o.FileBytes && w.l.o.Now().Sub(w.opened) < w.l.o.FileAge {
+		return
+	}
+	name := w.f.Name()
+	if err := w.f.Close(); err != nil {
+		w.l.o.Logger.Warn("cannot close bid log file", zap.Error(err))
+	}
+	w.f = nil
+	select {
+	case w.full <- name:
+	default:
+		w.l.o.Logger.Warn("bid log file stays unpacked: the packer is behind", zap.String("file", name))
+	}
+}
+
+// close writes and syncs what is left.
+func (w *bidWriter) close() error {
+	w.flush()
+	if w.f == nil {
+		return nil
+	}
+	err := w.f.Sync()
+	if cerr := w.f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("cannot close bid log: %w", err)
+	}
+	return nil
+}
+
+// stopPacking waits for the packer to finish what it was given.
+func (w *bidWriter) stopPacking() {
+	close(w.full)
+	w.done.Wait()
+}
