@@ -1,0 +1,61 @@
+// Command replay runs recorded or generated bid requests through the bidder's
+// decision, with a virtual clock. It owns the flags and the terminal; the work
+// is in replay/.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	_ "time/tzdata" // advertisers' zones, also where the system has none
+)
+
+// Exit statuses.
+const (
+	exitOK    = 0
+	exitNo    = 1 // what was asked about is not so
+	exitUsage = 2
+)
+
+const usage = `replay runs bid records, or bare OpenRTB requests, through the bidder's own decision.
+
+Usage:
+  replay [run] --bids GLOB [--config F] [--against F] [--facts GLOB] [flags]
+  replay generate --out FILE [--config F] [flags]
+
+run is the default; generate makes a day of traffic with a market. Every verb
+takes -h. Example:
+  replay generate --out day.ndjson
+  replay --bids day.ndjson --html report.html
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := verb(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func verb(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return exitUsage
+	}
+	switch {
+	case args[0] == "run":
+		return run(ctx, args[1:], stdout, stderr)
+	case args[0] == "generate":
+		return generate(args[1:], stderr)
+	case args[0] == "help" || args[0] == "-h" || args[0] == "--help":
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	case strings.HasPrefix(args[0], "-"):
+		return run(ctx, args, stdout, stderr)
+	}
+	fmt.Fprintf(stderr, "replay: got the verb %q; want run or generate\n\n%s", args[0], usage)
+	return exitUsage
+}

@@ -1,0 +1,132 @@
+package replay
+
+import (
+	"time"
+
+	"rebound/bidder"
+	"rebound/config"
+	"rebound/events"
+	"rebound/pacing"
+	"rebound/rtb"
+)
+
+// book keeps the figures of a run. Times are kept by the minute and laid into
+// the curve's windows at the end, when the span is known.
+type book struct {
+	requests, known, bids int
+	first, last           time.Time
+	nobids                map[string]int
+	lines                 map[rtb.LineID]*tally
+}
+
+func (b *book) line(id rtb.LineID) *tally {
+	t := b.lines[id]
+	if t == nil {
+		t = &tally{id: id, minutes: map[int64]*minute{}}
+		b.lines[id] = t
+	}
+	return t
+}
+
+// request counts one answer. Lines count as matched from the moment their
+// audience holds, whatever stopped them after that.
+func (b *book) request(at time.Time, a bidder.Answer, known bool, d *events.Decision) {
+	if b.requests == 0 {
+		b.first = at
+	}
+	b.last = at
+	b.requests++
+	if known {
+		b.known++
+	}
+	if a.Offers == 0 {
+		b.nobids[a.Reason.String()]++
+	} else {
+		b.bids++
+	}
+	if d == nil {
+		return
+	}
+	seen := map[rtb.LineID]bool{}
+	match := func(advertiser, campaign, line string) {
+		id := rtb.LineID{Advertiser: advertiser, Campaign: campaign, Line: line}
+		if !seen[id] {
+			seen[id] = true
+			t := b.line(id)
+			t.matched++
+			t.at(at).matched++
+		}
+	}
+	for i := range d.Bids {
+		bid := &d.Bids[i]
+		match(bid.Advertiser, bid.Campaign, bid.Line)
+		t := b.line(rtb.LineID{Advertiser: bid.Advertiser, Campaign: bid.Campaign, Line: bid.Line})
+		t.bids++
+		t.bidSum += bid.Price
+	}
+	for i := range d.Dropped {
+		if drop := &d.Dropped[i]; drop.Reason > rtb.NoBidAudienceExcluded || drop.Reason == rtb.NoBidNone {
+			match(drop.Advertiser, drop.Campaign, drop.Line)
+		}
+	}
+}
+
+// win counts a won impression.
+func (b *book) win(c *rtb.Claims, bid *events.DecisionBid, paid rtb.CPM, m events.Market) {
+	t := b.line(rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line})
+	t.wins++
+	t.paidSum += paid
+	t.value += bid.Value.Cost()
+	if m.Clicked {
+		t.clicks++
+	}
+	if m.Converted {
+		t.conv++
+	}
+}
+
+// paid notes when a line's money went.
+func (b *book) paid(d *due) {
+	t := b.line(rtb.LineID{Advertiser: d.claims.Advertiser, Campaign: d.claims.Campaign, Line: d.claims.Line})
+	t.at(d.at).spend += d.claims.Charge(d.paid)
+}
+
+func (b *book) multipliers(at time.Time, lines []pacing.LineStats) {
+	for i := range lines {
+		if t := b.lines[lines[i].Line]; t != nil {
+			t.at(at).multiplier = lines[i].Multiplier
+		}
+	}
+}
+
+// report closes the book. Spend is the ledger's, so that what the notices said
+// and what was booked can be compared.
+func (b *book) report(s *config.Snapshot, stats []pacing.LineStats, seed uint64) *Report {
+	r := &Report{Run: RunInfo{Requests: b.requests, Known: b.known, Bids: b.bids, Config: s.Hash, Seed: seed}, NoBids: b.nobids, Lines: []LineReport{}}
+	ledger := map[rtb.LineID]pacing.LineStats{}
+	for _, l := range stats {
+		ledger[l.Line] = l
+	}
+	for _, l := range s.Index.Lines() {
+		t := b.line(l.ID)
+		zone := l.Advertiser.Zone
+		days := rtb.Micros(rtb.DayOf(b.last, zone) - rtb.DayOf(b.first, zone) + 1)
+		cap := tightest(l.Daily*days, l.Total, l.Campaign.Daily*days, l.Campaign.Total)
+		row := t.line(newSpan(b.first, b.last, zone), zone, cap, ledger[l.ID].Spend, ledger[l.ID].Late)
+		row.Pacing = l.Pacing.String()
+		r.Lines = append(r.Lines, row)
+	}
+	sortLines(r.Lines)
+	return r
+}
+
+// tightest is the smallest cap above zero; 0 when there is none.
+func tightest(caps ...rtb.Micros) rtb.Micros {
+	var least rtb.Micros
+	for _, c := range caps {
+		if c > 0 && (least == 0 || c < least) {
+			least = c
+		}
+	}
+	return least
+}

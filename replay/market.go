@@ -1,0 +1,82 @@
+package replay
+
+import (
+	"container/heap"
+	"time"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// won settles one bid against the competition of its impression: a bid wins at
+// or above the price to beat; a second-price auction charges that price, a
+// first-price auction the bid.
+func won(m events.Market, c *rtb.Claims) (paid rtb.CPM, ok bool) {
+	if c.Price < m.MinToWin {
+		return 0, false
+	}
+	if c.FirstPrice {
+		return c.Price, true
+	}
+	return m.MinToWin, true
+}
+
+// due is what an exchange still has to tell.
+type due struct {
+	at     time.Time
+	seq    int // of making, so that equal times keep their order
+	claims rtb.Claims
+	paid   rtb.CPM
+}
+
+// notices are the outstanding notices, the earliest first.
+type notices struct {
+	queue []due
+	made  int
+}
+
+func (n *notices) Len() int { return len(n.queue) }
+func (n *notices) Less(i, j int) bool {
+	if !n.queue[i].at.Equal(n.queue[j].at) {
+		return n.queue[i].at.Before(n.queue[j].at)
+	}
+	return n.queue[i].seq < n.queue[j].seq
+}
+func (n *notices) Swap(i, j int) { n.queue[i], n.queue[j] = n.queue[j], n.queue[i] }
+func (n *notices) Push(x any)    { n.queue = append(n.queue, x.(due)) }
+func (n *notices) Pop() any {
+	last := len(n.queue) - 1
+	d := n.queue[last]
+	n.queue = n.queue[:last]
+	return d
+}
+
+// add schedules the notices of a win.
+func (n *notices) add(at time.Time, c *rtb.Claims, paid rtb.CPM) {
+	n.made++
+	heap.Push(n, due{at: at, seq: n.made, claims: *c, paid: paid})
+}
+
+// before takes the earliest notice that is due by t.
+func (n *notices) before(t time.Time) (due, bool) {
+	if len(n.queue) == 0 || n.queue[0].at.After(t) {
+		return due{}, false
+	}
+	return heap.Pop(n).(due), true
+}
+
+// facts are the win and the bill that a notice stands for. Where another notice
+// bills by the exchange's profile, the bill is of that kind.
+func (d *due) facts(at time.Time) []events.Fact {
+	win := events.NoticeFact(rtb.NoticeWin, &d.claims, at)
+	bill := win
+	if kind := d.claims.BillOn.Notice(); kind != rtb.NoticeWin {
+		bill = events.NoticeFact(kind, &d.claims, at)
+	}
+	bill.Notice.Price, bill.Notice.PriceTold, bill.Notice.Bills = d.paid, true, true
+	bill.Notice.Charge = d.claims.Charge(d.paid)
+	if bill.ID == win.ID {
+		return []events.Fact{bill}
+	}
+	return []events.Fact{win, bill}
+}

@@ -1,0 +1,134 @@
+package replay
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"rebound/internal/chart"
+)
+
+// WriteText writes the report for a reader at a terminal.
+func (r *Report) WriteText(w io.Writer) error {
+	t := fmt.Sprintf("%d requests, %d known visitors, %d bids, %d lines skipped; %.1f s, %.0f a second; config %s, seed %d\n",
+		r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Skipped, r.Run.Seconds, r.Run.PerSecond, r.Run.Config, r.Run.Seed)
+	t += fmt.Sprintf("%-28s %9s %8s %8s %12s %12s %8s %8s %9s\n", "line", "matched", "bids", "wins", "spend", "value", "used %", "avg bid", "avg clear")
+	for _, l := range r.Lines {
+		t += fmt.Sprintf("%-28s %9d %8d %8d %12s %12s %8.1f %8.3f %9.3f\n",
+			l.Advertiser+"/"+l.Campaign+"/"+l.Line, l.Matched, l.Bids, l.Wins, l.Spend, l.Value, l.UtilisationPct, l.AvgBid, l.AvgClear)
+	}
+	for _, reason := range reasons(r.NoBids) {
+		t += fmt.Sprintf("no bid: %-20s %9d\n", reason, r.NoBids[reason])
+	}
+	if _, err := io.WriteString(w, t); err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	if r.Against == nil {
+		return nil
+	}
+	d := r.Differences
+	if _, err := fmt.Fprintf(w, "\nagainst:\n"); err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	if err := r.Against.WriteText(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d decisions compared: %d same, %d bids gained, %d lost, %d of another line, %d higher, %d lower\n",
+		d.Compared, d.Same, d.BidGained, d.BidLost, d.OtherLine, d.PriceUp, d.PriceDown)
+	if err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	return nil
+}
+
+// reasons are the no-bid reasons, the most frequent first.
+func reasons(m map[string]int) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b string) int {
+		if m[a] != m[b] {
+			return m[b] - m[a]
+		}
+		return compareText(a, b)
+	})
+	return out
+}
+
+func compareText(a, b string) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+// WriteHTML writes the report as a page with a curve for each line that spent.
+func (r *Report) WriteHTML(w io.Writer) error {
+	sections := []chart.Section{
+		{Text: fmt.Sprintf("%d requests, %d of known visitors, %d bids. Configuration %s, seed %d.", r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Config, r.Run.Seed)},
+		{Title: "Lines", Table: r.table()},
+	}
+	if r.Against != nil {
+		sections = append(sections, chart.Section{Title: "Lines, against configuration " + r.Against.Run.Config, Table: r.Against.table()})
+	}
+	for i := range r.Lines {
+		if c := r.curves(&r.Lines[i]); c != nil {
+			sections = append(sections, chart.Section{Charts: c})
+		}
+	}
+	nobids := &chart.Table{Head: []string{"reason", "requests"}}
+	for _, reason := range reasons(r.NoBids) {
+		nobids.Rows = append(nobids.Rows, []string{reason, strconv.Itoa(r.NoBids[reason])})
+	}
+	sections = append(sections, chart.Section{Title: "No bids", Table: nobids})
+	return chart.WritePage(w, "Replay", sections)
+}
+
+func (r *Report) table() *chart.Table {
+	t := &chart.Table{Head: []string{"line", "pacing", "matched", "bids", "wins", "spend", "cap", "used %", "value", "avg bid", "avg clear", "over cap", "late"}}
+	for _, l := range r.Lines {
+		t.Rows = append(t.Rows, []string{l.Advertiser + "/" + l.Campaign + "/" + l.Line, l.Pacing, strconv.Itoa(l.Matched), strconv.Itoa(l.Bids), strconv.Itoa(l.Wins),
+			l.Spend.String(), l.Cap.String(), fmt.Sprintf("%.1f", l.UtilisationPct), l.Value.String(),
+			fmt.Sprintf("%.3f", l.AvgBid), fmt.Sprintf("%.3f", l.AvgClear), l.OverCap.String(), l.LateSpend.String()})
+	}
+	return t
+}
+
+// curves are the spend and the multiplier of a line, with those of the second
+// configuration beside them; nil when neither spent.
+func (r *Report) curves(l *LineReport) []*chart.Line {
+	name := l.Advertiser + "/" + l.Campaign + "/" + l.Line
+	spend := &chart.Line{Title: "Spend of " + name, XLabel: "quarter of an hour", YLabel: "share", YText: percent}
+	multiplier := &chart.Line{Title: "Pacing multiplier of " + name, XLabel: "quarter of an hour", YLabel: "multiplier"}
+	add := func(tag string, l *LineReport) {
+		var x, s, t, m []float64
+		for i, p := range l.Curve {
+			x = append(x, float64(i+1))
+			s, t, m = append(s, p.SpendShare), append(t, p.TrafficShare), append(m, p.Multiplier)
+		}
+		spend.Series = append(spend.Series, chart.Series{Name: "spend, " + tag, X: x, Y: s})
+		multiplier.Series = append(multiplier.Series, chart.Series{Name: tag, X: x, Y: m})
+		if len(spend.Series) == 1 {
+			spend.Series = append(spend.Series, chart.Series{Name: "traffic", X: x, Y: t})
+		}
+	}
+	add(l.Pacing, l)
+	spent := l.Spend > 0
+	if r.Against != nil {
+		for i := range r.Against.Lines {
+			o := &r.Against.Lines[i]
+			if o.Line == l.Line && o.Campaign == l.Campaign && o.Advertiser == l.Advertiser {
+				add(o.Pacing+" (against)", o)
+				spent = spent || o.Spend > 0
+			}
+		}
+	}
+	if !spent {
+		return nil
+	}
+	return []*chart.Line{spend, multiplier}
+}
+
+func percent(x float64) string { return fmt.Sprintf("%.0f %%", 100*x) }

@@ -1,0 +1,214 @@
+package replay
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"rebound/rtb"
+)
+
+// Report says what a replay found. Seconds and PerSecond are the only fields
+// that differ between two replays of the same input.
+type Report struct {
+	Run    RunInfo        `json:"run"`
+	Lines  []LineReport   `json:"lines"`
+	NoBids map[string]int `json:"nobids"`
+	// Against is the same traffic under the second configuration, where one was
+	// given, and Differences how the decisions part.
+	Against     *Report      `json:"against,omitempty"`
+	Differences *Differences `json:"differences,omitempty"`
+}
+
+// RunInfo is the run as a whole.
+type RunInfo struct {
+	Requests  int     `json:"requests"`
+	Known     int     `json:"known"` // requests whose visitor was found
+	Bids      int     `json:"bids"`
+	Skipped   int     `json:"skipped"` // lines that could not be read, or whose exchange the configuration does not know
+	Seconds   float64 `json:"seconds"`
+	PerSecond float64 `json:"per_second"`
+	Config    string  `json:"config"`
+	Seed      uint64  `json:"seed"`
+}
+
+// LineReport is what one line did. Amounts are micros of the advertiser's
+// currency; avg_bid and avg_clear are CPM.
+type LineReport struct {
+	Line           string       `json:"line"`
+	Campaign       string       `json:"campaign"`
+	Advertiser     string       `json:"advertiser"`
+	Pacing         string       `json:"pacing"`
+	Matched        int          `json:"matched"` // requests whose visitor was in the line's audience
+	Bids           int          `json:"bids"`
+	Wins           int          `json:"wins"`
+	Spend          rtb.Micros   `json:"spend_micros"` // as the ledger settled it
+	Value          rtb.Micros   `json:"value_micros"` // of the impressions won
+	Cap            rtb.Micros   `json:"cap_micros"`   // the caps of the days seen, the tightest kind; 0: none
+	UtilisationPct float64      `json:"utilisation_pct"`
+	OverCap        rtb.Micros   `json:"over_cap_micros"`
+	LateSpend      rtb.Micros   `json:"late_spend_micros"`
+	AvgBid         float64      `json:"avg_bid"`
+	AvgClear       float64      `json:"avg_clear"`
+	Clicks         int          `json:"clicks"`
+	Conversions    int          `json:"conversions"`
+	Curve          []CurvePoint `json:"curve"`
+}
+
+// CurvePoint is the cumulative share of spend and of traffic at the end of a
+// window. Spend is a share of the cap, or of the whole spend where there is no
+// cap; traffic is a share of the line's matched requests.
+type CurvePoint struct {
+	At           string  `json:"at"`
+	SpendShare   float64 `json:"spend_share"`
+	TrafficShare float64 `json:"traffic_share"`
+	Multiplier   float64 `json:"multiplier"`
+}
+
+// Differences counts the decisions that two runs made differently.
+type Differences struct {
+	Compared   int            `json:"compared"`
+	Same       int            `json:"same"`
+	BidGained  int            `json:"bid_gained"` // the second bids, the first does not
+	BidLost    int            `json:"bid_lost"`
+	OtherLine  int            `json:"other_line"`
+	PriceUp    int            `json:"price_up"`
+	PriceDown  int            `json:"price_down"`
+	ReasonMove map[string]int `json:"reason_moved,omitempty"` // "from -> to"
+}
+
+// windows is how many points a curve has.
+const windows = 96
+
+// tally collects one line while the replay runs.
+type tally struct {
+	id              rtb.LineID
+	matched, bids   int
+	wins            int
+	bidSum, paidSum rtb.CPM
+	value           rtb.Micros
+	clicks, conv    int
+	minutes         map[int64]*minute // since 1970
+}
+
+// minute is what a line did in one minute.
+type minute struct {
+	spend      rtb.Micros
+	matched    int
+	multiplier float64 // at its end; 0 unknown
+}
+
+func (t *tally) at(when time.Time) *minute {
+	m := t.minutes[when.Unix()/60]
+	if m == nil {
+		m = &minute{}
+		t.minutes[when.Unix()/60] = m
+	}
+	return m
+}
+
+// span is the time that a curve covers: a day in the advertiser's zone when the
+// records fit in one, else from the first record to the last.
+type span struct {
+	start  time.Time
+	window time.Duration
+}
+
+func newSpan(first, last time.Time, zone *time.Location) span {
+	day := rtb.DayOf(first, zone)
+	start, end := day.Start(zone), (day + 1).Start(zone)
+	if last.Before(end) {
+		return span{start: start, window: end.Sub(start) / windows}
+	}
+	return span{start: first, window: last.Sub(first)/windows + 1}
+}
+
+func (s span) index(t time.Time) int {
+	return min(max(int(t.Sub(s.start)/s.window), 0), windows-1)
+}
+
+// label is the end of window i, as time of day; the day's end is 24:00.
+func (s span) label(i int, zone *time.Location) string {
+	if i == windows-1 {
+		return "24:00"
+	}
+	return s.start.Add(time.Duration(i+1) * s.window).In(zone).Format("15:04")
+}
+
+// line turns a tally into its report.
+func (t *tally) line(s span, zone *time.Location, cap, spend, late rtb.Micros) LineReport {
+	r := LineReport{Line: t.id.Line, Campaign: t.id.Campaign, Advertiser: t.id.Advertiser, Matched: t.matched, Bids: t.bids, Wins: t.wins,
+		Spend: spend, Value: t.value, Cap: cap, LateSpend: late, Clicks: t.clicks, Conversions: t.conv}
+	if cap > 0 {
+		r.UtilisationPct = 100 * float64(spend) / float64(cap)
+		r.OverCap = max(0, spend-cap)
+	}
+	if t.bids > 0 {
+		r.AvgBid = t.bidSum.Units() / float64(t.bids)
+	}
+	if t.wins > 0 {
+		r.AvgClear = t.paidSum.Units() / float64(t.wins)
+	}
+	whole := cap
+	if whole == 0 {
+		whole = spend
+	}
+	r.Curve = t.curve(s, zone, whole)
+	return r
+}
+
+// curve lays the minutes into the windows and sums them up.
+func (t *tally) curve(s span, zone *time.Location, whole rtb.Micros) []CurvePoint {
+	var at [windows]minute
+	for _, min := range slices.Sorted(maps.Keys(t.minutes)) {
+		m, w := t.minutes[min], &at[s.index(time.Unix(min*60, 0))]
+		w.spend += m.spend
+		w.matched += m.matched
+		if m.multiplier > 0 {
+			w.multiplier = m.multiplier
+		}
+	}
+	points := make([]CurvePoint, windows)
+	sum := minute{multiplier: 1}
+	for i, w := range at {
+		sum.spend += w.spend
+		sum.matched += w.matched
+		if w.multiplier > 0 {
+			sum.multiplier = w.multiplier
+		}
+		points[i] = CurvePoint{At: s.label(i, zone), SpendShare: share(float64(sum.spend), float64(whole)),
+			TrafficShare: share(float64(sum.matched), float64(t.matched)), Multiplier: round6(sum.multiplier)}
+	}
+	return points
+}
+
+func share(part, whole float64) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return round6(part / whole)
+}
+
+func round6(x float64) float64 { return float64(int64(x*1e6+0.5)) / 1e6 }
+
+func sortLines(lines []LineReport) {
+	slices.SortFunc(lines, func(a, b LineReport) int {
+		return cmp.Or(cmp.Compare(a.Advertiser, b.Advertiser), cmp.Compare(a.Campaign, b.Campaign), cmp.Compare(a.Line, b.Line))
+	})
+}
+
+// WriteJSON writes the report, indented, keys in a fixed order.
+func (r *Report) WriteJSON(w io.Writer) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot encode report: %w", err)
+	}
+	if _, err := w.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	return nil
+}
