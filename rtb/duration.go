@@ -1,7 +1,9 @@
 package rtb
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +36,9 @@ func ParseDuration(s string) (time.Duration, error) {
 		n, err := strconv.ParseUint(rest[:i], 10, 16)
 		if err != nil {
 			return fail(err)
+		}
+		if n > uint64((math.MaxInt64-days)/u.per) {
+			return fail(errors.New("too long"))
 		}
 		days += time.Duration(n) * u.per
 		rest = rest[i+1:]
