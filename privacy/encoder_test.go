@@ -14,7 +14,11 @@ const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 // bitText collects bits as text.
 type bitText struct{ strings.Builder }
 
-func (b *bitText) int(width, value int) { fmt.Fprintf(b, "%0*b", width, value) }
+func (b *bitText) int(width, value int) {
+	for width--; width >= 0; width-- {
+		b.WriteByte("01"[value>>width&1])
+	}
+}
 
 func (b *bitText) bool(v bool) {
 	if v {
@@ -32,15 +36,14 @@ func (b *bitText) letters(s string) {
 
 // base64 pads to a multiple of unit bits and writes characters.
 func (b *bitText) base64(unit int) string {
-	s := b.String()
-	for len(s)%unit != 0 {
-		s += "0"
+	for b.Len()%unit != 0 {
+		b.WriteByte('0')
 	}
-	for len(s)%6 != 0 {
-		s += "0"
+	for b.Len()%6 != 0 {
+		b.WriteByte('0')
 	}
 	var out strings.Builder
-	for ; s != ""; s = s[6:] {
+	for s := b.String(); s != ""; s = s[6:] {
 		n := 0
 		for _, c := range s[:6] {
 			n = n*2 + int(c-'0')

@@ -13,7 +13,6 @@ const (
 	gppMaxSections = 64
 	gppMaxHeader   = 64 // characters
 	gppMaxFibBits  = 16
-	gppMaxID       = 1<<12 - 1
 )
 
 // gppString is what one GPP string says, section by section. Sections are bits
@@ -79,7 +78,8 @@ func (g *gppString) section(id int, s []byte, vendor int) {
 }
 
 // parseGPPHeader reads type (3), version (1) and the ids: a range list whose
-// numbers are distances in Fibonacci code, so ids only ever rise.
+// numbers are distances in Fibonacci code, so ids only ever rise. A header of
+// 64 characters has room for distances of 52,000 altogether.
 func parseGPPHeader(s []byte, ids *[gppMaxSections]uint16) (n int, ok bool) {
 	if len(s) > gppMaxHeader || !isBase64(s) {
 		return 0, false
@@ -96,7 +96,7 @@ func parseGPPHeader(s []byte, ids *[gppMaxSections]uint16) (n int, ok bool) {
 		if group {
 			last += fibonacci(&r)
 		}
-		if r.bad || last > gppMaxID || n+last-first+1 > gppMaxSections {
+		if r.bad || n+last-first+1 > gppMaxSections {
 			return 0, false
 		}
 		for id := first; id <= last; id++ {
