@@ -50,6 +50,7 @@ type Store struct {
 	position atomic.Pointer[events.Position]
 	logTime  atomic.Uint32
 	folded   atomic.Pointer[func(ts time.Time)]
+	closed   atomic.Bool
 
 	// Of the folding goroutine.
 	matcher *audiences.Matcher
@@ -93,8 +94,12 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close closes the files. No other method may run any more.
+// Close closes the files; a second time it does nothing. No other method may
+// run any more.
 func (s *Store) Close() error {
+	if !s.closed.CompareAndSwap(false, true) {
+		return nil
+	}
 	s.cache.close()
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("cannot close profiles: %w", err)

@@ -1,0 +1,213 @@
+package segments
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+var noSecret = &rtb.Keyring{}
+
+func TestFindTakesTheIdentifiersInOrder(t *testing.T) {
+	l, s := newLog(), inMemory(t)
+	for _, v := range []string{"uid", "eid", "ifa", "matched"} {
+		l.event(visitorOf(v), "view_item", 0)
+	}
+	l.link(visitorOf("eid"), "eid:id.example", noSecret.Key(rtb.IDEID, "id.example", []byte("E")))
+	l.link(visitorOf("ifa"), "ifa", noSecret.Key(rtb.IDIFA, "", []byte("aa-01")))
+	l.link(visitorOf("matched"), "b:demo", noSecret.Key(rtb.IDExchange, "demo", []byte("X")))
+	l.link(visitorOf("linked only"), "b:demo", noSecret.Key(rtb.IDExchange, "demo", []byte("Y")))
+	apply(t, s, l.take())
+
+	id := func(kind rtb.IDKind, scope, value string) rtb.ExternalID {
+		return rtb.ExternalID{Kind: kind, Scope: []byte(scope), Value: []byte(value)}
+	}
+	uid, eid, ifa, match := id(rtb.IDVisitor, "", "uid"), id(rtb.IDEID, "id.example", "E"), id(rtb.IDIFA, "", "AA-01"), id(rtb.IDExchange, "", "X")
+	is := func(want string, ids ...rtb.ExternalID) {
+		t.Helper()
+		if v := find(t, s, ids, rtb.NoBidNone); v.Key != visitorOf(want) {
+			t.Errorf("found another visitor than %s", want)
+		}
+	}
+	is("matched", match)
+	is("ifa", match, ifa)
+	is("eid", match, ifa, eid)
+	is("uid", match, ifa, eid, uid)
+	is("matched", match, id(rtb.IDVisitor, "", "stranger"), id(rtb.IDEID, "id.other", "E"))
+
+	not := func(want rtb.NoBidReason, ids ...rtb.ExternalID) {
+		t.Helper()
+		find(t, s, ids, want)
+	}
+	not(rtb.NoBidNoID)
+	not(rtb.NoBidNoID, id(rtb.IDVisitor, "", ""), id(rtb.IDIFA, "", "00000000-0000-0000-0000-000000000000"), id(rtb.IDEmail, "shop", "x"))
+	not(rtb.NoBidUnknownVisitor, id(rtb.IDExchange, "", "Y")) // linked, and nothing known
+	not(rtb.NoBidUnknownVisitor, id(rtb.IDExchange, "", "uid"), id(rtb.IDVisitor, "", "X"))
+	if v := (&rtb.Visitor{}); s.Find("demo-first", []rtb.ExternalID{match}, v) != rtb.NoBidUnknownVisitor {
+		t.Error("an id of one exchange named a visitor on another")
+	}
+	if k, ok := s.Linked(noSecret.Key(rtb.IDIFA, "", []byte("AA-01"))); !ok || k != visitorOf("ifa") {
+		t.Error("Linked does not know the ifa's visitor")
+	}
+	if _, ok := s.Linked(visitorOf("stranger")); ok {
+		t.Error("Linked knows a stranger")
+	}
+	links, err := s.Links(visitorOf("matched"))
+	if err != nil || len(links) != 1 || links[0].KeyKind != "b:demo" {
+		t.Errorf("links %v, %v", links, err)
+	}
+	st := s.Stats()
+	if st.Found != 5 || st.NoID != 2 || st.Unknown != 3 {
+		t.Errorf("counted %+v", st)
+	}
+}
+
+func TestADevicesIdentifierBelongsToItsLatestVisitor(t *testing.T) {
+	l, s, k := newLog(), inMemory(t), noSecret.Key(rtb.IDExchange, "demo", []byte("X"))
+	l.event(visitorOf("a"), "view_item", 0)
+	l.event(visitorOf("b"), "view_item", 0)
+	l.link(visitorOf("a"), "b:demo", k)
+	apply(t, s, l.take())
+	ids := []rtb.ExternalID{{Kind: rtb.IDExchange, Value: []byte("X")}}
+	if v := find(t, s, ids, rtb.NoBidNone); v.Key != visitorOf("a") {
+		t.Error("not a")
+	}
+	l.link(visitorOf("b"), "b:demo", k)
+	apply(t, s, l.take())
+	if v := find(t, s, ids, rtb.NoBidNone); v.Key != visitorOf("b") {
+		t.Error("not b, the latest")
+	}
+	if links, _ := s.Links(visitorOf("a")); len(links) != 0 {
+		t.Errorf("a still has %v", links)
+	}
+
+	l.now = start.Add(89 * 24 * time.Hour)
+	l.link(visitorOf("b"), "b:demo", k)
+	l.now = start.Add(178 * 24 * time.Hour)
+	l.add(events.Fact{Kind: events.KindTick})
+	apply(t, s, l.take())
+	find(t, s, ids, rtb.NoBidNone)
+	l.now = start.Add(179*24*time.Hour + time.Minute)
+	l.add(events.Fact{Kind: events.KindTick})
+	apply(t, s, l.take())
+	find(t, s, ids, rtb.NoBidUnknownVisitor)
+	l.now = l.now.Add(2 * time.Hour)
+	l.add(events.Fact{Kind: events.KindTick})
+	apply(t, s, l.take())
+	if links, _ := s.Links(visitorOf("b")); len(links) != 0 {
+		t.Errorf("expired links %v are left", links)
+	}
+}
+
+func TestLinksAreBounded(t *testing.T) {
+	l, s, v := newLog(), inMemory(t), visitorOf("v")
+	for i := range 20 {
+		l.link(v, "b:demo", rtb.Key{1, byte(i)})
+		l.link(v, "eid:x", rtb.Key{2, byte(i)})
+		l.link(visitorOf(fmt.Sprint("device", i)), "em", rtb.Key{3})
+	}
+	apply(t, s, l.take())
+	kinds := map[string]int{}
+	links, err := s.Links(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range links {
+		kinds[k.KeyKind]++
+	}
+	if kinds["b:demo"] != maxExchanges || kinds["eid:x"] != maxOthers {
+		t.Errorf("links %v", kinds)
+	}
+	if got := s.Stats().Overlinked; got != 20-maxExchanges+20-maxOthers+20-maxDevices {
+		t.Errorf("%d over the bounds were counted", got)
+	}
+	if k, ok := s.Linked(rtb.Key{3}); !ok || k != visitorOf("device15") {
+		t.Error("the latest device within the bound is not the one found")
+	}
+}
+
+func TestOptOut(t *testing.T) {
+	dir := t.TempDir()
+	l, v := newLog(), visitorOf("v")
+	s := open(t, Options{Dir: dir})
+	ifa, email := noSecret.Key(rtb.IDIFA, "", []byte("aa-01")), rtb.Key{9}
+	l.event(v, "view_item", 0, "sku1")
+	l.link(v, "ifa", ifa)
+	l.link(v, "em", email)
+	l.event(visitorOf("second device"), "view_item", 0)
+	l.link(visitorOf("second device"), "em", email)
+	apply(t, s, l.take())
+	byIFA := []rtb.ExternalID{{Kind: rtb.IDIFA, Value: []byte("AA-01")}}
+	find(t, s, byUID("v"), rtb.NoBidNone)
+
+	// At once, before the fold, by any of the ids that are offered.
+	s.OptOutNow(v)
+	find(t, s, byUID("v"), rtb.NoBidPrivacyOptedOut)
+	find(t, s, byIFA, rtb.NoBidPrivacyOptedOut)
+	s.OptOutNow(visitorOf("stranger"))
+	find(t, s, append(byUID("second device"), byUID("stranger")...), rtb.NoBidPrivacyOptedOut)
+
+	// Then in the view: profile and links gone, what comes later is not kept.
+	l.add(events.Fact{Kind: events.KindOptOut, Visitor: v})
+	l.event(v, "view_item", 0, "sku1")
+	l.link(v, "b:demo", rtb.Key{5})
+	l.link(visitorOf("third"), "ifa", ifa)
+	apply(t, s, l.take())
+	check := func() {
+		t.Helper()
+		find(t, s, byUID("v"), rtb.NoBidPrivacyOptedOut)
+		find(t, s, byIFA, rtb.NoBidPrivacyOptedOut)
+		find(t, s, byUID("second device"), rtb.NoBidNone)
+		p := profile(t, s, v)
+		if !p.OptedOut || len(p.Segments)+len(p.Products) > 0 {
+			t.Errorf("profile %+v", p)
+		}
+		if links, _ := s.Links(v); len(links) != 0 {
+			t.Errorf("links %v are left", links)
+		}
+		if st := s.Stats(); st.Visitors != 1 || st.OptOuts != 3 {
+			t.Errorf("%d visitors, %d opt-outs", st.Visitors, st.OptOuts)
+		}
+	}
+	check()
+	if s.pending.has(v) || !s.pending.has(visitorOf("stranger")) {
+		t.Error("pending opt-outs: want the folded one gone, the other kept")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, Options{Dir: dir})
+	check()
+
+	// Opting out by a person's key means all its devices.
+	l.add(events.Fact{Kind: events.KindOptOut, Keys: []events.LinkKey{{KeyKind: "em", Key: email}}})
+	apply(t, s, l.take())
+	find(t, s, byUID("second device"), rtb.NoBidPrivacyOptedOut)
+}
+
+func TestErase(t *testing.T) {
+	l, s, v := newLog(), inMemory(t), visitorOf("v")
+	ifa := noSecret.Key(rtb.IDIFA, "", []byte("aa-01"))
+	l.event(v, "view_item", 0, "sku1")
+	l.link(v, "ifa", ifa)
+	l.event(visitorOf("w"), "view_item", 0)
+	apply(t, s, l.take())
+	find(t, s, byUID("v"), rtb.NoBidNone)
+	l.add(events.Fact{Kind: events.KindErase, Keys: []events.LinkKey{{KeyKind: "ifa", Key: ifa}}})
+	l.notice(events.KindBill, v, 1) // late news of an impression makes no profile
+	apply(t, s, l.take())
+	find(t, s, byUID("v"), rtb.NoBidUnknownVisitor)
+	find(t, s, []rtb.ExternalID{{Kind: rtb.IDIFA, Value: []byte("aa-01")}}, rtb.NoBidUnknownVisitor)
+	find(t, s, byUID("w"), rtb.NoBidNone)
+	for k := range dump(t, s) {
+		if k[0] != dueSpace && k[0] != seenSpace && len(k) > 1 && (k[1:] == string(v[:]) || k[1:] == string(ifa[:])) {
+			t.Errorf("%q is left", k)
+		}
+	}
+	l.event(v, "view_item", 0) // an erased visitor may become known anew
+	apply(t, s, l.take())
+	find(t, s, byUID("v"), rtb.NoBidNone)
+}

@@ -1,0 +1,221 @@
+package segments
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestCheckpointRestoreReset(t *testing.T) {
+	dir := t.TempDir()
+	l, s := newLog(), open(t, Options{Dir: filepath.Join(dir, "view")})
+	l.event(visitorOf("a"), "view_item", 0)
+	l.link(visitorOf("a"), "ifa", noSecret.Key(rtb.IDIFA, "", []byte("aa-01")))
+	l.add(events.Fact{Kind: events.KindOptOut, Visitor: visitorOf("out")})
+	apply(t, s, l.take())
+	want, at := dump(t, s), s.Position()
+	if err := s.Checkpoint(filepath.Join(dir, "copy")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Checkpoint(filepath.Join(dir, "copy")); err == nil {
+		t.Error("a checkpoint was written over another")
+	}
+	l.event(visitorOf("b"), "view_item", 0)
+	l.event(visitorOf("a"), "view_item", 0)
+	apply(t, s, l.take())
+	find(t, s, byUID("b"), rtb.NoBidNone)
+	later := dump(t, s)
+
+	for range 2 { // the copy can be used again
+		if err := s.Restore(filepath.Join(dir, "copy")); err != nil {
+			t.Fatal(err)
+		}
+		sameDump(t, "restored", dump(t, s), want)
+		if s.Position() != at || s.Stats().Visitors != 1 || s.Stats().OptOuts != 1 {
+			t.Errorf("position %+v, want %+v; %+v", s.Position(), at, s.Stats())
+		}
+		find(t, s, byUID("b"), rtb.NoBidUnknownVisitor)
+		find(t, s, byUID("out"), rtb.NoBidPrivacyOptedOut)
+		if v := find(t, s, byUID("a"), rtb.NoBidNone); v.Segments[0].Count != 1 {
+			t.Error("the cache still has what came after the checkpoint")
+		}
+	}
+	refold := newLog()
+	refold.seq = at.Seq
+	refold.event(visitorOf("b"), "view_item", 0)
+	refold.event(visitorOf("a"), "view_item", 0)
+	apply(t, s, refold.facts[1:])
+	find(t, s, byUID("b"), rtb.NoBidNone)
+	delete(later, metaPosition)
+	got := dump(t, s)
+	delete(got, metaPosition)
+
+	if err := s.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Position() != (events.Position{}) || s.Stats().Visitors != 0 || len(dump(t, s)) != 1 {
+		t.Errorf("after Reset: %+v, %d keys", s.Stats(), len(dump(t, s)))
+	}
+	find(t, s, byUID("a"), rtb.NoBidUnknownVisitor)
+	if err := s.Restore(filepath.Join(dir, "none")); err == nil {
+		t.Error("a checkpoint that is not there was restored")
+	}
+}
+
+func TestDamagedFilesAreRebuiltAndSaidSo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "view")
+	l := newLog()
+	s := open(t, Options{Dir: dir})
+	l.event(visitorOf("a"), "view_item", 0)
+	apply(t, s, l.take())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	manifests, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
+	if err != nil || len(manifests) == 0 {
+		t.Fatal("no manifest to damage")
+	}
+	for _, m := range manifests {
+		if err := os.WriteFile(m, []byte("nothing of the kind"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	core, logs := observer.New(zap.WarnLevel)
+	s = open(t, Options{Dir: dir, Logger: zap.New(core)})
+	if s.Position() != (events.Position{}) || s.Stats().Visitors != 0 {
+		t.Errorf("position %+v after damage, want zero", s.Position())
+	}
+	if logs.Len() != 1 {
+		t.Errorf("%d log lines, want one that says so", logs.Len())
+	}
+}
+
+func TestAnotherFormatIsRebuilt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "view")
+	s := open(t, Options{Dir: dir})
+	if err := s.db.Set([]byte(metaFormat), []byte{storeFormat + 1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, newLog().take())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s = open(t, Options{Dir: dir}); s.Position().Seq != 0 {
+		t.Errorf("position %+v, want zero", s.Position())
+	}
+}
+
+func TestTwoProgramsCannotShareAView(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	apply(t, s, newLog().take())
+	if other, err := Open(Options{Dir: dir}); err == nil {
+		other.Close()
+		t.Fatal("opened twice")
+	}
+	if s.Position().Seq != 1 {
+		t.Error("the first one lost its place")
+	}
+}
+
+// many makes a store of n visitors, without files.
+func many(t testing.TB, n int, cacheBytes int64) *Store {
+	s := open(t, Options{InMemory: true, Dir: "view", CacheBytes: cacheBytes})
+	l := newLog()
+	for i := range n {
+		id := fmt.Sprint("visitor-", i)
+		l.event(visitorOf(id), "view_item", time.Hour, "sku1", "sku2")
+		l.event(visitorOf(id), "add_to_cart", 0, "sku1")
+		if len(l.facts) > 10_000 || i == n-1 {
+			apply(t, s, l.take())
+		}
+	}
+	return s
+}
+
+func TestFindDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	l, s := newLog(), inMemory(t)
+	l.event(visitorOf("uid"), "view_item", 0, "sku1")
+	l.link(visitorOf("uid"), "b:demo", noSecret.Key(rtb.IDExchange, "demo", []byte("X")))
+	apply(t, s, l.take())
+	v := &rtb.Visitor{}
+	f := func(what string, want rtb.NoBidReason, ids []rtb.ExternalID) {
+		t.Helper()
+		s.cache.entries.Wait()
+		s.Find("demo", ids, v) // fills the cache
+		s.cache.entries.Wait()
+		if n := testing.AllocsPerRun(1000, func() {
+			if s.Find("demo", ids, v) != want {
+				t.Fatal("another answer")
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+	stranger := []rtb.ExternalID{{Kind: rtb.IDVisitor, Value: []byte("stranger")}, {Kind: rtb.IDEID, Scope: []byte("id.example"), Value: []byte("E")}, {Kind: rtb.IDIFA, Value: []byte("AA-02")}, {Kind: rtb.IDExchange, Value: []byte("Y")}}
+	f("hit", rtb.NoBidNone, byUID("uid"))
+	f("hit through a link", rtb.NoBidNone, append(stranger[:3:3], rtb.ExternalID{Kind: rtb.IDExchange, Value: []byte("X")}))
+	f("unknown", rtb.NoBidUnknownVisitor, stranger)
+	f("no id", rtb.NoBidNoID, nil)
+}
+
+func BenchmarkFind(b *testing.B) {
+	const n = 100_000
+	s := many(b, n, 256<<20)
+	ids := make([][]rtb.ExternalID, n)
+	for i := range ids {
+		ids[i] = byUID(fmt.Sprint("visitor-", i))
+	}
+	v := &rtb.Visitor{}
+	run := func(name string, ids [][]rtb.ExternalID, prepare func(i int)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if prepare != nil {
+					prepare(i % len(ids))
+				}
+				s.Find("demo", ids[i%len(ids)], v)
+			}
+		})
+	}
+	for i := range ids {
+		s.Find("demo", ids[i], v)
+	}
+	s.cache.entries.Wait()
+	run("hit", ids, nil)
+	run("unknown", [][]rtb.ExternalID{byUID("stranger")}, nil)
+	keys := make([]rtb.Key, n)
+	for i := range keys {
+		keys[i] = visitorOf(fmt.Sprint("visitor-", i))
+	}
+	run("miss", ids, func(i int) { s.cache.advance(s.cache.change(keys[i : i+1])) })
+}
+
+func BenchmarkApply(b *testing.B) {
+	s := open(b, Options{Dir: b.TempDir()})
+	l := newLog()
+	apply(b, s, l.take())
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		l.event(visitorOf(fmt.Sprint("visitor-", i%50_000)), "view_item", 0, fmt.Sprint("sku", i%40))
+		if i++; i%500 == 0 {
+			apply(b, s, l.take())
+		}
+	}
+	b.ReportMetric(float64(i)/b.Elapsed().Seconds(), "facts/s")
+}
