@@ -136,14 +136,10 @@ func (s *scanner) member() bool {
 	if esc {
 		s.key, _ = s.unescape(s.key)
 	}
-	if end < len(s.b) && s.b[end] != ':' {
-		end = s.space(end)
-	}
-	if end >= len(s.b) || s.b[end] != ':' {
-		s.fail(ErrSyntax)
+	if end = s.colon(end); end < 0 {
 		return false
 	}
-	s.i = s.space(end + 1)
+	s.i = s.space(end)
 	return true
 }
 
@@ -206,118 +202,112 @@ func (s *scanner) literal() value {
 	return v
 }
 
-// skip checks the value at hand and passes over it. The kinds of its open
-// containers are the bits of one word: 1 for an object.
+// skip checks the value at hand and passes over it: the loop that most bytes of
+// a request go through, so it calls little. The kinds of its open containers are
+// the bits of one word: 1 for an object.
 func (s *scanner) skip() {
 	b, i := s.b, s.i
 	var stack uint64
 	level, limit := 0, MaxDepth-s.depth
+	key := false // a key must follow, not a value
 	for {
+		if i < len(b) && b[i] <= ' ' {
+			i = s.space(i)
+		}
 		if i >= len(b) {
 			s.fail(ErrSyntax)
 			return
 		}
-		switch c := b[i]; c {
-		case '"':
-			if i, _ = s.str(i); i < 0 {
+		c := b[i]
+		switch {
+		case c == '"':
+			if short := s.short(i + 1); short > 0 {
+				i = short
+			} else if i, _ = s.str(i); i < 0 {
 				return
 			}
-		case '{', '[':
+			if key {
+				if i = s.colon(i); i < 0 {
+					return
+				}
+				key = false
+				continue
+			}
+		case key:
+			s.fail(ErrSyntax)
+			return
+		case c == '{' || c == '[':
 			if level == limit {
 				s.fail(ErrDepth)
 				return
 			}
 			level++
 			stack <<= 1
-			i = s.space(i + 1)
-			if i < len(b) && b[i] == c+2 { // } is { + 2, ] is [ + 2
-				i++
-				level--
-				stack >>= 1
-				break
-			}
 			if c == '{' {
 				stack |= 1
-				i = s.name(i)
 			}
-			if i < 0 {
-				return
+			i = s.space(i + 1)
+			if i >= len(b) || b[i] != c+2 { // } is { + 2, ] is [ + 2
+				key = c == '{'
+				continue
 			}
-			continue
-		case 't', 'f', 'n':
-			s.i = i
-			if s.literal(); s.err != 0 {
-				return
-			}
-			i = s.i
 		default:
-			if i = number(b, i); i < 0 {
-				s.fail(ErrSyntax)
+			if i = s.atom(i); i < 0 {
 				return
 			}
 		}
-		if i, stack, level = s.after(i, stack, level); level == 0 {
-			s.i = i
-			return
-		}
-	}
-}
-
-// after passes from the end of a value to the start of the next one, closing
-// containers; level 0 is the end of what is skipped, or a fault.
-func (s *scanner) after(i int, stack uint64, level int) (int, uint64, int) {
-	b := s.b
-	for level > 0 {
-		if i < len(b) && b[i] <= ' ' {
-			i = s.space(i)
-		}
-		if i >= len(b) {
-			break
-		}
-		switch c := b[i]; {
-		case c == ',':
-			if i++; i < len(b) && b[i] <= ' ' {
+		// After a value: close what closes, up to the next comma.
+		for level > 0 {
+			if i < len(b) && b[i] <= ' ' {
 				i = s.space(i)
 			}
-			if stack&1 != 0 {
-				if i = s.name(i); i < 0 {
-					return len(b), 0, 0
-				}
+			if i >= len(b) || b[i] != '}'-byte(^stack&1)<<5 { // ] is } - 32
+				break
 			}
-			return i, stack, level
-		case c == '}' && stack&1 != 0, c == ']' && stack&1 == 0:
 			i++
 			level--
 			stack >>= 1
-		default:
-			s.fail(ErrSyntax)
-			return len(b), 0, 0
 		}
+		if level == 0 {
+			s.i = i
+			return
+		}
+		if i >= len(b) || b[i] != ',' {
+			s.fail(ErrSyntax)
+			return
+		}
+		i++
+		key = stack&1 != 0
 	}
-	if level > 0 {
-		s.fail(ErrSyntax)
-		return len(b), 0, 0
-	}
-	return i, stack, 0
 }
 
-// name passes over a key and its colon; -1 is a fault.
-func (s *scanner) name(i int) int {
-	if i, _ = s.str(i); i < 0 {
-		return -1
+// colon passes over the colon after a key; -1 is a fault.
+func (s *scanner) colon(i int) int {
+	if i < len(s.b) && s.b[i] == ':' {
+		return i + 1
 	}
-	b := s.b
-	if i < len(b) && b[i] <= ' ' {
-		i = s.space(i)
+	if i = s.space(i); i < len(s.b) && s.b[i] == ':' {
+		return i + 1
 	}
-	if i >= len(b) || b[i] != ':' {
+	s.fail(ErrSyntax)
+	return -1
+}
+
+// atom passes over a number, true, false or null; -1 is a fault.
+func (s *scanner) atom(i int) int {
+	switch s.b[i] {
+	case 't', 'f', 'n':
+		s.i = i
+		if s.literal(); s.err != 0 {
+			return -1
+		}
+		return s.i
+	}
+	end := number(s.b, i)
+	if end < 0 {
 		s.fail(ErrSyntax)
-		return -1
 	}
-	if i++; i < len(b) && b[i] <= ' ' {
-		i = s.space(i)
-	}
-	return i
+	return end
 }
 
 const (
@@ -326,9 +316,7 @@ const (
 )
 
 // str passes over the string whose opening quote must be at i: the index after
-// the closing quote and whether there are escapes, or -1. Eight bytes at a time
-// are tested for a quote, a backslash or a control character; the borrow of the
-// subtraction can only raise bytes above a true one, so the lowest is right.
+// the closing quote and whether there are escapes, or -1.
 func (s *scanner) str(i int) (end int, esc bool) {
 	b := s.b
 	if i >= len(b) || b[i] != '"' {
@@ -338,17 +326,19 @@ func (s *scanner) str(i int) (end int, esc bool) {
 	i++
 	high := s.high
 	for {
-		for i+8 <= len(b) {
-			x := binary.LittleEndian.Uint64(b[i:])
+		for len(b)-i >= 8 {
+			x := binary.LittleEndian.Uint64(b[i : i+8])
 			high |= x
-			q := x ^ lowBits*'"'
-			e := x ^ lowBits*'\\'
-			m := ((q-lowBits)&^q | (e-lowBits)&^e | (x-lowBits*0x20)&^x) & highBits
-			if m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
-				break
+			m := special(x)
+			if m == 0 {
+				i += 8
+				continue
 			}
-			i += 8
+			if i += bits.TrailingZeros64(m) >> 3; b[i] == '"' {
+				s.high = high
+				return i + 1, esc
+			}
+			break
 		}
 		for i < len(b) && b[i] >= 0x20 && b[i] != '"' && b[i] != '\\' {
 			high |= uint64(b[i])
@@ -366,6 +356,30 @@ func (s *scanner) str(i int) (end int, esc bool) {
 		esc = true
 		i += n
 	}
+}
+
+// special marks the bytes of x that are a quote, a backslash or a control
+// character. The borrow of a subtraction can only mark bytes above a true one,
+// so the lowest mark is right.
+func special(x uint64) uint64 {
+	q := x ^ lowBits*'"'
+	e := x ^ lowBits*'\\'
+	return ((q-lowBits)&^q | (e-lowBits)&^e | (x-lowBits*0x20)&^x) & highBits
+}
+
+// short is the end of a string whose closing quote is within eight bytes of its
+// first, at i; 0 where str must look.
+func (s *scanner) short(i int) int {
+	if len(s.b)-i < 8 {
+		return 0
+	}
+	x := binary.LittleEndian.Uint64(s.b[i : i+8])
+	m := special(x)
+	if i += bits.TrailingZeros64(m) >> 3; m == 0 || s.b[i] != '"' {
+		return 0
+	}
+	s.high |= x
+	return i + 1
 }
 
 // escape is the length of the escape sequence at i; 0 if there is none.
