@@ -17,8 +17,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// fasthttp keeps one goroutine for its clock of the Date header.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+	// fasthttp keeps a goroutine for its clock, and one per listener that looks
+	// every 10 s whether its workers are still needed.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
 // start serves spec on a free port and drains it when the test ends.

@@ -123,18 +123,10 @@ func (a *app) openLog(ctx context.Context) error {
 	d, l := &a.bound.Data, &a.bound.Logs.Facts
 	var err error
 	a.journal, err = journal.Open(ctx, journal.Options{
-		Dir: d.Dir, ArchiveDir: a.folder(l.Dir, "log/facts"), URL: d.NATS, MaxBytes: int64(d.MaxBytes),
+		Dir: d.Dir, ArchiveDir: l.Dir, URL: d.NATS, MaxBytes: int64(d.MaxBytes),
 		ArchiveMaxAge: l.Keep, ArchiveMaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("journal"),
 	})
 	return err
-}
-
-// folder is where a log's files go: as configured, or below the data folder.
-func (a *app) folder(configured, below string) string {
-	if configured != "" {
-		return configured
-	}
-	return filepath.Join(a.bound.Data.Dir, filepath.FromSlash(below))
 }
 
 func (a *app) openViews(context.Context) error {
@@ -169,7 +161,7 @@ func (a *app) openBidLog(context.Context) error {
 	l := &a.bound.Logs.Bids
 	var err error
 	a.bids, err = events.OpenBidLog(events.BidLogOptions{
-		Dir: a.folder(l.Dir, "log/bids"), MaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("bids"),
+		Dir: l.Dir, MaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("bids"),
 		Redact: func(dst, body []byte, id string) ([]byte, error) {
 			if p := a.profile(id); p != nil {
 				return p.Redact(dst, body, a.keyring)

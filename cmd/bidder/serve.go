@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,7 +73,15 @@ func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snap
 			*v = flag
 		}
 	}
-	override(&s.Data.Dir, f.data)
+	if f.data != "" { // the logs that lie in the data folder move with it
+		was := s.Data.Dir
+		for _, dir := range []*string{&s.Logs.Bids.Dir, &s.Logs.Facts.Dir} {
+			if below, ok := strings.CutPrefix(*dir, path.Clean(was)+"/"); ok {
+				*dir = path.Join(f.data, below)
+			}
+		}
+		s.Data.Dir = f.data
+	}
 	override(&s.Listen.Bid, f.bid)
 	override(&s.Listen.Edge, f.edge)
 	override(&s.Listen.Admin, f.admin)

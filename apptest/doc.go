@@ -1,0 +1,5 @@
+// Package apptest tries the built programs from outside: HTTP, logs, metrics,
+// signals, and nothing of their insides. Its tests build each program once and
+// start it on free ports with a data folder of its own. The small ones run with
+// the test command; those named Prove are long and run with `make prove`.
+package apptest
