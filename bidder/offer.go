@@ -78,9 +78,6 @@ func (out *Outcome) dress(in *Input, b *Bid, opt *option) rtb.NoBidReason {
 		Cats: catsOf(b.Creative, l.Advertiser), CatTax: ourTaxonomy, Attrs: b.Creative.Attrs, Language: b.Creative.Language,
 		APIs: b.Creative.APIs, Exp: int(in.Exchange.Exp(c.Format).Seconds()), IURL: b.Creative.IURL,
 	}
-	if _, ok := in.Exchange.Fits(of); !ok {
-		return rtb.NoBidTooLarge
-	}
 	of.NURL = out.link(in, rtb.NoticeWin, c)
 	of.BURL = out.link(in, rtb.NoticeBill, c)
 	of.LURL = out.link(in, rtb.NoticeLoss, c)
@@ -89,7 +86,16 @@ func (out *Outcome) dress(in *Input, b *Bid, opt *option) rtb.NoBidReason {
 	if of.NURL == nil || of.BURL == nil || of.LURL == nil || pixel == nil || click == nil {
 		return rtb.NoBidTooLarge
 	}
-	return out.markup(in, b, pixel, click)
+	if r := out.markup(in, b, pixel, click); r != rtb.NoBidNone {
+		return r
+	}
+	switch field, ok := in.Exchange.Fits(of); {
+	case ok:
+		return rtb.NoBidNone
+	case field == "crid", field == "adomain":
+		return rtb.NoBidTooLarge
+	}
+	return rtb.NoBidNoFormat // a field that the exchange wants and we have nothing for
 }
 
 // link is a signed URL with the exchange's macros behind it; nil when it would

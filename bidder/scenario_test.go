@@ -53,14 +53,15 @@ type scenario struct {
 
 // seed is an event of a visitor, or an identifier that belongs to him.
 type seed struct {
-	Visitor string        `yaml:"visitor"` // default u-retarget
-	Event   string        `yaml:"event"`
-	Ago     time.Duration `yaml:"ago"`
-	Times   int           `yaml:"times"`
-	Items   []string      `yaml:"items"`
-	Link    string        `yaml:"link"`  // b:<exchange>, ifa, eid:<source>
-	Value   string        `yaml:"value"` // of the link
-	OptOut  bool          `yaml:"opt_out"`
+	Visitor    string        `yaml:"visitor"`    // default u-retarget
+	Advertiser string        `yaml:"advertiser"` // of the event; default shop
+	Event      string        `yaml:"event"`
+	Ago        time.Duration `yaml:"ago"`
+	Times      int           `yaml:"times"`
+	Items      []string      `yaml:"items"`
+	Link       string        `yaml:"link"`  // b:<exchange>, ifa, eid:<source>
+	Value      string        `yaml:"value"` // of the link
+	OptOut     bool          `yaml:"opt_out"`
 }
 
 // step is one request, and what is told before and after it.
@@ -117,7 +118,8 @@ type expect struct {
 	Drops    map[string]string `yaml:"drops"` // line to reason, in the record
 	Spent    string            `yaml:"spent"`
 	Reserved string            `yaml:"reserved"`
-	Codes    map[string]uint64 `yaml:"codes"` // "bill forged" to how many
+	Codes    map[string]uint64 `yaml:"codes"`    // "bill forged" to how many
+	Recorded string            `yaml:"recorded"` // body: the record holds the request; none: it does not
 }
 
 func TestScenarios(t *testing.T) {
@@ -202,6 +204,9 @@ func (w *world) call(c *call, where string) {
 	e := &c.Expect
 	if !c.None {
 		w.compareAnswer(e, fail)
+	}
+	if rec := w.records.last; e.Recorded != "" && (rec == nil || (len(rec.Request) > 0) != (e.Recorded == "body")) {
+		fail("got record %+v; want one with %s", rec, e.Recorded)
 	}
 	for line, reason := range e.Drops {
 		if got := w.drops()[line]; got != reason {
@@ -421,6 +426,9 @@ func (w *world) send(c *call) {
 		if w.body, err = w.answer.BodyGunzip(); err != nil {
 			w.t.Fatal(err)
 		}
+	}
+	if bytes.Contains(w.body, []byte(`"seatbid"`)) {
+		w.won = w.body
 	}
 	w.count(before)
 }

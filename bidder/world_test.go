@@ -3,6 +3,7 @@ package bidder_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -48,6 +49,7 @@ type world struct {
 	lookups int
 	answer  fasthttp.Response
 	body    []byte
+	won     []byte // the last answer that held a bid
 	reason  rtb.NoBidReason
 }
 
@@ -206,7 +208,7 @@ func (w *world) seed(list []seed) {
 			for _, item := range s.Items {
 				e.Items = append(e.Items, events.Item{ID: item, Quantity: 1})
 			}
-			w.put(events.Fact{Kind: events.KindEvent, Advertiser: "shop", Visitor: visitor, At: at, Event: e})
+			w.put(events.Fact{Kind: events.KindEvent, Advertiser: orText(s.Advertiser, "shop"), Visitor: visitor, At: at, Event: e})
 			at = at.Add(time.Second)
 		}
 	}
@@ -245,7 +247,7 @@ func (w *world) fire(list []fire) {
 		return
 	}
 	var answer map[string]any
-	if err := json.Unmarshal(w.body, &answer); err != nil {
+	if err := json.Unmarshal(w.won, &answer); err != nil {
 		w.t.Fatalf("no answer to fire notices of: %v", err)
 	}
 	bids := bidsOf(answer)
@@ -254,7 +256,7 @@ func (w *world) fire(list []fire) {
 	}
 	for _, f := range list {
 		text, _ := bids[0][f.Notice].(string)
-		text = strings.NewReplacer("${AUCTION_PRICE}", f.Price, "${AUCTION_CURRENCY}", "USD", "${AUCTION_LOSS}", f.Loss).Replace(text)
+		text = strings.NewReplacer("${AUCTION_PRICE}", f.Price, "${AUCTION_CURRENCY}", fmt.Sprint(answer["cur"]), "${AUCTION_LOSS}", f.Loss).Replace(text)
 		u, err := url.Parse(text)
 		if err != nil || u.Path == "" {
 			w.t.Fatalf("notice %s: got URL %q: %v", f.Notice, text, err)
