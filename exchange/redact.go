@@ -289,6 +289,6 @@ func (r *redactor) coordinate() bool {
 	if !ok || f < -180 || f > 180 {
 		return false
 	}
-	r.out = rtb.Micros(int64(f*100)*10_000).AppendDecimal(r.out)
+	r.out = rtb.Micros(int64(f*100) * 10_000).AppendDecimal(r.out)
 	return true
 }

@@ -1,0 +1,410 @@
+package exchange
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"rebound/rtb"
+)
+
+// What the request's shape alone decides. Names are the rules' ids.
+func TestRefusals(t *testing.T) {
+	generic := testProfile(t, nil)
+	tolerant := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
+	deep := strings.Repeat("[", 100_000)
+	cases := []struct {
+		rule    string
+		body    string
+		profile *Profile
+		want    error // nil: readable
+	}{
+		{"R0", requestR0, generic, nil},
+		{"T3 cut off", `{"id":`, generic, ErrSyntax},
+		{"T3 empty", ``, generic, ErrSyntax},
+		{"V1 no id", string(patched(t, `{"id":null}`)), generic, ErrNoID},
+		{"V1 empty id", string(patched(t, `{"id":""}`)), generic, ErrNoID},
+		{"V1 object id", string(patched(t, `{"id":{"a":1}}`)), generic, ErrNoID},
+		{"V1 half surrogate id", `{"id":"\ud800","imp":[{"id":"1","banner":{}}],"site":{}}`, generic, ErrNoID},
+		{"V1 no imp", string(patched(t, `{"imp":null}`)), generic, ErrNoImp},
+		{"V1 empty imp", string(patched(t, `{"imp":[]}`)), generic, ErrNoImp},
+		{"V1 imp object", string(patched(t, `{"imp":{"id":"1"}}`)), generic, ErrNoImp},
+		{"V2 two ids", string(patched(t, `{"imp":[{"id":"1","banner":{}},{"id":"1","banner":{}}]}`)), generic, ErrDuplicateImp},
+		{"V3 no format", string(patched(t, `{"imp":[{"id":"1"}]}`)), generic, ErrNoUsableImp},
+		{"V3 null formats", `{"id":"r","site":{},"imp":[{"id":"1","banner":null,"video":null}]}`, generic, ErrNoUsableImp},
+		{"V4 unknown fields", string(patched(t, `{"zzz":{"a":1},"imp":[{"id":"1","banner":{"api":[9999]},"new":1}]}`)), generic, nil},
+		{"V10 trailing text", requestR0 + " x", generic, ErrSyntax},
+		{"V10 second text", requestR0 + requestR0, generic, ErrSyntax},
+		{"V10 trailing space", requestR0 + " \r\n\t", generic, nil},
+		{"V10 byte order mark", "\xef\xbb\xbf" + requestR0, generic, nil},
+		{"V10 invalid UTF-8", strings.Replace(requestR0, "s1", "s\xff", 1), generic, ErrUTF8},
+		{"V10 overlong UTF-8", strings.Replace(requestR0, "s1", "\xc0\xaf", 1), generic, ErrUTF8},
+		{"V10 encoded surrogate", strings.Replace(requestR0, "s1", "\xed\xa0\x80", 1), generic, ErrUTF8},
+		{"V11 depth", `{"id":"r","ext":` + deep, generic, ErrDepth},
+		{"V11 depth in a read object", `{"id":"r","user":{"ext":{"x":` + deep, generic, ErrDepth},
+		{"V12 site and app", string(patched(t, `{"app":{"id":"a"}}`)), generic, ErrTwoInventories},
+		{"V12 app null", strings.Replace(requestR0, `"at":1`, `"app":null,"at":1`, 1), generic, nil},
+		{"V12 none", string(patched(t, `{"site":null}`)), generic, ErrNoInventory},
+		{"V12 none, allowed", string(patched(t, `{"site":null}`)), tolerant, nil},
+		{"not an object", `[1]`, generic, ErrNotObject},
+	}
+	for _, c := range cases {
+		t.Run(c.rule, func(t *testing.T) {
+			if _, err := decoded(t, c.profile, []byte(c.body)); err != c.want {
+				t.Errorf("got %v; want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestDecodeErrorKinds(t *testing.T) {
+	for e := ErrMalformed; e <= ErrNoUsableImp; e++ {
+		if got, want := errors.Is(e, ErrMalformed), e <= ErrNoImp; got != want {
+			t.Errorf("errors.Is(%v, ErrMalformed) = %v; want %v", e, got, want)
+		}
+		if e.Error() == "" || e.Reason() == rtb.NoBidNone {
+			t.Errorf("%d has no text or no reason", e)
+		}
+	}
+	if ErrDuplicateImp.Reason() != rtb.NoBidDuplicateImp || ErrSyntax.Reason() != rtb.NoBidMalformed {
+		t.Error("wrong reasons")
+	}
+}
+
+// V2: a bad impression is left out, the others stand.
+func TestV2BadImpressionsAreSkipped(t *testing.T) {
+	p := testProfile(t, nil)
+	o := mustDecode(t, p, patched(t, `{"imp":[{"id":"","banner":{}},7,null,{"banner":{}},{"id":"2","banner":{"w":300,"h":250}}]}`))
+	if len(o.Imps) != 1 || string(o.Imps[0].ID) != "2" || o.MalformedImps != 4 {
+		t.Errorf("got %d impressions, %d malformed; want the one with id 2, 4 malformed", len(o.Imps), o.MalformedImps)
+	}
+}
+
+// V5, V7, V8: a scalar of another shape means the same.
+func TestV5LooseScalars(t *testing.T) {
+	p := testProfile(t, nil)
+	clean := mustDecode(t, p, []byte(requestR0))
+	for _, patch := range []string{
+		`"tmax":120.0`, `"tmax":"120"`, `"tmax":1.2e2`, `"at":"1"`, `"at":1.0`, `"cur":"USD"`, `"test":null`, `"test":0.0`, `"test":"0"`,
+		`"test":false`, `"bcat":null`, `"regs":null`, `"ext":"text"`, `"ext":[1]`, `"app":null`,
+	} {
+		body := strings.Replace(requestR0, `{"id":"r0"`, `{`+patch+`,"id":"r0"`, 1)
+		for _, k := range []string{"tmax", "at", "cur"} {
+			if strings.HasPrefix(patch, `"`+k+`"`) {
+				body = removeMember(body, k)
+			}
+		}
+		same(t, patch, mustDecode(t, p, []byte(body)), clean)
+	}
+	for _, swap := range [][2]string{
+		{`"secure":1`, `"secure":true`}, {`"secure":1`, `"secure":"1"`}, {`"secure":1`, `"secure":1.0`}, {`"secure":1`, `"secure":"true"`},
+		{`"bidfloor":0.50`, `"bidfloor":"0.5"`}, {`"bidfloor":0.50`, `"bidfloor":5e-1`}, {`"w":300`, `"w":300.0`}, {`"w":300`, `"w":300.5`},
+		{`"w":300`, `"w":"300"`}, {`"id":"1"`, `"id":1`}, {`"bidfloorcur":"USD"`, `"bidfloorcur":null`}, {`"bidfloorcur":"USD"`, `"bidfloorcur":"usd"`},
+		{`"ip":"203.0.113.7"`, `"ip":"203.0.113.7","ifa":null`}, {`"geo":{`, `"geo":{"utcoffset":-60.0,`}, {`"geo":{`, `"sua":{"mobile":null},"geo":{`},
+		{`"buyeruid":"u-retarget"`, `"buyeruid":"u-retarget","ext":"str"`}, {`"r0"`, `"\u00720"`}, {`"buyeruid"`, `"buyer\u0075id"`},
+		{`{"w":300,"h":250}`, `null,{"w":300,"h":250},{"w":300,"h":250}`},
+	} {
+		if !strings.Contains(requestR0, swap[0]) {
+			t.Fatalf("R0 holds no %s", swap[0])
+		}
+		same(t, swap[1], mustDecode(t, p, []byte(strings.Replace(requestR0, swap[0], swap[1], 1))), clean)
+	}
+}
+
+func removeMember(body, key string) string {
+	for _, m := range []string{`,"tmax":120`, `,"at":1`, `,"cur":["USD"]`} {
+		if strings.HasPrefix(m, `,"`+key+`"`) {
+			return strings.Replace(body, m, "", 1)
+		}
+	}
+	return body
+}
+
+func same(t *testing.T, what string, got, want *rtb.Opportunity) {
+	t.Helper()
+	if !reflect.DeepEqual(normal(got), normal(want)) {
+		t.Errorf("%s: got\n%+v; want\n%+v", what, *got, *want)
+	}
+}
+
+// normal is the opportunity with empty lists as nil.
+func normal(o *rtb.Opportunity) rtb.Opportunity {
+	c := *o
+	emptyToNil(reflect.ValueOf(&c).Elem())
+	return c
+}
+
+func emptyToNil(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Slice:
+		if v.Len() == 0 {
+			v.SetZero()
+		}
+		for i := range v.Len() {
+			emptyToNil(v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			emptyToNil(v.Field(i))
+		}
+	}
+}
+
+// V6: what restricts and cannot be read stays a restriction.
+func TestV6FailClosed(t *testing.T) {
+	p := testProfile(t, nil)
+	sig := func(f func(*rtb.Signals) bool) func(*rtb.Opportunity) bool {
+		return func(o *rtb.Opportunity) bool { return f(&o.Signals) }
+	}
+	imp := func(f func(*rtb.Impression) bool) func(*rtb.Opportunity) bool {
+		return func(o *rtb.Opportunity) bool { return f(&o.Imps[0]) }
+	}
+	const b = `"banner":{"w":300,"h":250}`
+	cases := []struct {
+		name string
+		body []byte
+		ok   func(*rtb.Opportunity) bool
+	}{
+		{"gdpr text 1", root0(`"regs":{"gdpr":"1"}`), sig(func(s *rtb.Signals) bool { return s.GDPR == rtb.Yes })},
+		{"gdpr true", root0(`"regs":{"ext":{"gdpr":true}}`), sig(func(s *rtb.Signals) bool { return s.GDPR == rtb.Yes })},
+		{"gdpr odd", root0(`"regs":{"gdpr":"x"}`), sig(func(s *rtb.Signals) bool { return s.GDPR == rtb.Unreadable })},
+		{"gdpr 2", root0(`"regs":{"gdpr":2}`), sig(func(s *rtb.Signals) bool { return s.GDPR == rtb.Unreadable })},
+		{"gdpr half", root0(`"regs":{"gdpr":0.5}`), sig(func(s *rtb.Signals) bool { return s.GDPR == rtb.Unreadable })},
+		{"coppa list", root0(`"regs":{"coppa":[1]}`), sig(func(s *rtb.Signals) bool { return s.COPPA == rtb.Unreadable })},
+		{"consent number", root0(`"user":{"consent":7}`), sig(func(s *rtb.Signals) bool { return s.ConsentBad })},
+		{"gpp object", root0(`"regs":{"gpp":{}}`), sig(func(s *rtb.Signals) bool { return s.GPPBad })},
+		{"gpp_sid text", root0(`"regs":{"gpp_sid":["7","x"]}`), sig(func(s *rtb.Signals) bool { return s.GPPSIDBad && s.GPPSID[0] == 7 })},
+		{"us_privacy number", root0(`"regs":{"us_privacy":1}`), sig(func(s *rtb.Signals) bool { return s.USPBad })},
+		{"regs list", root0(`"regs":[1]`), sig(func(s *rtb.Signals) bool { return s.ExtUnread && s.COPPA == rtb.Unreadable })},
+		{"V15 regs.ext list", root0(`"regs":{"ext":[1]}`), sig(func(s *rtb.Signals) bool { return s.ExtUnread })},
+		{"V15 user.ext text", root0(`"user":{"ext":"str"}`), sig(func(s *rtb.Signals) bool { return !s.ExtUnread && !s.ConsentBad })},
+		{"device text", root0(`"device":"x"`), sig(func(s *rtb.Signals) bool { return s.LMT == rtb.Unreadable })},
+		{"lmt text", root0(`"device":{"lmt":"yes"}`), sig(func(s *rtb.Signals) bool { return s.LMT == rtb.Unreadable })},
+		{"gpc text", root0(`"regs":{"ext":{"gpc":"1"}}`), sig(func(s *rtb.Signals) bool { return s.GPC == rtb.Yes })},
+		{"lgpd", root0(`"regs":{"ext":{"lgpd":1}}`), sig(func(s *rtb.Signals) bool { return s.NPA == rtb.Yes })},
+		{"treatments", root0(`"ext":{"privacy_treatments":{"allow_user_data_collection":false}}`), sig(func(s *rtb.Signals) bool { return s.NPA == rtb.Yes })},
+
+		{"floor number in text", imp0(b + `,"bidfloor":"9"`), imp(func(m *rtb.Impression) bool { return m.Floor == 9_000_000 && !m.FloorBad })},
+		{"floor text", imp0(b + `,"bidfloor":"abc"`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"floor empty", imp0(b + `,"bidfloor":""`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"floor object", imp0(b + `,"bidfloor":{}`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"floor true", imp0(b + `,"bidfloor":true`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"floor 1e400", imp0(b + `,"bidfloor":1e400`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"floor 1e9999999999", imp0(b + `,"bidfloor":1e9999999999`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"floor beyond limits", imp0(b + `,"bidfloor":1000001`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"floor negative", imp0(b + `,"bidfloor":-3`), imp(func(m *rtb.Impression) bool { return m.Floor == 0 && !m.FloorBad })},
+		{"floor tiny rounds up", imp0(b + `,"bidfloor":5e-324`), imp(func(m *rtb.Impression) bool { return m.Floor == 1 && !m.FloorBad })},
+		{"floor rounds up", imp0(b + `,"bidfloor":0.1234561`), imp(func(m *rtb.Impression) bool { return m.Floor == 123_457 })},
+		{"floor null", imp0(b + `,"bidfloor":null`), imp(func(m *rtb.Impression) bool { return m.Floor == 0 && !m.FloorBad })},
+		{"floor currency odd", imp0(b + `,"bidfloor":1,"bidfloorcur":"EURO"`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"secure text", imp0(b + `,"secure":"maybe"`), imp(func(m *rtb.Impression) bool { return m.Secure == rtb.Unreadable })},
+		{"pmp text", imp0(b + `,"pmp":"x"`), imp(func(m *rtb.Impression) bool { return m.DealsBad })},
+		{"deals object", imp0(b + `,"pmp":{"deals":{}}`), imp(func(m *rtb.Impression) bool { return m.DealsBad })},
+		{"private_auction odd", imp0(b + `,"pmp":{"private_auction":"x"}`), imp(func(m *rtb.Impression) bool { return m.PrivateAuction })},
+		{"deal floor odd", imp0(b + `,"pmp":{"deals":[{"id":"d","bidfloor":[]}]}`), imp(func(m *rtb.Impression) bool { return m.Deals[0].FloorBad })},
+		{"deal wseat odd", imp0(b + `,"pmp":{"deals":[{"id":"d","wseat":[{}]}]}`), imp(func(m *rtb.Impression) bool { return m.Deals[0].ListsBad })},
+		{"battr text", imp0(`"banner":{"w":300,"h":250,"battr":["x"]}`), imp(func(m *rtb.Impression) bool { return m.Banner.ListsBad })},
+		{"battr alone", imp0(`"banner":{"w":300,"h":250,"battr":3}`), imp(func(m *rtb.Impression) bool { return !m.Banner.ListsBad && m.Banner.BAttr[0] == 3 })},
+		{"banner text", imp0(`"banner":"x"`), imp(func(m *rtb.Impression) bool { return m.Banner.ListsBad && m.Formats == rtb.FormatBanner })},
+		{"video duration odd", imp0(`"video":{"maxduration":"long"}`), imp(func(m *rtb.Impression) bool { return m.Video.ListsBad })},
+		{"video protocols odd", imp0(`"video":{"protocols":["x"]}`), imp(func(m *rtb.Impression) bool { return m.Video.ListsBad })},
+		{"video floor odd", imp0(`"video":{"durfloors":7}`), imp(func(m *rtb.Impression) bool { return m.FloorBad })},
+		{"native garbage", imp0(`"native":{"request":"{test}"}`), imp(func(m *rtb.Impression) bool { return m.Native.Bad })},
+		{"native nothing", imp0(`"native":{}`), imp(func(m *rtb.Impression) bool { return m.Native.Bad })},
+	}
+	for _, list := range listNames {
+		for _, bad := range []string{`{"a":1}`, `true`, `[[]]`, `["x",{}]`} {
+			cases = append(cases, struct {
+				name string
+				body []byte
+				ok   func(*rtb.Opportunity) bool
+			}{list + " " + bad, root0(`"` + list + `":` + bad), func(o *rtb.Opportunity) bool { return o.BlockListsBad }})
+		}
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if o := mustDecode(t, p, c.body); !c.ok(o) {
+				t.Errorf("%s read as %+v", c.body, *o)
+			}
+		})
+	}
+}
+
+// V9: a duplicate or a case variant of a key cannot take a restriction back.
+func TestV9DuplicateKeys(t *testing.T) {
+	p := testProfile(t, nil)
+	check := func(name string, body []byte, ok func(*rtb.Opportunity) bool) {
+		t.Run(name, func(t *testing.T) {
+			if o := mustDecode(t, p, body); !ok(o) {
+				t.Errorf("%s read as %+v", body, *o)
+			}
+		})
+	}
+	gdpr := func(o *rtb.Opportunity) bool { return o.Signals.GDPR == rtb.Yes }
+	check("gdpr then GDPR", root0(`"regs":{"gdpr":1,"GDPR":0}`), gdpr)
+	check("GDPR then gdpr", root0(`"regs":{"GDPR":1,"gdpr":0}`), gdpr)
+	check("gdpr twice", root0(`"regs":{"gdpr":1,"gdpr":0}`), gdpr)
+	check("regs twice", root0(`"regs":{"gdpr":1},"regs":{"gdpr":0}`), gdpr)
+	check("Regs", root0(`"regs":{"gdpr":0},"Regs":{"ext":{"Gdpr":1}}`), gdpr)
+	check("escaped key", root0(`"regs":{"gd\u0070r":1}`), gdpr)
+	check("V14 two places", root0(`"regs":{"gdpr":0,"ext":{"gdpr":1}}`), gdpr)
+	check("lmt twice", root0(`"device":{"lmt":1},"device":{"lmt":0}`), func(o *rtb.Opportunity) bool { return o.Signals.LMT == rtb.Yes })
+	check("Device", root0(`"device":{"lmt":0},"Device":{"LMT":1}`), func(o *rtb.Opportunity) bool { return o.Signals.LMT == rtb.Yes })
+	check("two consents", root0(`"user":{"consent":"A","ext":{"consent":"B"}}`), func(o *rtb.Opportunity) bool { return o.Signals.ConsentBad })
+	check("one consent twice", root0(`"user":{"consent":"A","ext":{"consent":"A"}}`),
+		func(o *rtb.Opportunity) bool { return !o.Signals.ConsentBad && string(o.Signals.Consent) == "A" })
+	check("empty consent", root0(`"user":{"consent":"","ext":{"consent":"A"}}`),
+		func(o *rtb.Opportunity) bool { return !o.Signals.ConsentBad && string(o.Signals.Consent) == "A" })
+	check("gpp_sid twice", root0(`"regs":{"gpp_sid":[7],"ext":{"gpp_sid":[8]}}`),
+		func(o *rtb.Opportunity) bool { return reflect.DeepEqual(o.Signals.GPPSID, []int{7, 8}) })
+	check("two countries", root0(`"device":{"geo":{"country":"FRA"}},"device":{"geo":{"country":"CAN"}}`),
+		func(o *rtb.Opportunity) bool { return o.Signals.GDPR == rtb.Unreadable })
+	check("list twice", root0(`"badv":["a.example"],"badv":[]`), func(o *rtb.Opportunity) bool { return o.BlockListsBad })
+	check("id twice", root0(`"id":"last"`), func(o *rtb.Opportunity) bool { return string(o.ID) == "last" })
+	check("user twice", root0(`"user":{"id":"a","buyeruid":"b"},"user":{"id":"c"}`),
+		func(o *rtb.Opportunity) bool { return len(o.IDs) == 1 && string(o.IDs[0].Value) == "c" })
+	check("ID", root0(`"ID":"other"`), func(o *rtb.Opportunity) bool { return string(o.ID) == "r0" })
+	const b = `"banner":{"w":300,"h":250},`
+	check("floor twice", imp0(b+`"bidfloor":5,"bidfloor":0.1`), func(o *rtb.Opportunity) bool { return o.Imps[0].Floor == 5_000_000 })
+	check("floor currency twice", imp0(b+`"bidfloorcur":"EUR","bidfloorcur":"USD"`), func(o *rtb.Opportunity) bool { return o.Imps[0].FloorBad })
+	check("secure twice", imp0(b+`"secure":1,"secure":0`), func(o *rtb.Opportunity) bool { return o.Imps[0].Secure == rtb.Yes })
+	check("banner twice", imp0(`"banner":{"battr":[3]},"banner":{}`), func(o *rtb.Opportunity) bool { return o.Imps[0].Banner.ListsBad })
+	check("battr twice", imp0(`"banner":{"battr":[3],"battr":[]}`), func(o *rtb.Opportunity) bool { return o.Imps[0].Banner.ListsBad })
+	check("private_auction twice", imp0(b+`"pmp":{"private_auction":1},"pmp":{"private_auction":0}`),
+		func(o *rtb.Opportunity) bool { return o.Imps[0].PrivateAuction })
+}
+
+// V11, V16: what is kept of one request is bounded.
+func TestV11Limits(t *testing.T) {
+	p := testProfile(t, nil)
+	many := func(n int, text string) string { return strings.TrimSuffix(strings.Repeat(text+",", n), ",") }
+	o := mustDecode(t, p, root0(`"user":{"eids":[`+many(10_000, `{"source":"s.example","uids":[{"id":"x"}]}`)+`]}`))
+	if len(o.IDs) != maxEIDs {
+		t.Errorf("got %d identifiers of 10000; want %d", len(o.IDs), maxEIDs)
+	}
+	o = mustDecode(t, p, root0(`"user":{"eids":[{"source":"s.example","uids":[`+many(10_000, `{"id":"x"}`)+`]}]}`))
+	if len(o.IDs) != maxEIDs {
+		t.Errorf("got %d identifiers of 10000; want %d", len(o.IDs), maxEIDs)
+	}
+	var imps strings.Builder
+	for i := range 150 {
+		imps.WriteString(`,{"id":"` + strings.Repeat("i", i+1) + `","banner":{"w":1,"h":1}}`)
+	}
+	o = mustDecode(t, p, []byte(`{"id":"r","site":{},"imp":[`+imps.String()[1:]+`]}`))
+	if len(o.Imps) != maxImps {
+		t.Errorf("got %d impressions of 150; want %d", len(o.Imps), maxImps)
+	}
+	o = mustDecode(t, p, imp0(`"banner":{"format":[`+many(999, `{"w":1,"h":1},{"w":2,"h":2}`)+`]},"pmp":{"deals":[`+many(999, `{"id":"d"}`)+`]}`))
+	if len(o.Imps[0].Banner.Sizes) != 2 || len(o.Imps[0].Deals) != maxDeals {
+		t.Errorf("got %d sizes, %d deals; want 2, %d", len(o.Imps[0].Banner.Sizes), len(o.Imps[0].Deals), maxDeals)
+	}
+	o = mustDecode(t, p, root0(`"badv":[`+many(20_000, `"a.example"`)+`]`))
+	if len(o.BAdv) != 20_000 || o.BlockListsBad {
+		t.Errorf("got %d blocked domains, bad %v; want 20000", len(o.BAdv), o.BlockListsBad)
+	}
+	o = mustDecode(t, p, root0(`"badv":[`+many(maxBlocked+1, `"a.example"`)+`]`))
+	if !o.BlockListsBad {
+		t.Error("a block list longer than is read must count as unreadable")
+	}
+	o = mustDecode(t, p, root0(`"user":{"buyeruid":"`+strings.Repeat("x", maxIdentifier+1)+`","id":"y"}`))
+	if len(o.IDs) != 1 {
+		t.Errorf("got %d identifiers; want the short one", len(o.IDs))
+	}
+}
+
+// T15, T16, T17: the time there is to answer.
+func TestT15Budget(t *testing.T) {
+	ms := func(n int) *Duration { d := Duration(n) * Duration(time.Millisecond); return &d }
+	p := testProfile(t, func(s *ProfileSpec) { s.RTTAllowance, s.Safety, s.DefaultTMax = ms(40), ms(10), *ms(90) })
+	for body, want := range map[string]time.Duration{
+		`"tmax":100`: 50, `"tmax":0`: 40, `"tmax":null`: 40, `"tmax":-5`: 40, `"tmax":"x"`: 40, `"tmax":5`: -45, `"x":1`: 40,
+		`"tmax":99999999999999999999`: 3600_000 - 50, `"tmax":1e300`: 3600_000 - 50,
+	} {
+		if got := p.Budget(mustDecode(t, p, root0(body)).TMax); got != want*time.Millisecond {
+			t.Errorf("%s: got %v; want %v", body, got, want*time.Millisecond)
+		}
+	}
+}
+
+// P1, P6, P9, T25.
+func TestAuctionAndCurrency(t *testing.T) {
+	second := testProfile(t, nil)
+	first := testProfile(t, func(s *ProfileSpec) { s.Auction = "first"; s.At500FirstPrice = []int{501}; s.DealFloorInheritsCur = true })
+	for body, want := range map[string][2]int{`"x":1`: {2, 1}, `"at":1`: {1, 1}, `"at":2`: {2, 2}, `"at":501`: {501, 501}, `"at":null`: {2, 1}, `"at":"x"`: {2, 1}} {
+		if a, b := mustDecode(t, second, root0(body)).At, mustDecode(t, first, root0(body)).At; a != want[0] || b != want[1] {
+			t.Errorf("P1 %s: at %d and %d; want %v", body, a, b, want)
+		}
+	}
+	if second.FirstPrice(501) || !first.FirstPrice(501) || first.FirstPrice(502) || !second.FirstPrice(1) || second.FirstPrice(2) {
+		t.Error("P1: wrong codes are first price")
+	}
+	eur := rtb.Currency{'E', 'U', 'R'}
+	deal := imp0(`"banner":{},"pmp":{"deals":[{"id":"d","bidfloor":1},{"id":"e","bidfloorcur":"EUR"}]},"bidfloorcur":"EUR"`)
+	a, b := mustDecode(t, second, deal).Imps[0], mustDecode(t, first, deal).Imps[0]
+	if a.Deals[0].FloorCur != rtb.USD || b.Deals[0].FloorCur != eur || a.Deals[0].CurGiven || a.Deals[1].FloorCur != eur || !a.Deals[1].CurGiven {
+		t.Errorf("P6: got %v and %v", a.Deals, b.Deals)
+	}
+	for body, want := range map[string]struct {
+		n   int
+		bad bool
+	}{`"cur":["EUR","USD"]`: {2, false}, `"cur":[]`: {0, false}, `"cur":null`: {0, false}, `"cur":"eur"`: {1, false},
+		`"cur":["x",7]`: {0, true}, `"cur":["x","USD"]`: {1, false}, `"cur":{}`: {0, true}} {
+		if o := mustDecode(t, second, root0(body)); len(o.Currencies) != want.n || o.CurBad != want.bad {
+			t.Errorf("P9 %s: got %v, bad %v; want %v", body, o.Currencies, o.CurBad, want)
+		}
+	}
+	for body, want := range map[string]bool{`"test":1`: true, `"test":"1"`: true, `"test":0`: false, `"test":[]`: false} {
+		if mustDecode(t, second, root0(body)).Test != want {
+			t.Errorf("T25 %s: want %v", body, want)
+		}
+	}
+}
+
+// I1-I7: identifiers, in the order of lookups.
+func TestIdentifiers(t *testing.T) {
+	p := testProfile(t, nil)
+	b64 := testProfile(t, func(s *ProfileSpec) { s.BuyerUIDCodec = "b64url" })
+	const zero = "00000000-0000-0000-0000-000000000000"
+	cases := []struct {
+		rule, body, want string
+		p                *Profile
+	}{
+		{"I1 order", `"user":{"id":"x","buyeruid":"b","eids":[{"source":"s","mm":3,"uids":[{"id":"e","atype":1}]}]},"device":{"ifa":"AB-1"}`, "0::b 1:s:e 2::ab-1 3::x", p},
+		{"I3 base64", `"user":{"buyeruid":"dS1yZXRhcmdldA"}`, "0::u-retarget", b64},
+		{"I3 padded", `"user":{"buyeruid":"dS1yZXRhcmdldA=="}`, "0::u-retarget", b64},
+		{"I3 no base64", `"user":{"buyeruid":"~rb~x"}`, "0::~rb~x", b64},
+		{"I4 zeros", `"device":{"ifa":"` + zero + `"}`, "", p},
+		{"I4 lmt", `"device":{"ifa":"a1","lmt":1}`, "", p},
+		{"I4 dnt", `"device":{"dnt":"1","ifa":"a1"}`, "", p},
+		{"I4 case", `"device":{"ifa":"8B2D6F5C-91A7-4E4E-BB0B-5A6D7E8F9012"}`, "2::8b2d6f5c-91a7-4e4e-bb0b-5a6d7e8f9012", p},
+		{"I4 other text", `"device":{"ifa":"Roku-XYZ"}`, "2::Roku-XYZ", p},
+		{"I5 session", `"device":{"ifa":"a1","ext":{"ifa_type":"sessionid"}}`, "", p},
+		{"I6 screen", `"device":{"ifa":"a1","devicetype":8}`, "", p},
+		{"I7 ext", `"user":{"ext":{"eids":[{"source":"s","uids":[{"id":"e"}]}]}}`, "1:s:e", p},
+		{"I7 both", `"user":{"eids":[{"source":"t","uids":[{"id":"f"}]}],"ext":{"eids":[{"source":"s","uids":[{"id":"e"}]}]}}`, "1:t:f", p},
+		{"I7 top empty", `"user":{"eids":[],"ext":{"eids":[{"source":"s","uids":[{"id":"e"}]}]}}`, "1:s:e", p},
+		{"I7 source last", `"user":{"eids":[{"uids":[{"id":"e"},{"id":"f"}],"source":"s"}]}`, "1:s:e 1:s:f", p},
+		{"I11 empty", `"user":{"eids":[{"source":"s","uids":[{"id":""},{"id":null},7]},{"uids":[{"id":"x"}]},null,7]}`, "", p},
+		{"I12 hashed", `"device":{"dpidsha1":"abc","didmd5":"def"}`, "", p},
+		{"numbers", `"user":{"id":7,"buyeruid":8,"eids":[{"source":"s","uids":[{"id":9}]}]}`, "0::8 1:s:9 3::7", p},
+		{"escapes", `"user":{"id":"a\u0062\n"}`, "3::ab\n", p},
+	}
+	for _, c := range cases {
+		t.Run(c.rule, func(t *testing.T) {
+			var got []string
+			for _, id := range mustDecode(t, c.p, root0(c.body)).IDs {
+				got = append(got, string(rune('0'+id.Kind))+":"+string(id.Scope)+":"+string(id.Value))
+			}
+			if s := strings.Join(got, " "); s != c.want {
+				t.Errorf("got %q; want %q", s, c.want)
+			}
+		})
+	}
+	dooh := mustDecode(t, p, bytes.Replace(root0(`"device":{"ifa":"a1"}`), []byte(`"site"`), []byte(`"dooh"`), 1))
+	if !dooh.Signals.AppliesDOOH || len(dooh.IDs) != 0 {
+		t.Error("I6: a screen is nobody")
+	}
+}
