@@ -149,9 +149,9 @@ func TestStaleGrantIsRefused(t *testing.T) {
 // bills on time, late, twice or never, crashes, restarts, stops, changed caps, two
 // runs, a log that fails. At every grant settled - late + held <= cap.
 func TestInvariantUnderEverything(t *testing.T) {
-	seeds := 150
+	seeds := 40
 	if testing.Short() {
-		seeds = 15
+		seeds = 8
 	}
 	for seed := range seeds {
 		chaos(t, uint64(seed))
