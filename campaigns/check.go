@@ -102,7 +102,7 @@ func (c *compiler) keys(path string, specs []KeySpec) []Key {
 			if n := slices.Index(scopeNames, name); n >= 0 {
 				k.Scopes |= 1 << n
 			} else {
-				c.add(at(at(path, i)+".scopes", j), quote(name), "one of "+join(scopeNames), rtb.Nearest(name, scopeNames))
+				c.add(at(at(path, i)+".scopes", j), quote(name), "one of "+join(scopeNames), rtb.DidYouMean(name, scopeNames))
 			}
 		}
 		if len(s.Scopes) == 0 {
@@ -150,7 +150,11 @@ func (c *compiler) money(path string, m *rtb.Micros) rtb.Micros {
 
 func (c *compiler) cpm(path string, p rtb.CPM) {
 	if p <= 0 || p > rtb.MaxCPM {
-		c.add(path, p.String(), "a price for a thousand impressions, more than 0 and at most "+rtb.MaxCPM.String(), "")
+		got := p.String()
+		if p == 0 {
+			got = "nothing"
+		}
+		c.add(path, got, "a price for a thousand impressions, more than 0 and at most "+rtb.MaxCPM.String(), "")
 	}
 }
 

@@ -97,7 +97,7 @@ func (c *compiler) known(path, id, what string, ids []string) bool {
 	if id == "" {
 		got = "nothing"
 	}
-	hint := rtb.Nearest(id, ids)
+	hint := rtb.DidYouMean(id, ids)
 	if hint == "" && len(ids) > 0 && len(ids) <= 8 {
 		hint = "one of " + join(ids)
 	}
@@ -113,7 +113,7 @@ func (c *compiler) choose(path, word string, words []string, absent int) int {
 	if i := slices.Index(words, word); i >= 0 {
 		return i
 	}
-	c.add(path, quote(word), "one of "+join(words), rtb.Nearest(word, words))
+	c.add(path, quote(word), "one of "+join(words), rtb.DidYouMean(word, words))
 	return absent
 }
 

@@ -58,7 +58,7 @@ func (l *loader) decode(n *node, v reflect.Value, path, options string) {
 		l.decodeMap(n, v, path)
 	default:
 		if n.kind != kindScalar {
-			l.add(n.place(), path, n.describe(), wantOf(v.Type()), "")
+			l.unread(n.place(), path, n.describe(), wantOf(v.Type()), "")
 			return
 		}
 		l.decodeScalar(n, v, path, options)
@@ -70,13 +70,13 @@ func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 	addr := v.Addr().Interface()
 	if s, ok := addr.(shapeUnmarshaler); ok {
 		if err := s.UnmarshalYAML(func(dst any) error { return l.try(n, dst) }); err != nil {
-			l.add(n.place(), path, n.describe(), "another shape: "+err.Error(), "")
+			l.unread(n.place(), path, n.describe(), "another shape: "+err.Error(), "")
 		}
 		return true
 	}
 	if n.kind != kindScalar {
 		if _, text := addr.(encoding.TextUnmarshaler); text && v.Kind() != reflect.Slice && v.Kind() != reflect.Struct {
-			l.add(n.place(), path, n.describe(), "a value", "")
+			l.unread(n.place(), path, n.describe(), "a value", "")
 			return true
 		}
 		return false
@@ -107,7 +107,7 @@ func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 	}
 	if err != nil {
 		got, want := gotWant(err)
-		l.add(n.place(), path, got, want, "")
+		l.unread(n.place(), path, got, want, "")
 	}
 	return true
 }
@@ -142,14 +142,14 @@ func (l *loader) decodeList(n *node, v reflect.Value, path, options string) {
 		if n.kind == kindScalar {
 			hint = "[" + n.text + "]"
 		}
-		l.add(n.place(), path, n.describe(), "a list", hint)
+		l.unread(n.place(), path, n.describe(), "a list", hint)
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.values), len(n.values))
 	for i, item := range n.values {
 		p := path + "[" + strconv.Itoa(i) + "]"
 		if item.kind == kindNull {
-			l.add(item.place(), p, "nothing", "an item", "")
+			l.unread(item.place(), p, "nothing", "an item", "")
 			continue
 		}
 		l.decode(item, list.Index(i), p, options)
@@ -159,7 +159,7 @@ func (l *loader) decodeList(n *node, v reflect.Value, path, options string) {
 
 func (l *loader) decodeMap(n *node, v reflect.Value, path string) {
 	if n.kind != kindTable {
-		l.add(n.place(), path, n.describe(), "a table", "")
+		l.unread(n.place(), path, n.describe(), "a table", "")
 		return
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(n.keys))
@@ -173,7 +173,7 @@ func (l *loader) decodeMap(n *node, v reflect.Value, path string) {
 
 func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 	if n.kind != kindTable {
-		l.add(n.place(), path, n.describe(), "a table of fields", "")
+		l.unread(n.place(), path, n.describe(), "a table of fields", "")
 		return
 	}
 	if v.Type() == profileType {
@@ -181,7 +181,7 @@ func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 	}
 	fields := fieldsOf(v.Type())
 	if len(fields.list) == 0 {
-		l.add(n.place(), path, n.describe(), "a value", "")
+		l.unread(n.place(), path, n.describe(), "a value", "")
 		return
 	}
 	for i := range n.keys {
@@ -189,7 +189,7 @@ func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 		p := join2(path, k.name)
 		f, ok := fields.find(k.name)
 		if !ok {
-			l.add(k.place(), p, "unknown field "+quote(k.name), "one of "+strings.Join(fields.names, ", "), hintField(k.name, fields.names))
+			l.unknown(k, p, fields.names)
 			continue
 		}
 		if !l.quiet {
@@ -199,15 +199,20 @@ func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 	}
 }
 
-func hintField(name string, names []string) string {
-	if near := rtb.Nearest(name, names); near != "" {
-		return "did you mean " + near + "?"
+// manyFields is how many names of fields a problem lists when it knows which one
+// was meant.
+const manyFields = 20
+
+func (l *loader) unknown(k *key, path string, names []string) {
+	hint, want := rtb.DidYouMean(k.name, names), "one of "+strings.Join(names, ", ")
+	if hint != "" && len(names) > manyFields {
+		want = "a known field"
 	}
-	return ""
+	l.unread(k.place(), path, "unknown field "+quote(k.name), want, hint)
 }
 
 func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
-	wrong := func() { l.add(n.place(), path, n.describe(), wantOf(v.Type()), "") }
+	wrong := func() { l.unread(n.place(), path, n.describe(), wantOf(v.Type()), "") }
 	number := strings.ReplaceAll(n.text, "_", "")
 	switch v.Kind() {
 	case reflect.String:
@@ -226,7 +231,7 @@ func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
 		if options == "bytes" {
 			var b Bytes
 			if err := b.UnmarshalText([]byte(n.text)); err != nil || v.OverflowInt(int64(b)) {
-				l.add(n.place(), path, n.describe(), "a size such as 4096 or 16KiB", "")
+				l.unread(n.place(), path, n.describe(), "a size such as 4096 or 16KiB", "")
 				return
 			}
 			v.SetInt(int64(b))
@@ -269,7 +274,7 @@ func (l *loader) text(n *node, path, options string) string {
 					return value
 				}
 			}
-			l.add(n.place(), path, "${"+name+"}, which is not set", "an environment variable that is set", "export "+name+"=...")
+			l.unread(n.place(), path, "${"+name+"}, which is not set", "an environment variable that is set", "export "+name+"=...")
 			return ""
 		})
 	}

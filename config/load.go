@@ -17,6 +17,7 @@ import (
 	"rebound/creatives"
 	"rebound/exchange"
 	"rebound/privacy"
+	"rebound/rtb"
 )
 
 // Load reads the configuration at path from the file system of the machine. The
@@ -166,13 +167,17 @@ func (l *loader) audiences(s *Snapshot) {
 		}
 	}
 	for i := range s.Advertisers {
-		ids = append(ids, s.Advertisers[i].ID)
-		specs = append(specs, campaigns.BuyersSpec(s.Advertisers[i].ID))
+		if id := s.Advertisers[i].ID; rtb.ValidID(id) && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+			specs = append(specs, campaigns.BuyersSpec(id))
+		}
 	}
 	set, problems := audiences.Compile(specs, ids)
 	for _, x := range problems {
-		if i := index(x.Path); i < len(s.Audiences) {
+		if index(x.Path) < len(s.Audiences) {
 			l.addAt("audiences"+x.Path, x.Got, x.Want, "")
+		} else {
+			l.addAt("audiences", x.Got, x.Want, "") // the built-in one is one too many
 		}
 	}
 	if len(problems) == 0 {

@@ -29,7 +29,8 @@ type loader struct {
 	warnings []Problem
 	nodes    int
 	tooBig   bool
-	quiet    bool // places are not recorded: a value is tried, not read
+	broken   []string // paths that could not be read
+	quiet    bool     // places are not recorded: a value is tried, not read
 }
 
 func (l *loader) add(at place, path, got, want, hint string) {
@@ -38,9 +39,28 @@ func (l *loader) add(at place, path, got, want, hint string) {
 	}
 }
 
-// addAt adds a problem at the place of its path, or of the nearest path above.
+// unread adds a problem of reading: what stands at the path is not what its
+// field takes.
+func (l *loader) unread(at place, path, got, want, hint string) {
+	l.add(at, path, got, want, hint)
+	l.broken = append(l.broken, path)
+}
+
+// addAt adds a problem of meaning at the place of its path, or of the nearest
+// path above. What could not be read, and what it stands in, has no meaning to
+// complain about.
 func (l *loader) addAt(path, got, want, hint string) {
+	for _, b := range l.broken {
+		if within(path, b) || within(b, path) {
+			return
+		}
+	}
 	l.add(l.find(path), path, got, want, hint)
+}
+
+// within tells whether a path is another or stands in it.
+func within(path, in string) bool {
+	return strings.HasPrefix(path, in) && (len(path) == len(in) || in == "" || path[len(in)] == '.' || path[len(in)] == '[')
 }
 
 func (l *loader) warnAt(path, got, want, hint string) {
@@ -136,8 +156,13 @@ func yamlError(err error) (line int, text string) {
 		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 	}
+	if line > 0 && parserError.MatchString(text) {
+		line++ // the library counts these from 0
+	}
 	return line, text
 }
+
+var parserError = regexp.MustCompile(`^did not find expected ('|key|node content|<document start>)`)
 
 // expand merges the files that a table includes into it. With join, lists of the
 // same name are joined, as the sections of the whole configuration are.
@@ -153,7 +178,7 @@ func (l *loader) expand(n *node, path string, join bool, stack []string) {
 	}
 	for _, item := range list {
 		if item.kind != kindScalar {
-			l.add(item.place(), path, item.describe(), "the name of a file", "")
+			l.add(item.place(), join2(path, "include"), item.describe(), "the name of a file", "")
 			continue
 		}
 		name := resolve(item.src.dir, item.text)

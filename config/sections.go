@@ -133,7 +133,7 @@ func (l *loader) privacy(s *Privacy) {
 	orDefault(&s.UnknownCountry, "refuse")
 	words := []string{"refuse", "allow"}
 	if !slices.Contains(words, s.UnknownCountry) {
-		l.addAt("privacy.unknown_country", quote(s.UnknownCountry), "refuse or allow", rtb.Nearest(s.UnknownCountry, words))
+		l.addAt("privacy.unknown_country", quote(s.UnknownCountry), "refuse or allow", rtb.DidYouMean(s.UnknownCountry, words))
 	}
 	if s.UnknownCountry == "allow" {
 		l.warnAt("privacy.unknown_country", "allow", "refuse: a request that tells neither gdpr nor a country may come from where consent is needed", "")
@@ -152,7 +152,7 @@ func (l *loader) identity(s *Identity) []string {
 		e, at := &s.EIDs[i], "identity.eids["+strconv.Itoa(i)+"]"
 		orDefault(&e.Mode, "plain")
 		if !slices.Contains(modes, e.Mode) {
-			l.addAt(at+".mode", quote(e.Mode), "plain or ignore", rtb.Nearest(e.Mode, modes))
+			l.addAt(at+".mode", quote(e.Mode), "plain or ignore", rtb.DidYouMean(e.Mode, modes))
 		}
 		if e.Source == "" || len(e.Source) > 128 || seen[e.Source] {
 			l.addAt(at+".source", quote(e.Source), "a source such as id5-sync.com, once", "")

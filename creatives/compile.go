@@ -54,7 +54,7 @@ func link(specs []Spec, out []*Creative, at map[string]int, i int) []Problem {
 			ids = append(ids, id)
 		}
 		slices.Sort(ids)
-		problem.Want, problem.Hint = "the id of a creative", rtb.Nearest(id, ids)
+		problem.Want, problem.Hint = "the id of a creative", rtb.DidYouMean(id, ids)
 		return []Problem{problem}
 	}
 	if out[i] == nil || out[j] == nil {
@@ -93,7 +93,7 @@ func (c *compiler) compile() *Creative {
 		if s.Type == "" {
 			got = "nothing"
 		}
-		c.add("type", got, "one of "+strings.Join(kindNames[1:], ", "), rtb.Nearest(s.Type, kindNames[1:]))
+		c.add("type", got, "one of "+strings.Join(kindNames[1:], ", "), rtb.DidYouMean(s.Type, kindNames[1:]))
 		return nil
 	}
 	c.sizes(out)
@@ -169,7 +169,7 @@ func (c *compiler) lists(out *Creative) {
 		if n := slices.Index(fillNames, name); n > 0 {
 			out.Fill = append(out.Fill, Fill(n))
 		} else {
-			c.add("fill["+strconv.Itoa(i)+"]", strconv.Quote(name), "one of "+strings.Join(fillNames[1:], ", "), rtb.Nearest(name, fillNames[1:]))
+			c.add("fill["+strconv.Itoa(i)+"]", strconv.Quote(name), "one of "+strings.Join(fillNames[1:], ", "), rtb.DidYouMean(name, fillNames[1:]))
 		}
 	}
 	if len(s.CRID) > maxCRIDName {

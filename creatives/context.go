@@ -104,7 +104,10 @@ func grow(name string, c byte) string {
 	if len(name) > 32 {
 		return name
 	}
-	return name + string(rune(lower(c)&0x7f))
+	if c >= 0x80 {
+		c = '?'
+	}
+	return name + string(rune(lower(c)))
 }
 
 // remember keeps the last bytes, to find the end of what they are in.

@@ -143,7 +143,7 @@ func TestUnsafePlacesAreRefused(t *testing.T) {
 
 func TestUnknownMacroNamesTheNearest(t *testing.T) {
 	_, problems := Compile([]Spec{{ID: "c1", Type: "html_template", Size: "1x1", HTML: "{{click}}\n\n{{item.titel}}", ClickURL: "https://shop.example/"}}, nil)
-	if len(problems) != 1 || problems[0].Line != 3 || problems[0].Hint != "{{item.title}}" {
+	if len(problems) != 1 || problems[0].Line != 3 || problems[0].Hint != "did you mean item.title?" {
 		t.Errorf("got %+v; want line 3 and a hint", problems)
 	}
 }

@@ -105,11 +105,7 @@ func reportUnknown(line int, name string, report func(int, string, string, strin
 	if len(name) > 40 {
 		name = name[:40] + "..."
 	}
-	hint := rtb.Nearest(name, macroNames[1:])
-	if hint != "" {
-		hint = "{{" + hint + "}}"
-	}
-	report(line, "{{"+name+"}}", "one of "+strings.Join(macroNames[1:], ", "), hint)
+	report(line, "{{"+name+"}}", "one of "+strings.Join(macroNames[1:], ", "), rtb.DidYouMean(name, macroNames[1:]))
 }
 
 // misplaced says why a macro is not safe in a place; nothing when it is.

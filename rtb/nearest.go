@@ -19,6 +19,15 @@ func Nearest(s string, among []string) string {
 	return best
 }
 
+// DidYouMean is the hint of an error text that names the nearest word; nothing
+// when none is close.
+func DidYouMean(s string, among []string) string {
+	if near := Nearest(s, among); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return ""
+}
+
 // editDistance counts insertions, deletions, replacements and swaps of two
 // neighbours that make b of a.
 func editDistance(a, b string) int {
