@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -39,12 +40,8 @@ func (a *archive) write(l *Log, batch []entry) error {
 	if err := a.rotate(batch[0].seq); err != nil {
 		return err
 	}
-	if n, err := a.f.Write(a.buf); err != nil {
-		if n > 0 { // take the torn part back, so that the next try begins on a line
-			if terr := a.f.Truncate(a.size); terr != nil {
-				a.o.Logger.Error("cannot take back a torn archive line", zap.Error(terr))
-			}
-		}
+	if _, err := a.f.Write(a.buf); err != nil {
+		a.abandon()
 		return fmt.Errorf("cannot write archive: %w", err)
 	}
 	a.size += int64(len(a.buf))
@@ -55,6 +52,18 @@ func (a *archive) write(l *Log, batch []entry) error {
 	a.last.Store(end.seq)
 	a.wake()
 	return nil
+}
+
+// abandon takes back what a failed write left, and leaves the file: the next try
+// goes to a new one. mu is held.
+func (a *archive) abandon() {
+	if err := a.f.Truncate(a.size); err != nil && !isClosed(err) {
+		a.o.Logger.Error("cannot take back a torn archive line", zap.Error(err))
+	}
+	if err := errors.Join(a.f.Sync(), a.f.Close()); err != nil && !isClosed(err) {
+		a.o.Logger.Error("cannot close archive file", zap.Error(err))
+	}
+	a.f = nil
 }
 
 // appendLine appends the archive's line of a message.

@@ -74,6 +74,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, fmt.Errorf("cannot open log: %w", err)
 	}
 	l.start()
+	s := l.Stats()
+	o.Logger.Info("log opened", zap.String("stream", s.Stream), zap.Uint64("first_seq", s.First), zap.Uint64("last_seq", s.Last),
+		zap.Uint64("archived_seq", s.Archived), zap.Bool("embedded", o.URL == ""))
 	return l, nil
 }
 

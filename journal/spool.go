@@ -19,7 +19,7 @@ import (
 const (
 	// drainEvery is how often the spool tries the stream.
 	drainEvery = 250 * time.Millisecond
-	// drainWait bounds one try.
+	// drainWait bounds the wait for one batch.
 	drainWait = 5 * time.Second
 )
 
@@ -37,6 +37,7 @@ type spool struct {
 	files   []string // to be drained, the oldest first
 	n       int      // numbers the files
 	written uint64   // writes to f, for sync
+	retired error    // what the last sync of a file that was ended said
 
 	syncMu  sync.Mutex // one sync at a time serves all that wait
 	synced  uint64
@@ -127,25 +128,29 @@ func (s *spool) sync(f *os.File, turn uint64) error {
 		return nil
 	}
 	s.mu.Lock()
-	upTo, current := s.written, s.f == f
+	upTo, current, err := s.written, s.f == f, s.retired
 	s.mu.Unlock()
-	if !current { // retired meanwhile, which syncs
-		return nil
+	if current {
+		if err = f.Sync(); isClosed(err) { // ended between: as above
+			s.mu.Lock()
+			err = s.retired
+			s.mu.Unlock()
+		}
 	}
-	if err := f.Sync(); err != nil && !isClosed(err) {
+	if err != nil {
 		return fmt.Errorf("cannot sync spool: %w", err)
 	}
 	s.synced = upTo
 	return nil
 }
 
-// retire ends the file that is written, so that it can be drained. mu is held.
+// retire syncs and ends the file that is written, so that it can be drained. mu
+// is held.
 func (s *spool) retire() {
 	if s.f == nil {
 		return
 	}
-	s.f.Sync()  //nolint:errcheck // who waits for it is told by its own sync
-	s.f.Close() //nolint:errcheck
+	s.retired = errors.Join(s.f.Sync(), s.f.Close())
 	s.f = nil
 	s.files = append(s.files, s.path)
 }
@@ -182,7 +187,7 @@ func (s *spool) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retire()
-	return nil
+	return s.retired
 }
 
 // AppendOrSpool appends facts, or, while the stream takes none, writes them to a
@@ -225,11 +230,11 @@ func (l *Log) drainFile(ctx context.Context) error {
 	if path == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainWait)
-	defer cancel()
 	n := uint64(0)
 	batch := make([]events.Fact, 0, appendChunk)
 	flush := func() error {
+		ctx, cancel := context.WithTimeout(ctx, drainWait)
+		defer cancel()
 		err := l.Append(ctx, batch...)
 		n += uint64(len(batch))
 		batch = batch[:0]
