@@ -40,7 +40,11 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 		l.compile(s, o)
 	}
 	if len(l.problems) > 0 {
-		return nil, Problems(sorted(l.problems))
+		problems := sorted(l.problems)
+		if l.more > 0 {
+			problems = append(problems, Problem{File: path, Got: strconv.Itoa(l.more) + " more problems", Want: "those above solved first"})
+		}
+		return nil, Problems(problems)
 	}
 	s.Warnings = sorted(l.warnings)
 	s.Hash = l.hash(path)

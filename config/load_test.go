@@ -263,6 +263,33 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+// TestBombs loads files that grow when they are read: they end in problems, and
+// in bounded memory.
+func TestBombs(t *testing.T) {
+	for name, text := range map[string]string{
+		"alias of itself":  "a: &a [*a, *a]\n",
+		"merge of itself":  "a: &a {b: 1, <<: [*a, *a]}\n",
+		"deep lists":       strings.Repeat("- ", 5000),
+		"many problems":    "version: 1\naudiences: [" + strings.Repeat("{a: b, c: d},", 3000) + "]\n",
+		"many empty ones":  "version: 1\ncampaigns: [" + strings.Repeat("{},", 3000) + "]\n",
+		"includes himself": "version: 1\ninclude: c.yaml\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := fstest.MapFS{"c.yaml": {Data: []byte(text)}}
+			l := &loader{fsys: fsys, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}}
+			l.parse("c.yaml", place{}, "")
+			if l.nodes > 2*maxNodes {
+				t.Errorf("got %d nodes; want at most %d", l.nodes, 2*maxNodes)
+			}
+			_, err := LoadFS(fsys, "c.yaml", Options{})
+			var problems Problems
+			if !errors.As(err, &problems) || len(problems) > maxProblems+1 {
+				t.Errorf("got %d problems; want 1 to %d", len(problems), maxProblems+1)
+			}
+		})
+	}
+}
+
 // TestEveryFieldCanBeRead walks the structs of the file, so that no field has a
 // type that decoding does not know, and none lacks a name.
 func TestEveryFieldCanBeRead(t *testing.T) {

@@ -29,21 +29,26 @@ type loader struct {
 	warnings []Problem
 	nodes    int
 	tooBig   bool
+	more     int      // problems beyond maxProblems
 	broken   []string // paths that could not be read
 	quiet    bool     // places are not recorded: a value is tried, not read
 }
 
 func (l *loader) add(at place, path, got, want, hint string) {
-	if len(l.problems) < maxProblems {
-		l.problems = append(l.problems, Problem{at.file, at.line, path, got, want, hint})
+	if len(l.problems) >= maxProblems {
+		l.more++
+		return
 	}
+	l.problems = append(l.problems, Problem{at.file, at.line, path, got, want, hint})
 }
 
 // unread adds a problem of reading: what stands at the path is not what its
 // field takes.
 func (l *loader) unread(at place, path, got, want, hint string) {
 	l.add(at, path, got, want, hint)
-	l.broken = append(l.broken, path)
+	if len(l.broken) < maxProblems {
+		l.broken = append(l.broken, path)
+	}
 }
 
 // addAt adds a problem of meaning at the place of its path, or of the nearest

@@ -98,7 +98,7 @@ func quote(s string) string {
 // in a problem and not in the machine's memory.
 const (
 	maxFileBytes = 16 << 20
-	maxNodes     = 1_000_000
+	maxNodes     = 200_000
 	maxDepth     = 64
 	maxIncludes  = 8 // how deep includes nest
 	maxProblems  = 200
@@ -132,6 +132,9 @@ func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
 	case yaml.SequenceNode:
 		n.kind = kindList
 		for _, item := range y.Content {
+			if l.tooBig {
+				break
+			}
 			n.values = append(n.values, l.convert(item, src, depth+1))
 		}
 	case yaml.MappingNode:
@@ -144,7 +147,7 @@ func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
 func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 	seen := map[string]int{}
 	var merges []*node
-	for i := 0; i+1 < len(y.Content); i += 2 {
+	for i := 0; i+1 < len(y.Content) && !l.tooBig; i += 2 {
 		k, v := y.Content[i], y.Content[i+1]
 		if k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge" {
 			merges = append(merges, l.convert(v, n.src, depth+1))
@@ -178,8 +181,12 @@ func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 // merge adds what n lacks from another table; what n has stays. Tables in both
 // are merged; with join, lists in both are joined.
 func (n *node) merge(from *node, join bool) {
+	mine := make(map[string]*node, len(n.keys))
+	for i := range n.keys {
+		mine[n.keys[i].name] = n.values[i]
+	}
 	for i, k := range from.keys {
-		have := n.get(k.name)
+		have := mine[k.name]
 		switch {
 		case have == nil:
 			n.keys = append(n.keys, k)
