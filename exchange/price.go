@@ -135,6 +135,9 @@ func decode64(raw []byte, unit priceUnit) (rtb.CPM, PriceStatus) {
 	return parseAmount(text, unit)
 }
 
+// strict64 refuses spare bits that are set, so that no two texts are one price.
+var strict64 = base64.RawStdEncoding.Strict()
+
 // unbase64 decodes either alphabet, padded or not; a blank is a plus sign that
 // query decoding ate.
 func unbase64(dst, raw []byte) ([]byte, bool) {
@@ -154,7 +157,7 @@ func unbase64(dst, raw []byte) ([]byte, bool) {
 			return nil, false // the decoder would skip them
 		}
 	}
-	dst, err := base64.RawStdEncoding.AppendDecode(dst, text)
+	dst, err := strict64.AppendDecode(dst, text)
 	return dst, err == nil
 }
 
