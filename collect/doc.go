@@ -9,11 +9,12 @@
 //
 // An identifier becomes a key as follows; whoever looks one up must write it
 // the same way. Our visitor id: the whole cookie value, or user.uid as sent.
-// ifa: lower case. xid: trimmed. em and ph: the SHA-256 as 64 lower-case hex
-// digits. A server event that names no user.uid belongs to the visitor that its
-// first other identifier (ifa, xid, em, ph) is linked to already; when it is
-// linked to none, to a visitor whose id is "<kind>:<identifier>", and the link
-// is appended with it.
+// ifa: lower case. xid: trimmed. eid: as sent, of a listed source in lower case.
+// em and ph: the SHA-256 as 64 lower-case hex digits. A server event that names
+// no user.uid belongs to the visitor that its first other identifier (ifa, xid,
+// eid, em, ph) is linked to already; when none is linked, to a visitor whose id
+// is "<kind>:<scope>:<identifier>" of the first, and the links are appended with
+// it.
 //
 // cmd/bidder is its caller. Handlers are thin (handler*.go); what they parse is
 // plain functions over bytes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,12 +48,16 @@ type Setup struct {
 	Authenticate func(key []byte) (advertiser string, ok bool)
 	// Exchanges may match their users with ours: by exchange id the space of user
 	// ids, which several exchanges may share.
-	Exchanges  map[string]string
-	Policy     *privacy.Policy
+	Exchanges map[string]string
+	Policy    *privacy.Policy
+	// EIDSources are the sources of user.eids that are linked; others are counted
+	// and left out.
+	EIDSources []string
 	PublicHost string // host of the public URL: its cookie is a third-party one
 	HTTPS      bool   // the public URL is https
 
 	advertisers map[string]*Advertiser
+	eids        map[string]bool
 }
 
 // Advertiser is what the edge knows of an advertiser.
@@ -105,6 +110,10 @@ func (e *Edge) Swap(s *Setup) {
 	for _, a := range s.Advertisers {
 		s.advertisers[a.ID] = a
 	}
+	s.eids = make(map[string]bool, len(s.EIDSources))
+	for _, source := range s.EIDSources {
+		s.eids[strings.ToLower(source)] = true
+	}
 	e.setup.Store(s)
 }
 
@@ -139,15 +148,14 @@ func recentKey(id string) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-func (r *recent) has(id string) bool {
+func (r *recent) has(id string, now time.Time) bool {
 	k := recentKey(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.now[k]; ok {
-		return true
-	}
-	_, ok := r.old[k]
-	return ok
+	age := now.Sub(r.since)
+	_, isNow := r.now[k]
+	_, isOld := r.old[k]
+	return isNow && age < 2*recentTime || isOld && age < recentTime
 }
 
 func (r *recent) add(id string, now time.Time) {

@@ -104,8 +104,35 @@ func (w *wireEvent) user() (User, *Problem) {
 	if u.Em, p = readHashes("user.em", w.User.Em, w.UserData.Em); p != nil {
 		return u, p
 	}
-	u.Ph, p = readHashes("user.ph", w.User.Ph, w.UserData.Ph)
+	if u.Ph, p = readHashes("user.ph", w.User.Ph, w.UserData.Ph); p != nil {
+		return u, p
+	}
+	u.EIDs, p = w.User.eids()
 	return u, p
+}
+
+// maxEIDs is how many identifiers of other parties one event may link.
+const maxEIDs = 16
+
+func (w *wireUser) eids() (out []EID, p *Problem) {
+	add := func(source, id text) {
+		switch {
+		case p != nil || id == "":
+		case source == "" || len(source) > maxName || len(id) > maxID:
+			p = &Problem{RejectUserID, fmt.Sprintf("user.eids: want a source of at most %d bytes and an id of at most %d", maxName, maxID)}
+		case len(out) == maxEIDs:
+			p = &Problem{RejectTooMany, fmt.Sprintf("user.eids: want at most %d", maxEIDs)}
+		default:
+			out = append(out, EID{strings.ToLower(string(source)), string(id)})
+		}
+	}
+	for _, e := range w.EIDs {
+		add(e.Source, e.ID)
+		for _, u := range e.UIDs {
+			add(e.Source, u.ID)
+		}
+	}
+	return out, p
 }
 
 func readHashes(path string, lists ...texts) ([]string, *Problem) {

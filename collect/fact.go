@@ -130,6 +130,13 @@ func (e *Edge) outside(u *User, advertiser string) (keys []events.LinkKey, texts
 	if u.XID != "" {
 		add("xid", rtb.IDXID, advertiser, u.XID)
 	}
+	for _, x := range u.EIDs {
+		if e.setup.Load().eids[x.Source] {
+			add("eid:"+x.Source, rtb.IDEID, x.Source, x.ID)
+		} else {
+			e.reject(RejectSource)
+		}
+	}
 	for _, h := range u.Em {
 		add("em", rtb.IDEmail, advertiser, h)
 	}
@@ -149,7 +156,7 @@ func (e *Edge) identify(u *User, advertiser string) (identity, *Problem) {
 		return id, nil
 	}
 	if len(keys) == 0 {
-		return id, &Problem{RejectNoUser, "user: got no id; want uid, xid, em, ph or ifa"}
+		return id, &Problem{RejectNoUser, "user: got no id; want uid, xid, em, ph, ifa or a listed eid"}
 	}
 	if e.resolve != nil {
 		for _, k := range keys {

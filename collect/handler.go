@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/valyala/fasthttp"
@@ -12,11 +13,16 @@ var gif = []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf
 // maxBeacon bounds the body of POST /v1/t; browsers send no longer beacons.
 const maxBeacon = 64 << 10
 
+// appending is the context of what handlers store: not the request's, which ends
+// when the listener begins to drain, while what is in flight must be finished.
+// Appends are bounded by the edge's own timeouts.
+var appending = context.Background()
+
 // Pixel answers GET /v1/px: always 200 and the GIF, whatever came.
 func (e *Edge) Pixel(ctx *fasthttp.RequestCtx) {
 	in := ParsePixel(ctx.URI().QueryString(), e.reject)
 	call := callOf(ctx)
-	sendCookie(ctx, e.TakeBrowser(ctx, &call, &in))
+	sendCookie(ctx, e.TakeBrowser(appending, &call, &in))
 	sendGIF(ctx)
 }
 
@@ -36,14 +42,14 @@ func (e *Edge) Beacon(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	call := callOf(ctx)
-	sendCookie(ctx, e.TakeBrowser(ctx, &call, &in))
+	sendCookie(ctx, e.TakeBrowser(appending, &call, &in))
 }
 
 // Match answers GET /v1/match: the GIF; 204 when the visitor's signals refuse.
 func (e *Edge) Match(ctx *fasthttp.RequestCtx) {
 	m := ParseMatch(ctx.URI().QueryString(), e.reject)
 	call := callOf(ctx)
-	line, allowed := e.TakeMatch(ctx, &call, &m)
+	line, allowed := e.TakeMatch(appending, &call, &m)
 	if !allowed {
 		noStore(ctx)
 		ctx.SetStatusCode(fasthttp.StatusNoContent)
@@ -61,7 +67,7 @@ func ParseBeacon(body []byte) (Input, *Problem) {
 		return Input{}, p
 	}
 	in, p := w.input()
-	in.User.UID, in.User.IFA = "", ""
+	in.User.UID, in.User.IFA, in.User.EIDs = "", "", nil
 	if p == nil && hasEmail(in.User.XID) {
 		p = &Problem{RejectClearText, "user.xid: got an e-mail address; want none from a browser"}
 	}

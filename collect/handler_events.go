@@ -31,7 +31,7 @@ func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, splitStatus(err), splitCode(err), err.Error())
 		return
 	}
-	reply, err := e.TakeBatch(ctx, adv, list)
+	reply, err := e.TakeBatch(appending, adv, list)
 	if err != nil {
 		e.log.Error("events were not stored", zap.String("advertiser", adv.ID), zap.Int("events", len(list)), zap.Error(err))
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")

@@ -34,7 +34,12 @@ type User struct {
 	IFA string
 	Em  []string
 	Ph  []string
+	// EIDs are identifiers of other parties' spaces; Source is in lower case.
+	EIDs []EID
 }
+
+// EID is one identifier of another party's space (OpenRTB 2.6 §3.2.27).
+type EID struct{ Source, ID string }
 
 // ConsentText are the privacy signals of one call, as sent.
 type ConsentText struct {

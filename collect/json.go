@@ -132,6 +132,13 @@ type wireUser struct {
 	Ph         texts `json:"ph"`
 	IFA        text  `json:"ifa"`
 	MadID      text  `json:"madid"`
+	EIDs       []struct {
+		Source text `json:"source"`
+		ID     text `json:"id"`
+		UIDs   []struct {
+			ID text `json:"id"`
+		} `json:"uids"` // as in OpenRTB
+	} `json:"eids"`
 }
 
 type wireConsent struct {

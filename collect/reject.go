@@ -29,6 +29,7 @@ const (
 	RejectBadQuery            // a query parameter that cannot be decoded
 	RejectExchange            // the exchange is missing or unknown
 	RejectExchangeUser        // the exchange's user id is empty, 0, too long or an unfilled macro
+	RejectSource              // an eid of a source that is not listed; the event stands
 	RejectNotStored           // the log did not take it
 	RejectReasons             // how many there are; not a reason
 )
@@ -36,7 +37,7 @@ const (
 var rejectNames = [RejectReasons]string{
 	"", "advertiser", "other_advertiser", "bad_json", "no_event", "no_user", "bad_user_id", "bad_hash", "clear_text",
 	"bad_time", "too_old", "future", "bad_currency", "bad_price", "bad_value", "too_many", "too_long", "consent",
-	"opted_out", "forged_cookie", "bad_query", "exchange", "bad_exchange_user", "not_stored",
+	"opted_out", "forged_cookie", "bad_query", "exchange", "bad_exchange_user", "eid_source", "not_stored",
 }
 
 // String is the reason's code.

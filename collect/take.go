@@ -118,7 +118,7 @@ func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, uid string, c 
 		e.reject(RejectNotStored)
 		return
 	}
-	if e.recent.has(f.ID) {
+	if e.recent.has(f.ID, src.now) {
 		e.duplicate.Add(1)
 		return
 	}
@@ -226,7 +226,7 @@ func (e *Edge) takeOne(b *batch, src *source, raw []byte) *Problem {
 	if err != nil {
 		return &Problem{RejectNotStored, "the event could not be named; send it again"}
 	}
-	if b.seen[f.ID] || e.recent.has(f.ID) {
+	if b.seen[f.ID] || e.recent.has(f.ID, src.now) {
 		b.duplicates++
 		return nil
 	}

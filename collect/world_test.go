@@ -1,0 +1,114 @@
+package collect
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"rebound/events"
+	"rebound/privacy"
+	"rebound/rtb"
+)
+
+var testNow = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+
+// world is an edge whose log is a slice.
+type world struct {
+	*Edge
+	keyring *rtb.Keyring
+	facts   []events.Fact
+	fail    error // what appending answers
+	linked  map[rtb.Key]rtb.Key
+	now     time.Time
+}
+
+const shopKey = "demo-shop-key"
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	random := rand.NewChaCha8([32]byte{1})
+	w := &world{keyring: rtb.NewKeyring([32]byte{7}), linked: map[rtb.Key]rtb.Key{}, now: testNow}
+	add := func(_ context.Context, facts ...events.Fact) error {
+		if w.fail != nil {
+			return w.fail
+		}
+		w.facts = append(w.facts, facts...)
+		return nil
+	}
+	w.Edge = New(Options{
+		Append: add, AppendOrSpool: add, Keyring: w.keyring, Cookies: NewCookies([32]byte{9}, random), Random: random,
+		Resolve: func(k rtb.Key) (rtb.Key, bool) { v, ok := w.linked[k]; return v, ok },
+		Now:     func() time.Time { return w.now },
+	})
+	eur, _ := rtb.ParseCurrency("EUR")
+	want := sha256.Sum256([]byte(shopKey))
+	w.Swap(&Setup{
+		Advertisers: []*Advertiser{{ID: "shop", Currency: eur}, {ID: "other", Currency: rtb.USD}},
+		Authenticate: func(key []byte) (string, bool) {
+			return "shop", sha256.Sum256(key) == want
+		},
+		Exchanges: map[string]string{"demo": "demo", "demo-first": "demo"}, EIDSources: []string{"id5-sync.com"},
+		Policy: &privacy.Policy{VendorID: 42, UnknownCountryAllow: true}, PublicHost: "edge.example",
+	})
+	return w
+}
+
+// batch takes one event as a server sends it.
+func (w *world) batch(t testing.TB, list ...string) Reply {
+	t.Helper()
+	raw := make([]json.RawMessage, len(list))
+	for i := range list {
+		raw[i] = json.RawMessage(list[i])
+	}
+	r, err := w.TakeBatch(context.Background(), w.setup.Load().advertisers["shop"], raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (w *world) events() (list []events.Fact) {
+	for _, f := range w.facts {
+		if f.Kind == events.KindEvent {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func (w *world) links() (list []events.Fact) {
+	for _, f := range w.facts {
+		if f.Kind == events.KindLink {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+var errLog = errors.New("log is full")
+
+// text is the facts as the log and the archive would hold them.
+func (w *world) text(t testing.TB) string {
+	t.Helper()
+	var b strings.Builder
+	for i := range w.facts {
+		line, err := json.Marshal(&w.facts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(line)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
