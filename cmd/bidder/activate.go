@@ -112,7 +112,7 @@ func (a *app) logFeeds(s *config.Snapshot) {
 }
 
 func (a *app) edgeSetup(s *config.Snapshot) *collect.Setup {
-	set := &collect.Setup{Policy: s.Policy, Exchanges: make(map[string]string, len(s.Profiles))}
+	set := &collect.Setup{Policy: s.Policy, EIDSources: s.EIDSources, Exchanges: make(map[string]string, len(s.Profiles))}
 	for id, p := range s.Profiles {
 		set.Exchanges[id] = p.IDSpace
 	}
