@@ -1,11 +1,7 @@
 package events
 
 import (
-	"fmt"
-	"slices"
 	"strconv"
-	"time"
-	"unicode/utf8"
 
 	"rebound/rtb"
 )
@@ -15,19 +11,8 @@ import (
 // first, v, seq, id and ts in this order. It fails for a time outside the years
 // 0 to 9999, and dst is then as it was.
 func AppendFact(dst []byte, f *Fact) ([]byte, error) {
-	e := encoder{b: append(dst, `{"v":`...)}
-	e.b = strconv.AppendInt(e.b, int64(f.V), 10)
-	e.uint(`,"seq":`, f.Seq)
-	e.b = append(e.b, `,"id":`...)
-	e.b = appendString(e.b, f.ID)
-	e.time(`,"ts":`, f.TS)
-	e.time(`,"at":`, f.At)
-	e.b = append(e.b, `,"kind":`...)
-	e.b = appendString(e.b, string(f.Kind))
-	e.str(`,"advertiser":`, f.Advertiser)
-	e.key(`,"visitor":`, f.Visitor)
-	e.str(`,"node":`, f.Node)
-	e.currency(`,"currency":`, f.Currency)
+	e := encoder{b: dst}
+	e.common(f)
 	if f.Event != nil {
 		e.event(f.Event)
 	}
@@ -64,6 +49,23 @@ func AppendFact(dst []byte, f *Fact) ([]byte, error) {
 type encoder struct {
 	b   []byte
 	err error
+}
+
+// common writes what every fact has.
+func (e *encoder) common(f *Fact) {
+	e.b = append(e.b, `{"v":`...)
+	e.b = strconv.AppendInt(e.b, int64(f.V), 10)
+	e.uint(`,"seq":`, f.Seq)
+	e.b = append(e.b, `,"id":`...)
+	e.b = appendString(e.b, f.ID)
+	e.time(`,"ts":`, f.TS)
+	e.time(`,"at":`, f.At)
+	e.b = append(e.b, `,"kind":`...)
+	e.b = appendString(e.b, string(f.Kind))
+	e.str(`,"advertiser":`, f.Advertiser)
+	e.key(`,"visitor":`, f.Visitor)
+	e.str(`,"node":`, f.Node)
+	e.currency(`,"currency":`, f.Currency)
 }
 
 func (e *encoder) event(v *Event) {
@@ -185,140 +187,4 @@ func (e *encoder) keys(keys []LinkKey) {
 		e.b = append(e.b, '}')
 	}
 	e.b = append(e.b, ']')
-}
-
-func (e *encoder) str(name, v string) {
-	if v != "" {
-		e.b = appendString(append(e.b, name...), v)
-	}
-}
-
-func (e *encoder) int(name string, v int64) {
-	if v != 0 {
-		e.b = strconv.AppendInt(append(e.b, name...), v, 10)
-	}
-}
-
-func (e *encoder) uint(name string, v uint64) {
-	if v != 0 {
-		e.b = strconv.AppendUint(append(e.b, name...), v, 10)
-	}
-}
-
-func (e *encoder) bool(name string, v bool) {
-	if v {
-		e.b = append(append(e.b, name...), "true"...)
-	}
-}
-
-func (e *encoder) cpm(name string, v rtb.CPM) {
-	if v != 0 {
-		e.b = v.AppendDecimal(append(e.b, name...))
-	}
-}
-
-func (e *encoder) key(name string, k rtb.Key) {
-	if !k.IsZero() {
-		e.b = append(append(e.b, name...), '"')
-		e.b, _ = k.AppendText(e.b) // never fails
-		e.b = append(e.b, '"')
-	}
-}
-
-func (e *encoder) currency(name string, c rtb.Currency) {
-	if !c.IsZero() {
-		e.b = appendString(append(e.b, name...), string(c[:]))
-	}
-}
-
-func (e *encoder) time(name string, t time.Time) {
-	if t.IsZero() {
-		return
-	}
-	if y := t.Year(); y < 0 || y > 9999 {
-		e.err = fmt.Errorf("cannot write time: got year %d; want 0 to 9999", y)
-		return
-	}
-	e.b = append(append(e.b, name...), '"')
-	e.b = t.UTC().AppendFormat(e.b, time.RFC3339Nano)
-	e.b = append(e.b, '"')
-}
-
-func (e *encoder) strs(name string, v []string) {
-	if len(v) == 0 {
-		return
-	}
-	e.b = append(append(e.b, name...), '[')
-	for i, s := range v {
-		if i > 0 {
-			e.b = append(e.b, ',')
-		}
-		e.b = appendString(e.b, s)
-	}
-	e.b = append(e.b, ']')
-}
-
-// strMap writes the entries sorted by key.
-func (e *encoder) strMap(name string, m map[string]string) {
-	if len(m) == 0 {
-		return
-	}
-	var stack [16]string
-	keys := stack[:0]
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	e.b = append(append(e.b, name...), '{')
-	for i, k := range keys {
-		if i > 0 {
-			e.b = append(e.b, ',')
-		}
-		e.b = append(appendString(e.b, k), ':')
-		e.b = appendString(e.b, m[k])
-	}
-	e.b = append(e.b, '}')
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendString appends a JSON string (RFC 8259 §7). Bytes that are not UTF-8
-// become U+FFFD, as encoding/json has it.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	from := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r != utf8.RuneError || n != 1 {
-				i += n
-				continue
-			}
-			dst = append(append(dst, s[from:i]...), "\uFFFD"...)
-		} else {
-			dst = appendEscape(append(dst, s[from:i]...), c)
-		}
-		i++
-		from = i
-	}
-	return append(append(dst, s[from:]...), '"')
-}
-
-func appendEscape(dst []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(dst, '\\', c)
-	case '\n':
-		return append(dst, '\\', 'n')
-	case '\r':
-		return append(dst, '\\', 'r')
-	case '\t':
-		return append(dst, '\\', 't')
-	}
-	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }

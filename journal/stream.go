@@ -193,12 +193,18 @@ func (l *Log) consumeOnce(ctx context.Context, seq uint64, each func([]entry) er
 		return seq, fmt.Errorf("cannot follow stream: %w", err)
 	}
 	defer func() { close(stop); cc.Stop(); <-cc.Closed() }()
+	return batches(ctx, seq, ch, cc.Closed(), each)
+}
+
+// batches hands over what comes until ctx or the consumer ends, and says which
+// sequence comes next.
+func batches(ctx context.Context, seq uint64, ch <-chan entry, ended <-chan struct{}, each func([]entry) error) (uint64, error) {
 	batch := make([]entry, 0, batchFacts)
 	for {
 		select {
 		case <-ctx.Done():
 			return seq, nil
-		case <-cc.Closed():
+		case <-ended:
 			return seq, nil
 		case e := <-ch:
 			batch = fill(append(batch[:0], e), ch)
