@@ -4,6 +4,7 @@ package privacy
 // writes fields, in the order of the specifications, as texts of 0 and 1.
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,9 +83,13 @@ func (b *bitText) vendors(v vendors) {
 		b.spans(v.spans)
 		return
 	}
-	for id := 1; id <= v.highest(); id++ {
-		b.bool(v.has(id))
+	field := bytes.Repeat([]byte("0"), v.highest())
+	for _, s := range v.spans {
+		for id := s.first; id <= s.last; id++ {
+			field[id-1] = '1'
+		}
 	}
+	b.Write(field)
 }
 
 func (b *bitText) spans(spans []span) {

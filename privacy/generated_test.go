@@ -142,15 +142,14 @@ func TestGeneratedTCF(t *testing.T) {
 			var levels [3]int
 			for i := range 1000 {
 				spec := generateTCF(rng)
-				want := expectTCF(spec, p)
+				text, want := spec.String(), expectTCF(spec, p)
 				levels[want]++
 				for range 3 { // not cached, taken in, cached
-					if got := p.Decide(gdpr(spec.String())); got.Level != want {
-						t.Fatalf("string %d %s\nmade of %+v:\ngot %v; want %v", i, spec, spec, got.Level, want)
+					if got := p.Decide(gdpr(text)); got.Level != want {
+						t.Fatalf("string %d %s\nmade of %+v:\ngot %v; want %v", i, text, spec, got.Level, want)
 					}
 				}
 				for cut := range 3 { // a core that is cut short never grants
-					text := spec.String()
 					if got := p.Decide(gdpr(text[:len(text)*cut/6])); got.Level == rtb.LevelPersonalised {
 						t.Fatalf("string %d cut short: got %+v; want no use of a profile", i, got)
 					}

@@ -154,7 +154,7 @@ func TestHostileStrings(t *testing.T) {
 			}
 		}
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 5*time.Second && !raceOn {
 		t.Errorf("16,000 decisions took %v; want far below a second", took)
 	}
 }
@@ -177,7 +177,7 @@ func TestLongestStringsAreBounded(t *testing.T) {
 			p.Decide(&rtb.Signals{GDPR: rtb.Yes, Consent: s, GPP: s})
 		}
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 5*time.Second && !raceOn {
 		t.Errorf("1,800 parses of %d characters took %v; want well below a second", MaxStringLen, took)
 	}
 	over := append(long(tc1, "A"), 'A')
