@@ -1,5 +1,5 @@
 //go:build race
 
-package bidder
+package bidder_test
 
 const raceOn = true
