@@ -16,8 +16,7 @@ import (
 // hands the results to the bid path. p.mu is held.
 func (p *Pacer) moveControls(now time.Time) {
 	at := now.UnixNano()
-	seen := map[*capControl][2]float64{}
-	where := map[*capControl]*account{}
+	moved := p.moved[:0]
 	for _, e := range p.table.Load().lines {
 		n, sum := e.line.drain()
 		e.line.refresh(at)
@@ -29,16 +28,19 @@ func (p *Pacer) moveControls(now time.Time) {
 			if a == nil {
 				break
 			}
-			s := seen[a.control]
-			seen[a.control] = [2]float64{s[0] + n, s[1] + sum}
-			where[a.control] = a
+			if !a.moving {
+				a.moving = true
+				moved = append(moved, a)
+			}
+			a.requests, a.foretold = a.requests+n, a.foretold+sum
 		}
-
 	}
-	for c, s := range seen {
-		c.on(where[c].id.Day)
-		c.tick(s[0], s[1], p.horizon(where[c], now), at)
+	for _, a := range moved {
+		a.control.on(a.id.Day)
+		a.control.tick(a.requests, a.foretold, p.horizon(a, now), at)
+		a.moving, a.requests, a.foretold = false, 0, 0
 	}
+	p.moved = moved
 	p.publishLambda()
 }
 
@@ -49,54 +51,55 @@ func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	if b := p.budgets[a.id]; b != nil {
 		h.spent = float64(b.Settled)
 	}
-	from, to := p.span(a.id, now)
-	if to.After(from) {
-		h.window, h.left = to.Sub(from).Seconds(), to.Sub(now).Seconds()
+	from := a.span.from
+	if a.id.Window == rtb.WindowTotal && now.After(from) {
+		from = now
+	}
+	if a.span.to.After(from) {
+		h.window, h.left = a.span.to.Sub(from).Seconds(), a.span.to.Sub(now).Seconds()
 	}
 	return h
 }
 
-// span is the time that a budget is spread over: its lines' part of the day, or
-// from now to the end of the last of them.
-func (p *Pacer) span(id rtb.BudgetID, now time.Time) (from, to time.Time) {
-	for i := range p.plan {
-		l := &p.plan[i]
-		if !l.Active || l.Line.Advertiser != id.Advertiser || l.Line.Campaign != id.Campaign ||
-			id.Line != "" && l.Line.Line != id.Line {
-			continue
-		}
-		f, t := lineSpan(l, id, now)
-		if from.IsZero() || f.Before(from) {
-			from = f
-		}
-		if t.After(to) {
-			to = t
-		}
+// span is the time that a budget is spread over.
+type span struct{ from, to time.Time }
+
+// cover widens a span to hold another.
+func (s *span) cover(o span) {
+	if !o.to.After(o.from) {
+		return
 	}
-	return from, to
+	if s.to.IsZero() || o.from.Before(s.from) {
+		s.from = o.from
+	}
+	if o.to.After(s.to) {
+		s.to = o.to
+	}
 }
 
-func lineSpan(l *LinePlan, id rtb.BudgetID, now time.Time) (from, to time.Time) {
+// spanOf is a line's part of a day, or of its life where a total has an end and
+// no day's cap beside it; empty where nothing is to be spread.
+func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
+	var s span
 	if id.Window == rtb.WindowDay {
-		from, to = id.Day.Start(l.Zone), (id.Day + 1).Start(l.Zone)
+		s = span{id.Day.Start(l.Zone), (id.Day + 1).Start(l.Zone)}
 	} else {
 		daily := rtb.CapLineDay
 		if id.Line == "" {
 			daily = rtb.CapCampaignDay
 		}
 		if l.Caps&daily != 0 || l.End.IsZero() {
-			return now, now
+			return span{}
 		}
-		// The rate is a day's: a window longer than that only needs its end.
-		from, to = now, l.End
+		s = span{now, l.End}
 	}
-	if l.Start.After(from) {
-		from = l.Start
+	if l.Start.After(s.from) {
+		s.from = l.Start
 	}
-	if !l.End.IsZero() && l.End.Before(to) {
-		to = l.End
+	if !l.End.IsZero() && l.End.Before(s.to) {
+		s.to = l.End
 	}
-	return from, to
+	return s
 }
 
 // publishLambda hands each line the largest multiplier of its caps. p.mu is held.

@@ -60,8 +60,8 @@ func (x *exchange) run(day []auction) scored {
 		x.auction(&day[i], &s)
 		s.curve[min(int(day[i].at/3600), 23)] = s.spent
 	}
-	x.until(start.Add(24 * time.Hour))
 	s.multiplier = x.p.Stats().Lines[0].Multiplier
+	x.until(start.Add(24 * time.Hour))
 	return s
 }
 
@@ -161,7 +161,8 @@ var scenarios = []struct {
 	{"S1 base, second price", market{budget: 0.125, drift: 0.1}, true, 95, 95, true, 0},
 	{"S4 regime shift", market{budget: 0.125, drift: 0.1, volume: 0.6, prices: 1.5, stepAt: 13 * 3600, stepEnd: 18 * 3600}, true, 93, 95, true, 0},
 	{"S6 about 100 impressions", market{requests: 20_000, budget: 0.01, drift: 0.1}, true, 75, 85, true, 0},
-	{"S7 ample budget", market{budget: 1.2, drift: 0.1}, true, 99, 85, false, 1.3},
+	{"S7 ample budget", market{budget: 1.2, drift: 0.1}, true, 98.5, 70, false, 1.001},
+	{"S7 twice what there is to buy", market{budget: 2, drift: 0.1}, false, 99.9, 40, false, 1},
 	{"S9 cold start", market{budget: 0.125, drift: 0.1}, false, 95, 95, true, 0},
 }
 

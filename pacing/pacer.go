@@ -48,7 +48,8 @@ type Pacer struct {
 	accounts map[rtb.BudgetID]*account
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
-	ids      uint64 // numbers the facts of this run
+	moved    []*account // scratch of moveControls
+	ids      uint64     // numbers the facts of this run
 }
 
 // changes lists what an Apply must write.

@@ -61,7 +61,7 @@ func (p *Pacer) SetPlan(plan []LinePlan) {
 // rebuild makes the table of a time. p.mu is held.
 func (p *Pacer) rebuild(now time.Time) {
 	for id, a := range p.accounts {
-		a.used, a.maxCost = false, 0
+		a.used, a.maxCost, a.span = false, 0, span{}
 		if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
 			delete(p.accounts, id)
 		}
@@ -107,6 +107,7 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 				}
 			}
 			a.used = true
+			a.span.cover(spanOf(l, id, now))
 			a.control.even = l.Mode == Even
 			if id.Line == "" {
 				a.control.even = l.CampaignMode == Even
