@@ -160,6 +160,10 @@ func (c *compiler) prices(s *ProfileSpec, p *Profile) {
 	c.check(want == 0 || len(s.PriceKeys) > 0, "price_keys", "none", "at least one for "+s.PriceCodec)
 	for i, k := range s.PriceKeys {
 		path := "price_keys[" + strconv.Itoa(i) + "]"
+		if want == 0 {
+			c.add(path, "a key", "none without a cipher")
+			continue
+		}
 		key := priceKey{encryption: c.key(path+".encryption", k.Encryption, want)}
 		if p.priceCodec == codecHMAC {
 			key.integrity = c.key(path+".integrity", k.Integrity, want)
@@ -172,7 +176,7 @@ func (c *compiler) prices(s *ProfileSpec, p *Profile) {
 // key reads a key; its text never goes into a problem.
 func (c *compiler) key(path, text string, size int) []byte {
 	b, err := base64.RawStdEncoding.DecodeString(stdAlphabet(text))
-	if err != nil || len(b) != size || size == 0 {
+	if err != nil || len(b) != size {
 		c.add(path, fmt.Sprintf("%d characters", len(text)), fmt.Sprintf("base64 of %d bytes", size))
 		return nil
 	}

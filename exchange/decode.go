@@ -41,6 +41,7 @@ type Decoder struct {
 	durFloors []rtb.DurFloor
 	deals     []rtb.Deal
 	sids      []int
+	impIDs    [][]byte
 	inner     scanner // of a native request that came as a string
 }
 

@@ -22,8 +22,8 @@ func sized(pairs ...int) (out []rtb.Size) {
 func TestBNBannerSizes(t *testing.T) {
 	p := testProfile(t, nil)
 	for body, want := range map[string][]rtb.Size{
-		`{"format":[{"w":300,"h":250},{"w":728,"h":90}]}`:                sized(300, 250, 728, 90),
-		`{"w":320,"h":50}`:                                               sized(320, 50),
+		`{"format":[{"w":300,"h":250},{"w":728,"h":90}]}`: sized(300, 250, 728, 90),
+		`{"w":320,"h":50}`: sized(320, 50),
 		`{"w":320,"h":50,"format":[{"w":300,"h":250},{"w":320,"h":50}]}`: sized(300, 250, 320, 50),
 		`{"w":0,"h":0}`: nil, `{"w":-300,"h":250}`: nil, `{"w":300}`: nil, `{}`: nil, `{"format":"x","w":1,"h":2}`: sized(1, 2),
 		`{"format":[{"w":1,"h":1}],"format":[{"w":2,"h":2}]}`: sized(2, 2),
@@ -130,9 +130,9 @@ func TestB18SupplyChain(t *testing.T) {
 	}
 	for body, want := range map[string]string{
 		`"source":{"schain":` + chain("a") + `,"ext":{"schain":` + chain("b") + `}},"ext":{"schain":` + chain("c") + `}`: "a",
-		`"source":{"ext":{"schain":` + chain("b") + `}},"ext":{"schain":` + chain("c") + `}`:                            "b",
-		`"ext":{"schain":` + chain("c") + `}`:                                                                           "c",
-		`"source":{"schain":null,"ext":{"schain":` + chain("b") + `}}`:                                                  "b",
+		`"source":{"ext":{"schain":` + chain("b") + `}},"ext":{"schain":` + chain("c") + `}`:                             "b",
+		`"ext":{"schain":` + chain("c") + `}`:                          "c",
+		`"source":{"schain":null,"ext":{"schain":` + chain("b") + `}}`: "b",
 	} {
 		c := mustDecode(t, p, root0(body)).SChain
 		if !c.Present || c.Bad || !c.Complete || len(c.Nodes) != 1 || string(c.Nodes[0].SID) != want || string(c.Nodes[0].ASI) != "ssp.example" {

@@ -21,7 +21,9 @@ func (d *Decoder) rootMember(o *rtb.Opportunity) {
 	case "test":
 		o.Test = s.readFlag() == rtb.Yes
 	case "at":
-		o.At = s.readInt(o.At)
+		if n := s.readInt(0); n > 0 {
+			o.At = n
+		}
 	case "cur":
 		d.currencies(o)
 	case "cattax":

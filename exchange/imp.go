@@ -11,6 +11,7 @@ import (
 func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
 	s := &d.s
 	s.at(d.head.imp)
+	d.impIDs = d.impIDs[:0]
 	if !s.enter('[') {
 		return ErrNoUsableImp
 	}
@@ -32,10 +33,8 @@ func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
 			d.impMember(o, m)
 		}
 		d.finish(p, m)
-		for i := range o.Imps[:last] {
-			if len(m.ID) > 0 && bytes.Equal(o.Imps[i].ID, m.ID) {
-				return ErrDuplicateImp
-			}
+		if d.seenImp(m.ID) {
+			return ErrDuplicateImp
 		}
 		if len(m.ID) == 0 || m.Formats == 0 {
 			o.Imps = o.Imps[:last]
@@ -46,6 +45,18 @@ func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
 		return ErrNoUsableImp
 	}
 	return nil
+}
+
+// seenImp notes an impression's id, of unusable ones too: an answer's impid must
+// mean one impression.
+func (d *Decoder) seenImp(id []byte) bool {
+	for _, other := range d.impIDs {
+		if len(id) > 0 && bytes.Equal(id, other) {
+			return true
+		}
+	}
+	d.impIDs = append(d.impIDs, id)
+	return false
 }
 
 // finish fills in what depends on more than one member.

@@ -22,7 +22,7 @@ func readSpec(t *testing.T, text string) (ProfileSpec, error) {
 	return s, err
 }
 
-// The generic file holds the defaults, so that including it changes nothing.
+// The generic file holds the defaults, but for what makes a first try easier.
 func TestGenericProfile(t *testing.T) {
 	text, err := os.ReadFile("../examples/exchanges/generic.yaml")
 	if err != nil {
@@ -36,7 +36,10 @@ func TestGenericProfile(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	want := testProfile(t, func(s *ProfileSpec) { s.RequiredBidFields = []string{"adomain", "crid"} })
+	want := testProfile(t, func(s *ProfileSpec) {
+		s.RequiredBidFields = []string{"adomain", "crid"}
+		s.AllowNoInventory = true
+	})
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -114,6 +117,7 @@ func TestProfileProblems(t *testing.T) {
 		"id": func(s *ProfileSpec) { s.ID = "Demo" }, "seat": func(s *ProfileSpec) { s.Seat = "" },
 		"sources": func(s *ProfileSpec) { s.Sources = []string{"localhost"} }, "malformed_status": func(s *ProfileSpec) { s.MalformedStatus = 500 },
 		"auction": func(s *ProfileSpec) { s.Auction = "third" }, "price_codec": func(s *ProfileSpec) { s.PriceCodec = "rot13" },
+		"price_keys[1]":            func(s *ProfileSpec) { s.PriceKeys = make([]PriceKeySpec, 2) },
 		"price_keys":               func(s *ProfileSpec) { s.PriceCodec = "aes-cbc" },
 		"price_keys[0].encryption": func(s *ProfileSpec) { s.PriceCodec = "aes-cbc"; s.PriceKeys = []PriceKeySpec{{Encryption: "c2VjcmV0"}} },
 		"price_unit":               func(s *ProfileSpec) { s.PriceUnit = "cents" }, "price_in": func(s *ProfileSpec) { s.PriceIn = []string{"click"} },

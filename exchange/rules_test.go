@@ -332,7 +332,11 @@ func TestT15Budget(t *testing.T) {
 // P1, P6, P9, T25.
 func TestAuctionAndCurrency(t *testing.T) {
 	second := testProfile(t, nil)
-	first := testProfile(t, func(s *ProfileSpec) { s.Auction = "first"; s.At500FirstPrice = []int{501}; s.DealFloorInheritsCur = true })
+	first := testProfile(t, func(s *ProfileSpec) {
+		s.Auction = "first"
+		s.At500FirstPrice = []int{501}
+		s.DealFloorInheritsCur = true
+	})
 	for body, want := range map[string][2]int{`"x":1`: {2, 1}, `"at":1`: {1, 1}, `"at":2`: {2, 2}, `"at":501`: {501, 501}, `"at":null`: {2, 1}, `"at":"x"`: {2, 1}} {
 		if a, b := mustDecode(t, second, root0(body)).At, mustDecode(t, first, root0(body)).At; a != want[0] || b != want[1] {
 			t.Errorf("P1 %s: at %d and %d; want %v", body, a, b, want)
