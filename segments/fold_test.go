@@ -175,6 +175,21 @@ func TestAnEventCountsOnce(t *testing.T) {
 	}
 }
 
+func TestFactsAtOrBelowThePositionAreSkipped(t *testing.T) {
+	l, s := newLog(), inMemory(t)
+	for range 3 {
+		l.event(visitorOf("v"), "view_item", 0)
+		l.facts[len(l.facts)-1].ID = "" // nothing but its place tells it apart
+	}
+	facts := l.take()
+	apply(t, s, facts[:3])
+	apply(t, s, facts[:3])
+	apply(t, s, facts)
+	if got := segment(t, s, visitorOf("v"), viewRule).Count; got != 3 || s.Position() != facts[3].Position() {
+		t.Errorf("%d views at %+v, want 3", got, s.Position())
+	}
+}
+
 func TestClocksThatAreAheadAreHeldBack(t *testing.T) {
 	l, s, v := newLog(), inMemory(t), visitorOf("v")
 	l.event(v, "view_item", -5*time.Minute)

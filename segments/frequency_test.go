@@ -70,7 +70,7 @@ func TestBucketsLoseNothingAndNeverOverlap(t *testing.T) {
 
 func checkWindows(t *testing.T, f rtb.FrequencyState, times []rtb.Second, now rtb.Second, r *rand.Rand) {
 	t.Helper()
-	from := now - rtb.Second(r.IntN(90*daySpan))
+	from := now - rtb.Second(r.IntN([]int{90 * 86400, 48 * 3600, 2 * 3600}[r.IntN(3)]))
 	truth, upper := uint32(0), uint32(0)
 	for _, b := range f.Buckets {
 		if b.Start+rtb.Second(b.Span) > from {
@@ -85,11 +85,11 @@ func checkWindows(t *testing.T, f rtb.FrequencyState, times []rtb.Second, now rt
 	if upper < truth {
 		t.Fatalf("window from %d: buckets say at most %d, truth is %d", from, upper, truth)
 	}
-	slack, age := rtb.Second(daySpan), now-from
-	if age <= fineLife {
-		slack = fineSpan
-	} else if age <= hourLife {
-		slack = hourSpan
+	slack, age := rtb.Second(86400), now-from // exact to a day; within 48 h to an hour; within 2 h to five minutes
+	if age <= 2*3600 {
+		slack = 300
+	} else if age <= 48*3600 {
+		slack = 3600
 	}
 	near := uint32(0)
 	for _, at := range times {

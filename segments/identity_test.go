@@ -75,6 +75,7 @@ func TestADevicesIdentifierBelongsToItsLatestVisitor(t *testing.T) {
 	if v := find(t, s, ids, rtb.NoBidNone); v.Key != visitorOf("a") {
 		t.Error("not a")
 	}
+	s.cache.entries.Wait() // the link is in the cache, and must leave it
 	l.link(visitorOf("b"), "b:demo", k)
 	apply(t, s, l.take())
 	if v := find(t, s, ids, rtb.NoBidNone); v.Key != visitorOf("b") {
