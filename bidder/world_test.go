@@ -130,7 +130,7 @@ func (w *world) load(sc *scenario) *config.Snapshot {
 
 func (w *world) openViews() {
 	var err error
-	if w.segments, err = segments.Open(segments.Options{InMemory: true, Keyring: w.keyring}); err != nil {
+	if w.segments, err = segments.Open(segments.Options{InMemory: true, CacheBytes: 1 << 20, Keyring: w.keyring}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = w.segments.Close() })
