@@ -12,9 +12,6 @@ import (
 	"rebound/config"
 )
 
-// defaultConfig is the sample shop, as seen from the repository.
-const defaultConfig = "examples/shop/rebound.yaml"
-
 // check tells every problem of a configuration; 1 when there is one.
 func (p *program) check(_ context.Context, args []string) int {
 	fs := p.flags("check")
@@ -22,7 +19,7 @@ func (p *program) check(_ context.Context, args []string) int {
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
-	s, err := config.Load(*path, config.Options{Getenv: p.getenv, Now: p.now()})
+	s, err := loadConfig(*path, config.Options{Getenv: p.getenv, Now: p.now()})
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -60,11 +59,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 // load reads the configuration and puts the flags over it. edge is the edge's
 // address as the file has it.
 func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snapshot, edge string, err error) {
-	s, err = config.Load(f.config, config.Options{Getenv: p.getenv, Previous: previous, Now: p.now()})
-	if err != nil {
-		if _, statErr := os.Stat(f.config); f.config == defaultConfig && errors.Is(statErr, os.ErrNotExist) {
-			return nil, "", fmt.Errorf("%w\nthe sample shop is read from the repository's folder; name your own file with --config", err)
-		}
+	if s, err = loadConfig(f.config, config.Options{Getenv: p.getenv, Previous: previous, Now: p.now()}); err != nil {
 		return nil, "", err
 	}
 	edge = s.Listen.Edge
