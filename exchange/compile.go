@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,8 +12,6 @@ import (
 
 	"rebound/rtb"
 )
-
-var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 // compiler gathers the problems of one specification.
 type compiler struct{ problems []Problem }
@@ -51,7 +48,7 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 	if p.DefaultCur.IsZero() {
 		p.DefaultCur = rtb.USD
 	}
-	c.check(idPattern.MatchString(s.ID), "id", strconv.Quote(s.ID), "[a-z0-9][a-z0-9_-]{0,63}")
+	c.check(rtb.ValidID(s.ID), "id", strconv.Quote(s.ID), "[a-z0-9][a-z0-9_-]{0,63}")
 	c.check(s.Seat != "", "seat", "nothing", "our seat id at the exchange")
 	c.check(!s.SeatNumeric || digitsOnly(s.Seat), "seat", strconv.Quote(s.Seat), "digits only, as seat_numeric says")
 	c.check(p.MalformedStatus == 400 || p.MalformedStatus == 204, "malformed_status", p.MalformedStatus, "400 or 204")

@@ -2,13 +2,16 @@ package exchange
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
-
-	"rebound/rtb"
+	"unicode/utf8"
 )
 
 // corpusFile finds a shared corpus file beside the project or above it; the
@@ -80,41 +83,87 @@ func testProfile(t testing.TB, change func(*ProfileSpec)) *Profile {
 	return p
 }
 
-// Every request of the corpus is read: none of them is malformed.
+// Every request of the corpus is read; those that no bid may answer have two
+// inventories, two impressions with one id, or no format.
 func TestCorpusDecodes(t *testing.T) {
 	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
-	var d Decoder
-	var o rtb.Opportunity
-	refused := map[string]int{}
+	refused := map[error]int{}
 	lines := corpusLines(t, "requests.jsonl")
 	for i, line := range lines {
-		if err := d.Head(line, p, &o); err != nil {
-			refused["head: "+err.Error()]++
-			t.Logf("line %d: %v: %.200s", i+1, err, line)
-			continue
+		o, err := decoded(t, p, line)
+		if err != nil {
+			refused[err]++
 		}
-		if err := d.Rest(p, &o); err != nil {
-			refused["rest: "+err.Error()]++
-			t.Logf("line %d: %v: %.300s", i+1, err, line)
+		if errors.Is(err, ErrMalformed) {
+			t.Errorf("line %d: %v", i+1, err)
+		}
+		if err == nil && (len(o.ID) == 0 || len(o.Imps) == 0) {
+			t.Errorf("line %d: read without id or impressions", i+1)
 		}
 	}
-	t.Logf("%d lines, refused %v", len(lines), refused)
+	want := map[error]int{ErrTwoInventories: 10, ErrNoUsableImp: 6, ErrDuplicateImp: 2}
+	if !reflect.DeepEqual(refused, want) {
+		t.Errorf("%d lines, refused %v; want %v", len(lines), refused, want)
+	}
 }
 
-// Hostile bodies never panic.
+// Hostile bodies are refused exactly where they are no JSON object in UTF-8
+// with an id and impressions, and nothing panics.
 func TestHostileCorpus(t *testing.T) {
 	p := testProfile(t, nil)
-	var d Decoder
-	var o rtb.Opportunity
 	for _, c := range hostileCases(t) {
-		err := d.Head(c.body, p, &o)
-		if err == nil {
-			err = d.Rest(p, &o)
+		_, err := decoded(t, p, c.body)
+		text := bytes.TrimPrefix(c.body, []byte("\xef\xbb\xbf"))
+		valid := json.Valid(text) && utf8.Valid(text)
+		var object struct {
+			ID  any
+			Imp []any
 		}
-		valid := json.Valid(c.body)
-		if !valid && err == nil {
-			t.Errorf("%s: accepted, but is no JSON", c.Name)
+		dec := json.NewDecoder(bytes.NewReader(text))
+		dec.UseNumber()
+		usable := valid && dec.Decode(&object) == nil && object.ID != nil && object.ID != "" && len(object.Imp) > 0
+		if malformed := errors.Is(err, ErrMalformed); malformed == usable {
+			t.Errorf("%s (%s; want %s): got %v", c.Name, c.Kind, c.Expect, err)
 		}
-		t.Logf("%-60s valid=%-5v %v", c.Name, valid, err)
+	}
+}
+
+// Texts with bytes changed, cut or doubled are refused exactly when encoding/json
+// refuses them.
+func TestSyntaxMutations(t *testing.T) {
+	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
+	rng := rand.New(rand.NewPCG(8259, 1))
+	bases := [][]byte{[]byte(requestR0), benchBody(t, "app"), imp0(`"native":{"request":"{\"a\":[1e-5,\u0041]}"},"x":[[],{},-0.5e+7,true,false,null,"\ud83d\ude00é"]`)}
+	const bytesOfJSON = `{}[]":,\/u0123e+-.tfn` + " \n\t\x00\x1f\x7f\xc3\xa9\xff"
+	refused := 0
+	for n := range 60_000 {
+		body := bytes.Clone(bases[n%len(bases)])
+		for range 1 + rng.IntN(2) {
+			i := rng.IntN(len(body))
+			switch rng.IntN(4) {
+			case 0:
+				body[i] = bytesOfJSON[rng.IntN(len(bytesOfJSON))]
+			case 1:
+				body = append(body[:i], body[i+1:]...)
+			case 2:
+				body = append(body[:i], append([]byte{bytesOfJSON[rng.IntN(len(bytesOfJSON))]}, body[i:]...)...)
+			case 3:
+				body = append(body[:i], body[min(len(body), i+rng.IntN(8)):]...)
+			}
+			if len(body) == 0 {
+				break
+			}
+		}
+		_, err := headOnly(p, body)
+		syntax := err == ErrSyntax || err == ErrUTF8
+		if syntax {
+			refused++
+		}
+		if valid := json.Valid(body) && utf8.Valid(body); valid == syntax && err != ErrNotObject {
+			t.Fatalf("got %v; encoding/json says valid %v: %q", err, valid, body)
+		}
+	}
+	if refused < 10_000 || refused > 55_000 {
+		t.Errorf("%d of 60000 refused: the mutations test too little", refused)
 	}
 }

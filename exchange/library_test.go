@@ -190,12 +190,8 @@ func libraryIFA(r *openrtb2.BidRequest, add func(rtb.IDKind, string, string)) {
 		Type string `json:"ifa_type"`
 	}
 	json.Unmarshal(d.Ext, &ext)
-	ifa := d.IFA
-	if strings.Trim(ifa, "0123456789abcdefABCDEF-") == "" {
-		ifa = strings.ToLower(ifa)
-	}
-	if ext.Type != "sessionid" && strings.Trim(ifa, "0-") != "" {
-		add(rtb.IDIFA, "", ifa)
+	if ext.Type != "sessionid" && strings.Trim(d.IFA, "0-") != "" {
+		add(rtb.IDIFA, "", d.IFA)
 	}
 }
 

@@ -230,7 +230,9 @@ func (r *redactor) pseudonym(a act) bool {
 		id, s.buf = decodeBuyerUID(id, s.buf, r.p.buyerB64)
 	case deviceIFA:
 		kind, scope = rtb.IDIFA, ""
-		id, s.buf = canonicalIFA(id, s.buf)
+		if zeros(id) {
+			id = nil
+		}
 	case eidValue:
 		kind, scope = rtb.IDEID, string(r.source)
 	}

@@ -157,29 +157,17 @@ func (p Problem) Error() string {
 // 12h, 7d, 4w.
 type Duration time.Duration
 
-// UnmarshalText reads a duration; days and weeks are 24 and 168 hours.
+// UnmarshalText reads a duration.
 func (d *Duration) UnmarshalText(b []byte) error {
-	s := string(b)
-	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 168 * time.Hour} {
-		if n, ok := strings.CutSuffix(s, suffix); ok {
-			v, err := strconv.ParseUint(n, 10, 15)
-			if err != nil {
-				return fmt.Errorf("cannot read duration: got %q; want such as 40ms, 5m, 7d: %w", s, err)
-			}
-			*d = Duration(time.Duration(v) * unit)
-			return nil
-		}
-	}
-	v, err := time.ParseDuration(s)
-	if err != nil || v < 0 {
-		return fmt.Errorf("cannot read duration: got %q; want such as 40ms, 5m, 7d", s)
-	}
+	v, err := rtb.ParseDuration(string(b))
 	*d = Duration(v)
-	return nil
+	return err
 }
 
-// MarshalText writes the duration as Go does.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+// MarshalText writes the duration.
+func (d Duration) MarshalText() ([]byte, error) {
+	return []byte(rtb.FormatDuration(time.Duration(d))), nil
+}
 
 // ByteSize is a number of bytes as configuration writes it: 4096, 256KiB, 1MiB.
 type ByteSize int64

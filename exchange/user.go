@@ -110,49 +110,19 @@ func decodeBuyerUID(id, buf []byte, b64 bool) (decoded, scratch []byte) {
 	return longer[from:len(longer):len(longer)], longer
 }
 
-// usableIFA is the advertising id in lower case, if it is one and may name a
-// person: not all zeros, not a session, not a screen, not limited.
+// usableIFA is the advertising id, if it is one and may name a person: not all
+// zeros, not a session, not a screen, not limited.
 func (d *Decoder) usableIFA(o *rtb.Opportunity) []byte {
 	limited := func(f rtb.Flag) bool { return f == rtb.Yes || f == rtb.Unreadable }
 	if o.Signals.AppliesDOOH || limited(o.Signals.LMT) || limited(o.Signals.DNT) ||
-		string(d.head.ifaType) == "sessionid" {
+		string(d.head.ifaType) == "sessionid" || zeros(d.head.ifa) {
 		return nil
 	}
-	ifa, buf := canonicalIFA(d.head.ifa, d.s.buf)
-	d.s.buf = buf
-	return ifa
+	return d.head.ifa
 }
 
-// canonicalIFA is the advertising id as it is stored: lower case where it is
-// hexadecimal with hyphens, nothing where it is all zeros. buf is scratch.
-func canonicalIFA(ifa, buf []byte) (canonical, scratch []byte) {
-	upper, zero := false, true
-	for _, c := range ifa {
-		switch {
-		case c == '0' || c == '-':
-		case c >= '1' && c <= '9' || c >= 'a' && c <= 'f':
-			zero = false
-		case c >= 'A' && c <= 'F':
-			upper, zero = true, false
-		default:
-			return ifa, buf
-		}
-	}
-	if zero {
-		return nil, buf
-	}
-	if !upper {
-		return ifa, buf
-	}
-	from := len(buf)
-	for _, c := range ifa {
-		if c >= 'A' && c <= 'F' {
-			c |= 0x20
-		}
-		buf = append(buf, c)
-	}
-	return buf[from:len(buf):len(buf)], buf
-}
+// zeros tells whether an advertising id is the one that stands for none.
+func zeros(ifa []byte) bool { return len(bytes.Trim(ifa, "0-")) == 0 }
 
 // eids reads extended identifiers (OpenRTB 2.6 §3.2.27, §3.2.28). Each uid of a
 // source is an identifier of its own.
