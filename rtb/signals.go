@@ -41,7 +41,7 @@ type Signals struct {
 	DNT         Flag   // device.dnt
 	NPA         Flag   // any "not personalised" flag of the exchange (Google: npa, lgpd)
 	Country     []byte // device.geo.country, else user.geo.country; as sent
-	ExtUnread   bool   // regs.ext or user.ext was there and was not an object
+	ExtUnread   bool   // regs or regs.ext was there and was not an object; user.ext can hide consent only, which restricts by itself
 	AppliesDOOH bool   // a screen in public, never a person (OpenRTB 2.6 §3.2.32)
 }
 
