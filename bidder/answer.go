@@ -42,8 +42,10 @@ type Answer struct {
 // Answer takes a request from the bytes that came to the bytes that go. It never
 // panics and answers 200, 204, or the exchange's status for what cannot be read;
 // 404 for an exchange that is not configured.
-func (b *Bidder) Answer(rq *Request, s *Scratch) Answer {
-	snap := b.now.Load()
+func (b *Bidder) Answer(rq *Request, s *Scratch) Answer { return b.answerFrom(b.now.Load(), rq, s) }
+
+// answerFrom is Answer from one catalog.
+func (b *Bidder) answerFrom(snap *snapshot, rq *Request, s *Scratch) Answer {
 	p := snap.catalog.Exchanges[rq.Exchange]
 	s.reset()
 	if p == nil {
@@ -123,7 +125,7 @@ func (b *Bidder) identify(rq *Request, s *Scratch, in *Input) (r rtb.NoBidReason
 	if s.permissions.Level != rtb.LevelPersonalised {
 		return refusal(s.permissions), false
 	}
-	if r := b.o.Visitors.Find(p.IDSpace, o.IDs, &s.visitor); r != rtb.NoBidNone {
+	if r := b.o.Visitors.Find(p.IDSpace, s.listedIDs(in.Catalog.EIDSources), &s.visitor); r != rtb.NoBidNone {
 		return r, false
 	}
 	s.known = true

@@ -21,6 +21,9 @@ type Catalog struct {
 	Index     *campaigns.Index
 	Policy    *privacy.Policy
 	Rates     *rtb.Rates
+	// EIDSources are the sources of user.eids that may name a visitor, the most
+	// trusted first; identifiers of others are not looked up.
+	EIDSources []string
 	// LinesPerAdvertiser is how many lines of an advertiser may answer one
 	// request; 0 means 1.
 	LinesPerAdvertiser int

@@ -63,7 +63,7 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 			return
 		}
 		rq := Request{Exchange: p.ID, Body: body, Arrival: arrival}
-		a := b.Answer(&rq, s)
+		a := b.answerFrom(snap, &rq, s)
 		b.write(ctx, p, &a)
 	}
 }

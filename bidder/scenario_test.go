@@ -119,6 +119,7 @@ type expect struct {
 	Spent    string            `yaml:"spent"`
 	Reserved string            `yaml:"reserved"`
 	Codes    map[string]uint64 `yaml:"codes"`    // "bill forged" to how many
+	Landing  string            `yaml:"landing"`  // where a click on the bid leads
 	Recorded string            `yaml:"recorded"` // body: the record holds the request; none: it does not
 }
 
@@ -204,6 +205,9 @@ func (w *world) call(c *call, where string) {
 	e := &c.Expect
 	if !c.None {
 		w.compareAnswer(e, fail)
+	}
+	if got := w.landing(); e.Landing != "" && got != e.Landing {
+		fail("click leads to %q; want %q", got, e.Landing)
 	}
 	if rec := w.records.last; e.Recorded != "" && (rec == nil || (len(rec.Request) > 0) != (e.Recorded == "body")) {
 		fail("got record %+v; want one with %s", rec, e.Recorded)

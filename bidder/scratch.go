@@ -18,6 +18,7 @@ type Scratch struct {
 	decoder     exchange.Decoder
 	opportunity rtb.Opportunity
 	visitor     rtb.Visitor
+	ids         []rtb.ExternalID // of the request, those that may be looked up
 	permissions rtb.Permissions
 	known       bool // the visitor was found
 	outcome     Outcome
@@ -67,6 +68,29 @@ func (s *Scratch) reset() {
 	s.outcome.reset()
 	s.outcome.Reason = rtb.NoBidNone
 	s.answer, s.inflated = s.answer[:0], s.inflated[:0]
+}
+
+// listedIDs are the request's identifiers without eids of sources that are not
+// listed; those that are come in the order of the list.
+func (s *Scratch) listedIDs(sources []string) []rtb.ExternalID {
+	all := s.opportunity.IDs
+	s.ids = s.ids[:0]
+	for i := range all {
+		if all[i].Kind != rtb.IDEID {
+			s.ids = append(s.ids, all[i])
+		}
+	}
+	if len(s.ids) == len(all) {
+		return s.ids
+	}
+	for _, source := range sources {
+		for i := range all {
+			if all[i].Kind == rtb.IDEID && string(all[i].Scope) == source {
+				s.ids = append(s.ids, all[i])
+			}
+		}
+	}
+	return s.ids
 }
 
 func (s *Scratch) oversized() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -159,7 +160,7 @@ func (w *world) openBidder() {
 		KnownNoBidShare: 1, UnknownNoBidShare: 1,
 	})
 	w.bidder.Swap(&bidder.Catalog{
-		Hash: w.snapshot.Hash, Exchanges: w.snapshot.Profiles, Index: w.snapshot.Index, Policy: w.snapshot.Policy, Rates: w.snapshot.Rates,
+		Hash: w.snapshot.Hash, Exchanges: w.snapshot.Profiles, Index: w.snapshot.Index, Policy: w.snapshot.Policy, Rates: w.snapshot.Rates, EIDSources: w.snapshot.EIDSources,
 	})
 }
 
@@ -256,6 +257,9 @@ func (w *world) fire(list []fire) {
 	}
 	for _, f := range list {
 		text, _ := bids[0][f.Notice].(string)
+		if text == "" {
+			text = linkIn(fmt.Sprint(bids[0]["adm"]), f.Notice)
+		}
 		text = strings.NewReplacer("${AUCTION_PRICE}", f.Price, "${AUCTION_CURRENCY}", fmt.Sprint(answer["cur"]), "${AUCTION_LOSS}", f.Loss).Replace(text)
 		u, err := url.Parse(text)
 		if err != nil || u.Path == "" {
@@ -275,11 +279,42 @@ func (w *world) fire(list []fire) {
 			rq.Header.SetMethod(orText(f.Method, "GET"))
 			rq.SetRequestURI(text)
 			ctx.Init(&rq, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
-			if !w.notices.Serve(&ctx) || ctx.Response.StatusCode() != fasthttp.StatusNoContent {
-				w.t.Errorf("notice %s: got %d; want 204", f.Notice, ctx.Response.StatusCode())
+			want := map[string]int{"click": fasthttp.StatusFound, "imp": fasthttp.StatusOK}[f.Notice]
+			if want == 0 {
+				want = fasthttp.StatusNoContent
+			}
+			if !w.notices.Serve(&ctx) || ctx.Response.StatusCode() != want {
+				w.t.Errorf("notice %s: got %d; want %d", f.Notice, ctx.Response.StatusCode(), want)
 			}
 		}
 	}
+}
+
+// linkIn finds our click or pixel URL in markup, as a browser would.
+func linkIn(markup, notice string) string {
+	path := map[string]string{"click": "/v1/c?k=", "imp": "/v1/imp?k="}[notice]
+	_, rest, ok := strings.Cut(html.UnescapeString(markup), "https://edge.example"+path)
+	if path == "" || !ok {
+		return ""
+	}
+	if i := strings.IndexAny(rest, "\"'<> "); i >= 0 {
+		rest = rest[:i]
+	}
+	return "https://edge.example" + path + rest
+}
+
+// landing is where a click on the last bid would lead, read from its token.
+func (w *world) landing() string {
+	var answer map[string]any
+	if json.Unmarshal(w.won, &answer) != nil || len(bidsOf(answer)) == 0 {
+		return ""
+	}
+	_, token, _ := strings.Cut(linkIn(fmt.Sprint(bidsOf(answer)[0]["adm"]), "click"), "k=")
+	c, err := w.signer.Verify(rtb.NoticeClick, []byte(token))
+	if err != nil {
+		return err.Error()
+	}
+	return c.Landing
 }
 
 // money is what the first line's campaign has spent and holds, today.

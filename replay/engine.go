@@ -50,7 +50,7 @@ func newEngine(o *Options, snapshot *config.Snapshot, start time.Time) (*engine,
 	e.bidder = bidder.New(bidder.Options{Visitors: &e.visitors, Budgets: e.pacer, Links: &e.links, Records: &e.records,
 		Clock: now, KnownNoBidShare: 1})
 	e.bidder.Swap(&bidder.Catalog{Hash: snapshot.Hash, Exchanges: snapshot.Profiles, Index: snapshot.Index,
-		Policy: snapshot.Policy, Rates: snapshot.Rates})
+		Policy: snapshot.Policy, Rates: snapshot.Rates, EIDSources: snapshot.EIDSources})
 	e.pacer.SetPlan(linePlans(snapshot.Index))
 	e.pacer.Step(context.Background(), start)
 	e.book.lines = map[rtb.LineID]*tally{}

@@ -47,7 +47,7 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	a.money.SetPlan(linePlans(s.Index))
 	a.edge.Swap(a.edgeSetup(s))
 	a.bidder.Swap(&bidder.Catalog{
-		Hash: s.Hash, Exchanges: s.Profiles, Index: s.Index, Policy: s.Policy, Rates: s.Rates,
+		Hash: s.Hash, Exchanges: s.Profiles, Index: s.Index, Policy: s.Policy, Rates: s.Rates, EIDSources: s.EIDSources,
 	})
 	a.log.Info("configuration active", zap.String("file", a.flags.config), zap.String("hash", s.Hash), zap.String("holds", summary(s)))
 	return nil
