@@ -28,18 +28,18 @@ type account struct {
 	blocked   atomic.Bool  // the cap is below what is settled and held
 
 	// The rest belongs to Pacer.mu.
-	limit              rtb.Micros // the cap in the plan
-	withheld           rtb.Micros // granted, taken out of available, to be given back by a grant fact
-	maxCost            rtb.Micros // the worst cost by the plan
-	control            *capControl
-	span               span // that the budget is spread over
-	moving             bool // in the round of moveControls under way, with
-	requests, foretold float64
-	used               bool    // the plan in force bids from it
-	starts             int64   // Unix seconds from which bids use it; 0 at once
-	rate               float64 // micros reserved per second, smoothed
-	asked              int64   // Unix nanoseconds of an append that is not folded yet; 0 none
-	smoothedAt         int64   // Unix nanoseconds of the last smoothing
+	limit      rtb.Micros // the cap in the plan
+	withheld   rtb.Micros // granted, taken out of available, to be given back by a grant fact
+	maxCost    rtb.Micros // the worst cost by the plan
+	control    *capControl
+	span       span // that the budget is spread over
+	moving     bool // in the round of moveControls under way, with
+	seen       observed
+	used       bool    // the plan in force bids from it
+	starts     int64   // Unix seconds from which bids use it; 0 at once
+	rate       float64 // micros reserved per second, smoothed
+	asked      int64   // Unix nanoseconds of an append that is not folded yet; 0 none
+	smoothedAt int64   // Unix nanoseconds of the last smoothing
 }
 
 // take reserves cost, or says no.

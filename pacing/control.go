@@ -19,6 +19,8 @@ type capControl struct {
 	Foretold float64 `json:"foretold"` // and what was expected of them
 	Average  float64 `json:"average"`  // price paid; 0 unknown
 	Traffic  traffic `json:"traffic"`
+	Full     float64 `json:"full"`    // decayed expected cost at full price
+	FullOf   float64 `json:"full_of"` // of so many requests
 	DaySum   float64 `json:"day_sum"` // of ln lambda, weighted by requests
 	DayCount float64 `json:"day_count"`
 	Day      rtb.Day `json:"day"`
@@ -40,6 +42,7 @@ const (
 	maxMove       = 0.5  // of ln lambda in one tick
 	maxLnLambda   = 7.0
 	keepBack      = 0.999 // of the budget
+	fullMemory    = 600.0 // seconds
 	leastHorizon  = 0.002 // of the window, in seconds left
 	leastRate     = 0.02  // of the even rate
 	warmRequests  = 60.0  // before a day's mean of ln lambda is believed
@@ -84,16 +87,31 @@ func (c *capControl) outcome(expected, paid float64) {
 // late counts spend whose bid had been counted as lost.
 func (c *capControl) late(paid float64) { c.Actual += paid }
 
-// tick applies n matched requests that were expected to cost sum in all.
-func (c *capControl) tick(n, sum float64, h horizon, now int64) {
+// observed is what a cap's lines saw since the last tick: matched requests, what
+// their bids are expected to cost, and what they would at full price, which is
+// known of priced requests.
+type observed struct{ requests, expected, full, priced float64 }
+
+func (o *observed) add(x observed) {
+	o.requests += x.requests
+	o.expected += x.expected
+	o.full += x.full
+	o.priced += x.priced
+}
+
+// tick applies what was observed.
+func (c *capControl) tick(o observed, h horizon, now int64) {
 	dt := 1.0
 	if c.last != 0 {
 		dt = max(float64(now-c.last)/1e9, 0)
 	}
 	c.last = now
+	n := o.requests
 	c.Traffic.add(n, dt)
 	fade := math.Exp(-dt / trimMemory)
 	c.Actual, c.Foretold = c.Actual*fade, c.Foretold*fade
+	fade = math.Exp(-dt / fullMemory)
+	c.Full, c.FullOf = c.Full*fade+o.full, c.FullOf*fade+o.priced
 	c.Boost *= math.Exp(-dt / boostLife)
 	c.DaySum, c.DayCount = c.DaySum+c.LnLambda*n, c.DayCount+n
 	if n <= 0 || h.window <= 0 {
@@ -103,13 +121,18 @@ func (c *capControl) tick(n, sum float64, h horizon, now int64) {
 	rate := max(c.Traffic.rate(), unknownGuests)
 	whole := rate * h.window
 	rest := rate * max(h.left, leastHorizon*h.window)
-	rho := max((keepBack*h.limit-h.spent-h.flight*trim)/rest, leastRate*h.limit/whole)
+	left := keepBack*h.limit - h.spent - h.flight*trim
+	if rest*trim*c.Full < left*c.FullOf { // all of it at full price is within the budget
+		c.LnLambda = 0
+		return
+	}
+	rho := max(left/rest, leastRate*h.limit/whole)
 	if !(rho > 0) {
 		return
 	}
 	gain := min(max(gainFactor*math.Sqrt(h.limit/c.price(h.limit)), minGain), maxGain)
 	step := min(gain/whole, maxStep) * (1 + c.Boost)
-	move := step * (min(trim*sum/rho, maxRatio*n) - n)
+	move := step * (min(trim*o.expected/rho, maxRatio*n) - n)
 	c.LnLambda = min(max(c.LnLambda+min(max(move, -maxMove), maxMove), 0), maxLnLambda)
 }
 
@@ -137,12 +160,15 @@ func (c *capControl) lambda() float64 {
 // traffic estimates the rate of matched requests without a forecast: the
 // highest slow average of the last hours, and never below the mean so far. A
 // day that grows towards the evening is then not spent in its first half; the
-// hold spans the night, and after it the estimate follows traffic down.
+// hold spans the night, and after it the estimate follows traffic down. It is
+// never far above the present, so that a burst is not taken for the day.
 type traffic struct {
 	Count   float64 `json:"count"`
 	Elapsed float64 `json:"elapsed"`
 	Slow    float64 `json:"slow"`
 	Weight  float64 `json:"weight"`
+	Now     float64 `json:"now"`
+	NowSpan float64 `json:"now_span"`
 	Peak    float64 `json:"peak"`
 	PeakAge float64 `json:"peak_age"` // seconds
 }
@@ -150,14 +176,18 @@ type traffic struct {
 const (
 	trafficPrior  = 120.0   // seconds without requests before the first one
 	trafficMemory = 7200.0  // of the slow average
+	presentMemory = 600.0   // of the present
 	meanMemory    = 86400.0 // of the mean
 	peakHold      = 36000.0
 	peakFall      = 21600.0
+	aboveNow      = 6.0 // how far the estimate may be above the present
 )
 
 func (t *traffic) add(n, dt float64) {
 	fade := math.Exp(-dt / trafficMemory)
 	t.Slow, t.Weight = t.Slow*fade+n, t.Weight*fade+dt
+	fade = math.Exp(-dt / presentMemory)
+	t.Now, t.NowSpan = t.Now*fade+n, t.NowSpan*fade+dt
 	if t.Elapsed > meanMemory {
 		fade = math.Exp(-dt / meanMemory)
 		t.Count, t.Elapsed = t.Count*fade, t.Elapsed*fade
@@ -174,7 +204,8 @@ func (t *traffic) add(n, dt float64) {
 
 // rate is matched requests per second.
 func (t *traffic) rate() float64 {
-	return max(t.Peak, t.Count/(t.Elapsed+trafficPrior))
+	usual := max(t.Peak, t.Count/(t.Elapsed+trafficPrior))
+	return min(usual, aboveNow*t.Now/(t.NowSpan+trafficPrior))
 }
 
 // controlID names a controller: a cap without its day.

@@ -18,7 +18,7 @@ func (p *Pacer) moveControls(now time.Time) {
 	at := now.UnixNano()
 	moved := p.moved[:0]
 	for _, e := range p.table.Load().lines {
-		n, sum := e.line.drain()
+		seen := e.line.drain()
 		e.line.refresh(at)
 		day := e.on(now.Unix())
 		if day == nil {
@@ -32,13 +32,13 @@ func (p *Pacer) moveControls(now time.Time) {
 				a.moving = true
 				moved = append(moved, a)
 			}
-			a.requests, a.foretold = a.requests+n, a.foretold+sum
+			a.seen.add(seen)
 		}
 	}
 	for _, a := range moved {
 		a.control.on(a.id.Day)
-		a.control.tick(a.requests, a.foretold, p.horizon(a, now), at)
-		a.moving, a.requests, a.foretold = false, 0, 0
+		a.control.tick(a.seen, p.horizon(a, now), at)
+		a.moving, a.seen = false, observed{}
 	}
 	p.moved = moved
 	p.publishLambda()

@@ -30,7 +30,9 @@ type line struct {
 type observer struct {
 	requests atomic.Int64
 	expected atomic.Int64 // micros
-	_        [48]byte     // to a cache line
+	quotes   atomic.Int64
+	full     atomic.Int64 // micros that the quoted bids would cost at full price
+	_        [32]byte     // to a cache line
 }
 
 const observers = 8
@@ -53,12 +55,21 @@ func (l *line) observe(expected rtb.Micros) {
 
 // drain takes what was observed. Requests that the money refused count for
 // nothing: the multiplier must not fall because a cap stands in the way.
-func (l *line) drain() (requests, expected float64) {
+func (l *line) drain() (o observed) {
+	quotes := 0.0
 	for i := range l.seen {
-		requests += float64(l.seen[i].requests.Swap(0))
-		expected += float64(l.seen[i].expected.Swap(0))
+		s := &l.seen[i]
+		o.requests += float64(s.requests.Swap(0))
+		o.expected += float64(s.expected.Swap(0))
+		quotes += float64(s.quotes.Swap(0))
+		o.full += float64(s.full.Swap(0))
 	}
-	return max(requests-float64(l.refused.Swap(0)), 0), expected
+	o.requests = max(o.requests-float64(l.refused.Swap(0)), 0)
+	if quotes > 0 { // a request may be quoted several times, or never
+		o.full *= o.requests / quotes
+		o.priced = o.requests
+	}
+	return o
 }
 
 // refresh freezes the landscape for the bid path, at most once in a while.
@@ -107,23 +118,36 @@ func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quo
 	if e == nil {
 		return rtb.Quote{}, rtb.NoBidNoCampaign
 	}
+	l := e.line
 	if value <= 0 || value < floor {
+		l.quoted(0)
 		return rtb.Quote{}, rtb.NoBidFloor
 	}
-	l := e.line
 	q := rtb.Quote{Multiplier: l.lambda(), Shading: 1}
 	q.Price = value.Scale(1 / q.Multiplier)
-	if q.Price <= 0 || q.Price < floor {
-		return q, rtb.NoBidPaced
-	}
-	worth := float64(value) / 1000
+	worth, least := float64(value)/1000, float64(floor)/1000
 	if l.firstValue.Load() == 0 {
 		l.firstValue.CompareAndSwap(0, math.Float64bits(math.Log(max(worth, 1e-3))))
 	}
-	first := auction != rtb.AuctionSecondPrice
-	e1 := l.curve.Load().cost(worth, float64(q.Price)/1000, float64(floor)/1000, first)
-	q.Expected = rtb.Micros(e1 + 0.5)
+	at, first := l.curve.Load(), auction != rtb.AuctionSecondPrice
+	full := at.cost(worth, worth, least, first)
+	l.quoted(rtb.Micros(full + 0.5))
+	if q.Price <= 0 || q.Price < floor {
+		return q, rtb.NoBidPaced
+	}
+	if q.Multiplier > 1 {
+		full = at.cost(worth, float64(q.Price)/1000, least, first)
+	}
+	q.Expected = rtb.Micros(full + 0.5)
 	return q, rtb.NoBidNone
+}
+
+// quoted counts what a bid would cost at full price, for the test whether the
+// budget binds at all.
+func (l *line) quoted(full rtb.Micros) {
+	s := &l.seen[rand.Uint32()%observers]
+	s.quotes.Add(1)
+	s.full.Add(int64(full))
 }
 
 // Observe is told once per matched request and line what its bid is expected to

@@ -1,0 +1,243 @@
+package pacing
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+func evenPlan(limit rtb.Micros) LinePlan {
+	l := dayPlan(limit)
+	l.Mode = Even
+	return l
+}
+
+// One visitor and a budget that does not bind: every bid is at its full price,
+// from the first request on, also when nothing is ever won.
+func TestDemoBidsItsFullPrice(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", evenPlan(50*unit))
+	for i := range 200 {
+		q, reason := p.Quote(cartLine, 3_500_000, 500_000, rtb.AuctionSecondPrice)
+		wantReason(t, reason, rtb.NoBidNone)
+		if q.Multiplier != 1 || q.Price != 3_500_000 || q.Shading != 1 {
+			t.Fatalf("request %d: %+v; want the full price", i, q)
+		}
+		if q.Expected <= 0 || q.Expected > q.Price.Cost() {
+			t.Fatalf("request %d: expected cost %d of %d", i, q.Expected, q.Price.Cost())
+		}
+		c := w.bid(q.Price)
+		c.Expected = q.Expected
+		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
+		p.Observe(cartLine, q.Expected)
+		if i%2 == 0 {
+			w.must(w.notice(events.KindBill, c))
+		}
+		w.pass(time.Second)
+	}
+}
+
+func TestQuoteReasons(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", evenPlan(unit))
+	_, reason := p.Quote(viewLine, 1_000_000, 0, rtb.AuctionFirstPrice)
+	wantReason(t, reason, rtb.NoBidNoCampaign)
+	_, reason = p.Quote(cartLine, 1_000_000, 1_000_001, rtb.AuctionFirstPrice)
+	wantReason(t, reason, rtb.NoBidFloor)
+	_, reason = p.Quote(cartLine, 0, 0, rtb.AuctionFirstPrice)
+	wantReason(t, reason, rtb.NoBidFloor)
+	q, reason := p.Quote(cartLine, 1_000_000, 1_000_000, rtb.AuctionFirstPrice)
+	wantReason(t, reason, rtb.NoBidNone)
+	if q.Price != 1_000_000 {
+		t.Fatalf("price %s", q.Price)
+	}
+	p.lines[cartLine].multiplier.Store(math.Float64bits(2))
+	q, reason = p.Quote(cartLine, 1_000_001, 500_000, rtb.AuctionFirstPrice)
+	wantReason(t, reason, rtb.NoBidNone)
+	if q.Price != 500_000 || q.Multiplier != 2 {
+		t.Fatalf("got %+v", q)
+	}
+	_, reason = p.Quote(cartLine, 1_000_001, 500_001, rtb.AuctionFirstPrice)
+	wantReason(t, reason, rtb.NoBidPaced)
+}
+
+// drive lets n requests a second of a value pass by, for a while. They are
+// quoted and observed; nothing is bid.
+func drive(w *world, p *Pacer, seconds, n int, value rtb.CPM) {
+	for range seconds {
+		for range n {
+			q, _ := p.Quote(cartLine, value, 0, rtb.AuctionSecondPrice)
+			p.Observe(cartLine, q.Expected)
+		}
+		w.now = w.now.Add(time.Second)
+		p.Step(context.Background(), w.now)
+	}
+}
+
+// Traffic that would spend the day's budget many times lifts the multiplier; when
+// it costs next to nothing the full price is back, and stays. asap never moves.
+func TestMultiplierFollowsTheBudget(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", evenPlan(10*unit))
+	drive(w, p, 600, 10, 1_000_000) // about 330 micros x 432,000 requests to midnight
+	if m := p.Stats().Lines[0].Multiplier; m < 2 {
+		t.Fatalf("multiplier %.2f; want it well above 1", m)
+	}
+	drive(w, p, 3600, 10, 1000)
+	for range 100 {
+		if m := p.Stats().Lines[0].Multiplier; m != 1 {
+			t.Fatalf("multiplier %.4f; want 1", m)
+		}
+		drive(w, p, 1, 10, 1000)
+	}
+	a := w.start("r2", "", dayPlan(10*unit))
+	drive(w, a, 600, 10, 1_000_000)
+	if m := a.Stats().Lines[0].Multiplier; m != 1 {
+		t.Fatalf("asap: multiplier %.2f; want 1", m)
+	}
+}
+
+// A short attack lifts the multiplier; an hour later the few requests of a quiet
+// day are bid for at their full price again.
+func TestBurstIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", evenPlan(50*unit))
+	drive(w, p, 15, 2000, 3_500_000)
+	if m := p.Stats().Lines[0].Multiplier; m < 2 {
+		t.Fatalf("multiplier %.2f in the burst", m)
+	}
+	w.pass(time.Hour)
+	drive(w, p, 20, 1, 3_500_000)
+	if m := p.Stats().Lines[0].Multiplier; m != 1 {
+		t.Fatalf("multiplier %.2f an hour after it; want 1", m)
+	}
+}
+
+// A cap that refuses bids must not talk the multiplier down: what was refused is
+// no sign of cheap traffic.
+func TestRefusalsFreezeTheMultiplier(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", evenPlan(10*unit))
+	drive(w, p, 600, 10, 1_000_000)
+	before := p.Stats().Lines[0].Multiplier
+	p.SetPlan([]LinePlan{evenPlan(0)}) // nothing left
+	p.lines[cartLine].drain()
+	for range 1000 {
+		wantReason(t, p.Reserve(w.bid(1000), nil, nil), rtb.NoBidBudget)
+		p.Observe(cartLine, 0)
+	}
+	if o := p.lines[cartLine].drain(); o.requests != 0 || o.expected != 0 {
+		t.Fatalf("counted %+v; want nothing", o)
+	}
+	w.pass(time.Minute)
+	if m := p.Stats().Lines[0].Multiplier; m != before {
+		t.Fatalf("multiplier %.3f; want %.3f still", m, before)
+	}
+}
+
+// The largest multiplier of a line's caps is its own; a total without an end, or
+// with a day's cap beside it, is not spread.
+func TestLargestMultiplierBinds(t *testing.T) {
+	w := newWorld(t)
+	l := evenPlan(1000 * unit)
+	l.Caps, l.CampaignTotal, l.CampaignMode = rtb.CapLineDay|rtb.CapCampaignTotal, 10*unit, Even
+	p := w.start("r1", "", l)
+	drive(w, p, 600, 10, 1_000_000)
+	if m := p.Stats().Lines[0].Multiplier; m != 1 {
+		t.Fatalf("multiplier %.2f without an end; want 1", m)
+	}
+	l.End = w.now.Add(12 * time.Hour)
+	p.SetPlan([]LinePlan{l})
+	drive(w, p, 600, 10, 1_000_000)
+	rows := p.Budgets(w.now)
+	day, total := row(t, rows, "cart", "day").Multiplier, row(t, rows, "", "total").Multiplier
+	if day != 1 || total < 2 || p.Stats().Lines[0].Multiplier != total {
+		t.Fatalf("day %.2f, total %.2f, line %.2f", day, total, p.Stats().Lines[0].Multiplier)
+	}
+}
+
+// The multiplier, and what was learned, survive a restart.
+func TestControllersAreStored(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "money")
+	p := w.start("r1", dir, evenPlan(10*unit))
+	p.Quote(cartLine, 2_000_000, 0, rtb.AuctionSecondPrice)
+	drive(w, p, 600, 10, 1_000_000)
+	before := p.Stats().Lines[0].Multiplier
+	w.kill(p)
+	q := w.start("r2", dir, evenPlan(10*unit))
+	if m := q.Stats().Lines[0].Multiplier; math.Abs(m/before-1) > 0.2 {
+		t.Fatalf("multiplier %.2f; want about %.2f", m, before)
+	}
+	if q.lines[cartLine].land.Ref == 0 {
+		t.Fatal("the landscape was lost")
+	}
+}
+
+// Fed with its own market, the landscape finds its mean and spread, from exact
+// prices and from who won alone.
+func TestLandscapeLearns(t *testing.T) {
+	for _, exact := range []bool{true, false} {
+		r := rand.New(rand.NewPCG(1, 2))
+		var l landscape
+		l.begin(8)
+		for range 40_000 {
+			lnValue := 8 + 0.5*r.NormFloat64()
+			price := 7 + 0.2*(lnValue-8) + 0.6*r.NormFloat64()
+			var x [features]float64
+			l.fill(&x, lnValue, int64(r.IntN(86400)))
+			bid := 7 + 0.8*r.NormFloat64()
+			switch {
+			case exact:
+				l.exact(&x, price)
+			case bid > price:
+				l.won(&x, bid)
+			default:
+				l.lost(&x, bid)
+			}
+		}
+		s := math.Exp(l.LnSigma)
+		if math.Abs(l.W[featConst]-7) > 0.1 || math.Abs(l.W[featValue]-0.2) > 0.15 || math.Abs(s-0.6) > 0.1 {
+			t.Errorf("exact %v: mean %.2f, slope %.2f, sigma %.2f; want 7, 0.2, 0.6", exact, l.W[featConst], l.W[featValue], s)
+		}
+	}
+}
+
+// The expected cost against a plain simulation, with and without a floor.
+func TestExpectedCost(t *testing.T) {
+	c := &curve{base: 7, slope: 0, ref: 8, sigma: 0.6, lift: math.Exp(0.18)}
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, tt := range []struct{ bid, floor float64 }{{1500, 0}, {1500, 900}, {400, 0}, {6000, 1200}} {
+		first, second := 0.0, 0.0
+		const n = 400_000
+		for range n {
+			p := max(math.Exp(7+0.6*r.NormFloat64()), tt.floor)
+			if p <= tt.bid {
+				first += tt.bid
+				second += p
+			}
+		}
+		for _, x := range []struct {
+			got, want float64
+			name      string
+		}{
+			{c.cost(3000, tt.bid, tt.floor, false), second / n, "second"},
+			{c.cost(3000, tt.bid, tt.floor, true), first / n, "first"},
+		} {
+			if math.Abs(x.got/x.want-1) > 0.02 {
+				t.Errorf("bid %v, floor %v, %s price: expected %.1f; simulated %.1f", tt.bid, tt.floor, x.name, x.got, x.want)
+			}
+		}
+	}
+	for _, bad := range []float64{0, -1, math.NaN()} {
+		if got := c.cost(bad, 10, 0, false) + c.cost(10, bad, 0, true); got != 0 {
+			t.Errorf("cost of %v: %v", bad, got)
+		}
+	}
+}
