@@ -17,6 +17,9 @@
 //     signals (the most restrictive of all, case variants of the key included;
 //     consent strings that differ count as unreadable), floors (the highest),
 //     secure (the strictest) and block lists (unreadable).
+//   - An id may be a number; it is its text then, and echoed as text. An id that
+//     has no UTF-8 form (half a surrogate pair) or more than 1024 bytes is none;
+//     in any other text half a pair reads as U+FFFD.
 //   - Responses are valid for both versions; request ids come back byte for
 //     byte, and macros such as ${AUCTION_PRICE} stay literal.
 //
