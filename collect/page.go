@@ -72,7 +72,7 @@ func (p *page) cleanQuery(raw string) string {
 		key, value := unescape(k), unescape(v)
 		switch {
 		case key == "":
-		case hasEmail(key) || hasEmail(value) || hasEmail(unescape(value)):
+		case hasEmail(part) || hasEmail(key) || hasEmail(value) || hasEmail(unescape(value)):
 			p.dropped++
 		case secretParam(key):
 		case strings.HasPrefix(strings.ToLower(key), "utm_"):

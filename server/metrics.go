@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http/pprof"
 	"sync/atomic"
 	"time"
 
@@ -62,8 +63,16 @@ func (m *Metrics) Handler() fasthttp.RequestHandler {
 	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 }
 
-// Profiles answers /debug/pprof/*.
-func Profiles(ctx *fasthttp.RequestCtx) { pprofhandler.PprofHandler(ctx) }
+var profileIndex = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Index)
+
+// Profiles answers /debug/pprof/ with the list of profiles, and each below it.
+func Profiles(ctx *fasthttp.RequestCtx) {
+	if string(ctx.Path()) == "/debug/pprof/" { // the library's handler knows only what is below
+		profileIndex(ctx)
+		return
+	}
+	pprofhandler.PprofHandler(ctx)
+}
 
 type metric struct {
 	desc *prometheus.Desc

@@ -84,6 +84,7 @@ func (a *app) edgeRoutes() *server.Routes {
 func (a *app) adminRoutes() *server.Routes {
 	var r server.Routes
 	r.Handle(fasthttp.MethodGet, "/metrics", a.metrics.Handler())
+	r.Handle(fasthttp.MethodGet, "/debug/pprof/", server.Profiles)
 	r.Handle(fasthttp.MethodGet, "/debug/pprof/*", server.Profiles)
 	r.Handle(fasthttp.MethodGet, "/healthz", a.health.Live)
 	r.Handle(fasthttp.MethodGet, "/readyz", a.health.Readyz)
