@@ -22,6 +22,8 @@ const (
 	maxBlocked    = 1 << 15 // entries of a block or allow list
 	maxNodes      = 100     // supply chain nodes
 	maxSIDs       = 64      // GPP sections
+	maxAssets     = 64      // of a native request; more make it unreadable
+	maxTrackers   = 16      // event trackers of a native request; more are ignored
 	maxTMax       = time.Hour
 )
 
@@ -42,6 +44,8 @@ type Decoder struct {
 	deals     []rtb.Deal
 	sids      []int
 	impIDs    [][]byte
+	assets    []rtb.NativeAsset
+	trackers  []rtb.NativeTracker
 	inner     scanner // of a native request that came as a string
 }
 
@@ -141,6 +145,8 @@ func (d *Decoder) reset(o *rtb.Opportunity) {
 	d.durFloors = emptied(d.durFloors, keepOther)
 	d.deals = emptied(d.deals, keepOther)
 	d.sids = emptied(d.sids, maxSIDs)
+	d.assets = emptied(d.assets, keepOther)
+	d.trackers = emptied(d.trackers, keepOther)
 	d.s.buf = emptied(d.s.buf, keepBytes)
 	d.inner.buf = emptied(d.inner.buf, keepBytes)
 	*o = rtb.Opportunity{

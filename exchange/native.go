@@ -26,6 +26,9 @@ func (d *Decoder) native(m *rtb.Impression) {
 		}
 	}
 	n.Bad = n.Bad || n.Request == nil
+	if n.Request != nil {
+		d.nativeBody(n)
+	}
 }
 
 func (d *Decoder) nativeRequest(n *rtb.Native) {

@@ -69,7 +69,7 @@ type NativeWrapper uint8
 
 // The ways to wrap.
 const (
-	WrapAsRequest NativeWrapper = iota
+	WrapAsRequest NativeWrapper = iota // and always for version 1.0, which has no other form
 	WrapAlways
 	WrapNever
 )
@@ -142,5 +142,5 @@ func (p *Profile) WrapNative(n *rtb.Native) bool {
 	case WrapNever:
 		return false
 	}
-	return n.Wrapped
+	return n.Wrapped || string(n.Ver) == "1.0"
 }

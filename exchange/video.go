@@ -60,6 +60,8 @@ func (d *Decoder) videoLimit(v *rtb.Video, m *rtb.Impression) bool {
 		v.MinBitrate = s.readInt(0)
 	case "maxbitrate":
 		v.MaxBitrate = s.readInt(0)
+	case "poddedupe":
+		d.codes(&v.PodDedupe)
 	case "maxseq":
 		v.MaxSeq = s.readInt(0)
 	default:

@@ -227,6 +227,7 @@ type Video struct {
 	BAttr                    []int
 	PodID                    []byte
 	PodDur                   time.Duration
+	PodDedupe                []int // AdCOM 1.0, List: Pod Deduplication Settings
 	MaxSeq                   int
 	MinCPMPerSec             CPM
 	DurFloors                []DurFloor
@@ -248,10 +249,51 @@ type DurFloor struct {
 type Native struct {
 	Request []byte // the JSON object, without the 1.0 wrapper
 	Wrapped bool   // it came as {"native":{...}}
-	Ver     []byte
+	Ver     []byte // of the request itself, else imp.native.ver
 	API     []int
 	BAttr   []int
 	Bad     bool
+
+	Assets []NativeAsset
+	// Trackers are the (event, method) pairs that are offered. HasTrackers tells
+	// that there was a list, be it empty.
+	Trackers    []NativeTracker
+	HasTrackers bool
+	Privacy     bool // a privacy link of the buyer is supported
+}
+
+// NativeKind says what an asset is to be.
+type NativeKind uint8
+
+// The kinds of assets (Native Ads 1.2 §4.2).
+const (
+	NativeUnknown NativeKind = iota
+	NativeTitle
+	NativeImage
+	NativeVideo
+	NativeData
+)
+
+// NativeAsset is one asset that a native request asks for (Native Ads 1.2 §4.2
+// to §4.6).
+type NativeAsset struct {
+	ID         int
+	Required   bool
+	Kind       NativeKind
+	Type       int // of the image or the data; 0 absent
+	Len        int // most characters of a title or a data value; 0 any
+	W, H       int // of an image; 0 absent
+	WMin, HMin int // -1 absent: then W and H are exact
+	Mimes      [][]byte
+	Bad        bool // something of it could not be read: it cannot be answered
+}
+
+// NativeTracker is an offered way of tracking (Native Ads 1.2 §4.7). Its events
+// are those of Native: 1 impression, 2 and 3 viewable, 4 viewable video; AdCOM
+// counts otherwise.
+type NativeTracker struct {
+	Event         int
+	Image, Script bool
 }
 
 // Deal is one pmp.deals entry (OpenRTB 2.6 §3.2.12).
