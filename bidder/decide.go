@@ -105,6 +105,9 @@ type advertiserBlock struct {
 	blocked    bool
 }
 
+// lateEvery is how many lines are matched between two looks at the clock.
+const lateEvery = 32
+
 // Decide chooses what to offer for every impression: candidates by the
 // visitor's segments, filters, price, then a reservation for the best of them,
 // or the next. It reads nothing but its input; only reservations and what pacing
@@ -123,7 +126,10 @@ func Decide(in *Input, out *Outcome) {
 		}
 		return
 	}
-	for _, l := range lines {
+	for i, l := range lines {
+		if i%lateEvery == lateEvery-1 && in.late() {
+			break
+		}
 		out.matchLine(in, l)
 	}
 	if in.late() {
