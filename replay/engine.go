@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"rebound/bidder"
-	"rebound/campaigns"
 	"rebound/config"
 	"rebound/events"
 	"rebound/pacing"
@@ -51,7 +50,7 @@ func newEngine(o *Options, snapshot *config.Snapshot, start time.Time) (*engine,
 		Clock: now, KnownNoBidShare: 1})
 	e.bidder.Swap(&bidder.Catalog{Hash: snapshot.Hash, Exchanges: snapshot.Profiles, Index: snapshot.Index,
 		Policy: snapshot.Policy, Rates: snapshot.Rates, EIDSources: snapshot.EIDSources})
-	e.pacer.SetPlan(linePlans(snapshot.Index))
+	e.pacer.SetPlan(snapshot.LinePlans())
 	e.pacer.Step(context.Background(), start)
 	e.book.lines = map[rtb.LineID]*tally{}
 	e.book.nobids = map[string]int{}
@@ -63,23 +62,6 @@ func seedOf(seed uint64) (b [32]byte) {
 		b[i] = byte(seed >> (8 * i))
 	}
 	return b
-}
-
-// linePlans are the money side of every line, as pacing takes it.
-func linePlans(x *campaigns.Index) []pacing.LinePlan {
-	mode := func(p campaigns.Pacing) pacing.Mode {
-		if p == campaigns.PacingASAP {
-			return pacing.ASAP
-		}
-		return pacing.Even
-	}
-	var out []pacing.LinePlan
-	for _, p := range x.Plan() {
-		out = append(out, pacing.LinePlan{Line: p.Line, Priority: p.Priority, Currency: p.Currency, Zone: p.Zone, Mode: mode(p.Pacing),
-			CampaignMode: mode(p.CampaignPacing), Caps: p.Caps, LineDay: p.LineDay, LineTotal: p.LineTotal, CampaignDay: p.CampaignDay,
-			CampaignTotal: p.CampaignTotal, MaxCPM: p.MaxCPM, Start: p.Start, End: p.End, Active: p.Active})
-	}
-	return out
 }
 
 // advance moves the virtual clock to t: what is due by then arrives in order,

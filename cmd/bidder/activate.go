@@ -16,7 +16,6 @@ import (
 	"rebound/collect"
 	"rebound/config"
 	"rebound/events"
-	"rebound/pacing"
 )
 
 // activateFirst makes the configuration of the start active.
@@ -44,7 +43,7 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 		return fmt.Errorf("cannot activate configuration: %w", err)
 	}
 	a.snapshot.Store(s)
-	a.money.SetPlan(linePlans(s.Index))
+	a.money.SetPlan(s.LinePlans())
 	a.edge.Swap(a.edgeSetup(s))
 	a.bidder.Swap(&bidder.Catalog{
 		Hash: s.Hash, Exchanges: s.Profiles, Index: s.Index, Policy: s.Policy, Rates: s.Rates, EIDSources: s.EIDSources,
@@ -131,25 +130,4 @@ func (a *app) edgeSetup(s *config.Snapshot) *collect.Setup {
 		set.PublicHost, set.HTTPS = u.Host, strings.EqualFold(u.Scheme, "https")
 	}
 	return set
-}
-
-// linePlans are the caps of all lines in pacing's words.
-func linePlans(x *campaigns.Index) []pacing.LinePlan {
-	mode := func(p campaigns.Pacing) pacing.Mode {
-		if p == campaigns.PacingASAP {
-			return pacing.ASAP
-		}
-		return pacing.Even
-	}
-	src := x.Plan()
-	plan := make([]pacing.LinePlan, len(src))
-	for i, l := range src {
-		plan[i] = pacing.LinePlan{
-			Line: l.Line, Priority: l.Priority, Currency: l.Currency, Zone: l.Zone, Mode: mode(l.Pacing),
-			CampaignMode: mode(l.CampaignPacing), Caps: l.Caps, LineDay: l.LineDay, LineTotal: l.LineTotal,
-			CampaignDay: l.CampaignDay, CampaignTotal: l.CampaignTotal, MaxCPM: l.MaxCPM,
-			Start: l.Start, End: l.End, Active: l.Active,
-		}
-	}
-	return plan
 }

@@ -1,0 +1,27 @@
+package config
+
+import (
+	"rebound/campaigns"
+	"rebound/pacing"
+)
+
+// LinePlans is the money side of every line, as pacing takes it.
+func (s *Snapshot) LinePlans() []pacing.LinePlan {
+	plan := s.Index.Plan()
+	out := make([]pacing.LinePlan, len(plan))
+	for i, p := range plan {
+		out[i] = pacing.LinePlan{
+			Line: p.Line, Priority: p.Priority, Currency: p.Currency, Zone: p.Zone, Mode: modeOf(p.Pacing), CampaignMode: modeOf(p.CampaignPacing),
+			Caps: p.Caps, LineDay: p.LineDay, LineTotal: p.LineTotal, CampaignDay: p.CampaignDay, CampaignTotal: p.CampaignTotal,
+			MaxCPM: p.MaxCPM, Start: p.Start, End: p.End, Active: p.Active,
+		}
+	}
+	return out
+}
+
+func modeOf(p campaigns.Pacing) pacing.Mode {
+	if p == campaigns.PacingASAP {
+		return pacing.ASAP
+	}
+	return pacing.Even
+}
