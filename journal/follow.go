@@ -166,8 +166,8 @@ func (f *follower) applyEntries(ctx context.Context, batch []entry) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	if err := f.apply(ctx, facts); err != nil {
-		return err
+	if err := f.apply(ctx, facts); err != nil || ctx.Err() != nil {
+		return err // a follower that is told to stop applies nothing
 	}
 	if rest := batch[len(batch)-1].seq; rest >= f.next {
 		for i := range batch {
