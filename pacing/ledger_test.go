@@ -210,6 +210,22 @@ func TestCapChanges(t *testing.T) {
 	}
 }
 
+// Money that comes back after a cap was cut below it is not bid again.
+func TestCapCutUnderBidsInFlight(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", dayPlan(4000))
+	a, b := w.bid(2_000_000), w.bid(2_000_000)
+	wantReason(t, p.Reserve(a, nil, nil), rtb.NoBidNone)
+	wantReason(t, p.Reserve(b, nil, nil), rtb.NoBidNone)
+	p.SetPlan([]LinePlan{dayPlan(1000)})
+	p.Release(a.Bid)
+	wantReason(t, p.Reserve(w.bid(10_000), nil, nil), rtb.NoBidBudget)
+	w.must(w.notice(events.KindBill, b))
+	if r := row(t, p.Budgets(w.now), "cart", "day"); r.Spent != 2000 || r.Late != 0 {
+		t.Fatalf("got %+v; want the bid in flight settled on time", r)
+	}
+}
+
 // Late spend counts against the cap too as long as there is room: the money that
 // is not yet bid is taken back, and only what is in flight can go over.
 func TestLateSpendTakesRoom(t *testing.T) {

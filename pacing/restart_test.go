@@ -232,6 +232,64 @@ func chaos(t *testing.T, seed uint64) {
 	}
 }
 
+// Seen from outside: with a cap that stands and bills that come inside their
+// windows, whatever dies and starts again, nothing is late and no more than the
+// cap is ever charged.
+func TestOnTimeBillsNeverPassTheCap(t *testing.T) {
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		w := newWorld(t)
+		const limit = 60_000
+		l := dayPlan(0)
+		l.Caps, l.LineTotal = rtb.CapLineTotal, limit
+		n := 1
+		w.start("r1", "", l)
+		type open struct {
+			c    *rtb.Claims
+			bill time.Time
+		}
+		var bids []open
+		charged := rtb.Micros(0)
+		for range 300 {
+			p := w.runs[r.IntN(len(w.runs))]
+			for range r.IntN(12) {
+				c := w.bid(rtb.CPM(500_000 + r.IntN(1_500_000)))
+				if p.Reserve(c, nil, nil) == rtb.NoBidNone && r.IntN(3) > 0 {
+					w.must(w.notice(events.KindWin, c))
+					bids = append(bids, open{c, w.now.Add(time.Duration(r.IntN(1795)) * time.Second)})
+				}
+				p.Step(context.Background(), w.now)
+			}
+			if r.IntN(6) == 0 {
+				n++
+				w.start(fmt.Sprintf("r%d", n), "", l)
+				w.kill(p)
+			}
+			w.pass(time.Duration(r.IntN(300)) * time.Second)
+			left := bids[:0]
+			for _, b := range bids {
+				if b.bill.Add(-5 * time.Minute).After(w.now) {
+					left = append(left, b)
+					continue
+				}
+				w.must(w.notice(events.KindBill, b.c))
+				charged += b.c.Reserved
+			}
+			bids = left
+			got := row(t, w.runs[0].Budgets(w.now), "cart", "total")
+			if got.Spent != charged || charged > limit || got.Late != 0 {
+				t.Fatalf("seed %d: charged %d of %d: %+v", seed, charged, limit, got)
+			}
+		}
+		if charged < limit/2 {
+			t.Fatalf("seed %d: only %d charged: the test proves nothing", seed, charged)
+		}
+		for len(w.runs) > 0 {
+			w.kill(w.runs[0])
+		}
+	}
+}
+
 // checkGrant holds the invariant against the cap that a growing grant was cut
 // from. One that only gives back may stand above a cap that was lowered.
 func checkGrant(t *testing.T, p *Pacer, f *events.Fact, seed uint64) {
