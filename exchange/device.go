@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"time"
 
 	"rebound/rtb"
 )
@@ -100,6 +101,7 @@ func (d *Decoder) country(o *rtb.Opportunity, c []byte) {
 func (d *Decoder) geo(v *rtb.Device) []byte {
 	s := &d.s
 	v.Country, v.Region, v.City, v.ZIP, v.GeoType, v.HasGeo = nil, nil, nil, nil, 0, false
+	v.UTCOffset, v.HasOffset = 0, false
 	if !s.enter('{') {
 		s.skip()
 		return nil
@@ -117,6 +119,8 @@ func (d *Decoder) geo(v *rtb.Device) []byte {
 			v.ZIP = s.readText()
 		case "type":
 			v.GeoType = s.readInt(0)
+		case "utcoffset":
+			v.UTCOffset, v.HasOffset = offset(s.value())
 		case "lat":
 			v.Lat, lat = float(s.value())
 		case "lon":
@@ -127,6 +131,18 @@ func (d *Decoder) geo(v *rtb.Device) []byte {
 	}
 	v.HasGeo = lat && lon && v.Lat >= -90 && v.Lat <= 90 && v.Lon >= -180 && v.Lon <= 180
 	return v.Country
+}
+
+// maxOffset is further from UTC than any zone, in minutes.
+const maxOffset = 16 * 60
+
+// offset reads minutes from UTC.
+func offset(v value) (time.Duration, bool) {
+	n, ok := integer(v)
+	if !ok || n < -maxOffset || n > maxOffset {
+		return 0, false
+	}
+	return time.Duration(n) * time.Minute, true
 }
 
 // sua reads structured user agent facts (OpenRTB 2.6 §3.2.29).

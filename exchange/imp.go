@@ -112,6 +112,8 @@ func (d *Decoder) impMember(o *rtb.Opportunity, m *rtb.Impression) {
 		d.pmp(m)
 	case "qty":
 		d.quantity(m)
+	case "metric":
+		d.metrics(m)
 	case "ext":
 		d.impExt(o, m)
 	default:

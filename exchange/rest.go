@@ -55,6 +55,8 @@ func (d *Decoder) schain(o *rtb.Opportunity, at int) {
 		switch string(s.key) {
 		case "complete":
 			complete = s.readFlag()
+		case "ver":
+			c.Ver = s.readText()
 		case "nodes":
 			c.Nodes = c.Nodes[:0]
 			if !s.enter('[') {

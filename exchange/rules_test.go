@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"rebound/rtb"
 )
@@ -101,7 +102,7 @@ func TestV5LooseScalars(t *testing.T) {
 		{`"secure":1`, `"secure":true`}, {`"secure":1`, `"secure":"1"`}, {`"secure":1`, `"secure":1.0`}, {`"secure":1`, `"secure":"true"`},
 		{`"bidfloor":0.50`, `"bidfloor":"0.5"`}, {`"bidfloor":0.50`, `"bidfloor":5e-1`}, {`"w":300`, `"w":300.0`}, {`"w":300`, `"w":300.5`},
 		{`"w":300`, `"w":"300"`}, {`"id":"1"`, `"id":1`}, {`"bidfloorcur":"USD"`, `"bidfloorcur":null`}, {`"bidfloorcur":"USD"`, `"bidfloorcur":"usd"`},
-		{`"ip":"203.0.113.7"`, `"ip":"203.0.113.7","ifa":null`}, {`"geo":{`, `"geo":{"utcoffset":-60.0,`}, {`"geo":{`, `"sua":{"mobile":null},"geo":{`},
+		{`"ip":"203.0.113.7"`, `"ip":"203.0.113.7","ifa":null`}, {`"geo":{`, `"sua":{"mobile":null},"geo":{`},
 		{`"buyeruid":"u-retarget"`, `"buyeruid":"u-retarget","ext":"str"`}, {`"r0"`, `"\u00720"`}, {`"buyeruid"`, `"buyer\u0075id"`},
 		{`{"w":300,"h":250}`, `null,{"w":300,"h":250},{"w":300,"h":250}`},
 	} {
@@ -109,6 +110,37 @@ func TestV5LooseScalars(t *testing.T) {
 			t.Fatalf("R0 holds no %s", swap[0])
 		}
 		same(t, swap[1], mustDecode(t, p, []byte(strings.Replace(requestR0, swap[0], swap[1], 1))), clean)
+	}
+}
+
+// The offset from UTC is read from any number, and one that no zone has is none.
+func TestV5LocalTime(t *testing.T) {
+	p := testProfile(t, nil)
+	for text, want := range map[string]time.Duration{`-60.0`: -time.Hour, `"-60"`: -time.Hour, `330`: 330 * time.Minute, `0`: 0} {
+		o := mustDecode(t, p, []byte(strings.Replace(requestR0, `"geo":{`, `"geo":{"utcoffset":`+text+`,`, 1)))
+		if !o.Device.HasOffset || o.Device.UTCOffset != want {
+			t.Errorf("%s: got %v, %v; want %v", text, o.Device.UTCOffset, o.Device.HasOffset, want)
+		}
+	}
+	for _, text := range []string{`99999`, `"west"`, `null`, `{}`} {
+		o := mustDecode(t, p, []byte(strings.Replace(requestR0, `"geo":{`, `"geo":{"utcoffset":`+text+`,`, 1)))
+		if o.Device.HasOffset {
+			t.Errorf("%s: got %v; want none", text, o.Device.UTCOffset)
+		}
+	}
+}
+
+// Of several viewability metrics the lowest counts; others are not read.
+func TestViewability(t *testing.T) {
+	p := testProfile(t, nil)
+	for text, want := range map[string]float64{
+		`[{"type":"viewability","value":0.85}]`: 0.85, `[{"type":"viewability","value":"0.85"},{"value":0.4,"type":"viewability"}]`: 0.4,
+		`[{"type":"session_depth","value":3}]`: -1, `[{"type":"viewability","value":85}]`: -1, `{}`: -1, `[7,{"type":"viewability"}]`: -1,
+	} {
+		m := mustDecode(t, p, []byte(strings.Replace(requestR0, `"imp":[{`, `"imp":[{"metric":`+text+`,`, 1))).Imps[0]
+		if m.HasViewability != (want >= 0) || want >= 0 && m.Viewability != want {
+			t.Errorf("%s: got %v, %v; want %v", text, m.Viewability, m.HasViewability, want)
+		}
 	}
 }
 

@@ -133,7 +133,11 @@ type Device struct {
 	Lat, Lon float64
 	HasGeo   bool // Lat and Lon are set
 	GeoType  int
-	W, H     int
+	// UTCOffset is the device's local time minus UTC, where HasOffset tells that
+	// the request says so (geo.utcoffset).
+	UTCOffset time.Duration
+	HasOffset bool
+	W, H      int
 }
 
 // UserSegment is one user.data segment.
@@ -148,6 +152,7 @@ type SChain struct {
 	Present  bool
 	Bad      bool
 	Complete bool
+	Ver      []byte // version of the specification, e.g. 1.0
 	Nodes    []SChainNode
 }
 
@@ -171,11 +176,15 @@ type Impression struct {
 	SSAI      int
 	BuyerFrom []byte // display manager
 	IFBuster  bool
-	Formats   Formats // which of the four objects below are there
-	Banner    Banner
-	Video     Video
-	Audio     Video // audio.* uses the same fields
-	Native    Native
+	// Viewability is the share of such impressions that were viewable, 0 to 1,
+	// the lowest that a vendor measured (imp.metric); set where HasViewability.
+	Viewability    float64
+	HasViewability bool
+	Formats        Formats // which of the four objects below are there
+	Banner         Banner
+	Video          Video
+	Audio          Video // audio.* uses the same fields
+	Native         Native
 
 	PrivateAuction bool
 	Deals          []Deal
