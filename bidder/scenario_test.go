@@ -20,6 +20,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"rebound/bidder"
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -164,6 +165,7 @@ func parseScenarios(t *testing.T, text []byte) (list []scenario) {
 }
 
 func (sc *scenario) run(t *testing.T) {
+	conformance.Covers(t, sc.Rules...)
 	w := newWorld(t, sc)
 	steps := sc.Steps
 	if len(steps) == 0 {

@@ -30,10 +30,11 @@ var rooms = map[string]room{
 	"server":      {"rtb", "it knows handlers as functions, and no domain"},
 	"dashboard":   {"rtb", "it shows what functions tell it"},
 	"examples":    {"", "it only embeds the sample files"},
-	"apptest":     {"", "it tries the built programs from outside; what it shares with them it could not test"},
+	"apptest":     {"internal/conformance", "it tries the built programs from outside; what it shares with them it could not test"},
 
-	"internal/arch":  {"", "it reads text, not packages"},
-	"internal/chart": {"", "it draws numbers, wherever they come from"},
+	"internal/arch":        {"", "it reads text, not packages"},
+	"internal/chart":       {"", "it draws numbers, wherever they come from"},
+	"internal/conformance": {"", "it names rules and writes down what the tests found"},
 
 	"cmd/bidder":   {"*", ""},
 	"cmd/replay":   {"*", ""},

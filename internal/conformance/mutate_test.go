@@ -1,0 +1,288 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// mutation is a rule taken out of the source: Old, which the file holds exactly
+// once, becomes New. The test must fail then.
+type mutation struct {
+	Rule string `yaml:"rule"`
+	File string `yaml:"file"`
+	Old  string `yaml:"old"`
+	New  string `yaml:"new"`
+	// Package is the folder of the test; default: the file's.
+	Package string `yaml:"package"`
+	// Test is a pattern of go test -run.
+	Test string `yaml:"test"`
+}
+
+func (m *mutation) dir() string {
+	if m.Package != "" {
+		return m.Package
+	}
+	return filepath.Dir(m.File)
+}
+
+// sum names a mutation in disabled.txt, so that a result is not taken for
+// another row's.
+func (m *mutation) sum() string {
+	h := sha256.Sum256([]byte(strings.Join([]string{m.Rule, m.File, m.Old, m.New, m.dir(), m.Test}, "\x00")))
+	return hex.EncodeToString(h[:6])
+}
+
+// apply is the file with the rule taken out.
+func (m *mutation) apply() ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, m.File))
+	if err != nil {
+		return nil, err
+	}
+	if n := bytes.Count(text, []byte(m.Old)); n != 1 {
+		return nil, fmt.Errorf("%s: %s holds the text %d times; want once:\n%s", m.Rule, m.File, n, m.Old)
+	}
+	return bytes.Replace(text, []byte(m.Old), []byte(m.New), 1), nil
+}
+
+func readMutations(t testing.TB) (list []mutation) {
+	t.Helper()
+	readYAML(t, "mutations.yaml", &list)
+	return list
+}
+
+// provenSections are those whose musts must fail when they are disabled.
+var provenSections = []string{"P", "B", "BN", "VD", "NA", "R", "M", "G"}
+
+// The table fits the source: every text is where it says, once, and the musts of
+// the sections above are all in it.
+func TestMutationsFit(t *testing.T) {
+	sections, byID := readRules(t)
+	have := map[string]bool{}
+	for _, m := range readMutations(t) {
+		if _, ok := byID[m.Rule]; !ok {
+			t.Errorf("%s is no rule", m.Rule)
+		}
+		have[m.Rule] = true
+		text, err := m.apply()
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if m.Old == m.New || m.Test == "" {
+			t.Errorf("%s changes nothing, or has no test", m.Rule)
+		}
+		if _, err := parser.ParseFile(token.NewFileSet(), m.File, text, 0); err != nil {
+			t.Errorf("%s: %v", m.Rule, err)
+		}
+	}
+	for _, s := range sections {
+		for _, r := range s.Rules {
+			if slices.Contains(provenSections, s.ID) && r.Priority == "must" && r.Open == "" && !have[r.ID] {
+				t.Errorf("%s is a must of section %s without a mutation in mutations.yaml", r.ID, s.ID)
+			}
+		}
+	}
+}
+
+const (
+	disabledFile  = "disabled.txt"
+	failsAsItMust = "fails"
+)
+
+// disabledRules reads what the last proof found. A rule's word is the worst of
+// its rows; a row that changed since then counts as not run.
+func disabledRules(t testing.TB) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(disabledFile)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	words := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.SplitN(strings.TrimSpace(line), " ", 3); len(f) == 3 && f[0] != "#" {
+			words[f[0]+" "+f[1]] = f[2]
+		}
+	}
+	found := map[string]string{}
+	for _, m := range readMutations(t) {
+		word := words[m.Rule+" "+m.sum()]
+		if word == "" {
+			word = "not run"
+		}
+		if before := found[m.Rule]; before == "" || before == failsAsItMust {
+			found[m.Rule] = word
+		}
+	}
+	return found
+}
+
+// TestProveDisabled disables each rule in turn, in an overlay of the source, and
+// expects its test to fail. It takes minutes: PROVE=1 runs it, PROVE_RULES with a
+// list of rules runs those.
+func TestProveDisabled(t *testing.T) {
+	if os.Getenv("PROVE") == "" {
+		t.Skip("PROVE=1 disables every rule")
+	}
+	list := readMutations(t)
+	if only := os.Getenv("PROVE_RULES"); only != "" {
+		list = slices.DeleteFunc(list, func(m mutation) bool { return !slices.Contains(strings.Split(only, ","), m.Rule) })
+	}
+	p := prover{t: t, dir: t.TempDir(), words: map[string]string{}}
+	p.proveSound(list)
+	work := make(chan mutation)
+	var group sync.WaitGroup
+	for worker := range 2 {
+		group.Go(func() {
+			for m := range work {
+				word, err := p.disable(worker, &m)
+				if err != nil {
+					word = "cannot say"
+					t.Errorf("%s: %v", m.Rule, err)
+				} else if word != failsAsItMust {
+					t.Errorf("%s: %s passes although %s lacks:\n%s", m.Rule, m.Test, m.File, m.Old)
+				}
+				p.note(&m, word)
+			}
+		})
+	}
+	for _, m := range list {
+		work <- m
+	}
+	close(work)
+	group.Wait()
+	p.write(readMutations(t))
+}
+
+type prover struct {
+	t     *testing.T
+	dir   string
+	mu    sync.Mutex
+	words map[string]string
+}
+
+func (p *prover) note(m *mutation, word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.words[m.Rule+" "+m.sum()] = word
+}
+
+// proveSound runs every test with the source as it is: what fails then says
+// nothing.
+func (p *prover) proveSound(list []mutation) {
+	tests := map[string]map[string]bool{}
+	for _, m := range list {
+		if tests[m.dir()] == nil {
+			tests[m.dir()] = map[string]bool{}
+		}
+		tests[m.dir()][m.Test] = true
+	}
+	for _, dir := range slices.Sorted(maps.Keys(tests)) {
+		binary := filepath.Join(p.dir, "sound.test")
+		if err := p.build(binary, dir, ""); err != nil {
+			p.t.Fatal(err)
+		}
+		for _, test := range slices.Sorted(maps.Keys(tests[dir])) {
+			out, err := p.run(binary, dir, test)
+			if err != nil || !bytes.Contains(out, []byte("--- PASS")) {
+				p.t.Fatalf("%s %s does not pass, or does not run, with the source as it is: %v\n%.3000s", dir, test, err, out)
+			}
+		}
+	}
+}
+
+// disable runs a rule's test without the rule.
+func (p *prover) disable(worker int, m *mutation) (string, error) {
+	text, err := m.apply()
+	if err != nil {
+		return "", err
+	}
+	base := filepath.Join(p.dir, fmt.Sprintf("w%d", worker))
+	if err := os.WriteFile(base+".go", text, 0o600); err != nil {
+		return "", err
+	}
+	file, err := filepath.Abs(filepath.Join(root, m.File))
+	if err != nil {
+		return "", err
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{file: base + ".go"}})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(base+".json", overlay, 0o600); err != nil {
+		return "", err
+	}
+	if err := p.build(base+".test", m.dir(), base+".json"); err != nil {
+		return "", err
+	}
+	out, err := p.run(base+".test", m.dir(), m.Test)
+	switch {
+	case bytes.Contains(out, []byte("\npanic:")):
+		return "", fmt.Errorf("the test panics or hangs:\n%.3000s", out)
+	case err == nil:
+		return "still passes", nil
+	case !bytes.Contains(out, []byte("--- FAIL")):
+		return "", fmt.Errorf("the test did not run: %v\n%.3000s", err, out)
+	}
+	return failsAsItMust, nil
+}
+
+func (p *prover) build(binary, dir, overlay string) error {
+	args := []string{"test", "-c", "-vet=off", "-o", binary}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
+	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "go", append(args, "./"+filepath.ToSlash(dir))...)
+	c.Dir = root
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build the test: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (p *prover) run(binary, dir, test string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, binary, "-test.v", "-test.run", test, "-test.timeout", "2m")
+	c.Dir = filepath.Join(root, dir)
+	c.Env = append(os.Environ(), "PROVE=", ResultsEnv+"=")
+	return c.CombinedOutput()
+}
+
+// write keeps the results of rows that were not run now.
+func (p *prover) write(list []mutation) {
+	text, err := os.ReadFile(disabledFile)
+	if err != nil && !os.IsNotExist(err) {
+		p.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.SplitN(strings.TrimSpace(line), " ", 3); len(f) == 3 && p.words[f[0]+" "+f[1]] == "" {
+			p.words[f[0]+" "+f[1]] = f[2]
+		}
+	}
+	out := "# rule, row of mutations.yaml, what its test did; written by TestProveDisabled\n"
+	for _, m := range list {
+		if word := p.words[m.Rule+" "+m.sum()]; word != "" {
+			out += m.Rule + " " + m.sum() + " " + word + "\n"
+		}
+	}
+	if err := os.WriteFile(disabledFile, []byte(out), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
