@@ -66,6 +66,11 @@ func (p *Pacer) commitNotices(b *pebble.Batch) error {
 		return nil
 	}
 	p.forgotAt = p.now
+	for id := range p.budgets {
+		if oldBudget(id, p.now) {
+			delete(p.budgets, id)
+		}
+	}
 	return p.forgetNotices(b)
 }
 

@@ -17,7 +17,7 @@ import (
 func (p *Pacer) moveControls(now time.Time) {
 	at := now.UnixNano()
 	moved := p.moved[:0]
-	for _, e := range p.table.Load().lines {
+	for _, e := range p.table.Load().order {
 		seen := e.line.drain()
 		e.line.refresh(at)
 		day := e.on(now.Unix())
@@ -104,7 +104,7 @@ func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 
 // publishLambda hands each line the largest multiplier of its caps. p.mu is held.
 func (p *Pacer) publishLambda() {
-	for _, e := range p.table.Load().lines {
+	for _, e := range p.table.Load().order {
 		lambda := 1.0
 		for _, a := range e.days[0].accounts {
 			if a == nil {

@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"rebound/events"
@@ -50,22 +51,31 @@ func (p *Pacer) fold(f *events.Fact) error {
 	return nil
 }
 
-// budget finds a budget, or begins it.
-func (p *Pacer) budget(id rtb.BudgetID) *budget {
+// budget finds a budget to change, or begins it.
+func (p *Pacer) budget(id rtb.BudgetID) (*budget, error) {
 	b := p.budgets[id]
 	if b == nil {
 		b = &budget{id: id}
+		if oldBudget(id, p.now) {
+			_, err := p.store.get(nameKey(keyBudget, id.String()), func(v []byte) error { return json.Unmarshal(v, b) })
+			if err != nil {
+				return nil, err
+			}
+		}
 		p.budgets[id] = b
 	}
 	if !b.dirty {
 		b.dirty = true
 		p.changed.budgets = append(p.changed.budgets, b)
 	}
-	return b
+	return b, nil
 }
 
 func (p *Pacer) foldGrant(f *events.Fact) error {
-	b := p.budget(f.Grant.Budget)
+	b, err := p.budget(f.Grant.Budget)
+	if err != nil {
+		return err
+	}
 	mine := f.Grant.Run == p.o.Run
 	var a *account
 	if mine {
@@ -110,8 +120,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 		return nil
 	}
 	rec.charged = p.now
-	p.charge(f, rec.late(n, p.now))
-	return nil
+	return p.charge(f, rec.late(n, p.now))
 }
 
 // notice finds what is remembered of a bid, or begins it.
@@ -128,7 +137,7 @@ func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
 }
 
 // charge books a bill under every cap that its claims name.
-func (p *Pacer) charge(f *events.Fact, late bool) {
+func (p *Pacer) charge(f *events.Fact, late bool) error {
 	n := f.Notice
 	amount := max(n.Charge, 0)
 	least := amount // what every cap's grant covers
@@ -137,7 +146,11 @@ func (p *Pacer) charge(f *events.Fact, late bool) {
 			continue
 		}
 		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
-		covered := p.budget(id).settle(n.Grant, amount, late, p.now)
+		b, err := p.budget(id)
+		if err != nil {
+			return err
+		}
+		covered := b.settle(n.Grant, amount, late, p.now)
 		least = min(least, covered)
 		if n.Grant != p.o.Run {
 			continue
@@ -161,6 +174,7 @@ func (p *Pacer) charge(f *events.Fact, late bool) {
 		p.counts.late.Add(1)
 	}
 	p.settled(f, amount)
+	return nil
 }
 
 // settled moves this run's reservation of a charged bid.

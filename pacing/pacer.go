@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rebound/events"
 	"rebound/rtb"
@@ -49,6 +50,7 @@ type Pacer struct {
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
 	moved    []*account // scratch of moveControls
+	sorted   []*account // accounts by id; nil when it must be made anew
 	ids      uint64     // numbers the facts of this run
 }
 
@@ -71,7 +73,7 @@ func Open(o Options) (*Pacer, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	s, err := openStore(o.Dir, o.InMemory)
+	s, err := openStore(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +145,18 @@ func (p *Pacer) loadBudget(k, v []byte) error {
 	if err := json.Unmarshal(v, b); err != nil {
 		return fmt.Errorf("cannot read budget %q: %w", k, err)
 	}
-	p.budgets[b.id] = b
+	if !oldBudget(b.id, p.now) {
+		p.budgets[b.id] = b
+	}
 	return nil
+}
+
+// keepDays is how long the budgets of past days stay in memory; a bill of an
+// older one reads it from the store.
+const keepDays = 9
+
+func oldBudget(id rtb.BudgetID, now int64) bool {
+	return id.Window == rtb.WindowDay && int64(id.Day) < now/int64(24*time.Hour)-keepDays
 }
 
 func (p *Pacer) loadTotal(k, v []byte) error {

@@ -1,9 +1,12 @@
 package pacing
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -78,7 +81,7 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 		return nil
 	}
 	var due []events.Fact
-	for _, a := range p.accounts {
+	for _, a := range p.sortedAccounts() {
 		b := p.budgets[a.id]
 		a.refresh(b, p.o.Run, p.now, false)
 		if g, ok := p.grantDue(a, b, now); ok {
@@ -86,6 +89,16 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 		}
 	}
 	return due
+}
+
+// sortedAccounts lists the accounts in an order that is the same each time.
+func (p *Pacer) sortedAccounts() []*account {
+	if p.sorted == nil {
+		p.sorted = slices.SortedFunc(maps.Values(p.accounts), func(a, b *account) int {
+			return cmp.Compare(a.id.String(), b.id.String())
+		})
+	}
+	return p.sorted
 }
 
 // wantedGrant is what a grant fact will say.
@@ -265,7 +278,7 @@ func (p *Pacer) returns(now time.Time) []events.Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var facts []events.Fact
-	for _, a := range p.accounts {
+	for _, a := range p.sortedAccounts() {
 		a.until.Store(0)
 		if free := a.available.Swap(0); free > 0 {
 			a.withheld += rtb.Micros(free)

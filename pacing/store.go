@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/zap"
 
 	"rebound/events"
 	"rebound/rtb"
@@ -32,15 +33,16 @@ type store struct {
 	db  *pebble.DB
 	dir string
 	mem bool
+	log *zap.Logger
 }
 
-func openStore(dir string, inMemory bool) (*store, error) {
-	s := &store{dir: dir, mem: inMemory}
+func openStore(o *Options) (*store, error) {
+	s := &store{dir: o.Dir, mem: o.InMemory, log: o.Logger}
 	return s, s.open()
 }
 
 func (s *store) open() error {
-	o := &pebble.Options{Logger: quiet{}, MemTableSize: 8 << 20}
+	o := &pebble.Options{Logger: pebbleLog{s.log.Sugar()}, MemTableSize: 8 << 20}
 	dir := s.dir
 	if s.mem {
 		o.FS, o.DisableWAL, dir = vfs.NewMem(), true, "money"
@@ -53,14 +55,14 @@ func (s *store) open() error {
 	return nil
 }
 
-// quiet drops the database's own chatter; its errors come back from calls.
-type quiet struct{}
+// pebbleLog passes the database's errors on and drops its chatter.
+type pebbleLog struct{ *zap.SugaredLogger }
 
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("BUG: money view: "+format, args...))
-}
+func (pebbleLog) Infof(string, ...any) {}
+
+// Fatalf must not return: Pebble cannot go on, for instance when its own log
+// cannot be written. What was applied is in the journal.
+func (l pebbleLog) Fatalf(format string, args ...any) { l.SugaredLogger.Panicf(format, args...) }
 
 func (s *store) close() error { return s.db.Close() }
 

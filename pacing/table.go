@@ -13,7 +13,8 @@ import (
 // or a day changes.
 type table struct {
 	lines map[rtb.LineID]*tableLine
-	until int64 // Unix seconds: the first of its days ends
+	order []*tableLine // the same, in the plan's order: sums come out the same each time
+	until int64        // Unix seconds: the first of its days ends
 }
 
 type tableLine struct {
@@ -64,6 +65,7 @@ func (p *Pacer) rebuild(now time.Time) {
 		a.used, a.maxCost, a.span = false, 0, span{}
 		if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
 			delete(p.accounts, id)
+			p.sorted = nil
 		}
 	}
 	for _, c := range p.controls {
@@ -73,7 +75,7 @@ func (p *Pacer) rebuild(now time.Time) {
 	for i := range p.plan {
 		if l := &p.plan[i]; l.Active {
 			e := p.tableLine(l, now)
-			t.lines[l.Line] = e
+			t.lines[l.Line], t.order = e, append(t.order, e)
 			t.until = min(t.until, e.days[0].to)
 		}
 	}
@@ -131,6 +133,7 @@ func (p *Pacer) account(id rtb.BudgetID) *account {
 		}
 	}
 	p.accounts[id] = a
+	p.sorted = nil
 	return a
 }
 
