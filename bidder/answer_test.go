@@ -21,6 +21,7 @@ import (
 	"rebound/bidder"
 	"rebound/events"
 	"rebound/exchange"
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -82,6 +83,7 @@ func (e explosive) Quote(id rtb.LineID, v, f rtb.CPM, a int) (rtb.Quote, rtb.NoB
 
 // Rule T4: a panic costs its own request only.
 func TestAPanicCostsOneRequest(t *testing.T) {
+	conformance.Covers(t, "T4")
 	w := lasting(t)
 	b := bidder.New(bidder.Options{Visitors: w.segments, Budgets: explosive{w.pacer}, Links: w.signer, Clock: func() time.Time { return w.now }})
 	b.Swap(w.bidder.Catalog())
@@ -148,6 +150,7 @@ func bidTexts(t *testing.T, body []byte) string {
 
 // The record says how the price came about, and keeps its own copy of everything.
 func TestTheRecordExplainsTheBid(t *testing.T) {
+	conformance.Covers(t, "G25")
 	w := lasting(t)
 	w.call(&call{Expect: expect{Bid: map[string]any{"price": 2}}}, "bid")
 	r := w.records.last
@@ -205,6 +208,7 @@ func TestSwapUnderTraffic(t *testing.T) {
 
 // Rule T5: one connection outlives every ordinary refusal.
 func TestOneConnectionForEverything(t *testing.T) {
+	conformance.Covers(t, "T5")
 	w := lasting(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -310,6 +314,7 @@ func BenchmarkAnswer(b *testing.B) {
 
 // Rule T11: too large as sent, and too large when inflated.
 func TestTooLargeBodies(t *testing.T) {
+	conformance.Covers(t, "T11")
 	w := newWorld(t, &scenario{Exchange: map[string]any{"max_body": "64KiB", "max_inflated": "128KiB"}})
 	padded := func(n int) *string { s := string(w.r0) + strings.Repeat(" ", n); return &s }
 	w.call(&call{Body: padded(64 << 10), Expect: expect{Status: 413, NoBid: "malformed"}}, "as sent")
@@ -320,6 +325,7 @@ func TestTooLargeBodies(t *testing.T) {
 
 // The listener sheds what it has no room for: a counted 204.
 func TestShed(t *testing.T) {
+	conformance.Covers(t, "T19")
 	w := lasting(t)
 	var ctx fasthttp.RequestCtx
 	var rq fasthttp.Request

@@ -5,6 +5,7 @@ import (
 
 	"rebound/campaigns"
 	"rebound/creatives"
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -18,6 +19,7 @@ func texts(list ...string) [][]byte {
 
 // Rule B10.
 func TestBlockedDomains(t *testing.T) {
+	conformance.Covers(t, "B10")
 	for _, c := range []struct {
 		entry, adomain string
 		want           bool
@@ -47,6 +49,7 @@ func TestBlockedDomains(t *testing.T) {
 
 // Rules B8, B9.
 func TestCategories(t *testing.T) {
+	conformance.Covers(t, "B8", "B9")
 	for _, c := range []struct {
 		name       string
 		bcat, acat [][]byte
@@ -79,6 +82,7 @@ func TestCategories(t *testing.T) {
 
 // Rule B14.
 func TestLanguages(t *testing.T) {
+	conformance.Covers(t, "B14")
 	for _, c := range []struct {
 		name, creative string
 		wlang, wlangb  [][]byte
@@ -105,6 +109,7 @@ func TestLanguages(t *testing.T) {
 
 // Rules BN1, BN2, BN3, BN4, BN9.
 func TestSizes(t *testing.T) {
+	conformance.Covers(t, "BN1", "BN2", "BN3", "BN4", "BN9")
 	creative := &creatives.Creative{Sizes: []rtb.Size{{W: 300, H: 250}, {W: 728, H: 90}}}
 	for _, c := range []struct {
 		name   string
@@ -135,6 +140,7 @@ func TestSizes(t *testing.T) {
 
 // Rules B12, B13, B15, B17, BN5, BN6.
 func TestWhatACreativeMustSatisfy(t *testing.T) {
+	conformance.Covers(t, "B12", "B13", "B15", "BN5", "BN6")
 	size := rtb.Size{W: 300, H: 250}
 	for _, c := range []struct {
 		name     string

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"rebound/exchange"
+	"rebound/internal/conformance"
 )
 
 var start = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
 
 // Rule T20: of 1,500 a second about 1,000 pass, and a burst is bounded whoever asks.
 func TestThrottleKeepsItsQuota(t *testing.T) {
+	conformance.Covers(t, "T20")
 	var th throttle
 	passed := 0
 	for i := range 15_000 {
@@ -54,6 +56,7 @@ func TestThrottleKeepsItsQuota(t *testing.T) {
 
 // Rules T15, T16, T17.
 func TestDeadline(t *testing.T) {
+	conformance.Covers(t, "T15", "T16", "T17")
 	spec := exchange.ProfileSpec{ID: "x", Seat: "s", DefaultTMax: exchange.Duration(200 * time.Millisecond)}
 	rtt := exchange.Duration(40 * time.Millisecond)
 	spec.RTTAllowance = &rtt
@@ -83,6 +86,7 @@ func TestDeadline(t *testing.T) {
 
 // Rule T12.
 func TestAcceptsGzip(t *testing.T) {
+	conformance.Covers(t, "T12")
 	for header, want := range map[string]bool{
 		"": false, "gzip": true, "GZIP": true, "deflate, gzip;q=0.5": true, "gzip;q=0": false, "gzip; q=0.0": false,
 		"gzip;q=1.0": true, "*": true, "*;q=0": false, "br": false, "xgzip": false, "identity;q=1, *;q=0": false,
@@ -110,6 +114,7 @@ func zipped(t testing.TB, b []byte) []byte {
 // Rule T11: a small body never becomes more than the limit, however often it is
 // compressed.
 func TestInflateStopsAtItsLimit(t *testing.T) {
+	conformance.Covers(t, "T11")
 	b := New(Options{})
 	const limit = 64 << 10
 	for n, want := range map[int]error{0: nil, 1: nil, limit - 1: nil, limit: nil, limit + 1: errInflated, 50 << 20: errInflated} {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -53,6 +54,7 @@ func render(t testing.TB, markup string, m *Markup) string {
 }
 
 func TestEveryPlaceIsEscaped(t *testing.T) {
+	conformance.Covers(t, "K1", "K2", "K5")
 	m := sample(t)
 	f := func(markup, want string) {
 		t.Helper()
@@ -92,6 +94,7 @@ func TestEveryPlaceIsEscaped(t *testing.T) {
 }
 
 func TestEscapingCanBeUndone(t *testing.T) {
+	conformance.Covers(t, "K1")
 	for _, s := range []string{hostile, "", "a", "50% off", "%%", "%", "\u2029x", "\xe2\x80", "${", "日本語", "\x00\x1f"} {
 		if got := html.UnescapeString(string(appendHostileHTML(nil, s))); got != strings.ReplaceAll(s, "\x00", "\uFFFD") {
 			t.Errorf("HTML of %q: got %q back", s, got)
@@ -106,6 +109,7 @@ func TestEscapingCanBeUndone(t *testing.T) {
 }
 
 func TestUnsafePlacesAreRefused(t *testing.T) {
+	conformance.Covers(t, "K1", "K6", "T22")
 	f := func(markup, got string) {
 		t.Helper()
 		_, problems := Compile([]Spec{{ID: "c1", Type: "html_template", Size: "1x1", HTML: "<a href=\"{{click}}\"></a>\n" + markup, ClickURL: "https://shop.example/"}}, nil)
@@ -149,6 +153,7 @@ func TestUnknownMacroNamesTheNearest(t *testing.T) {
 }
 
 func TestAppendLimits(t *testing.T) {
+	conformance.Covers(t, "K11")
 	m := sample(t)
 	c := compileOne(t, Spec{Type: "html_template", HTML: `<a href="{{click}}">{{item.title}}</a>`, MaxAdm: 256})
 	dst := []byte("before")
@@ -282,6 +287,7 @@ func TestSelect(t *testing.T) {
 }
 
 func TestCompileProblems(t *testing.T) {
+	conformance.Covers(t, "K6")
 	f := func(s Spec, path string) {
 		t.Helper()
 		out, problems := Compile([]Spec{s}, func(string) ([]byte, error) { return nil, os.ErrNotExist })
@@ -333,6 +339,7 @@ func TestCompileProblems(t *testing.T) {
 }
 
 func TestInsecureIsAllowedWhereAskedFor(t *testing.T) {
+	conformance.Covers(t, "B15")
 	no := false
 	c := compileOne(t, Spec{Type: "html", HTML: `<a href="{{click}}"><img src="http://cdn.example/x.png"></a>`, ClickURL: "https://shop.example/", Secure: &no})
 	if c.Secure {
@@ -342,6 +349,7 @@ func TestInsecureIsAllowedWhereAskedFor(t *testing.T) {
 }
 
 func TestCRID(t *testing.T) {
+	conformance.Covers(t, "R6")
 	seen := map[string]string{}
 	add := func(name string, s Spec) {
 		t.Helper()

@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"testing"
 	"unicode/utf8"
+
+	"rebound/internal/conformance"
 )
 
 // corpusFile finds a shared corpus file beside the project or above it; the
@@ -86,6 +88,7 @@ func testProfile(t testing.TB, change func(*ProfileSpec)) *Profile {
 // Every request of the corpus is read; those that no bid may answer have two
 // inventories, two impressions with one id, or no format.
 func TestCorpusDecodes(t *testing.T) {
+	conformance.Covers(t, "V4")
 	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
 	refused := map[error]int{}
 	lines := corpusLines(t, "requests.jsonl")
@@ -110,6 +113,7 @@ func TestCorpusDecodes(t *testing.T) {
 // Hostile bodies are refused exactly where they are no JSON object in UTF-8
 // with an id and impressions, and nothing panics.
 func TestHostileCorpus(t *testing.T) {
+	conformance.Covers(t, "V11")
 	p := testProfile(t, nil)
 	for _, c := range hostileCases(t) {
 		_, err := decoded(t, p, c.body)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prebid/openrtb/v20/openrtb2"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -32,6 +33,7 @@ var mutations = goflag.Int("mutations", 3000, "mutated corpus requests that the 
 //   - ids longer than 1024 bytes, eids without source, all-zero advertising ids.
 //   - The advertising id of a limited, session or screen device is left out.
 func TestDifferential(t *testing.T) {
+	conformance.Covers(t, "V5")
 	lines := corpusLines(t, "requests.jsonl")
 	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
 	compared, unread, both := 0, 0, 0

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prebid/openrtb/v20/openrtb2"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -31,6 +32,7 @@ func parseResponse(t testing.TB, body []byte) openrtb2.BidResponse {
 
 // R1-R5, R10-R12, P4, P10: the whole answer, and nothing that is null or empty.
 func TestR1Response(t *testing.T) {
+	conformance.Covers(t, "R1", "R3", "R5", "R10", "R11", "R12", "P10")
 	p := testProfile(t, nil)
 	got := AppendResponse([]byte("kept"), p, r0Opportunity(), rtb.BidID{1}, []rtb.Offer{sampleOffer()})
 	want := `kept{"id":"r0","bidid":"AQAAAAAAAAAAAAAAAAAAAA","cur":"USD","seatbid":[{"seat":"seat-1","bid":[{"id":"BwAAAAAAAAAAAAAAAAAAAA","impid":"1","price":2.31,` +
@@ -46,6 +48,7 @@ func TestR1Response(t *testing.T) {
 
 // R8, P3, P10: what must not be sent is not.
 func TestR8NothingToSend(t *testing.T) {
+	conformance.Covers(t, "R8", "P3", "P10")
 	p := testProfile(t, nil)
 	o := r0Opportunity()
 	free, lost, none := sampleOffer(), sampleOffer(), sampleOffer()
@@ -67,6 +70,7 @@ func TestR8NothingToSend(t *testing.T) {
 
 // R13-R17, R3: optional fields are there when they are known.
 func TestR13OptionalFields(t *testing.T) {
+	conformance.Covers(t, "R13", "R14", "NA12")
 	p := testProfile(t, func(s *ProfileSpec) { s.RequiredBidFields = []string{"attr"}; s.ADomainMax = 1; s.Seat = "11" })
 	of := sampleOffer()
 	of.Format, of.Protocol, of.Duration, of.APIs = rtb.FormatVideo, 3, 15, []int{7, 2}
@@ -88,6 +92,7 @@ func TestR13OptionalFields(t *testing.T) {
 
 // P3, P4: prices are plain decimals, at most six places, never 0.
 func TestP4Prices(t *testing.T) {
+	conformance.Covers(t, "P4")
 	p := testProfile(t, nil)
 	form := regexp.MustCompile(`"price":(\d+(\.\d{1,6})?),`)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -111,6 +116,7 @@ func TestP4Prices(t *testing.T) {
 
 // R1, R18, R19: strings come back as they went in, and macros stay literal.
 func TestR18Strings(t *testing.T) {
+	conformance.Covers(t, "R1", "R18", "R19")
 	p := testProfile(t, nil)
 	var all strings.Builder
 	for r := range rune(0x300) {
@@ -141,6 +147,7 @@ func TestR18Strings(t *testing.T) {
 
 // R1: the id of a request comes back byte for byte, through decoder and encoder.
 func TestR1IDRoundTrip(t *testing.T) {
+	conformance.Covers(t, "R1")
 	p := testProfile(t, nil)
 	for raw, want := range map[string]string{`"a\"b/é"`: `a"b/é`, `"\u0061\u0000\ud83d\ude00"`: "a\x00\U0001F600", `17`: "17", `"a/b\/c"`: "a/b/c"} {
 		o := mustDecode(t, p, []byte(`{"id":`+raw+`,"imp":[{"id":`+raw+`,"banner":{}}],"site":{}}`))
@@ -157,6 +164,7 @@ func TestR1IDRoundTrip(t *testing.T) {
 
 // R9: reasons and their codes.
 func TestR9NoBid(t *testing.T) {
+	conformance.Covers(t, "R9")
 	p := testProfile(t, func(s *ProfileSpec) { s.NBRMap = map[string]int{"floor": 5001} })
 	o := r0Opportunity()
 	for r, want := range map[rtb.NoBidReason]string{
@@ -174,6 +182,7 @@ func TestR9NoBid(t *testing.T) {
 
 // R5-R7, R16, T24: what the exchange would drop.
 func TestR5Fits(t *testing.T) {
+	conformance.Covers(t, "R5", "R6", "R7", "R16")
 	p := testProfile(t, func(s *ProfileSpec) {
 		s.RequiredBidFields = []string{"adomain", "attr", "bundle", "cat", "cid", "crid", "dealid", "iurl", "language"}
 		s.CRIDMax, s.ADomainLenMax = 8, 20

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -20,6 +21,7 @@ func sized(pairs ...int) (out []rtb.Size) {
 
 // BN1-BN4: sizes are format[] and w/h together, without doubles.
 func TestBNBannerSizes(t *testing.T) {
+	conformance.Covers(t, "BN1", "BN3", "BN4")
 	p := testProfile(t, nil)
 	for body, want := range map[string][]rtb.Size{
 		`{"format":[{"w":300,"h":250},{"w":728,"h":90}]}`: sized(300, 250, 728, 90),
@@ -45,6 +47,7 @@ func TestBNBannerSizes(t *testing.T) {
 
 // VD2-VD11: every field of a video, loose where loose is harmless.
 func TestVDVideo(t *testing.T) {
+	conformance.Covers(t, "VD6")
 	p := testProfile(t, nil)
 	m := mustDecode(t, p, imp0(`"video":{"mimes":["video/mp4"],"protocols":[2,3.0,"6"],"minduration":5,"maxduration":"30","rqddurs":[15,30],
 		"maxextended":-1,"startdelay":0,"w":640.0,"h":480,"linearity":1,"skip":0,"placement":1,"plcmt":4,"minbitrate":300,"maxbitrate":8000,
@@ -71,6 +74,7 @@ func TestVDVideo(t *testing.T) {
 
 // NA1: the four ways to send a native request.
 func TestNA1NativeRequest(t *testing.T) {
+	conformance.Covers(t, "NA1")
 	p := testProfile(t, nil)
 	const bare = `{"ver":"1.2","assets":[{"id":1,"title":{"len":90}}]}`
 	const wrapped = `{"native":` + bare + `}`
@@ -99,6 +103,7 @@ func TestNA1NativeRequest(t *testing.T) {
 
 // B3-B6 and section 14: deals, and the older places of other fields.
 func TestImpressionPlaces(t *testing.T) {
+	conformance.Covers(t, "V14")
 	p := testProfile(t, nil)
 	m := mustDecode(t, p, imp0(`"banner":{},"tagid":"t","instl":1,"exp":7200,"ssai":3,"displaymanager":"dm","iframebuster":["x"],"qty":{"multiplier":30.3},
 		"pmp":{"private_auction":1,"deals":[{"id":"d1","bidfloor":4.00,"at":3,"wseat":["s"],"wadomain":["a.example"],"guar":1,"mincpmpersec":1},{"bidfloor":1},7]},
@@ -151,6 +156,7 @@ func TestB18SupplyChain(t *testing.T) {
 
 // Section 14 and V13, V18: supply, user and device facts.
 func TestFacts(t *testing.T) {
+	conformance.Covers(t, "V14", "V18")
 	p := testProfile(t, nil)
 	o := mustDecode(t, p, []byte(`{"id":"r","imp":[{"id":"1","banner":{}}],"site":{"id":"s","domain":"pub.example","page":"https://pub.example/\u00e9","ref":"r","cat":["IAB1"],
 		"pagecat":["IAB2"],"sectioncat":"IAB3","cattax":7,"keywords":"a, b ,,c","kwarray":["d","e"],"publisher":{"id":5},"content":{"cat":["IAB4"],"language":"fr","keywords":["f"]},

@@ -6,11 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
 // V11, V16: what is kept of one request is bounded.
 func TestV11Limits(t *testing.T) {
+	conformance.Covers(t, "V11", "I7")
 	p := testProfile(t, nil)
 	many := func(n int, text string) string { return strings.TrimSuffix(strings.Repeat(text+",", n), ",") }
 	o := mustDecode(t, p, root0(`"user":{"eids":[`+many(10_000, `{"source":"s.example","uids":[{"id":"x"}]}`)+`]}`))
@@ -49,6 +51,7 @@ func TestV11Limits(t *testing.T) {
 
 // T15, T16, T17: the time there is to answer.
 func TestT15Budget(t *testing.T) {
+	conformance.Covers(t, "T15", "T16", "T17")
 	ms := func(n int) *Duration { d := Duration(n) * Duration(time.Millisecond); return &d }
 	p := testProfile(t, func(s *ProfileSpec) { s.RTTAllowance, s.Safety, s.DefaultTMax = ms(40), ms(10), *ms(90) })
 	for body, want := range map[string]time.Duration{
@@ -63,6 +66,7 @@ func TestT15Budget(t *testing.T) {
 
 // P1, P6, P9, T25.
 func TestAuctionAndCurrency(t *testing.T) {
+	conformance.Covers(t, "P1", "P6", "P9")
 	second := testProfile(t, nil)
 	first := testProfile(t, func(s *ProfileSpec) {
 		s.Auction = "first"
@@ -101,6 +105,7 @@ func TestAuctionAndCurrency(t *testing.T) {
 
 // I1-I7: identifiers, in the order of lookups.
 func TestIdentifiers(t *testing.T) {
+	conformance.Covers(t, "I3", "I4", "I5", "I6", "I7", "I11", "I12")
 	p := testProfile(t, nil)
 	b64 := testProfile(t, func(s *ProfileSpec) { s.BuyerUIDCodec = "b64url" })
 	const zero = "00000000-0000-0000-0000-000000000000"

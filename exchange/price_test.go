@@ -9,11 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
 // M3, M4, P12: what a price parameter can hold, per codec and unit.
 func TestM4Prices(t *testing.T) {
+	conformance.Covers(t, "M3", "M4", "P12")
 	plain := testProfile(t, nil)
 	b64 := testProfile(t, func(s *ProfileSpec) { s.PriceCodec = "b64" })
 	micros := testProfile(t, func(s *ProfileSpec) { s.PriceUnit = "cpm_micros" })
@@ -58,6 +60,7 @@ func TestM4Prices(t *testing.T) {
 
 // M15: the price to beat; not known is not 0.
 func TestM15MinToWin(t *testing.T) {
+	conformance.Covers(t, "M15")
 	p := testProfile(t, nil)
 	b64 := testProfile(t, func(s *ProfileSpec) { s.MinToWinMacro = "${AUCTION_MIN_TO_WIN:B64}" })
 	for raw, want := range map[string]PriceStatus{"1.5": PriceOK, "": PriceEmpty, "${AUCTION_MIN_TO_WIN}": PriceMacro, "AUDIT": PriceAudit, "x": PriceBad} {
@@ -72,6 +75,7 @@ func TestM15MinToWin(t *testing.T) {
 
 // M14: loss reasons.
 func TestM14Loss(t *testing.T) {
+	conformance.Covers(t, "M14")
 	for raw, want := range map[string]struct {
 		code int
 		name string
@@ -85,6 +89,7 @@ func TestM14Loss(t *testing.T) {
 
 // M1, M2, M15, K5, VD17: the macros of each notice, raw.
 func TestM1Macros(t *testing.T) {
+	conformance.Covers(t, "M1", "M2", "K5")
 	p := testProfile(t, nil)
 	other := testProfile(t, func(s *ProfileSpec) {
 		s.PriceMacro, s.MinToWinMacro, s.PriceIn = "${AUCTION_PRICE:OXCRYPT}", "-", []string{"bill"}
@@ -124,6 +129,7 @@ func hmacProfile(t testing.TB, unit string, keys ...PriceKeySpec) *Profile {
 
 // E1-E3, E7: encrypted prices, with Google's vector and our own.
 func TestE1HMACVectors(t *testing.T) {
+	conformance.Covers(t, "E1", "E2", "E3", "E7", "P12")
 	google := PriceKeySpec{Encryption: googleE, Integrity: googleI}
 	own := PriceKeySpec{Encryption: countingKey(0), Integrity: countingKey(32)}
 	p := hmacProfile(t, "", own, google) // two generations are live
@@ -163,6 +169,7 @@ func TestE1HMACVectors(t *testing.T) {
 
 // E4: the time within an encrypted price.
 func TestE4PriceStamp(t *testing.T) {
+	conformance.Covers(t, "E4")
 	p := hmacProfile(t, "", PriceKeySpec{Encryption: googleE, Integrity: googleI})
 	at, ok := p.PriceStamp([]byte("OG46wAAMCggBI0VniavN7-mNy0VTKPbB3o5CMQ"))
 	if want := time.Date(2000, 1, 1, 17, 34, 56, 789_000_000, time.UTC); !ok || !at.Equal(want) {
@@ -180,6 +187,7 @@ func TestE4PriceStamp(t *testing.T) {
 
 // E6: AES-CBC, there and back.
 func TestE6AES(t *testing.T) {
+	conformance.Covers(t, "E6")
 	key, _ := hex.DecodeString("000102030405060708090a0b0c0d0e0f")
 	p := testProfile(t, func(s *ProfileSpec) {
 		s.PriceCodec = "aes-cbc"

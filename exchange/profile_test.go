@@ -10,6 +10,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -113,6 +114,7 @@ price_keys: [{encryption: "`+googleE+`", integrity: "`+googleI+`"}]
 
 // Every mistake is named, with its place.
 func TestProfileProblems(t *testing.T) {
+	conformance.Covers(t, "E7")
 	for path, change := range map[string]func(*ProfileSpec){
 		"id": func(s *ProfileSpec) { s.ID = "Demo" }, "seat": func(s *ProfileSpec) { s.Seat = "" },
 		"sources": func(s *ProfileSpec) { s.Sources = []string{"localhost"} }, "malformed_status": func(s *ProfileSpec) { s.MalformedStatus = 500 },

@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
 // What the request's shape alone decides. Names are the rules' ids.
 func TestRefusals(t *testing.T) {
+	conformance.Covers(t, "T3", "V1", "V2", "V3", "V4", "V10", "V11", "V12")
 	generic := testProfile(t, nil)
 	tolerant := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
 	deep := strings.Repeat("[", 100_000)
@@ -75,6 +77,7 @@ func TestDecodeErrorKinds(t *testing.T) {
 
 // V2: a bad impression is left out, the others stand.
 func TestV2BadImpressionsAreSkipped(t *testing.T) {
+	conformance.Covers(t, "V2")
 	p := testProfile(t, nil)
 	o := mustDecode(t, p, patched(t, `{"imp":[{"id":"","banner":{}},7,null,{"banner":{}},{"id":"2","banner":{"w":300,"h":250}}]}`))
 	if len(o.Imps) != 1 || string(o.Imps[0].ID) != "2" || o.MalformedImps != 4 {
@@ -84,6 +87,7 @@ func TestV2BadImpressionsAreSkipped(t *testing.T) {
 
 // V5, V7, V8: a scalar of another shape means the same.
 func TestV5LooseScalars(t *testing.T) {
+	conformance.Covers(t, "V5", "V7", "V8")
 	p := testProfile(t, nil)
 	clean := mustDecode(t, p, []byte(requestR0))
 	for _, patch := range []string{
@@ -185,6 +189,7 @@ func emptyToNil(v reflect.Value) {
 
 // V6: what restricts and cannot be read stays a restriction.
 func TestV6FailClosed(t *testing.T) {
+	conformance.Covers(t, "V6", "V15")
 	p := testProfile(t, nil)
 	sig := func(f func(*rtb.Signals) bool) func(*rtb.Opportunity) bool {
 		return func(o *rtb.Opportunity) bool { return f(&o.Signals) }
@@ -265,6 +270,7 @@ func TestV6FailClosed(t *testing.T) {
 
 // V9: a duplicate or a case variant of a key cannot take a restriction back.
 func TestV9DuplicateKeys(t *testing.T) {
+	conformance.Covers(t, "V9", "V14")
 	p := testProfile(t, nil)
 	check := func(name string, body []byte, ok func(*rtb.Opportunity) bool) {
 		t.Run(name, func(t *testing.T) {

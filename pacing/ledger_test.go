@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"rebound/events"
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
 // A bid is reserved, won and billed once; the duplicate changes nothing.
 func TestBillSettlesOnce(t *testing.T) {
+	conformance.Covers(t, "M8")
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))
 	c := w.bid(2_000_000)
@@ -42,6 +44,7 @@ func TestBillSettlesOnce(t *testing.T) {
 
 // When a bill is late, by what was folded before it.
 func TestLateBill(t *testing.T) {
+	conformance.Covers(t, "M17", "R15")
 	type step struct {
 		after time.Duration
 		kind  events.Kind
@@ -271,6 +274,7 @@ func TestNoCapNoBid(t *testing.T) {
 
 // Test bids hold nothing and are never refused for money.
 func TestTestBids(t *testing.T) {
+	conformance.Covers(t, "T25")
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(1))
 	c := w.bid(1_000_000)
@@ -313,6 +317,7 @@ func TestReservationBound(t *testing.T) {
 
 // A bid that would outlive its grant is refused once; grants are longer then.
 func TestLongBid(t *testing.T) {
+	conformance.Covers(t, "P14")
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(unit))
 	c := w.bid(1_000_000)

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"rebound/events"
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
 // kill -9 between a bill and the restart: spend and the duplicate check survive,
 // in the view's folder and when it is folded anew.
 func TestKillAndRestart(t *testing.T) {
+	conformance.Covers(t, "M8")
 	w := newWorld(t)
 	dir := filepath.Join(t.TempDir(), "money")
 	p := w.start("r1", dir, dayPlan(50*unit))

@@ -6,10 +6,12 @@ import (
 	"sync"
 	"testing"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
 func TestCacheTakesInOnTheSecondSight(t *testing.T) {
+	conformance.Covers(t, "G26")
 	p := shop()
 	want := []Stats{{Misses: 1}, {Misses: 2, Entries: 1}, {Hits: 1, Misses: 2, Entries: 1}, {Hits: 2, Misses: 2, Entries: 1}}
 	for i, w := range want {
@@ -30,6 +32,7 @@ func TestCacheTakesInOnTheSecondSight(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
+	conformance.Covers(t, "G26")
 	p := &Policy{VendorID: us42, CacheEntries: 64}
 	rng := rand.New(rand.NewPCG(7, 8))
 	for range 2000 {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -11,6 +12,7 @@ const gppNone, gppSale = "DBABLA~BVVqAAAAAgA.QA", "DBABLA~BVVaAAAAAgA.QA"
 
 // Every signal alone and against others, by the rule that it comes from.
 func TestDecide(t *testing.T) {
+	conformance.Covers(t, "G1", "G2", "G3", "G17", "G18", "G19", "G21", "V15", "I6")
 	us, fr, ca := []byte("USA"), []byte("fr"), []byte("CAN")
 	for _, c := range []struct {
 		name    string
@@ -80,6 +82,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestPolicies(t *testing.T) {
+	conformance.Covers(t, "G9", "G10")
 	for _, c := range []struct {
 		name    string
 		policy  *Policy
@@ -114,6 +117,7 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestCountries(t *testing.T) {
+	conformance.Covers(t, "G3")
 	p := shop()
 	p.ready()
 	for code, want := range map[string]region{
@@ -135,6 +139,7 @@ func TestCountries(t *testing.T) {
 // Sections 24 to 27 as IAB Tech Lab's own encoder has written them over time:
 // without a version, and with a header; and Virginia with every field set.
 func TestUSSectionsOfTheReferenceEncoder(t *testing.T) {
+	conformance.Covers(t, "G14")
 	for _, c := range []struct {
 		id      int
 		section string
@@ -152,6 +157,7 @@ func TestUSSectionsOfTheReferenceEncoder(t *testing.T) {
 }
 
 func TestPreciseGeoAndHash(t *testing.T) {
+	conformance.Covers(t, "G27")
 	spec := &tcfSpec{version: 2, gvl: 1, policy: 5, cc: "FR", unit: 8, consent: []int{1, 2, 3, 4, 7},
 		vendorConsent: vendors{spans: []span{{42, 42}}}}
 	p := shop()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -136,6 +137,7 @@ func testPolicies() map[string]*Policy {
 }
 
 func TestGeneratedTCF(t *testing.T) {
+	conformance.Covers(t, "G4", "G5", "G6", "G7", "G8")
 	for name, p := range testPolicies() {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
@@ -248,6 +250,7 @@ func (u *usSpec) String() string {
 }
 
 func TestGeneratedGPPSections(t *testing.T) {
+	conformance.Covers(t, "G12", "G14", "G20")
 	rng := rand.New(rand.NewPCG(3, 4))
 	p := &Policy{VendorID: us42}
 	var refused, allowed int

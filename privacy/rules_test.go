@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -17,6 +18,7 @@ func granted() *tcfSpec {
 
 // Publisher restrictions on us, type by type (conformance G6).
 func TestRestrictions(t *testing.T) {
+	conformance.Covers(t, "G6")
 	const refused, allowed = false, true
 	for _, c := range []struct {
 		name               string
@@ -59,6 +61,7 @@ func TestRestrictions(t *testing.T) {
 }
 
 func TestOddTCFStrings(t *testing.T) {
+	conformance.Covers(t, "G16")
 	for _, c := range []struct {
 		name string
 		edit func(*tcfSpec)
@@ -100,6 +103,7 @@ func TestOddTCFStrings(t *testing.T) {
 }
 
 func TestOddGPPStrings(t *testing.T) {
+	conformance.Covers(t, "G13", "G15")
 	none := "BVVqAAAAAgA.QA"
 	for _, c := range []struct {
 		name, gpp string
@@ -158,6 +162,7 @@ func make65(id int) []int {
 // Every US section, cut to one character less than its fields need, is a
 // refusal, and whole it is none.
 func TestUSSectionsCutShort(t *testing.T) {
+	conformance.Covers(t, "G13", "G14")
 	for id := 7; id <= 27; id++ {
 		u := &usSpec{id: id, gpc: -1, values: map[string][]int{}}
 		bits := 6

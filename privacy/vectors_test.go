@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -30,6 +31,7 @@ func gdpr(consent string) *rtb.Signals {
 }
 
 func TestTCFVectors(t *testing.T) {
+	conformance.Covers(t, "G2", "G4", "G5", "G7", "G8", "G10")
 	for _, c := range []struct {
 		name, consent string
 		want          rtb.Level
@@ -68,6 +70,7 @@ func TestTCFVectors(t *testing.T) {
 }
 
 func TestGPPVectors(t *testing.T) {
+	conformance.Covers(t, "G12", "G13", "G14", "G20")
 	for _, c := range []struct {
 		name, gpp string
 		sid       int
@@ -117,6 +120,7 @@ func TestGPPVectors(t *testing.T) {
 }
 
 func TestUSPrivacyVectors(t *testing.T) {
+	conformance.Covers(t, "G11")
 	for text, allowed := range map[string]bool{
 		"1YYN": false, "1YNN": true, "1--": false, "1---": true, "1YY": false, "1-Y-": false, "1YN-": true,
 		"1NYN": false, "1NNN": true, "2YNN": false, "1ynn": false, "1YNNN": false, "1YN?": false,
@@ -138,6 +142,7 @@ var hostile = []string{
 }
 
 func TestHostileStrings(t *testing.T) {
+	conformance.Covers(t, "G15", "G16")
 	start := time.Now()
 	for _, text := range hostile {
 		p := &Policy{VendorID: 42, CacheEntries: -1}
@@ -161,6 +166,7 @@ func TestHostileStrings(t *testing.T) {
 
 // The longest strings that are read, built to make loops long.
 func TestLongestStringsAreBounded(t *testing.T) {
+	conformance.Covers(t, "G15")
 	long := func(head, fill string) []byte {
 		for len(head) < MaxStringLen {
 			head += fill

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"rebound/events"
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
 var noSecret = &rtb.Keyring{}
 
 func TestFindTakesTheIdentifiersInOrder(t *testing.T) {
+	conformance.Covers(t, "I1", "I2")
 	l, s := newLog(), inMemory(t)
 	for _, v := range []string{"uid", "eid", "ifa", "matched"} {
 		l.event(visitorOf(v), "view_item", 0)
@@ -131,6 +133,7 @@ func TestLinksAreBounded(t *testing.T) {
 }
 
 func TestOptOut(t *testing.T) {
+	conformance.Covers(t, "I10")
 	dir := t.TempDir()
 	l, v := newLog(), visitorOf("v")
 	s := open(t, Options{Dir: dir})
@@ -190,6 +193,7 @@ func TestOptOut(t *testing.T) {
 }
 
 func TestErase(t *testing.T) {
+	conformance.Covers(t, "I10")
 	l, s, v := newLog(), inMemory(t), visitorOf("v")
 	ifa := noSecret.Key(rtb.IDIFA, "", []byte("aa-01"))
 	l.event(v, "view_item", 0, "sku1")

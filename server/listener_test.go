@@ -14,6 +14,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
+
+	"rebound/internal/conformance"
 )
 
 func TestMain(m *testing.M) {
@@ -148,6 +150,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 }
 
 func TestPanicIsAnsweredAndCounted(t *testing.T) {
+	conformance.Covers(t, "T4")
 	boom := func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("boom")
@@ -172,6 +175,7 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 }
 
 func TestTooManyInFlightAreShed(t *testing.T) {
+	conformance.Covers(t, "T19")
 	hold, inside := make(chan struct{}), make(chan struct{}, 2)
 	l := start(t, Spec{
 		Name: "bid", Limits: Limits{InFlight: 1}, Shed: answer(204),

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"rebound/internal/conformance"
 )
 
 func TestRoutes(t *testing.T) {
@@ -59,6 +61,7 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
+	conformance.Covers(t, "T21", "T26")
 	var h Health
 	var r Routes
 	r.Handle("GET", "/readyz", h.Readyz)

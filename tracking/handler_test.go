@@ -16,6 +16,7 @@ import (
 
 	"rebound/events"
 	"rebound/exchange"
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -107,6 +108,7 @@ func (e *edge) only() events.Fact {
 
 // Rules M4, M10, M11: what a bill's price parameter may hold, and what is booked.
 func TestBillIsBookedAsItsPriceSays(t *testing.T) {
+	conformance.Covers(t, "M4", "M11", "P12")
 	first := func(c *rtb.Claims) { c.FirstPrice = true }
 	euro := func(c *rtb.Claims) { c.AdvertiserCurrency, c.Rate = rtb.Currency{'E', 'U', 'R'}, 900_000 }
 	for _, tc := range []struct {
@@ -162,6 +164,7 @@ func TestBillIsBookedAsItsPriceSays(t *testing.T) {
 
 // M5: one billing source per exchange and format; everything else never charges.
 func TestOnlyTheBillingSourceCharges(t *testing.T) {
+	conformance.Covers(t, "M5", "VD16")
 	for _, source := range []rtb.BillingSource{rtb.BillOnBURL, rtb.BillOnNURL, rtb.BillOnImp, rtb.BillOnVAST} {
 		for _, kind := range signedKinds {
 			e := newEdge(t)
@@ -181,6 +184,7 @@ func TestOnlyTheBillingSourceCharges(t *testing.T) {
 
 // A browser's pixel never sets a price; one that only the exchange can make does.
 func TestAPixelSetsNoPrice(t *testing.T) {
+	conformance.Covers(t, "E2", "M5")
 	e := newEdge(t)
 	c := sampleClaims()
 	c.BillOn = rtb.BillOnImp
@@ -211,6 +215,7 @@ func TestAPixelSetsNoPrice(t *testing.T) {
 }
 
 func TestWhatIsNotRecorded(t *testing.T) {
+	conformance.Covers(t, "M4", "K8", "T25")
 	for name, tc := range map[string]struct {
 		kind   rtb.NoticeKind
 		params string
@@ -248,6 +253,7 @@ func TestAnExchangeThatIsGoneStillBills(t *testing.T) {
 
 // Rules M6, M7, M10: 204 for notices whatever comes, by any method.
 func TestEveryNoticeIsAnsweredAsItsSenderExpects(t *testing.T) {
+	conformance.Covers(t, "M6", "M7", "M10", "K3", "K4")
 	e := newEdge(t)
 	good := sampleClaims()
 	forged := "?k=" + strings.Repeat("A", 80)
@@ -291,6 +297,7 @@ func TestEveryNoticeIsAnsweredAsItsSenderExpects(t *testing.T) {
 
 // A token of one kind does nothing on any other endpoint.
 func TestATokenIsWorthlessElsewhere(t *testing.T) {
+	conformance.Covers(t, "M10")
 	c := sampleClaims()
 	for _, signed := range signedKinds {
 		e := newEdge(t)
@@ -307,6 +314,7 @@ func TestATokenIsWorthlessElsewhere(t *testing.T) {
 }
 
 func TestClickLeadsToTheLandingPageOnly(t *testing.T) {
+	conformance.Covers(t, "K3")
 	e := newEdge(t)
 	c := sampleClaims()
 	rs := e.fire("GET", rtb.NoticeClick, c, "&u=https://evil.example")
@@ -329,6 +337,7 @@ func TestClickLeadsToTheLandingPageOnly(t *testing.T) {
 }
 
 func TestLateNoticesAreRecordedAndNotCharged(t *testing.T) {
+	conformance.Covers(t, "M8")
 	e := newEdge(t)
 	c := sampleClaims()
 	e.now = c.Issued.Add(48 * time.Hour)
@@ -344,6 +353,7 @@ func TestLateNoticesAreRecordedAndNotCharged(t *testing.T) {
 }
 
 func TestANoticeThatCannotBeRecordedIsCounted(t *testing.T) {
+	conformance.Covers(t, "M7")
 	e := newEdge(t)
 	e.broken = errors.New("log is away")
 	if rs := e.fire("GET", rtb.NoticeBill, sampleClaims(), "&p=1"); rs.StatusCode() != 204 {
@@ -356,6 +366,7 @@ func TestANoticeThatCannotBeRecordedIsCounted(t *testing.T) {
 
 // Rules M14, M15: loss reasons and the price to win.
 func TestLossReasonsAndPriceToWin(t *testing.T) {
+	conformance.Covers(t, "M14", "M15")
 	e := newEdge(t)
 	for _, params := range []string{"&l=102&m=1.90", "&l=102&m=", "&l=9999", "&l=700", "&l=${AUCTION_LOSS}", ""} {
 		c := sampleClaims()
@@ -375,6 +386,7 @@ func TestLossReasonsAndPriceToWin(t *testing.T) {
 }
 
 func TestVideoEventsAreFactsOfTheirOwn(t *testing.T) {
+	conformance.Covers(t, "VD16")
 	e := newEdge(t)
 	c := sampleClaims()
 	c.BillOn = rtb.BillOnVAST

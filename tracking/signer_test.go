@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -112,6 +113,7 @@ func TestZeroTimesComeBack(t *testing.T) {
 }
 
 func TestEveryChangedCharacterIsRefused(t *testing.T) {
+	conformance.Covers(t, "M10")
 	s := newSigner(t, testKey(1), testKey(2))
 	c := sampleClaims()
 	good := token(t, s, rtb.NoticeBill, &c)
@@ -137,6 +139,7 @@ func TestEveryChangedCharacterIsRefused(t *testing.T) {
 }
 
 func TestATokenServesItsOwnKindOnly(t *testing.T) {
+	conformance.Covers(t, "M10")
 	s := newSigner(t, testKey(1))
 	c := sampleClaims()
 	c.Landing = ""
@@ -159,6 +162,7 @@ func TestATokenServesItsOwnKindOnly(t *testing.T) {
 
 // M12: the previous key still verifies, one before it does not.
 func TestKeysRotate(t *testing.T) {
+	conformance.Covers(t, "M12")
 	first, second, third := newSigner(t, testKey(1)), newSigner(t, testKey(2), testKey(1)), newSigner(t, testKey(3), testKey(2))
 	c := sampleClaims()
 	tok := []byte(token(t, first, rtb.NoticeBill, &c))
@@ -194,6 +198,7 @@ func TestMACIsHMAC(t *testing.T) {
 
 // M13: no URL is longer than exchanges take, and none shows an id in clear.
 func TestURLsStayShortAndOpaque(t *testing.T) {
+	conformance.Covers(t, "M13")
 	s := newSigner(t, testKey(1))
 	c := sampleClaims()
 	c.Landing = "https://shop.example/" + strings.Repeat("p", 900)
@@ -219,6 +224,7 @@ func TestURLsStayShortAndOpaque(t *testing.T) {
 }
 
 func TestNewSignerRefuses(t *testing.T) {
+	conformance.Covers(t, "T22")
 	for name, f := range map[string]func() (*Signer, error){
 		"no key":     func() (*Signer, error) { return NewSigner(nil, base) },
 		"twice":      func() (*Signer, error) { return NewSigner([]Key{testKey(1), testKey(1)}, base) },
