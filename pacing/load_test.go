@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,9 +62,9 @@ func TestTotalOfOneAgainstTenThousandWins(t *testing.T) {
 // Many goroutines reserve, release, lose, win and expire while grants are cut:
 // the sums hold at every moment and at the end nothing is left over.
 func TestConcurrentLedger(t *testing.T) {
-	total := 1_000_000
-	if raceOn || testing.Short() {
-		total = 100_000
+	total := 200_000
+	if os.Getenv("PACING_FULL") != "" {
+		total = 1_000_000
 	}
 	w := newWorld(t)
 	const limit = 300 * unit

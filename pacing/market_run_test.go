@@ -209,6 +209,20 @@ func TestReferenceMarket(t *testing.T) {
 	}
 }
 
+// The same day twice comes out the same to the micro: replay depends on it.
+func TestMarketIsDeterministic(t *testing.T) {
+	m := market{requests: 5000, budget: 0.1, drift: 0.1}
+	if testing.Short() {
+		m.requests = 2000
+	}
+	one, _, _ := play(t, m, Even, 7, true)
+	for range 2 {
+		if again, _, _ := play(t, m, Even, 7, true); again != one {
+			t.Fatalf("one day, two outcomes:\n%+v\n%+v", one, again)
+		}
+	}
+}
+
 // half is the hour in which half of the day's spend was reached.
 func half(s scored) int {
 	return slices.IndexFunc(s.curve[:], func(x float64) bool { return x >= s.spent/2 })
