@@ -66,6 +66,7 @@ type app struct {
 	live      atomic.Bool     // the folds have caught up
 	viewFault atomic.Pointer[string]
 	blind     atomic.Pointer[string]
+	probed    time.Time        // when the watcher last tried a log that failed
 	reloads   [2]atomic.Uint64 // done, refused
 
 	edgeSocket                  net.Listener // bound before it is served: links need its port

@@ -83,7 +83,7 @@ func (a *app) greet() {
 	}
 	a.console.line(strings.TrimRight(b.String(), "\n"))
 	if a.prog.started != nil {
-		a.prog.started(at)
+		a.prog.started(a)
 	}
 }
 

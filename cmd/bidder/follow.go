@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
 
+	"rebound/events"
 	"rebound/journal"
 )
 
@@ -108,9 +110,28 @@ func (a *app) watch(ctx context.Context) error {
 	}
 }
 
+// probe asks the log, after an append failed, whether it takes facts again: a
+// bidder that does not bid has nothing else to append, and would stay blind.
+func (a *app) probe() {
+	now := a.now()
+	if now.Sub(a.probed) < time.Second {
+		return
+	}
+	a.probed = now
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = a.journal.Append(ctx, events.Fact{ // what comes of it is in the log's Stats
+		ID: "tick:" + a.run + ":probe:" + strconv.FormatInt(now.UnixNano(), 36), At: now.UTC(), Kind: events.KindTick, Node: nodeName,
+	})
+}
+
 // look judges once whether the bidder is blind.
 func (a *app) look() {
 	st := a.journal.Stats()
+	if !st.FailingSince.IsZero() {
+		a.probe()
+		st = a.journal.Stats()
+	}
 	why := st.Blind(maxLag)
 	if f := a.viewFault.Load(); why == "" && f != nil {
 		why = *f

@@ -39,8 +39,8 @@ type program struct {
 	hup            <-chan os.Signal // reload
 	now            func() time.Time
 	getenv         func(string) (string, bool)
-	// started, when set, is told the addresses once bids are answered.
-	started func(addresses)
+	// started, when set, is called once bids are answered.
+	started func(*app)
 }
 
 // verb is one thing that the program can do.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"rebound/config"
+	"rebound/rtb"
 )
 
 const shop = "../../examples/shop/rebound.yaml"
@@ -89,6 +90,7 @@ func (l *lines) String() string {
 // running is a bidder in this process.
 type running struct {
 	t    *testing.T
+	app  *app
 	at   addresses
 	hup  chan os.Signal
 	log  *lines
@@ -98,9 +100,9 @@ type running struct {
 func startProgram(t *testing.T, configFile, data string) *running {
 	t.Helper()
 	r := &running{t: t, hup: make(chan os.Signal), log: &lines{}}
-	started, ended := make(chan addresses, 1), make(chan int, 1)
+	started, ended := make(chan *app, 1), make(chan int, 1)
 	ctx, cancel := context.WithCancel(context.Background())
-	p := program{stdout: io.Discard, stderr: r.log, now: time.Now, getenv: os.LookupEnv, hup: r.hup, started: func(a addresses) { started <- a }}
+	p := program{stdout: io.Discard, stderr: r.log, now: time.Now, getenv: os.LookupEnv, hup: r.hup, started: func(a *app) { started <- a }}
 	go func() {
 		ended <- p.run(ctx, []string{"serve", "--config", configFile, "--data", data,
 			"--bid", "127.0.0.1:0", "--edge", "127.0.0.1:0", "--admin", "127.0.0.1:0"})
@@ -108,7 +110,8 @@ func startProgram(t *testing.T, configFile, data string) *running {
 	r.stop = sync.OnceValue(func() int { cancel(); return <-ended })
 	t.Cleanup(func() { r.stop() })
 	select {
-	case r.at = <-started:
+	case r.app = <-started:
+		r.at = r.app.addresses()
 	case status := <-ended:
 		t.Fatalf("ended with %d:\n%s", status, r.log)
 	}
@@ -122,6 +125,8 @@ func (r *running) do(method, url, body string) (int, string) {
 		r.t.Fatal(err)
 	}
 	rq.Close = true
+	rq.Header.Set("Content-Type", "application/json")
+	rq.Header.Set("Authorization", "Bearer demo-shop-key")
 	rs, err := http.DefaultClient.Do(rq)
 	if err != nil {
 		r.t.Fatal(err)
@@ -226,6 +231,79 @@ func TestPause(t *testing.T) {
 	}
 	if paused() != 0 {
 		t.Error("still paused")
+	}
+}
+
+// refused asks for a bid and tells whether a reason was ever counted.
+func (r *running) refused(reason string) bool {
+	r.t.Helper()
+	_, _ = r.do("POST", "http://"+r.at.Bid+"/openrtb2/demo", `{"id":"1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"user":{"buyeruid":"u"}}`)
+	for _, s := range r.app.bidder.Stats() {
+		for x, n := range s.NoBids {
+			if n > 0 && rtb.NoBidReason(x).String() == reason {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// eventually tries until it holds; the wait is for the machine's sake.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not so within 10 s", what)
+		}
+	}
+}
+
+// A bidder whose view cannot fold, or whose log takes nothing, stops bidding by
+// itself and says why.
+func TestBlind(t *testing.T) {
+	r := startProgram(t, shop, filepath.Join(t.TempDir(), "data"))
+	if !r.refused("unknown_visitor") {
+		t.Fatal("an ordinary request was not answered by an ordinary no-bid")
+	}
+	why := "view segments failed"
+	r.app.viewFault.Store(&why)
+	eventually(t, "no-bids for blindness", func() bool { return r.refused("blind") })
+	if log := r.log.String(); !strings.Contains(log, "blind: bids stop") || !strings.Contains(log, why) {
+		t.Errorf("the log does not say why:\n%s", log)
+	}
+	r.app.viewFault.Store(nil)
+	eventually(t, "bids go on", func() bool { return strings.Contains(r.log.String(), "no longer blind") })
+	eventually(t, "bids are judged again", func() bool { return r.app.money.Paused("demo", "", "") == rtb.NoBidNone })
+}
+
+// A log that is full takes no facts: servers are told, pages get their GIF, and
+// bids stop, because what they spend could not be written down.
+func TestFullLog(t *testing.T) {
+	file := copyShop(t)
+	replace(t, file, "max_bytes: 20GiB", "max_bytes: 1MiB")
+	r := startProgram(t, file, filepath.Join(t.TempDir(), "data"))
+	filler := strings.Repeat("x", 200)
+	status := 0
+	for i := 0; i < 50 && status != 503; i++ {
+		var b strings.Builder
+		for j := range 100 {
+			fmt.Fprintf(&b, `{"event":"view_item","event_id":"%d-%d","user":{"uid":"u"},"props":{"a":"%s","b":"%s"}}`+"\n", i, j, filler, filler)
+		}
+		status, _ = r.do("POST", "http://"+r.at.Edge+"/v1/events", b.String())
+	}
+	if status != 503 {
+		t.Fatalf("a full log: got %d; want 503 in the end", status)
+	}
+	if status, _ := r.do("GET", "http://"+r.at.Edge+"/v1/px?a=shop&e=view_item", ""); status != 200 {
+		t.Errorf("pixel: got %d; want its GIF all the same", status)
+	}
+	eventually(t, "blind for the log", func() bool { return strings.Contains(r.log.String(), "log is not writable") })
+	if !r.refused("blind") {
+		t.Error("bids go on while spend cannot be written down")
+	}
+	_, metrics := r.do("GET", "http://"+r.at.Admin+"/metrics", "")
+	if !strings.Contains(metrics, "rebound_pacing_blind 1") {
+		t.Error("metrics do not show that the bidder is blind")
 	}
 }
 
