@@ -27,6 +27,19 @@
 // held, is charged and counted as late spend. So is the part of a bill that its
 // grant does not cover. A bill up to WinExpiry proves its own win.
 //
+// While a cap still has room outside its grants, late spend takes from that room
+// too: settled goes above the cap only by what was in flight or granted already.
+//
+// # Pacing
+//
+// An even budget divides prices by a multiplier of at least 1: one per cap, the
+// largest of a line's caps binds. It follows the expected cost of each matched
+// request at bid time, not the notices, which come late; a measured trim keeps
+// the expectation honest. Where all that is left of the day, at full price, is
+// within what is left of the budget, it is 1. Without a forecast traffic is
+// taken to go on at the highest slow average of the last hours. The multiplier is
+// no part of the fold: losing it costs a cold start, never money.
+//
 // Amounts are micros of the advertiser's currency, prices CPM, times UTC; days
 // are the advertiser's. bidder prices and reserves through a Pacer, journal
 // feeds it, cmd and replay own it, server shows its rows and figures.
