@@ -94,7 +94,6 @@ func (c *compiler) compile() *Creative {
 		c.add("type", got, "one of "+strings.Join(kindNames[1:], ", "), rtb.DidYouMean(s.Type, kindNames[1:]))
 		return nil
 	}
-	c.sizes(out)
 	c.lists(out)
 	if s.MaxAdm != 0 {
 		out.MaxBytes = s.MaxAdm
@@ -102,10 +101,22 @@ func (c *compiler) compile() *Creative {
 			c.add("max_adm", strconv.Itoa(s.MaxAdm), "256 to 32KiB", "")
 		}
 	}
-	markup := c.markup(out)
-	c.body(out, markup)
+	c.only(out)
+	content := ""
+	switch out.Kind {
+	case KindVAST, KindAudio:
+		c.clip(out)
+		content = c.content()
+	case KindNative:
+		c.native(out)
+		content = c.content()
+	default:
+		c.sizes(out)
+		content = c.markup(out)
+		c.body(out, content)
+	}
 	c.urls(out)
-	out.CRID = c.crid(markup)
+	out.CRID = c.crid(content)
 	return out
 }
 

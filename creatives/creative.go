@@ -16,10 +16,13 @@ const (
 	KindImage    Kind = iota + 1 // a picture that leads to the landing page
 	KindHTML                     // markup of its own; macros, but no product
 	KindTemplate                 // markup around a product
+	KindVAST                     // a film: VAST
+	KindAudio                    // a sound: VAST or DAAST
+	KindNative                   // assets: Native Ads 1.2
 )
 
 // kindNames are the values of a spec's type.
-var kindNames = []string{KindImage: "image", KindHTML: "html", KindTemplate: "html_template"}
+var kindNames = []string{KindImage: "image", KindHTML: "html", KindTemplate: "html_template", KindVAST: "vast", KindAudio: "audio", KindNative: "native"}
 
 // String is the kind's name in the configuration.
 func (k Kind) String() string {
@@ -51,6 +54,8 @@ type Creative struct {
 	Fallback     *Creative // used where the products do not suffice; may be nil
 	Fill         []Fill
 	MaxBytes     int
+	Clip         *Clip   // of kinds vast and audio
+	Native       *Native // of kind native
 
 	body []piece
 }

@@ -32,6 +32,20 @@ type Markup struct {
 	SiteDomain    []byte // from the request: hostile
 	CacheBuster   uint64
 	Now           time.Time // decides whether a sale is on
+
+	// Of kinds vast, audio and native.
+	View []byte // our URL for a viewable impression
+	Wrap bool   // native markup is wrapped in {"native":...}
+	// Native is the request that is answered.
+	Native *rtb.Native
+	// Video is the impression's video or audio object: only fitting files are
+	// named. Protocol is the one that the bid declares.
+	Video    *rtb.Video
+	Protocol int
+	BidID    []byte
+	// EventBase, an event's name and EventQuery together are our URL of a video
+	// event.
+	EventBase, EventQuery []byte
 }
 
 // Append appends the creative's markup, before JSON escaping. dst comes back
@@ -40,6 +54,9 @@ type Markup struct {
 func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) {
 	if c.NeedsProduct && len(m.Products) == 0 {
 		return dst, ErrNoProduct
+	}
+	if c.Format != rtb.FormatBanner {
+		return c.appendOther(dst, m)
 	}
 	start := len(dst)
 	for i := range c.body {
@@ -55,6 +72,23 @@ func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) {
 		if len(dst)-start > c.MaxBytes {
 			return dst[:start], ErrTooLarge
 		}
+	}
+	return dst, nil
+}
+
+// appendOther is Append of what is no banner.
+func (c *Creative) appendOther(dst []byte, m *Markup) ([]byte, error) {
+	start, err := len(dst), error(nil)
+	if c.Kind == KindNative {
+		dst, err = c.appendNative(dst, m)
+	} else {
+		dst, err = c.appendClip(dst, m)
+	}
+	switch {
+	case err != nil:
+		return dst[:start], err
+	case len(dst)-start > c.MaxBytes:
+		return dst[:start], ErrTooLarge
 	}
 	return dst, nil
 }

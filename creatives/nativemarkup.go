@@ -1,0 +1,143 @@
+package creatives
+
+import (
+	"strconv"
+
+	"rebound/rtb"
+)
+
+// Events of native trackers (Native Ads 1.2 §7.6); AdCOM's have other numbers.
+const (
+	nativeImpression = 1
+	nativeViewable   = 2 // half of it for a second
+)
+
+// TracksImp tells whether a native request lets us know of the impression: by a
+// pixel that it offers, or by imptrackers where it offers no way.
+func TracksImp(n *rtb.Native) bool {
+	return !n.HasTrackers || offers(n, nativeImpression)
+}
+
+func offers(n *rtb.Native, event int) bool {
+	for _, t := range n.Trackers {
+		if t.Event == event && t.Image {
+			return true
+		}
+	}
+	return false
+}
+
+// appendNative appends the answer to a native request (Native Ads 1.2 §5).
+func (c *Creative) appendNative(dst []byte, m *Markup) ([]byte, error) {
+	n := m.Native
+	if n == nil {
+		return dst, ErrProtocol
+	}
+	if m.Wrap {
+		dst = append(dst, `{"native":`...)
+	}
+	dst = append(dst, '{')
+	if len(n.Ver) > 0 {
+		dst = append(appendHostileJSON(append(dst, `"ver":"`...), n.Ver[:min(len(n.Ver), 8)]), `",`...)
+	}
+	dst = append(dst, `"assets":[`...)
+	first := true
+	for i := range n.Assets {
+		if a := &n.Assets[i]; c.Native.answers(a, m.Products, m.Now) == rtb.NoBidNone {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = c.Native.appendAsset(dst, a, m)
+		}
+	}
+	dst = c.appendNativeLink(append(dst, ']'), m)
+	dst = c.appendNativeTrackers(dst, m)
+	if n.Privacy && c.Native.privacyURL != "" {
+		dst = append(appendJSON(append(dst, `,"privacy":"`...), c.Native.privacyURL), '"')
+	}
+	dst = append(dst, '}')
+	if m.Wrap {
+		dst = append(dst, '}')
+	}
+	return dst, nil
+}
+
+func (n *Native) appendAsset(dst []byte, a *rtb.NativeAsset, m *Markup) []byte {
+	dst = strconv.AppendInt(append(dst, `{"id":`...), int64(a.ID), 10)
+	if a.Required {
+		dst = append(dst, `,"required":1`...)
+	}
+	switch a.Kind {
+	case rtb.NativeTitle:
+		dst = append(dst, `,"title":{"text":"`...)
+		dst = n.title.appendJSON(dst, m.Products, m.Now, a.Len)
+		return append(dst, `"}}`...)
+	case rtb.NativeImage:
+		img, size, _ := n.image(a)
+		dst = append(dst, `,"img":{"url":"`...)
+		dst = img.url.appendURL(dst, m.Products, size)
+		dst = strconv.AppendInt(append(dst, `","w":`...), int64(size.W), 10)
+		dst = strconv.AppendInt(append(dst, `,"h":`...), int64(size.H), 10)
+		return append(dst, `}}`...)
+	}
+	dst = append(dst, `,"data":{"value":"`...)
+	dst = n.value(a, m.Products, m.Now).appendJSON(dst, m.Products, m.Now, a.Len)
+	return append(dst, `"}}`...)
+}
+
+// appendNativeLink appends where a click leads, and what counts it. Our redirect
+// counts too; both are one click, because both name one bid.
+func (c *Creative) appendNativeLink(dst []byte, m *Markup) []byte {
+	dst = append(dst, `,"link":{"url":"`...)
+	if len(m.ClickMacro) > 0 {
+		dst = appendURL(appendJSON(dst, m.ClickMacro), m.Click)
+	} else {
+		dst = appendJSON(dst, m.Click)
+	}
+	dst = append(dst, `","clicktrackers":["`...)
+	dst = append(append(appendJSON(dst, m.Click), TrackOnly...), '"')
+	dst = appendURLs(dst, c.Native.click)
+	return append(dst, `]}`...)
+}
+
+func appendURLs(dst []byte, urls []string) []byte {
+	for _, u := range urls {
+		dst = append(appendJSON(append(dst, `,"`...), u), '"')
+	}
+	return dst
+}
+
+// appendNativeTrackers appends pixels for the events that are offered with that
+// method, or imptrackers where nothing is offered: never both, or an impression
+// would count twice.
+func (c *Creative) appendNativeTrackers(dst []byte, m *Markup) []byte {
+	n := m.Native
+	if !n.HasTrackers {
+		dst = append(appendJSON(append(dst, `,"imptrackers":["`...), m.Pixel), '"')
+		return append(appendURLs(dst, c.Native.imp), ']')
+	}
+	open := `,"eventtrackers":[`
+	tracker := func(event int, u []byte) {
+		dst = append(dst, open...)
+		open = ","
+		dst = append(dst, `{"event":`...)
+		dst = strconv.AppendInt(dst, int64(event), 10)
+		dst = append(dst, `,"method":1,"url":"`...)
+		dst = append(appendJSON(dst, u), `"}`...)
+	}
+	if offers(n, nativeImpression) {
+		tracker(nativeImpression, m.Pixel)
+		for _, u := range c.Native.imp {
+			dst = appendJSON(append(dst, `,{"event":1,"method":1,"url":"`...), u)
+			dst = append(dst, `"}`...)
+		}
+	}
+	if offers(n, nativeViewable) && len(m.View) > 0 {
+		tracker(nativeViewable, m.View)
+	}
+	if open == "," {
+		dst = append(dst, ']')
+	}
+	return dst
+}

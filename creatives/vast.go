@@ -1,0 +1,366 @@
+package creatives
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// slot is what a part of a VAST document leaves open until the bid.
+type slot uint8
+
+const (
+	slotNone slot = iota
+	slotImpression
+	slotView
+	slotError
+	slotStart
+	slotFirst
+	slotMid
+	slotThird
+	slotComplete
+	slotClick         // where a click leads
+	slotClickTracking // what counts it
+	slotMedia
+	slotTitle
+	slotBid
+	slotVerification
+)
+
+// eventNames are the events of /v1/vast/{ev}, and those of VAST.
+var eventNames = [...]struct{ ours, theirs string }{
+	slotStart: {"start", "start"}, slotFirst: {"q1", "firstQuartile"}, slotMid: {"mid", "midpoint"},
+	slotThird: {"q3", "thirdQuartile"}, slotComplete: {"complete", "complete"},
+}
+
+// part is a stretch of a document and what follows it.
+type part struct {
+	lit  string
+	slot slot
+}
+
+// docBuilder puts a document together.
+type docBuilder struct {
+	parts []part
+	lit   []byte
+}
+
+func (b *docBuilder) add(s ...string) {
+	for _, t := range s {
+		b.lit = append(b.lit, t...)
+	}
+}
+
+func (b *docBuilder) open(s slot) {
+	b.parts = append(b.parts, part{string(b.lit), s})
+	b.lit = b.lit[:0]
+}
+
+// link adds an element with a URL that is known at the bid.
+func (b *docBuilder) link(tag, attrs string, s slot) {
+	b.add("<", tag, attrs, "><![CDATA[")
+	b.open(s)
+	b.add("]]></", tag, ">")
+}
+
+// fixed adds an element with a URL of the configuration.
+func (b *docBuilder) fixed(tag, attrs, u string) {
+	b.add("<", tag, attrs, "><![CDATA[")
+	b.lit = appendCDATA(b.lit, u)
+	b.add("]]></", tag, ">")
+}
+
+// documents writes the creative in each of its protocols.
+func (c *compiler) documents(out *Creative) {
+	title := c.spec.Title
+	if title == "" {
+		title = c.spec.ID
+	}
+	report := func(got, want, hint string) { c.add("title", got, want, hint) }
+	out.Clip.title = compileText(title, itemWord, report)
+	out.NeedsProduct = out.NeedsProduct || out.Clip.title.needsProduct()
+	if v := c.spec.Verification; v != nil {
+		out.Clip.verification = verification(v)
+	}
+	for _, p := range out.Clip.Protocols {
+		b := docBuilder{}
+		c.document(&b, out, p)
+		b.open(slotNone)
+		out.Clip.docs[p] = b.parts
+		size := 0
+		for i := range b.parts {
+			size += len(b.parts[i].lit)
+		}
+		if size > out.MaxBytes {
+			c.add("max_adm", strconv.Itoa(size)+" bytes of VAST", "at most "+strconv.Itoa(out.MaxBytes), "")
+			return
+		}
+	}
+}
+
+func (c *compiler) document(b *docBuilder, out *Creative, p int) {
+	root, ns, adType := "VAST", "", ""
+	if daast(p) {
+		root = "DAAST"
+	}
+	if fourth(p) {
+		ns = ` xmlns="http://www.iab.com/VAST"`
+	}
+	if p >= vast41 && out.Kind == KindAudio {
+		adType = ` adType="audio"`
+	}
+	kind := "InLine"
+	if wrapper(p) {
+		kind = "Wrapper"
+	}
+	b.add(`<?xml version="1.0" encoding="UTF-8"?><`, root, ` version="`, protocolVersions[p], `"`, ns, `><Ad id="`, xmlText(c.spec.ID), `"`, adType, `><`, kind, `><AdSystem>Rebound</AdSystem>`)
+	if fourth(p) {
+		c.headOf4(b, p)
+	} else {
+		c.headOf3(b, p)
+	}
+	b.add("<Creatives>")
+	c.main(b, out, p)
+	c.companion(b)
+	b.add("</Creatives>")
+	switch {
+	case fourth(p) && wrapper(p):
+		b.fixed("VASTAdTagURI", "", c.spec.TagURL)
+	case !fourth(p) && !daast(p):
+		b.add("")
+		b.open(slotVerification) // as an extension
+	}
+	b.add("</", kind, "></Ad></", root, ">")
+}
+
+// headOf3 is what stands before the creatives in VAST 2 and 3, and in DAAST; the
+// elements have an order.
+func (c *compiler) headOf3(b *docBuilder, p int) {
+	switch {
+	case p == daast1Wrapper:
+		b.fixed("DAASTAdTagURI", "", c.spec.TagURL)
+	case wrapper(p):
+		b.fixed("VASTAdTagURI", "", c.spec.TagURL)
+	default:
+		b.add("<AdTitle>")
+		b.open(slotTitle)
+		b.add("</AdTitle>")
+	}
+	b.link("Error", "", slotError)
+	c.impressions(b)
+}
+
+// headOf4 is what stands before the creatives in VAST 4, whose order is the
+// alphabet's.
+func (c *compiler) headOf4(b *docBuilder, p int) {
+	b.link("Error", "", slotError)
+	c.impressions(b)
+	b.add("<ViewableImpression>")
+	b.link("Viewable", "", slotView)
+	b.add("</ViewableImpression>")
+	if !wrapper(p) {
+		if p >= vast41 {
+			b.add("<AdServingId>")
+			b.open(slotBid)
+			b.add("</AdServingId>")
+		}
+		b.add("<AdTitle>")
+		b.open(slotTitle)
+		b.add("</AdTitle>")
+	}
+	if p >= vast41 {
+		b.open(slotVerification)
+	}
+}
+
+func (c *compiler) impressions(b *docBuilder) {
+	b.link("Impression", ` id="rebound"`, slotImpression)
+	for _, u := range c.spec.Trackers.Imp {
+		b.fixed("Impression", "", u)
+	}
+}
+
+// main is the creative itself.
+func (c *compiler) main(b *docBuilder, out *Creative, p int) {
+	s := c.spec
+	adID := ""
+	if !wrapper(p) {
+		name := "AdID"
+		if fourth(p) {
+			name = "adId"
+		}
+		adID = " " + name + `="` + xmlText(s.ID) + `"`
+	}
+	b.add(`<Creative sequence="1"`, adID, `>`)
+	if out.Clip.Linearity == 2 {
+		b.add("<NonLinearAds>")
+		events(b)
+		b.add("<NonLinear>")
+		c.clickTracking(b, "NonLinearClickTracking")
+		b.add("</NonLinear></NonLinearAds></Creative>")
+		return
+	}
+	b.add("<Linear")
+	if s.Skippable > 0 && !daast(p) {
+		b.add(` skipoffset="`, clock(s.Skippable), `"`)
+	}
+	b.add(">")
+	switch {
+	case wrapper(p):
+		events(b)
+		c.clicks(b, p)
+	case fourth(p):
+		events(b)
+		b.add("<Duration>", clock(s.Duration), "</Duration>")
+		c.files(b)
+		c.clicks(b, p)
+	default:
+		b.add("<Duration>", clock(s.Duration), "</Duration>")
+		events(b)
+		c.clicks(b, p)
+		c.files(b)
+	}
+	b.add("</Linear>")
+	if fourth(p) && !wrapper(p) {
+		value := ""
+		if p == vast4 {
+			value = ` idValue="` + xmlText(s.ID) + `"`
+		}
+		b.add(`<UniversalAdId idRegistry="unknown"`, value, `>`, xmlText(s.ID), `</UniversalAdId>`)
+	}
+	b.add("</Creative>")
+}
+
+func events(b *docBuilder) {
+	b.add("<TrackingEvents>")
+	for s := slotStart; s <= slotComplete; s++ {
+		b.link("Tracking", ` event="`+eventNames[s].theirs+`"`, s)
+	}
+	b.add("</TrackingEvents>")
+}
+
+func (c *compiler) files(b *docBuilder) {
+	b.add("<MediaFiles>")
+	b.open(slotMedia)
+	if c.spec.Interactive != "" {
+		b.fixed("InteractiveCreativeFile", ` type="text/html" apiFramework="SIMID"`, c.spec.Interactive)
+	}
+	b.add("</MediaFiles>")
+}
+
+// clicks are the links of a click: a wrapper counts and does not lead.
+func (c *compiler) clicks(b *docBuilder, p int) {
+	tag := "VideoClicks"
+	if daast(p) {
+		tag = "AdInteractions"
+	}
+	b.add("<", tag, ">")
+	if !wrapper(p) && !fourth(p) {
+		b.link("ClickThrough", "", slotClick)
+	}
+	c.clickTracking(b, "ClickTracking")
+	if !wrapper(p) && fourth(p) {
+		b.link("ClickThrough", "", slotClick)
+	}
+	b.add("</", tag, ">")
+}
+
+func (c *compiler) clickTracking(b *docBuilder, tag string) {
+	b.link(tag, "", slotClickTracking)
+	for _, u := range c.spec.Trackers.Click {
+		b.fixed(tag, "", u)
+	}
+}
+
+func (c *compiler) companion(b *docBuilder) {
+	k := c.spec.Companion
+	if k == nil {
+		return
+	}
+	size, _ := ParseSize(k.Size)
+	b.add(`<Creative><CompanionAds><Companion width="`, itoa(size.W), `" height="`, itoa(size.H), `">`)
+	b.fixed("StaticResource", ` creativeType="`+xmlText(defaultMimes(KindImage, k.ImageURL)[0])+`"`, k.ImageURL)
+	b.link("CompanionClickThrough", "", slotClick)
+	b.add("</Companion></CompanionAds></Creative>")
+}
+
+// verification is the element of an Open Measurement script.
+func verification(v *VerificationSpec) string {
+	b := docBuilder{}
+	b.add(`<AdVerifications><Verification vendor="`, xmlText(v.Vendor), `">`)
+	b.fixed("JavaScriptResource", ` apiFramework="omid" browserOptional="true"`, v.URL)
+	if v.Parameters != "" {
+		b.fixed("VerificationParameters", "", v.Parameters)
+	}
+	b.add("</Verification></AdVerifications>")
+	return string(b.lit)
+}
+
+// mediaFile compiles one file.
+func (c *compiler) mediaFile(out *Creative, i int) Media {
+	s, field := &c.spec.Media[i], at("media", i)
+	m := Media{Mime: s.Mime, W: s.W, H: s.H, Bitrate: s.Bitrate, Streaming: s.Delivery == "streaming"}
+	c.checkLink(field+".url", s.URL, out)
+	if m.Mime == "" {
+		if u, err := url.Parse(s.URL); err == nil {
+			m.Mime = mediaMimes[strings.ToLower(path.Ext(u.Path))]
+		}
+	}
+	sound := strings.HasPrefix(m.Mime, "audio/")
+	if m.Mime == "" || sound != (out.Kind == KindAudio) {
+		c.add(field+".mime", strQuote(m.Mime), "a type of "+out.Format.String()+" such as "+map[bool]string{true: "audio/mpeg", false: "video/mp4"}[out.Kind == KindAudio], "")
+	}
+	if !sound && (m.W < 1 || m.H < 1) || m.W < 0 || m.H < 0 {
+		c.add(field+".w", fmt.Sprintf("%dx%d", m.W, m.H), "w and h of the film", "")
+	}
+	if m.Bitrate < 0 {
+		c.add(field+".bitrate", itoa(m.Bitrate), "kilobits per second", "")
+	}
+	deliveries := []string{"progressive", "streaming"}
+	delivery := s.Delivery
+	if delivery == "" {
+		delivery = deliveries[0]
+	}
+	if !slices.Contains(deliveries, delivery) {
+		c.add(field+".delivery", strQuote(delivery), "one of "+strings.Join(deliveries, ", "), rtb.DidYouMean(delivery, deliveries))
+	}
+	attrs := ` delivery="` + delivery + `" type="` + xmlText(m.Mime) + `"`
+	rate := ""
+	if m.Bitrate > 0 {
+		rate = ` bitrate="` + itoa(m.Bitrate) + `"`
+	}
+	if interactive(m.Mime) {
+		rate += ` apiFramework="VPAID"`
+	}
+	b := docBuilder{}
+	b.fixed("MediaFile", attrs+` width="`+itoa(m.W)+`" height="`+itoa(m.H)+`"`+rate, s.URL)
+	m.element, b.lit = string(b.lit), nil
+	b.fixed("MediaFile", attrs+rate, s.URL)
+	m.daast = string(b.lit)
+	return m
+}
+
+// clock is a duration as VAST writes it.
+func clock(d time.Duration) string {
+	s := int(d / time.Second)
+	return fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)
+}
+
+func xmlText(s string) string { return string(appendXML(nil, s)) }
+func strQuote(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return strconv.Quote(s)
+}
+func itoa(n int) string             { return strconv.Itoa(n) }
+func at(field string, i int) string { return field + "[" + itoa(i) + "]" }
+func joinInts(list []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ", "), "[]")
+}
