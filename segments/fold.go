@@ -62,6 +62,10 @@ func (t *batch) fold(f *events.Fact) error {
 		return t.link(f)
 	case events.KindImp, events.KindBill:
 		return t.impression(f)
+	case events.KindVideo:
+		if f.Notice != nil && f.Notice.Bills { // the impression of VAST, where it is what bills
+			return t.impression(f)
+		}
 	case events.KindOptOut:
 		return t.optOut(f)
 	case events.KindErase:

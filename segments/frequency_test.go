@@ -31,6 +31,20 @@ func TestAnImpressionCountsOncePerBid(t *testing.T) {
 	}
 }
 
+// Where VAST bills, its impression counts; what the player tells else does not.
+func TestAVideoImpressionCountsWhereItBills(t *testing.T) {
+	l, s, v := newLog(), inMemory(t), visitorOf("v")
+	l.event(v, "view_item", 0)
+	l.notice(events.KindVideo, v, 1)
+	l.notice(events.KindVideo, v, 2)
+	l.facts[len(l.facts)-1].Notice.Bills = true
+	apply(t, s, l.take())
+	f := profile(t, s, v).Scope(rtb.ScopeOf("line", "shop/autumn/cart"))
+	if f == nil || len(f.Buckets) != 1 || f.Buckets[0].Count != 1 {
+		t.Errorf("got %+v; want one impression", f)
+	}
+}
+
 // TestBucketsLoseNothingAndNeverOverlap adds impressions over months and
 // compares with the raw times: a window of any length holds at least the true
 // number, and at most those of the buckets that it cuts.

@@ -81,6 +81,10 @@ func (h *Handler) video(ctx *fasthttp.RequestCtx) {
 func (h *Handler) click(ctx *fasthttp.RequestCtx) {
 	t := toldBy(ctx)
 	c, code := h.take(rtb.NoticeClick, &t)
+	if len(ctx.QueryArgs().Peek(paramTrackOnly)) > 0 {
+		gif(ctx) // a player or a native placement only tells of the click
+		return
+	}
 	noStore(ctx)
 	if code == CodeForged || code == CodeMalformed || !isLanding(c.Landing) {
 		ctx.SetStatusCode(fasthttp.StatusNotFound)
@@ -100,11 +104,19 @@ func isLanding(u string) bool {
 	return !strings.ContainsFunc(u, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }
 
+// Parameters of markup's own URLs: a click that is only told, and VAST's
+// [ERRORCODE].
+const (
+	paramTrackOnly = "t"
+	paramError     = "e"
+)
+
 func toldBy(ctx *fasthttp.RequestCtx) told {
 	q := ctx.QueryArgs()
 	return told{
 		token: q.Peek("k"), price: q.Peek(exchange.ParamPrice), currency: q.Peek(exchange.ParamCurrency),
 		loss: q.Peek(exchange.ParamLoss), minToWin: q.Peek(exchange.ParamMinToWin),
+		errorCode: q.Peek(paramError),
 	}
 }
 

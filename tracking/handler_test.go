@@ -405,3 +405,31 @@ func TestVideoEventsAreFactsOfTheirOwn(t *testing.T) {
 		t.Errorf("got %v", ids)
 	}
 }
+
+// VAST's Error URL: the code that the player put in, kept as a flag.
+func TestVideoErrorsAreFlagged(t *testing.T) {
+	c := sampleClaims()
+	c.BillOn = rtb.BillOnVAST
+	for code, want := range map[string]string{"303": "error_303", "[ERRORCODE]": "error", "": "error", "99": "error", "1000": "error"} {
+		e := newEdge(t)
+		e.get("GET", base+"/v1/vast/error?k="+token(t, e.s, rtb.NoticeVideo, &c)+"&e="+code)
+		if f := e.only(); f.ID != "video:"+c.Bid.String()+":error" || f.Bills || !slices.Equal(f.Flags, []string{want}) {
+			t.Errorf("code %q: got %+v; want flag %s", code, f, want)
+		}
+	}
+}
+
+// A click that a player or a native placement only tells of: no redirect.
+func TestClickThatIsOnlyTold(t *testing.T) {
+	e := newEdge(t)
+	rs := e.fire("GET", rtb.NoticeClick, sampleClaims(), "&t=1")
+	if rs.StatusCode() != 200 || string(rs.Header.ContentType()) != "image/gif" || len(rs.Header.Peek("Location")) > 0 {
+		t.Errorf("got %d, %s to %q; want a GIF", rs.StatusCode(), rs.Header.ContentType(), rs.Header.Peek("Location"))
+	}
+	if f := e.only(); f.Kind != events.KindClick {
+		t.Errorf("got %+v", f)
+	}
+	if rs := e.get("GET", base+"/v1/c?k=nonsense&t=1"); rs.StatusCode() != 200 || len(e.facts) != 1 {
+		t.Errorf("got %d and %d facts; want a GIF and no fact", rs.StatusCode(), len(e.facts))
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -51,7 +52,19 @@ const (
 	FlagPriceForged   = "price_forged"
 	FlagCurrency      = "currency"
 	FlagExpired       = "expired"
+	// FlagError and, where the player told it, _ and VAST's code: the ad did not
+	// play.
+	FlagError = "error"
 )
+
+// errorCode is what [ERRORCODE] of VAST became, with a _ before it; nothing where
+// it is no code.
+func errorCode(raw []byte) string {
+	if l := exchange.ParseLoss(raw); l.Code >= 100 && l.Code <= 999 {
+		return "_" + strconv.Itoa(l.Code)
+	}
+	return ""
+}
 
 // Options of a [Handler].
 type Options struct {
@@ -95,6 +108,7 @@ func NewHandler(o Options) *Handler {
 // told is what a notice says beside its kind; views into the request.
 type told struct {
 	token, price, currency, loss, minToWin []byte
+	errorCode                              []byte
 	video                                  *videoEvent
 }
 
@@ -105,10 +119,12 @@ type videoEvent struct {
 	name       string
 	progress   int
 	impression bool
+	failed     bool
 }
 
 var videoEvents = []videoEvent{
-	{"impression", 0, true}, {"start", 0, false}, {"q1", 25, false}, {"mid", 50, false}, {"q3", 75, false}, {"complete", 100, false},
+	{name: "impression", impression: true}, {name: "start"}, {name: "q1", progress: 25}, {name: "mid", progress: 50},
+	{name: "q3", progress: 75}, {name: "complete", progress: 100}, {name: "error", failed: true},
 }
 
 // take verifies one notice, records it and says what became of it. The claims
@@ -157,6 +173,9 @@ func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, t *told, now time.Tim
 		if !t.video.impression {
 			f.ID += ":" + t.video.name
 			bills = false
+		}
+		if t.video.failed {
+			n.Flags = append(n.Flags, FlagError+errorCode(t.errorCode))
 		}
 	}
 	profile := h.o.Profiles(c.Exchange)
