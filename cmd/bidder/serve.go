@@ -47,9 +47,10 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	a.snapshot.Store(snapshot)
 	defer a.log.Sync() //nolint:errcheck // nothing is left to tell it to
 	if err := a.serve(ctx); err != nil {
-		a.log.Error("bidder ended", zap.Error(err))
 		if con.terminal {
 			fmt.Fprintln(p.stderr, err)
+		} else {
+			a.log.Error("bidder ended", zap.Error(err))
 		}
 		return exitNotSo
 	}
