@@ -43,7 +43,10 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 		ClickMacro: s.ClickMacro, ClickMacroEsc: s.ClickMacroEsc,
 		CRIDMax: orInt(s.CRIDMax, 64), ADomainMax: s.ADomainMax, ADomainLenMax: orInt(s.ADomainLenMax, 128),
 		RespMaxBytes: int(s.RespMaxBytes), RequiresApproval: s.RequiresApproval,
-		MatchURL: s.MatchURL, RedirectHosts: s.RedirectHosts,
+		MatchURL: s.MatchURL, RedirectHosts: s.RedirectHosts, GVLID: s.GVLID,
+		OpenRTBVersion: orString(s.OpenRTBVersion, "2.6"), RetryWindow: time.Duration(s.RetryWindow),
+		AdmMaxBytes: int(s.AdmMaxBytes), BidFeedback: s.BidFeedback,
+		tick: s.PriceTick, attr: s.Attr, billingIDs: s.BillingIDs, procTime: s.ProcessingTime,
 	}
 	if p.DefaultCur.IsZero() {
 		p.DefaultCur = rtb.USD
@@ -60,27 +63,35 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 		c.check(at >= 500, "at_500_first_price", at, "codes of 500 and above")
 	}
 	c.check(s.MatchURL == "" || strings.HasPrefix(s.MatchURL, "https://"), "match_url", strconv.Quote(s.MatchURL), "an https URL")
-	c.sources(s, p)
+	p.Sources = c.networks("sources", s.sources())
+	p.devices = c.networks("notice_sources", s.NoticeSources)
 	c.times(s, p)
+	c.extras(s, p)
 	c.choices(s, p)
 	c.nbrMap(s, p)
 	c.prices(s, p)
 	return p, c.problems
 }
 
-func (c *compiler) sources(s *ProfileSpec, p *Profile) {
-	list := s.Sources
-	if len(list) == 0 && s.Secret == "" {
-		list = []string{"127.0.0.0/8", "::1/128"}
+// sources are the networks that requests may come from: without a secret only
+// this machine, unless they are named.
+func (s *ProfileSpec) sources() []string {
+	if len(s.Sources) == 0 && s.Secret == "" {
+		return []string{"127.0.0.0/8", "::1/128"}
 	}
+	return s.Sources
+}
+
+func (c *compiler) networks(path string, list []string) (out []netip.Prefix) {
 	for _, text := range list {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			c.add("sources", strconv.Quote(text), "a network such as 203.0.113.0/24")
+			c.add(path, strconv.Quote(text), "a network such as 203.0.113.0/24")
 			continue
 		}
-		p.Sources = append(p.Sources, prefix.Masked())
+		out = append(out, prefix.Masked())
 	}
+	return out
 }
 
 func (c *compiler) times(s *ProfileSpec, p *Profile) {

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"slices"
 	"strconv"
 
 	"rebound/rtb"
@@ -64,9 +65,9 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 		dst = appendStrings(dst, of.Cats)
 		dst = appendNumber(dst, `,"cattax":`, of.CatTax)
 	}
-	if len(of.Attrs) > 0 || p.required&fieldAttr != 0 {
+	if len(of.Attrs)+len(p.attr) > 0 || p.required&fieldAttr != 0 {
 		dst = append(dst, `,"attr":`...)
-		dst = appendInts(dst, of.Attrs)
+		dst = appendInts(dst, of.Attrs, p.attr...)
 	}
 	dst = appendNumber(dst, `,"mtype":`, of.Format.MType())
 	dst = appendSize(dst, of)
@@ -156,10 +157,20 @@ func appendNumber(dst []byte, key string, n int) []byte {
 	return strconv.AppendInt(append(dst, key...), int64(n), 10)
 }
 
-func appendInts(dst []byte, list []int) []byte {
+// appendInts appends a list of numbers, then those of more that it lacks.
+func appendInts(dst []byte, list []int, more ...int) []byte {
 	dst = append(dst, '[')
 	for i, n := range list {
 		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(dst, int64(n), 10)
+	}
+	for _, n := range more {
+		if slices.Contains(list, n) {
+			continue
+		}
+		if dst[len(dst)-1] != '[' {
 			dst = append(dst, ',')
 		}
 		dst = strconv.AppendInt(dst, int64(n), 10)

@@ -15,11 +15,14 @@ const (
 	fieldDealID
 	fieldIURL
 	fieldLanguage
+	fieldBURL
+	fieldNURL
 )
 
 var fieldNames = map[string]fieldSet{
 	"adomain": fieldADomain, "attr": fieldAttr, "bundle": fieldBundle, "cat": fieldCat, "cid": fieldCID,
 	"crid": fieldCRID, "dealid": fieldDealID, "iurl": fieldIURL, "language": fieldLanguage,
+	"burl": fieldBURL, "nurl": fieldNURL,
 }
 
 // Fits tells whether the exchange takes the offer: markup is there, nothing is
@@ -30,8 +33,14 @@ func (p *Profile) Fits(of *rtb.Offer) (field string, ok bool) {
 	switch {
 	case len(of.Markup) == 0:
 		return "adm", false
+	case p.AdmMaxBytes > 0 && len(of.Markup) > p.AdmMaxBytes:
+		return "adm_max", false
 	case len(of.CreativeID) > p.CRIDMax, lack(fieldCRID, of.CreativeID == ""):
 		return "crid", false
+	case lack(fieldBURL, len(of.BURL) == 0):
+		return "burl", false
+	case lack(fieldNURL, len(of.NURL) == 0):
+		return "nurl", false
 	case lack(fieldADomain, len(of.AdDomains) == 0):
 		return "adomain", false
 	case lack(fieldBundle, of.Bundle == ""):

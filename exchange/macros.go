@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"strconv"
 	"strings"
 
 	"rebound/rtb"
@@ -13,7 +14,18 @@ const (
 	ParamCurrency = "c" // ${AUCTION_CURRENCY}
 	ParamLoss     = "l" // ${AUCTION_LOSS}: ParseLoss
 	ParamMinToWin = "m" // ${AUCTION_MIN_TO_WIN}: Profile.ParseMinToWin
+
+	ParamMultiplier  = "x"  // ${AUCTION_MULTIPLIER}: ParseMultiplier
+	ParamDiscountPct = "dp" // ${AUCTION_DISCOUNT_PCT}: ParseMultiplier
+	ParamDiscountCPM = "dc" // ${AUCTION_DISCOUNT_CPM}: Profile.ParseMinToWin reads it alike
 )
+
+// moreMacros are the further macros by the names of a profile's macros, and the
+// parameters that they fill (OpenRTB 2.6 §4.4; SUPPLY_FEE is Index's).
+var moreMacros = map[string]string{
+	"auction_id": "ai", "bid_id": "bi", "imp_id": "ii", "seat_id": "si", "ad_id": "ad", "mbr": "mb", "imp_ts": "ts", "supply_fee": "sf",
+	"multiplier": ParamMultiplier, "discount_pct": ParamDiscountPct, "discount_cpm": ParamDiscountCPM,
+}
 
 // AppendMacros appends the query parameters with the exchange's macros, raw, to
 // a notice URL that already has a query: "&p=${AUCTION_PRICE}&c=...". Macros are
@@ -38,23 +50,68 @@ func (c *compiler) compileMacros(s *ProfileSpec, p *Profile) {
 	if len(in) == 0 {
 		in = sortedKeys(priceNotices)
 	}
+	currency := param(ParamCurrency, s.CurrencyMacro, "${AUCTION_CURRENCY}")
 	for _, name := range in {
 		kind, ok := priceNotices[name]
 		if !ok {
 			c.add("price_in", name, "one of "+strings.Join(sortedKeys(priceNotices), ", "))
 			continue
 		}
-		p.macros[kind] = "&" + ParamPrice + "=" + p.priceMacro + "&" + ParamCurrency + "=${AUCTION_CURRENCY}"
+		p.macros[kind] = "&" + ParamPrice + "=" + p.priceMacro + currency
 	}
-	p.macros[rtb.NoticeLoss] = "&" + ParamLoss + "=${AUCTION_LOSS}"
+	p.macros[rtb.NoticeLoss] = param(ParamLoss, s.LossMacro, "${AUCTION_LOSS}")
 	if p.minToWin != "" {
 		for _, kind := range []rtb.NoticeKind{rtb.NoticeWin, rtb.NoticeLoss, rtb.NoticeBill} {
 			p.macros[kind] += "&" + ParamMinToWin + "=" + p.minToWin
 		}
 	}
-	for _, m := range []string{p.priceMacro, p.minToWin} {
-		c.check(!strings.ContainsAny(m, " \t\r\n\"<>&#"), "price_macro, mintowin_macro", m, "text that may stand in a URL as it is")
+	for _, name := range sortedKeys(s.Macros) {
+		key, ok := moreMacros[name]
+		c.check(ok, "macros."+name, "an unknown name", "one of "+strings.Join(sortedKeys(moreMacros), ", "))
+		c.macroText("macros."+name, s.Macros[name])
+		for _, kind := range []rtb.NoticeKind{rtb.NoticeWin, rtb.NoticeBill} {
+			p.macros[kind] += "&" + key + "=" + s.Macros[name]
+		}
 	}
+	c.macroText("price_macro", p.priceMacro)
+	c.macroText("mintowin_macro", p.minToWin)
+	c.macroText("currency_macro", s.CurrencyMacro)
+	c.macroText("loss_macro", s.LossMacro)
+	for kind, m := range p.macros {
+		c.check(len(m) <= maxMacros, "macros", strconv.Itoa(len(m))+" bytes for "+rtb.NoticeKind(kind).String(), "at most "+strconv.Itoa(maxMacros)+" bytes")
+	}
+	c.priceRequired(s, p)
+}
+
+// maxMacros is the room for macros behind a signed URL; exchanges cut URLs at
+// about 2,000 characters.
+const maxMacros = 400
+
+func param(key, macro, fallback string) string {
+	switch macro {
+	case "":
+		macro = fallback
+	case "-":
+		return ""
+	}
+	return "&" + key + "=" + macro
+}
+
+func (c *compiler) macroText(path, m string) {
+	c.check(!strings.ContainsAny(m, " \t\r\n\"<>&#"), path, strconv.Quote(m), "text that may stand in a URL as it is")
+}
+
+// ParseMultiplier reads a plain number of a notice, such as what
+// ${AUCTION_MULTIPLIER} became, in millionths; 0 when it is none.
+func ParseMultiplier(raw []byte) int64 {
+	if len(raw) == 0 || len(raw) > 24 {
+		return 0
+	}
+	v, err := rtb.ParseMicros(raw, rtb.RoundUp)
+	if err != nil || v <= 0 {
+		return 0
+	}
+	return int64(v)
 }
 
 // Loss is a reason that the exchange gives for a lost auction (OpenRTB 3.0,

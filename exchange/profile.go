@@ -26,6 +26,7 @@ type Profile struct {
 	// MalformedStatus is the HTTP status of an unreadable request.
 	MalformedStatus int
 	NBREnabled      bool
+	OpenRTBVersion  string
 
 	DefaultTMax, RTTAllowance, Safety time.Duration
 
@@ -35,6 +36,7 @@ type Profile struct {
 	DealFloorInheritsCur bool
 	AllowNoInventory     bool
 	MultibidMax          int
+	RetryWindow          time.Duration // 0: none
 
 	AuctionTTL time.Duration // how long a bid may still win
 
@@ -44,6 +46,9 @@ type Profile struct {
 	ADomainMax                int // elements; 0: any
 	ADomainLenMax             int // bytes
 	RespMaxBytes              int // 0: any
+	AdmMaxBytes               int // 0: any
+	GVLID                     int
+	BidFeedback               bool
 	RequiresApproval          bool
 	MatchURL                  string
 	RedirectHosts             []string
@@ -55,6 +60,12 @@ type Profile struct {
 	nbr        [rtb.NoBidReasons]int
 	required   fieldSet
 	buyerB64   bool
+	tick       rtb.CPM
+	attr       []int
+	billingIDs []string
+	procTime   bool
+	notices    [rtb.NoticeVideo + 1]bool // kinds whose URLs bids carry
+	devices    []netip.Prefix
 
 	priceCodec priceCodec
 	priceUnit  priceUnit

@@ -128,7 +128,7 @@ func TestProfileProblems(t *testing.T) {
 		"bill_window.video": func(s *ProfileSpec) { s.BillWindow.Video = Duration(time.Minute) }, "required_bid_fields": func(s *ProfileSpec) { s.RequiredBidFields = []string{"adm2"} },
 		"buyeruid_codec": func(s *ProfileSpec) { s.BuyerUIDCodec = "hex" }, "native_wrapper": func(s *ProfileSpec) { s.NativeWrapper = "maybe" },
 		"at_500_first_price": func(s *ProfileSpec) { s.At500FirstPrice = []int{1} }, "match_url": func(s *ProfileSpec) { s.MatchURL = "http://x.example" },
-		"price_macro, mintowin_macro": func(s *ProfileSpec) { s.PriceMacro = "${A B}" }, "quota_qps": func(s *ProfileSpec) { s.QuotaQPS = -1 },
+		"price_macro": func(s *ProfileSpec) { s.PriceMacro = "${A B}" }, "quota_qps": func(s *ProfileSpec) { s.QuotaQPS = -1 },
 	} {
 		s := ProfileSpec{ID: "demo", Seat: "seat-1"}
 		change(&s)

@@ -37,6 +37,10 @@ type ProfileSpec struct {
 	GzipIn *bool `yaml:"gzip_in"`
 	// GzipOut compresses answers where the request allows it; default true.
 	GzipOut *bool `yaml:"gzip_out"`
+	// OpenRTBVersion is the version that answers name in their header
+	// x-openrtb-version; default 2.6. Requests are read as 2.2 to 2.6 whatever
+	// their header says.
+	OpenRTBVersion string `yaml:"openrtb_version"`
 	// ContentType of answers; default application/json.
 	ContentType string `yaml:"content_type"`
 	// MalformedStatus answers unreadable requests: 400 (default) or 204.
@@ -68,6 +72,12 @@ type ProfileSpec struct {
 	DealFloorInheritsCur bool `yaml:"deal_floor_inherits_cur"`
 	// AllowNoInventory accepts requests with none of site, app and dooh.
 	AllowNoInventory bool `yaml:"allow_no_inventory"`
+	// PriceTick is the step that prices are multiples of, in major units of CPM;
+	// default 0: a micro. Prices round down to it, and never below the floor.
+	PriceTick rtb.CPM `yaml:"price_tick"`
+	// RetryWindow is for how long the same request gets the same answer again,
+	// without a second reservation; default 0: every request is decided.
+	RetryWindow Duration `yaml:"retry_window"`
 	// MultibidMax is how many bids one impression may get; default 1.
 	MultibidMax int `yaml:"multibid_max"`
 
@@ -96,6 +106,26 @@ type ProfileSpec struct {
 	// PriceIn are the notices that carry the price macro; default win, bill,
 	// imp, video.
 	PriceIn []string `yaml:"price_in"`
+	// PriceMacroForms are the only forms that the exchange replaces; empty: any.
+	PriceMacroForms []string `yaml:"price_macro_forms"`
+	// PriceMacroRequired are notices of which at least one must carry the price
+	// macro, or the exchange drops the bid; names as in price_in.
+	PriceMacroRequired []string `yaml:"price_macro_required"`
+	// CurrencyMacro asks for the price's currency; default ${AUCTION_CURRENCY};
+	// "-" leaves it out.
+	CurrencyMacro string `yaml:"currency_macro"`
+	// LossMacro asks for the reason of a loss; default ${AUCTION_LOSS}; "-" leaves
+	// it out.
+	LossMacro string `yaml:"loss_macro"`
+	// Macros ask for more in win and bill notices, by name: auction_id, bid_id,
+	// imp_id, seat_id, ad_id, mbr, multiplier, imp_ts, discount_pct, discount_cpm,
+	// supply_fee. Each is the text that the exchange replaces.
+	Macros map[string]string `yaml:"macros"`
+	// NoticesLeftOut are notice URLs that bids do not carry: win, bill, loss.
+	NoticesLeftOut []string `yaml:"notices_left_out"`
+	// NoticeSources are the networks (CIDR) from which the exchange sends notices;
+	// only from there X-Device-IP and its like are believed.
+	NoticeSources []string `yaml:"notice_sources"`
 	// MinToWinMacro asks for the price to beat; default ${AUCTION_MIN_TO_WIN};
 	// "-" leaves it out.
 	MinToWinMacro string `yaml:"mintowin_macro"`
@@ -103,12 +133,15 @@ type ProfileSpec struct {
 	ClickMacro string `yaml:"click_macro"`
 	// ClickMacroEsc is the click macro's form for use inside another URL.
 	ClickMacroEsc string `yaml:"click_macro_esc"`
+	// ClickMacroRequired tells that the exchange drops markup without its click
+	// macro.
+	ClickMacroRequired bool `yaml:"click_macro_required"`
 
 	// NativeWrapper writes native markup as {"native":{...}}: always, never, or
 	// request (default: as the request did).
 	NativeWrapper string `yaml:"native_wrapper"`
 	// RequiredBidFields are bid fields without which the exchange drops a bid:
-	// adomain, attr, bundle, cat, cid, crid, dealid, iurl, language.
+	// adomain, attr, bundle, burl, cat, cid, crid, dealid, iurl, language, nurl.
 	RequiredBidFields []string `yaml:"required_bid_fields"`
 	// CRIDMax is the longest creative id in bytes; default 64.
 	CRIDMax int `yaml:"crid_max"`
@@ -116,12 +149,27 @@ type ProfileSpec struct {
 	ADomainMax int `yaml:"adomain_max"`
 	// ADomainLenMax is the longest domain in bytes; default 128.
 	ADomainLenMax int `yaml:"adomain_len_max"`
+	// AdmMaxBytes is the longest markup of a bid; default 0: any.
+	AdmMaxBytes ByteSize `yaml:"adm_max_bytes"`
+	// Attr are creative attributes that every bid declares beside its creative's
+	// own, such as a code for retargeting.
+	Attr []int `yaml:"attr"`
+	// BillingIDs puts bid.ext.billing_id, one of the impression's
+	// imp.ext.billing_id, into bids: none (default), any, or the listed ones only.
+	BillingIDs []string `yaml:"billing_ids"`
+	// ProcessingTime puts ext.processing_time_ms into answers.
+	ProcessingTime bool `yaml:"processing_time"`
+	// BidFeedback reads the outcome of earlier bids from ext.bid_feedback of
+	// requests, and puts the token that names a bid there into bid.ext.
+	BidFeedback bool `yaml:"bid_feedback"`
 	// RespMaxBytes is the largest answer; default 0: any.
 	RespMaxBytes ByteSize `yaml:"resp_max_bytes"`
 	// BuyerUIDCodec is how user.buyeruid comes: plain (default) or b64url.
 	BuyerUIDCodec string `yaml:"buyeruid_codec"`
 	// RequiresApproval tells that creatives must be approved by the exchange.
 	RequiresApproval bool `yaml:"requires_approval"`
+	// GVLID is the exchange's own id in the Global Vendor List; 0: not known.
+	GVLID int `yaml:"gvl_id"`
 	// MatchURL is where cookie sync sends the browser; https.
 	MatchURL string `yaml:"match_url"`
 	// RedirectHosts are the hosts that sync may redirect to.

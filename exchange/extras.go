@@ -1,0 +1,125 @@
+package exchange
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// maxRetryWindow bounds for how long answers are kept for senders that ask again.
+const maxRetryWindow = 10 * time.Second
+
+var versionText = regexp.MustCompile(`^2\.[0-9]{1,2}$`)
+
+// extras checks and compiles what only some exchanges have.
+func (c *compiler) extras(s *ProfileSpec, p *Profile) {
+	c.check(versionText.MatchString(p.OpenRTBVersion), "openrtb_version", strconv.Quote(s.OpenRTBVersion), "a version such as 2.6")
+	c.check(s.PriceTick >= 0 && s.PriceTick <= 1_000_000, "price_tick", s.PriceTick, "0 to 1")
+	c.check(p.RetryWindow >= 0 && p.RetryWindow <= maxRetryWindow, "retry_window", p.RetryWindow, "0 to "+maxRetryWindow.String())
+	c.check(s.GVLID >= 0 && s.GVLID < 1<<16, "gvl_id", s.GVLID, "an id of the Global Vendor List, or 0")
+	for path, n := range map[string]ByteSize{"adm_max_bytes": s.AdmMaxBytes, "resp_max_bytes": s.RespMaxBytes,
+		"max_body": s.MaxBody, "max_inflated": s.MaxInflated} {
+		c.check(n >= 0, path, n, "0 or more")
+	}
+	for _, a := range s.Attr {
+		c.check(a > 0, "attr", a, "codes of creative attributes")
+	}
+	c.check(!s.ClickMacroRequired || s.ClickMacro != "", "click_macro", "nothing", "the exchange's click macro, which click_macro_required asks for")
+	for path, m := range map[string]string{"click_macro": s.ClickMacro, "click_macro_esc": s.ClickMacroEsc} {
+		c.check(!strings.ContainsAny(m, " \t\r\n\"'<>"), path, strconv.Quote(m), "text that may stand in a URL as it is")
+	}
+	for kind := range p.notices {
+		p.notices[kind] = true
+	}
+	for _, name := range s.NoticesLeftOut {
+		kind, ok := map[string]rtb.NoticeKind{"win": rtb.NoticeWin, "bill": rtb.NoticeBill, "loss": rtb.NoticeLoss}[name]
+		c.check(ok, "notices_left_out", strconv.Quote(name), "win, bill or loss")
+		p.notices[kind] = !ok
+	}
+	for i, source := range p.billing {
+		ok := p.notices[source.Notice()]
+		c.check(ok, "billing_source."+formatNames[i], source.Notice().String()+", which notices_left_out leaves out", "a notice that bids carry")
+	}
+}
+
+// priceRequired checks what an exchange wants of the price macro, so that a bid
+// that it would drop is a problem of the configuration (conformance M20).
+func (c *compiler) priceRequired(s *ProfileSpec, p *Profile) {
+	if len(s.PriceMacroForms) > 0 && !slices.Contains(s.PriceMacroForms, p.priceMacro) {
+		c.add("price_macro", strconv.Quote(p.priceMacro), "one of "+strings.Join(s.PriceMacroForms, ", ")+", which the exchange replaces")
+	}
+	if len(s.PriceMacroRequired) == 0 {
+		return
+	}
+	for _, name := range s.PriceMacroRequired {
+		kind, ok := priceNotices[name]
+		if !ok {
+			c.add("price_macro_required", strconv.Quote(name), "one of "+strings.Join(sortedKeys(priceNotices), ", "))
+		}
+		if strings.Contains(p.macros[kind], p.priceMacro) && p.notices[kind] {
+			return
+		}
+	}
+	c.add("price_in", strings.Join(s.PriceIn, ", "), "at least one of "+strings.Join(s.PriceMacroRequired, ", ")+", or the exchange drops the bid")
+}
+
+// Sends tells whether bids carry the URL of a kind of notice.
+func (p *Profile) Sends(kind rtb.NoticeKind) bool {
+	return int(kind) < len(p.notices) && p.notices[kind]
+}
+
+// BelievesDevice tells whether a notice from the address may speak of the
+// user's device in X-Device-IP and its like.
+func (p *Profile) BelievesDevice(from netip.Addr) bool {
+	from = from.Unmap()
+	return slices.ContainsFunc(p.devices, func(n netip.Prefix) bool { return n.Contains(from) })
+}
+
+// OnTick is the highest price on the exchange's tick that is at most price.
+func (p *Profile) OnTick(price rtb.CPM) rtb.CPM {
+	if p.tick > 0 {
+		return price - price%p.tick
+	}
+	return price
+}
+
+// BillingID is which of an impression's billing ids a bid names; nil when the
+// profile names none, ok is false when it must and cannot.
+func (p *Profile) BillingID(offered [][]byte) (id []byte, ok bool) {
+	if len(p.billingIDs) == 0 || len(offered) == 0 {
+		return nil, true
+	}
+	for _, o := range offered {
+		if p.billingIDs[0] == "any" || slices.Contains(p.billingIDs, string(o)) {
+			return o, true
+		}
+	}
+	return nil, false
+}
+
+// AppendBillingID appends the member of bid.ext that names a billing id.
+func AppendBillingID(dst, id []byte) []byte {
+	return appendString(append(dst, `"billing_id":`...), id)
+}
+
+// AppendToken appends the member of bid.ext by which the exchange names the bid
+// in its feedback.
+func AppendToken(dst, token []byte) []byte {
+	return append(appendString(append(dst, `"event_notification_token":{"payload":`...), token), '}')
+}
+
+// AppendTook closes an answer again with the time that it took, where the
+// exchange wants to know; answer must come from [AppendResponse].
+func (p *Profile) AppendTook(answer []byte, took time.Duration) []byte {
+	if !p.procTime || len(answer) == 0 || answer[len(answer)-1] != '}' {
+		return answer
+	}
+	answer = append(answer[:len(answer)-1], `,"ext":{"processing_time_ms":`...)
+	answer = strconv.AppendInt(answer, max(took.Milliseconds(), 0), 10)
+	return append(answer, "}}"...)
+}
