@@ -4,7 +4,7 @@ FUZZTIME ?= 5m
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check fmt vet lint arch test race fuzz bench prove loadtest clean
+.PHONY: help build run check fmt vet lint arch test race fuzz bench prove reference loadtest clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: ## benchmarks with allocation counts
 prove: ## the long proofs: black-box proofs at full size, then fuzzing (FUZZTIME each)
 	PROVE=1 $(GO) test -count=1 -timeout 60m -v -run 'Prove' ./apptest ./replay
 	$(MAKE) fuzz
+
+reference: ## write docs/reference.md from the source
+	$(GO) test ./internal/reference -update
 
 loadtest: ## 2,000 requests a second for 15 s against a running bidder
 	$(GO) run ./cmd/loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s

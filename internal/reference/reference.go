@@ -1,0 +1,292 @@
+package reference
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rebound/rtb"
+)
+
+// source is the parsed Go source of some folders.
+type source struct {
+	root  string
+	files map[string][]*ast.File // by folder
+}
+
+// Document is the text of docs/reference.md for the source below root.
+func Document(root string) (string, error) {
+	s := &source{root: root, files: map[string][]*ast.File{}}
+	for _, dir := range []string{"cmd/bidder", "cmd/replay", "cmd/loadtest", "config", "exchange", "campaigns", "audiences", "creatives", "events", "rtb"} {
+		if err := s.parse(dir); err != nil {
+			return "", err
+		}
+	}
+	var b strings.Builder
+	b.WriteString("# Reference\n\nMade from the source by `go test ./internal/reference -update`; do not edit.\n")
+	s.flags(&b)
+	s.config(&b)
+	s.metrics(&b)
+	reasons(&b)
+	s.records(&b)
+	return b.String(), nil
+}
+
+func (s *source) parse(dir string) error {
+	entries, err := fs.ReadDir(os.DirFS(s.root), dir)
+	if err != nil {
+		return fmt.Errorf("cannot read source: %w", err)
+	}
+	set := token.NewFileSet()
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(set, filepath.Join(s.root, dir, e.Name()), nil, parser.ParseComments)
+		if err != nil {
+			return fmt.Errorf("cannot parse %s: %w", path.Join(dir, e.Name()), err)
+		}
+		s.files[dir] = append(s.files[dir], f)
+	}
+	return nil
+}
+
+// calls visits every call of a folder, in the order of files and lines.
+func (s *source) calls(dir string, visit func(name string, args []ast.Expr)) {
+	for _, f := range s.files[dir] {
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+				visit(sel.Sel.Name, call.Args)
+			}
+			return true
+		})
+	}
+}
+
+// flags lists the calls that define flags: the pointer forms have the name
+// second, the others first.
+func (s *source) flags(b *strings.Builder) {
+	b.WriteString("\n## Flags\n")
+	for _, dir := range []string{"cmd/bidder", "cmd/replay", "cmd/loadtest"} {
+		fmt.Fprintf(b, "\n`%s`; `-h` after a verb tells which of them it takes.\n\n| flag | default | meaning |\n|---|---|---|\n", path.Base(dir))
+		seen := map[string]bool{}
+		s.calls(dir, func(name string, args []ast.Expr) {
+			kind := strings.TrimSuffix(name, "Var")
+			if !slices.Contains([]string{"String", "Int", "Bool", "Float64", "Uint64", "Duration"}, kind) {
+				return
+			}
+			if strings.HasSuffix(name, "Var") && len(args) > 0 {
+				args = args[1:]
+			}
+			if len(args) != 3 || literal(args[0]) == "" || literal(args[2]) == "" {
+				return
+			}
+			row := fmt.Sprintf("| `--%s` | %s | %s |\n", literal(args[0]), code(expression(args[1])), cell(strings.ReplaceAll(literal(args[2]), "`", "")))
+			if !seen[row] {
+				seen[row] = true
+				b.WriteString(row)
+			}
+		})
+	}
+}
+
+// config walks the structs of the configuration file from config.File on.
+func (s *source) config(b *strings.Builder) {
+	b.WriteString("\n## Configuration\n\nOne YAML file; unknown fields are refused. Durations are 90s 30m 12h 7d 4w, money is decimal in major units, sizes are like 20GiB.\n")
+	s.structs(b, "config", "File", "yaml", map[string]bool{})
+}
+
+// structs writes a table for a struct and then one for each struct below it.
+func (s *source) structs(b *strings.Builder, dir, name, tag string, done map[string]bool) {
+	st, doc := s.find(dir, name)
+	if st == nil || done[dir+"."+name] {
+		return
+	}
+	done[dir+"."+name] = true
+	fmt.Fprintf(b, "\n### %s.%s\n\n%s\n\n| field | type | meaning |\n|---|---|---|\n", dir, name, cell(doc))
+	type below struct{ dir, name string }
+	var next []below
+	for _, f := range st.Fields.List {
+		d, n := typeName(dir, f.Type)
+		key := fieldKey(f, tag)
+		switch {
+		case key == "-" || (key == "" && len(f.Names) > 0 && !ast.IsExported(f.Names[0].Name)):
+			continue
+		case key == "" && len(f.Names) == 0:
+			fmt.Fprintf(b, "| *fields of %s* | | |\n", n)
+		case key != "":
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, code(expression(f.Type)), cell(fieldDoc(f)))
+		}
+		if key != "" || len(f.Names) == 0 {
+			next = append(next, below{d, n})
+		}
+	}
+	for _, n := range next {
+		s.structs(b, n.dir, n.name, tag, done)
+	}
+}
+
+// find is the struct type of a name, and its comment.
+func (s *source) find(dir, name string) (*ast.StructType, string) {
+	for _, f := range s.files[dir] {
+		for _, d := range f.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range g.Specs {
+				t, ok := spec.(*ast.TypeSpec)
+				if !ok || t.Name.Name != name {
+					continue
+				}
+				if st, ok := t.Type.(*ast.StructType); ok {
+					doc := t.Doc
+					if doc == nil {
+						doc = g.Doc
+					}
+					return st, doc.Text()
+				}
+			}
+		}
+	}
+	return nil, ""
+}
+
+// metrics lists the calls whose first argument is a metric's name.
+func (s *source) metrics(b *strings.Builder) {
+	b.WriteString("\n## Metrics\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n")
+	s.calls("cmd/bidder", func(name string, args []ast.Expr) {
+		if len(args) < 2 || !strings.HasPrefix(literal(args[0]), "rebound_") {
+			return
+		}
+		labels := ""
+		if len(args) > 2 {
+			if l, ok := args[2].(*ast.CompositeLit); ok {
+				for i, e := range l.Elts {
+					if i > 0 {
+						labels += ", "
+					}
+					labels += literal(e)
+				}
+			}
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", literal(args[0]), strings.ToLower(name), labels, cell(literal(args[1])))
+	})
+}
+
+// reasons lists the closed enum of no-bid reasons, in the order of the stages.
+func reasons(b *strings.Builder) {
+	b.WriteString("\n## No-bid reasons\n\nIn the order of the stages: the reason of a request is the furthest that any line reached.\n\n| reason | wire nbr |\n|---|---|\n")
+	for r := rtb.NoBidNone + 1; r < rtb.NoBidReasons; r++ {
+		nbr := ""
+		if r.NBR() > 0 {
+			nbr = strconv.Itoa(r.NBR())
+		}
+		fmt.Fprintf(b, "| `%s` | %s |\n", r, nbr)
+	}
+}
+
+// records lists the fields of facts and bid records.
+func (s *source) records(b *strings.Builder) {
+	b.WriteString("\n## Records\n\nOne JSON object a line. Amounts in micros end in `_micros`; prices are CPM in major units.\n")
+	done := map[string]bool{}
+	s.structs(b, "events", "Fact", "json", done)
+	s.structs(b, "events", "BidRecord", "json", done)
+}
+
+// typeName is the folder and name of the struct that a field's type leads to.
+func typeName(dir string, e ast.Expr) (string, string) {
+	switch t := e.(type) {
+	case *ast.Ident:
+		return dir, t.Name
+	case *ast.StarExpr:
+		return typeName(dir, t.X)
+	case *ast.ArrayType:
+		return typeName(dir, t.Elt)
+	case *ast.MapType:
+		return typeName(dir, t.Value)
+	case *ast.SelectorExpr:
+		if x, ok := t.X.(*ast.Ident); ok {
+			return x.Name, t.Sel.Name
+		}
+	}
+	return "", ""
+}
+
+// fieldKey is a field's name in the file.
+func fieldKey(f *ast.Field, tag string) string {
+	if f.Tag == nil {
+		return ""
+	}
+	text, err := strconv.Unquote(f.Tag.Value)
+	if err != nil {
+		return ""
+	}
+	key, _, _ := strings.Cut(reflect.StructTag(text).Get(tag), ",")
+	return key
+}
+
+func fieldDoc(f *ast.Field) string {
+	if t := f.Doc.Text(); t != "" {
+		return t
+	}
+	return f.Comment.Text()
+}
+
+func literal(e ast.Expr) string {
+	l, ok := e.(*ast.BasicLit)
+	if !ok || l.Kind != token.STRING {
+		return ""
+	}
+	s, err := strconv.Unquote(l.Value)
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
+// expression is a default or a type as a reader takes it.
+func expression(e ast.Expr) string {
+	switch t := e.(type) {
+	case *ast.BasicLit:
+		return strings.Trim(t.Value, `"`)
+	case *ast.Ident:
+		return t.Name
+	case *ast.SelectorExpr:
+		return expression(t.X) + "." + t.Sel.Name
+	case *ast.StarExpr:
+		return expression(t.X)
+	case *ast.ArrayType:
+		return "list of " + expression(t.Elt)
+	case *ast.MapType:
+		return "map of " + expression(t.Value)
+	case *ast.BinaryExpr:
+		return expression(t.X) + " " + t.Op.String() + " " + expression(t.Y)
+	}
+	return "any"
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+// cell is text on one line of a table.
+func cell(s string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", "\\|")
+}
