@@ -37,6 +37,9 @@ type Answer struct {
 	Body   []byte // empty unless Status is 200; lives as long as the scratch is not reused
 	Reason rtb.NoBidReason
 	Offers int
+	// Again tells that the same request was answered shortly before: this is that
+	// answer, with nothing new behind it.
+	Again bool
 }
 
 // Answer takes a request from the bytes that came to the bytes that go. It never
@@ -54,10 +57,14 @@ func (b *Bidder) answerFrom(snap *snapshot, rq *Request, s *Scratch) Answer {
 		}
 		return Answer{Status: statusNotFound, Reason: rtb.NoBidUnauthorised}
 	}
+	if s.retries = nil; p.RetryWindow > 0 && !rq.Dry {
+		s.retries = &snap.states[rq.Exchange].retries
+	}
 	a := b.answer(rq, s, snap.catalog, p)
 	if rq.Dry {
 		return a
 	}
+	b.feedback(p, s, &a)
 	took := b.o.Clock().Sub(rq.Arrival)
 	count := &snap.states[rq.Exchange].counters
 	if a.Offers > 0 {
@@ -95,6 +102,10 @@ func (b *Bidder) answer(rq *Request, s *Scratch, c *Catalog, p *exchange.Profile
 		}
 		return noBid(s, p, r)
 	}
+	if a, ok := s.retries.find(in, rq); ok {
+		s.answer = append(s.answer[:0], a...)
+		return Answer{Status: statusOK, Body: s.answer, Offers: 1, Again: true}
+	}
 	if err := s.decoder.Rest(p, &s.opportunity); err != nil {
 		return noBid(s, p, reasonOf(err))
 	}
@@ -103,7 +114,10 @@ func (b *Bidder) answer(rq *Request, s *Scratch, c *Catalog, p *exchange.Profile
 	if s.outcome.Reason != rtb.NoBidNone {
 		return noBid(s, p, s.outcome.Reason)
 	}
-	return respond(s, in)
+	if a = respond(s, in); a.Offers > 0 {
+		s.retries.keep(in, rq, a.Body)
+	}
+	return a
 }
 
 // identify reads what says who is there, and stops at the first thing that
@@ -167,6 +181,7 @@ func respond(s *Scratch, in *Input) Answer {
 			s.offers = append(s.offers, s.outcome.Bids[i].Offer)
 		}
 		s.answer = exchange.AppendResponse(s.answer[:0], in.Exchange, &s.opportunity, response, s.offers)
+		s.answer = in.Exchange.AppendTook(s.answer, in.elapsed())
 		if limit := in.Exchange.RespMaxBytes; limit == 0 || len(s.answer) <= limit {
 			break
 		}

@@ -21,6 +21,10 @@ type Options struct {
 	Records  Records // nil: nothing is recorded
 	// Clock reads the time; required. Replay gives a virtual one.
 	Clock Clock
+	// Feedback takes ext.bid_feedback of requests of exchanges that send it: what
+	// became of earlier bids. It copies what it keeps, and never blocks; nil:
+	// nobody wants it.
+	Feedback func(exchange string, feedback []byte)
 	// Positions says how far the folds have come; nil: records do not say.
 	Positions func() events.RecordPos
 	Node      string // of the record
@@ -55,6 +59,7 @@ type state struct {
 	counters counters
 	throttle throttle
 	inFlight atomic.Int64
+	retries  retries
 }
 
 // New makes a bidder. Until the first [Bidder.Swap] it knows no exchange.

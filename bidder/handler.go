@@ -18,13 +18,10 @@ const RoutePrefix = "/openrtb2/"
 // path segment behind the exchange's id do as well.
 const secretHeader = "X-Rebound-Secret"
 
-const openRTBVersion = "2.6"
-
 // Serve answers one bid request. It never closes a connection: exchanges take
 // that for an error, and reconnecting costs more than the request.
 func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 	arrival := b.o.Clock()
-	ctx.Response.Header.Set("X-Openrtb-Version", openRTBVersion)
 	if !ctx.IsPost() {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
 		ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)
@@ -39,6 +36,7 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 		ctx.SetStatusCode(fasthttp.StatusNotFound)
 		return
 	}
+	ctx.Response.Header.Set("X-Openrtb-Version", p.OpenRTBVersion)
 	defer st.inFlight.Add(-1)
 	n := st.inFlight.Add(1)
 	refuse := func(status int, r rtb.NoBidReason) {

@@ -14,7 +14,7 @@ import (
 // be read is never recorded.
 func (b *Bidder) shouldRecord(s *Scratch, a *Answer) float64 {
 	switch {
-	case b.o.Records == nil, a.Reason == rtb.NoBidMalformed:
+	case b.o.Records == nil, a.Reason == rtb.NoBidMalformed, a.Again:
 		return 0
 	case a.Offers > 0:
 		return 1

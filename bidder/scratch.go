@@ -27,7 +27,8 @@ type Scratch struct {
 	answer      []byte
 	inflated    []byte
 	source      *rand.ChaCha8
-	headerOnly  bool // the impressions were not read
+	retries     *retries // of the exchange; nil: none are kept
+	headerOnly  bool     // the impressions were not read
 }
 
 // NewScratch makes a scratch with a random source of its own.

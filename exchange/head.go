@@ -205,6 +205,10 @@ func (d *Decoder) rootExt(o *rtb.Opportunity) {
 			o.Signals.NPA = o.Signals.NPA.Or(s.readFlag())
 		case "privacy_treatments":
 			d.treatments(o)
+		case "bid_feedback":
+			if v := s.value(); v.kind == kindArray {
+				o.BidFeedback = v.raw
+			}
 		default:
 			s.skip()
 		}

@@ -83,6 +83,7 @@ type Opportunity struct {
 	DSARequired         int // regs.ext.dsa.dsarequired
 	DSAPubRender        int
 	Imps                []Impression
+	BidFeedback         []byte   // ext.bid_feedback, raw: what became of earlier bids
 	ExcludedCreativeIDs [][]byte // imp.ext.excluded_creatives of any impression
 	// MalformedImps counts impressions that were skipped because they were
 	// unusable (no id, no object).
