@@ -130,7 +130,7 @@ func fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creati
 		return fail(rtb.NoBidAttribute)
 	case categoryBlocked(o, catsOf(c, l.Advertiser)):
 		return fail(rtb.NoBidCategory)
-	case holds(o.ExcludedCreativeIDs, c.CRID):
+	case holds(o.ExcludedCreativeIDs, c.CRIDOf(size)):
 		return fail(rtb.NoBidCreativePending)
 	}
 	return size, flex, rtb.NoBidNone

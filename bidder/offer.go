@@ -71,10 +71,10 @@ func newBidID(s Source) (id rtb.BidID) {
 // dress gives a covered bid its links and its markup.
 func (out *Outcome) dress(in *Input, b *Bid, opt *option) rtb.NoBidReason {
 	c, l := &b.Claims, b.Line
-	of := &b.Offer
+	of, domains := &b.Offer, in.Catalog.registrable(l.Advertiser)
 	*of = rtb.Offer{
 		Imp: opt.imp, Bid: c.Bid, Price: c.Price, Currency: c.Currency, Format: c.Format, Size: opt.size, Flex: opt.flex,
-		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRID, AdDomains: l.Advertiser.Domains[:min(1, len(l.Advertiser.Domains))],
+		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRIDOf(opt.size), AdDomains: domains[:min(1, len(domains))],
 		Cats: catsOf(b.Creative, l.Advertiser), CatTax: ourTaxonomy, Attrs: b.Creative.Attrs, Language: b.Creative.Language,
 		APIs: b.Creative.APIs, Exp: int(in.Exchange.Exp(c.Format).Seconds()), IURL: b.Creative.IURL,
 	}

@@ -16,7 +16,6 @@ import (
 	"rebound/campaigns"
 	"rebound/creatives"
 	"rebound/exchange"
-	"rebound/privacy"
 	"rebound/rtb"
 )
 
@@ -93,8 +92,7 @@ func (l *loader) compile(s *Snapshot, o Options) {
 	}
 	l.listen(&s.Listen)
 	l.data(s)
-	l.privacy(&s.Privacy)
-	s.Policy = &privacy.Policy{VendorID: s.Privacy.VendorID, UnknownCountryAllow: s.Privacy.UnknownCountry == "allow"}
+	s.Policy = l.privacy(&s.Privacy)
 	s.EIDSources = l.identity(&s.Identity)
 	s.Rates = l.rates(&s.File.Rates, o.Now)
 	l.loadFeeds(s, o)

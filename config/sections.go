@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rebound/creatives"
+	"rebound/privacy"
 	"rebound/rtb"
 )
 
@@ -123,7 +124,7 @@ func (l *loader) percent(path string, p **float64, absent float64) {
 	}
 }
 
-func (l *loader) privacy(s *Privacy) {
+func (l *loader) privacy(s *Privacy) *privacy.Policy {
 	if s.VendorID < 0 || s.VendorID > maxVendorID {
 		l.addAt("privacy.vendor_id", strconv.Itoa(s.VendorID), "an id of the Global Vendor List, 1 to 65535, or 0", "")
 	}
@@ -142,6 +143,18 @@ func (l *loader) privacy(s *Privacy) {
 	if s.NoticeTTL < minNoticeTTL || s.NoticeTTL > maxNoticeTTL {
 		l.addAt("privacy.notice_ttl", rtb.FormatDuration(s.NoticeTTL), "1h to 7d", "")
 	}
+	p := &privacy.Policy{
+		VendorID: s.VendorID, UnknownCountryAllow: s.UnknownCountry == "allow", GDPRCountries: s.GDPRCountries,
+		PurposeOneTreatment: s.PurposeOneTreatment, MinPolicyVersion: s.MinPolicyVersion, RequireDisclosedVendors: s.RequireDisclosedVendors,
+		FlexiblePurposes: s.FlexiblePurposes, GPCEverywhere: s.GPCEverywhere, ContextualWithoutBasis: s.ContextualWithoutBasis,
+	}
+	problems, _ := p.Check()
+	for _, x := range problems {
+		if x.Path != "vendor_id" { // said above
+			l.addAt("privacy."+x.Path, quote(x.Got), x.Want, "")
+		}
+	}
+	return p
 }
 
 func (l *loader) identity(s *Identity) []string {

@@ -73,6 +73,14 @@ type Privacy struct {
 	VendorID       int           `yaml:"vendor_id"`       // our id in the Global Vendor List; 0: all traffic under the GDPR is refused
 	UnknownCountry string        `yaml:"unknown_country"` // refuse or allow, where neither gdpr nor a country is told; default refuse
 	NoticeTTL      time.Duration `yaml:"notice_ttl"`      // how long notices count, 1h to 7d; default 48h
+
+	GDPRCountries           []string `yaml:"gdpr_countries"`            // where a request that says nothing of the GDPR is under it; default EEA, UK, CH
+	PurposeOneTreatment     []string `yaml:"purpose_one_treatment"`     // publisher countries whose strings need not ask for purpose 1; default none
+	MinPolicyVersion        int      `yaml:"min_policy_version"`        // oldest TCF policy whose strings count; default 4
+	RequireDisclosedVendors bool     `yaml:"require_disclosed_vendors"` // strings that do not say who was shown to the user do not count
+	FlexiblePurposes        []int    `yaml:"flexible_purposes"`         // purposes that we registered as flexible
+	GPCEverywhere           bool     `yaml:"gpc_everywhere"`            // Global Privacy Control counts outside the United States too
+	ContextualWithoutBasis  bool     `yaml:"contextual_without_basis"`  // contextual lines may bid without any legal basis under the GDPR
 }
 
 // Identity says which outside identifiers are read.

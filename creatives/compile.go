@@ -117,6 +117,11 @@ func (c *compiler) compile() *Creative {
 	}
 	c.urls(out)
 	out.CRID = c.crid(content)
+	if len(out.Sizes) > 1 {
+		for _, size := range out.Sizes {
+			out.crids = append(out.crids, c.crid(content+"\x00"+strconv.Itoa(size.W)+"x"+strconv.Itoa(size.H)))
+		}
+	}
 	return out
 }
 

@@ -57,7 +57,19 @@ type Creative struct {
 	Clip         *Clip   // of kinds vast and audio
 	Native       *Native // of kind native
 
-	body []piece
+	body  []piece
+	crids []string // by size, where there are several
+}
+
+// CRIDOf is the creative id of one size: what an exchange reviews under one id is
+// one look (conformance R6). It is CRID where the creative has one size or none.
+func (c *Creative) CRIDOf(s rtb.Size) string {
+	for i := range c.crids {
+		if c.Sizes[i] == s {
+			return c.crids[i]
+		}
+	}
+	return c.CRID
 }
 
 // HasSize tells whether the creative can be shown in a size.

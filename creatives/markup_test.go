@@ -379,6 +379,13 @@ func TestCRID(t *testing.T) {
 	add("long id", s2)
 	s2.ID = strings.Repeat("a", 63) + "b"
 	add("another long id", s2)
+	s2 = s
+	s2.Size, s2.Sizes = "", []string{"300x250", "728x90"}
+	sized, _ := Compile([]Spec{s2}, nil)
+	small, wide := sized[0].CRIDOf(rtb.Size{W: 300, H: 250}), sized[0].CRIDOf(rtb.Size{W: 728, H: 90})
+	if small == wide || len(wide) > 64 || sized[0].CRIDOf(rtb.Size{W: 1, H: 1}) != sized[0].CRID {
+		t.Errorf("two sizes of a creative: got %q, %q; want an id each", small, wide)
+	}
 	out, _ := Compile([]Spec{s}, nil)
 	if name := fmt.Sprint(seen[out[0].CRID]); name != "plain" {
 		t.Errorf("the same again: got the crid of %q; want the first one's", name)
