@@ -77,6 +77,7 @@ type work struct {
 	products []*creatives.Product
 	text     []byte // URLs and markup of the offers
 	macros   []byte // the exchange's click macros
+	id       []byte // the bid's, as text
 	fill     creatives.Markup
 	blocked  []advertiserBlock
 	taken    []bool // by impression
@@ -97,6 +98,8 @@ type option struct {
 	products [2]int // range of work.products
 	size     rtb.Size
 	flex     rtb.FlexSize
+	protocol int     // of a film or a sound
+	floor    rtb.CPM // in the impression's currency
 	money    money
 }
 

@@ -67,19 +67,26 @@ func (out *Outcome) advertiserBlocked(in *Input, a *campaigns.Advertiser) bool {
 	return blocked
 }
 
-// fit finds the creative and the size for one impression, or the furthest
-// reason for which none fits.
+// fit finds the creative for one impression, or the furthest reason for which
+// none fits: of several that fit the first with the lowest floor, because films
+// may have floors of their own.
 func (out *Outcome) fit(in *Input, l *campaigns.Line, imp *rtb.Impression) (option, rtb.NoBidReason) {
 	if imp.PrivateAuction {
 		return option{}, rtb.NoBidDealRequired // OpenRTB 2.6 §3.2.11: none of its deals is ours
 	}
-	furthest := rtb.NoBidNoFormat
+	furthest, best := rtb.NoBidNoFormat, option{}
 	for _, c := range l.Creatives {
 		opt, r := out.fitCreative(in, l, imp, c)
-		if r == rtb.NoBidNone {
-			return opt, r
+		if r != rtb.NoBidNone {
+			furthest = max(furthest, r)
+			continue
 		}
-		furthest = max(furthest, r)
+		if opt.floor = floorOf(imp, opt.creative); best.creative == nil || opt.floor < best.floor {
+			best = opt
+		}
+	}
+	if best.creative != nil {
+		return best, rtb.NoBidNone
 	}
 	return option{}, furthest
 }
@@ -88,14 +95,18 @@ func (out *Outcome) fit(in *Input, l *campaigns.Line, imp *rtb.Impression) (opti
 // put into it.
 func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	for range 2 {
-		size, flex, r := fits(in, l, imp, c)
+		opt, r := fits(in, l, imp, c)
 		if r != rtb.NoBidNone {
 			return option{}, r
 		}
 		w, start := &out.work, len(out.work.products)
 		w.products = c.Select(w.products, in.Visitor, l.Advertiser.Feed, l.Advertiser.ID, in.Now)
+		opt.products = [2]int{start, len(w.products)}
 		if !c.NeedsProduct || len(w.products) > start {
-			return option{creative: c, size: size, flex: flex, products: [2]int{start, len(w.products)}}, rtb.NoBidNone
+			if c.Format == rtb.FormatNative {
+				r = c.Answers(&imp.Native, w.products[start:], in.Now)
+			}
+			return opt, r
 		}
 		if c = c.Fallback; c == nil {
 			break
@@ -106,34 +117,56 @@ func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impressio
 
 // fits asks everything that a creative must satisfy on an impression, in the
 // order of the reasons.
-func fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (size rtb.Size, flex rtb.FlexSize, r rtb.NoBidReason) {
-	o, b := in.Opportunity, &imp.Banner
-	fail := func(r rtb.NoBidReason) (rtb.Size, rtb.FlexSize, rtb.NoBidReason) {
-		return rtb.Size{}, rtb.FlexSize{}, r
+func fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
+	o, opt := in.Opportunity, option{creative: c}
+	if !imp.Formats.Has(c.Format) {
+		return opt, rtb.NoBidNoFormat
 	}
-	if c.Format != rtb.FormatBanner || !imp.Formats.Has(rtb.FormatBanner) {
-		return fail(rtb.NoBidNoFormat)
+	var r rtb.NoBidReason
+	switch c.Format {
+	case rtb.FormatBanner:
+		r = opt.fitBanner(in, imp)
+	case rtb.FormatNative:
+		r = opt.fitNative(in, imp)
+	default:
+		r = opt.fitVideo(in, imp)
 	}
-	size, flex, ok := sizeFor(c, imp, &o.Device)
+	switch {
+	case r != rtb.NoBidNone:
+		return opt, r
+	case !c.Secure && imp.Secure != rtb.No:
+		return opt, rtb.NoBidSecure // not said is not known
+	case !languageFits(o, c.Language):
+		return opt, rtb.NoBidLanguage
+	case attributeBlocked(imp, c):
+		return opt, rtb.NoBidAttribute
+	case categoryBlocked(o, catsOf(c, l.Advertiser)):
+		return opt, rtb.NoBidCategory
+	case holds(o.ExcludedCreativeIDs, c.CRIDOf(opt.size)):
+		return opt, rtb.NoBidCreativePending
+	}
+	return opt, rtb.NoBidNone
+}
+
+// fitBanner asks what only banners have (OpenRTB 2.6 §3.2.6).
+func (opt *option) fitBanner(in *Input, imp *rtb.Impression) rtb.NoBidReason {
+	b, c, ok := &imp.Banner, opt.creative, false
+	opt.size, opt.flex, ok = sizeFor(c, imp, &in.Opportunity.Device)
 	switch {
 	case !ok:
-		return fail(rtb.NoBidSize)
+		return rtb.NoBidSize
 	case len(b.Mimes) > 0 && !slices.ContainsFunc(c.Mimes, func(m string) bool { return holdsFold(b.Mimes, m) }):
-		return fail(rtb.NoBidMimes) // OpenRTB 2.6 §3.2.6
-	case slices.ContainsFunc(c.APIs, func(api int) bool { return !slices.Contains(b.API, api) }):
-		return fail(rtb.NoBidAPI) // what is not listed is not supported
-	case !c.Secure && imp.Secure != rtb.No:
-		return fail(rtb.NoBidSecure) // not said is not known
-	case !languageFits(o, c.Language):
-		return fail(rtb.NoBidLanguage)
-	case b.ListsBad || attributeBlocked(b, c):
-		return fail(rtb.NoBidAttribute)
-	case categoryBlocked(o, catsOf(c, l.Advertiser)):
-		return fail(rtb.NoBidCategory)
-	case holds(o.ExcludedCreativeIDs, c.CRIDOf(size)):
-		return fail(rtb.NoBidCreativePending)
+		return rtb.NoBidMimes
+	case !offersAPIs(b.API, c.APIs):
+		return rtb.NoBidAPI
 	}
-	return size, flex, rtb.NoBidNone
+	return rtb.NoBidNone
+}
+
+// offersAPIs tells whether everything that a creative needs is listed; what is
+// not listed is not supported.
+func offersAPIs(listed, needs []int) bool {
+	return !slices.ContainsFunc(needs, func(api int) bool { return !slices.Contains(listed, api) })
 }
 
 // sizeFor is the size in which a creative is shown: the first that the
@@ -183,12 +216,24 @@ const (
 	btypeJS    = 3
 )
 
-func attributeBlocked(b *rtb.Banner, c *creatives.Creative) bool {
-	kind := btypeJS
-	if c.Kind == creatives.KindImage {
-		kind = btypeImage
+// attributeBlocked asks the block lists of the format: one that could not be read
+// may block anything.
+func attributeBlocked(imp *rtb.Impression, c *creatives.Creative) bool {
+	blocked, bad := imp.Banner.BAttr, imp.Banner.ListsBad
+	switch c.Format {
+	case rtb.FormatBanner:
+		kind := btypeJS
+		if c.Kind == creatives.KindImage {
+			kind = btypeImage
+		}
+		bad = bad || slices.Contains(imp.Banner.BType, kind)
+	case rtb.FormatNative:
+		blocked, bad = imp.Native.BAttr, imp.Native.Bad
+	default:
+		v := videoOf(imp, c.Format)
+		blocked, bad = v.BAttr, v.ListsBad || skipRefused(v, c)
 	}
-	return slices.Contains(b.BType, kind) || slices.ContainsFunc(c.Attrs, func(a int) bool { return slices.Contains(b.BAttr, a) })
+	return bad || slices.ContainsFunc(c.Attrs, func(a int) bool { return slices.Contains(blocked, a) })
 }
 
 func catsOf(c *creatives.Creative, a *campaigns.Advertiser) []string {

@@ -183,7 +183,7 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 			c.o(o)
 		}
 		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}}
-		if _, _, got := fits(&Input{Opportunity: o}, l, imp, cr); got != c.want {
+		if _, got := fits(&Input{Opportunity: o}, l, imp, cr); got != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package bidder
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -76,23 +77,29 @@ func (out *Outcome) dress(in *Input, b *Bid, opt *option) rtb.NoBidReason {
 		Imp: opt.imp, Bid: c.Bid, Price: c.Price, Currency: c.Currency, Format: c.Format, Size: opt.size, Flex: opt.flex,
 		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRIDOf(opt.size), AdDomains: domains[:min(1, len(domains))],
 		Cats: catsOf(b.Creative, l.Advertiser), CatTax: ourTaxonomy, Attrs: b.Creative.Attrs, Language: b.Creative.Language,
-		APIs: b.Creative.APIs, Exp: int(in.Exchange.Exp(c.Format).Seconds()), IURL: b.Creative.IURL,
+		APIs: b.Creative.APIs, Exp: int(in.Exchange.Exp(c.Format).Seconds()), IURL: b.Creative.IURL, Protocol: opt.protocol,
 	}
-	of.NURL = out.link(in, rtb.NoticeWin, c)
-	of.BURL = out.link(in, rtb.NoticeBill, c)
-	of.LURL = out.link(in, rtb.NoticeLoss, c)
-	pixel := out.link(in, rtb.NoticeImp, c)
-	click := out.link(in, rtb.NoticeClick, c)
-	if of.NURL == nil || of.BURL == nil || of.LURL == nil || pixel == nil || click == nil {
+	imp := &in.Opportunity.Imps[opt.imp]
+	if k := b.Creative.Clip; k != nil {
+		of.Duration, of.APIs = int(k.Duration.Seconds()), b.Creative.APIsOn(videoOf(imp, c.Format))
+	}
+	if !out.notices(in, of, c) {
 		return rtb.NoBidTooLarge
 	}
-	if r := out.markup(in, b, pixel, click); r != rtb.NoBidNone {
+	links, ok := out.adLinks(in, c)
+	if !ok {
+		return rtb.NoBidTooLarge
+	}
+	if !out.extend(in, of, c) {
+		return rtb.NoBidNoFormat // none of the impression's billing ids is ours
+	}
+	if r := out.markup(in, b, imp, &links); r != rtb.NoBidNone {
 		return r
 	}
 	switch field, ok := in.Exchange.Fits(of); {
 	case ok:
 		return rtb.NoBidNone
-	case field == "crid", field == "adomain":
+	case field == "crid", field == "adomain", field == "adm_max":
 		return rtb.NoBidTooLarge
 	}
 	return rtb.NoBidNoFormat // a field that the exchange wants and we have nothing for
@@ -106,22 +113,79 @@ func (out *Outcome) link(in *Input, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	if len(out.work.text) == start {
 		return nil
 	}
-	out.work.text = in.Exchange.AppendMacros(out.work.text, kind)
+	if out.work.text = in.Exchange.AppendMacros(out.work.text, kind); len(out.work.text)-start > maxURL {
+		out.work.text = out.work.text[:start]
+		return nil
+	}
 	return out.work.text[start:len(out.work.text):len(out.work.text)]
 }
 
-func (out *Outcome) markup(in *Input, b *Bid, pixel, click []byte) rtb.NoBidReason {
+// adLinks are the URLs that stand in the markup.
+type adLinks struct {
+	pixel, click, view    []byte
+	eventBase, eventQuery []byte // around the name of a video event
+}
+
+// adLinks signs the URLs of the markup; ok is false when one would be too long.
+// The impression of a film is the notice that bills, where that is VAST's, else
+// the pixel's.
+func (out *Outcome) adLinks(in *Input, c *rtb.Claims) (l adLinks, ok bool) {
+	imp := rtb.NoticeImp
+	if c.BillOn == rtb.BillOnVAST {
+		imp = rtb.NoticeVideo
+	}
+	l.pixel, l.click = out.withConsent(in, out.link(in, imp, c)), out.link(in, rtb.NoticeClick, c)
+	if l.pixel == nil || l.click == nil || c.Format == rtb.FormatBanner {
+		return l, l.pixel != nil && l.click != nil
+	}
+	if l.view = out.link(in, rtb.NoticeView, c); l.view == nil {
+		return l, false
+	}
+	if c.Format == rtb.FormatVideo || c.Format == rtb.FormatAudio {
+		start := len(out.work.text)
+		out.work.text = in.Links.AppendURL(out.work.text, rtb.NoticeVideo, c)
+		if len(out.work.text) == start {
+			return l, false
+		}
+		l.eventBase, l.eventQuery = cutEvent(out.work.text[start:])
+	}
+	return l, true
+}
+
+// cutEvent takes the name of the event out of the URL of a video impression:
+// what is left is for any event. A URL without the name stands for all of them.
+func cutEvent(u []byte) (base, query []byte) {
+	const name = "impression"
+	i := bytes.LastIndex(u, []byte("/"+name+"?"))
+	if i < 0 {
+		return u[:len(u):len(u)], nil
+	}
+	i++
+	return u[:i:i], u[i+len(name) : len(u) : len(u)]
+}
+
+func (out *Outcome) markup(in *Input, b *Bid, imp *rtb.Impression, links *adLinks) rtb.NoBidReason {
 	start := len(out.work.text)
 	out.work.macros = append(append(out.work.macros[:0], in.Exchange.ClickMacro...), in.Exchange.ClickMacroEsc...)
 	cut := len(in.Exchange.ClickMacro)
-	out.work.fill = creatives.Markup{
-		Size: b.Offer.Size, Products: b.Products, Click: click, Pixel: pixel,
+	m := &out.work.fill
+	*m = creatives.Markup{
+		Size: b.Offer.Size, Products: b.Products, Click: links.click, Pixel: links.pixel, View: links.view,
 		ClickMacro: out.work.macros[:cut:cut], ClickMacroEsc: out.work.macros[cut:],
 		Advertiser: b.Line.ID.Advertiser, Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line,
 		SiteDomain: in.Opportunity.Supply.Domain, CacheBuster: in.Source.Uint64(), Now: in.Now,
+		EventBase: links.eventBase, EventQuery: links.eventQuery,
 	}
-	text, err := b.Creative.Append(out.work.text, &out.work.fill)
-	out.work.fill = creatives.Markup{}
+	switch b.Claims.Format {
+	case rtb.FormatNative:
+		m.Native, m.Wrap = &imp.Native, in.Exchange.WrapNative(&imp.Native)
+	case rtb.FormatVideo, rtb.FormatAudio:
+		m.Video, m.Protocol = videoOf(imp, b.Claims.Format), b.Offer.Protocol
+		out.work.id, _ = b.Claims.Bid.AppendText(out.work.id[:0])
+		m.BidID = out.work.id
+	}
+	text, err := b.Creative.Append(out.work.text, m)
+	*m = creatives.Markup{}
 	switch {
 	case errors.Is(err, creatives.ErrTooLarge):
 		return rtb.NoBidTooLarge

@@ -52,7 +52,7 @@ func (out *Outcome) currency(in *Input) rtb.Currency {
 func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason {
 	o, l := in.Opportunity, m.line
 	imp := &o.Imps[opt.imp]
-	if imp.FloorBad || imp.Floor < 0 {
+	if imp.FloorBad || opt.floor < 0 {
 		return rtb.NoBidFloor
 	}
 	own := l.Advertiser.Currency
@@ -61,10 +61,10 @@ func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason
 		return r
 	}
 	floorRate, r := in.Catalog.Rates.Rate(floorCurrency(imp), cur, in.Now)
-	if r != rtb.NoBidNone && imp.Floor > 0 {
+	if r != rtb.NoBidNone && opt.floor > 0 {
 		return r
 	}
-	p := money{currency: cur, rate: rate, floor: imp.Floor.Convert(floorRate, rtb.RoundUp), first: in.Exchange.FirstPrice(o.At)}
+	p := money{currency: cur, rate: rate, floor: opt.floor.Convert(floorRate, rtb.RoundUp), first: in.Exchange.FirstPrice(o.At)}
 	age := max(in.Now.Sub(m.match.Last.Time()), 0)
 	p.recency, p.intensity = l.Bid.RecencyFactor(age), l.Bid.IntensityFactor(m.match.Count)
 	p.value = min(l.Bid.CPM.Scale(p.recency*p.intensity), l.Bid.MaxCPM)
@@ -76,7 +76,7 @@ func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason
 	if r != rtb.NoBidNone {
 		return r
 	}
-	p.price = min(p.quote.Price, l.Bid.MaxCPM).ConvertBack(rate)
+	p.price = in.Exchange.OnTick(min(p.quote.Price, l.Bid.MaxCPM).ConvertBack(rate))
 	if p.price <= 0 || p.price < p.floor {
 		return rtb.NoBidFloor
 	}

@@ -21,6 +21,7 @@ type Clip struct {
 
 	title        text
 	verification string // element; empty: none
+	apis         []int  // with Open Measurement
 	docs         [lastProtocol + 1][]part
 }
 
@@ -124,6 +125,15 @@ func (c *Creative) Protocol(listed []int) int {
 		}
 	}
 	return 0
+}
+
+// APIsOn are the API frameworks that the markup for an impression uses: what the
+// creative needs, and measurement where the impression runs it.
+func (c *Creative) APIsOn(v *rtb.Video) []int {
+	if c.Clip.verification != "" && slices.Contains(v.API, apiOMID) {
+		return c.Clip.apis
+	}
+	return c.APIs
 }
 
 func equalFold(b []byte, s string) bool {

@@ -87,6 +87,10 @@ func (c *compiler) documents(out *Creative) {
 	out.NeedsProduct = out.NeedsProduct || out.Clip.title.needsProduct()
 	if v := c.spec.Verification; v != nil {
 		out.Clip.verification = verification(v)
+		out.Clip.apis = slices.Clone(out.APIs)
+		if !slices.Contains(out.APIs, apiOMID) {
+			out.Clip.apis = append(out.Clip.apis, apiOMID)
+		}
 	}
 	for _, p := range out.Clip.Protocols {
 		b := docBuilder{}

@@ -42,7 +42,7 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 		MultibidMax: orInt(s.MultibidMax, 1), firstPrice: s.At500FirstPrice,
 		ClickMacro: s.ClickMacro, ClickMacroEsc: s.ClickMacroEsc,
 		CRIDMax: orInt(s.CRIDMax, 64), ADomainMax: s.ADomainMax, ADomainLenMax: orInt(s.ADomainLenMax, 128),
-		RespMaxBytes: int(s.RespMaxBytes), RequiresApproval: s.RequiresApproval,
+		RespMaxBytes: int(s.RespMaxBytes), RequiresApproval: s.RequiresApproval, DefaultProtocols: s.DefaultProtocols,
 		MatchURL: s.MatchURL, RedirectHosts: s.RedirectHosts, GVLID: s.GVLID,
 		OpenRTBVersion: orString(s.OpenRTBVersion, "2.6"), RetryWindow: time.Duration(s.RetryWindow),
 		AdmMaxBytes: int(s.AdmMaxBytes), BidFeedback: s.BidFeedback,
@@ -58,6 +58,9 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 	for path, n := range map[string]int{"quota_qps": s.QuotaQPS, "max_in_flight": s.MaxInFlight, "multibid_max": s.MultibidMax,
 		"crid_max": s.CRIDMax, "adomain_max": s.ADomainMax, "adomain_len_max": s.ADomainLenMax} {
 		c.check(n >= 0, path, n, "0 or more")
+	}
+	for i, n := range s.DefaultProtocols {
+		c.check(n >= 1 && n <= 16, "default_protocols["+strconv.Itoa(i)+"]", n, "a protocol of AdCOM 1.0, 1 to 16")
 	}
 	for _, at := range s.At500FirstPrice {
 		c.check(at >= 500, "at_500_first_price", at, "codes of 500 and above")

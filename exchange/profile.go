@@ -42,11 +42,12 @@ type Profile struct {
 
 	ClickMacro, ClickMacroEsc string
 	NativeWrapper             NativeWrapper
-	CRIDMax                   int // bytes
-	ADomainMax                int // elements; 0: any
-	ADomainLenMax             int // bytes
-	RespMaxBytes              int // 0: any
-	AdmMaxBytes               int // 0: any
+	DefaultProtocols          []int // where an impression lists none; empty: VAST 2.0 and 3.0
+	CRIDMax                   int   // bytes
+	ADomainMax                int   // elements; 0: any
+	ADomainLenMax             int   // bytes
+	RespMaxBytes              int   // 0: any
+	AdmMaxBytes               int   // 0: any
 	GVLID                     int
 	BidFeedback               bool
 	RequiresApproval          bool

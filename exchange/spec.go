@@ -137,6 +137,9 @@ type ProfileSpec struct {
 	// macro.
 	ClickMacroRequired bool `yaml:"click_macro_required"`
 
+	// DefaultProtocols are the AdCOM protocols of films and sounds where an
+	// impression lists none; default 2, 3, 5, 6: VAST 2.0 and 3.0.
+	DefaultProtocols []int `yaml:"default_protocols"`
 	// NativeWrapper writes native markup as {"native":{...}}: always, never, or
 	// request (default: as the request did).
 	NativeWrapper string `yaml:"native_wrapper"`
