@@ -44,6 +44,7 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 		c.add(path+".budget", "neither daily nor total", "at least one of them, so that spending has an end", "")
 	}
 	c.frequency(path+".frequency", s.Frequency)
+	c.level(path, a, s)
 	if len(s.Lines) == 0 {
 		c.add(path+".lines", "none", "at least one line", "")
 	}
@@ -92,6 +93,7 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	l.Frequency = c.caps(path, l, cs, s)
 	c.exchanges(path+".exchanges", l, s.Exchanges)
 	c.creatives(path+".creatives", l, s.Creatives)
+	c.target(path, l, cs, s)
 	c.x.lines = append(c.x.lines, l)
 	k.Lines = append(k.Lines, l)
 }
@@ -241,7 +243,40 @@ func (c *compiler) exchanges(path string, l *Line, ids []string) {
 	}
 }
 
-func (c *compiler) creatives(path string, l *Line, ids []string) {
+// target compiles where the line may be shown, and what goes with its bids.
+func (c *compiler) target(path string, l *Line, cs *CampaignSpec, s *LineSpec) {
+	above := c.levels[cs]
+	l.Targeting = c.targeting(path, l, &s.TargetSpec, above.safety)
+	l.Rotation = c.rotation(path, l, s.Rotation, s.Creatives)
+	l.Deals = c.deals(path+".deals", &s.Deals)
+	l.Disclosure = above.dsa
+	l.Bid.Adjust = c.adjust(path+".bid.adjust", l, &s.Bid.Adjust)
+	l.App = c.app(path+".app", &s.App)
+}
+
+// level is what a campaign and its advertiser ask of all their lines.
+type level struct {
+	safety safety
+	dsa    *Disclosure
+}
+
+// level compiles a campaign's level over its advertiser's.
+func (c *compiler) level(path string, a *Advertiser, s *CampaignSpec) {
+	if c.levels == nil {
+		c.levels, c.above = map[*CampaignSpec]level{}, map[*Advertiser]level{}
+	}
+	own := level{c.above[a].safety.plus(c.safety(path+".safety", &s.Safety)), c.dsa(path+".dsa", &s.DSA, a)}
+	if own.dsa == nil {
+		own.dsa = c.above[a].dsa
+	}
+	c.levels[s] = own
+}
+
+func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
+	ids := make([]string, len(refs))
+	for i := range refs {
+		ids[i] = refs[i].ID
+	}
 	if len(ids) == 0 {
 		c.add(path, "nothing", "at least one creative", "")
 	}

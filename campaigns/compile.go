@@ -23,6 +23,10 @@ type Input struct {
 	// Feeds are the loaded feeds by id; nil for one that has problems.
 	Feeds     map[string]*creatives.Feed
 	Exchanges []string // the ids that exist
+	// Tables loads the list files that lines name; nil allows none.
+	Tables *Tables
+	// HasSellers tells that there is a table of ads.txt to look sellers up in.
+	HasSellers bool
 }
 
 // Problem is one thing that is wrong. Path leads to it, e.g.
@@ -65,6 +69,8 @@ type compiler struct {
 	in       Input
 	x        *Index
 	specs    map[*Advertiser]*AdvertiserSpec
+	above    map[*Advertiser]level   // of advertisers
+	levels   map[*CampaignSpec]level // of campaigns
 	problems []Problem
 }
 

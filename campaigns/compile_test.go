@@ -77,8 +77,8 @@ func TestCompileProblems(t *testing.T) {
 	f("campaigns[0].lines[0].exchanges[0]", ln(func(s *LineSpec) { s.Exchanges = []string{"dem"} }))
 	f("campaigns[0].lines[0].exchanges", ln(func(s *LineSpec) { s.Exchanges = []string{} }))
 	f("campaigns[0].lines[0].creatives", ln(func(s *LineSpec) { s.Creatives = nil }))
-	f("campaigns[0].lines[0].creatives[0]", ln(func(s *LineSpec) { s.Creatives = []string{"baner"} }))
-	f("campaigns[0].lines[0].creatives[1]", ln(func(s *LineSpec) { s.Creatives = []string{"banner", "banner"} }))
+	f("campaigns[0].lines[0].creatives[0]", ln(func(s *LineSpec) { s.Creatives = refs("baner") }))
+	f("campaigns[0].lines[0].creatives[1]", ln(func(s *LineSpec) { s.Creatives = refs("banner", "banner") }))
 	f("campaigns[0].lines[0].creatives[0]", adv(func(s *AdvertiserSpec) { s.Domains = []string{"other.example"} }))
 	f("campaigns[0].lines[0].creatives[0]", func(in *Input) {
 		c, _ := creatives.Compile([]creatives.Spec{{ID: "p", Type: "html_template", Size: "1x1", HTML: "{{click}}{{item.title}}"}}, nil)
@@ -96,7 +96,7 @@ func TestAudienceOfAnotherAdvertiser(t *testing.T) {
 	in.Advertisers = append(in.Advertisers, AdvertiserSpec{ID: "rival", Domains: []string{"rival.example"}})
 	rules(t, &in, standard...)
 	in.Campaigns[0].Advertiser = "rival"
-	in.Campaigns[0].Lines[0].Creatives = []string{"none"}
+	in.Campaigns[0].Lines[0].Creatives = refs("none")
 	_, problems := Compile(in)
 	for _, p := range problems {
 		if p.Path == "campaigns[0].lines[0].audience.include[0]" {

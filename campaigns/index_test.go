@@ -30,7 +30,7 @@ func input(t testing.TB) Input {
 }
 
 func line(id string, audience ...string) LineSpec {
-	return LineSpec{ID: id, Audience: AudienceSpec{Include: audience}, Bid: BidSpec{CPM: 2_000_000, MaxCPM: 8_000_000}, Creatives: []string{"banner"}}
+	return LineSpec{ID: id, Audience: AudienceSpec{Include: audience}, Bid: BidSpec{CPM: 2_000_000, MaxCPM: 8_000_000}, Creatives: refs("banner")}
 }
 
 func compileCreatives(t testing.TB, ids ...string) map[string]*creatives.Creative {
@@ -355,4 +355,11 @@ func BenchmarkCandidates(b *testing.B) {
 			}
 		})
 	}
+}
+
+func refs(ids ...string) (out []CreativeRef) {
+	for _, id := range ids {
+		out = append(out, CreativeRef{ID: id})
+	}
+	return out
 }

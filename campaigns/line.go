@@ -90,6 +90,11 @@ type Line struct {
 	Caps         rtb.CapSet // the budgets that bind it
 	Daily, Total rtb.Micros // its own caps; 0: none
 	Pacing       Pacing
+	Targeting    *Targeting  // nil: nothing is asked
+	Rotation     *Rotation   // nil: the first creative that fits
+	Deals        *Deals      // nil: open bids only
+	Disclosure   *Disclosure // nil: nothing is disclosed
+	App          *App        // nil: the line is for no app
 
 	exchanges map[string]struct{} // nil: all
 }
@@ -181,6 +186,7 @@ type Bid struct {
 	MaxCPM    rtb.CPM
 	Recency   []RecencyStep   // windows ascending
 	Intensity []IntensityStep // counts ascending
+	Adjust    *Adjust         // nil: none
 }
 
 // RecencyFactor is the factor for a last event of an age: that of the first step

@@ -18,6 +18,8 @@ type AdvertiserSpec struct {
 	Keys      []KeySpec    `yaml:"keys"`      // what its servers authenticate with; several may be active
 	Feed      string       `yaml:"feed"`      // id under feeds; none: no products
 	Frequency Frequency    `yaml:"frequency"` // caps over all of its campaigns; default none
+	Safety    SafetySpec   `yaml:"safety"`    // places that none of its lines goes to
+	DSA       DSASpec      `yaml:"dsa"`       // what is disclosed in the European Union
 }
 
 // KeySpec is one key of an advertiser. The key itself is never written down.
@@ -35,6 +37,8 @@ type CampaignSpec struct {
 	End        time.Time  `yaml:"end"`        // RFC 3339, exclusive; default: never
 	Budget     BudgetSpec `yaml:"budget"`     // daily or total is required
 	Frequency  Frequency  `yaml:"frequency"`  // caps over all of its lines; default none
+	Safety     SafetySpec `yaml:"safety"`     // added to the advertiser's
+	DSA        DSASpec    `yaml:"dsa"`        // default the advertiser's
 	Lines      []LineSpec `yaml:"lines"`      // at least one
 }
 
@@ -47,19 +51,22 @@ type BudgetSpec struct {
 
 // LineSpec is a line as the configuration writes it.
 type LineSpec struct {
-	ID                string       `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
-	Status            string       `yaml:"status"`             // as the campaign's; default the campaign's; the stricter of the two counts
-	Priority          *int         `yaml:"priority"`           // 0 to 100, the higher first; default 50
-	Start             time.Time    `yaml:"start"`              // default the campaign's
-	End               time.Time    `yaml:"end"`                // default the campaign's
-	Budget            BudgetSpec   `yaml:"budget"`             // the line's own caps, under the campaign's
-	Audience          AudienceSpec `yaml:"audience"`           // include or any_of is required
-	ExcludeConverters OffDuration  `yaml:"exclude_converters"` // nobody who bought this recently; off; default 30d, off for lines that look for buyers
-	Bid               BidSpec      `yaml:"bid"`                // required
-	Frequency         Frequency    `yaml:"frequency"`          // default 10 per 24h; none
-	MinGap            OffDuration  `yaml:"min_gap"`            // least time between two impressions; off; default 1m
-	Exchanges         []string     `yaml:"exchanges"`          // ids under exchanges; default all
-	Creatives         []string     `yaml:"creatives"`          // ids under creatives; required
+	ID                string        `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
+	Status            string        `yaml:"status"`             // as the campaign's; default the campaign's; the stricter of the two counts
+	Priority          *int          `yaml:"priority"`           // 0 to 100, the higher first; default 50
+	Start             time.Time     `yaml:"start"`              // default the campaign's
+	End               time.Time     `yaml:"end"`                // default the campaign's
+	Budget            BudgetSpec    `yaml:"budget"`             // the line's own caps, under the campaign's
+	Audience          AudienceSpec  `yaml:"audience"`           // include or any_of is required
+	ExcludeConverters OffDuration   `yaml:"exclude_converters"` // nobody who bought this recently; off; default 30d, off for lines that look for buyers
+	Bid               BidSpec       `yaml:"bid"`                // required
+	Frequency         Frequency     `yaml:"frequency"`          // default 10 per 24h; none
+	MinGap            OffDuration   `yaml:"min_gap"`            // least time between two impressions; off; default 1m
+	Exchanges         []string      `yaml:"exchanges"`          // ids under exchanges; default all
+	Creatives         []CreativeRef `yaml:"creatives"`          // ids under creatives, or tables; required
+	Rotation          string        `yaml:"rotation"`           // which of several that fit: first, even or weighted; default first
+	App               AppSpec       `yaml:"app"`                // the app that the line is for
+	TargetSpec        `yaml:",inline"`
 }
 
 // AudienceSpec says whom a line is for. Windows apply to the included audiences.
@@ -79,6 +86,7 @@ type BidSpec struct {
 	MaxCPM    rtb.CPM         `yaml:"max_cpm"`   // the price never exceeds it; at least cpm; required
 	Recency   []RecencyStep   `yaml:"recency"`   // the first step whose window holds the last event counts; none holds it: 1
 	Intensity []IntensityStep `yaml:"intensity"` // the step with the highest min_count that is reached counts; none: 1
+	Adjust    AdjustSpec      `yaml:"adjust"`    // factors for what the request is like
 }
 
 // RecencyStep multiplies the price for visitors whose last event is fresh.

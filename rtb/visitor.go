@@ -36,6 +36,9 @@ type Visitor struct {
 	// Frequency are impressions by scope, sorted by Scope.
 	Frequency []FrequencyState `json:"frequency,omitempty"`
 	OptedOut  bool             `json:"opted_out,omitempty"`
+	// Match is one more than the match method (AdCOM 1.0, List: ID Match Methods) of
+	// the identifier that found the visitor; 0 where the request does not tell.
+	Match int `json:"match,omitempty"`
 	// Position is the sequence of the last fact in this profile.
 	Position uint64 `json:"pos,omitempty"`
 }
@@ -135,12 +138,13 @@ func (v *Visitor) Reset() {
 	v.Products = v.Products[:0]
 	v.Frequency = v.Frequency[:0]
 	v.OptedOut = false
+	v.Match = 0
 	v.Position = 0
 }
 
 // CopyFrom makes v a deep copy of o that shares no slice memory with it.
 func (v *Visitor) CopyFrom(o *Visitor) {
-	v.Key, v.OptedOut, v.Position = o.Key, o.OptedOut, o.Position
+	v.Key, v.OptedOut, v.Match, v.Position = o.Key, o.OptedOut, o.Match, o.Position
 	v.Segments = v.Segments[:0]
 	for i := range o.Segments {
 		var recent []Second

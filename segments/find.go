@@ -16,6 +16,7 @@ const maxCandidates = 64
 type candidate struct {
 	kind rtb.IDKind
 	key  rtb.Key
+	mm   int // match method; -1 where it is not told
 }
 
 // Find fills v with the visitor that one of ids names. The order is our own id,
@@ -37,7 +38,7 @@ func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.
 		if n == maxCandidates {
 			break
 		}
-		list[n] = candidate{ids[i].Kind, k}
+		list[n] = candidate{ids[i].Kind, k, ids[i].MM}
 		n++
 	}
 	switch {
@@ -141,7 +142,7 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
 		s.count.errors.Add(1)
 		return rtb.NoBidError
 	}
-	v.Key = visitor
+	v.Key, v.Match = visitor, c.mm+1
 	return rtb.NoBidNone
 }
 

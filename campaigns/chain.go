@@ -1,0 +1,255 @@
+package campaigns
+
+import (
+	"strings"
+
+	"rebound/rtb"
+)
+
+// chainStatus is how good a supply chain is.
+type chainStatus uint8
+
+const (
+	chainAbsent chainStatus = iota
+	chainBad                // unreadable, of another version, without nodes, or another's end
+	chainPartial
+	chainWhole
+)
+
+// chainState is what is known of a request's supply chain.
+type chainState struct {
+	status  chainStatus
+	blocked bool // one of its nodes is
+}
+
+func (c chainState) satisfies(r chainRule) bool {
+	if r == chainComplete {
+		return c.status == chainWhole
+	}
+	return c.status != chainBad
+}
+
+// schain verifies the supply chain (IAB Tech Lab, SupplyChain object): a version
+// 1, nodes that name themselves, and the exchange that asks as the last of them.
+func (f *Facts) schain() chainState {
+	if f.first(factChain) {
+		f.chain = chainState{status: chainStatusOf(&f.o.SChain, f.asi)}
+		if f.supply != nil && f.chain.status != chainAbsent {
+			f.chain.blocked = f.supply.nodeBlocked(&f.o.SChain)
+		}
+	}
+	return f.chain
+}
+
+func chainStatusOf(c *rtb.SChain, asi []string) chainStatus {
+	switch {
+	case !c.Present:
+		return chainAbsent
+	case c.Bad, len(c.Nodes) == 0, len(c.Ver) == 0, c.Ver[0] != '1', len(c.Ver) > 1 && c.Ver[1] != '.':
+		return chainBad
+	}
+	for i := range c.Nodes {
+		if len(c.Nodes[i].ASI) == 0 || len(c.Nodes[i].SID) == 0 {
+			return chainBad
+		}
+	}
+	if len(asi) > 0 && !oneOf(asi, c.Nodes[len(c.Nodes)-1].ASI) {
+		return chainBad
+	}
+	if !c.Complete {
+		return chainPartial
+	}
+	return chainWhole
+}
+
+func oneOf(list []string, text []byte) bool {
+	for _, s := range list {
+		if foldEqual(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Supply) nodeBlocked(c *rtb.SChain) bool {
+	for i := range c.Nodes {
+		for _, set := range s.blockedSellers {
+			if set.has(&c.Nodes[i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sellerSet names systems as a whole, and single accounts of systems.
+type sellerSet struct{ systems, accounts hashSet }
+
+func (s *sellerSet) has(n *rtb.SChainNode) bool {
+	asi, ok := hashFold(n.ASI)
+	return ok && (s.systems.has(asi) || s.accounts.has(pair(asi, hashExact(n.SID))))
+}
+
+type sellerNameSink struct{ systems, accounts []uint64 }
+
+func (s *sellerNameSink) add(row string) bool {
+	name, sid, account := strings.Cut(row, "/")
+	asi, ok := hashFold(strings.TrimSpace(name))
+	if account {
+		sid = strings.TrimSpace(sid)
+		s.accounts = append(s.accounts, pair(asi, hashExact([]byte(sid))))
+		return ok && sid != ""
+	}
+	s.systems = append(s.systems, asi)
+	return ok
+}
+
+func (s *sellerNameSink) set() *sellerSet {
+	return &sellerSet{newHashSet(s.systems), newHashSet(s.accounts)}
+}
+
+func (c *compiler) sellerNames(path string, entries []string) (out []*sellerSet) {
+	var own sellerNameSink
+	for _, name := range c.fill(path, entries, &own, "asi, asi/sid, or file:name") {
+		var sink sellerNameSink
+		if s, ok := c.table(path, "sellers-blocked", name, &sink, func() any { return sink.set() }).(*sellerSet); ok {
+			out = append(out, s)
+		}
+	}
+	if len(own.systems)+len(own.accounts) > 0 {
+		out = append(out, own.set())
+	}
+	return out
+}
+
+// sellerStatus is how a publisher's ads.txt names the one who sells.
+type sellerStatus uint8
+
+const (
+	sellerMissing sellerStatus = iota // the table lacks the publisher
+	sellerUnlisted
+	sellerReseller
+	sellerDirect
+)
+
+type sellerState struct {
+	status  sellerStatus
+	missing bool // such a publisher is allowed
+}
+
+func (s sellerState) satisfies(r adsTxtRule) bool {
+	switch s.status {
+	case sellerMissing:
+		return s.missing
+	case sellerReseller:
+		return r == adsTxtListed
+	}
+	return s.status == sellerDirect
+}
+
+// sellerTable are the rows of many ads.txt: 8 bytes for a row, and 8 for a
+// publisher.
+type sellerTable struct{ publishers, direct, resellers hashSet }
+
+// sellers looks the seller up: the supply chain's last node, or without a chain
+// the publisher's account at the exchange. A subdomain without rows of its own is
+// under its parent's; an app is found by its domain or by its bundle.
+func (f *Facts) sellers() sellerState {
+	if !f.first(factSeller) {
+		return f.seller
+	}
+	f.seller = sellerState{}
+	if f.supply == nil || f.supply.sellers == nil {
+		return f.seller
+	}
+	f.seller.missing = f.supply.missingAllow
+	f.hosts()
+	u := &f.o.Supply
+	keys := f.domain
+	if u.App {
+		keys.set(u.Domain)
+		if f.app.known {
+			f.lookUp(f.app.full)
+		}
+	}
+	for i := keys.n - 1; i >= 0 && f.seller.status == sellerMissing; i-- {
+		f.lookUp(keys.suffix[i])
+	}
+	if f.seller.status < sellerReseller && len(u.InventoryDomain) > 0 {
+		keys.set(u.InventoryDomain)
+		for i := keys.n - 1; i >= 0 && f.seller.status < sellerReseller; i-- {
+			f.lookUp(keys.suffix[i])
+		}
+	}
+	return f.seller
+}
+
+// lookUp asks for the rows of one publisher, and keeps the best that is known.
+func (f *Facts) lookUp(publisher uint64) {
+	t := f.supply.sellers
+	if !t.publishers.has(publisher) {
+		return
+	}
+	status := sellerUnlisted
+	if c := &f.o.SChain; c.Present && len(c.Nodes) > 0 {
+		n := &c.Nodes[len(c.Nodes)-1]
+		if system, ok := hashFold(n.ASI); ok {
+			status = t.status(publisher, system, n.SID)
+		}
+	} else {
+		for _, asi := range f.asi {
+			if system, ok := hashFold(asi); ok {
+				status = max(status, t.status(publisher, system, f.o.Supply.PublisherID))
+			}
+		}
+	}
+	f.seller.status = max(f.seller.status, status)
+}
+
+func (t *sellerTable) status(publisher, system uint64, sid []byte) sellerStatus {
+	row := pair(pair(publisher, system), hashExact(sid))
+	switch {
+	case len(sid) == 0:
+		return sellerUnlisted
+	case t.direct.has(row):
+		return sellerDirect
+	case t.resellers.has(row):
+		return sellerReseller
+	}
+	return sellerUnlisted
+}
+
+// sellerSink takes rows of domain, asi, sid, DIRECT or RESELLER.
+type sellerSink struct{ publishers, direct, resellers []uint64 }
+
+func (s *sellerSink) add(row string) bool {
+	cells := strings.FieldsFunc(row, func(r rune) bool { return r == '\t' || r == ',' })
+	if len(cells) < 4 {
+		return false
+	}
+	for i := range cells {
+		cells[i] = strings.TrimSpace(cells[i])
+	}
+	publisher, ok := hashFold(cleanHost([]byte(cells[0])))
+	system, ok2 := hashFold(cells[1])
+	if !ok || !ok2 || cells[2] == "" {
+		return false
+	}
+	key := pair(pair(publisher, system), hashExact([]byte(cells[2])))
+	switch strings.ToUpper(cells[3]) {
+	case "DIRECT":
+		s.direct = append(s.direct, key)
+	case "RESELLER":
+		s.resellers = append(s.resellers, key)
+	default:
+		return false
+	}
+	if n := len(s.publishers); n == 0 || s.publishers[n-1] != publisher {
+		s.publishers = append(s.publishers, publisher)
+	}
+	return true
+}
+
+func (s *sellerSink) table() *sellerTable {
+	return &sellerTable{newHashSet(s.publishers), newHashSet(s.direct), newHashSet(s.resellers)}
+}

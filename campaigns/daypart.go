@@ -1,0 +1,126 @@
+package campaigns
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dayparts are the minutes of the week in which a line runs, by wall clocks: the
+// advertiser's, the visitor's, or either.
+type dayparts struct {
+	zone        *time.Location
+	own, theirs *week // nil: no part by that clock
+}
+
+// week is a set of minutes, from Sunday's first.
+type week [(minutesOfWeek + 63) / 64]uint64
+
+const (
+	minutesOfDay  = 24 * 60
+	minutesOfWeek = 7 * minutesOfDay
+)
+
+func (w *week) add(from, to int) {
+	for m := from; m < to; m++ {
+		n := m % minutesOfWeek
+		w[n/64] |= 1 << (n % 64)
+	}
+}
+
+func (w *week) has(t time.Time) bool {
+	n := int(t.Weekday())*minutesOfDay + t.Hour()*60 + t.Minute()
+	return w[n/64]&(1<<(n%64)) != 0
+}
+
+// matches tells whether one of the parts holds now. A visitor whose local time
+// is not told is in none of the parts by his clock.
+func (d *dayparts) matches(now time.Time, offset time.Duration, told bool) bool {
+	if d.own != nil && d.own.has(now.In(d.zone)) {
+		return true
+	}
+	return d.theirs != nil && told && d.theirs.has(now.UTC().Add(offset))
+}
+
+var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+const wantDaypart = `days, hours, and the word user for the visitor's clock, such as "mon-fri 08-22", "sat,sun 10-14:30" or "mon-sun 18-02 user"`
+
+func (c *compiler) daypart(path string, specs []string, zone *time.Location) *dayparts {
+	if len(specs) == 0 {
+		return nil
+	}
+	d := &dayparts{zone: zone}
+	for i, s := range specs {
+		words := strings.Fields(strings.ToLower(s))
+		set := &d.own
+		if n := len(words); n > 0 && words[n-1] == "user" {
+			set, words = &d.theirs, words[:n-1]
+		}
+		if *set == nil {
+			*set = new(week)
+		}
+		if len(words) != 2 || !addDayparts(*set, words[0], words[1]) {
+			c.add(at(path, i), quote(s), wantDaypart, "")
+		}
+	}
+	return d
+}
+
+// addDayparts adds hours of days; hours that end before they begin go into the
+// next day.
+func addDayparts(w *week, days, hours string) bool {
+	from, to, ok := parseHours(hours)
+	if !ok {
+		return false
+	}
+	if to <= from {
+		to += minutesOfDay
+	}
+	for part := range strings.SplitSeq(days, ",") {
+		first, last, ranged := strings.Cut(part, "-")
+		a, okA := parseDay(first)
+		b, okB := a, true
+		if ranged {
+			b, okB = parseDay(last)
+		}
+		if !okA || !okB {
+			return false
+		}
+		for day := a; ; day = (day + 1) % 7 {
+			w.add(day*minutesOfDay+from, day*minutesOfDay+to)
+			if day == b {
+				break
+			}
+		}
+	}
+	return true
+}
+
+func parseDay(s string) (int, bool) {
+	for i, name := range dayNames {
+		if s == name {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// parseHours reads 08-22 or 8:30-14:15 as minutes of the day; 24 is midnight.
+func parseHours(s string) (from, to int, ok bool) {
+	a, b, cut := strings.Cut(s, "-")
+	from, okA := parseClock(a)
+	to, okB := parseClock(b)
+	return from, to, cut && okA && okB && from != to && from < minutesOfDay
+}
+
+func parseClock(s string) (int, bool) {
+	hour, minute, ok := strings.Cut(s, ":")
+	if !ok {
+		minute = "0"
+	}
+	h, err := strconv.ParseUint(hour, 10, 8)
+	m, err2 := strconv.ParseUint(minute, 10, 8)
+	n := int(h)*60 + int(m)
+	return n, err == nil && err2 == nil && m < 60 && n <= minutesOfDay && len(hour) <= 2
+}

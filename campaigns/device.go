@@ -1,0 +1,241 @@
+package campaigns
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"rebound/rtb"
+)
+
+// deviceNames are the types of device, osNames the systems and browserNames the
+// browsers that lines can ask for; a device is a bit of each.
+var (
+	deviceNames  = []string{"phone", "tablet", "desktop", "tv", "settopbox", "connected", "dooh"}
+	osNames      = []string{"ios", "android", "windows", "macos", "linux", "chromeos", "tizen", "webos", "roku", "tvos"}
+	browserNames = []string{"chrome", "safari", "firefox", "edge", "opera", "samsung", "yandex", "uc", "silk", "ie", "webview"}
+)
+
+// bitOf is a name's bit in a set over names; 0 for none.
+func bitOf(names []string, name string) uint16 {
+	if i := slices.Index(names, name); i >= 0 {
+		return 1 << i
+	}
+	return 0
+}
+
+var (
+	phone, tablet, desktop = bitOf(deviceNames, "phone"), bitOf(deviceNames, "tablet"), bitOf(deviceNames, "desktop")
+	tv                     = bitOf(deviceNames, "tv")
+)
+
+// deviceFacts are what lines ask of a device; 0 where nobody knows.
+type deviceFacts struct{ class, os, browser uint16 }
+
+// maxUA is how much of a user agent is read.
+const maxUA = 512
+
+func (f *deviceFacts) set(d *rtb.Device) {
+	ua := d.UA[:min(len(d.UA), maxUA)]
+	f.class = classOf(d, ua)
+	if f.os = familyOf(osBrands, d.OS); f.os == 0 {
+		f.os = tokenIn(osTokens, ua)
+	}
+	if f.browser = familyOf(browserBrands, d.Browser); f.browser == 0 {
+		f.browser = tokenIn(browserTokens, ua)
+	}
+}
+
+// classOf is the type of a device. devicetype decides where it is exact (AdCOM
+// 1.0, List: Device Types); between phone, tablet and desktop sua.mobile comes
+// first (OpenRTB 2.6 §3.2.18), then the user agent.
+func classOf(d *rtb.Device, ua []byte) uint16 {
+	switch d.Type {
+	case 3:
+		return tv
+	case 4:
+		return phone
+	case 5:
+		return tablet
+	case 6:
+		return bitOf(deviceNames, "connected")
+	case 7:
+		return bitOf(deviceNames, "settopbox")
+	case 8:
+		return bitOf(deviceNames, "dooh")
+	}
+	fromUA := tokenIn(classTokens, ua)
+	switch {
+	case d.Mobile == rtb.Yes && fromUA != tablet:
+		return phone
+	case d.Mobile == rtb.No && fromUA == phone:
+		return desktop
+	case d.Type == 2:
+		return desktop
+	case d.Type == 1 && fromUA != tablet:
+		return phone
+	}
+	return fromUA
+}
+
+// token is a part of a user agent and the bit that it stands for; but takes it
+// back where it is there too.
+type token struct {
+	part, but string
+	bit       uint16
+}
+
+// tokenIn finds the first token that is in the text.
+func tokenIn(list []token, ua []byte) uint16 {
+	for i := range list {
+		t := &list[i]
+		if contains(ua, t.part) && (t.but == "" || !contains(ua, t.but)) {
+			return t.bit
+		}
+	}
+	return 0
+}
+
+func contains(b []byte, s string) bool {
+	first, n := s[0], len(s)
+	for len(b) >= n {
+		i := bytes.IndexByte(b[:len(b)-n+1], first)
+		if i < 0 {
+			return false
+		}
+		if string(b[i:i+n]) == s {
+			return true
+		}
+		b = b[i+1:]
+	}
+	return false
+}
+
+func tokens(names []string, rows ...string) (out []token) {
+	for _, row := range rows {
+		name, parts, _ := strings.Cut(row, ":")
+		for part := range strings.SplitSeq(parts, "|") {
+			part, but, _ := strings.Cut(part, "!")
+			out = append(out, token{part, but, bitOf(names, name)})
+		}
+	}
+	return out
+}
+
+// The families of user agents: the first that is found counts, so what imitates
+// others stands before them. A token behind ! must not be there.
+var (
+	classTokens = tokens(deviceNames,
+		"tv:SmartTV|SMART-TV|Smart-TV|HbbTV|AppleTV|Apple TV|Roku/|GoogleTV|Android TV|BRAVIA|AFT|CrKey|Web0S|NetCast",
+		"tablet:iPad|Tablet|PlayBook|Kindle|Silk/!Mobile|Android!Mobile",
+		"phone:Mobile|iPhone|iPod|Opera Mini|Windows Phone|Android",
+		"desktop:Windows NT|Macintosh|CrOS|X11|Linux")
+	osTokens = tokens(osNames,
+		"tizen:Tizen", "webos:Web0S|webOS|NetCast", "roku:Roku", "tvos:AppleTV|Apple TV|tvOS",
+		"ios:iPhone|iPad|iPod!Windows Phone", "android:Android!Windows Phone", "windows:Windows", "chromeos:CrOS",
+		"macos:Macintosh|Mac OS X", "linux:Linux|X11")
+	browserTokens = tokens(browserNames,
+		"edge:Edg/|Edge/|EdgA/|EdgiOS/", "opera:OPR/|Opera|OPiOS/|OPT/", "samsung:SamsungBrowser/", "yandex:YaBrowser/",
+		"uc:UCBrowser/|UBrowser/", "silk:Silk/", "firefox:FxiOS/|Firefox/|Focus/", "webview:; wv)",
+		"chrome:CriOS/|Chrome/|Chromium/", "ie:Trident/|MSIE ", "safari:Safari/", "webview:AppleWebKit/")
+)
+
+// brand is how a structured hint names a family.
+type brand struct {
+	name string // lower case
+	bit  uint16
+}
+
+func brands(names []string, rows ...string) (out []brand) {
+	for _, row := range rows {
+		name, list, _ := strings.Cut(row, ":")
+		for b := range strings.SplitSeq(list, "|") {
+			out = append(out, brand{b, bitOf(names, name)})
+		}
+	}
+	return out
+}
+
+var (
+	osBrands = brands(osNames,
+		"ios:ios|ipados|iphone os", "android:android|fire os|fireos", "windows:windows|windows nt|win32", "macos:macos|mac os x|mac os|osx|os x",
+		"linux:linux|ubuntu", "chromeos:chrome os|chromeos|chromium os", "tizen:tizen", "webos:webos|webos tv", "roku:roku|roku os", "tvos:tvos|apple tv")
+	browserBrands = brands(browserNames,
+		"chrome:google chrome|chrome|chromium|chrome mobile|headlesschrome", "safari:safari|mobile safari", "firefox:firefox|firefox mobile|mozilla firefox",
+		"edge:microsoft edge|edge", "opera:opera|opera mobile|opera gx", "samsung:samsung internet|samsung browser", "yandex:yandex|yabrowser|yandex browser",
+		"uc:uc browser|ucbrowser", "silk:silk|amazon silk", "ie:internet explorer", "webview:android webview|microsoft edge webview2")
+)
+
+func familyOf(list []brand, name []byte) uint16 {
+	for i := range list {
+		if foldEqual(name, list[i].name) {
+			return list[i].bit
+		}
+	}
+	return 0
+}
+
+// devices is which devices a line takes; 0 takes all.
+type devices struct {
+	class, os, browser uint16
+	languages          []string // lower case; none: all
+}
+
+func (d *devices) matches(f *deviceFacts, language []byte) bool {
+	switch {
+	case d.class != 0 && d.class&f.class == 0, d.os != 0 && d.os&f.os == 0, d.browser != 0 && d.browser&f.browser == 0:
+		return false
+	case len(d.languages) == 0:
+		return true
+	}
+	for _, l := range d.languages {
+		if languageIs(language, l) {
+			return true
+		}
+	}
+	return false
+}
+
+// languageIs tells whether a tag is of a language: en covers en-GB, and en-GB
+// itself only.
+func languageIs(tag []byte, language string) bool {
+	if len(tag) > len(language) && (tag[len(language)] == '-' || tag[len(language)] == '_') && !strings.Contains(language, "-") {
+		tag = tag[:len(language)]
+	}
+	if len(tag) != len(language) {
+		return false
+	}
+	for i := range tag {
+		c := lower(tag[i])
+		if c == '_' {
+			c = '-'
+		}
+		if c != language[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *compiler) devices(path string, s *DeviceSpec) *devices {
+	if len(s.Types)+len(s.OS)+len(s.Browsers)+len(s.Languages) == 0 {
+		return nil
+	}
+	set := func(field string, words, names []string) (bits uint16) {
+		for i, w := range words {
+			if n := c.oneOf(at(path+"."+field, i), w, names); n >= 0 {
+				bits |= 1 << n
+			}
+		}
+		return bits
+	}
+	d := &devices{class: set("types", s.Types, deviceNames), os: set("os", s.OS, osNames), browser: set("browsers", s.Browsers, browserNames)}
+	for i, l := range s.Languages {
+		tag := strings.ToLower(strings.ReplaceAll(l, "_", "-"))
+		if len(tag) < 2 || len(tag) > 16 || strings.Trim(tag, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			c.add(at(path+".languages", i), quote(l), "a language tag such as en or en-gb", "")
+		}
+		d.languages = append(d.languages, tag)
+	}
+	return d
+}

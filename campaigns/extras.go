@@ -1,0 +1,251 @@
+package campaigns
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"rebound/audiences"
+	"rebound/rtb"
+)
+
+// Deals are the private deals that a line bids on.
+type Deals struct {
+	ids  []string
+	any  bool
+	Only bool // no open bid
+}
+
+// Takes tells whether the line bids on a deal, and under which of its texts; nil
+// takes none. The id is the configuration's own text, empty where any deal will do.
+func (d *Deals) Takes(id []byte) (own string, ok bool) {
+	if d == nil {
+		return "", false
+	}
+	for _, s := range d.ids {
+		if string(id) == s {
+			return s, true
+		}
+	}
+	return "", d.any
+}
+
+func (c *compiler) deals(path string, s *DealsSpec) *Deals {
+	if len(s.IDs) == 0 && !s.Any {
+		if s.Only {
+			c.add(path+".only", "true without a deal", "ids, or any: true", "")
+		}
+		return nil
+	}
+	for i, id := range s.IDs {
+		if id == "" || len(id) > 1024 {
+			c.add(at(path+".ids", i), quote(id), "a deal's id, as the exchange has it", "")
+		}
+	}
+	return &Deals{slices.Clone(s.IDs), s.Any, s.Only}
+}
+
+// Rotation says which of a line's creatives is shown where several fit. A line
+// without one shows the first that fits.
+type Rotation struct {
+	weights []float64
+	when    []*audiences.Program // nil: for all
+	pick    bool                 // by weight; otherwise the first
+}
+
+// Eligible tells whether the creative at a place of the line's list is for the
+// visitor.
+func (r *Rotation) Eligible(i int, v *rtb.Visitor, now time.Time) bool {
+	return r.weights[i] > 0 && (r.when[i] == nil || r.when[i].Eval(v, now, audiences.Window{}).In)
+}
+
+// Picks tells whether one of several that fit is drawn; otherwise it is the first.
+func (r *Rotation) Picks() bool { return r.pick }
+
+// Weight is a creative's share.
+func (r *Rotation) Weight(i int) float64 { return r.weights[i] }
+
+var rotationNames = []string{"first", "even", "weighted"}
+
+// rotation compiles the references; the line's creatives are their ids.
+func (c *compiler) rotation(path string, l *Line, mode string, refs []CreativeRef) *Rotation {
+	how := c.choose(path+".rotation", mode, rotationNames, 0)
+	r := &Rotation{pick: how > 0}
+	plain := how == 0
+	for i := range refs {
+		ref, p := &refs[i], at(path+".creatives", i)
+		w := 1.0
+		if ref.Weight != nil {
+			w = *ref.Weight
+			if how != 2 {
+				c.add(p+".weight", strconv.FormatFloat(w, 'g', -1, 64), "no weight without rotation: weighted", "")
+			}
+		}
+		if !(w >= 0 && w <= 1000) {
+			c.add(p+".weight", strconv.FormatFloat(w, 'g', -1, 64), "0 to 1000", "")
+		}
+		var when *audiences.Program
+		if ref.When.Audience != "" {
+			plain = false
+			if list := c.programs(p+".when.audience", l, []string{ref.When.Audience}); len(list) == 1 {
+				when = list[0]
+			}
+		}
+		r.weights, r.when = append(r.weights, w), append(r.when, when)
+	}
+	if len(r.weights) > 0 && !slices.ContainsFunc(r.weights, func(w float64) bool { return w > 0 }) {
+		c.add(path+".creatives", "weights of 0 only", "at least one creative with a weight", "")
+	}
+	if plain {
+		return nil
+	}
+	return r
+}
+
+// Adjust multiplies a price by what the request is like.
+type Adjust struct {
+	class   [16]float64 // by the bit of the type of device
+	classes bool
+	domains map[uint64]float64
+	hour    *[24]float64
+	zone    *time.Location
+}
+
+// Factor is the product of all adjustments; 0 means that nothing is bid.
+func (a *Adjust) Factor(f *Facts, now time.Time) float64 {
+	x := 1.0
+	if a.classes {
+		for i, class := 0, f.devices().class; class != 0; i, class = i+1, class>>1 {
+			if class&1 != 0 {
+				x *= a.class[i]
+			}
+		}
+	}
+	if a.domains != nil {
+		f.hosts()
+		for i := f.domain.n - 1; i >= 0; i-- {
+			if y, ok := a.domains[f.domain.suffix[i]]; ok {
+				x *= y
+				break
+			}
+		}
+	}
+	if a.hour != nil {
+		x *= a.hour[now.In(a.zone).Hour()]
+	}
+	return math.Min(x, maxFactor)
+}
+
+func (c *compiler) adjust(path string, l *Line, s *AdjustSpec) *Adjust {
+	if len(s.DeviceType)+len(s.Domain)+len(s.Hour) == 0 {
+		return nil
+	}
+	a := &Adjust{zone: l.Advertiser.Zone}
+	for i := range a.class {
+		a.class[i] = 1
+	}
+	for _, name := range sortedKeys(s.DeviceType) {
+		c.factor(path+".device.type."+name, s.DeviceType[name])
+		if i := c.oneOf(path+".device.type", name, deviceNames); i >= 0 {
+			a.class[i], a.classes = s.DeviceType[name], true
+		}
+	}
+	for _, name := range sortedKeys(s.Domain) {
+		c.factor(path+".domain."+name, s.Domain[name])
+		var sink hostSink
+		if !sink.add(name) || len(sink.below) != 1 {
+			c.add(path+".domain", quote(name), "a host such as news.example", "")
+			continue
+		}
+		if a.domains == nil {
+			a.domains = map[uint64]float64{}
+		}
+		a.domains[sink.below[0]] = s.Domain[name]
+	}
+	c.adjustHours(path+".hour", a, s.Hour)
+	return a
+}
+
+func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64) {
+	var given [24]bool
+	for _, text := range sortedKeys(hours) {
+		c.factor(path+"."+text, hours[text])
+		from, to, ok := parseHours(text)
+		if !ok || from%60 != 0 || to%60 != 0 {
+			c.add(path, quote(text), `whole hours such as "0-6"`, "")
+			continue
+		}
+		if a.hour == nil {
+			a.hour = new([24]float64)
+			for h := range a.hour {
+				a.hour[h] = 1
+			}
+		}
+		for h := from / 60; h%24 != to/60%24 || h == from/60; h++ {
+			if given[h%24] {
+				c.add(path, quote(text), "hours that no other entry has", "")
+				break
+			}
+			given[h%24], a.hour[h%24] = true, hours[text]
+		}
+	}
+}
+
+// Disclosure is what an advertiser discloses under the Digital Services Act.
+type Disclosure struct {
+	Ext     []byte // a member of bid.ext: "dsa":{...}
+	Renders bool   // the creatives show it
+}
+
+// dsa compiles a disclosure; nil when there is none.
+func (c *compiler) dsa(path string, s *DSASpec, a *Advertiser) *Disclosure {
+	if s.Behalf == "" && s.Paid == "" && s.Domain == "" && len(s.Params) == 0 && !s.Renders {
+		return nil
+	}
+	type transparency struct {
+		Domain string `json:"domain"`
+		Params []int  `json:"dsaparams"`
+	}
+	var d struct {
+		Behalf       string         `json:"behalf"`
+		Paid         string         `json:"paid"`
+		Transparency []transparency `json:"transparency"`
+		AdRender     int            `json:"adrender"`
+	}
+	d.Behalf, d.Paid = s.Behalf, s.Paid
+	if d.Paid == "" {
+		d.Paid = d.Behalf
+	}
+	for field, text := range map[string]string{"behalf": d.Behalf, "paid": d.Paid} {
+		if n := utf8.RuneCountInString(text); n < 1 || n > 100 {
+			c.add(path+"."+field, strconv.Itoa(n)+" characters", "1 to 100 characters", "")
+		}
+	}
+	t := transparency{s.Domain, slices.Clone(s.Params)}
+	if t.Domain == "" && len(a.Domains) > 0 {
+		t.Domain = a.Domains[0]
+	}
+	if len(t.Params) == 0 {
+		t.Params = []int{1, 2}
+	}
+	for i, p := range t.Params {
+		if p < 1 || p > 3 {
+			c.add(at(path+".params", i), strconv.Itoa(p), "1, 2 or 3", "")
+		}
+	}
+	d.Transparency = []transparency{t}
+	if s.Renders {
+		d.AdRender = 1
+	}
+	var text strings.Builder
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(&d); err != nil {
+		c.add(path, err.Error(), "texts", "")
+	}
+	return &Disclosure{Ext: []byte(`"dsa":` + strings.TrimSpace(text.String())), Renders: s.Renders}
+}

@@ -1,0 +1,194 @@
+package campaigns
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"rebound/rtb"
+)
+
+// geo is where a line's devices may be.
+type geo struct{ include, exclude []place }
+
+// place is one compiled place: all that is set must hold.
+type place struct {
+	country rtb.Country
+	region  string // upper case
+	city    string // lower case
+	zip     string // lower case, without blanks
+	prefix  bool   // zip stands for all that begin with it
+	circle  bool
+	lat     float64
+	lon     float64
+	km      float64
+}
+
+// where is the device's place as a request tells it.
+type where struct {
+	country  rtb.Country
+	device   *rtb.Device
+	precise  bool
+	lat, lon float64
+}
+
+// coarse is how many parts a degree has where privacy hides exact places: a
+// hundredth is 1.1 km or less (TCF 2.2, special feature 1).
+const coarse = 100
+
+func (w *where) set(o *rtb.Opportunity, precise bool) {
+	d := &o.Device
+	*w = where{device: d, precise: precise, lat: d.Lat, lon: d.Lon}
+	country := d.Country
+	if len(country) == 0 {
+		country = o.Signals.Country
+	}
+	w.country, _ = rtb.ParseCountry(country)
+	if !precise {
+		w.lat, w.lon = math.Trunc(d.Lat*coarse)/coarse, math.Trunc(d.Lon*coarse)/coarse
+	}
+}
+
+// matches tells whether the device is at one of the included places and at none
+// of the excluded ones. What the request does not tell matches no place; but a
+// country that is not told is kept out where countries are excluded.
+func (g *geo) matches(w *where) bool {
+	in := len(g.include) == 0
+	for i := range g.include {
+		if in = g.include[i].holds(w); in {
+			break
+		}
+	}
+	if !in {
+		return false
+	}
+	for i := range g.exclude {
+		p := &g.exclude[i]
+		if p.holds(w) || w.country == (rtb.Country{}) && p.country != (rtb.Country{}) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *place) holds(w *where) bool {
+	d := w.device
+	switch {
+	case p.country != (rtb.Country{}) && p.country != w.country,
+		p.region != "" && !regionIs(d.Region, p.country, p.region),
+		p.city != "" && !foldEqual(d.City, p.city),
+		p.zip != "" && !zipIs(d.ZIP, p.zip, p.prefix),
+		p.circle && !(d.HasGeo && distanceKM(w.lat, w.lon, p.lat, p.lon) <= p.km):
+		return false
+	}
+	return true
+}
+
+// regionIs compares ISO 3166-2 regions; senders write them with and without the
+// country.
+func regionIs(got []byte, country rtb.Country, want string) bool {
+	if n := len(got) - len(want); n == 3 && got[2] == '-' && foldEqual(got[:2], country.String()) {
+		got = got[3:]
+	}
+	return foldEqual(got, want)
+}
+
+// zipIs compares postcodes without regard to case and blanks.
+func zipIs(got []byte, want string, prefix bool) bool {
+	at := 0
+	for _, c := range got {
+		if c == ' ' || c == '-' {
+			continue
+		}
+		if at == len(want) {
+			return prefix
+		}
+		if lower(c) != want[at] {
+			return false
+		}
+		at++
+	}
+	return at == len(want)
+}
+
+// earthKM is the mean radius of the earth.
+const earthKM = 6371.0088
+
+// distanceKM is the length of the great circle between two places in degrees
+// (haversine).
+func distanceKM(lat1, lon1, lat2, lon2 float64) float64 {
+	const rad = math.Pi / 180
+	dLat, dLon := (lat2-lat1)*rad/2, (lon2-lon1)*rad/2
+	a := math.Sin(dLat)*math.Sin(dLat) + math.Cos(lat1*rad)*math.Cos(lat2*rad)*math.Sin(dLon)*math.Sin(dLon)
+	return 2 * earthKM * math.Asin(math.Sqrt(min(a, 1)))
+}
+
+func (c *compiler) geo(path string, s *GeoSpec) *geo {
+	if len(s.Include) == 0 && len(s.Exclude) == 0 {
+		return nil
+	}
+	return &geo{c.places(path+".include", s.Include), c.places(path+".exclude", s.Exclude)}
+}
+
+func (c *compiler) places(path string, specs []PlaceSpec) []place {
+	out := make([]place, 0, len(specs))
+	for i := range specs {
+		out = append(out, c.place(at(path, i), &specs[i]))
+	}
+	return out
+}
+
+func (c *compiler) place(path string, s *PlaceSpec) place {
+	p := place{city: strings.ToLower(s.City), region: strings.ToUpper(s.Region), km: s.KM}
+	if s.Country != "" {
+		var ok bool
+		if p.country, ok = rtb.ParseCountry(s.Country); !ok {
+			c.add(path+".country", quote(s.Country), "a code of ISO 3166-1 such as CA or CAN", "")
+		}
+	}
+	if p.region != "" {
+		if rest, ok := strings.CutPrefix(p.region, p.country.String()+"-"); ok {
+			p.region = rest
+		}
+		if s.Country == "" || len(p.region) > 3 {
+			c.add(path+".region", quote(s.Region), "a code of ISO 3166-2 such as ON, and its country", "")
+		}
+	}
+	zip, prefix := strings.CutSuffix(s.ZIP, "*")
+	p.zip, p.prefix = strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(zip)), prefix
+	if s.ZIP != "" && p.zip == "" {
+		c.add(path+".zip", quote(s.ZIP), "a postcode such as 10001, or its beginning such as M5V*", "")
+	}
+	if s.ZIP != "" && s.Country == "" {
+		c.add(path+".country", "nothing", "the country of the postcode", "")
+	}
+	c.circle(path, s, &p)
+	if p == (place{}) {
+		c.add(path, "nothing", "a country, or a table with country, region, city, zip, or lat, lon and km", "")
+	}
+	return p
+}
+
+func (c *compiler) circle(path string, s *PlaceSpec, p *place) {
+	if s.Lat == nil && s.Lon == nil && s.KM == 0 {
+		return
+	}
+	if s.Lat == nil || s.Lon == nil || s.KM == 0 {
+		c.add(path, "a part of a circle", "lat, lon and km together", "")
+		return
+	}
+	p.circle, p.lat, p.lon = true, *s.Lat, *s.Lon
+	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	if !(p.lat >= -90 && p.lat <= 90) {
+		c.add(path+".lat", number(p.lat), "-90 to 90", "")
+	}
+	if !(p.lon >= -180 && p.lon <= 180) {
+		c.add(path+".lon", number(p.lon), "-180 to 180", "")
+	}
+	if !(p.km >= 0.1 && p.km <= 20000) {
+		c.add(path+".km", number(p.km), "0.1 to 20000", "")
+	}
+	if p.km < 1 && p.km >= 0.1 {
+		c.warn(path+".km", number(p.km), "1 or more: where privacy hides exact places, they are cut to about a kilometre")
+	}
+}

@@ -1,0 +1,166 @@
+package campaigns
+
+import (
+	"bytes"
+	"strings"
+
+	"rebound/creatives"
+)
+
+// maxLabels is how many of a host's last labels lists are asked for.
+const maxLabels = 12
+
+// hostKeys are the hashes of a host and of everything above it: what every list
+// of a request is asked with.
+type hostKeys struct {
+	known  bool
+	n      int
+	full   uint64
+	suffix [maxLabels]uint64 // of the last 1, 2, ... labels
+}
+
+// cleanHost is a host name without scheme, path, port, www and trailing dot.
+func cleanHost(b []byte) []byte {
+	if i := bytes.Index(b, []byte("://")); i >= 0 {
+		b = b[i+3:]
+	}
+	if i := bytes.IndexAny(b, "/?#"); i >= 0 {
+		b = b[:i]
+	}
+	if i := bytes.LastIndexByte(b, '@'); i >= 0 {
+		b = b[i+1:]
+	}
+	if i := bytes.IndexByte(b, ':'); i >= 0 {
+		b = b[:i]
+	}
+	b = bytes.TrimRight(bytes.TrimSpace(b), ".")
+	if len(b) > 4 && foldEqual(b[:4], "www.") {
+		b = b[4:]
+	}
+	return b
+}
+
+// set computes the keys of a host as a request has it.
+func (k *hostKeys) set(host []byte) {
+	*k = hostKeys{}
+	host = cleanHost(host)
+	if k.full, k.known = hashFold(host); !k.known {
+		return
+	}
+	for i := len(host) - 1; i >= 0 && k.n < maxLabels; i-- {
+		if i == 0 {
+			k.suffix[k.n] = k.full
+			k.n++
+		} else if host[i-1] == '.' {
+			k.suffix[k.n], _ = hashFold(host[i:])
+			k.n++
+		}
+	}
+}
+
+// hostSet is a list of hosts: some with everything below them, some alone.
+type hostSet struct{ below, exact hashSet }
+
+func (s *hostSet) has(k *hostKeys) bool {
+	if len(s.below.rows) > 0 {
+		for i := range k.n {
+			if s.below.has(k.suffix[i]) {
+				return true
+			}
+		}
+	}
+	return len(s.exact.rows) > 0 && k.known && s.exact.has(k.full)
+}
+
+// rowSink takes the rows of a list, one text at a time; false refuses a row.
+type rowSink interface{ add(row string) bool }
+
+type hostSink struct{ below, exact []uint64 }
+
+func (h *hostSink) add(row string) bool {
+	only, exact := strings.CutPrefix(row, "=")
+	if !exact {
+		only = strings.TrimPrefix(strings.TrimPrefix(row, "*"), ".")
+	}
+	host := cleanHost([]byte(only))
+	if len(host) > 253 || !creatives.ValidHost(strings.ToLower(string(host))) {
+		return false
+	}
+	k, ok := hashFold(host)
+	if exact {
+		h.exact = append(h.exact, k)
+	} else {
+		h.below = append(h.below, k)
+	}
+	return ok
+}
+
+func (h *hostSink) set() *hostSet { return &hostSet{newHashSet(h.below), newHashSet(h.exact)} }
+
+// bundleKeys are the hashes of an app's id and of its beginnings up to each dot.
+type bundleKeys struct {
+	known  bool
+	n      int
+	full   uint64
+	prefix [maxLabels]uint64
+}
+
+func (k *bundleKeys) set(bundle []byte) {
+	*k = bundleKeys{}
+	bundle = bytes.TrimSpace(bundle)
+	if k.full, k.known = hashFold(bundle); !k.known {
+		return
+	}
+	for i := range bundle {
+		if bundle[i] == '.' && i > 0 && k.n < maxLabels {
+			k.prefix[k.n], _ = hashFold(bundle[:i])
+			k.n++
+		}
+	}
+}
+
+// bundleSet is a list of apps: single ones, and everything of a beginning.
+type bundleSet struct{ exact, below hashSet }
+
+func (s *bundleSet) has(k *bundleKeys) bool {
+	if len(s.below.rows) > 0 {
+		for i := range k.n {
+			if s.below.has(k.prefix[i]) {
+				return true
+			}
+		}
+	}
+	return len(s.exact.rows) > 0 && k.known && s.exact.has(k.full)
+}
+
+type bundleSink struct{ exact, below []uint64 }
+
+func (b *bundleSink) add(row string) bool {
+	if strings.ContainsAny(row, " \t/") {
+		return false
+	}
+	prefix, below := strings.CutSuffix(row, ".*")
+	k, ok := hashFold(prefix)
+	if below {
+		b.below = append(b.below, k)
+	} else {
+		b.exact = append(b.exact, k)
+	}
+	return ok
+}
+
+func (b *bundleSink) set() *bundleSet { return &bundleSet{newHashSet(b.exact), newHashSet(b.below)} }
+
+// textSet is a list of texts that are compared as they stand.
+type textSet struct{ hashSet }
+
+func (s *textSet) has(text []byte) bool { return len(s.rows) > 0 && s.hashSet.has(hashExact(text)) }
+
+type textSink struct{ rows []uint64 }
+
+func (t *textSink) add(row string) bool {
+	t.rows = append(t.rows, hashExact([]byte(row)))
+	return len(row) <= 1024
+}
+
+func (t *textSink) set() *textSet { return &textSet{newHashSet(t.rows)} }

@@ -1,0 +1,273 @@
+package campaigns
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// Limits of a list file.
+const (
+	maxListRows  = 50_000_000
+	maxListBytes = 4 << 30
+	maxListLine  = 4096
+	// filePrefix begins an entry that names a file of entries.
+	filePrefix = "file:"
+)
+
+// Tables are the files of lists that a configuration names, each read once. The
+// rows of a file that has not changed since the previous configuration are
+// taken over from there. It is filled by [Compile] and [CompileSupply], and
+// immutable afterwards.
+type Tables struct {
+	open     func(name string) (fs.File, error)
+	previous *Tables
+	files    map[string]*table // by kind and name
+}
+
+// table is one file, read for one purpose.
+type table struct {
+	name string
+	size int64
+	mod  time.Time
+	sum  [sha256.Size]byte
+	rows int
+	bad  int
+	line int // of the first bad row
+	list any
+}
+
+// NewTables makes tables that open files by open. Files that previous has read
+// and that have not changed are not read again; previous may be nil.
+func NewTables(open func(name string) (fs.File, error), previous *Tables) *Tables {
+	return &Tables{open: open, previous: previous, files: map[string]*table{}}
+}
+
+// File is one file of [Tables.Files].
+type File struct {
+	Name string
+	Size int64
+	Mod  time.Time
+	Sum  [sha256.Size]byte // SHA-256 of the content
+	Rows int               // that are in use
+	Bad  int               // that were skipped
+	Line int               // of the first skipped one
+}
+
+// Files lists the files that were read, by name.
+func (t *Tables) Files() []File {
+	var out []File
+	for _, key := range slices.Sorted(maps.Keys(t.files)) {
+		x := t.files[key]
+		out = append(out, File{x.name, x.size, x.mod, x.sum, x.rows, x.bad, x.line})
+	}
+	slices.SortStableFunc(out, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(out, func(a, b File) bool { return a.Name == b.Name })
+}
+
+// load gives the rows of a file to a sink, or takes over what was made of them
+// before. done makes the list.
+func (t *Tables) load(kind, name string, sink rowSink, done func() any) (any, error) {
+	key := kind + ":" + name
+	if x := t.files[key]; x != nil {
+		return x.list, nil
+	}
+	if t.open == nil {
+		return nil, errors.New("no files here")
+	}
+	f, err := t.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	x := &table{name: name, size: info.Size(), mod: info.ModTime()}
+	if t.previous != nil {
+		if was := t.previous.files[key]; was != nil && was.size == x.size && was.mod.Equal(x.mod) && !x.mod.IsZero() {
+			t.files[key] = was
+			return was.list, nil
+		}
+	}
+	if err := x.read(f, sink); err != nil {
+		return nil, err
+	}
+	x.list = done()
+	t.files[key] = x
+	return x.list, nil
+}
+
+func (x *table) read(r io.Reader, sink rowSink) error {
+	sum := sha256.New()
+	in := bufio.NewScanner(io.TeeReader(io.LimitReader(r, maxListBytes+1), sum))
+	in.Buffer(make([]byte, 0, 64<<10), maxListLine)
+	for line := 1; in.Scan(); line++ {
+		row := in.Text()
+		if line == 1 {
+			row = strings.TrimPrefix(row, "\ufeff")
+		}
+		if i := strings.IndexByte(row, '#'); i >= 0 {
+			row = row[:i]
+		}
+		if row = strings.TrimSpace(row); row == "" {
+			continue
+		}
+		if x.rows == maxListRows {
+			return fmt.Errorf("cannot read list: got more than %d rows; want fewer", maxListRows)
+		}
+		if sink.add(row) {
+			x.rows++
+			continue
+		}
+		if x.bad++; x.bad == 1 {
+			x.line = line
+		}
+	}
+	if err := in.Err(); err != nil {
+		return fmt.Errorf("cannot read list: %w", err)
+	}
+	sum.Sum(x.sum[:0])
+	return nil
+}
+
+// fill gives the entries of a configuration list to a sink and names the files
+// among them.
+func (c *compiler) fill(path string, entries []string, sink rowSink, want string) (files []string) {
+	for i, e := range entries {
+		if name, ok := strings.CutPrefix(e, filePrefix); ok {
+			if !slices.Contains(files, name) {
+				files = append(files, name)
+			}
+			continue
+		}
+		if strings.TrimSpace(e) == "" || !sink.add(e) {
+			c.add(at(path, i), quote(e), want, "")
+		}
+	}
+	return files
+}
+
+// table loads one file, or says why not.
+func (c *compiler) table(path, kind, name string, sink rowSink, done func() any) any {
+	if c.in.Tables == nil {
+		c.add(path, "file "+quote(name), "no file here", "")
+		return nil
+	}
+	list, err := c.in.Tables.load(kind, name, sink, done)
+	if err != nil {
+		c.add(path, "file "+quote(name)+": "+reason(err), "a file that can be read", "")
+		return nil
+	}
+	x := c.in.Tables.files[kind+":"+name]
+	switch {
+	case x.rows == 0:
+		c.warn(path, "file "+quote(name)+" without a row", "a list with rows")
+	case x.bad > 0:
+		c.warn(path, fmt.Sprintf("file %q with %d rows that cannot be used, the first on line %d", name, x.bad, x.line), "good rows; these were skipped")
+	}
+	return list
+}
+
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// hosts are the lists of one field; nil when it has no entry.
+type hosts []*hostSet
+
+func (h hosts) has(k *hostKeys) bool {
+	for _, s := range h {
+		if s.has(k) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *compiler) hosts(path string, entries []string) (out hosts) {
+	var own hostSink
+	for _, name := range c.fill(path, entries, &own, "a host such as news.example, =news.example for itself alone, or file:name") {
+		var sink hostSink
+		if s, ok := c.table(path, "hosts", name, &sink, func() any { return sink.set() }).(*hostSet); ok {
+			out = append(out, s)
+		}
+	}
+	if len(own.below)+len(own.exact) > 0 {
+		out = append(out, own.set())
+	}
+	return out
+}
+
+type bundles []*bundleSet
+
+func (b bundles) has(k *bundleKeys) bool {
+	for _, s := range b {
+		if s.has(k) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *compiler) bundles(path string, entries []string) (out bundles) {
+	var own bundleSink
+	for _, name := range c.fill(path, entries, &own, "an app's id such as com.news.app or 123456789, com.news.* for all below, or file:name") {
+		var sink bundleSink
+		if s, ok := c.table(path, "bundles", name, &sink, func() any { return sink.set() }).(*bundleSet); ok {
+			out = append(out, s)
+		}
+	}
+	if len(own.exact)+len(own.below) > 0 {
+		out = append(out, own.set())
+	}
+	return out
+}
+
+type texts []*textSet
+
+func (t texts) has(text []byte) bool {
+	for _, s := range t {
+		if s.has(text) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *compiler) texts(path string, entries []string, want string) (out texts) {
+	var own textSink
+	for _, name := range c.fill(path, entries, &own, want) {
+		var sink textSink
+		if s, ok := c.table(path, "texts", name, &sink, func() any { return sink.set() }).(*textSet); ok {
+			out = append(out, s)
+		}
+	}
+	if len(own.rows) > 0 {
+		out = append(out, own.set())
+	}
+	return out
+}
+
+// oneOf finds a word of a table and says so where it is none.
+func (c *compiler) oneOf(path, word string, words []string) int {
+	i := slices.Index(words, word)
+	if i < 0 {
+		c.add(path, quote(word), "one of "+join(words), rtb.DidYouMean(word, words))
+	}
+	return i
+}

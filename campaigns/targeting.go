@@ -1,0 +1,241 @@
+package campaigns
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"rebound/rtb"
+)
+
+// Targeting is where and when a line may be shown, beyond its audience. It is
+// immutable and safe for concurrent use. A line that asks for nothing has none,
+// so that it costs one comparison; a rule that is not configured costs the same.
+type Targeting struct {
+	geo       *geo
+	device    *devices
+	inventory *inventory
+	daypart   *dayparts
+	keywords  *keywords
+	segments  []requestSegment
+	safety    *safety
+	mm        uint8 // accepted match methods as bits; 0: all
+}
+
+// inventory is on what a line may show.
+type inventory struct {
+	site, app, dooh      bool
+	includeDomains       hosts
+	excludeDomains       hosts
+	includeBundles       bundles
+	excludeBundles       bundles
+	includes             bool // one of the include lists is there
+	positions            uint16
+	minViewability       float64
+	refuseRewarded, only bool // rewarded impressions are refused, or the only ones
+}
+
+// Supply asks whether the line may be shown at the place that the request is
+// from: site_blocked, schain, ads_txt, inventory, or none.
+func (t *Targeting) Supply(f *Facts, exchange string) rtb.NoBidReason {
+	if v := t.inventory; v != nil && f.blocked(v.excludeDomains, v.excludeBundles) {
+		return rtb.NoBidSiteBlocked
+	}
+	if t.safety != nil {
+		if r := t.safety.check(f, exchange); r != rtb.NoBidNone {
+			return r
+		}
+	}
+	if v := t.inventory; v != nil && !v.takes(f) {
+		return rtb.NoBidInventory
+	}
+	if t.keywords != nil && !t.keywords.match(f.o.Keywords) {
+		return rtb.NoBidInventory
+	}
+	return rtb.NoBidNone
+}
+
+// takes asks about the kind of inventory and the lists of what is allowed. Where
+// something is excluded, what does not say what it is cannot be let in.
+func (v *inventory) takes(f *Facts) bool {
+	u := &f.o.Supply
+	if u.Site && !v.site || u.App && !v.app || u.DOOH && !v.dooh {
+		return false
+	}
+	if v.includes && !f.listed(v.includeDomains, v.includeBundles) {
+		return false
+	}
+	excludes := len(v.excludeDomains) > 0 && u.Site || len(v.excludeBundles) > 0 && u.App
+	return !excludes || !f.unnamed()
+}
+
+// Device asks about the visitor's place, device and time: no_audience (the
+// request's own segments), geo, device, daypart, or none.
+func (t *Targeting) Device(f *Facts, now time.Time) rtb.NoBidReason {
+	d := &f.o.Device
+	switch {
+	case len(t.segments) > 0 && !t.segmentsMatch(f.o.UserSegments):
+		return rtb.NoBidNoAudience
+	case t.geo != nil && !t.geo.matches(f.place()):
+		return rtb.NoBidGeo
+	case t.device != nil && !t.device.matches(f.devices(), d.Language):
+		return rtb.NoBidDevice
+	case t.daypart != nil && !t.daypart.matches(now, d.UTCOffset, d.HasOffset):
+		return rtb.NoBidDaypart
+	}
+	return rtb.NoBidNone
+}
+
+// Identity asks how surely the identifier that was found is the visitor's own
+// (AdCOM 1.0, List: ID Match Methods). mm is -1 where the request does not say.
+func (t *Targeting) Identity(mm int) rtb.NoBidReason {
+	if t.mm == 0 || mm < 0 || mm < 8 && t.mm&(1<<mm) != 0 {
+		return rtb.NoBidNone
+	}
+	return rtb.NoBidNoID
+}
+
+// Impression asks about position, viewability and reward; pos is the format's, -1
+// where it is not told. It answers inventory or none.
+func (t *Targeting) Impression(imp *rtb.Impression, pos int) rtb.NoBidReason {
+	v := t.inventory
+	switch {
+	case v == nil:
+		return rtb.NoBidNone
+	case v.positions != 0 && (pos > 15 || v.positions&(1<<max(pos, 0)) == 0),
+		v.minViewability > 0 && !(imp.HasViewability && imp.Viewability >= v.minViewability),
+		v.refuseRewarded && imp.Rewarded, v.only && !imp.Rewarded:
+		return rtb.NoBidInventory
+	}
+	return rtb.NoBidNone
+}
+
+// positions by their names (AdCOM 1.0, List: Placement Positions).
+var (
+	positionNames = []string{"unknown", "above_fold", "below_fold", "header", "footer", "sidebar", "fullscreen"}
+	positionCodes = []int{0, 1, 3, 4, 5, 6, 7}
+)
+
+// keywords are sets of words in lower case.
+type keywords struct{ any, none hashSet }
+
+func (k *keywords) match(list [][]byte) bool {
+	found := len(k.any.rows) == 0
+	for _, w := range list {
+		h, ok := hashFold(w)
+		if !ok {
+			continue
+		}
+		if k.none.has(h) {
+			return false
+		}
+		found = found || k.any.has(h)
+	}
+	return found
+}
+
+// requestSegment is one configured entry of request_segments.
+type requestSegment struct {
+	provider string
+	tax      int
+	ids      []string
+}
+
+func (t *Targeting) segmentsMatch(list []rtb.UserSegment) bool {
+	for i := range t.segments {
+		want := &t.segments[i]
+		for j := range list {
+			s := &list[j]
+			if want.provider != "" && !foldEqual(s.Provider, want.provider) || want.tax != 0 && s.SegTax != want.tax {
+				continue
+			}
+			for _, id := range want.ids {
+				if string(s.ID) == id {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// targeting compiles a line's targeting; nil when nothing is asked.
+func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above safety) *Targeting {
+	t := &Targeting{
+		geo: c.geo(path+".geo", &s.Geo), device: c.devices(path+".device", &s.Device), inventory: c.inventory(path+".inventory", &s.Inventory),
+		daypart: c.daypart(path+".daypart", s.Daypart, l.Advertiser.Zone), keywords: c.keywordSets(path+".keywords", &s.Keywords),
+		segments: c.requestSegments(path+".request_segments", s.RequestSegments),
+	}
+	if all := above.plus(c.safety(path+".safety", &s.Safety)); !all.empty() {
+		t.safety = &all
+	}
+	for i, mm := range s.MM {
+		if mm < 0 || mm > 5 {
+			c.add(at(path+".match_methods", i), strconv.Itoa(mm), "a match method of AdCOM 1.0, 0 to 5", "")
+			continue
+		}
+		t.mm |= 1 << mm
+	}
+	if t.geo == nil && t.device == nil && t.inventory == nil && t.daypart == nil && t.keywords == nil && t.segments == nil && t.safety == nil && t.mm == 0 {
+		return nil
+	}
+	return t
+}
+
+func (c *compiler) inventory(path string, s *InventorySpec) *inventory {
+	on := func(b *bool) bool { return b == nil || *b }
+	v := &inventory{site: on(s.Site), app: on(s.App), dooh: on(s.DOOH), minViewability: s.MinViewability,
+		includeDomains: c.hosts(path+".domains.include", s.Domains.Include), excludeDomains: c.hosts(path+".domains.exclude", s.Domains.Exclude),
+		includeBundles: c.bundles(path+".bundles.include", s.Bundles.Include), excludeBundles: c.bundles(path+".bundles.exclude", s.Bundles.Exclude),
+		includes: len(s.Domains.Include)+len(s.Bundles.Include) > 0}
+	switch c.choose(path+".rewarded", s.Rewarded, []string{"allow", "refuse", "only"}, 0) {
+	case 1:
+		v.refuseRewarded = true
+	case 2:
+		v.only = true
+	}
+	for i, p := range s.Positions {
+		if n := c.oneOf(at(path+".positions", i), p, positionNames); n >= 0 {
+			v.positions |= 1 << positionCodes[n]
+		}
+	}
+	if !(s.MinViewability >= 0 && s.MinViewability <= 1) {
+		c.add(path+".min_viewability", strconv.FormatFloat(s.MinViewability, 'g', -1, 64), "a share from 0 to 1", "")
+	}
+	if !v.site && !v.app && !v.dooh {
+		c.add(path, "neither site nor app nor dooh", "at least one of them", "")
+	}
+	if v.site && v.app && v.dooh && !v.includes && v.excludeDomains == nil && v.excludeBundles == nil && v.positions == 0 &&
+		v.minViewability == 0 && !v.refuseRewarded && !v.only {
+		return nil
+	}
+	return v
+}
+
+func (c *compiler) keywordSets(path string, s *KeywordsSpec) *keywords {
+	if len(s.Any)+len(s.None) == 0 {
+		return nil
+	}
+	set := func(field string, list []string) hashSet {
+		var rows []uint64
+		for i, w := range list {
+			h, ok := hashFold(w)
+			if !ok {
+				c.add(at(path+"."+field, i), quote(w), "a keyword of at most 256 bytes", "")
+			}
+			rows = append(rows, h)
+		}
+		return newHashSet(rows)
+	}
+	return &keywords{set("any", s.Any), set("none", s.None)}
+}
+
+func (c *compiler) requestSegments(path string, specs []RequestSpec) (out []requestSegment) {
+	for i, s := range specs {
+		if len(s.IDs) == 0 || slices.Contains(s.IDs, "") {
+			c.add(at(path, i)+".ids", "nothing", "at least one segment id", "")
+		}
+		out = append(out, requestSegment{s.Provider, s.SegTax, slices.Clone(s.IDs)})
+	}
+	return out
+}
