@@ -80,7 +80,6 @@ type work struct {
 	id       []byte // the bid's, as text
 	fill     creatives.Markup
 	blocked  []advertiserBlock
-	taken    []bool // by impression
 }
 
 // matched is a line that could bid on at least one impression.
@@ -149,7 +148,7 @@ func (in *Input) late() bool { return in.Clock != nil && in.Clock().After(in.Dea
 func (out *Outcome) reset() {
 	w := &out.work
 	w.matched, w.options, w.products = w.matched[:0], w.options[:0], w.products[:0]
-	w.text, w.blocked, w.taken = w.text[:0], w.blocked[:0], w.taken[:0]
+	w.text, w.blocked = w.text[:0], w.blocked[:0]
 	out.Reason, out.Bids, out.Drops, out.Draw = rtb.NoBidNone, out.Bids[:0], out.Drops[:0], 0
 }
 
@@ -224,17 +223,15 @@ func compareLines(x, y *campaigns.Line) int {
 	return strings.Compare(x.ID.Line, y.ID.Line)
 }
 
-// take makes offers of the options in their order: one for an impression, at
-// most so many of an advertiser, each covered by a reservation.
+// take makes offers of the options in their order: one for an impression, or as
+// many as fit a pod, at most so many of an advertiser, each covered by a
+// reservation.
 func (out *Outcome) take(in *Input) {
 	w := &out.work
-	for range in.Opportunity.Imps {
-		w.taken = append(w.taken, false)
-	}
 	for i := range w.options {
 		opt := &w.options[i]
 		m := &w.matched[opt.match]
-		if w.taken[opt.imp] || out.offersOf(m.line) {
+		if out.offersOf(m.line) || !out.takes(in, opt) {
 			out.drop(m.line, opt.imp, rtb.NoBidNone)
 			continue
 		}
@@ -246,7 +243,6 @@ func (out *Outcome) take(in *Input) {
 			out.drop(m.line, opt.imp, r)
 			continue
 		}
-		w.taken[opt.imp] = true
 		m.expected = opt.money.quote.Expected
 	}
 	if len(out.Bids) > 0 {
