@@ -148,6 +148,10 @@ func (e *encoder) notice(v *Notice) {
 	e.int(`,"loss_reason":`, int64(v.LossReason))
 	e.cpm(`,"min_to_win":`, v.MinToWin)
 	e.int(`,"progress_pct":`, int64(v.Progress))
+	e.int(`,"multiplier_millionths":`, v.Multiplier)
+	e.cpm(`,"discount":`, v.Discount)
+	e.int(`,"discount_pct_millionths":`, v.DiscountPct)
+	e.str(`,"client_net":`, v.ClientNet)
 	e.strs(`,"flags":`, v.Flags)
 }
 

@@ -62,20 +62,20 @@ func (k *priceKey) openHMAC(msg []byte) (int64, bool) {
 }
 
 // PriceStamp is the time that the exchange put into an encrypted price, for
-// noticing stale and replayed ones; ok is false when the codec has none. It
-// says nothing of the price's integrity.
-func (p *Profile) PriceStamp(raw []byte) (at time.Time, ok bool) {
+// noticing stale ones, and the initialisation vector, which no two bids share;
+// ok is false when the codec has none. It says nothing of the price's integrity.
+func (p *Profile) PriceStamp(raw []byte) (at time.Time, iv [16]byte, ok bool) {
 	raw, status := plainText(raw, p.priceMacro)
 	if p.priceCodec != codecHMAC || status != PriceOK {
-		return time.Time{}, false
+		return time.Time{}, iv, false
 	}
 	var stack [maxPriceText]byte
 	msg, ok := unbase64(stack[:0], raw)
 	if !ok || len(msg) != hmacTotal {
-		return time.Time{}, false
+		return time.Time{}, iv, false
 	}
 	sec, micro := binary.BigEndian.Uint32(msg), binary.BigEndian.Uint32(msg[4:])
-	return time.Unix(int64(sec), int64(micro)*1000).UTC(), true
+	return time.Unix(int64(sec), int64(micro)*1000).UTC(), [16]byte(msg), true
 }
 
 // openAES opens AES-128-CBC without padding: the first block is the

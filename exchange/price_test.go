@@ -171,16 +171,16 @@ func TestE1HMACVectors(t *testing.T) {
 func TestE4PriceStamp(t *testing.T) {
 	conformance.Covers(t, "E4")
 	p := hmacProfile(t, "", PriceKeySpec{Encryption: googleE, Integrity: googleI})
-	at, ok := p.PriceStamp([]byte("OG46wAAMCggBI0VniavN7-mNy0VTKPbB3o5CMQ"))
-	if want := time.Date(2000, 1, 1, 17, 34, 56, 789_000_000, time.UTC); !ok || !at.Equal(want) {
-		t.Errorf("got %v, %v; want %v", at, ok, want)
+	at, iv, ok := p.PriceStamp([]byte("OG46wAAMCggBI0VniavN7-mNy0VTKPbB3o5CMQ"))
+	if want := time.Date(2000, 1, 1, 17, 34, 56, 789_000_000, time.UTC); !ok || !at.Equal(want) || iv[0] != 0x38 || iv[15] != 0xef {
+		t.Errorf("got %v, %x, %v; want %v", at, iv, ok, want)
 	}
 	for _, raw := range []string{"", "AUDIT", "AAAA", "${AUCTION_PRICE}"} {
-		if _, ok := p.PriceStamp([]byte(raw)); ok {
+		if _, _, ok := p.PriceStamp([]byte(raw)); ok {
 			t.Errorf("%q has a time", raw)
 		}
 	}
-	if _, ok := testProfile(t, nil).PriceStamp([]byte("1.5")); ok {
+	if _, _, ok := testProfile(t, nil).PriceStamp([]byte("1.5")); ok {
 		t.Error("a plain price has a time")
 	}
 }

@@ -76,10 +76,13 @@ type Claims struct {
 	AdvertiserCurrency Currency
 	Rate               int64
 	Reserved           Micros // worst cost of the impression, in AdvertiserCurrency
-	Format             Formats
-	BillOn             BillingSource
-	FirstPrice         bool
-	Test               bool // never billed, never counted
+	// Quantity is how many impressions the bid may count as, in millionths
+	// (OpenRTB 2.6 §3.2.31, imp.qty); 0 means one.
+	Quantity   int64
+	Format     Formats
+	BillOn     BillingSource
+	FirstPrice bool
+	Test       bool // never billed, never counted
 
 	Issued     time.Time // second precision
 	WinExpiry  time.Time // without a win by then the reservation is released

@@ -1,6 +1,9 @@
 package rtb
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // RateOne is the rate between a currency and itself: rates are millionths of
 // the target's unit for one unit of the source.
@@ -34,12 +37,36 @@ func (p CPM) Convert(rate int64, round Rounding) CPM {
 // advertiser's, rounded up twice: first the conversion, then the thousandth. A
 // lower price never costs more, so a clearing price at or below the bid never
 // costs more than what the bid reserved. A missing rate counts as one to one.
-func (c *Claims) Charge(price CPM) Micros {
-	rate := c.Rate
+// A bid for many impressions at once costs all of them.
+func (c *Claims) Charge(price CPM) Micros { return c.ChargeTimes(price, 0) }
+
+// ChargeTimes is the charge where the exchange tells how many impressions it
+// really was, in millionths (${AUCTION_MULTIPLIER}): never more than the quantity
+// that was bid for; 0 means that it does not tell.
+func (c *Claims) ChargeTimes(price CPM, multiplier int64) Micros {
+	rate, times := c.Rate, c.Quantity
 	if rate <= 0 {
 		rate = RateOne
 	}
-	return price.Convert(rate, RoundUp).Cost()
+	if times <= 0 {
+		times = RateOne
+	}
+	if multiplier > 0 {
+		times = min(times, multiplier)
+	}
+	cost := price.Convert(rate, RoundUp).Cost()
+	if times == RateOne || cost <= 0 {
+		return cost
+	}
+	hi, lo := bits.Mul64(uint64(cost), uint64(times))
+	if hi >= RateOne {
+		return math.MaxInt64
+	}
+	q, rest := bits.Div64(hi, lo, RateOne)
+	if rest > 0 {
+		q++
+	}
+	return Micros(min(q, math.MaxInt64))
 }
 
 // ConvertBack is the highest price that [CPM.Convert] at the same rate, rounded

@@ -17,6 +17,7 @@ const (
 	flagVisitor = 1 << iota
 	flagFirstPrice
 	flagTest
+	flagQuantity
 )
 
 func appendClaims(b []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
@@ -29,6 +30,9 @@ func appendClaims(b []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	}
 	if c.Test {
 		flags |= flagTest
+	}
+	if c.Quantity > 0 {
+		flags |= flagQuantity
 	}
 	b = append(b, payloadVersion, flags, byte(c.Caps), byte(c.Format), byte(c.BillOn))
 	b = append(b, c.Bid[:]...)
@@ -47,6 +51,9 @@ func appendClaims(b []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	b = binary.AppendVarint(b, int64(c.Reserved))
 	b = binary.AppendVarint(b, int64(c.Value))
 	b = binary.AppendVarint(b, int64(c.Expected))
+	if flags&flagQuantity != 0 {
+		b = binary.AppendVarint(b, c.Quantity)
+	}
 	b = appendText(b, c.Exchange)
 	b = appendText(b, c.Node)
 	b = appendText(b, c.Grant)
@@ -132,6 +139,9 @@ func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	c.Reserved = rtb.Micros(r.int())
 	c.Value = rtb.Micros(r.int())
 	c.Expected = rtb.Micros(r.int())
+	if flags&flagQuantity != 0 {
+		c.Quantity = r.int()
+	}
 	for _, s := range []*string{&c.Exchange, &c.Node, &c.Grant, &c.Advertiser, &c.Campaign, &c.Line, &c.Creative, &c.Item, &c.Deal} {
 		*s = r.text()
 	}

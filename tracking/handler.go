@@ -1,6 +1,7 @@
 package tracking
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -112,9 +113,16 @@ const (
 )
 
 func toldBy(ctx *fasthttp.RequestCtx) told {
-	q := ctx.QueryArgs()
+	q, head := ctx.QueryArgs(), &ctx.Request.Header
+	from, _ := netip.AddrFromSlice(ctx.RemoteIP())
+	ip := head.Peek("X-Device-IP")
+	if len(ip) == 0 {
+		ip = head.Peek(fasthttp.HeaderXForwardedFor)
+	}
 	return told{
-		token: q.Peek("k"), price: q.Peek(exchange.ParamPrice), currency: q.Peek(exchange.ParamCurrency),
+		multiplier: q.Peek(exchange.ParamMultiplier), discountPct: q.Peek(exchange.ParamDiscountPct), discountCPM: q.Peek(exchange.ParamDiscountCPM),
+		device: device{from: from, ip: ip, agent: head.Peek("X-Device-User-Agent")},
+		token:  q.Peek("k"), price: q.Peek(exchange.ParamPrice), currency: q.Peek(exchange.ParamCurrency),
 		loss: q.Peek(exchange.ParamLoss), minToWin: q.Peek(exchange.ParamMinToWin),
 		errorCode: q.Peek(paramError),
 	}

@@ -1,7 +1,6 @@
 package tracking
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -30,11 +29,12 @@ const (
 	CodePriceAboveBid             // recorded, booked at the bid
 	CodePriceMissing              // recorded, booked at the bid
 	CodeFailed                    // could not be recorded
+	CodeDuplicate                 // this node recorded the same notice before
 	codes
 )
 
 var codeNames = [codes]string{
-	"ok", "forged", "malformed", "expired", "audit", "test", "price_above_bid", "price_missing", "failed",
+	"ok", "forged", "malformed", "expired", "audit", "test", "price_above_bid", "price_missing", "failed", "duplicate",
 }
 
 // String is the code's name in metrics.
@@ -52,6 +52,9 @@ const (
 	FlagPriceForged   = "price_forged"
 	FlagCurrency      = "currency"
 	FlagExpired       = "expired"
+	FlagPriceStale    = "price_stale"    // encrypted long before or after its notice
+	FlagPriceReplayed = "price_replayed" // encrypted for another bid
+	FlagFeedback      = "feedback"       // told by a later bid request
 	// FlagError and, where the player told it, _ and VAST's code: the ad did not
 	// play.
 	FlagError = "error"
@@ -80,6 +83,8 @@ type Options struct {
 	NoticeTTL time.Duration
 	// AppendTimeout bounds the wait for the log; 2 s by default.
 	AppendTimeout time.Duration
+	// Bids is how many bids were made so far, for the alarm on losses; nil: no alarm.
+	Bids func() uint64
 	// Logger takes facts that could not be recorded; none when nil.
 	Logger *zap.Logger
 }
@@ -89,7 +94,22 @@ type Handler struct {
 	o      Options
 	counts [kinds][codes]atomic.Uint64
 	losses [lossSlots]atomic.Uint64
+
+	recorded  recent // ids of facts
+	sealed    recent // initialisation vectors of prices, and their bids
+	lossTable lossTable
+	alarm     lossAlarm
+	warned    [codes]atomic.Int64 // when a code was last logged, unix seconds
+
+	feedback        chan feedback
+	feedbackTaken   atomic.Uint64
+	feedbackDropped atomic.Uint64
+	feedbackRows    atomic.Uint64
+	feedbackRefused atomic.Uint64
 }
+
+// recentNotices is how many notices are remembered for counting duplicates.
+const recentNotices = 1 << 17
 
 // NewHandler makes a handler.
 func NewHandler(o Options) *Handler {
@@ -102,13 +122,15 @@ func NewHandler(o Options) *Handler {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	return &Handler{o: o}
+	return &Handler{o: o, recorded: recent{size: recentNotices}, sealed: recent{size: recentNotices}, feedback: make(chan feedback, feedbackQueue)}
 }
 
 // told is what a notice says beside its kind; views into the request.
 type told struct {
 	token, price, currency, loss, minToWin []byte
 	errorCode                              []byte
+	multiplier, discountPct, discountCPM   []byte
+	device                                 device
 	video                                  *videoEvent
 }
 
@@ -132,7 +154,22 @@ var videoEvents = []videoEvent{
 func (h *Handler) take(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 	c, code := h.judge(kind, t)
 	h.counts[kind][code].Add(1)
+	h.warn(kind, code, &c)
 	return c, code
+}
+
+// warn logs what somebody should look at, at most once a minute for each code;
+// the counters have them all.
+func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims) {
+	if code != CodePriceAboveBid && code != CodeExpired {
+		return
+	}
+	now := h.o.Now().Unix()
+	if last := h.warned[code].Load(); now-last < 60 || !h.warned[code].CompareAndSwap(last, now) {
+		return
+	}
+	h.o.Logger.Warn("notices that need a look", zap.String("code", code.String()), zap.Stringer("kind", kind),
+		zap.String("exchange", c.Exchange), zap.String("line", c.Line), zap.Stringer("bid", c.Bid))
 }
 
 func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
@@ -151,14 +188,21 @@ func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 	if code == CodeAudit {
 		return c, code
 	}
+	if _, again := h.recorded.seen(fact.ID); again {
+		return c, CodeDuplicate
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), h.o.AppendTimeout)
 	defer cancel()
 	if err := h.o.Append(ctx, fact); err != nil {
 		h.o.Logger.Error("notice is lost", zap.String("id", fact.ID), zap.Error(err))
 		return c, CodeFailed
 	}
+	h.recorded.add(fact.ID, 0)
 	if kind == rtb.NoticeLoss {
-		h.countLoss(exchange.ParseLoss(t.loss))
+		loss := exchange.ParseLoss(t.loss)
+		h.countLoss(loss)
+		h.lossTable.add(&c, loss.String())
+		h.watch(&c, loss, now)
 	}
 	return c, code
 }
@@ -187,55 +231,18 @@ func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, t *told, now time.Tim
 		if v, status := profile.ParseMinToWin(t.minToWin); status == exchange.PriceOK {
 			n.MinToWin = v
 		}
+		if v, status := profile.ParseMinToWin(t.discountCPM); status == exchange.PriceOK {
+			n.Discount = v
+		}
 	}
+	n.Multiplier, n.DiscountPct = multiplier(kind, c, t), exchange.ParseMultiplier(t.discountPct)
+	t.device.describe(profile, n)
 	if code != CodeAudit && now.Sub(c.Issued) > h.o.NoticeTTL {
 		n.Flags = append(n.Flags, FlagExpired)
 		bills, code = false, CodeExpired
 	}
 	if n.Bills = bills; bills {
-		n.Charge = c.Charge(n.Price)
+		n.Charge = c.ChargeTimes(n.Price, multiplier(kind, c, t))
 	}
 	return f, code
-}
-
-// price fills in the price that the notice stands for, as the package comment
-// says. Without a believable one it is the bid where the notice bills, and
-// nothing where it does not.
-func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *exchange.Profile, bills bool, n *events.Notice) Code {
-	price, status := rtb.CPM(0), exchange.PriceEmpty
-	if profile != nil {
-		price, status = profile.ParsePrice(t.price)
-	}
-	if status == exchange.PriceAudit || bytes.Equal(t.price, []byte("AUDIT")) {
-		return CodeAudit
-	}
-	browser := kind == rtb.NoticeImp || kind == rtb.NoticeVideo
-	if browser && (profile == nil || !profile.PriceSealed()) {
-		if bills {
-			n.Price = c.Price
-		}
-		return CodeOK
-	}
-	if cur, ok := rtb.ParseCurrency(t.currency); ok && cur != c.Currency {
-		n.Flags = append(n.Flags, FlagCurrency)
-		status = exchange.PriceBad
-	}
-	if status == exchange.PriceForged {
-		n.Flags = append(n.Flags, FlagPriceForged)
-	}
-	switch {
-	case status == exchange.PriceOK && price > c.Price:
-		n.Price, n.PriceTold = c.Price, true
-		n.Flags = append(n.Flags, FlagPriceAboveBid)
-		return CodePriceAboveBid
-	case status == exchange.PriceOK && price > 0:
-		n.Price, n.PriceTold = price, true
-	case bills:
-		n.Price = c.Price
-		if !c.FirstPrice || len(n.Flags) > 0 {
-			n.Flags = append(n.Flags, FlagPriceMissing)
-			return CodePriceMissing
-		}
-	}
-	return CodeOK
 }

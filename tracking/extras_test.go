@@ -1,0 +1,294 @@
+package tracking
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"rebound/exchange"
+	"rebound/internal/conformance"
+	"rebound/rtb"
+)
+
+// A second copy is counted as one and not recorded again; one that failed is
+// not taken for recorded.
+func TestASecondCopyIsADuplicate(t *testing.T) {
+	conformance.Covers(t, "M8")
+	e := newEdge(t)
+	c := sampleClaims()
+	e.broken = errors.New("no log")
+	e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	e.broken = nil
+	for range 3 {
+		e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	}
+	e.fire("GET", rtb.NoticeWin, c, "&p=1")
+	for range 2 {
+		if rs := e.fire("GET", rtb.NoticeClick, c, ""); rs.StatusCode() != fasthttp.StatusFound {
+			t.Errorf("click: got %d; want 302", rs.StatusCode())
+		}
+	}
+	if n := e.count(rtb.NoticeBill, CodeDuplicate); len(e.facts) != 3 || n != 2 {
+		t.Errorf("got %d facts and %d duplicate bills; want 3, 2", len(e.facts), n)
+	}
+	if n := e.count(rtb.NoticeClick, CodeDuplicate); n != 1 {
+		t.Errorf("got %d duplicate clicks; want 1", n)
+	}
+}
+
+func TestRecentIsBounded(t *testing.T) {
+	r := recent{size: 100}
+	for i := range 10_000 {
+		r.add(fmt.Sprint(i), uint64(i))
+		if len(r.now)+len(r.old) > 200 {
+			t.Fatalf("after %d: %d are kept", i, len(r.now)+len(r.old))
+		}
+	}
+	for i := 9_900; i < 10_000; i++ {
+		if owner, ok := r.seen(fmt.Sprint(i)); !ok || owner != uint64(i) {
+			t.Fatalf("%d is forgotten", i)
+		}
+	}
+	if _, ok := r.seen("1"); ok {
+		t.Error("the first is still known")
+	}
+}
+
+func testKeys() exchange.PriceKeySpec {
+	key := func(from byte) string {
+		b := make([]byte, 32)
+		for i := range b {
+			b[i] = from + byte(i)
+		}
+		return base64.URLEncoding.EncodeToString(b)
+	}
+	return exchange.PriceKeySpec{Encryption: key(0), Integrity: key(0x20)}
+}
+
+// Rule E4: an old seal is flagged, one of another bid is not believed, and the same
+// bid may bring its own twice.
+func TestSealsThatAreStaleOrReplayed(t *testing.T) {
+	conformance.Covers(t, "E4")
+	e := newEdge(t, exchange.ProfileSpec{ID: "sealed", Seat: "s", PriceCodec: "hmac-sha1", PriceKeys: []exchange.PriceKeySpec{testKeys()}})
+	const sealed = "&p=ZaCxwAAB4kAAAAAAAAAAAbv7uHQOcXl6jLRW9A" // 1.50, of 2024-01-12
+	c := sampleClaims()
+	c.Exchange = "sealed"
+	e.fire("GET", rtb.NoticeWin, c, sealed)
+	e.fire("GET", rtb.NoticeBill, c, sealed)
+	c.Bid[0]++
+	e.fire("GET", rtb.NoticeBill, c, sealed)
+	if len(e.facts) != 3 {
+		t.Fatalf("got %d facts; want 3", len(e.facts))
+	}
+	bill, replay := e.facts[1].Notice, e.facts[2].Notice
+	if bill.Charge != 1500 || !slices.Contains(bill.Flags, FlagPriceStale) || slices.Contains(bill.Flags, FlagPriceReplayed) {
+		t.Errorf("own seal: got charge %d, flags %v; want 1500 and %s", bill.Charge, bill.Flags, FlagPriceStale)
+	}
+	if replay.Charge != c.Reserved || !slices.Contains(replay.Flags, FlagPriceReplayed) {
+		t.Errorf("another's seal: got charge %d, flags %v; want %d and %s", replay.Charge, replay.Flags, c.Reserved, FlagPriceReplayed)
+	}
+}
+
+// Rule E2: a last character that differs in spare bits only is another text, and
+// no price.
+func TestSpareBitsAreNoPrice(t *testing.T) {
+	conformance.Covers(t, "E2")
+	e := newEdge(t, exchange.ProfileSpec{ID: "sealed", Seat: "s", PriceCodec: "hmac-sha1", PriceKeys: []exchange.PriceKeySpec{testKeys()}})
+	c := sampleClaims()
+	c.Exchange = "sealed"
+	const good = "ZaCxwAAB4kAAAAAAAAAAAbv7uHQOcXl6jLRW9A"
+	for last := 'A'; last <= 'z'; last++ {
+		if last > 'Z' && last < 'a' {
+			continue
+		}
+		c.Bid[1]++
+		e.facts = nil
+		e.fire("GET", rtb.NoticeBill, c, "&p="+good[:len(good)-1]+string(last))
+		want := c.Reserved
+		if last == 'A' {
+			want = 1500
+		}
+		if f := e.only(); f.Charge != want {
+			t.Errorf("ending in %c: got charge %d; want %d", last, f.Charge, want)
+		}
+	}
+}
+
+// Rule M21: the price is after discount; what was taken off is kept.
+func TestDiscountIsKept(t *testing.T) {
+	conformance.Covers(t, "M21", "M1")
+	e := newEdge(t)
+	c := sampleClaims()
+	c.Price, c.Reserved = 10_000_000, 10_000
+	e.fire("GET", rtb.NoticeBill, c, "&p=8.0&dp=20&dc=2.0&ai=r0&bi=x&ii=1&si=s&ad=a&mb=1&ts=1&sf=0.1")
+	if f := e.only(); f.Price != 8_000_000 || f.DiscountPct != 20_000_000 || f.Discount != 2_000_000 {
+		t.Errorf("got price %v, discount %v, %d; want 8, 2, 20 percent", f.Price, f.Discount, f.DiscountPct)
+	}
+}
+
+// Rule P13: a bid for 30.3 impressions costs that many, the exchange may tell
+// fewer, and never more.
+func TestMultiplierIsBoundedByTheQuantity(t *testing.T) {
+	conformance.Covers(t, "P13")
+	for _, x := range []struct {
+		quantity int64
+		params   string
+		want     rtb.Micros
+	}{
+		{0, "&x=30.3", 2_500},
+		{0, "&x=0.1", 2_500},
+		{30_300_000, "&x=30.3", 75_750},
+		{30_300_000, "&x=10", 25_000},
+		{30_300_000, "&x=99", 75_750},
+		{30_300_000, "", 75_750},
+		{30_300_000, "&x=${AUCTION_MULTIPLIER}", 75_750},
+		{30_300_000, "&x=-1", 75_750},
+	} {
+		e := newEdge(t)
+		c := sampleClaims()
+		c.Price, c.Quantity, c.Rate = 2_500_000, x.quantity, rtb.RateOne
+		c.Reserved = c.Charge(c.Price)
+		e.fire("GET", rtb.NoticeBill, c, "&p=2.50"+x.params)
+		if f := e.only(); f.Charge != x.want || f.Charge > c.Reserved {
+			t.Errorf("quantity %d%s: got charge %d of %d; want %d", x.quantity, x.params, f.Charge, c.Reserved, x.want)
+		}
+	}
+}
+
+// Rule M18: X-Device-* count only from the exchange's networks, and the address is
+// cut.
+func TestDeviceHeadersNeedAKnownSender(t *testing.T) {
+	conformance.Covers(t, "M18")
+	for _, x := range []struct {
+		from, want string
+		crawler    bool
+	}{{"203.0.113.9", "198.51.100.0/24", true}, {"192.0.2.1", "", false}} {
+		e := newEdge(t, exchange.ProfileSpec{ID: "known", Seat: "s", NoticeSources: []string{"203.0.113.0/24"}})
+		c := sampleClaims()
+		c.Exchange = "known"
+		var ctx fasthttp.RequestCtx
+		var rq fasthttp.Request
+		rq.SetRequestURI(string(e.s.AppendURL(nil, rtb.NoticeBill, &c)) + "&p=1")
+		rq.Header.Set("X-Device-IP", "198.51.100.77")
+		rq.Header.Set("X-Device-User-Agent", "SomeBot/1.0")
+		ctx.Init(&rq, tcpAddr(x.from), nil)
+		e.h.Serve(&ctx)
+		f := e.only()
+		if f.ClientNet != x.want || slices.Contains(f.Flags, FlagCrawler) != x.crawler {
+			t.Errorf("from %s: got network %q, flags %v; want %q", x.from, f.ClientNet, f.Flags, x.want)
+		}
+	}
+}
+
+// Losses are counted by line, creative and reason, in bounded memory.
+func TestLossesByLineAndCreative(t *testing.T) {
+	conformance.Covers(t, "M14")
+	e := newEdge(t)
+	c := sampleClaims()
+	for i := range maxLossRows + 50 {
+		c.Bid[2], c.Bid[3], c.Creative = byte(i), byte(i>>8), fmt.Sprint("cr", i)
+		e.fire("GET", rtb.NoticeLoss, c, "&l=102")
+	}
+	rows := e.h.LossTable()
+	if len(rows) > maxLossRows+1 || rows[0].Line != "other" || rows[0].N != 50 || rows[0].Reason != "higher_bid" {
+		t.Errorf("got %d rows, first %+v; want 50 under other", len(rows), rows[0])
+	}
+	total := uint64(0)
+	for _, r := range rows {
+		total += r.N
+	}
+	if total != maxLossRows+50 {
+		t.Errorf("got %d losses; want %d", total, maxLossRows+50)
+	}
+}
+
+// Section 16: more than one loss of a bad kind in a thousand bids of five minutes
+// rings, and is logged once in that time.
+func TestLossAlarm(t *testing.T) {
+	for _, x := range []struct {
+		loss  string
+		class string
+		n     int
+		rings bool
+	}{{"3", "answer", 2, false}, {"10", "answer", 3, true}, {"203", "filter", 3, true}, {"211", "filter", 3, true},
+		{"100", "floor", 3, true}, {"101", "floor", 3, true}, {"102", "answer", 50, false}, {"212", "filter", 50, false}} {
+		core, logs := observer.New(zap.WarnLevel)
+		e := newEdge(t)
+		bids := uint64(5_000)
+		e.h.o.Logger, e.h.o.Bids = zap.New(core), func() uint64 { return bids }
+		e.h.Alarms()
+		e.now = e.now.Add(20 * time.Second)
+		bids += 2_000
+		c := sampleClaims()
+		for i := range x.n {
+			c.Bid[4] = byte(i)
+			e.fire("GET", rtb.NoticeLoss, c, "&l="+x.loss)
+		}
+		if got := e.h.Alarms()[x.class]; got != x.rings {
+			t.Errorf("%d of %s: alarm %v; want %v", x.n, x.loss, got, x.rings)
+		}
+		if n := logs.Len(); n > 1 || (n == 1) != x.rings {
+			t.Errorf("%d of %s: %d log lines", x.n, x.loss, n)
+		}
+		e.now = e.now.Add(6 * time.Minute)
+		if e.h.Alarms()[x.class] {
+			t.Errorf("%s still rings after six minutes", x.loss)
+		}
+	}
+}
+
+// Rule M16: feedback becomes facts off the bid path; what does not fit is dropped.
+func TestFeedbackBecomesFacts(t *testing.T) {
+	conformance.Covers(t, "M16")
+	e := newEdge(t)
+	c := sampleClaims()
+	tok := token(t, e.s, rtb.NoticeLoss, &c)
+	row := func(tok, rest string) string {
+		return `{"request_id":"r","event_notification_token":{"payload":"` + tok + `"}` + rest + `}`
+	}
+	won := c
+	won.Bid[0]++
+	rows := "[" + row(tok, `,"minimum_bid_to_win":1.25,"creative_status_code":79`) + "," + row("x"+tok[1:], "") + "," + `7` + "," +
+		row(token(t, e.s, rtb.NoticeLoss, &won), `,"minimum_bid_to_win":"0.9","creative_status_code":1`) + "]"
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHandler(e.h.o)
+		h.TakeFeedback(c.Exchange, []byte(rows))
+		for range 2 * feedbackQueue {
+			h.TakeFeedback(c.Exchange, []byte("[]"))
+		}
+		h.TakeFeedback(c.Exchange, make([]byte, feedbackBytes+1))
+		done := make(chan error, 1)
+		inner, stop := context.WithCancel(context.Background())
+		go func() { done <- h.Run(inner) }()
+		synctest.Wait()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if s := h.FeedbackStats(); s.Taken != feedbackQueue || s.Dropped != feedbackQueue+2 || s.Rows != 2 || s.Refused != 2 {
+			t.Errorf("got %+v; want %d taken, %d dropped, 2 rows, 2 refused", s, feedbackQueue, feedbackQueue+2)
+		}
+	})
+	if len(e.facts) != 2 {
+		t.Fatalf("got %d facts; want 2", len(e.facts))
+	}
+	lost, win := e.facts[0], e.facts[1]
+	if lost.Kind != "loss" || lost.Notice.LossReason != 102 || lost.Notice.MinToWin != 1_250_000 || lost.Notice.Bills {
+		t.Errorf("got %+v; want a loss by a higher bid at 1.25", lost.Notice)
+	}
+	if win.Kind != "win" || win.Notice.MinToWin != 900_000 || win.Notice.Bills || win.Notice.Charge != 0 {
+		t.Errorf("got %+v; want a win that charges nothing", win.Notice)
+	}
+}
+
+func tcpAddr(ip string) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }

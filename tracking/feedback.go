@@ -1,0 +1,144 @@
+package tracking
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+	"rebound/exchange"
+	"rebound/rtb"
+)
+
+// Bounds of feedback that waits, and of one request's feedback.
+const (
+	feedbackQueue = 1024
+	feedbackBytes = 64 << 10
+	feedbackRows  = 100
+)
+
+// feedback is ext.bid_feedback of one request.
+type feedback struct {
+	exchange string
+	rows     []byte
+}
+
+// feedbackRow is one entry of Google's bid_feedback: the token is the one that
+// our bid brought in bid.ext.
+type feedbackRow struct {
+	Token struct {
+		Payload string `json:"payload"`
+	} `json:"event_notification_token"`
+	MinToWin json.RawMessage `json:"minimum_bid_to_win"`
+	Price    json.RawMessage `json:"price"`
+	Status   int             `json:"creative_status_code"`
+}
+
+// FeedbackStats count feedback since the process started.
+type FeedbackStats struct {
+	Taken   uint64 // requests whose feedback was queued
+	Dropped uint64 // because the queue was full, or it was too large
+	Rows    uint64 // entries that were recorded
+	Refused uint64 // entries without a token of ours, or unreadable
+}
+
+// TakeFeedback queues what a request tells of earlier bids. It copies it, and
+// never blocks: what does not fit is dropped and counted.
+func (h *Handler) TakeFeedback(exchange string, rows []byte) {
+	if len(rows) > feedbackBytes {
+		h.feedbackDropped.Add(1)
+		return
+	}
+	select {
+	case h.feedback <- feedback{exchange, bytes.Clone(rows)}:
+		h.feedbackTaken.Add(1)
+	default:
+		h.feedbackDropped.Add(1)
+	}
+}
+
+// Run records queued feedback until ctx ends.
+func (h *Handler) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case f := <-h.feedback:
+			h.record(ctx, &f)
+		}
+	}
+}
+
+// FeedbackStats reads the counters.
+func (h *Handler) FeedbackStats() FeedbackStats {
+	return FeedbackStats{h.feedbackTaken.Load(), h.feedbackDropped.Load(), h.feedbackRows.Load(), h.feedbackRefused.Load()}
+}
+
+func (h *Handler) record(ctx context.Context, f *feedback) {
+	var rows []json.RawMessage
+	if json.Unmarshal(f.rows, &rows) != nil {
+		h.feedbackRefused.Add(1)
+		return
+	}
+	for _, raw := range rows[:min(len(rows), feedbackRows)] {
+		fact, ok := h.feedbackFact(f.exchange, raw)
+		if !ok {
+			h.feedbackRefused.Add(1)
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, h.o.AppendTimeout)
+		err := h.o.Append(ctx, fact)
+		cancel()
+		if err != nil {
+			h.feedbackRefused.Add(1)
+			h.o.Logger.Error("feedback is lost", zap.String("id", fact.ID), zap.Error(err))
+			continue
+		}
+		h.feedbackRows.Add(1)
+	}
+}
+
+// Google's statuses that have a meaning of their own here (Authorized Buyers,
+// creative-status-codes); the rest are kept as they come.
+const (
+	statusWon    = 1
+	statusOutbid = 79
+)
+
+// feedbackFact makes the loss, or the win, that an entry tells of. A fact of the
+// same bid and kind that is there already stays as it is: nothing is charged.
+func (h *Handler) feedbackFact(id string, raw []byte) (events.Fact, bool) {
+	var row feedbackRow
+	if json.Unmarshal(raw, &row) != nil {
+		return events.Fact{}, false
+	}
+	c, err := h.o.Signer.Verify(rtb.NoticeLoss, []byte(row.Token.Payload))
+	now := h.o.Now()
+	if err != nil || c.Test || c.Exchange != id || now.Sub(c.Issued) > h.o.NoticeTTL {
+		return events.Fact{}, false
+	}
+	kind := rtb.NoticeLoss
+	if row.Status == statusWon {
+		kind = rtb.NoticeWin
+	}
+	f := events.NoticeFact(kind, &c, now)
+	n := f.Notice
+	n.Flags = append(n.Flags, FlagFeedback)
+	if v, err := rtb.ParseMicros(bytes.Trim(row.MinToWin, `"`), rtb.RoundUp); err == nil && v > 0 && rtb.CPM(v) <= rtb.MaxCPM {
+		n.MinToWin = rtb.CPM(v)
+	}
+	if kind == rtb.NoticeLoss {
+		loss := exchange.Loss{Code: row.Status, Known: true}
+		if row.Status == statusOutbid {
+			loss.Code = 102
+		} else if row.Status > 0 {
+			loss.Code = 500 + row.Status // the exchange's own
+		}
+		n.LossReason = loss.Code
+		h.countLoss(loss)
+		h.lossTable.add(&c, loss.String())
+	}
+	return f, true
+}

@@ -1,0 +1,39 @@
+package tracking
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+// recent remembers the last things that were seen, at least size of them and at
+// most twice as many, each with an owner. It only saves work and counts: what is
+// counted twice is decided by the folds.
+type recent struct {
+	mu       sync.Mutex
+	size     int
+	now, old map[uint64]uint64
+}
+
+var recentSeed = maphash.MakeSeed()
+
+// seen tells who a key was seen for last; ok is false for a key that was not.
+func (r *recent) seen(key string) (owner uint64, ok bool) {
+	h := maphash.String(recentSeed, key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if owner, ok = r.now[h]; !ok {
+		owner, ok = r.old[h]
+	}
+	return owner, ok
+}
+
+// add remembers a key and its owner.
+func (r *recent) add(key string, owner uint64) {
+	h := maphash.String(recentSeed, key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.now) >= r.size || r.now == nil {
+		r.now, r.old = make(map[uint64]uint64, r.size/8), r.now
+	}
+	r.now[h] = owner
+}
