@@ -27,10 +27,17 @@ type mutation struct {
 	File string `yaml:"file"`
 	Old  string `yaml:"old"`
 	New  string `yaml:"new"`
+	Also []edit `yaml:"also"` // where a rule is guarded more than once
 	// Package is the folder of the test; default: the file's.
 	Package string `yaml:"package"`
 	// Test is a pattern of go test -run.
 	Test string `yaml:"test"`
+}
+
+type edit struct {
+	File string `yaml:"file"` // default: the mutation's
+	Old  string `yaml:"old"`
+	New  string `yaml:"new"`
 }
 
 func (m *mutation) dir() string {
@@ -43,20 +50,42 @@ func (m *mutation) dir() string {
 // sum names a mutation in disabled.txt, so that a result is not taken for
 // another row's.
 func (m *mutation) sum() string {
-	h := sha256.Sum256([]byte(strings.Join([]string{m.Rule, m.File, m.Old, m.New, m.dir(), m.Test}, "\x00")))
+	words := []string{m.Rule, m.dir(), m.Test}
+	for _, e := range m.edits() {
+		words = append(words, e.File, e.Old, e.New)
+	}
+	h := sha256.Sum256([]byte(strings.Join(words, "\x00")))
 	return hex.EncodeToString(h[:6])
 }
 
-// apply is the file with the rule taken out.
-func (m *mutation) apply() ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(root, m.File))
-	if err != nil {
-		return nil, err
+func (m *mutation) edits() []edit {
+	list := []edit{{m.File, m.Old, m.New}}
+	for _, e := range m.Also {
+		if e.File == "" {
+			e.File = m.File
+		}
+		list = append(list, e)
 	}
-	if n := bytes.Count(text, []byte(m.Old)); n != 1 {
-		return nil, fmt.Errorf("%s: %s holds the text %d times; want once:\n%s", m.Rule, m.File, n, m.Old)
+	return list
+}
+
+// apply gives the files with the rule taken out.
+func (m *mutation) apply() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for _, e := range m.edits() {
+		text, ok := files[e.File]
+		if !ok {
+			var err error
+			if text, err = os.ReadFile(filepath.Join(root, e.File)); err != nil {
+				return nil, err
+			}
+		}
+		if n := bytes.Count(text, []byte(e.Old)); n != 1 || e.Old == e.New {
+			return nil, fmt.Errorf("%s: %s holds the text %d times; want once, and another text instead:\n%s", m.Rule, e.File, n, e.Old)
+		}
+		files[e.File] = bytes.Replace(text, []byte(e.Old), []byte(e.New), 1)
 	}
-	return bytes.Replace(text, []byte(m.Old), []byte(m.New), 1), nil
+	return files, nil
 }
 
 func readMutations(t testing.TB) (list []mutation) {
@@ -78,16 +107,14 @@ func TestMutationsFit(t *testing.T) {
 			t.Errorf("%s is no rule", m.Rule)
 		}
 		have[m.Rule] = true
-		text, err := m.apply()
-		if err != nil {
-			t.Error(err)
-			continue
+		files, err := m.apply()
+		if err != nil || m.Test == "" {
+			t.Errorf("%s, test %q: %v", m.Rule, m.Test, err)
 		}
-		if m.Old == m.New || m.Test == "" {
-			t.Errorf("%s changes nothing, or has no test", m.Rule)
-		}
-		if _, err := parser.ParseFile(token.NewFileSet(), m.File, text, 0); err != nil {
-			t.Errorf("%s: %v", m.Rule, err)
+		for name, text := range files {
+			if _, err := parser.ParseFile(token.NewFileSet(), name, text, 0); err != nil {
+				t.Errorf("%s: %v", m.Rule, err)
+			}
 		}
 	}
 	for _, s := range sections {
@@ -207,23 +234,8 @@ func (p *prover) proveSound(list []mutation) {
 
 // disable runs a rule's test without the rule.
 func (p *prover) disable(worker int, m *mutation) (string, error) {
-	text, err := m.apply()
-	if err != nil {
-		return "", err
-	}
 	base := filepath.Join(p.dir, fmt.Sprintf("w%d", worker))
-	if err := os.WriteFile(base+".go", text, 0o600); err != nil {
-		return "", err
-	}
-	file, err := filepath.Abs(filepath.Join(root, m.File))
-	if err != nil {
-		return "", err
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{file: base + ".go"}})
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(base+".json", overlay, 0o600); err != nil {
+	if err := overlay(base, m); err != nil {
 		return "", err
 	}
 	if err := p.build(base+".test", m.dir(), base+".json"); err != nil {
@@ -239,6 +251,31 @@ func (p *prover) disable(worker int, m *mutation) (string, error) {
 		return "", fmt.Errorf("the test did not run: %v\n%.3000s", err, out)
 	}
 	return failsAsItMust, nil
+}
+
+// overlay writes what go build -overlay wants: base.json, and the changed files
+// beside it.
+func overlay(base string, m *mutation) error {
+	files, err := m.apply()
+	if err != nil {
+		return err
+	}
+	replace := map[string]string{}
+	for i, name := range slices.Sorted(maps.Keys(files)) {
+		file, err := filepath.Abs(filepath.Join(root, name))
+		if err != nil {
+			return err
+		}
+		replace[file] = fmt.Sprintf("%s-%d.go", base, i)
+		if err := os.WriteFile(replace[file], files[name], 0o600); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(base+".json", text, 0o600)
 }
 
 func (p *prover) build(binary, dir, overlay string) error {
