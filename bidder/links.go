@@ -2,6 +2,7 @@ package bidder
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 
 	"rebound/exchange"
@@ -117,4 +118,13 @@ func appendParam(dst []byte, key string, value []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// quantity is how many impressions a bid pays for, in millionths: what the
+// request says where that is not one, a part of a millionth rounded up.
+func quantity(qty float64) int64 {
+	if !(qty > 0) || qty == 1 {
+		return 0
+	}
+	return int64(min(math.Ceil(qty*rtb.RateOne), math.MaxInt32*rtb.RateOne))
 }

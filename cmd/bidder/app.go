@@ -77,7 +77,7 @@ type app struct {
 
 	following         []*task
 	granting, logging *task
-	watching          *task
+	watching, hearing *task
 }
 
 // start opens the parts in order, and the bid listener last, once the folds have
@@ -93,6 +93,7 @@ func (a *app) start(ctx context.Context) error {
 		}
 	}
 	a.watching = spawn(a.watch)
+	a.hearing = spawn(a.notices.Run)
 	a.health.Ready()
 	a.greet()
 	return nil
@@ -192,8 +193,16 @@ func (a *app) bidderOptions() bidder.Options {
 		},
 		Node: nodeName, Build: build(),
 		KnownNoBidShare: share(l.KnownNoBidPct, 1), UnknownNoBidShare: share(l.UnknownNoBidPct, 0.1),
-		Logger: a.log.Named("bidder"),
+		Logger: a.log.Named("bidder"), Feedback: a.notices.TakeFeedback,
 	}
+}
+
+// offers is how many bids were made since the start.
+func (a *app) offers() (n uint64) {
+	for _, s := range a.bidder.Stats() {
+		n += s.Offers
+	}
+	return n
 }
 
 // build is the version that records name.
@@ -236,7 +245,7 @@ func (a *app) openEdge(context.Context) error {
 	}
 	a.notices = tracking.NewHandler(tracking.Options{
 		Signer: a.signer, Append: a.journal.AppendOrSpool, Profiles: a.profile, Now: a.now,
-		NoticeTTL: a.bound.Privacy.NoticeTTL, Logger: a.log.Named("tracking"),
+		NoticeTTL: a.bound.Privacy.NoticeTTL, Logger: a.log.Named("tracking"), Bids: a.offers,
 	})
 	a.edge = collect.New(collect.Options{
 		Append: a.journal.Append, AppendOrSpool: a.journal.AppendOrSpool, Resolve: a.resolve, Keyring: a.keyring,

@@ -90,6 +90,7 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodGet, "/readyz", a.health.Readyz)
 	r.Handle(fasthttp.MethodGet, "/admin/budgets", a.budgets)
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)
+	r.Handle(fasthttp.MethodGet, "/admin/losses", a.losses)
 	return &r
 }
 
@@ -101,6 +102,11 @@ func (a *app) budgets(ctx *fasthttp.RequestCtx) {
 		rows = []pacing.BudgetRow{}
 	}
 	sendJSON(ctx, fasthttp.StatusOK, pacing.BudgetsReport{At: now.UTC(), Budgets: rows})
+}
+
+// losses answers GET /admin/losses: lost auctions by line, creative and reason.
+func (a *app) losses(ctx *fasthttp.RequestCtx) {
+	sendJSON(ctx, fasthttp.StatusOK, map[string]any{"at": a.now().UTC(), "alarms": a.notices.Alarms(), "losses": a.notices.LossTable()})
 }
 
 // pauseOrder is the body of POST /admin/pause.

@@ -141,6 +141,26 @@ func (a *app) edgeMetrics(m *server.Metrics) {
 			emit(float64(n), why)
 		}
 	})
+	m.Counter("rebound_tracking_line_losses_total", "recorded loss notices of each line; by creative in /admin/losses", []string{"line", "reason"}, func(emit server.Emit) {
+		sums := map[[2]string]uint64{}
+		for _, l := range a.notices.LossTable() {
+			sums[[2]string{rtb.LineID{Advertiser: l.Advertiser, Campaign: l.Campaign, Line: l.Line}.String(), l.Reason}] += l.N
+		}
+		for k, n := range sums {
+			emit(float64(n), k[0], k[1])
+		}
+	})
+	m.Gauge("rebound_tracking_loss_alarm", "1 while losses of a kind are above a thousandth of the bids of five minutes: answer (3-10), filter (203-211), floor (100, 101)", []string{"kind"}, func(emit server.Emit) {
+		for kind, on := range a.notices.Alarms() {
+			emit(flag01(on), kind)
+		}
+	})
+	m.Counter("rebound_tracking_feedback_total", "what requests told of earlier bids", []string{"code"}, func(emit server.Emit) {
+		f := a.notices.FeedbackStats()
+		for code, n := range map[string]uint64{"taken": f.Taken, "dropped": f.Dropped, "recorded": f.Rows, "refused": f.Refused} {
+			emit(float64(n), code)
+		}
+	})
 }
 
 func (a *app) pacingMetrics(m *server.Metrics) {

@@ -127,6 +127,7 @@ func (a *app) stop() error {
 	note("bid listener", a.drain(ctx, a.bidding.Load()))
 	note("edge listener", a.drain(ctx, a.edgeListener))
 	a.watching.stop()
+	note("feedback", a.hearing.stop())
 	note("bid log", a.logging.stop())
 	note("grants", a.granting.stop())
 	if a.granting != nil {
