@@ -112,6 +112,7 @@ func (b *Bidder) answer(rq *Request, s *Scratch, c *Catalog, p *exchange.Profile
 	s.headerOnly = false
 	Decide(in, &s.outcome)
 	if s.outcome.Reason != rtb.NoBidNone {
+		s.code = s.outcome.Code
 		return noBid(s, p, s.outcome.Reason)
 	}
 	if a = respond(s, in); a.Offers > 0 {
@@ -135,7 +136,12 @@ func (b *Bidder) identify(rq *Request, s *Scratch, in *Input) (r rtb.NoBidReason
 	if r := b.o.Budgets.Paused(p.ID, "", ""); r != rtb.NoBidNone {
 		return r, false
 	}
+	if r, code := in.Catalog.Supply.Traffic(&o.Device); r != rtb.NoBidNone {
+		s.code = code
+		return r, false
+	}
 	s.permissions = in.Catalog.Policy.Decide(&o.Signals)
+	in.PreciseGeo = s.permissions.PreciseGeo
 	if s.permissions.Level != rtb.LevelPersonalised {
 		return refusal(s.permissions), false
 	}
@@ -167,7 +173,7 @@ func noBid(s *Scratch, p *exchange.Profile, r rtb.NoBidReason) Answer {
 	if !p.NBREnabled {
 		return Answer{Status: statusNoBid, Reason: r}
 	}
-	s.answer = p.AppendNoBid(s.answer[:0], &s.opportunity, r)
+	s.answer = p.AppendNoBidCode(s.answer[:0], &s.opportunity, r, s.code)
 	return Answer{Status: statusOK, Body: s.answer, Reason: r}
 }
 

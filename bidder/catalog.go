@@ -24,6 +24,10 @@ type Catalog struct {
 	// EIDSources are the sources of user.eids that may name a visitor, the most
 	// trusted first; identifiers of others are not looked up.
 	EIDSources []string
+	// Supply is what is known of supply; nil: nothing is asked.
+	Supply *campaigns.Supply
+	// Approvals are the creatives that exchanges do not show; nil: all may be shown.
+	Approvals *campaigns.Approvals
 	// LinesPerAdvertiser is how many lines of an advertiser may answer one
 	// request; 0 means 1.
 	LinesPerAdvertiser int

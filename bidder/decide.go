@@ -23,6 +23,8 @@ type Input struct {
 	Links       Links
 	Source      Source    // bid ids and draws
 	Now         time.Time // of the request's arrival
+	// PreciseGeo tells that privacy lets exact coordinates be used.
+	PreciseGeo bool
 	// Clock and Deadline end a decision that takes too long: it is checked before
 	// anything is priced. A nil Clock never ends it.
 	Clock    Clock
@@ -39,6 +41,8 @@ type Outcome struct {
 	// line reached.
 	Reason rtb.NoBidReason
 	Bids   []Bid
+	// Code is the wire's code of the reason where the reason has several; else 0.
+	Code int
 	// Drops are the lines that did not bid, one for each impression that they
 	// could not have or one for all of them.
 	Drops []Drop
@@ -80,12 +84,15 @@ type work struct {
 	id       []byte // the bid's, as text
 	fill     creatives.Markup
 	blocked  []advertiserBlock
+	facts    campaigns.Facts
+	refused  map[*creatives.Creative]struct{} // at the exchange; nil: none
 }
 
 // matched is a line that could bid on at least one impression.
 type matched struct {
 	line     *campaigns.Line
 	match    campaigns.Match
+	adjust   float64    // what the request makes of its price
 	expected rtb.Micros // of its bid; 0 without one
 }
 
@@ -98,7 +105,9 @@ type option struct {
 	size     rtb.Size
 	flex     rtb.FlexSize
 	protocol int     // of a film or a sound
-	floor    rtb.CPM // in the impression's currency
+	floor    rtb.CPM // in the currency of the impression, or of the deal
+	deal     int     // one more than the place among the impression's deals; 0: an open bid
+	dealID   string  // the configuration's text of the deal's id; may be empty
 	money    money
 }
 
@@ -116,8 +125,17 @@ const lateEvery = 32
 // observes go out.
 func Decide(in *Input, out *Outcome) {
 	out.reset()
+	out.work.facts.Begin(in.Opportunity, in.Catalog.Supply, in.Exchange.SChainASI, in.PreciseGeo)
+	out.work.refused = in.Catalog.Approvals.Refused(in.Exchange.ID)
+	out.decide(in)
+	out.Code = out.work.facts.Code(out.Reason)
+	out.work.facts.End()
+	out.work.refused = nil
+}
+
+func (out *Outcome) decide(in *Input) {
 	out.Draw = float64(in.Source.Uint64()>>11) / (1 << 53)
-	if out.Reason = gateSupply(in); out.Reason != rtb.NoBidNone {
+	if out.Reason = out.gateSupply(in); out.Reason != rtb.NoBidNone {
 		return
 	}
 	lines := in.Catalog.Index.Candidates(in.Visitor, &out.work.index)
@@ -149,6 +167,7 @@ func (out *Outcome) reset() {
 	w := &out.work
 	w.matched, w.options, w.products = w.matched[:0], w.options[:0], w.products[:0]
 	w.text, w.blocked = w.text[:0], w.blocked[:0]
+	out.Code = 0
 	out.Reason, out.Bids, out.Drops, out.Draw = rtb.NoBidNone, out.Bids[:0], out.Drops[:0], 0
 }
 
@@ -168,22 +187,23 @@ func (out *Outcome) matchLine(in *Input, l *campaigns.Line) {
 	}
 	at, found := len(out.work.matched), false
 	for i := range in.Opportunity.Imps {
-		opt, r := out.fit(in, l, &in.Opportunity.Imps[i])
+		opt, r := out.fit(in, l, i)
 		if r != rtb.NoBidNone {
 			out.drop(l, i, r)
 			continue
 		}
 		opt.match, opt.imp = at, i
-		out.work.options = append(out.work.options, opt)
+		out.addOptions(in, l, &in.Opportunity.Imps[i], opt)
 		found = true
 	}
 	if found {
-		out.work.matched = append(out.work.matched, matched{line: l, match: m})
+		out.work.matched = append(out.work.matched, matched{line: l, match: m, adjust: out.factorOf(in, l)})
 	}
 }
 
 // price gives every option its price, and puts them into the order in which
-// they are tried: priority, then price, then ids, so that a run can be repeated.
+// they are tried: what is guaranteed, priority, deals before open bids, price,
+// then ids, so that a run can be repeated.
 func (out *Outcome) price(in *Input) {
 	cur := out.currency(in)
 	kept := out.work.options[:0]
@@ -202,15 +222,30 @@ func (out *Outcome) price(in *Input) {
 	slices.SortFunc(kept, func(a, b option) int {
 		x, y := all[a.match].line, all[b.match].line
 		switch {
+		case a.money.guaranteed != b.money.guaranteed:
+			return ahead(a.money.guaranteed)
 		case x.Priority != y.Priority:
 			return y.Priority - x.Priority
+		case (a.deal > 0) != (b.deal > 0):
+			return ahead(a.deal > 0)
 		case a.money.price != b.money.price:
 			return int(min(max(b.money.price-a.money.price, -1), 1))
 		case x != y:
 			return compareLines(x, y)
 		}
-		return a.imp - b.imp
+		if a.imp != b.imp {
+			return a.imp - b.imp
+		}
+		return a.deal - b.deal
 	})
+}
+
+// ahead orders what has something before what has not.
+func ahead(has bool) int {
+	if has {
+		return -1
+	}
+	return 1
 }
 
 func compareLines(x, y *campaigns.Line) int {
@@ -223,19 +258,19 @@ func compareLines(x, y *campaigns.Line) int {
 	return strings.Compare(x.ID.Line, y.ID.Line)
 }
 
-// take makes offers of the options in their order: one for an impression, or as
-// many as fit a pod, at most so many of an advertiser, each covered by a
-// reservation.
+// take makes offers of the options in their order: as many for an impression as
+// the exchange or the pod takes, a line on one impression only, at most so many
+// lines of an advertiser, each offer covered by a reservation.
 func (out *Outcome) take(in *Input) {
 	w := &out.work
 	for i := range w.options {
 		opt := &w.options[i]
 		m := &w.matched[opt.match]
-		if out.offersOf(m.line) || !out.takes(in, opt) {
+		if out.elsewhere(m.line, opt.imp) || !out.takes(in, opt) {
 			out.drop(m.line, opt.imp, rtb.NoBidNone)
 			continue
 		}
-		if out.offersBy(m.line.Advertiser) >= in.Catalog.linesPerAdvertiser() {
+		if out.linesOf(m.line) >= in.Catalog.linesPerAdvertiser() {
 			out.drop(m.line, opt.imp, rtb.NoBidNone)
 			continue
 		}
@@ -243,26 +278,36 @@ func (out *Outcome) take(in *Input) {
 			out.drop(m.line, opt.imp, r)
 			continue
 		}
-		m.expected = opt.money.quote.Expected
+		m.expected = max(m.expected, opt.money.quote.Expected) // of a deal's and an open bid one can win
 	}
 	if len(out.Bids) > 0 {
 		out.Reason = rtb.NoBidNone
 	}
 }
 
-func (out *Outcome) offersOf(l *campaigns.Line) bool {
+// elsewhere tells whether a line has an offer on another impression.
+func (out *Outcome) elsewhere(l *campaigns.Line, imp int) bool {
 	for i := range out.Bids {
-		if out.Bids[i].Line == l {
+		if out.Bids[i].Line == l && out.Bids[i].Offer.Imp != imp {
 			return true
 		}
 	}
 	return false
 }
 
-func (out *Outcome) offersBy(a *campaigns.Advertiser) int {
+// linesOf counts the other lines of a line's advertiser that have offers.
+func (out *Outcome) linesOf(l *campaigns.Line) int {
 	n := 0
 	for i := range out.Bids {
-		if out.Bids[i].Line.Advertiser == a {
+		x := out.Bids[i].Line
+		if x == l || x.Advertiser != l.Advertiser {
+			continue
+		}
+		first := true
+		for j := range i {
+			first = first && out.Bids[j].Line != x
+		}
+		if first {
 			n++
 		}
 	}

@@ -13,7 +13,7 @@ import (
 const ourTaxonomy = 1
 
 // gateSupply refuses what no line of ours may answer.
-func gateSupply(in *Input) rtb.NoBidReason {
+func (out *Outcome) gateSupply(in *Input) rtb.NoBidReason {
 	o, seat := in.Opportunity, in.Exchange.Seat
 	switch {
 	case in.Budgets.Paused(in.Exchange.ID, "", "") != rtb.NoBidNone:
@@ -25,7 +25,7 @@ func gateSupply(in *Input) rtb.NoBidReason {
 	case o.CurBad:
 		return rtb.NoBidCurrency
 	}
-	return rtb.NoBidNone
+	return in.Catalog.Supply.Place(&out.work.facts, in.Exchange.ID)
 }
 
 // gateLine asks whether a line may answer the request at all.
@@ -36,9 +36,19 @@ func (out *Outcome) gateLine(in *Input, l *campaigns.Line) (campaigns.Match, rtb
 	if !l.On(in.Exchange.ID) {
 		return campaigns.Match{}, rtb.NoBidInventory
 	}
+	if l.Targeting != nil {
+		if r := out.gateTargeting(in, l); r != rtb.NoBidNone {
+			return campaigns.Match{}, r
+		}
+	}
 	m := l.Audience.Match(in.Visitor, in.Now)
 	if m.Reason != rtb.NoBidNone {
 		return m, m.Reason
+	}
+	if l.Targeting != nil {
+		if r := out.gateDevice(in, l); r != rtb.NoBidNone {
+			return m, r
+		}
 	}
 	if r := in.Budgets.Paused(in.Exchange.ID, l.ID.Advertiser, l.ID.Campaign); r != rtb.NoBidNone {
 		return m, r
@@ -46,7 +56,7 @@ func (out *Outcome) gateLine(in *Input, l *campaigns.Line) (campaigns.Match, rtb
 	if out.advertiserBlocked(in, l.Advertiser) {
 		return m, rtb.NoBidAdvertiserBlocked
 	}
-	return m, rtb.NoBidNone
+	return m, gateApp(in.Opportunity, l)
 }
 
 // advertiserBlocked asks badv, once per advertiser and request.
@@ -68,20 +78,37 @@ func (out *Outcome) advertiserBlocked(in *Input, a *campaigns.Advertiser) bool {
 }
 
 // fit finds the creative for one impression, or the furthest reason for which
-// none fits: of several that fit the first with the lowest floor, because films
-// may have floors of their own.
-func (out *Outcome) fit(in *Input, l *campaigns.Line, imp *rtb.Impression) (option, rtb.NoBidReason) {
-	if imp.PrivateAuction {
-		return option{}, rtb.NoBidDealRequired // OpenRTB 2.6 §3.2.11: none of its deals is ours
+// none fits. Of several that fit it is the first with the lowest floor, because
+// films may have floors of their own; where the line rotates its creatives, it is
+// drawn by weight.
+func (out *Outcome) fit(in *Input, l *campaigns.Line, i int) (option, rtb.NoBidReason) {
+	imp := &in.Opportunity.Imps[i]
+	if l.Targeting != nil {
+		if r := l.Targeting.Impression(imp, positionOf(imp)); r != rtb.NoBidNone {
+			return option{}, r
+		}
 	}
-	furthest, best := rtb.NoBidNoFormat, option{}
-	for _, c := range l.Creatives {
+	if !anyWay(in, l, imp) {
+		return option{}, rtb.NoBidDealRequired // OpenRTB 2.6 §3.2.11
+	}
+	furthest, best, total := rtb.NoBidNone, option{}, 0.0
+	for n, c := range l.Creatives {
+		if l.Rotation != nil && !l.Rotation.Eligible(n, in.Visitor, in.Now) {
+			furthest = max(furthest, rtb.NoBidNoAudience)
+			continue
+		}
 		opt, r := out.fitCreative(in, l, imp, c)
 		if r != rtb.NoBidNone {
 			furthest = max(furthest, r)
 			continue
 		}
-		if opt.floor = floorOf(imp, opt.creative); best.creative == nil || opt.floor < best.floor {
+		opt.floor = floorOf(imp, opt.creative)
+		if l.Rotation != nil && l.Rotation.Picks() {
+			w := l.Rotation.Weight(n)
+			if total += w; out.chance(i, n)*total < w {
+				best = opt
+			}
+		} else if best.creative == nil || opt.floor < best.floor {
 			best = opt
 		}
 	}
@@ -96,6 +123,9 @@ func (out *Outcome) fit(in *Input, l *campaigns.Line, imp *rtb.Impression) (opti
 func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	for range 2 {
 		opt, r := fits(in, l, imp, c)
+		if _, refused := out.work.refused[c]; refused && r == rtb.NoBidNone {
+			r = rtb.NoBidCreativePending // conformance B17
+		}
 		if r != rtb.NoBidNone {
 			return option{}, r
 		}

@@ -20,11 +20,12 @@ const (
 const maxPodAds = 10
 
 // takes tells whether an impression takes one more offer: the first always, more
-// only in a dynamic pod (OpenRTB 2.6 §3.2.7, poddur), as long as they fit its time
-// and its number. Whatever else is in the same pod must be apart from it, where
+// as the exchange takes them side by side, or in a dynamic pod (OpenRTB 2.6
+// §3.2.7, poddur) as long as they fit its time and its number. Whatever else is in the same pod must be apart from it, where
 // the pod wants that.
 func (out *Outcome) takes(in *Input, opt *option) bool {
 	n, sum := 0, time.Duration(0)
+	var side slots
 	v := podOf(&in.Opportunity.Imps[opt.imp], opt.creative.Format)
 	for i := range out.Bids {
 		b := &out.Bids[i]
@@ -35,7 +36,10 @@ func (out *Outcome) takes(in *Input, opt *option) bool {
 			continue
 		}
 		n++
-		if v == nil || b.Offer.Format != opt.creative.Format || !out.apart(v, b, opt) {
+		if side.add(len(b.Offer.Deal) > 0); v == nil || v.PodDur <= 0 {
+			continue
+		}
+		if b.Offer.Format != opt.creative.Format || !out.apart(v, b, opt) {
 			return false
 		}
 		sum += b.Creative.Clip.Duration
@@ -43,11 +47,14 @@ func (out *Outcome) takes(in *Input, opt *option) bool {
 	if n == 0 {
 		return true
 	}
+	if v == nil || v.PodDur <= 0 {
+		return side.room(in.Exchange.MultibidMax, opt.deal > 0, in.Opportunity.Imps[opt.imp].PrivateAuction)
+	}
 	limit := maxPodAds
 	if v.MaxSeq > 0 {
 		limit = v.MaxSeq
 	}
-	return v.PodDur > 0 && n < limit && sum+opt.creative.Clip.Duration <= v.PodDur
+	return n < limit && sum+opt.creative.Clip.Duration <= v.PodDur
 }
 
 // podOf is the object of a film or a sound; nil for other formats, which come in

@@ -40,7 +40,7 @@ func (out *Outcome) offer(in *Input, opt *option, m *matched) rtb.NoBidReason {
 func factors(m *matched, p *money) events.Factors {
 	return events.Factors{
 		CPM: m.line.Bid.CPM, Recency: p.recency, Intensity: p.intensity, Multiplier: p.quote.Multiplier,
-		Shading: p.quote.Shading, Rate: float64(p.rate) / rtb.RateOne, Floor: p.floor,
+		Shading: p.quote.Shading, Adjust: p.adjust, Rate: float64(p.rate) / rtb.RateOne, Floor: p.floor,
 	}
 }
 
@@ -58,6 +58,12 @@ func fillClaims(in *Input, b *Bid, opt *option) {
 	}
 	if len(b.Products) > 0 {
 		c.Item = b.Products[0].ID
+	}
+	c.Quantity = quantity(in.Opportunity.Imps[opt.imp].Qty)
+	if d := opt.dealOf(&in.Opportunity.Imps[opt.imp]); d != nil {
+		if c.Deal = opt.dealID; c.Deal == "" {
+			c.Deal = string(d.ID)
+		}
 	}
 	c.WinExpiry, c.BillExpiry = lives(in, &in.Opportunity.Imps[opt.imp], format)
 	c.Reserved = c.Charge(p.price)
@@ -90,6 +96,10 @@ func (out *Outcome) dress(in *Input, b *Bid, opt *option) rtb.NoBidReason {
 	if !ok {
 		return rtb.NoBidTooLarge
 	}
+	if d := opt.dealOf(imp); d != nil {
+		of.Deal = d.ID
+	}
+	out.disclose(in, b, imp)
 	if !out.extend(in, of, c) {
 		return rtb.NoBidNoFormat // none of the impression's billing ids is ours
 	}

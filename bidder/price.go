@@ -3,6 +3,7 @@ package bidder
 import (
 	"time"
 
+	"rebound/campaigns"
 	"rebound/rtb"
 )
 
@@ -17,7 +18,10 @@ type money struct {
 	quote     rtb.Quote
 	recency   float64
 	intensity float64
+	adjust    float64
 	first     bool // the winner pays its bid
+	// guaranteed is a bid under a guaranteed deal: pacing does not hold it.
+	guaranteed bool
 }
 
 // currency is the one that the answer will be in: an answer has one
@@ -52,7 +56,8 @@ func (out *Outcome) currency(in *Input) rtb.Currency {
 func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason {
 	o, l := in.Opportunity, m.line
 	imp := &o.Imps[opt.imp]
-	if imp.FloorBad || opt.floor < 0 {
+	t := opt.terms(o, imp)
+	if t.bad || opt.floor < 0 {
 		return rtb.NoBidFloor
 	}
 	own := l.Advertiser.Currency
@@ -60,28 +65,46 @@ func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason
 	if r != rtb.NoBidNone {
 		return r
 	}
-	floorRate, r := in.Catalog.Rates.Rate(floorCurrency(imp), cur, in.Now)
+	floorRate, r := in.Catalog.Rates.Rate(t.cur, cur, in.Now)
 	if r != rtb.NoBidNone && opt.floor > 0 {
 		return r
 	}
-	p := money{currency: cur, rate: rate, floor: opt.floor.Convert(floorRate, rtb.RoundUp), first: in.Exchange.FirstPrice(o.At)}
+	p := money{currency: cur, rate: rate, floor: opt.floor.Convert(floorRate, rtb.RoundUp), first: t.at == rtb.AuctionFixedPrice || in.Exchange.FirstPrice(t.at),
+		adjust: m.adjust, guaranteed: t.guaranteed}
 	age := max(in.Now.Sub(m.match.Last.Time()), 0)
 	p.recency, p.intensity = l.Bid.RecencyFactor(age), l.Bid.IntensityFactor(m.match.Count)
-	p.value = min(l.Bid.CPM.Scale(p.recency*p.intensity), l.Bid.MaxCPM)
+	p.value = min(l.Bid.CPM.Scale(p.recency*p.intensity*p.adjust), l.Bid.MaxCPM)
 	auction := rtb.AuctionSecondPrice
 	if p.first {
 		auction = rtb.AuctionFirstPrice
 	}
-	p.quote, r = in.Budgets.Quote(l.ID, p.value, p.floor.Convert(rate, rtb.RoundUp), auction)
-	if r != rtb.NoBidNone {
+	if r = p.ask(in, l, auction); r != rtb.NoBidNone {
 		return r
 	}
-	p.price = in.Exchange.OnTick(min(p.quote.Price, l.Bid.MaxCPM).ConvertBack(rate))
+	if p.price = in.Exchange.OnTick(min(p.quote.Price, l.Bid.MaxCPM).ConvertBack(rate)); t.at == rtb.AuctionFixedPrice {
+		p.price = p.floor // the agreed price, no more (OpenRTB 2.6 §3.2.12)
+		p.quote.Expected = min(p.quote.Expected, p.price.Convert(rate, rtb.RoundUp).Cost())
+	}
 	if p.price <= 0 || p.price < p.floor {
 		return rtb.NoBidFloor
 	}
 	opt.money = p
 	return rtb.NoBidNone
+}
+
+// ask has pacing price the bid. A guaranteed deal is bid on as long as its floor
+// is within the line's limit, whatever pacing would rather do (conformance B6);
+// budgets still bind it.
+func (p *money) ask(in *Input, l *campaigns.Line, auction int) (r rtb.NoBidReason) {
+	floor := p.floor.Convert(p.rate, rtb.RoundUp)
+	if p.guaranteed && p.value < floor && floor <= l.Bid.MaxCPM {
+		p.value = floor
+	}
+	p.quote, r = in.Budgets.Quote(l.ID, p.value, floor, auction)
+	if r == rtb.NoBidPaced && p.guaranteed && p.value > 0 {
+		p.quote.Price, p.quote.Expected, r = p.value, p.value.Cost(), rtb.NoBidNone
+	}
+	return r
 }
 
 // floorCurrency is USD where the impression names none (OpenRTB 2.6 §3.2.4).

@@ -28,6 +28,7 @@ type Scratch struct {
 	inflated    []byte
 	source      *rand.ChaCha8
 	retries     *retries // of the exchange; nil: none are kept
+	code        int      // the wire's code of the no-bid, where its reason has several
 	headerOnly  bool     // the impressions were not read
 }
 
@@ -65,7 +66,7 @@ func (s *Scratch) Outcome() *Outcome {
 // next one's.
 func (s *Scratch) reset() {
 	s.visitor.Reset()
-	s.permissions, s.known, s.headerOnly = rtb.Permissions{}, false, true
+	s.permissions, s.known, s.headerOnly, s.code = rtb.Permissions{}, false, true, 0
 	s.outcome.reset()
 	s.outcome.Reason = rtb.NoBidNone
 	s.answer, s.inflated = s.answer[:0], s.inflated[:0]

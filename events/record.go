@@ -121,7 +121,8 @@ type Factors struct {
 	Intensity  float64 `json:"intensity"`
 	Multiplier float64 `json:"multiplier"` // the pacing multiplier; the value is divided by it
 	Shading    float64 `json:"shading"`
-	Rate       float64 `json:"rate"` // currency conversion
+	Adjust     float64 `json:"adjust,omitempty"` // what the request makes of the price
+	Rate       float64 `json:"rate"`             // currency conversion
 	Floor      rtb.CPM `json:"floor,omitempty"`
 }
 

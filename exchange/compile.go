@@ -43,7 +43,7 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 		ClickMacro: s.ClickMacro, ClickMacroEsc: s.ClickMacroEsc,
 		CRIDMax: orInt(s.CRIDMax, 64), ADomainMax: s.ADomainMax, ADomainLenMax: orInt(s.ADomainLenMax, 128),
 		RespMaxBytes: int(s.RespMaxBytes), RequiresApproval: s.RequiresApproval, DefaultProtocols: s.DefaultProtocols,
-		MatchURL: s.MatchURL, RedirectHosts: s.RedirectHosts, GVLID: s.GVLID,
+		SChainASI: s.SChainASI, MatchURL: s.MatchURL, RedirectHosts: s.RedirectHosts, GVLID: s.GVLID,
 		OpenRTBVersion: orString(s.OpenRTBVersion, "2.6"), RetryWindow: time.Duration(s.RetryWindow),
 		AdmMaxBytes: int(s.AdmMaxBytes), BidFeedback: s.BidFeedback,
 		tick: s.PriceTick, attr: s.Attr, billingIDs: s.BillingIDs, procTime: s.ProcessingTime,

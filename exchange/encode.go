@@ -130,6 +130,15 @@ func (p *Profile) AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason)
 	return appendNBR(dst, o, p.NBR(r))
 }
 
+// AppendNoBidCode is AppendNoBid with a code that says more than the reason's,
+// unless the exchange has one of its own for the reason; 0 is none.
+func (p *Profile) AppendNoBidCode(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason, code int) []byte {
+	if code == 0 || p.NBR(r) != r.NBR() {
+		code = p.NBR(r)
+	}
+	return appendNBR(dst, o, code)
+}
+
 func appendNBR(dst []byte, o *rtb.Opportunity, code int) []byte {
 	if len(o.ID) == 0 {
 		return dst

@@ -36,6 +36,7 @@ type Profile struct {
 	DealFloorInheritsCur bool
 	AllowNoInventory     bool
 	MultibidMax          int
+	SChainASI            []string      // domains of the exchange; none: any
 	RetryWindow          time.Duration // 0: none
 
 	AuctionTTL time.Duration // how long a bid may still win

@@ -78,7 +78,12 @@ type ProfileSpec struct {
 	// RetryWindow is for how long the same request gets the same answer again,
 	// without a second reservation; default 0: every request is decided.
 	RetryWindow Duration `yaml:"retry_window"`
-	// MultibidMax is how many bids one impression may get; default 1.
+	// SChainASI are the domains of the exchange: the last node of a supply chain
+	// must be one of them, and without a chain its accounts are looked up in
+	// ads.txt; default none: the last node may be anybody's.
+	SChainASI []string `yaml:"schain_asi"`
+	// MultibidMax is how many bids one impression may get; default 1. A deal's bid
+	// and an open one may always stand side by side.
 	MultibidMax int `yaml:"multibid_max"`
 
 	// AuctionTTL is how long a bid may still win; default 5m.

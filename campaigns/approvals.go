@@ -1,0 +1,132 @@
+package campaigns
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"rebound/creatives"
+	"rebound/rtb"
+)
+
+// The states of a creative at an exchange.
+const (
+	ApprovalAuto     = "auto"     // nothing is known: shown unless the exchange wants approval
+	ApprovalPending  = "pending"  // under review: not shown
+	ApprovalApproved = "approved" // shown
+	ApprovalRejected = "rejected" // not shown
+)
+
+var approvalStates = []string{ApprovalAuto, ApprovalPending, ApprovalApproved, ApprovalRejected}
+
+// Approval is what an exchange says of a creative. Where CRID is set it is said
+// of that content only: once the content changes it says nothing.
+type Approval struct {
+	Creative string    `json:"creative"`
+	Exchange string    `json:"exchange"`
+	State    string    `json:"state"`
+	CRID     string    `json:"crid,omitempty"`
+	By       string    `json:"by,omitempty"`
+	At       time.Time `json:"at,omitzero"`
+}
+
+// Check says what is wrong with an approval; empty when nothing is.
+func (a *Approval) Check(creatives map[string]*creatives.Creative, exchanges []string) (field, got, want, hint string) {
+	switch {
+	case creatives[a.Creative] == nil:
+		return "creative", quote(a.Creative), "the id of a creative", rtb.DidYouMean(a.Creative, sortedKeys(creatives))
+	case !slices.Contains(exchanges, a.Exchange):
+		return "exchange", quote(a.Exchange), "the id of an exchange", rtb.DidYouMean(a.Exchange, exchanges)
+	case !slices.Contains(approvalStates, a.State):
+		return "state", quote(a.State), "one of " + join(approvalStates), rtb.DidYouMean(a.State, approvalStates)
+	}
+	return "", "", "", ""
+}
+
+// Approvals says where creatives must not be shown. It is immutable; nil forbids
+// nothing.
+type Approvals struct {
+	refused map[string]map[*creatives.Creative]struct{}
+}
+
+// Refused are the creatives that must not be shown on an exchange; nil when all
+// may be.
+func (a *Approvals) Refused(exchange string) map[*creatives.Creative]struct{} {
+	if a == nil {
+		return nil
+	}
+	return a.refused[exchange]
+}
+
+// NewApprovals works out what is refused. exchanges tells of each whether it
+// wants approval before a creative is shown; of several approvals of a creative at
+// an exchange the last one that holds counts.
+func NewApprovals(list []Approval, all map[string]*creatives.Creative, exchanges map[string]bool) *Approvals {
+	type at struct{ creative, exchange string }
+	state := map[at]string{}
+	for _, x := range list {
+		if c := all[x.Creative]; c != nil && (x.CRID == "" || x.CRID == c.CRID) {
+			state[at{x.Creative, x.Exchange}] = x.State
+		}
+	}
+	out := &Approvals{refused: map[string]map[*creatives.Creative]struct{}{}}
+	for exchange, required := range exchanges {
+		refused := map[*creatives.Creative]struct{}{}
+		for id, c := range all {
+			switch state[at{id, exchange}] {
+			case ApprovalApproved:
+				continue
+			case ApprovalPending, ApprovalRejected:
+			default:
+				if !required {
+					continue
+				}
+			}
+			if c != nil {
+				refused[c] = struct{}{}
+			}
+		}
+		if len(refused) > 0 {
+			out.refused[exchange] = refused
+		}
+	}
+	if len(out.refused) == 0 {
+		return nil
+	}
+	return out
+}
+
+// maxApprovals bounds an approvals file.
+const maxApprovals = 16 << 20
+
+// ReadApprovals reads rows of creative, exchange, state and, where it holds for
+// one content only, crid; separated by tabs, # begins a comment. The problems'
+// paths are the lines.
+func ReadApprovals(r io.Reader) (list []Approval, lines []int, err error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxApprovals+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read approvals: %w", err)
+	}
+	if len(text) > maxApprovals {
+		return nil, nil, fmt.Errorf("cannot read approvals: got more than %d bytes; want fewer", maxApprovals)
+	}
+	n := 0
+	for row := range strings.Lines(string(text)) {
+		n++
+		row, _, _ = strings.Cut(row, "#")
+		cells := strings.Fields(row)
+		if len(cells) == 0 {
+			continue
+		}
+		a := Approval{}
+		for i, dst := range []*string{&a.Creative, &a.Exchange, &a.State, &a.CRID} {
+			if i < len(cells) {
+				*dst = cells[i]
+			}
+		}
+		list, lines = append(list, a), append(lines, n)
+	}
+	return list, lines, nil
+}
