@@ -120,9 +120,10 @@ func (p *clockedPacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, 
 	return p.Pacer.Pace(elapsed, hits)
 }
 
-// scheduled is when request seq was due.
+// scheduled is when request seq was due: vegeta's constant pacer lets the first
+// one wait for a whole interval.
 func (p *clockedPacer) scheduled(seq uint64, rate int) time.Time {
-	return p.began.Add(time.Duration(float64(seq) / float64(rate) * float64(time.Second)))
+	return p.began.Add(time.Duration(float64(seq+1) / float64(rate) * float64(time.Second)))
 }
 
 // isBid tells whether an answer carries a bid.

@@ -37,25 +37,41 @@ func TestAttackCountsWhatComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Scheduled != 300 || r.Sent != 300 || r.SentPct != 100 {
-		t.Errorf("scheduled %d, sent %d", r.Scheduled, r.Sent)
+	// On a busy machine vegeta leaves out the last few when time is over.
+	if r.Scheduled != 300 || r.Sent > 300 || r.Sent != int(n.Load()) {
+		t.Errorf("scheduled %d, sent %d, arrived %d", r.Scheduled, r.Sent, n.Load())
 	}
-	if r.Bids != 100 || r.Statuses["500"] != 1 || r.ErrorStatuses != 1 || r.Statuses["204"] != 199 {
-		t.Errorf("bids %d, statuses %v, errors %v", r.Bids, r.Statuses, r.Errors)
+	if r.Bids != r.Sent/3 || r.Statuses["500"] != 1 || r.ErrorStatuses != 1 || r.Statuses["204"] != r.Sent-r.Sent/3-1 {
+		t.Errorf("bids %d of %d, statuses %v, errors %v", r.Bids, r.Sent, r.Statuses, r.Errors)
 	}
-	if r.InsideDeadline < 99 || r.InsideDeadline >= 100 {
-		t.Errorf("in time %.3f %%; want all but the error", r.InsideDeadline)
+	if want := pct(r.Sent-1, r.Sent); r.InsideDeadline != want {
+		t.Errorf("in time %.3f %%; want all but the error, %.3f", r.InsideDeadline, want)
 	}
 	decode := vegeta.NewDecoder(&results)
-	for i := range 300 {
+	for i := range r.Sent {
 		var res vegeta.Result
 		if err := decode.Decode(&res); err != nil {
 			t.Fatalf("result %d: %v", i, err)
 		}
 	}
 	var text, page strings.Builder
-	if r.WriteText(&text) != nil || r.WriteHTML(&page) != nil || !strings.Contains(text.String(), "204: 199") || !strings.Contains(page.String(), "<svg") {
+	if r.WriteText(&text) != nil || r.WriteHTML(&page) != nil || !strings.Contains(text.String(), "500: 1") || !strings.Contains(page.String(), "<svg") {
 		t.Errorf("reports: %s\n%s", text.String(), page.String())
+	}
+}
+
+// The schedule that latency counts from is vegeta's own: at a low rate a request
+// that leaves in time has a lag of far less than an interval.
+func TestLagIsNotAnInterval(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer s.Close()
+	a := &Attack{Target: s.URL, Rate: 5, Duration: time.Second, Deadline: time.Minute, Bodies: Traffic{}.Bodies(1)}
+	r, err := a.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ScheduleLag.P50 > 100 {
+		t.Errorf("half of the sends are %.1f ms late at one in 200 ms", r.ScheduleLag.P50)
 	}
 }
 

@@ -90,7 +90,12 @@ func attack(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "loadtest:", err)
 		return exitNo
 	}
-	if report.ErrorStatuses > 0 || report.InsideDeadline < f.minInTimePct {
+	switch {
+	case report.ErrorStatuses > 0:
+		fmt.Fprintf(stderr, "loadtest: got %d answers with an error status; want none\n", report.ErrorStatuses)
+		return exitNo
+	case report.InsideDeadline < f.minInTimePct:
+		fmt.Fprintf(stderr, "loadtest: got %.3f %% in time; want %.3f\n", report.InsideDeadline, f.minInTimePct)
 		return exitNo
 	}
 	return exitOK
