@@ -49,7 +49,8 @@ func newEngine(o *Options, snapshot *config.Snapshot, start time.Time) (*engine,
 	e.bidder = bidder.New(bidder.Options{Visitors: &e.visitors, Budgets: e.pacer, Links: &e.links, Records: &e.records,
 		Clock: now, KnownNoBidShare: 1})
 	e.bidder.Swap(&bidder.Catalog{Hash: snapshot.Hash, Exchanges: snapshot.Profiles, Index: snapshot.Index,
-		Policy: snapshot.Policy, Rates: snapshot.Rates, EIDSources: snapshot.EIDSources})
+		Policy: snapshot.Policy, Rates: snapshot.Rates, EIDSources: snapshot.EIDSources,
+		Supply: snapshot.Supply, Approvals: snapshot.Approve(nil)})
 	e.pacer.SetPlan(snapshot.LinePlans())
 	e.pacer.Step(context.Background(), start)
 	e.book.lines = map[rtb.LineID]*tally{}

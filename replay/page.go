@@ -11,8 +11,19 @@ import (
 
 // WriteText writes the report for a reader at a terminal.
 func (r *Report) WriteText(w io.Writer) error {
-	t := fmt.Sprintf("%d requests, %d known visitors, %d bids, %d lines skipped; %.1f s, %.0f a second; config %s, seed %d\n",
-		r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Skipped, r.Run.Seconds, r.Run.PerSecond, r.Run.Config, r.Run.Seed)
+	t := fmt.Sprintf("%d requests, %d known visitors, %d bids; config %s, seed %d\n", r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Config, r.Run.Seed)
+	if r.Run.Seconds > 0 {
+		t += fmt.Sprintf("%.1f s, %.0f requests a second\n", r.Run.Seconds, r.Run.PerSecond)
+	}
+	if r.Run.Skipped > 0 {
+		t += fmt.Sprintf("%d lines skipped: not readable, or of an exchange that the configuration does not know\n", r.Run.Skipped)
+	}
+	for _, reason := range reasons(r.Run.Bodiless) {
+		t += fmt.Sprintf("%d records without a request (%s): refused before it was read, not replayed\n", r.Run.Bodiless[reason], reason)
+	}
+	if r.Run.Markets == 0 {
+		t += "no record carries a market: wins and spend are not simulated\n"
+	}
 	t += fmt.Sprintf("%-28s %9s %8s %8s %12s %12s %8s %8s %9s\n", "line", "matched", "bids", "wins", "spend", "value", "used %", "avg bid", "avg clear")
 	for _, l := range r.Lines {
 		t += fmt.Sprintf("%-28s %9d %8d %8d %12s %12s %8.1f %8.3f %9.3f\n",

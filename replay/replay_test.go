@@ -184,7 +184,7 @@ func TestBareRequestsWithFacts(t *testing.T) {
 	request := func(id, uid string) string {
 		return `{"id":"` + id + `","tmax":200,"imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s","domain":"a.example"},"device":{"geo":{"country":"CAN"}},"user":{"buyeruid":"` + uid + `"}}` + "\n"
 	}
-	in := request("1", "ann") + request("2", "bob") + request("3", "carol") + "{broken\n" + request("4", "bob")
+	in := `{"v":1,"ts":"2026-10-01T04:00:00Z","exchange":"demo","request":null,"decision":{"nobid":"paused"}}` + "\n" + request("1", "ann") + request("2", "bob") + request("3", "carol") + "{broken\n" + request("4", "bob")
 	r := replayed(t, Options{Config: s, Store: store, Exchange: "demo", At: at, Spacing: 10 * time.Second, Facts: func(yield func(*events.Fact, error) bool) {
 		for _, f := range facts {
 			if !yield(f, nil) {
@@ -196,6 +196,9 @@ func TestBareRequestsWithFacts(t *testing.T) {
 	// the second: facts up to a request's time are folded before it.
 	if r.Run.Requests != 4 || r.Run.Known != 3 || r.Run.Bids != 1 || r.Run.Skipped != 1 {
 		t.Errorf("run %+v, no bids %v", r.Run, r.NoBids)
+	}
+	if r.Run.Bodiless["paused"] != 1 || r.Run.Markets != 0 {
+		t.Errorf("bodiless %v, %d markets; want one paused and none", r.Run.Bodiless, r.Run.Markets)
 	}
 	if r.NoBids["audience_excluded"] != 2 || r.NoBids["unknown_visitor"] != 1 {
 		t.Errorf("no bids %v", r.NoBids)

@@ -26,14 +26,18 @@ type Report struct {
 
 // RunInfo is the run as a whole.
 type RunInfo struct {
-	Requests  int     `json:"requests"`
-	Known     int     `json:"known"` // requests whose visitor was found
-	Bids      int     `json:"bids"`
-	Skipped   int     `json:"skipped"` // lines that could not be read, or whose exchange the configuration does not know
-	Seconds   float64 `json:"seconds"`
-	PerSecond float64 `json:"per_second"`
-	Config    string  `json:"config"`
-	Seed      uint64  `json:"seed"`
+	Requests int `json:"requests"`
+	Known    int `json:"known"` // requests whose visitor was found
+	Bids     int `json:"bids"`
+	Skipped  int `json:"skipped"` // lines that could not be read, or whose exchange the configuration does not know
+	// Bodiless counts records whose request was not kept, because privacy or a
+	// stop refused it before it was read, by their recorded reason.
+	Bodiless  map[string]int `json:"bodiless,omitempty"`
+	Markets   int            `json:"markets"` // requests whose record says what the competition was
+	Seconds   float64        `json:"seconds"`
+	PerSecond float64        `json:"per_second"`
+	Config    string         `json:"config"`
+	Seed      uint64         `json:"seed"`
 }
 
 // LineReport is what one line did. Amounts are micros of the advertiser's

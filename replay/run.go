@@ -2,7 +2,9 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"time"
 
@@ -59,7 +61,7 @@ type Decided struct {
 // Run replays the records and reports. A line that cannot be read is counted
 // and skipped; any other error ends the run.
 func Run(ctx context.Context, o Options, lines iter.Seq2[*events.BidRecord, error]) (*Report, error) {
-	r := &runner{o: &o, nextBare: o.At}
+	r := &runner{o: &o, nextBare: o.At, bodiless: map[string]int{}}
 	began := o.Clock()
 	stop := r.openFacts()
 	defer stop()
@@ -92,6 +94,8 @@ type runner struct {
 	engines  []*engine
 	n        int // records seen
 	skipped  int
+	bodiless map[string]int
+	markets  int
 	nextBare time.Time
 	diff     Differences
 	facts    func() (*events.Fact, error, bool)
@@ -101,8 +105,15 @@ type runner struct {
 
 func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) error {
 	r.n++
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err != nil {
 		r.skipped++
+		return nil
+	}
+	if len(rec.Request) == 0 || string(rec.Request) == "null" {
+		r.bodiless[reasonOf(rec)]++
 		return nil
 	}
 	exchange := rec.Exchange
@@ -147,7 +158,18 @@ func (r *runner) start(at time.Time) error {
 	return r.teach(at)
 }
 
+// reasonOf is the recorded reason of a record without a request.
+func reasonOf(rec *events.BidRecord) string {
+	if rec.Decision == nil {
+		return "unknown"
+	}
+	return rec.Decision.NoBid.String()
+}
+
 func (r *runner) decide(ctx context.Context, rec *events.BidRecord, exchange string) error {
+	if len(rec.Market) > 0 {
+		r.markets++
+	}
 	first, err := r.engines[0].decide(ctx, rec, exchange)
 	if err != nil || len(r.engines) == 1 {
 		return err
@@ -171,7 +193,7 @@ func (r *runner) report(ctx context.Context) (*Report, error) {
 			return nil, err
 		}
 		rep := e.book.report(e.snapshot, e.pacer.Stats().Lines, r.o.Seed)
-		rep.Run.Skipped = r.skipped
+		rep.Run.Skipped, rep.Run.Bodiless, rep.Run.Markets = r.skipped, r.bodiless, r.markets
 		if err := e.pacer.Close(); err != nil {
 			return nil, fmt.Errorf("cannot end replay: %w", err)
 		}

@@ -75,7 +75,7 @@ func parseAttack(args []string, stderr io.Writer) (*attackFlags, error) {
 func attack(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f, err := parseAttack(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
-		return exitOK
+		return exitDone
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
@@ -84,21 +84,21 @@ func attack(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	report, err := f.run(ctx, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
-		return exitNo
+		return exitNotSo
 	}
 	if err := f.write(report, stdout); err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
-		return exitNo
+		return exitNotSo
 	}
 	switch {
 	case report.ErrorStatuses > 0:
 		fmt.Fprintf(stderr, "loadtest: got %d answers with an error status; want none\n", report.ErrorStatuses)
-		return exitNo
+		return exitNotSo
 	case report.InsideDeadline < f.minInTimePct:
 		fmt.Fprintf(stderr, "loadtest: got %.3f %% in time; want %.3f\n", report.InsideDeadline, f.minInTimePct)
-		return exitNo
+		return exitNotSo
 	}
-	return exitOK
+	return exitDone
 }
 
 // run introduces the visitors where the traffic is generated, then attacks.

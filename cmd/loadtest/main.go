@@ -13,8 +13,8 @@ import (
 
 // Exit statuses.
 const (
-	exitOK    = 0
-	exitNo    = 1 // what was asked about is not so
+	exitDone  = 0
+	exitNotSo = 1 // what was asked about is not so
 	exitUsage = 2
 )
 
@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return attack(ctx, args[1:], stdout, stderr)
 	case "-h", "--help", "help":
 		fmt.Fprint(stdout, usage)
-		return exitOK
+		return exitDone
 	}
 	fmt.Fprintf(stderr, "loadtest: got the verb %q; want attack\n\n%s", args[0], usage)
 	return exitUsage

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"rebound/internal/cli"
 	"rebound/replay"
 	"rebound/rtb"
 )
@@ -31,17 +32,17 @@ func generate(args []string, stderr io.Writer) int {
 	}
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		return exitOK
+		return cli.ExitDone
 	}
 	if err != nil || fs.NArg() > 0 || *requests <= 0 || *price <= 0 {
 		fmt.Fprintln(stderr, "replay: cannot generate: want flags only, and --requests and --price above zero")
-		return exitUsage
+		return cli.ExitUsage
 	}
 	if err := makeDay(*config, *out, *date, &replay.Day{Exchange: *exchange, Requests: *requests, Price: rtb.CPM(*price * 1e6), Seed: *seed}); err != nil {
 		fmt.Fprintln(stderr, "replay:", err)
-		return exitNo
+		return cli.ExitNotSo
 	}
-	return exitOK
+	return cli.ExitDone
 }
 
 func makeDay(config, out, date string, d *replay.Day) error {

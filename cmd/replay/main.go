@@ -12,13 +12,8 @@ import (
 	"strings"
 	"syscall"
 	_ "time/tzdata" // advertisers' zones, also where the system has none
-)
 
-// Exit statuses.
-const (
-	exitOK    = 0
-	exitNo    = 1 // what was asked about is not so
-	exitUsage = 2
+	"rebound/internal/cli"
 )
 
 const usage = `replay runs bid records, or bare OpenRTB requests, through the bidder's own decision.
@@ -43,7 +38,7 @@ func main() {
 func verb(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
-		return exitUsage
+		return cli.ExitUsage
 	}
 	switch {
 	case args[0] == "run":
@@ -52,10 +47,10 @@ func verb(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return generate(args[1:], stderr)
 	case args[0] == "help" || args[0] == "-h" || args[0] == "--help":
 		fmt.Fprint(stdout, usage)
-		return exitOK
+		return cli.ExitDone
 	case strings.HasPrefix(args[0], "-"):
 		return run(ctx, args, stdout, stderr)
 	}
 	fmt.Fprintf(stderr, "replay: got the verb %q; want run or generate\n\n%s", args[0], usage)
-	return exitUsage
+	return cli.ExitUsage
 }

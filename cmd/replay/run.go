@@ -17,7 +17,7 @@ import (
 
 	"rebound/config"
 	"rebound/events"
-	"rebound/examples"
+	"rebound/internal/cli"
 	"rebound/replay"
 	"rebound/rtb"
 	"rebound/segments"
@@ -76,17 +76,17 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f, err := parseRun(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
-		return exitOK
+		return cli.ExitDone
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "replay:", err)
-		return exitUsage
+		return cli.ExitUsage
 	}
 	if err := f.replay(ctx, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "replay:", err)
-		return exitNo
+		return cli.ExitNotSo
 	}
-	return exitOK
+	return cli.ExitDone
 }
 
 // replay runs and writes what was asked for.
@@ -103,6 +103,9 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	report, err := replay.Run(ctx, *o, reportBad(events.ReadRecordFiles(f.bids), stderr))
+	if o.Progress != nil {
+		fmt.Fprint(stderr, "\r\x1b[K")
+	}
 	if err := errors.Join(err, closeDiff()); err != nil {
 		return err
 	}
@@ -181,11 +184,7 @@ func (f *runFlags) openDiff(o *replay.Options) (closeDiff func() error, err erro
 
 // load reads a configuration, or the sample shop's.
 func load(path string) (*config.Snapshot, error) {
-	o := config.Options{Getenv: os.LookupEnv}
-	if path == "" {
-		return config.LoadFS(examples.FS, examples.Shop, o)
-	}
-	return config.Load(path, o)
+	return cli.LoadConfig(path, config.Options{Getenv: os.LookupEnv})
 }
 
 // loadKeyring reads the keyring of a data folder; without a file it is the empty
@@ -228,7 +227,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	}
 	out, err := os.Create(filepath.Clean(path))
 	if err != nil {
-		return fmt.Errorf("cannot write report: %w", err)
+		return fmt.Errorf("cannot write file: %w", err)
 	}
 	buffered := bufio.NewWriter(out)
 	return errors.Join(write(buffered), buffered.Flush(), out.Close())
