@@ -96,7 +96,7 @@ type call struct {
 
 // fire is a notice of the last bid, its macros replaced as an exchange does.
 type fire struct {
-	Notice string `yaml:"notice"` // nurl, burl, lurl
+	Notice string `yaml:"notice"` // nurl, burl, lurl, or one in the markup: see markupURL
 	Price  string `yaml:"price"`
 	Loss   string `yaml:"loss"`
 	Times  int    `yaml:"times"`
@@ -122,6 +122,10 @@ type expect struct {
 	Codes    map[string]uint64 `yaml:"codes"`    // "bill forged" to how many
 	Landing  string            `yaml:"landing"`  // where a click on the bid leads
 	Recorded string            `yaml:"recorded"` // body: the record holds the request; none: it does not
+	// Of the markup of every bid: elements and attributes of VAST by their path
+	// with a text that they hold, and members of native.
+	VAST   map[string]*string `yaml:"vast"`
+	Native map[string]any     `yaml:"native"`
 }
 
 func TestScenarios(t *testing.T) {
@@ -282,6 +286,9 @@ func (w *world) compareAnswer(e *expect, fail func(string, ...any)) {
 	}
 	subset(fail, "response", e.Response, answer)
 	bids := bidsOf(answer)
+	for _, b := range bids {
+		checkMarkup(e, b, fail)
+	}
 	if e.Bid != nil {
 		e.Bids = []map[string]any{e.Bid}
 	}

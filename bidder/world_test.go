@@ -260,6 +260,10 @@ func (w *world) fire(list []fire) {
 		if text == "" {
 			text = linkIn(fmt.Sprint(bids[0]["adm"]), f.Notice)
 		}
+		pixel := text == ""
+		if pixel {
+			text = markupURL(bids[0], f.Notice)
+		}
 		text = strings.NewReplacer("${AUCTION_PRICE}", f.Price, "${AUCTION_PRICE:B64}", f.Price, "${AUCTION_CURRENCY}", fmt.Sprint(answer["cur"]), "${AUCTION_LOSS}", f.Loss).Replace(text)
 		u, err := url.Parse(text)
 		if err != nil || u.Path == "" {
@@ -280,7 +284,11 @@ func (w *world) fire(list []fire) {
 			rq.SetRequestURI(text)
 			ctx.Init(&rq, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, nil)
 			want := map[string]int{"click": fasthttp.StatusFound, "imp": fasthttp.StatusOK}[f.Notice]
-			if want == 0 {
+			switch {
+			case want != 0:
+			case pixel:
+				want = fasthttp.StatusOK
+			default:
 				want = fasthttp.StatusNoContent
 			}
 			if !w.notices.Serve(&ctx) || ctx.Response.StatusCode() != want {
