@@ -10,16 +10,17 @@ import (
 	"time"
 
 	"rebound/config"
+	"rebound/internal/cli"
 )
 
 // check tells every problem of a configuration; 1 when there is one.
 func (p *program) check(_ context.Context, args []string) int {
 	fs := p.flags("check")
-	path := fs.String("config", defaultConfig, "configuration `file`")
+	path := fs.String("config", cli.Sample, "configuration `file`")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
-	s, err := loadConfig(*path, config.Options{Getenv: p.getenv, Now: p.now()})
+	s, err := cli.LoadConfig(*path, config.Options{Getenv: p.getenv, Now: p.now()})
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):
@@ -27,10 +28,10 @@ func (p *program) check(_ context.Context, args []string) int {
 			fmt.Fprintln(p.stdout, pr.String())
 		}
 		fmt.Fprintf(p.stdout, "%s: %s\n", *path, count(len(problems), "problem"))
-		return exitNotSo
+		return cli.ExitNotSo
 	case err != nil:
 		fmt.Fprintln(p.stderr, err)
-		return exitNotSo
+		return cli.ExitNotSo
 	}
 	for _, w := range s.Warnings {
 		fmt.Fprintln(p.stdout, "warning: "+w.String())
@@ -41,7 +42,7 @@ func (p *program) check(_ context.Context, args []string) int {
 		}
 	}
 	fmt.Fprintf(p.stdout, "%s: good (%s, hash %s)\n", *path, summary(s), s.Hash)
-	return exitDone
+	return cli.ExitDone
 }
 
 // summary says what a configuration holds.
@@ -76,18 +77,18 @@ func (p *program) healthCheck(ctx context.Context, args []string) int {
 	rq, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+*addr+"/readyz", nil)
 	if err != nil {
 		fmt.Fprintf(p.stderr, "cannot ask %s: %v\n", *addr, err)
-		return exitUsage
+		return cli.ExitUsage
 	}
 	rs, err := http.DefaultClient.Do(rq)
 	if err != nil {
 		fmt.Fprintf(p.stderr, "not ready: %v\n", err)
-		return exitNotSo
+		return cli.ExitNotSo
 	}
 	defer rs.Body.Close()
 	why, _ := io.ReadAll(io.LimitReader(rs.Body, 1<<10))
 	fmt.Fprintln(p.stdout, strings.TrimSpace(string(why)))
 	if rs.StatusCode != http.StatusOK {
-		return exitNotSo
+		return cli.ExitNotSo
 	}
-	return exitDone
+	return cli.ExitDone
 }

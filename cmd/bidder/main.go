@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"rebound/internal/cli"
 )
 
 func main() {
@@ -25,13 +27,6 @@ func main() {
 	p := program{stdout: os.Stdout, stderr: os.Stderr, hup: hup, now: time.Now, getenv: os.LookupEnv}
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
-
-// Exit statuses.
-const (
-	exitDone  = 0
-	exitNotSo = 1
-	exitUsage = 2
-)
 
 // program is the bidder as a value: tests run it in their own process.
 type program struct {
@@ -68,11 +63,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 		name, args = args[0], args[1:]
 	} else if len(args) > 0 && (args[0] == "-h" || args[0] == "--help" || args[0] == "-help") {
 		p.usage(p.stdout)
-		return exitDone
+		return cli.ExitDone
 	}
 	if name == "help" {
 		p.usage(p.stdout)
-		return exitDone
+		return cli.ExitDone
 	}
 	for _, v := range verbs() {
 		if v.name == name {
@@ -81,7 +76,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintf(p.stderr, "bidder: unknown verb %q\n\n", name)
 	p.usage(p.stderr)
-	return exitUsage
+	return cli.ExitUsage
 }
 
 func (p *program) usage(w io.Writer) {
@@ -112,13 +107,13 @@ func (p *program) flags(name string) *flag.FlagSet {
 func (p *program) parse(fs *flag.FlagSet, args []string) (status int, done bool) {
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			return exitDone, true
+			return cli.ExitDone, true
 		}
-		return exitUsage, true
+		return cli.ExitUsage, true
 	}
 	if fs.NArg() > 0 {
 		fmt.Fprintf(p.stderr, "%s: got argument %q; want flags only\n", fs.Name(), fs.Arg(0))
-		return exitUsage, true
+		return cli.ExitUsage, true
 	}
-	return exitDone, false
+	return cli.ExitDone, false
 }

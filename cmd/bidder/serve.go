@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"rebound/config"
+	"rebound/internal/cli"
 )
 
 // serveFlags override what the configuration says.
@@ -25,7 +26,7 @@ type addresses struct{ Bid, Edge, Admin string }
 func (p *program) serve(ctx context.Context, args []string) int {
 	var f serveFlags
 	fs := p.flags("serve")
-	fs.StringVar(&f.config, "config", defaultConfig, "configuration `file`")
+	fs.StringVar(&f.config, "config", cli.Sample, "configuration `file`")
 	fs.StringVar(&f.data, "data", "", "data `folder` (default: the configuration's, ./data)")
 	fs.StringVar(&f.bid, "bid", "", "`address` for exchanges (default: the configuration's, :8080)")
 	fs.StringVar(&f.edge, "edge", "", "`address` for browsers and advertisers' servers (default: the configuration's, :8081)")
@@ -37,7 +38,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	snapshot, edge, err := p.load(&f, nil)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return exitNotSo
+		return cli.ExitNotSo
 	}
 	con := newConsole(p.stdout)
 	a := &app{
@@ -52,15 +53,15 @@ func (p *program) serve(ctx context.Context, args []string) int {
 		} else {
 			a.log.Error("bidder ended", zap.Error(err))
 		}
-		return exitNotSo
+		return cli.ExitNotSo
 	}
-	return exitDone
+	return cli.ExitDone
 }
 
 // load reads the configuration and puts the flags over it. edge is the edge's
 // address as the file has it.
 func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snapshot, edge string, err error) {
-	if s, err = loadConfig(f.config, config.Options{Getenv: p.getenv, Previous: previous, Now: p.now()}); err != nil {
+	if s, err = cli.LoadConfig(f.config, config.Options{Getenv: p.getenv, Previous: previous, Now: p.now()}); err != nil {
 		return nil, "", err
 	}
 	edge = s.Listen.Edge
