@@ -119,7 +119,7 @@ func parseIP(b []byte) (ipKey, bool) {
 				copy(out[12:], v4[:])
 				return keyOf(out), true
 			}
-			n, at = n+4, len(b)
+			n += 4
 			break
 		}
 		if end == 0 || n > 14 {

@@ -14,9 +14,6 @@ const (
 	inNowhere               // where no text from outside is safe: only numbers
 )
 
-// placeNames are for problems.
-var placeNames = []string{"text", "an attribute", "a URL", "a part of a URL", "a string of a script", "this place"}
-
 // scanner follows HTML as far as it must to know where a macro stands. It is
 // made for markup that an advertiser wrote, and refuses to call a place safe when
 // it is not sure; it is no full HTML parser.

@@ -62,18 +62,7 @@ type head struct {
 	impGiven                       bool
 }
 
-// The block and allow lists of a request.
-const (
-	listWSeat = iota
-	listBSeat
-	listBCat
-	listACat
-	listBAdv
-	listBApp
-	listWLang
-	listWLangB
-)
-
+// listNames are the block and allow lists of a request.
 var listNames = [...]string{"wseat", "bseat", "bcat", "acat", "badv", "bapp", "wlang", "wlangb"}
 
 // Head reads what must be known before a visitor is looked up: id, tmax, test,

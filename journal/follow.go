@@ -100,9 +100,10 @@ func (f *follower) fromArchive(ctx context.Context) error {
 }
 
 // bridge feeds the facts before seq that the stream passed over: it was trimmed
-// or damaged meanwhile.
+// or damaged meanwhile. A follower that is told to stop has applied nothing of
+// what it was given last: that is no gap.
 func (f *follower) bridge(ctx context.Context, seq uint64) error {
-	if f.next >= seq {
+	if f.next >= seq || ctx.Err() != nil {
 		return nil
 	}
 	if f.next >= f.l.first.Load() { // not trimmed: damaged

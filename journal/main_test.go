@@ -205,13 +205,6 @@ func (v *tape) Reset() error {
 	return nil
 }
 
-// clone is the view as it was found on another disk.
-func (v *tape) clone() *tape {
-	c := newTape(v.name)
-	c.ids, c.pos = slices.Clone(v.ids), v.pos
-	return c
-}
-
 // follow feeds the view until it has every fact that is there.
 func (r *rig) follow(v View) {
 	r.t.Helper()

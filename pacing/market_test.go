@@ -29,8 +29,6 @@ type market struct {
 	stepEnd  float64
 }
 
-const daySeconds = 86400.0
-
 // diurnal is the relative traffic of an hour: least about 4, most about 21.
 func diurnal(h float64) float64 {
 	return max(1+0.55*math.Cos(2*math.Pi*(h-19.5)/24)+0.22*math.Cos(4*math.Pi*(h-11)/24), 0.08)

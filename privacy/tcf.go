@@ -4,7 +4,7 @@ import "math/bits"
 
 // Purposes of the TCF, as bits of a mask (IAB Europe TCF Policies, appendix A).
 const (
-	purposeStore      = 1 << (1 - 1) // 1: store or read information on a device
+	purposeStore      = 1            // 1: store or read information on a device
 	purposeSelectAds  = 1 << (2 - 1) // 2: select advertising with limited data
 	purposeMakeProf   = 1 << (3 - 1) // 3: create advertising profiles
 	purposeUseProf    = 1 << (4 - 1) // 4: use profiles to select advertising
