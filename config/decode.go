@@ -261,6 +261,8 @@ var envName = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 // field takes them, and relative to the file where the field is a path.
 func (l *loader) text(n *node, path, options string) string {
 	switch options {
+	case "lists":
+		return listEntry(n)
 	case "path":
 		if n.text == "" {
 			return ""

@@ -49,6 +49,9 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 	s.Hash = l.hash(path)
 	s.Files = slices.Sorted(maps.Keys(l.files))
 	s.Files = append(s.Files, l.feeds...)
+	for _, t := range s.Tables.Files() {
+		s.Files = append(s.Files, t.Name)
+	}
 	return s, nil
 }
 
@@ -65,11 +68,12 @@ func (l *loader) hash(root string) string {
 	}
 	var files []file
 	for name, content := range l.files {
-		rel, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(name))
-		if err != nil {
-			rel = name
+		files = append(files, file{relative(dir, name), sha256.Sum256(content)})
+	}
+	if l.tables != nil {
+		for _, t := range l.tables.Files() {
+			files = append(files, file{relative(dir, t.Name), t.Sum})
 		}
-		files = append(files, file{filepath.ToSlash(rel), sha256.Sum256(content)})
 	}
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	for _, f := range files {
@@ -77,6 +81,15 @@ func (l *loader) hash(root string) string {
 		h.Write(f.sum[:])
 	}
 	return hex.EncodeToString(h.Sum(nil))[:32]
+}
+
+// relative is a file's name as seen from a folder, or the name itself.
+func relative(dir, name string) string {
+	rel, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(name))
+	if err != nil {
+		return name
+	}
+	return filepath.ToSlash(rel)
 }
 
 // compile checks every section, fills in the defaults and compiles. Later
@@ -99,7 +112,9 @@ func (l *loader) compile(s *Snapshot, o Options) {
 	l.exchanges(s)
 	l.creatives(s)
 	l.audiences(s)
+	l.supply(s, o)
 	l.campaigns(s)
+	l.approvals(s)
 }
 
 func (l *loader) exchanges(s *Snapshot) {
@@ -198,7 +213,7 @@ func index(path string) int {
 
 func (l *loader) campaigns(s *Snapshot) {
 	in := campaigns.Input{Advertisers: s.Advertisers, Campaigns: s.Campaigns, Audiences: s.AudienceSet,
-		Creatives: s.CreativeIndex, Feeds: s.FeedIndex}
+		Creatives: s.CreativeIndex, Feeds: s.FeedIndex, Tables: s.Tables, HasSellers: s.File.Supply.Sellers != ""}
 	for i := range s.Audiences {
 		in.AudienceIDs = append(in.AudienceIDs, s.Audiences[i].ID)
 	}

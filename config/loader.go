@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"rebound/campaigns"
 )
 
 // loader reads files and gathers what is wrong with them.
@@ -24,6 +26,7 @@ type loader struct {
 	files    map[string][]byte // by name; what the hash is made of
 	feeds    []string          // names of feed files
 	places   map[string]place  // by path
+	tables   *campaigns.Tables // lists, which may be too large for files
 	blocks   map[string]*node  // texts that begin on the line after their field, by path
 	problems Problems
 	warnings []Problem

@@ -17,7 +17,7 @@ type Snapshot struct {
 	// Hash names the content: of every file read but the feeds. 32 hex digits.
 	Hash  string
 	Path  string   // the file that was loaded
-	Files []string // every file read, sorted; feeds are among them
+	Files []string // every file read; feeds and lists are among them
 	// File is the configuration as written, defaults filled in where they are
 	// plain values.
 	File
@@ -28,7 +28,11 @@ type Snapshot struct {
 	FeedIndex     map[string]*creatives.Feed     // by id
 	Index         *campaigns.Index
 	Policy        *privacy.Policy
-	Rates         *rtb.Rates // nil: none
+	Rates         *rtb.Rates        // nil: none
+	Supply        *campaigns.Supply // nil: nothing is asked of supply
+	Tables        *campaigns.Tables // the list files
+	// Approvals are what configuration and file say of creatives at exchanges.
+	Approvals []campaigns.Approval
 	// EIDSources are the sources of user.eids that are read, in their order.
 	EIDSources []string
 	// Warnings are things that work and are risky.

@@ -23,6 +23,8 @@ type File struct {
 	Identity    Identity                   `yaml:"identity"`    // which outside identifiers are read
 	Rates       RatesSpec                  `yaml:"rates"`       // exchange rates; none: every bid in its advertiser's currency
 	Feeds       []FeedSpec                 `yaml:"feeds"`       // product feeds
+	Supply      campaigns.SupplySpec       `yaml:"supply"`      // what is known of supply, for all lines
+	Approvals   ApprovalsSpec              `yaml:"approvals"`   // what exchanges say of creatives
 	Exchanges   []exchange.ProfileSpec     `yaml:"exchanges"`   // who may ask for bids
 	Advertisers []campaigns.AdvertiserSpec `yaml:"advertisers"` // who pays
 	Audiences   []audiences.Spec           `yaml:"audiences"`   // rules over visitors' events
@@ -99,6 +101,13 @@ type EIDSource struct {
 type RatesSpec struct {
 	File   string        `yaml:"file" config:"path"` // none: no rates
 	MaxAge time.Duration `yaml:"max_age"`            // older rates are not used; default 24h
+}
+
+// ApprovalsSpec names a file of what exchanges say of creatives: rows of creative,
+// exchange, state (auto, pending, approved, rejected) and, where it holds for one
+// content only, crid. What the admin API was told later wins.
+type ApprovalsSpec struct {
+	File string `yaml:"file" config:"path"` // none: creatives' own field and the API alone
 }
 
 // FeedSpec is a product feed.

@@ -4,27 +4,28 @@ import "time"
 
 // Spec is a creative as the configuration writes it.
 type Spec struct {
-	ID         string   `yaml:"id"`                     // [a-z0-9][a-z0-9_-]{0,63}; required
-	Advertiser string   `yaml:"advertiser"`             // whose it is; empty: any advertiser's line may use it
-	Type       string   `yaml:"type"`                   // image, html, html_template, vast, audio or native; required
-	Size       string   `yaml:"size"`                   // one size such as 300x250; banner types only
-	Sizes      []string `yaml:"sizes"`                  // several sizes; size or sizes is required of the banner types
-	ClickURL   string   `yaml:"click_url"`              // landing page without a product; https
-	ImageURL   string   `yaml:"image_url"`              // type image: the picture's URL, may hold {{width}}, {{height}} and {{item.image}}
-	Alt        string   `yaml:"alt"`                    // type image: text for the picture
-	HTML       string   `yaml:"html"`                   // type html and html_template: the markup
-	File       string   `yaml:"file" config:"path"`     // instead of html: a file with the markup
-	Fill       []string `yaml:"fill"`                   // products to take: cart, viewed, wishlist, complements; default [cart, viewed]
-	Fallback   string   `yaml:"fallback"`               // creative to use where no product fits
-	Attr       []int    `yaml:"attr"`                   // AdCOM creative attributes
-	Cat        []string `yaml:"cat"`                    // IAB content categories; default the advertiser's
-	Language   string   `yaml:"language"`               // ISO 639-1; xx: no language in it
-	Mimes      []string `yaml:"mimes"`                  // default by type; of a tag_url: what it answers with
-	API        []int    `yaml:"api"`                    // AdCOM API frameworks that it needs
-	Secure     *bool    `yaml:"secure"`                 // false: http assets are allowed, and the creative stays out of secure impressions; default true
-	IURL       string   `yaml:"iurl"`                   // picture for the exchange's audit; https
-	CRID       string   `yaml:"crid"`                   // at most 51 bytes, instead of id in crid; the content hash is still added
-	MaxAdm     int      `yaml:"max_adm" config:"bytes"` // most bytes of markup; default and limit 32KiB
+	ID         string            `yaml:"id"`                     // [a-z0-9][a-z0-9_-]{0,63}; required
+	Advertiser string            `yaml:"advertiser"`             // whose it is; empty: any advertiser's line may use it
+	Type       string            `yaml:"type"`                   // image, html, html_template, vast, audio or native; required
+	Size       string            `yaml:"size"`                   // one size such as 300x250; banner types only
+	Sizes      []string          `yaml:"sizes"`                  // several sizes; size or sizes is required of the banner types
+	ClickURL   string            `yaml:"click_url"`              // landing page without a product; https
+	ImageURL   string            `yaml:"image_url"`              // type image: the picture's URL, may hold {{width}}, {{height}} and {{item.image}}
+	Alt        string            `yaml:"alt"`                    // type image: text for the picture
+	HTML       string            `yaml:"html"`                   // type html and html_template: the markup
+	File       string            `yaml:"file" config:"path"`     // instead of html: a file with the markup
+	Fill       []string          `yaml:"fill"`                   // products to take: cart, viewed, wishlist, complements; default [cart, viewed]
+	Fallback   string            `yaml:"fallback"`               // creative to use where no product fits
+	Attr       []int             `yaml:"attr"`                   // AdCOM creative attributes
+	Cat        []string          `yaml:"cat"`                    // IAB content categories; default the advertiser's
+	Language   string            `yaml:"language"`               // ISO 639-1; xx: no language in it
+	Mimes      []string          `yaml:"mimes"`                  // default by type; of a tag_url: what it answers with
+	API        []int             `yaml:"api"`                    // AdCOM API frameworks that it needs
+	Secure     *bool             `yaml:"secure"`                 // false: http assets are allowed, and the creative stays out of secure impressions; default true
+	IURL       string            `yaml:"iurl"`                   // picture for the exchange's audit; https
+	CRID       string            `yaml:"crid"`                   // at most 51 bytes, instead of id in crid; the content hash is still added
+	Approval   map[string]string `yaml:"approval"`               // by exchange: auto, pending, approved or rejected; default auto
+	MaxAdm     int               `yaml:"max_adm" config:"bytes"` // most bytes of markup; default and limit 32KiB
 
 	Title        string            `yaml:"title"`        // types vast and audio: the ad's name, may hold {{item.title}} and the like; default the id
 	Media        []MediaSpec       `yaml:"media"`        // types vast and audio: the same film or sound in several encodings

@@ -11,7 +11,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"rebound/bidder"
 	"rebound/campaigns"
 	"rebound/collect"
 	"rebound/config"
@@ -45,9 +44,7 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	a.snapshot.Store(s)
 	a.money.SetPlan(s.LinePlans())
 	a.edge.Swap(a.edgeSetup(s))
-	a.bidder.Swap(&bidder.Catalog{
-		Hash: s.Hash, Exchanges: s.Profiles, Index: s.Index, Policy: s.Policy, Rates: s.Rates, EIDSources: s.EIDSources,
-	})
+	a.swap(s)
 	a.log.Info("configuration active", zap.String("file", a.flags.config), zap.String("hash", s.Hash), zap.String("holds", summary(s)))
 	return nil
 }

@@ -51,6 +51,7 @@ type app struct {
 
 	unlock    func()
 	keys      *keyFile
+	approvals *approvalFile
 	keyring   *rtb.Keyring
 	journal   *journal.Log
 	visitors  *segments.Store
@@ -75,6 +76,8 @@ type app struct {
 	// bidding is the bid listener; metrics are read while there is none yet.
 	bidding atomic.Pointer[server.Listener]
 
+	watchingLists     *task
+	changed           chan struct{} // a list file changed: reload
 	following         []*task
 	granting, logging *task
 	watching, hearing *task
@@ -93,6 +96,8 @@ func (a *app) start(ctx context.Context) error {
 		}
 	}
 	a.watching = spawn(a.watch)
+	a.changed = make(chan struct{}, 1)
+	a.watchingLists = spawn(a.watchLists)
 	a.hearing = spawn(a.notices.Run)
 	a.health.Ready()
 	a.greet()
@@ -110,6 +115,9 @@ func (a *app) openData(context.Context) error {
 		return err
 	}
 	if a.keys, err = loadKeys(dir, rand.Reader); err != nil {
+		return err
+	}
+	if a.approvals, err = loadApprovals(dir); err != nil {
 		return err
 	}
 	a.keyring = rtb.NewKeyring([32]byte(a.keys.Keyring))

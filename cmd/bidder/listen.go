@@ -90,6 +90,7 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodGet, "/readyz", a.health.Readyz)
 	r.Handle(fasthttp.MethodGet, "/admin/budgets", a.budgets)
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)
+	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Handle(fasthttp.MethodGet, "/admin/losses", a.losses)
 	return &r
 }
