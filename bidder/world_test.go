@@ -161,6 +161,7 @@ func (w *world) openBidder() {
 	})
 	w.bidder.Swap(&bidder.Catalog{
 		Hash: w.snapshot.Hash, Exchanges: w.snapshot.Profiles, Index: w.snapshot.Index, Policy: w.snapshot.Policy, Rates: w.snapshot.Rates, EIDSources: w.snapshot.EIDSources,
+		Supply: w.snapshot.Supply, Approvals: w.snapshot.Approve(nil),
 	})
 }
 

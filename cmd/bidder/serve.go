@@ -106,6 +106,8 @@ func (a *app) wait(ctx context.Context) error {
 			return nil
 		case <-a.prog.hup:
 			a.reload(ctx)
+		case <-a.changed:
+			a.reload(ctx)
 		}
 	}
 }
@@ -128,6 +130,7 @@ func (a *app) stop() error {
 	note("bid listener", a.drain(ctx, a.bidding.Load()))
 	note("edge listener", a.drain(ctx, a.edgeListener))
 	a.watching.stop()
+	a.watchingLists.stop()
 	note("feedback", a.hearing.stop())
 	note("bid log", a.logging.stop())
 	note("grants", a.granting.stop())
