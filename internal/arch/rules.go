@@ -33,7 +33,7 @@ var rooms = map[string]room{
 	"apptest":     {"internal/conformance", "it tries the built programs from outside; what it shares with them it could not test"},
 
 	"internal/arch":        {"", "it reads text, not packages"},
-	"internal/reference":   {"rtb", "it reads text, and the enum of no-bid reasons"},
+	"internal/reference":   {"internal/cli rtb", "it reads text, and the enum of no-bid reasons"},
 	"internal/cli":         {"config examples", "the command lines share how they load a configuration"},
 	"internal/chart":       {"", "it draws numbers, wherever they come from"},
 	"internal/conformance": {"", "it names rules and writes down what the tests found"},

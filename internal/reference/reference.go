@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"rebound/internal/cli"
 	"rebound/rtb"
 )
 
@@ -60,46 +62,58 @@ func (s *source) parse(dir string) error {
 	return nil
 }
 
-// calls visits every call of a folder, in the order of files and lines.
-func (s *source) calls(dir string, visit func(name string, args []ast.Expr)) {
-	for _, f := range s.files[dir] {
-		ast.Inspect(f, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok {
-				return true
-			}
-			if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
-				visit(sel.Sel.Name, call.Args)
-			}
+// calls visits every call below a node, in the order of the source.
+func calls(n ast.Node, visit func(name string, args []ast.Expr)) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
 			return true
-		})
-	}
+		}
+		if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+			visit(sel.Sel.Name, call.Args)
+		}
+		return true
+	})
 }
 
-// flags lists the calls that define flags: the pointer forms have the name
-// second, the others first.
+// flags lists the flags of every verb: the calls that define them, below the
+// name that their function gives to the set.
 func (s *source) flags(b *strings.Builder) {
 	b.WriteString("\n## Flags\n")
 	for _, dir := range []string{"cmd/bidder", "cmd/replay", "cmd/loadtest"} {
-		fmt.Fprintf(b, "\n`%s`; `-h` after a verb tells which of them it takes.\n\n| flag | default | meaning |\n|---|---|---|\n", path.Base(dir))
-		seen := map[string]bool{}
-		s.calls(dir, func(name string, args []ast.Expr) {
-			kind := strings.TrimSuffix(name, "Var")
-			if !slices.Contains([]string{"String", "Int", "Bool", "Float64", "Uint64", "Duration"}, kind) {
-				return
+		for _, f := range s.files[dir] {
+			for _, d := range f.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
+					verbFlags(b, path.Base(dir), fn)
+				}
 			}
-			if strings.HasSuffix(name, "Var") && len(args) > 0 {
-				args = args[1:]
-			}
-			if len(args) != 3 || literal(args[0]) == "" || literal(args[2]) == "" {
-				return
-			}
-			row := fmt.Sprintf("| `--%s` | %s | %s |\n", literal(args[0]), code(expression(args[1])), cell(strings.ReplaceAll(literal(args[2]), "`", "")))
-			if !seen[row] {
-				seen[row] = true
-				b.WriteString(row)
-			}
-		})
+		}
+	}
+}
+
+var flagKinds = []string{"String", "Int", "Bool", "Float64", "Uint64", "Duration"}
+
+// verbFlags writes the flags that one function defines. The forms that fill a
+// variable have the name second, the others first.
+func verbFlags(b *strings.Builder, program string, fn *ast.FuncDecl) {
+	verb, rows := "", ""
+	calls(fn, func(name string, args []ast.Expr) {
+		if (name == "flags" || name == "NewFlagSet") && len(args) > 0 && verb == "" {
+			verb = strings.TrimPrefix(literal(args[0]), program+" ")
+		}
+		if !slices.Contains(flagKinds, strings.TrimSuffix(name, "Var")) {
+			return
+		}
+		if strings.HasSuffix(name, "Var") && len(args) > 0 {
+			args = args[1:]
+		}
+		if len(args) != 3 || literal(args[0]) == "" || literal(args[2]) == "" {
+			return
+		}
+		rows += fmt.Sprintf("| `--%s` | %s | %s |\n", literal(args[0]), code(value(args[1])), cell(strings.ReplaceAll(literal(args[2]), "`", "")))
+	})
+	if rows != "" && verb != "" {
+		fmt.Fprintf(b, "\n### %s %s\n\n| flag | default | meaning |\n|---|---|---|\n%s", program, verb, rows)
 	}
 }
 
@@ -168,7 +182,7 @@ func (s *source) find(dir, name string) (*ast.StructType, string) {
 // metrics lists the calls whose first argument is a metric's name.
 func (s *source) metrics(b *strings.Builder) {
 	b.WriteString("\n## Metrics\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n")
-	s.calls("cmd/bidder", func(name string, args []ast.Expr) {
+	metric := func(name string, args []ast.Expr) {
 		if len(args) < 2 || !strings.HasPrefix(literal(args[0]), "rebound_") {
 			return
 		}
@@ -184,7 +198,10 @@ func (s *source) metrics(b *strings.Builder) {
 			}
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", literal(args[0]), strings.ToLower(name), labels, cell(literal(args[1])))
-	})
+	}
+	for _, f := range s.files["cmd/bidder"] {
+		calls(f, metric)
+	}
 }
 
 // reasons lists the closed enum of no-bid reasons, in the order of the stages.
@@ -277,6 +294,24 @@ func expression(e ast.Expr) string {
 		return expression(t.X) + " " + t.Op.String() + " " + expression(t.Y)
 	}
 	return "any"
+}
+
+// value is a flag's default as a user would type it.
+func value(e ast.Expr) string {
+	switch t := e.(type) {
+	case *ast.BasicLit:
+		return strings.ReplaceAll(strings.Trim(t.Value, `"`), "_", "")
+	case *ast.BinaryExpr: // 10 * time.Second
+		units := map[string]time.Duration{"time.Millisecond": time.Millisecond, "time.Second": time.Second, "time.Minute": time.Minute, "time.Hour": time.Hour}
+		if n, err := strconv.Atoi(value(t.X)); err == nil && units[expression(t.Y)] > 0 {
+			return (time.Duration(n) * units[expression(t.Y)]).String()
+		}
+	case *ast.SelectorExpr:
+		if expression(t) == "cli.Sample" {
+			return cli.Sample
+		}
+	}
+	return expression(e)
 }
 
 func code(s string) string {

@@ -41,7 +41,7 @@ func TestReferenceHoldsEveryKind(t *testing.T) {
 	}
 	for _, want := range []string{
 		"| `--config` |", "| `--rate` | `1000` |", "| `--notice-delay` |",
-		"### config.File", "### exchange.ProfileSpec", "| `default_tmax` |", "### campaigns.LineSpec", "### audiences.",
+		"### bidder serve", "### replay run", "### loadtest attack", "| `examples/shop/rebound.yaml` |", "| `500ms` |", "### config.File", "### exchange.ProfileSpec", "| `default_tmax` |", "### campaigns.LineSpec", "### audiences.",
 		"| `rebound_bidder_nobids_total` | counter | exchange, reason |", "| `late` | 15 |",
 		"### events.Notice", "| `bid_id` |", "### events.BidRecord", "| `sample_weight` |", "| `multiplier` |",
 	} {
