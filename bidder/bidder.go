@@ -25,6 +25,9 @@ type Options struct {
 	// became of earlier bids. It copies what it keeps, and never blocks; nil:
 	// nobody wants it.
 	Feedback func(exchange string, feedback []byte)
+	// Sources makes the source of bid ids and draws of one request; nil: each
+	// scratch has its own, from the system. Trials give one that can be repeated.
+	Sources func() Source
 	// Positions says how far the folds have come; nil: records do not say.
 	Positions func() events.RecordPos
 	Node      string // of the record

@@ -14,9 +14,9 @@ import (
 // exchange's secret as a further path segment where it cannot send a header.
 const RoutePrefix = "/openrtb2/"
 
-// secretHeader carries an exchange's secret; the query parameter "secret" and a
+// SecretHeader carries an exchange's secret; the query parameter "secret" and a
 // path segment behind the exchange's id do as well.
-const secretHeader = "X-Rebound-Secret"
+const SecretHeader = "X-Rebound-Secret"
 
 // Serve answers one bid request. It never closes a connection: exchanges take
 // that for an error, and reconnecting costs more than the request.
@@ -61,6 +61,9 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 			return
 		}
 		rq := Request{Exchange: p.ID, Body: body, Arrival: arrival}
+		if b.o.Sources != nil {
+			rq.Source = b.o.Sources()
+		}
 		a := b.answerFrom(snap, &rq, s)
 		b.write(ctx, p, &a)
 	}
@@ -87,7 +90,7 @@ func admitted(ctx *fasthttp.RequestCtx, p *exchange.Profile, segment []byte) boo
 	if p.Secret == "" {
 		return true
 	}
-	if h := ctx.Request.Header.Peek(secretHeader); len(h) > 0 {
+	if h := ctx.Request.Header.Peek(SecretHeader); len(h) > 0 {
 		return p.SecretOK(h)
 	}
 	if len(segment) > 0 {

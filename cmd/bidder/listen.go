@@ -92,6 +92,7 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)
 	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Handle(fasthttp.MethodGet, "/admin/losses", a.losses)
+	r.Handle(fasthttp.MethodPost, "/admin/explain", a.explainNow)
 	return &r
 }
 

@@ -51,6 +51,12 @@ func verbs() []verb {
 			"bidder serve --config examples/shop/rebound.yaml --data ./data", (*program).serve},
 		{"check", "tell every problem of a configuration, with file and line",
 			"bidder check --config examples/shop/rebound.yaml", (*program).check},
+		{"diff", "tell what a configuration changes against another; 1 when anything",
+			"bidder diff --config new.yaml --against old.yaml", (*program).diff},
+		{"try", "answer one captured request as a bidder would, with every header",
+			"bidder try --exchange demo --event view_item:SKU7@2h request.json", (*program).try},
+		{"explain", "tell step by step how a request is decided",
+			"bidder explain --exchange demo --event view_item:SKU7@2h --request request.json", (*program).explain},
 		{"health", "ask a running bidder whether it is ready; for container health checks",
 			"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
 	}
@@ -116,4 +122,19 @@ func (p *program) parse(fs *flag.FlagSet, args []string) (status int, done bool)
 		return cli.ExitUsage, true
 	}
 	return cli.ExitDone, false
+}
+
+// parseWithFile reads the flags of a verb that takes one file behind them.
+func (p *program) parseWithFile(fs *flag.FlagSet, args []string) (file string, status int, done bool) {
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return "", cli.ExitDone, true
+		}
+		return "", cli.ExitUsage, true
+	}
+	if fs.NArg() != 1 {
+		fmt.Fprintf(p.stderr, "%s: got %d files; want flags and then one file, or - for standard input\n", fs.Name(), fs.NArg())
+		return "", cli.ExitUsage, true
+	}
+	return fs.Arg(0), cli.ExitDone, false
 }

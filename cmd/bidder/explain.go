@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"rebound/bidder"
+	"rebound/config"
+	"rebound/events"
+	"rebound/internal/cli"
+	"rebound/rtb"
+)
+
+// explanation is how one request was decided.
+type explanation struct {
+	Exchange string          `json:"exchange"`
+	At       time.Time       `json:"at"`
+	Status   int             `json:"status"`
+	NoBid    rtb.NoBidReason `json:"nobid,omitempty"`
+	NBR      int             `json:"nbr,omitempty"`
+	Read     requestFacts    `json:"request"`
+	Privacy  privacyFacts    `json:"privacy"`
+	Visitor  *rtb.Visitor    `json:"visitor"` // null: not looked up, or not known
+	Decision events.Decision `json:"decision"`
+}
+
+// requestFacts are what was read of a request, without any identifier.
+type requestFacts struct {
+	ID    string   `json:"id"`
+	TMax  string   `json:"tmax,omitempty"`
+	Kinds []string `json:"identifiers"` // the kinds that the request brings
+	Imps  int      `json:"impressions"` // 0: not read
+	Test  bool     `json:"test,omitempty"`
+}
+
+type privacyFacts struct {
+	Level  rtb.Level `json:"level"`
+	Signal string    `json:"signal,omitempty"`
+}
+
+// explanationOf decides a request without a trace, and says how.
+func explanationOf(b *bidder.Bidder, exchange string, body []byte, now time.Time, line string) *explanation {
+	s := bidder.NewScratch()
+	a := b.Answer(&bidder.Request{Exchange: exchange, Body: body, Arrival: now, Dry: true}, s)
+	o := s.Opportunity()
+	x := &explanation{Exchange: exchange, At: now.UTC(), Status: a.Status, NoBid: a.Reason, NBR: a.Reason.NBR(), Visitor: s.Visitor()}
+	x.Read = requestFacts{ID: string(o.ID), Test: o.Test, Kinds: []string{}}
+	if o.TMax > 0 {
+		x.Read.TMax = o.TMax.String()
+	}
+	for i := range o.IDs {
+		kind := idName(&o.IDs[i])
+		if !slices.Contains(x.Read.Kinds, kind) {
+			x.Read.Kinds = append(x.Read.Kinds, kind)
+		}
+	}
+	p := s.Permissions()
+	x.Privacy = privacyFacts{p.Level, p.Signal}
+	if s.Outcome() != nil {
+		x.Read.Imps = len(o.Imps)
+	}
+	s.Describe(&x.Decision, &a)
+	if line != "" {
+		x.Decision.Bids = slices.DeleteFunc(x.Decision.Bids, func(d events.DecisionBid) bool { return d.Line != line })
+		x.Decision.Dropped = slices.DeleteFunc(x.Decision.Dropped, func(d events.DecisionDrop) bool { return d.Line != line })
+	}
+	return x
+}
+
+func idName(id *rtb.ExternalID) string {
+	switch id.Kind {
+	case rtb.IDVisitor:
+		return "buyeruid"
+	case rtb.IDEID:
+		return "eid " + string(id.Scope)
+	case rtb.IDIFA:
+		return "ifa"
+	}
+	return "user.id"
+}
+
+// write tells the explanation in the order in which the decision was made.
+func (x *explanation) write(w io.Writer) {
+	fmt.Fprintf(w, "request %s at %s, %s\n", x.Read.ID, x.Exchange, x.At.Format(time.RFC3339))
+	fmt.Fprintf(w, "  identifiers: %s\n", orNone(strings.Join(x.Read.Kinds, ", ")))
+	privacy := x.Privacy.Level.String()
+	if x.Privacy.Signal != "" {
+		privacy += ", by " + x.Privacy.Signal
+	}
+	fmt.Fprintf(w, "  privacy: %s\n", privacy)
+	switch {
+	case x.Visitor == nil:
+		fmt.Fprintln(w, "  visitor: not known, or not looked up")
+	default:
+		fmt.Fprintf(w, "  visitor: known, %d segments\n", len(x.Visitor.Segments))
+	}
+	for i := range x.Decision.Bids {
+		b := &x.Decision.Bids[i]
+		f := &b.Factors
+		fmt.Fprintf(w, "  bid on %s: line %s/%s/%s, creative %s at %s, floor %s\n", b.ImpID, b.Advertiser, b.Campaign, b.Line, b.Creative, b.Price, f.Floor)
+		fmt.Fprintf(w, "    cpm %s x recency %g x intensity %g = value %s; pacing %g, shading %g, rate %g\n",
+			f.CPM, f.Recency, f.Intensity, b.Value, f.Multiplier, f.Shading, f.Rate)
+		if b.Item != "" {
+			fmt.Fprintf(w, "    product %s\n", b.Item)
+		}
+	}
+	for i := range x.Decision.Dropped {
+		fmt.Fprintln(w, "  "+dropText(&x.Decision.Dropped[i]))
+	}
+	if x.NoBid != rtb.NoBidNone {
+		fmt.Fprintf(w, "  no bid: %s (nbr %d), status %d\n", x.NoBid, x.NBR, x.Status)
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// explainOrder is the body of POST /admin/explain.
+type explainOrder struct {
+	Exchange string          `json:"exchange"`
+	Line     string          `json:"line"`
+	Request  json.RawMessage `json:"request"`
+}
+
+// explainNow answers POST /admin/explain: how a request would be decided now,
+// with the visitors and budgets as they are, without a trace.
+func (a *app) explainNow(ctx *fasthttp.RequestCtx) {
+	var o explainOrder
+	if err := json.Unmarshal(ctx.PostBody(), &o); err != nil || len(o.Request) == 0 {
+		sendError(ctx, fasthttp.StatusBadRequest, "bad_json", `want {"exchange":"<id>","request":{...},"line":"<optional>"}`)
+		return
+	}
+	if a.profile(o.Exchange) == nil {
+		ids := exchangeIDs(a.snapshot.Load().Profiles)
+		sendError(ctx, fasthttp.StatusBadRequest, "bad_exchange", fmt.Sprintf("exchange: got %q; want one of %s", o.Exchange, strings.Join(ids, ", ")))
+		return
+	}
+	sendJSON(ctx, fasthttp.StatusOK, explanationOf(a.bidder, o.Exchange, o.Request, a.now(), o.Line))
+}
+
+// diff tells what one configuration changes against another; 1 when anything.
+func (p *program) diff(_ context.Context, args []string) int {
+	fs := p.flags("diff")
+	path := fs.String("config", cli.Sample, "configuration `file`")
+	against := fs.String("against", "", "configuration `file` that it is compared with; required")
+	if status, done := p.parse(fs, args); done {
+		return status
+	}
+	if *against == "" {
+		fmt.Fprintln(p.stderr, "diff: got no --against; want the file to compare with")
+		return cli.ExitUsage
+	}
+	before, err := cli.LoadConfig(*against, config.Options{Getenv: p.getenv, Now: p.now()})
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return cli.ExitUsage
+	}
+	after, err := cli.LoadConfig(*path, config.Options{Getenv: p.getenv, Now: p.now()})
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return cli.ExitUsage
+	}
+	changes := config.Diff(before, after)
+	for _, c := range changes {
+		fmt.Fprintln(p.stdout, c)
+	}
+	if len(changes) > 0 {
+		return cli.ExitNotSo
+	}
+	return cli.ExitDone
+}
