@@ -183,7 +183,7 @@ func (n *Native) answers(a *rtb.NativeAsset, products []*Product, now time.Time)
 	}
 	switch a.Kind {
 	case rtb.NativeTitle:
-		if n.title.runes(products, now) > 0 {
+		if size := n.title.runes(products, now); size > 0 && (a.Len <= 0 || size <= a.Len || n.title.cuttable()) {
 			return rtb.NoBidNone
 		}
 	case rtb.NativeImage:
@@ -205,7 +205,8 @@ func (n *Native) value(a *rtb.NativeAsset, products []*Product, now time.Time) t
 	}
 	t := n.data[a.Type]
 	size := t.runes(products, now)
-	if size == 0 || a.Len > 0 && size > a.Len && a.Type != dataDesc && a.Type != dataDesc2 {
+	cuttable := (a.Type == dataDesc || a.Type == dataDesc2) && t.cuttable()
+	if size == 0 || a.Len > 0 && size > a.Len && !cuttable {
 		return nil
 	}
 	return t

@@ -79,6 +79,9 @@ func (t text) needsProduct() bool {
 	return false
 }
 
+// cuttable tells whether a text may lose its end: half a price is a wrong one.
+func (t text) cuttable() bool { return !t.uses(macroPrice) && !t.uses(macroSalePrice) }
+
 // item is what an item macro stands for; nothing without a product.
 func item(m macro, products []*Product, now time.Time) string {
 	if m == macroNone || len(products) == 0 {
