@@ -10,5 +10,5 @@ const Shop = "shop/rebound.yaml"
 // FS holds shop, a whole configuration, and exchanges, the exchange profiles that
 // configurations include.
 //
-//go:embed shop exchanges
+//go:embed shop exchanges markets.yaml
 var FS embed.FS

@@ -69,8 +69,8 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 	p.Sources = c.networks("sources", s.sources())
 	p.devices = c.networks("notice_sources", s.NoticeSources)
 	c.times(s, p)
-	c.extras(s, p)
 	c.choices(s, p)
+	c.extras(s, p)
 	c.nbrMap(s, p)
 	c.prices(s, p)
 	return p, c.problems
