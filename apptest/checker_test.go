@@ -150,14 +150,34 @@ func checkBid(request, bid object, cur string) []string {
 	return wrong
 }
 
-// checkMarkup checks the size, the type and the links of a banner.
+// formatNames are the objects of an impression by bid.mtype.
+var formatNames = map[float64]string{1: "banner", 2: "video", 3: "audio", 4: "native"}
+
+// formatOf is the object that a bid answers; nil when the impression has none of
+// that kind.
+func formatOf(imp, bid object) (kind string, offered object) {
+	m, _ := num(bid["mtype"])
+	return formatNames[m], obj(imp[formatNames[m]])
+}
+
+// checkMarkup checks the type of the markup, and the markup by its type.
 func checkMarkup(imp, bid object) []string {
+	kind, offered := formatOf(imp, bid)
+	switch {
+	case offered == nil:
+		return []string{fmt.Sprintf("mtype %v on an impression without %q", bid["mtype"], kind)}
+	case kind == "banner":
+		return checkBanner(imp, offered, bid)
+	case kind == "native":
+		return checkNative(imp, bid)
+	}
+	return checkFilm(imp, offered, bid)
+}
+
+// checkBanner checks the size and the links of a banner.
+func checkBanner(imp, banner, bid object) []string {
 	var wrong []string
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	banner := obj(imp["banner"])
-	if m, ok := num(bid["mtype"]); !ok || m != 1 || banner == nil {
-		return append(wrong, fmt.Sprintf("mtype %v on an impression with banner %v", bid["mtype"], banner != nil))
-	}
 	w, _ := num(bid["w"])
 	h, _ := num(bid["h"])
 	if !offersSize(banner, w, h) {
@@ -199,8 +219,9 @@ func checkLists(request, imp, bid object) []string {
 			}
 		}
 	}
+	_, offered := formatOf(imp, bid)
 	for _, a := range ints(bid["attr"]) {
-		for _, b := range ints(obj(imp["banner"])["battr"]) {
+		for _, b := range ints(offered["battr"]) {
 			if a == b {
 				bad("attribute %d is blocked", a)
 			}

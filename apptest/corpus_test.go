@@ -39,9 +39,8 @@ func TestCorpus(t *testing.T) {
 	}
 	known := introduce(t, b, lines)
 
-	table := map[string]int{}
-	eligible, bids := 0, 0
-	var missed []string
+	reasons, formats := map[string]int{}, map[string]*share{}
+	responses := schemas(t)
 	for i, line := range lines {
 		status, body := b.ask("demo", line)
 		var rq object
@@ -51,29 +50,39 @@ func TestCorpus(t *testing.T) {
 		why := forbids(rq, known)
 		switch {
 		case status == http.StatusOK:
-			table["bid"]++
-			for _, wrong := range checkResponse(rq, body) {
-				t.Errorf("line %d: %s\nrequest %s\nanswer %s", i+1, wrong, line, body)
+			reasons["bid"]++
+			wrong := checkResponse(rq, body)
+			for version, s := range responses {
+				for _, w := range s.check(body) {
+					wrong = append(wrong, "by the schema of "+version+", "+w)
+				}
+			}
+			for _, w := range wrong {
+				t.Errorf("line %d: %s\nrequest %s\nanswer %s", i+1, w, line, body)
 			}
 		case status == http.StatusNoContent || status == http.StatusBadRequest:
-			table[fmt.Sprintf("%d, %s", status, orWord(why, "nothing forbids it"))]++
+			reasons[fmt.Sprintf("%d, %s", status, orWord(why, "nothing forbids it"))]++
 		default:
 			t.Errorf("line %d: status %d: %s", i+1, status, line)
 		}
-		if why == "" {
-			eligible++
-			if status == http.StatusOK {
-				bids++
-			} else {
-				missed = append(missed, fmt.Sprintf("line %d: %.300s", i+1, line))
+		if knows(rq, known) {
+			f := formatsOf(rq)
+			if formats[f] == nil {
+				formats[f] = &share{}
 			}
+			formats[f].count(why == "", body, fmt.Sprintf("line %d: %.300s", i+1, line))
 		}
 	}
-	t.Logf("%d requests; by the checker's reading:\n%s", len(lines), tableText(table))
+	t.Logf("%d requests; by the checker's reading:\n%s", len(lines), tableText(reasons))
 	t.Logf("no-bids by the bidder's reason:\n%s", b.reasons())
-	t.Logf("known visitors' banner requests that no rule forbids: %d, bid on: %d", eligible, bids)
-	if eligible < 50 || bids*100 < eligible*80 {
-		t.Errorf("%d of %d bid on; want at least 80 %%:\n%s", bids, eligible, strings.Join(missed, "\n"))
+	t.Logf("known visitors' requests by the formats that they offer:\n%s", shareTable(formats))
+	for f, s := range formats {
+		if s.eligible >= 5 && s.bidOn*100 < s.eligible*80 {
+			t.Errorf("%s: %d of %d that no rule forbids are bid on; want at least 80 %%:\n%s", f, s.bidOn, s.eligible, strings.Join(s.missed, "\n"))
+		}
+	}
+	if s := formats["banner"]; s == nil || s.eligible < 50 {
+		t.Errorf("got %+v banner requests; want at least 50 that no rule forbids", s)
 	}
 	if status, _ := b.get("http://" + b.Bid + "/healthz"); status != http.StatusOK {
 		t.Errorf("healthz: %d", status)
@@ -156,7 +165,7 @@ func forbids(rq object, known map[string]bool) string {
 		return "no site or app, or several"
 	case rq["dooh"] != nil:
 		return "a screen, not a person"
-	case !known["uid"+str(user["buyeruid"])] && !known["ifa"+str(device["ifa"])] && !known["id"+str(user["id"])]:
+	case !knows(rq, known):
 		return "no known visitor"
 	}
 	if tmax, ok := num(rq["tmax"]); ok && tmax > 0 && tmax < 60 {
@@ -231,32 +240,6 @@ func forbidsTrade(rq object) string {
 	}
 	if w := strs(rq["wlang"]); len(w) > 0 && !containsFold(w, "en") {
 		return "language"
-	}
-	return ""
-}
-
-// shopSizes are those of the sample shop's creatives.
-var shopSizes = [][2]float64{{300, 250}, {728, 90}, {160, 600}, {320, 50}, {300, 600}, {970, 250}, {320, 100}, {300, 50}, {468, 60}, {336, 280}}
-
-func forbidsImp(imp object) string {
-	banner := obj(imp["banner"])
-	if banner == nil || idText(imp["id"]) == "" {
-		return "no banner"
-	}
-	if !slices.ContainsFunc(shopSizes, func(s [2]float64) bool { return offersSize(banner, s[0], s[1]) }) {
-		return "size"
-	}
-	if floor, _ := num(imp["bidfloor"]); floor > 3.5 {
-		return "floor"
-	}
-	if c := str(imp["bidfloorcur"]); c != "" && !strings.EqualFold(c, "USD") {
-		return "floor currency"
-	}
-	if p, _ := num(obj(imp["pmp"])["private_auction"]); p == 1 {
-		return "private auction"
-	}
-	if m := strs(banner["mimes"]); len(m) > 0 && !containsFold(m, "text/html") && !containsFold(m, "image/jpeg") {
-		return "mimes"
 	}
 	return ""
 }
