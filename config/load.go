@@ -115,6 +115,7 @@ func (l *loader) compile(s *Snapshot, o Options) {
 	l.supply(s, o)
 	l.campaigns(s)
 	l.approvals(s)
+	l.markets(s)
 }
 
 func (l *loader) exchanges(s *Snapshot) {

@@ -63,3 +63,6 @@ func (p *Profile) Fits(of *rtb.Offer) (field string, ok bool) {
 	}
 	return "", true
 }
+
+// Requires tells whether the exchange drops bids without the field.
+func (p *Profile) Requires(field string) bool { return p.required&fieldNames[field] != 0 }

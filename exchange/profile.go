@@ -101,6 +101,12 @@ func (p *Profile) BillingSource(f rtb.Formats) rtb.BillingSource { return p.bill
 // BillWindow is how long after its win a bid of the format may be billed in time.
 func (p *Profile) BillWindow(f rtb.Formats) time.Duration { return p.billWindow[formatIndex(f)] }
 
+// BidLife is the longest that a bid at the exchange may be open: from the bid to
+// the end of its bill window, where the impression asks for no longer one.
+func (p *Profile) BidLife() time.Duration {
+	return p.AuctionTTL + max(p.billWindow[0], p.billWindow[1], p.billWindow[2], p.billWindow[3])
+}
+
 // Exp is bid.exp of the format: how long we accept that the ad waits.
 func (p *Profile) Exp(f rtb.Formats) time.Duration { return p.exp[formatIndex(f)] }
 

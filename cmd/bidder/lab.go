@@ -34,6 +34,9 @@ type lab struct {
 	record   *events.BidRecord // of the last request
 }
 
+// labLife is how long a bid of a lab may be open, whatever its impression says.
+const labLife = 48 * time.Hour
+
 // labSeed makes the numbers of a lab the same on every run, but for the seed.
 func labSeed(seed uint64) (b [32]byte) {
 	copy(b[:], "rebound lab")
@@ -51,7 +54,9 @@ func newLab(s *config.Snapshot, now time.Time, seed uint64) (*lab, error) {
 		return nil, err
 	}
 	l.log = pacing.MemLog{Stream: "lab", Now: clock, Apply: l.fold}
-	l.money, err = pacing.Open(pacing.Options{InMemory: true, Run: "lab", Node: nodeName, Append: l.log.Append, IsConflict: pacing.IsConflict, Now: clock})
+	l.money, err = pacing.Open(pacing.Options{
+		InMemory: true, Run: "lab", Node: nodeName, Append: l.log.Append, IsConflict: pacing.IsConflict, Now: clock, BidLife: labLife,
+	})
 	if err != nil {
 		return nil, errors.Join(err, l.visitors.Close())
 	}
