@@ -2,10 +2,11 @@
 GO ?= go
 SHELL = /bin/bash
 FUZZTIME ?= 5m
+RESULTS ?= $(CURDIR)/bin/conformance.ndjson
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check fmt vet lint arch test race fuzz bench prove reference loadtest clean
+.PHONY: help build run check fmt vet lint arch test race fuzz bench conformance prove reference loadtest clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +46,11 @@ fuzz: ## every fuzz test for FUZZTIME (5m), one after the other
 
 bench: ## benchmarks with allocation counts
 	$(GO) test -run '^$$' -bench . -benchmem ./rtb ./exchange ./privacy ./segments ./campaigns ./creatives ./pacing ./bidder ./tracking ./events ./journal
+
+conformance: ## run the rooms' tests and write docs/conformance.md from what they showed
+	@rm -f $(RESULTS); mkdir -p $(dir $(RESULTS))
+	CONFORMANCE_RESULTS=$(RESULTS) $(GO) test -count=1 $$($(GO) list ./... | grep -v -e /apptest -e /cmd/ -e /internal/) || true
+	CONFORMANCE_RESULTS=$(RESULTS) CONFORMANCE_WRITE=1 $(GO) test -count=1 -run 'TestDocument$$' ./internal/conformance
 
 prove: ## the long proofs (tests named Prove), then every fuzz test for FUZZTIME
 	@set -o pipefail; PROVE=1 $(GO) test -count=1 -timeout 90m -v -run 'Prove' ./... | grep -v 'no tests to run' | tee prove.out

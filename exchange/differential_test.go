@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	goflag "flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -17,66 +20,101 @@ import (
 
 var mutations = goflag.Int("mutations", 3000, "mutated corpus requests that the differential test tries")
 
+// differential compares the decoder with encoding/json and the openrtb2 types,
+// request by request.
+type differential struct {
+	t        *testing.T
+	profile  *Profile
+	settled  settled
+	compared int
+	refused  int // by both
+	unread   int // by the library
+	failures int
+}
+
+// try compares one request: both say the same of whatever the library can read,
+// but for the classes of disagreement, whose reasons are in the table. Ext objects
+// that the library cannot read, and duplicate keys of one object, are not
+// compared: the rules for those are our own.
+func (d *differential) try(name string, body, library []byte) {
+	var r openrtb2.BidRequest
+	if json.Unmarshal(library, &r) != nil {
+		d.unread++
+		return
+	}
+	o, err := decoded(d.t, d.profile, body)
+	want, refused := libraryFacts(&r, d.settled)
+	switch {
+	case want["unread"] == true:
+		d.unread++
+		return
+	case err == nil && !refused:
+		d.compared++
+	case err != nil && refused:
+		d.refused++
+		return
+	default:
+		d.fail("%s: got error %v; the library's reading says refused: %v\n%s", name, err, refused, body)
+		return
+	}
+	got := ourFacts(o)
+	for _, k := range keysOfBoth(got, want) {
+		if fmt.Sprint(got[k]) != fmt.Sprint(want[k]) {
+			d.fail("%s: %s: got %v; want %v\n%s", name, k, got[k], want[k], body)
+		}
+	}
+}
+
+func (d *differential) fail(format string, args ...any) {
+	if d.failures++; d.failures <= 20 {
+		d.t.Errorf(format, args...)
+	}
+}
+
+func (d *differential) report(what string) {
+	d.t.Logf("%s: %d compared, %d refused by both, %d that the library cannot read", what, d.compared, d.refused, d.unread)
+	d.compared, d.refused, d.unread = 0, 0, 0
+}
+
 // The decoder and encoding/json with the openrtb2 types say the same of every
-// request that the library can read. What may differ, and why:
-//
-//   - Keys in another case: the library takes them, we do not. (The corpus has
-//     none that matter; mutations make none.)
-//   - Duplicate keys: rules of our own. (JSON trees have none.)
-//   - Numbers: floors are rounded up to a micro; negative floors are 0; floors
-//     beyond rtb.MaxCPM make FloorBad; integers beyond 32 bits are clamped.
-//   - Empty strings and sizes without width or height are left out of lists,
-//     doubles of sizes too.
-//   - null within a list of numbers is 0 for the library and nothing for us; at 0 or
-//     less is no auction type. Pages of an app, which it has not by the standard, are
-//     read too. Ext objects that the library cannot read are not compared.
-//   - ids longer than 1024 bytes, eids without source, all-zero advertising ids.
-//   - The advertising id of a limited, session or screen device is left out.
+// request of the corpus, and of mutations of it. What may differ is in the table
+// of disagreements.
 func TestDifferential(t *testing.T) {
 	conformance.Covers(t, "V5")
+	compareMutations(t, *mutations)
+}
+
+// The same with 100,000 mutations, of which each class of disagreement must show
+// itself: a reason that nothing needs is taken out.
+func TestProveDifferential(t *testing.T) {
+	if os.Getenv("PROVE") == "" {
+		t.Skip("PROVE=1 tries 100,000 mutations")
+	}
+	for class, times := range compareMutations(t, 100_000) {
+		if times == 0 {
+			t.Errorf("no request shows the disagreement %q any more; take it out", class)
+		}
+	}
+}
+
+// compareMutations compares the corpus and n mutations of it, and gives how often
+// each class of disagreement was met.
+func compareMutations(t *testing.T, n int) settled {
+	t.Helper()
 	lines := corpusLines(t, "requests.jsonl")
-	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
-	compared, unread, both := 0, 0, 0
-	try := func(name string, body []byte) {
-		var r openrtb2.BidRequest
-		if json.Unmarshal(body, &r) != nil {
-			unread++
-			return
-		}
-		o, err := decoded(t, p, body)
-		want, refused := libraryFacts(&r)
-		if want["unread"] == true {
-			unread++
-			return
-		}
-		if err != nil || refused {
-			if (err != nil) != refused {
-				t.Errorf("%s: got error %v; the library's reading says refused: %v\n%s", name, err, refused, body)
-			}
-			both++
-			return
-		}
-		compared++
-		got := ourFacts(o)
-		for _, k := range keysOfBoth(got, want) {
-			if fmt.Sprint(got[k]) != fmt.Sprint(want[k]) {
-				t.Errorf("%s: %s: got %v; want %v\n%s", name, k, got[k], want[k], body)
-			}
-		}
-	}
+	d := &differential{t: t, settled: settled{}, profile: testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })}
 	for i, line := range lines {
-		try(fmt.Sprintf("line %d", i+1), line)
+		d.try(fmt.Sprintf("line %d", i+1), line, line)
 	}
-	t.Logf("corpus: %d compared, %d refused by both, %d that the library cannot read", compared, both, unread)
-	if compared < len(lines)/2 {
-		t.Errorf("only %d of %d lines compared", compared, len(lines))
+	if d.compared < len(lines)/2 {
+		t.Errorf("only %d of %d lines compared", d.compared, len(lines))
 	}
-	compared, unread, both = 0, 0, 0
+	d.report("corpus")
 	rng := rand.New(rand.NewPCG(20, 26))
-	for i := range *mutations {
-		n := rng.IntN(len(lines))
+	for i := range n {
+		k := rng.IntN(len(lines))
 		var tree any
-		if json.Unmarshal(lines[n], &tree) != nil {
+		if json.Unmarshal(lines[k], &tree) != nil {
 			continue
 		}
 		for range 1 + rng.IntN(3) {
@@ -86,9 +124,51 @@ func TestDifferential(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		try(fmt.Sprintf("mutation %d of line %d", i, n+1), body)
+		library := body
+		if rng.IntN(10) == 0 {
+			body, library = d.respell(rng, body, tree)
+		}
+		d.try(fmt.Sprintf("mutation %d of line %d", i, k+1), body, library)
 	}
-	t.Logf("mutations: %d compared, %d refused by both, %d that the library cannot read", compared, both, unread)
+	d.report(fmt.Sprintf("%d mutations", n))
+	if d.failures > 20 {
+		t.Errorf("and %d more", d.failures-20)
+	}
+	for _, class := range slices.Sorted(maps.Keys(disagreements)) {
+		t.Logf("%7d  %-18s %s", d.settled[class], class, disagreements[class])
+		d.settled[class] += 0 // so that it is there
+	}
+	return d.settled
+}
+
+// respell writes a request in another way. One of its keys comes in upper case:
+// we read as if it were not there, so the library gets the request without it.
+// Or a member comes twice, of which both read the last.
+func (d *differential) respell(rng *rand.Rand, body []byte, tree any) (ours, library []byte) {
+	root, ok := tree.(map[string]any)
+	if !ok || len(root) == 0 {
+		return body, body
+	}
+	keys := keysOfBoth(root, nil)
+	k := keys[rng.IntN(len(keys))]
+	switch k {
+	case "id", "tmax", "at", "test", "site", "app", "imp", "cattax":
+		if rng.IntN(2) == 0 {
+			return append([]byte(`{"`+k+`":null,`), body[1:]...), body
+		}
+	case "regs", "user", "device": // whose privacy signals count in any case
+		return body, body
+	}
+	if k == strings.ToUpper(k) {
+		return body, body
+	}
+	value := root[k]
+	delete(root, k)
+	library, _ = json.Marshal(root)
+	root[strings.ToUpper(k)] = value
+	ours, _ = json.Marshal(root)
+	d.settled.add("key in other case")
+	return ours, library
 }
 
 func keysOfBoth(a, b map[string]any) (keys []string) {

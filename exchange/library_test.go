@@ -12,48 +12,109 @@ import (
 	"rebound/rtb"
 )
 
+// disagreements are the classes of values that the decoder and the library read
+// differently on purpose, and why. Nothing else may differ.
+var disagreements = map[string]string{
+	"auction type":      "absent, 0 and less are no auction type: the standard says second price, the library 0",
+	"tmax":              "a negative tmax is absent, one beyond an hour is an hour",
+	"empty text":        "an empty text in a list names nothing and is left out",
+	"zero code":         "null within a list of numbers is 0 for the library; 0 is no code of any list",
+	"currency":          "a text that is no currency code is left out of cur; in a floor it voids the floor",
+	"flag":              "a flag that is neither 0 nor 1 is unreadable, which restricts",
+	"integer":           "integers beyond 32 bits are held at the limit, negative lengths are none",
+	"floor":             "floors are rounded up to a micro, negative ones are 0, those beyond the limit void the impression",
+	"size":              "a size without width or height, and a doubled one, is left out",
+	"old protocol":      "the scalar protocol of 2.3 counts where there is no list",
+	"ext place":         "the places of 2.5 in ext are read beside those of 2.6; the library leaves ext to its caller",
+	"advertising id":    "an all-zero id, and one of a limited, session or screen device, names nobody",
+	"identifier":        "an empty identifier, one longer than 1024 bytes, an eid without source and a deal without id name nobody and nothing",
+	"skipped imp":       "an impression without id or format is skipped, and the request stands",
+	"invalid request":   "no id, no impression, two of site, app and dooh, two impressions of one id, or none that can be used: refused, while the library only reads",
+	"key in other case": "keys are compared as written, and only privacy signals in any case; the library takes every case",
+}
+
+// settled is how often each class was met.
+type settled map[string]int
+
+// settle takes our reading of a value for the library's, and counts the class
+// when they differ.
+func settle[T any](n settled, class string, library, ours T) T {
+	if fmt.Sprint(library) != fmt.Sprint(ours) {
+		n.add(class)
+	}
+	return ours
+}
+
+func (n settled) add(class string) {
+	if disagreements[class] == "" {
+		panic("no reason is given for " + class)
+	}
+	n[class]++
+}
+
 // libraryFacts is the differential test's other side: what the library read, in
 // the words of ourFacts; refused tells that no bid may answer such a request.
-func libraryFacts(r *openrtb2.BidRequest) (f facts, refused bool) {
+func libraryFacts(r *openrtb2.BidRequest, n settled) (f facts, refused bool) {
 	if r.ID == "" || len(r.ID) > maxID || len(r.Imp) == 0 || present(r.Site)+present(r.App)+present(r.DOOH) > 1 {
+		n.add("invalid request")
 		return nil, true
 	}
 	at := int(r.AT)
 	if at <= 0 {
-		at = 2 // no auction type; the library cannot tell 0 from absent
+		at = 2
 	}
 	f = facts{
-		"id": r.ID, "at": at, "tmax": min(max(r.TMax, 0), 3600_000), "test": r.Test == 1,
-		"wseat": nonEmpty(r.WSeat), "bseat": nonEmpty(r.BSeat), "bcat": nonEmpty(r.BCat), "acat": nonEmpty(r.ACat), "badv": nonEmpty(r.BAdv), "bapp": nonEmpty(r.BApp),
-		"wlang": nonEmpty(r.WLang), "site": r.Site != nil, "app": r.App != nil, "dooh": r.DOOH != nil, "blocked": false,
+		"id": r.ID, "at": settle(n, "auction type", int(r.AT), at), "tmax": settle(n, "tmax", r.TMax, min(max(r.TMax, 0), 3600_000)), "test": r.Test == 1,
+		"site": r.Site != nil, "app": r.App != nil, "dooh": r.DOOH != nil, "blocked": false,
+	}
+	for name, list := range map[string][]string{"wseat": r.WSeat, "bseat": r.BSeat, "bcat": r.BCat, "acat": r.ACat, "badv": r.BAdv, "bapp": r.BApp, "wlang": r.WLang} {
+		f[name] = n.texts(list)
 	}
 	cur := []rtb.Currency{}
 	for _, c := range r.Cur {
 		if p, ok := rtb.ParseCurrency(c); ok {
 			cur = append(cur, p)
+		} else {
+			n.add("currency")
 		}
 	}
 	f["cur"] = cur
-	librarySupply(r, f)
-	libraryDevice(r, f)
-	libraryUser(r, f)
+	librarySupply(r, f, n)
+	libraryDevice(r, f, n)
+	libraryUser(r, f, n)
 	usable := 0
 	seen := map[string]bool{}
 	for i := range r.Imp {
 		m := &r.Imp[i]
 		if m.ID != "" && seen[m.ID] {
+			n.add("invalid request")
 			return f, true
 		}
 		seen[m.ID] = true
 		formats := present(m.Banner) + present(m.Video) + present(m.Audio) + present(m.Native)
 		if m.ID == "" || len(m.ID) > maxID || formats == 0 {
+			n.add("skipped imp")
 			continue
 		}
-		libraryImp(m, fmt.Sprintf("imp%d ", usable), f)
+		libraryImp(m, fmt.Sprintf("imp%d ", usable), f, n)
 		usable++
 	}
-	f["imps"] = usable
+	if f["imps"] = usable; usable == 0 {
+		n.add("invalid request")
+	}
 	return f, usable == 0
+}
+
+// texts leaves out what is empty.
+func (n settled) texts(list []string) []string { return settle(n, "empty text", list, nonEmpty(list)) }
+
+// codes leaves out what is 0.
+func codesOf[T ~int8 | ~int64 | ~int](n settled, list []T) []int {
+	raw := make([]int, 0, len(list))
+	for _, c := range list {
+		raw = append(raw, int(c))
+	}
+	return settle(n, "zero code", raw, codes(list))
 }
 
 // readExt reads an ext object; facts note it when the library cannot.
@@ -70,7 +131,7 @@ func present[T any](p *T) int {
 	return 0
 }
 
-func librarySupply(r *openrtb2.BidRequest, f facts) {
+func librarySupply(r *openrtb2.BidRequest, f facts, n settled) {
 	f["domain"], f["page"], f["ref"], f["bundle"], f["publisher"] = "", "", "", "", ""
 	var publisher *openrtb2.Publisher
 	switch {
@@ -94,28 +155,42 @@ func librarySupply(r *openrtb2.BidRequest, f facts) {
 	}
 	readExt(f, r.Ext, &chains[2])
 	f["schain"], f["nodes"] = false, 0
-	for _, c := range chains {
+	for i, c := range chains {
 		if c.SChain != nil {
+			settle(n, "ext place", 0, i)
 			f["schain"], f["nodes"] = true, len(c.SChain.Nodes)
 			break
 		}
 	}
 }
 
-func libraryDevice(r *openrtb2.BidRequest, f facts) {
+func libraryDevice(r *openrtb2.BidRequest, f facts, n settled) {
 	d := r.Device
 	if d == nil {
 		d = &openrtb2.Device{}
 	}
 	f["ua"], f["ip"], f["ipv6"], f["make"], f["devicetype"], f["language"] = d.UA, d.IP, d.IPv6, d.Make, int(d.DeviceType), d.Language
-	f["w"], f["h"], f["lmt"], f["dnt"] = clamp(d.W), clamp(d.H), flagOf(d.Lmt), flagOf(d.DNT)
+	f["w"], f["h"], f["lmt"], f["dnt"] = n.clamp(d.W), n.clamp(d.H), n.flag(d.Lmt), n.flag(d.DNT)
 	f["country"], f["city"] = "", ""
 	if d.Geo != nil {
 		f["country"], f["city"] = d.Geo.Country, d.Geo.City
 	}
 }
 
-func clamp(n int64) int { return int(max(min(n, maxInt), -maxInt)) }
+func (n settled) clamp(v int64) int {
+	return int(settle(n, "integer", v, max(min(v, maxInt), -maxInt)))
+}
+
+func (n settled) length(v int64) int { return int(settle(n, "integer", v, max(min(v, maxInt), 0))) }
+
+// flag is flagOf, which counts what is neither 0 nor 1.
+func (n settled) flag(p *int8) rtb.Flag {
+	f := flagOf(p)
+	if f == rtb.Unreadable {
+		n.add("flag")
+	}
+	return f
+}
 
 func flagOf(p *int8) rtb.Flag {
 	switch {
@@ -130,7 +205,7 @@ func flagOf(p *int8) rtb.Flag {
 }
 
 // libraryUser reads identifiers and privacy signals, from both places.
-func libraryUser(r *openrtb2.BidRequest, f facts) {
+func libraryUser(r *openrtb2.BidRequest, f facts, n settled) {
 	type regsExt struct {
 		GDPR *int8  `json:"gdpr"`
 		USP  string `json:"us_privacy"`
@@ -154,17 +229,20 @@ func libraryUser(r *openrtb2.BidRequest, f facts) {
 		user = *r.User
 		readExt(f, user.Ext, &ue)
 	}
-	f["coppa"] = regs.COPPA == 1 || extCOPPA(r.Ext) || extCOPPA(regs.Ext)
-	f["gdpr"] = flagOf(regs.GDPR).Or(flagOf(re.GDPR)).Or(flagOf(ue.GDPR))
-	f["consent"], f["gpp"] = last(user.Consent, ue.Consent), last(regs.GPP, re.GPP)
-	f["us_privacy"] = last(regs.USPrivacy, re.USP, ue.USP)
-	f["gpp_sid"] = codes(append(codes(regs.GPPSID), re.SID...))
+	f["coppa"] = settle(n, "ext place", regs.COPPA == 1, regs.COPPA == 1 || extCOPPA(r.Ext) || extCOPPA(regs.Ext))
+	f["gdpr"] = settle(n, "ext place", n.flag(regs.GDPR), flagOf(regs.GDPR).Or(flagOf(re.GDPR)).Or(flagOf(ue.GDPR)))
+	f["consent"], f["gpp"] = settle(n, "ext place", user.Consent, last(user.Consent, ue.Consent)), settle(n, "ext place", regs.GPP, last(regs.GPP, re.GPP))
+	f["us_privacy"] = settle(n, "ext place", regs.USPrivacy, last(regs.USPrivacy, re.USP, ue.USP))
+	f["gpp_sid"] = settle(n, "ext place", codesOf(n, regs.GPPSID), codesOf(n, append(codes(regs.GPPSID), re.SID...)))
 	eids := user.EIDs
-	if countUIDs(eids) == 0 {
+	if countUIDs(eids) == 0 && countUIDs(ue.EIDs) > 0 {
+		n.add("ext place")
 		eids = ue.EIDs
 	}
 	add := func(kind rtb.IDKind, scope, id string) {
-		if id != "" && len(id) <= maxIdentifier {
+		if len(id) > maxIdentifier {
+			n.add("identifier")
+		} else if id != "" {
 			k := fmt.Sprintf("ids %d", kind)
 			f[k] = fmt.Sprintf("%v %s=%s", f[k], scope, id)
 		}
@@ -172,27 +250,35 @@ func libraryUser(r *openrtb2.BidRequest, f facts) {
 	add(rtb.IDVisitor, "", user.BuyerUID)
 	for _, e := range eids {
 		for _, u := range e.UIDs {
-			if e.Source != "" {
-				add(rtb.IDEID, e.Source, u.ID)
+			if e.Source == "" || u.ID == "" {
+				n.add("identifier")
+				continue
 			}
+			add(rtb.IDEID, e.Source, u.ID)
 		}
 	}
-	libraryIFA(r, add)
+	libraryIFA(r, add, n)
 	add(rtb.IDExchange, "", user.ID)
 }
 
-func libraryIFA(r *openrtb2.BidRequest, add func(rtb.IDKind, string, string)) {
+func libraryIFA(r *openrtb2.BidRequest, add func(rtb.IDKind, string, string), n settled) {
 	d := r.Device
-	if d == nil || flagOf(d.Lmt) >= rtb.Yes || flagOf(d.DNT) >= rtb.Yes || r.DOOH != nil || d.DeviceType == deviceTypeDOOH {
+	if d == nil || d.IFA == "" {
+		return
+	}
+	if flagOf(d.Lmt) >= rtb.Yes || flagOf(d.DNT) >= rtb.Yes || r.DOOH != nil || d.DeviceType == deviceTypeDOOH {
+		n.add("advertising id")
 		return
 	}
 	var ext struct {
 		Type string `json:"ifa_type"`
 	}
 	json.Unmarshal(d.Ext, &ext)
-	if ext.Type != "sessionid" && strings.Trim(d.IFA, "0-") != "" {
-		add(rtb.IDIFA, "", d.IFA)
+	if ext.Type == "sessionid" || strings.Trim(d.IFA, "0-") == "" {
+		n.add("advertising id")
+		return
 	}
+	add(rtb.IDIFA, "", d.IFA)
 }
 
 func extCOPPA(ext json.RawMessage) bool {
@@ -223,39 +309,43 @@ func last(list ...string) (s string) {
 	return s
 }
 
-// floorOf is the library's floor in micros; bad as we see it.
-func floorOf(v float64) (rtb.CPM, bool) {
+// floor is the library's floor in micros; bad as we see it.
+func (n settled) floor(v float64) (rtb.CPM, bool) {
 	text, _ := json.Marshal(v)
 	m, err := rtb.ParseMicros(text, rtb.RoundUp)
 	if err != nil || m > rtb.Micros(rtb.MaxCPM) || math.IsNaN(v) {
+		n.add("floor")
 		return 0, true
 	}
-	return max(rtb.CPM(m), 0), false
+	return settle(n, "floor", rtb.CPM(math.Round(v*1e6)), max(rtb.CPM(m), 0)), false
 }
 
-func curOf(s string) (c rtb.Currency, bad bool) {
+func (n settled) currency(s string) (c rtb.Currency, bad bool) {
 	if s == "" {
 		return rtb.USD, false
 	}
 	c, ok := rtb.ParseCurrency(s)
 	if !ok {
+		n.add("currency")
 		return rtb.USD, true
 	}
 	return c, false
 }
 
-func libraryImp(m *openrtb2.Imp, k string, f facts) {
-	floor, bad := floorOf(m.BidFloor)
-	cur, badCur := curOf(m.BidFloorCur)
+func libraryImp(m *openrtb2.Imp, k string, f facts, n settled) {
+	floor, bad := n.floor(m.BidFloor)
+	cur, badCur := n.currency(m.BidFloorCur)
 	f[k+"id"], f[k+"tagid"], f[k+"floor"], f[k+"cur"], f[k+"bad"] = m.ID, m.TagID, floor, cur, bad || badCur
-	f[k+"secure"], f[k+"instl"], f[k+"exp"] = flagOf(m.Secure), m.Instl == 1, float64(max(clamp(m.Exp), 0))
+	f[k+"secure"], f[k+"instl"], f[k+"exp"] = n.flag(m.Secure), m.Instl == 1, float64(n.length(m.Exp))
 	formats := rtb.Formats(present(m.Banner)) | rtb.Formats(present(m.Video))<<1 | rtb.Formats(present(m.Audio))<<2 | rtb.Formats(present(m.Native))<<3
 	f[k+"formats"], f[k+"private"] = formats, m.PMP != nil && m.PMP.PrivateAuction != 0
 	if b := m.Banner; b != nil {
 		sizes := []rtb.Size{}
 		add := func(w, h int64) {
-			if z := (rtb.Size{W: clamp(w), H: clamp(h)}); w > 0 && h > 0 && !slices.Contains(sizes, z) {
+			if z := (rtb.Size{W: n.clamp(w), H: n.clamp(h)}); w > 0 && h > 0 && !slices.Contains(sizes, z) {
 				sizes = append(sizes, z)
+			} else {
+				n.add("size")
 			}
 		}
 		for _, z := range b.Format {
@@ -264,33 +354,36 @@ func libraryImp(m *openrtb2.Imp, k string, f facts) {
 		if b.W != nil && b.H != nil {
 			add(*b.W, *b.H)
 		}
-		f[k+"sizes"], f[k+"battr"], f[k+"btype"], f[k+"mimes"], f[k+"api"] = fmt.Sprint(sizes), codes(b.BAttr), codes(b.BType), nonEmpty(b.MIMEs), codes(b.API)
+		f[k+"sizes"], f[k+"battr"], f[k+"btype"], f[k+"mimes"], f[k+"api"] = fmt.Sprint(sizes), codesOf(n, b.BAttr), codesOf(n, b.BType), n.texts(b.MIMEs), codesOf(n, b.API)
 	}
 	if v := m.Video; v != nil {
 		w, h, delay := int64(0), int64(0), 0
 		if v.W != nil {
-			w = max(*v.W, 0)
+			w = int64(n.length(*v.W))
 		}
 		if v.H != nil {
-			h = max(*v.H, 0)
+			h = int64(n.length(*v.H))
 		}
 		if v.StartDelay != nil {
-			delay = clamp(int64(*v.StartDelay))
+			delay = n.clamp(int64(*v.StartDelay))
 		}
-		protocols := codes(v.Protocols)
+		protocols := codesOf(n, v.Protocols)
 		if len(protocols) == 0 && v.Protocol > 0 {
+			n.add("old protocol")
 			protocols = []int{int(v.Protocol)}
 		}
-		f[k+"v"] = fmt.Sprint(nonEmpty(v.MIMEs), protocols, float64(max(clamp(v.MinDuration), 0)), float64(max(clamp(v.MaxDuration), 0)), clamp(w), clamp(h),
-			v.StartDelay != nil, delay, int(v.Linearity), flagOf(v.Skip), int(v.Placement), int(v.Plcmt), codes(v.PlaybackMethod), codes(v.API), codes(v.BAttr), codes(v.Delivery))
+		f[k+"v"] = fmt.Sprint(n.texts(v.MIMEs), protocols, float64(n.length(v.MinDuration)), float64(n.length(v.MaxDuration)), w, h,
+			v.StartDelay != nil, delay, int(v.Linearity), n.flag(v.Skip), int(v.Placement), int(v.Plcmt), codesOf(n, v.PlaybackMethod), codesOf(n, v.API), codesOf(n, v.BAttr), codesOf(n, v.Delivery))
 	}
 	if m.PMP != nil {
 		for _, d := range m.PMP.Deals {
-			if d.ID != "" {
-				floor, bad := floorOf(d.BidFloor)
-				cur, badCur := curOf(d.BidFloorCur)
-				f[k+"deal "+d.ID] = fmt.Sprint(floor, cur, int(d.AT), nonEmpty(d.WSeat), nonEmpty(d.WADomain), bad || badCur)
+			if d.ID == "" {
+				n.add("identifier")
+				continue
 			}
+			floor, bad := n.floor(d.BidFloor)
+			cur, badCur := n.currency(d.BidFloorCur)
+			f[k+"deal "+d.ID] = fmt.Sprint(floor, cur, int(d.AT), n.texts(d.WSeat), n.texts(d.WADomain), bad || badCur)
 		}
 	}
 }
