@@ -34,6 +34,7 @@ type Options struct {
 	Build     string // of the record
 	// KnownNoBidShare and UnknownNoBidShare are the shares, 0 to 1, of the no-bids
 	// that are recorded: where the visitor was found, and where not. Bids always are.
+	// [Bidder.SetNoBidShares] changes them.
 	KnownNoBidShare   float64
 	UnknownNoBidShare float64
 	Logger            *zap.Logger // takes panics; none when nil
@@ -43,6 +44,7 @@ type Options struct {
 type Bidder struct {
 	o         Options
 	now       atomic.Pointer[snapshot]
+	shares    atomic.Pointer[noBidShares]
 	unknown   counters // requests of exchanges that are not configured
 	scratches sync.Pool
 	gzips     sync.Pool
@@ -71,9 +73,17 @@ func New(o Options) *Bidder {
 		o.Logger = zap.NewNop()
 	}
 	b := &Bidder{o: o, states: map[string]*state{}}
+	b.SetNoBidShares(o.KnownNoBidShare, o.UnknownNoBidShare)
 	b.now.Store(&snapshot{catalog: &Catalog{}})
 	return b
 }
+
+// noBidShares are the shares of no-bids that are recorded.
+type noBidShares struct{ known, unknown float64 }
+
+// SetNoBidShares changes the shares, 0 to 1, of the no-bids that are recorded
+// from here on.
+func (b *Bidder) SetNoBidShares(known, unknown float64) { b.shares.Store(&noBidShares{known, unknown}) }
 
 // Swap makes another catalog the one that new requests read. Requests that are
 // being answered go on with theirs; counters and quotas go on.

@@ -170,4 +170,12 @@ func TestSamplingIsAShareAndRepeats(t *testing.T) {
 	if w := b.shouldRecord(s, &Answer{Offers: 1}); w != 1 {
 		t.Errorf("a bid: got weight %v; want 1", w)
 	}
+	none := &Answer{Status: 204, Reason: 1}
+	for _, known := range []bool{false, true} { // as a reload changes them
+		s.known = known
+		b.SetNoBidShares(0, 1)
+		if w, want := b.shouldRecord(s, none), map[bool]float64{false: 1}[known]; w != want {
+			t.Errorf("known %v: got weight %v; want %v by the new shares", known, w, want)
+		}
+	}
 }

@@ -19,9 +19,10 @@ func (b *Bidder) shouldRecord(s *Scratch, a *Answer) float64 {
 	case a.Offers > 0:
 		return 1
 	}
-	share := b.o.UnknownNoBidShare
+	shares := b.shares.Load()
+	share := shares.unknown
 	if s.known {
-		share = b.o.KnownNoBidShare
+		share = shares.known
 	}
 	switch {
 	case share <= 0 || len(s.opportunity.ID) == 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,6 +117,27 @@ func (p *Pacer) Pause(ctx context.Context, scope string, on bool, by string) err
 		p.pauseNow(scope, pause{By: by, At: now})
 	}
 	return nil
+}
+
+// PauseInForce is one stop by an operator that holds now.
+type PauseInForce struct {
+	Scope string // all, exchange:<id> or campaign:<advertiser>/<id>
+	By    string // who asked for it
+	At    time.Time
+}
+
+// Pauses lists the stops that hold now, by scope.
+func (p *Pacer) Pauses() []PauseInForce {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []PauseInForce
+	for scope, x := range p.pauses {
+		if x.On {
+			list = append(list, PauseInForce{Scope: scope, By: x.By, At: x.At})
+		}
+	}
+	slices.SortFunc(list, func(a, b PauseInForce) int { return strings.Compare(a.Scope, b.Scope) })
+	return list
 }
 
 // pauseNow obeys a pause ahead of its fact.

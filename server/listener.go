@@ -95,20 +95,14 @@ type Stats struct {
 // before [Serve].
 func Bind(name, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // the rest repeats the address
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s listener on %s: %w", name, addr, err)
 	}
 	return ln, nil
-}
-
-// Probe tells whether an address can be bound now, so that a listener that
-// starts later fails early.
-func Probe(name, addr string) error {
-	ln, err := Bind(name, addr)
-	if err != nil {
-		return err
-	}
-	return ln.Close()
 }
 
 // Serve begins to answer what comes to ln. [Listener.Drain] ends it.

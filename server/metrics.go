@@ -1,7 +1,9 @@
 package server
 
 import (
+	"net/http"
 	"net/http/pprof"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 // time. Names are rebound_<room>_<noun>_<unit|total>.
 type Metrics struct {
 	registry *prometheus.Registry
+	mu       sync.Mutex // held while a page is made
+	before   []func()
 }
 
 // Emit gives one value of a metric, with its label values in the order of the
@@ -42,6 +46,11 @@ func NewMetrics() *Metrics {
 	return m
 }
 
+// Before has a function called before each page, to keep what the page's metrics
+// then show: each room is read once, and the figures of a page are of one moment.
+// Pages are made one after the other.
+func (m *Metrics) Before(read func()) { m.before = append(m.before, read) }
+
 // Counter registers a counter; read emits its values. Registering a name twice
 // is a programming fault and panics, at start.
 func (m *Metrics) Counter(name, help string, labels []string, read func(Emit)) {
@@ -60,18 +69,31 @@ func (m *Metrics) Histogram(name, help string, read func() Buckets) {
 
 // Handler answers /metrics in the text format of Prometheus.
 func (m *Metrics) Handler() fasthttp.RequestHandler {
-	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	page := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return fasthttpadaptor.NewFastHTTPHandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, read := range m.before {
+			read()
+		}
+		page.ServeHTTP(w, r)
+	})
 }
 
 var profileIndex = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Index)
 
-// Profiles answers /debug/pprof/ with the list of profiles, and each below it.
+// Profiles answers /debug/pprof/ with the list of profiles, and each below it;
+// without the last slash it leads there, because the list's links are relative.
 func Profiles(ctx *fasthttp.RequestCtx) {
-	if string(ctx.Path()) == "/debug/pprof/" { // the library's handler knows only what is below
+	switch string(ctx.Path()) {
+	case "/debug/pprof":
+		ctx.Response.Header.Set(fasthttp.HeaderLocation, "/debug/pprof/")
+		ctx.SetStatusCode(fasthttp.StatusFound)
+	case "/debug/pprof/": // the library's handler knows only what is below
 		profileIndex(ctx)
-		return
+	default:
+		pprofhandler.PprofHandler(ctx)
 	}
-	pprofhandler.PprofHandler(ctx)
 }
 
 type metric struct {

@@ -43,6 +43,14 @@ func (r *Routes) Handle(method, path string, h fasthttp.RequestHandler) {
 	r.exact[path][method] = h
 }
 
+// Read sets the handler of GET and HEAD on a path: for pure reads only. HEAD is
+// asked by monitors and link checkers, and must change nothing (RFC 9110
+// §9.2.1), so a handler that takes events or notices is never run for it.
+func (r *Routes) Read(path string, h fasthttp.RequestHandler) {
+	r.Handle(fasthttp.MethodGet, path, h)
+	r.Handle(fasthttp.MethodHead, path, h)
+}
+
 // Tail is the part of the request's path below prefix; it lives as long as the
 // request does.
 func Tail(ctx *fasthttp.RequestCtx, prefix string) []byte {
@@ -60,11 +68,7 @@ func (r *Routes) Serve(ctx *fasthttp.RequestCtx) {
 		ctx.SetStatusCode(fasthttp.StatusNotFound)
 		return
 	}
-	method := ctx.Method()
-	h := methods[string(method)]
-	if h == nil && string(method) == fasthttp.MethodHead {
-		h = methods[fasthttp.MethodGet]
-	}
+	h := methods[string(ctx.Method())]
 	if h == nil {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, allow(methods))
 		ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)

@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ func TestRoutes(t *testing.T) {
 	}
 	r.Handle("POST", "/openrtb2/*", say("bid "))
 	r.Handle("GET", "/v1/px", say("px"))
+	r.Read("/v1/read", say("read"))
 	r.Handle("GET", "/v1/*", say("v1"))
 	r.Handle("POST", "/v1/*", say("v1 post"))
 	tests := []struct {
@@ -31,7 +33,11 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/openrtb2/", 404, "", ""},
 		{"GET", "/openrtb2/demo", 405, "", "POST"},
 		{"GET", "/v1/px", 200, "px", ""},
-		{"HEAD", "/v1/px", 200, "px", ""},
+		{"HEAD", "/v1/px", 405, "", "GET"}, // it would take an event
+		{"HEAD", "/v1/vast/start", 405, "", "GET, POST"},
+		{"HEAD", "/v1/read", 200, "read", ""},
+		{"GET", "/v1/read", 200, "read", ""},
+		{"POST", "/v1/read", 405, "", "GET, HEAD"},
 		{"POST", "/v1/px", 405, "", "GET"},
 		{"GET", "/v1/vast/start", 200, "v1", ""},
 		{"PUT", "/v1/vast/start", 405, "", "GET, POST"},
@@ -116,6 +122,48 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("want %s in:\n%s", want, body)
+		}
+	}
+}
+
+// What a page shows is read once and before anything is shown, however many
+// figures come from it.
+func TestMetricsOfOneMoment(t *testing.T) {
+	m := NewMetrics()
+	now, read, reads := 0, 0, 0
+	m.Before(func() { now++; read = now; reads++ })
+	for _, name := range []string{"rebound_test_a", "rebound_test_b"} {
+		m.Gauge(name, name, nil, func(emit Emit) { emit(float64(read)) })
+	}
+	var ctx fasthttp.RequestCtx
+	ctx.Request.Header.SetMethod("GET")
+	ctx.Request.SetRequestURI("/metrics")
+	for i := 1; i <= 2; i++ {
+		ctx.Response.Reset()
+		m.Handler()(&ctx)
+		body := string(ctx.Response.Body())
+		for _, name := range []string{"rebound_test_a", "rebound_test_b"} {
+			if want := name + " " + strconv.Itoa(i) + "\n"; !strings.Contains(body, want) {
+				t.Errorf("page %d: want %s in:\n%s", i, want, body)
+			}
+		}
+		if reads != i {
+			t.Errorf("page %d: got %d reads in all; want one for each page", i, reads)
+		}
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	for path, want := range map[string]int{"/debug/pprof": 302, "/debug/pprof/": 200, "/debug/pprof/cmdline": 200} {
+		var ctx fasthttp.RequestCtx
+		ctx.Request.Header.SetMethod("GET")
+		ctx.Request.SetRequestURI(path)
+		Profiles(&ctx)
+		if got := ctx.Response.StatusCode(); got != want {
+			t.Errorf("%s: got %d; want %d", path, got, want)
+		}
+		if to := string(ctx.Response.Header.Peek("Location")); want == 302 && to != "/debug/pprof/" {
+			t.Errorf("%s: got Location %q", path, to)
 		}
 	}
 }

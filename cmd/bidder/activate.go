@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -19,12 +20,56 @@ import (
 
 // activateFirst makes the configuration of the start active.
 func (a *app) activateFirst(ctx context.Context) error {
-	s := a.bound
-	for _, w := range s.Warnings {
+	return a.activate(ctx, a.bound)
+}
+
+// warn tells what a configuration that is being activated risks. A person at a
+// terminal is told how many there are: "bidder check" has the words.
+func (a *app) warn(s *config.Snapshot) {
+	a.logFeeds(s)
+	list := warningsOf(s)
+	if a.console.terminal && len(list) > 0 {
+		a.console.line(count(len(list), "warning") + ", see: bidder check --config " + a.flags.config)
+		return
+	}
+	for _, w := range list {
 		a.log.Warn("configuration: " + w.String())
 	}
-	a.logFeeds(s)
-	return a.activate(ctx, s)
+}
+
+// warningsOf are the warnings that count while running. That an exchange has no
+// secret is none where it can only ask from this machine.
+func warningsOf(s *config.Snapshot) []config.Problem {
+	quiet := map[string]bool{}
+	for i := range s.Exchanges {
+		quiet["exchanges["+strconv.Itoa(i)+"].secret"] = onlyLoopback(s.Exchanges[i].Sources)
+	}
+	var list []config.Problem
+	for _, w := range s.Warnings {
+		if !quiet[w.Path] {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// onlyLoopback tells whether all of an exchange's sources are this machine, which
+// they are where none is given.
+func onlyLoopback(sources []string) bool {
+	for _, text := range sources {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, err := netip.ParseAddr(text)
+			if err != nil || !addr.IsLoopback() {
+				return false
+			}
+			continue
+		}
+		if !prefix.Addr().IsLoopback() || prefix.Bits() < 8 {
+			return false
+		}
+	}
+	return true
 }
 
 // activate makes a configuration active: first as a fact, so that the folds
@@ -45,7 +90,9 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	a.money.SetPlan(s.LinePlans())
 	a.edge.Swap(a.edgeSetup(s))
 	a.swap(s)
+	a.bidder.SetNoBidShares(noBidShares(&s.Logs.Bids))
 	a.log.Info("configuration active", zap.String("file", a.flags.config), zap.String("hash", s.Hash), zap.String("holds", summary(s)))
+	a.warn(s)
 	return nil
 }
 
@@ -57,15 +104,15 @@ func (a *app) reload(ctx context.Context) {
 		a.refuse(err)
 		return
 	}
-	changes := config.Diff(old, s)
+	changes, _ := splitChanges(config.Diff(old, s))
+	_, fixed := splitChanges(config.Diff(a.bound, s))
 	if err := a.activate(ctx, s); err != nil {
 		a.refuse(err)
 		return
 	}
 	a.reloads[0].Add(1)
-	a.logFeeds(s)
-	if s.Listen != a.bound.Listen || s.Data != a.bound.Data {
-		a.log.Warn("listeners and data folder stay as they were at the start; restart to move them")
+	for _, c := range fixed {
+		a.log.Warn("setting stays as it was at the start; restart to change it", zap.String("setting", c))
 	}
 	a.log.Info("configuration reloaded", zap.String("hash", s.Hash), zap.Strings("changes", changes))
 	if len(changes) == 0 {
@@ -74,6 +121,32 @@ func (a *app) reload(ctx context.Context) {
 	for _, c := range changes {
 		a.console.line("reloaded: " + c)
 	}
+}
+
+// splitChanges parts the lines of [config.Diff] into those that a reload brings
+// about and those of settings that only a start reads.
+func splitChanges(lines []string) (live, fixed []string) {
+	for _, line := range lines {
+		path := strings.TrimPrefix(strings.TrimPrefix(line, "added "), "removed ")
+		path, _, _ = strings.Cut(path, ":")
+		if atStart(path) {
+			fixed = append(fixed, line)
+		} else {
+			live = append(live, line)
+		}
+	}
+	return live, fixed
+}
+
+func atStart(path string) bool {
+	switch path {
+	case "logs.bids.known_nobid_pct", "logs.bids.unknown_nobid_pct":
+		return false
+	case "privacy.notice_ttl":
+		return true
+	}
+	section, _, _ := strings.Cut(path, ".")
+	return section == "listen" || section == "data" || section == "logs"
 }
 
 func (a *app) refuse(err error) {

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -88,7 +86,7 @@ type app struct {
 func (a *app) start(ctx context.Context) error {
 	a.console.line("Rebound is starting with " + a.flags.config)
 	for _, step := range []func(context.Context) error{
-		a.openData, a.openLog, a.openViews, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
+		a.openData, a.probePorts, a.openLog, a.openViews, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
 		a.follow, a.grant, a.serveBids,
 	} {
 		if err := step(ctx); err != nil {
@@ -162,9 +160,17 @@ func (a *app) openViews(context.Context) error {
 	a.money, err = pacing.Open(pacing.Options{
 		Dir: filepath.Join(views, "money"), Node: nodeName, Run: a.run, Append: a.journal.Append,
 		IsConflict: func(err error) bool { return errors.Is(err, journal.ErrConflict) },
-		Now:        a.now, Logger: a.log.Named("pacing"), NoticeTTL: ttl,
+		Now:        a.now, Logger: a.log.Named("pacing"), NoticeTTL: ttl, BidLife: bidLife(a.bound.Profiles),
 	})
 	return err
+}
+
+// bidLife is the longest that a bid may be open at any of the exchanges.
+func bidLife(profiles map[string]*exchange.Profile) (d time.Duration) {
+	for _, p := range profiles {
+		d = max(d, p.BidLife())
+	}
+	return d
 }
 
 func (a *app) openBidLog(context.Context) error {
@@ -186,21 +192,27 @@ func (a *app) openBidLog(context.Context) error {
 	return nil
 }
 
-func (a *app) bidderOptions() bidder.Options {
+// noBidShares are the shares, 0 to 1, of the no-bids that are recorded, for known
+// visitors and others.
+func noBidShares(l *config.BidLog) (known, unknown float64) {
 	share := func(pct *float64, def float64) float64 {
 		if pct == nil {
 			return def / 100
 		}
 		return *pct / 100
 	}
-	l := &a.bound.Logs.Bids
+	return share(l.KnownNoBidPct, 1), share(l.UnknownNoBidPct, 0.1)
+}
+
+func (a *app) bidderOptions() bidder.Options {
+	known, unknown := noBidShares(&a.bound.Logs.Bids)
 	return bidder.Options{
 		Visitors: a.visitors, Budgets: a.money, Links: a.signer, Records: a.bids, Clock: a.now,
 		Positions: func() events.RecordPos {
 			return events.RecordPos{Segments: a.visitors.Position().Seq, Money: a.money.Position().Seq}
 		},
 		Node: nodeName, Build: build(),
-		KnownNoBidShare: share(l.KnownNoBidPct, 1), UnknownNoBidShare: share(l.UnknownNoBidPct, 0.1),
+		KnownNoBidShare: known, UnknownNoBidShare: unknown,
 		Logger: a.log.Named("bidder"), Feedback: a.notices.TakeFeedback,
 	}
 }
@@ -213,20 +225,6 @@ func (a *app) offers() (n uint64) {
 	return n
 }
 
-// build is the version that records name.
-func build() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
-	}
-	return info.Main.Version
-}
-
 // resolve finds the visitor that an outside identifier is linked to.
 func (a *app) resolve(k rtb.Key) (rtb.Key, bool) { return a.visitors.Linked(k) }
 
@@ -235,12 +233,7 @@ func (a *app) profile(id string) *exchange.Profile { return a.snapshot.Load().Pr
 
 // openEdge binds the edge's address first, because links need its port.
 func (a *app) openEdge(context.Context) error {
-	if a.bound.Listen.Bid != "" {
-		if err := server.Probe("bid", a.bound.Listen.Bid); err != nil {
-			return err
-		}
-	}
-	ln, err := server.Bind("edge", a.bound.Listen.Edge)
+	ln, err := bind("edge", a.bound.Listen.Edge)
 	if err != nil {
 		return err
 	}
@@ -263,28 +256,4 @@ func (a *app) openEdge(context.Context) error {
 	a.edgeSocket, a.public = ln, public
 	a.bidder = bidder.New(a.bidderOptions())
 	return nil
-}
-
-// publicURL is the base of notice links. Where the configured one is this
-// machine at the port of the edge, the port is the one that the edge really has:
-// a flag may have moved it, and port 0 takes any.
-func publicURL(l config.Listen, configuredEdge string, edge net.Addr) string {
-	u, err := url.Parse(l.PublicURL)
-	if err != nil || u.Scheme != "http" || !isLoopback(u.Hostname()) {
-		return l.PublicURL
-	}
-	_, was, err := net.SplitHostPort(configuredEdge)
-	if err != nil || (u.Port() != was && u.Port() != "0") {
-		return l.PublicURL
-	}
-	_, port, err := net.SplitHostPort(edge.String())
-	if err != nil {
-		return l.PublicURL
-	}
-	return "http://" + net.JoinHostPort(u.Hostname(), port)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }

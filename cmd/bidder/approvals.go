@@ -96,10 +96,8 @@ func (a *app) approve(ctx *fasthttp.RequestCtx) {
 		State    string `json:"state"`
 		By       string `json:"by"`
 	}
-	d := json.NewDecoder(strings.NewReader(string(ctx.PostBody())))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&order); err != nil {
-		sendError(ctx, fasthttp.StatusBadRequest, "bad_json", fmt.Sprintf(`got %v; want {"exchange":"<id>","state":"approved","by":"<who>"}`, err))
+	if got := readOrder(ctx.PostBody(), &order); got != "" {
+		sendError(ctx, fasthttp.StatusBadRequest, "bad_json", got+`; want {"exchange":"<id>","state":"approved","by":"<who>"}`)
 		return
 	}
 	s := a.snapshot.Load()

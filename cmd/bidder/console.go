@@ -19,9 +19,11 @@ type console struct {
 	terminal bool
 }
 
-func newConsole(w io.Writer) *console {
+func newConsole(w io.Writer) *console { return &console{w: w, terminal: isTerminal(w)} }
+
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return &console{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (c *console) line(s string) {
@@ -61,29 +63,43 @@ func (a *app) greet() {
 	s := a.snapshot.Load()
 	visitors := a.visitors.Stats().Visitors
 	a.log.Info("ready", zap.String("bid", at.Bid), zap.String("edge", at.Edge), zap.String("admin", at.Admin),
-		zap.String("public_url", a.public), zap.Uint64("visitors", visitors), zap.Uint64("facts", a.journal.Last().Seq),
+		zap.String("public_url", a.public), zap.String("build", build()), zap.Uint64("visitors", visitors), zap.Uint64("facts", a.journal.Last().Seq),
 		zap.String("holds", summary(s)))
 	bid, edge, admin := local(at.Bid), local(at.Edge), local(at.Admin)
 	var b strings.Builder
 	fmt.Fprintf(&b, "ready\n")
 	fmt.Fprintf(&b, "  bids   http://%s/openrtb2/{%s}\n", bid, strings.Join(exchangeIDs(s.Profiles), "|"))
 	fmt.Fprintf(&b, "  edge   http://%s/v1/px, /v1/events, /v1/match and notices (links: %s)\n", edge, a.public)
-	fmt.Fprintf(&b, "  admin  http://%s/metrics, /admin/budgets, /debug/pprof\n", admin)
+	fmt.Fprintf(&b, "  admin  http://%s/metrics, /admin/budgets, /debug/pprof/\n", admin)
 	fmt.Fprintf(&b, "  loaded %d visitors, %s\n", visitors, summary(s))
-	for _, row := range a.money.Budgets(a.now()) {
-		name := row.Campaign
-		if row.Line != "" {
-			name += "/" + row.Line
-		}
-		fmt.Fprintf(&b, "  budget %s/%s per %s: %s of %s %s spent\n", row.Advertiser, name, row.Window,
-			row.Spent, row.Cap, row.Currency)
-	}
+	a.greetBudgets(&b)
 	if advs := s.Index.Advertisers(); len(advs) > 0 {
 		fmt.Fprintf(&b, "try\n  curl -si -c jar -b jar 'http://%s/v1/px?a=%s&e=view_item&id=SKU1'\n", edge, advs[0].ID)
 	}
 	a.console.line(strings.TrimRight(b.String(), "\n"))
+	a.sayPaused()
 	if a.prog.started != nil {
 		a.prog.started(a)
+	}
+}
+
+// greetCaps is how many caps the greeting shows; a real configuration has
+// hundreds.
+const greetCaps = 8
+
+func (a *app) greetBudgets(b *strings.Builder) {
+	rows := a.money.Budgets(a.now())
+	for i, row := range rows {
+		if i == greetCaps {
+			fmt.Fprintf(b, "  and %d more, see /admin/budgets\n", len(rows)-greetCaps)
+			return
+		}
+		name := row.Campaign
+		if row.Line != "" {
+			name += "/" + row.Line
+		}
+		fmt.Fprintf(b, "  budget %s/%s per %s: %s of %s %s spent\n", row.Advertiser, name, row.Window,
+			row.Spent, row.Cap, row.Currency)
 	}
 }
 

@@ -1,30 +1,70 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"rebound/bidder"
+	"rebound/collect"
+	"rebound/events"
+	"rebound/journal"
+	"rebound/pacing"
 	"rebound/rtb"
+	"rebound/segments"
 	"rebound/server"
+	"rebound/tracking"
 )
 
 // registerMetrics names every figure that /metrics shows. Rooms count; this file
 // says what the counts are called. docs/reference.md is made from it.
 func (a *app) registerMetrics() *server.Metrics {
-	m := server.NewMetrics()
-	a.bidderMetrics(m)
-	a.serverMetrics(m)
-	a.segmentsMetrics(m)
-	a.edgeMetrics(m)
-	a.pacingMetrics(m)
-	a.logMetrics(m)
+	m, f := server.NewMetrics(), &figures{}
+	m.Before(func() { a.read(f) })
+	a.bidderMetrics(m, f)
+	a.serverMetrics(m, f)
+	a.segmentsMetrics(m, f)
+	a.edgeMetrics(m, f)
+	a.trackingMetrics(m, f)
+	a.pacingMetrics(m, f)
+	a.logMetrics(m, f)
 	return m
 }
 
-func (a *app) bidderMetrics(m *server.Metrics) {
+// figures are what one page of /metrics shows: every room read once, before
+// anything of the page is written.
+type figures struct {
+	bidder    []bidder.Stats
+	listeners []server.Stats
+	visitors  segments.Stats
+	edge      collect.Stats
+	notices   []tracking.Count
+	losses    map[string]uint64
+	lossTable []tracking.LossCount
+	alarms    map[string]bool
+	feedback  tracking.FeedbackStats
+	money     pacing.Stats
+	pauses    []pacing.PauseInForce
+	journal   journal.Stats
+	bids      events.BidLogStats
+}
+
+func (a *app) read(f *figures) {
+	*f = figures{
+		bidder: a.bidder.Stats(), visitors: a.visitors.Stats(), edge: a.edge.Stats(), notices: a.notices.Stats(),
+		losses: a.notices.Losses(), lossTable: a.notices.LossTable(), alarms: a.notices.Alarms(), feedback: a.notices.FeedbackStats(),
+		money: a.money.Stats(), pauses: a.money.Pauses(), journal: a.journal.Stats(), bids: a.bids.Stats(),
+	}
+	for _, l := range []*server.Listener{a.bidding.Load(), a.edgeListener, a.adminListener} {
+		if l != nil {
+			f.listeners = append(f.listeners, l.Stats())
+		}
+	}
+}
+
+func (a *app) bidderMetrics(m *server.Metrics, f *figures) {
 	each := func(read func(s *bidder.Stats, emit server.Emit)) func(server.Emit) {
 		return func(emit server.Emit) {
-			for _, s := range a.bidder.Stats() {
+			for _, s := range f.bidder {
 				read(&s, emit)
 			}
 		}
@@ -46,7 +86,7 @@ func (a *app) bidderMetrics(m *server.Metrics) {
 		for _, d := range bidder.LatencyBuckets {
 			b.Bounds = append(b.Bounds, d.Seconds())
 		}
-		for _, s := range a.bidder.Stats() {
+		for _, s := range f.bidder {
 			b.Sum += s.Seconds
 			for i, n := range s.Latency {
 				b.Counts[i] += n
@@ -56,27 +96,18 @@ func (a *app) bidderMetrics(m *server.Metrics) {
 	})
 }
 
-func (a *app) serverMetrics(m *server.Metrics) {
-	listeners := func() []server.Stats {
-		var list []server.Stats
-		for _, l := range []*server.Listener{a.bidding.Load(), a.edgeListener, a.adminListener} {
-			if l != nil {
-				list = append(list, l.Stats())
-			}
-		}
-		return list
-	}
+func (a *app) serverMetrics(m *server.Metrics, f *figures) {
 	one := func(v func() float64) func(server.Emit) { return func(emit server.Emit) { emit(v()) } }
 	m.Gauge("rebound_server_in_flight", "requests being answered now, all listeners", nil, one(func() float64 {
 		n := int64(0)
-		for _, s := range listeners() {
+		for _, s := range f.listeners {
 			n += s.InFlight
 		}
 		return float64(n)
 	}))
 	m.Counter("rebound_server_shed_total", "requests refused before any handler saw them", []string{"reason"}, func(emit server.Emit) {
 		shed, refused := uint64(0), map[string]uint64{}
-		for _, s := range listeners() {
+		for _, s := range f.listeners {
 			shed += s.Shed
 			for why, n := range s.Refused {
 				refused[why] += n
@@ -89,7 +120,7 @@ func (a *app) serverMetrics(m *server.Metrics) {
 	})
 	m.Counter("rebound_server_panics_total", "requests whose handler panicked", nil, one(func() float64 {
 		n := uint64(0)
-		for _, s := range listeners() {
+		for _, s := range f.listeners {
 			n += s.Panics
 		}
 		return float64(n)
@@ -104,46 +135,49 @@ func (a *app) serverMetrics(m *server.Metrics) {
 	})
 }
 
-func (a *app) segmentsMetrics(m *server.Metrics) {
-	m.Counter("rebound_segments_cache_hits_total", "profiles found in the cache", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Hits)) })
-	m.Counter("rebound_segments_cache_misses_total", "profiles read from disk", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Misses)) })
-	m.Counter("rebound_segments_cache_rejected_total", "cache fills refused because the visitor had changed meanwhile", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Rejected)) })
-	m.Gauge("rebound_segments_visitors", "profiles held", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Visitors)) })
-	m.Gauge("rebound_segments_opt_outs", "identifiers that opted out", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().OptOuts)) })
-	m.Counter("rebound_segments_errors_total", "profiles that could not be read", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Errors)) })
-	m.Counter("rebound_segments_duplicates_total", "facts that had been folded before", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Duplicates)) })
-	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies over a profile's bounds", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Dropped)) })
-	m.Counter("rebound_segments_overlinked_total", "links over an identity's bounds, not made", nil, func(emit server.Emit) { emit(float64(a.visitors.Stats().Overlinked)) })
+func (a *app) segmentsMetrics(m *server.Metrics, f *figures) {
+	m.Counter("rebound_segments_cache_hits_total", "profiles found in the cache", nil, func(emit server.Emit) { emit(float64(f.visitors.Hits)) })
+	m.Counter("rebound_segments_cache_misses_total", "profiles read from disk", nil, func(emit server.Emit) { emit(float64(f.visitors.Misses)) })
+	m.Counter("rebound_segments_cache_rejected_total", "cache fills refused because the visitor had changed meanwhile", nil, func(emit server.Emit) { emit(float64(f.visitors.Rejected)) })
+	m.Gauge("rebound_segments_visitors", "profiles held", nil, func(emit server.Emit) { emit(float64(f.visitors.Visitors)) })
+	m.Gauge("rebound_segments_opt_outs", "identifiers that opted out", nil, func(emit server.Emit) { emit(float64(f.visitors.OptOuts)) })
+	m.Counter("rebound_segments_errors_total", "profiles that could not be read", nil, func(emit server.Emit) { emit(float64(f.visitors.Errors)) })
+	m.Counter("rebound_segments_duplicates_total", "facts that had been folded before", nil, func(emit server.Emit) { emit(float64(f.visitors.Duplicates)) })
+	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies over a profile's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Dropped)) })
+	m.Counter("rebound_segments_overlinked_total", "links over an identity's bounds, not made", nil, func(emit server.Emit) { emit(float64(f.visitors.Overlinked)) })
 }
 
-func (a *app) edgeMetrics(m *server.Metrics) {
+func (a *app) edgeMetrics(m *server.Metrics, f *figures) {
 	m.Counter("rebound_collect_events_total", "events taken, by their name", []string{"kind"}, func(emit server.Emit) {
-		for name, n := range a.edge.Stats().Events {
+		for name, n := range f.edge.Events {
 			emit(float64(n), name)
 		}
 	})
 	m.Counter("rebound_collect_rejected_total", "events, or parts of one, that were not taken", []string{"reason"}, func(emit server.Emit) {
-		for why, n := range a.edge.Stats().Rejected {
+		for why, n := range f.edge.Rejected {
 			emit(float64(n), why)
 		}
 	})
-	m.Counter("rebound_collect_links_total", "outside identifiers linked to visitors", nil, func(emit server.Emit) { emit(float64(a.edge.Stats().Links)) })
-	m.Counter("rebound_collect_cookies_total", "visitor ids minted", nil, func(emit server.Emit) { emit(float64(a.edge.Stats().Cookies)) })
-	m.Counter("rebound_collect_duplicates_total", "events that came again", nil, func(emit server.Emit) { emit(float64(a.edge.Stats().Duplicates)) })
+	m.Counter("rebound_collect_links_total", "outside identifiers linked to visitors", nil, func(emit server.Emit) { emit(float64(f.edge.Links)) })
+	m.Counter("rebound_collect_cookies_total", "visitor ids minted", nil, func(emit server.Emit) { emit(float64(f.edge.Cookies)) })
+	m.Counter("rebound_collect_duplicates_total", "events that came again", nil, func(emit server.Emit) { emit(float64(f.edge.Duplicates)) })
 	m.Histogram("rebound_collect_to_biddable_seconds", "from an event's append to its being visible to bids", a.biddable.Buckets)
+}
+
+func (a *app) trackingMetrics(m *server.Metrics, f *figures) {
 	m.Counter("rebound_tracking_notices_total", "notices, by what became of them", []string{"kind", "code"}, func(emit server.Emit) {
-		for _, c := range a.notices.Stats() {
+		for _, c := range f.notices {
 			emit(float64(c.N), c.Kind.String(), c.Code.String())
 		}
 	})
 	m.Counter("rebound_tracking_losses_total", "recorded loss notices", []string{"reason"}, func(emit server.Emit) {
-		for why, n := range a.notices.Losses() {
+		for why, n := range f.losses {
 			emit(float64(n), why)
 		}
 	})
 	m.Counter("rebound_tracking_line_losses_total", "recorded loss notices of each line; by creative in /admin/losses", []string{"line", "reason"}, func(emit server.Emit) {
 		sums := map[[2]string]uint64{}
-		for _, l := range a.notices.LossTable() {
+		for _, l := range f.lossTable {
 			sums[[2]string{rtb.LineID{Advertiser: l.Advertiser, Campaign: l.Campaign, Line: l.Line}.String(), l.Reason}] += l.N
 		}
 		for k, n := range sums {
@@ -151,79 +185,86 @@ func (a *app) edgeMetrics(m *server.Metrics) {
 		}
 	})
 	m.Gauge("rebound_tracking_loss_alarm", "1 while losses of a kind are above a thousandth of the bids of five minutes: answer (3-10), filter (203-211), floor (100, 101)", []string{"kind"}, func(emit server.Emit) {
-		for kind, on := range a.notices.Alarms() {
+		for kind, on := range f.alarms {
 			emit(flag01(on), kind)
 		}
 	})
 	m.Counter("rebound_tracking_feedback_total", "what requests told of earlier bids", []string{"code"}, func(emit server.Emit) {
-		f := a.notices.FeedbackStats()
-		for code, n := range map[string]uint64{"taken": f.Taken, "dropped": f.Dropped, "recorded": f.Rows, "refused": f.Refused} {
+		x := &f.feedback
+		for code, n := range map[string]uint64{"taken": x.Taken, "dropped": x.Dropped, "recorded": x.Rows, "refused": x.Refused} {
 			emit(float64(n), code)
 		}
 	})
 }
 
-func (a *app) pacingMetrics(m *server.Metrics) {
+func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 	lines := []string{"line"}
 	m.Counter("rebound_pacing_spend_micros_total", "charged, late spend included, in millionths of the advertiser's currency", lines, func(emit server.Emit) {
-		for _, l := range a.money.Stats().Lines {
+		for _, l := range f.money.Lines {
 			emit(float64(l.Spend), l.Line.String())
 		}
 	})
 	m.Counter("rebound_pacing_late_spend_micros_total", "charged after the bid's reservation had ended", lines, func(emit server.Emit) {
-		for _, l := range a.money.Stats().Lines {
+		for _, l := range f.money.Lines {
 			emit(float64(l.Late), l.Line.String())
 		}
 	})
 	m.Gauge("rebound_pacing_reserved_micros", "reserved by bids in flight", lines, func(emit server.Emit) {
-		for _, l := range a.money.Stats().Lines {
+		for _, l := range f.money.Lines {
 			emit(float64(l.Reserved), l.Line.String())
 		}
 	})
 	m.Gauge("rebound_pacing_multiplier", "what values are divided by to make the budget last; 1 is full price", lines, func(emit server.Emit) {
-		for _, l := range a.money.Stats().Lines {
+		for _, l := range f.money.Lines {
 			emit(l.Multiplier, l.Line.String())
 		}
 	})
-	count := func(name, help string, v func() uint64) {
-		m.Counter(name, help, nil, func(emit server.Emit) { emit(float64(v())) })
-	}
-	count("rebound_pacing_grants_total", "grants appended", func() uint64 { return a.money.Stats().Grants })
-	count("rebound_pacing_conflicts_total", "grants refused because another run was faster", func() uint64 { return a.money.Stats().Conflicts })
-	count("rebound_pacing_append_errors_total", "grants, ticks and pauses that could not be stored", func() uint64 { return a.money.Stats().AppendErrors })
-	count("rebound_pacing_late_bills_total", "bills that came after their reservation had ended", func() uint64 { return a.money.Stats().LateBills })
-	count("rebound_pacing_duplicates_total", "bills that had been charged already", func() uint64 { return a.money.Stats().Duplicates })
-	count("rebound_pacing_expired_total", "reservations that ended without a notice", func() uint64 { return a.money.Stats().Expired })
-	count("rebound_pacing_refused_total", "bids refused because too many were in flight", func() uint64 { return a.money.Stats().Refused })
-	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(a.money.Stats().Reservations)) })
+	m.Counter("rebound_pacing_grants_total", "grants appended", nil, func(emit server.Emit) { emit(float64(f.money.Grants)) })
+	m.Counter("rebound_pacing_conflicts_total", "grants refused because another run was faster", nil, func(emit server.Emit) { emit(float64(f.money.Conflicts)) })
+	m.Counter("rebound_pacing_append_errors_total", "grants, ticks and pauses that could not be stored", nil, func(emit server.Emit) { emit(float64(f.money.AppendErrors)) })
+	m.Counter("rebound_pacing_late_bills_total", "bills that came after their reservation had ended", nil, func(emit server.Emit) { emit(float64(f.money.LateBills)) })
+	m.Counter("rebound_pacing_duplicates_total", "bills that had been charged already", nil, func(emit server.Emit) { emit(float64(f.money.Duplicates)) })
+	m.Counter("rebound_pacing_expired_total", "reservations that ended without a notice", nil, func(emit server.Emit) { emit(float64(f.money.Expired)) })
+	m.Counter("rebound_pacing_refused_total", "bids refused because too many were in flight", nil, func(emit server.Emit) { emit(float64(f.money.Refused)) })
+	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(f.money.Reservations)) })
+	m.Gauge("rebound_pacing_paused", "stops by an operator that hold now: all, of exchanges, of campaigns", []string{"kind"}, func(emit server.Emit) {
+		n := map[string]int{"all": 0, "exchange": 0, "campaign": 0}
+		for i := range f.pauses {
+			kind, _, _ := strings.Cut(f.pauses[i].Scope, ":")
+			n[kind]++
+		}
+		for kind, v := range n {
+			emit(float64(v), kind)
+		}
+	})
 	m.Gauge("rebound_pacing_blind", "1 while bids are stopped because the bidder cannot see", nil, func(emit server.Emit) {
 		b := a.blind.Load()
 		emit(flag01(b != nil && *b != ""))
 	})
 }
 
-func (a *app) logMetrics(m *server.Metrics) {
+func (a *app) logMetrics(m *server.Metrics, f *figures) {
 	m.Histogram("rebound_journal_append_seconds", "time to store facts", func() server.Buckets {
-		h := a.journal.Stats().Append
+		h := f.journal.Append
 		return server.Buckets{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
 	})
 	m.Gauge("rebound_journal_lag", "facts that a view has not folded yet", []string{"view"}, func(emit server.Emit) {
-		for _, v := range a.journal.Stats().Views {
+		for _, v := range f.journal.Views {
 			emit(float64(v.Lag), v.Name)
 		}
 	})
 	m.Gauge("rebound_journal_lag_seconds", "how long the oldest of them waits", []string{"view"}, func(emit server.Emit) {
-		for _, v := range a.journal.Stats().Views {
+		for _, v := range f.journal.Views {
 			emit(v.Age.Seconds(), v.Name)
 		}
 	})
-	m.Counter("rebound_journal_append_errors_total", "appends that failed", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().AppendErrors)) })
-	m.Gauge("rebound_journal_spooled", "facts that wait in the spool for the log", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().Spooled)) })
-	m.Gauge("rebound_journal_bytes", "size of the stream", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().Bytes)) })
-	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().Last)) })
-	m.Gauge("rebound_journal_disk_free_bytes", "free space where the log is", nil, func(emit server.Emit) { emit(float64(a.journal.Stats().DiskFree)) })
-	m.Counter("rebound_events_bid_records_written_total", "bid records on file", nil, func(emit server.Emit) { emit(float64(a.bids.Stats().Written)) })
-	m.Counter("rebound_events_bid_records_dropped_total", "bid records lost because the writer could not keep up", nil, func(emit server.Emit) { emit(float64(a.bids.Stats().Dropped)) })
+	m.Counter("rebound_journal_append_errors_total", "appends that failed", nil, func(emit server.Emit) { emit(float64(f.journal.AppendErrors)) })
+	m.Gauge("rebound_journal_spooled", "facts that wait in the spool for the log", nil, func(emit server.Emit) { emit(float64(f.journal.Spooled)) })
+	m.Gauge("rebound_journal_bytes", "size of the stream", nil, func(emit server.Emit) { emit(float64(f.journal.Bytes)) })
+	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(f.journal.Last)) })
+	m.Gauge("rebound_journal_disk_free_bytes", "free space where the log is", nil, func(emit server.Emit) { emit(float64(f.journal.DiskFree)) })
+	m.Counter("rebound_events_bid_records_written_total", "bid records on file", nil, func(emit server.Emit) { emit(float64(f.bids.Written)) })
+	m.Counter("rebound_events_bid_records_dropped_total", "bid records lost because the writer could not keep up", nil, func(emit server.Emit) { emit(float64(f.bids.Dropped)) })
 	began := a.now()
 	m.Gauge("rebound_server_uptime_seconds", "since the start", nil, func(emit server.Emit) { emit(a.now().Sub(began).Truncate(time.Millisecond).Seconds()) })
 }

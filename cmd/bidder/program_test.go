@@ -165,10 +165,18 @@ func TestServe(t *testing.T) {
 		!strings.Contains(errs, fmt.Sprintf("another bidder (process %d) is running on it", os.Getpid())) {
 		t.Errorf("a second bidder on the same data: got %d %s; want it refused", status, errs)
 	}
-	for _, path := range []string{"/metrics", "/debug/pprof/", "/readyz", "/admin/budgets"} {
-		if status, _ := r.do("GET", "http://"+r.at.Admin+path, ""); status != 200 {
-			t.Errorf("%s: got %d", path, status)
+	for _, path := range []string{"/metrics", "/debug/pprof", "/debug/pprof/", "/readyz", "/admin/budgets"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			if status, _ := r.do(method, "http://"+r.at.Admin+path, ""); status != 200 {
+				t.Errorf("%s %s: got %d", method, path, status)
+			}
 		}
+	}
+	if status, _ := r.do("HEAD", "http://"+r.at.Edge+"/v1/px?a=shop&e=view_item&id=SKU1", ""); status != 405 {
+		t.Errorf("HEAD of the pixel: got %d; want 405 and no event", status)
+	}
+	if n := len(r.app.edge.Stats().Events); n != 0 {
+		t.Errorf("HEAD of the pixel: got %d kinds of events taken", n)
 	}
 	if status, _ := r.do("GET", "http://"+r.at.Edge+"/metrics", ""); status != 404 {
 		t.Errorf("metrics on the edge: got %d; want 404", status)
@@ -187,7 +195,12 @@ func TestPause(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	r := startProgram(t, shop, data)
 	pause := func(body string) int {
-		status, _ := r.do("POST", "http://"+r.at.Admin+"/admin/pause", body)
+		status, answer := r.do("POST", "http://"+r.at.Admin+"/admin/pause", body)
+		for _, leak := range []string{"pauseOrder", "Go ", "bool", `\u00`} {
+			if strings.Contains(answer, leak) {
+				t.Errorf("%s: the answer shows %q: %s", body, leak, answer)
+			}
+		}
 		return status
 	}
 	for body, want := range map[string]int{
@@ -196,8 +209,13 @@ func TestPause(t *testing.T) {
 		`{"scope":"campaign:shop/spring","on":true,"by":"test"}`: 400,
 		`{"scope":"exchange:nobody","on":true,"by":"test"}`:      400,
 		`{"scope":"everything","on":true,"by":"test"}`:           400,
+		`{"scope":"campaign:shop/autumn","on":true}`:             200, // by is the operator
 		`{"scope":"all","by":"test"}`:                            400,
-		`{"scope":"all","on":true}`:                              400,
+		`{"scope":"all","on":true,"by":7}`:                       400,
+		`{"scope":"all","on":true} {"scope":"all","on":false}`:   400,
+		`{"scope":"all","on":true}]`:                             400,
+		``:                                                       400,
+		`{"scope":"all"`:                                         400,
 		`{"scope":"all","on":true,"by":"test","for":"1h"}`:       400,
 		`stop!`: 400,
 	} {
@@ -225,6 +243,14 @@ func TestPause(t *testing.T) {
 	r = startProgram(t, shop, data)
 	if paused() == 0 {
 		t.Error("the pause did not survive the restart")
+	}
+	if log := r.log.String(); !strings.Contains(log, `"msg":"bidding is paused","scope":"campaign:shop/autumn"`) ||
+		!strings.Contains(log, `"msg":"bidding is paused","scope":"exchange:demo","by":"test"`) {
+		t.Errorf("the start does not say what is paused:\n%s", log)
+	}
+	if _, page := r.do("GET", "http://"+r.at.Admin+"/metrics", ""); !strings.Contains(page, `rebound_pacing_paused{kind="exchange"} 1`) ||
+		!strings.Contains(page, `rebound_pacing_paused{kind="campaign"} 1`) || !strings.Contains(page, `rebound_pacing_paused{kind="all"} 0`) {
+		t.Error("metrics do not show what is paused")
 	}
 	if got := pause(`{"scope":"campaign:shop/autumn","on":false,"by":"test"}`); got != 200 {
 		t.Errorf("resume: got %d", got)
@@ -352,6 +378,24 @@ func TestReload(t *testing.T) {
 	}
 	if log := r.log.String(); !strings.Contains(log, "configuration reloaded") || !strings.Contains(log, "400000") {
 		t.Errorf("the log does not say what changed:\n%s", log)
+	}
+
+	replace(t, file, "known_nobid_pct: 1,", "known_nobid_pct: 100,")
+	replace(t, file, "notice_ttl: 48h", "notice_ttl: 24h")
+	replace(t, file, "max_bytes: 10GiB", "max_bytes: 9GiB")
+	before := strings.Count(r.log.String(), "privacy.unknown_country")
+	r.reload()
+	log := r.log.String()
+	for _, want := range []string{"privacy.notice_ttl: 2d -> 1d", "logs.bids.max_bytes: 10GiB -> 9GiB"} {
+		if !strings.Contains(log, `"setting stays as it was at the start; restart to change it","setting":"`+want) {
+			t.Errorf("the log does not say that only a restart changes %s:\n%s", want, log)
+		}
+	}
+	if !strings.Contains(log, `"changes":["logs.bids.known_nobid_pct: 1 -> 100"]`) {
+		t.Errorf("the share of no-bids is not said to have changed:\n%s", log)
+	}
+	if before == 0 || strings.Count(log, "privacy.unknown_country") <= before {
+		t.Error("warnings are told at the start only")
 	}
 
 	replace(t, file, "daily: 400000.00", "dayly: 300000.00")

@@ -35,27 +35,41 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
-	snapshot, edge, err := p.load(&f, nil)
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
-	}
 	con := newConsole(p.stdout)
-	a := &app{
-		flags: f, prog: p, now: p.now, console: con, log: newLogger(p.stderr, con.terminal, p.now),
-		bound: snapshot, configuredEdge: edge,
+	human := con.terminal && isTerminal(p.stderr)
+	log := newLogger(p.stderr, human, p.now)
+	defer log.Sync() //nolint:errcheck // nothing is left to tell it to
+	snapshot, edge, err := p.load(&f, nil)
+	if err == nil {
+		a := &app{flags: f, prog: p, now: p.now, console: con, log: log, bound: snapshot, configuredEdge: edge}
+		a.snapshot.Store(snapshot)
+		err = a.serve(ctx)
 	}
-	a.snapshot.Store(snapshot)
-	defer a.log.Sync() //nolint:errcheck // nothing is left to tell it to
-	if err := a.serve(ctx); err != nil {
-		if con.terminal {
-			fmt.Fprintln(p.stderr, err)
-		} else {
-			a.log.Error("bidder ended", zap.Error(err))
-		}
-		return cli.ExitNotSo
+	switch {
+	case err == nil:
+		return cli.ExitDone
+	case human:
+		fmt.Fprintln(p.stderr, err)
+	default:
+		logEnd(log, err)
+		con.line(err.Error())
 	}
-	return cli.ExitDone
+	return cli.ExitNotSo
+}
+
+// logEnd says why the bidder ended or never began; each problem of a
+// configuration is a line of its own.
+func logEnd(log *zap.Logger, err error) {
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		log.Error("bidder ended", zap.Error(err))
+		return
+	}
+	for i := range problems {
+		x := &problems[i]
+		log.Error("configuration: "+x.String(), zap.String("file", x.File), zap.Int("line", x.Line), zap.String("path", x.Path))
+	}
+	log.Error("bidder ended", zap.String("error", "cannot load configuration: "+count(len(problems), "problem")))
 }
 
 // load reads the configuration and puts the flags over it. edge is the edge's
@@ -95,7 +109,16 @@ func (a *app) serve(ctx context.Context) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil // stopped while starting
 	}
-	return errors.Join(err, a.stop())
+	if err != nil { // what never ran is not said to stop
+		return errors.Join(err, a.stop())
+	}
+	a.log.Info("stopping: no longer ready, finishing what is in flight")
+	if err := a.stop(); err != nil {
+		return err
+	}
+	a.log.Info("stopped")
+	a.console.line("stopped")
+	return nil
 }
 
 // wait serves until ctx ends; SIGHUP reloads the configuration.
@@ -118,7 +141,6 @@ const drainTime = 10 * time.Second
 // stop ends what start began, in reverse; parts that never started are left out.
 func (a *app) stop() error {
 	a.health.NotReady("draining")
-	a.log.Info("stopping: no longer ready, finishing what is in flight")
 	ctx, cancel := context.WithTimeout(context.Background(), 3*drainTime)
 	defer cancel()
 	var errs []error
@@ -152,10 +174,6 @@ func (a *app) stop() error {
 	}
 	if a.unlock != nil {
 		a.unlock()
-	}
-	if len(errs) == 0 {
-		a.log.Info("stopped")
-		a.console.line("stopped")
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"runtime/debug"
+	"strings"
+)
+
+// build is the version that records name: the commit, or "devel" where the
+// program was built without one (from an archive, in a container).
+func build() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return develBuild
+	}
+	return buildOf(info)
+}
+
+const develBuild = "devel"
+
+func buildOf(info *debug.BuildInfo) string {
+	revision, changed := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && len(s.Value) >= 12:
+			revision = s.Value[:12]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "+changed"
+		}
+	}
+	switch v := strings.Trim(info.Main.Version, "()"); {
+	case revision != "":
+		return revision + changed
+	case v != "":
+		return v
+	}
+	return develBuild
+}
