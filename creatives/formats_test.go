@@ -256,7 +256,9 @@ func TestFormatProblems(t *testing.T) {
 	f("native.images[0].w", words, func(s *Spec) { s.Native.Images[0].W = 0 })
 	f("native.privacy_url", words, func(s *Spec) { s.Native.PrivacyURL = "shop.example" })
 	f("media", words, func(s *Spec) { s.Media = film().Media })
-	f("native", func() Spec { return Spec{Type: "html", Size: "300x250", HTML: `<a href="{{click}}">`, ClickURL: "https://shop.example/"} }, func(s *Spec) { s.Native = words().Native })
+	f("native", func() Spec {
+		return Spec{Type: "html", Size: "300x250", HTML: `<a href="{{click}}">`, ClickURL: "https://shop.example/"}
+	}, func(s *Spec) { s.Native = words().Native })
 }
 
 // What is shown has an id of its own; what is not does not change it.

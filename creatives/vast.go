@@ -1,15 +1,8 @@
 package creatives
 
 import (
-	"fmt"
-	"net/url"
-	"path"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
-
-	"rebound/rtb"
 )
 
 // slot is what a part of a VAST document leaves open until the bid.
@@ -210,6 +203,20 @@ func (c *compiler) main(b *docBuilder, out *Creative, p int) {
 		b.add("</NonLinear></NonLinearAds></Creative>")
 		return
 	}
+	c.linear(b, p)
+	if fourth(p) && !wrapper(p) {
+		value := ""
+		if p == vast4 {
+			value = ` idValue="` + xmlText(s.ID) + `"`
+		}
+		b.add(`<UniversalAdId idRegistry="unknown"`, value, `>`, xmlText(s.ID), `</UniversalAdId>`)
+	}
+	b.add("</Creative>")
+}
+
+// linear is a film or a sound that takes the player for itself.
+func (c *compiler) linear(b *docBuilder, p int) {
+	s := c.spec
 	b.add("<Linear")
 	if s.Skippable > 0 && !daast(p) {
 		b.add(` skipoffset="`, clock(s.Skippable), `"`)
@@ -231,14 +238,6 @@ func (c *compiler) main(b *docBuilder, out *Creative, p int) {
 		c.files(b)
 	}
 	b.add("</Linear>")
-	if fourth(p) && !wrapper(p) {
-		value := ""
-		if p == vast4 {
-			value = ` idValue="` + xmlText(s.ID) + `"`
-		}
-		b.add(`<UniversalAdId idRegistry="unknown"`, value, `>`, xmlText(s.ID), `</UniversalAdId>`)
-	}
-	b.add("</Creative>")
 }
 
 func events(b *docBuilder) {
@@ -292,79 +291,4 @@ func (c *compiler) companion(b *docBuilder) {
 	b.fixed("StaticResource", ` creativeType="`+xmlText(defaultMimes(KindImage, k.ImageURL)[0])+`"`, k.ImageURL)
 	b.link("CompanionClickThrough", "", slotClick)
 	b.add("</Companion></CompanionAds></Creative>")
-}
-
-// verification is the element of an Open Measurement script.
-func verification(v *VerificationSpec) string {
-	b := docBuilder{}
-	b.add(`<AdVerifications><Verification vendor="`, xmlText(v.Vendor), `">`)
-	b.fixed("JavaScriptResource", ` apiFramework="omid" browserOptional="true"`, v.URL)
-	if v.Parameters != "" {
-		b.fixed("VerificationParameters", "", v.Parameters)
-	}
-	b.add("</Verification></AdVerifications>")
-	return string(b.lit)
-}
-
-// mediaFile compiles one file.
-func (c *compiler) mediaFile(out *Creative, i int) Media {
-	s, field := &c.spec.Media[i], at("media", i)
-	m := Media{Mime: s.Mime, W: s.W, H: s.H, Bitrate: s.Bitrate, Streaming: s.Delivery == "streaming"}
-	c.checkLink(field+".url", s.URL, out)
-	if m.Mime == "" {
-		if u, err := url.Parse(s.URL); err == nil {
-			m.Mime = mediaMimes[strings.ToLower(path.Ext(u.Path))]
-		}
-	}
-	sound := strings.HasPrefix(m.Mime, "audio/")
-	if m.Mime == "" || sound != (out.Kind == KindAudio) {
-		c.add(field+".mime", strQuote(m.Mime), "a type of "+out.Format.String()+" such as "+map[bool]string{true: "audio/mpeg", false: "video/mp4"}[out.Kind == KindAudio], "")
-	}
-	if !sound && (m.W < 1 || m.H < 1) || m.W < 0 || m.H < 0 {
-		c.add(field+".w", fmt.Sprintf("%dx%d", m.W, m.H), "w and h of the film", "")
-	}
-	if m.Bitrate < 0 {
-		c.add(field+".bitrate", itoa(m.Bitrate), "kilobits per second", "")
-	}
-	deliveries := []string{"progressive", "streaming"}
-	delivery := s.Delivery
-	if delivery == "" {
-		delivery = deliveries[0]
-	}
-	if !slices.Contains(deliveries, delivery) {
-		c.add(field+".delivery", strQuote(delivery), "one of "+strings.Join(deliveries, ", "), rtb.DidYouMean(delivery, deliveries))
-	}
-	attrs := ` delivery="` + delivery + `" type="` + xmlText(m.Mime) + `"`
-	rate := ""
-	if m.Bitrate > 0 {
-		rate = ` bitrate="` + itoa(m.Bitrate) + `"`
-	}
-	if interactive(m.Mime) {
-		rate += ` apiFramework="VPAID"`
-	}
-	b := docBuilder{}
-	b.fixed("MediaFile", attrs+` width="`+itoa(m.W)+`" height="`+itoa(m.H)+`"`+rate, s.URL)
-	m.element, b.lit = string(b.lit), nil
-	b.fixed("MediaFile", attrs+rate, s.URL)
-	m.daast = string(b.lit)
-	return m
-}
-
-// clock is a duration as VAST writes it.
-func clock(d time.Duration) string {
-	s := int(d / time.Second)
-	return fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)
-}
-
-func xmlText(s string) string { return string(appendXML(nil, s)) }
-func strQuote(s string) string {
-	if s == "" {
-		return "nothing"
-	}
-	return strconv.Quote(s)
-}
-func itoa(n int) string             { return strconv.Itoa(n) }
-func at(field string, i int) string { return field + "[" + itoa(i) + "]" }
-func joinInts(list []int) string {
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ", "), "[]")
 }

@@ -23,4 +23,11 @@
 // Prices are CPM micros in the bid's currency, charges micros in the
 // advertiser's, both rounded up. The bidder asks the [Signer] for links; the
 // edge listener calls the [Handler].
+//
+// # Films and native
+//
+// /v1/vast/{ev} takes impression, start, q1, mid, q3, complete and error, all with
+// one token; only impression can bill, and error keeps VAST's code as a flag. A
+// click URL with &t=1 behind it is told by a player or a native placement: it
+// counts, and is answered with a GIF instead of the redirect.
 package tracking
