@@ -25,3 +25,15 @@ func (s *Set) Rules() []string { return slices.Sorted(maps.Values(s.rules)) }
 
 // Text is the canonical text of a segment; empty when the set has it not.
 func (s *Set) Text(id rtb.SegmentID) string { return s.rules[id] }
+
+// Events are the names of the events that the rules look for, sorted; the rule
+// for every event names none.
+func (s *Set) Events() []string {
+	names := map[string]bool{}
+	for _, text := range s.rules {
+		if r, err := parseRule(text); err == nil && r.event != anyEvent {
+			names[r.event] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}

@@ -16,6 +16,12 @@
 // is "<kind>:<scope>:<identifier>" of the first, and the links are appended with
 // it.
 //
+// A browser that keeps no cookies is a new visitor at each hit: its events are
+// facts, and profiles of one event that expire like any other, which no bid ever
+// finds. It cannot wear out an identity: where no cookie came, an identifier that
+// is linked already is not linked anew; a browser that does keep cookies links
+// it at its next hit. Ids minted and links not made are counted.
+//
 // cmd/bidder is its caller. Handlers are thin (handler*.go); what they parse is
 // plain functions over bytes.
 package collect

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rebound/audiences"
 	"rebound/events"
 	"rebound/privacy"
 	"rebound/rtb"
@@ -53,11 +54,15 @@ type Setup struct {
 	// EIDSources are the sources of user.eids that are linked; others are counted
 	// and left out.
 	EIDSources []string
+	// EventNames are the names that rules look for: they are counted by name, as
+	// Rebound's own are.
+	EventNames []string
 	PublicHost string // host of the public URL: its cookie is a third-party one
 	HTTPS      bool   // the public URL is https
 
 	advertisers map[string]*Advertiser
 	eids        map[string]bool
+	counted     map[string]bool
 }
 
 // Advertiser is what the edge knows of an advertiser.
@@ -114,7 +119,19 @@ func (e *Edge) Swap(s *Setup) {
 	for _, source := range s.EIDSources {
 		s.eids[strings.ToLower(source)] = true
 	}
+	s.counted = make(map[string]bool, len(s.EventNames))
+	for _, name := range s.EventNames {
+		s.counted[name] = true
+	}
 	e.setup.Store(s)
+}
+
+// count counts an event that was taken.
+func (e *Edge) count(name string) {
+	if _, known := audiences.CanonicalEvent(name); !known && !e.setup.Load().counted[name] {
+		name = customName
+	}
+	e.event(name)
 }
 
 // byKey finds the advertiser of a key; nil when it is nobody's.

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -102,15 +103,17 @@ func noStore(ctx *fasthttp.RequestCtx) {
 }
 
 func sendJSON(ctx *fasthttp.RequestCtx, status int, v any) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // messages show < and > as they are
+	if err := e.Encode(v); err != nil {
+		status = fasthttp.StatusInternalServerError
+		b.Reset()
+	}
 	noStore(ctx)
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	b, err := json.Marshal(v)
-	if err != nil {
-		ctx.SetStatusCode(fasthttp.StatusInternalServerError)
-		return
-	}
-	ctx.SetBody(append(b, '\n'))
+	ctx.SetBody(b.Bytes())
 }
 
 // apiError is the body of a refused call.

@@ -154,3 +154,12 @@ func ExampleReply() {
 	fmt.Println(string(b))
 	// Output: {"accepted":998,"duplicates":1,"rejected":[{"i":17,"code":"bad_currency","msg":"..."}]}
 }
+
+// Messages show what they want as it is written.
+func TestErrorsAreReadable(t *testing.T) {
+	w := newWorld(t)
+	body := string(serve(w.Edge.Events, "POST", "/v1/events", nil).Response.Body())
+	if !strings.Contains(body, "Bearer <an advertiser's key>") {
+		t.Errorf("got %s", body)
+	}
+}

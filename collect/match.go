@@ -83,7 +83,7 @@ func (e *Edge) TakeMatch(ctx context.Context, c *Call, m *Match) (setCookieLine 
 		e.reject(RejectExchangeUser)
 		return "", true
 	}
-	uid, err := e.visitor(c)
+	uid, fresh, err := e.visitor(c)
 	if err != nil {
 		e.log.Error("visitor was not named", zap.Error(err))
 		return "", true
@@ -92,7 +92,9 @@ func (e *Edge) TakeMatch(ctx context.Context, c *Call, m *Match) (setCookieLine 
 		KeyKind: "b:" + space,
 		Key:     e.keyring.Key(rtb.IDExchange, space, []byte(m.UID)),
 	}
-	visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
-	e.storeOrSpool(ctx, linkFact("", visitor, key, "sync", e.now()))
+	if e.mayLink(fresh, key.Key) {
+		visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
+		e.storeOrSpool(ctx, linkFact("", visitor, key, "sync", e.now()))
+	}
 	return setCookie(uid, c.Host, s.HTTPS, c.thirdParty(s)), true
 }

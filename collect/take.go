@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -56,19 +57,34 @@ func (e *Edge) refused(c *Call) {
 	e.reject(RejectConsent)
 }
 
-// visitor is the id of the cookie, or a new one.
-func (e *Edge) visitor(c *Call) (string, error) {
+// visitor is the id of the cookie, or a new one: then fresh.
+func (e *Edge) visitor(c *Call) (uid string, fresh bool, err error) {
 	if len(c.Cookie) > 0 {
 		if e.cookies.Valid(c.Cookie) {
-			return string(c.Cookie), nil
+			return string(c.Cookie), false, nil
 		}
 		e.reject(RejectForged)
 	}
-	uid, err := e.cookies.Mint()
+	uid, err = e.cookies.Mint()
 	if err == nil {
 		e.Counters.cookies.Add(1)
 	}
-	return uid, err
+	return uid, true, err
+}
+
+// mayLink tells whether an identifier may be linked to a browser's visitor. A
+// browser that keeps no cookies is a new visitor at every hit: it links an
+// identifier once, when nobody has it, and not at every hit. One that keeps them
+// proves so at its next hit.
+func (e *Edge) mayLink(fresh bool, k rtb.Key) bool {
+	if !fresh || e.resolve == nil {
+		return true
+	}
+	if _, linked := e.resolve(k); linked {
+		e.unlinked.Add(1)
+		return false
+	}
+	return true
 }
 
 // TakeBrowser takes one event of the pixel or the tag. It returns the Set-Cookie
@@ -86,18 +102,26 @@ func (e *Edge) TakeBrowser(ctx context.Context, c *Call, in *Input) (setCookieLi
 		e.refused(c)
 		return ""
 	}
-	uid, err := e.visitor(c)
+	uid, fresh, err := e.visitor(c)
 	if err != nil {
 		e.log.Error("visitor was not named", zap.Error(err))
 		return ""
 	}
-	e.storeBrowser(ctx, adv, uid, c, in)
+	who := browser{visitor: e.keyring.Key(rtb.IDVisitor, "", []byte(uid)), fresh: fresh, referer: c.Referer}
+	e.storeBrowser(ctx, adv, &who, in)
 	return setCookie(uid, c.Host, s.HTTPS, c.thirdParty(s))
 }
 
 func (c *Call) thirdParty(s *Setup) bool { return strings.EqualFold(c.Host, s.PublicHost) }
 
-func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, uid string, c *Call, in *Input) {
+// browser is who an event of the pixel or the tag is of.
+type browser struct {
+	visitor rtb.Key
+	fresh   bool // no cookie of ours came
+	referer string
+}
+
+func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, who *browser, in *Input) {
 	if p := in.check(); p != nil {
 		e.reject(p.Code)
 		return
@@ -107,13 +131,13 @@ func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, uid string, c 
 		in.User.XID = ""
 	}
 	if in.Page == "" {
-		in.Page = c.Referer
+		in.Page = who.referer
 	}
 	in.At = e.now() // a browser's clock is anybody's guess
 	src := &source{adv: adv, trust: events.TrustBrowser, provenance: "tag", now: in.At}
-	visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
 	keys, _ := e.outside(&in.User, adv.ID)
-	f, err := e.eventFact(in, src, visitor, e.reject)
+	keys = slices.DeleteFunc(keys, func(k events.LinkKey) bool { return !e.mayLink(who.fresh, k.Key) })
+	f, err := e.eventFact(in, src, who.visitor, e.reject)
 	if err != nil {
 		e.reject(RejectNotStored)
 		return
@@ -122,9 +146,9 @@ func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, uid string, c 
 		e.duplicate.Add(1)
 		return
 	}
-	facts := append(e.linkFacts(src, visitor, keys), f)
+	facts := append(e.linkFacts(src, who.visitor, keys), f)
 	if e.storeOrSpool(ctx, facts...) {
-		e.event(f.Name)
+		e.count(f.Name)
 		e.recent.add(f.ID, src.now)
 	}
 }
@@ -180,7 +204,7 @@ func (e *Edge) TakeBatch(ctx context.Context, adv *Advertiser, list []json.RawMe
 		case events.KindLink:
 			e.links.Add(1)
 		default:
-			e.event(f.Name)
+			e.count(f.Name)
 			e.recent.add(f.ID, src.now)
 			r.Accepted++
 		}

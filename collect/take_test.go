@@ -279,13 +279,68 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// A browser that keeps no cookies is a new visitor each time; it links an
+// identifier once and not at each hit.
+func TestWithoutCookies(t *testing.T) {
+	w := newWorld(t)
+	key := w.keyring.Key(rtb.IDXID, "shop", []byte("c7"))
+	theirs := w.keyring.Key(rtb.IDExchange, "demo", []byte("theirs"))
+	hit := func(cookie string) string {
+		call := &Call{Host: "127.0.0.1", Cookie: []byte(cookie)}
+		line := w.pixel(t, call, "a=shop&e=view_item&xid=c7")
+		w.TakeMatch(t.Context(), call, &Match{Exchange: "demo", UID: "theirs"})
+		for _, f := range w.links() { // as the folds do, a moment later
+			w.linked[f.Link.Key] = f.Visitor
+		}
+		return value(line)
+	}
+	first := hit("")
+	if len(w.links()) != 2 || w.linked[key] != w.keyring.Key(rtb.IDVisitor, "", []byte(first)) {
+		t.Fatalf("got %d links; want both identifiers linked, which nobody had", len(w.links()))
+	}
+	last := ""
+	for range 5 {
+		last = hit("")
+	}
+	if s := w.Stats(); len(w.links()) != 2 || s.Unlinked != 10 || s.Cookies != 12 || len(w.events()) != 6 {
+		t.Errorf("got %d links, %d events, %+v; want no more links, and all events", len(w.links()), len(w.events()), s)
+	}
+	hit(last) // the cookie came back
+	mine := w.keyring.Key(rtb.IDVisitor, "", []byte(last))
+	if len(w.links()) != 4 || w.linked[key] != mine || w.linked[theirs] != mine {
+		t.Errorf("got %d links; want the browser that keeps cookies linked", len(w.links()))
+	}
+}
+
 func TestNamesInMetricsAreBounded(t *testing.T) {
 	w := newWorld(t)
+	setup := *w.setup.Load()
+	for i := range 300 {
+		setup.EventNames = append(setup.EventNames, fmt.Sprintf("gone_wild_%d", i))
+	}
+	w.Swap(&setup)
 	for i := range 300 {
 		w.batch(t, fmt.Sprintf(`{"event":"gone_wild_%d","user":{"uid":"u"}}`, i))
 	}
 	s := w.Stats()
-	if len(s.Events) != maxNames+1 || s.Events["custom"] != 300-maxNames {
-		t.Errorf("got %d names, %d custom; want %d and %d", len(s.Events), s.Events["custom"], maxNames+1, 300-maxNames)
+	if len(s.Events) != maxNames+1 || s.Events[customName] != 300-maxNames {
+		t.Errorf("got %d names, %d custom; want %d and %d", len(s.Events), s.Events[customName], maxNames+1, 300-maxNames)
+	}
+}
+
+// Names that nobody configured are not counted by name: they cannot crowd out
+// those that matter.
+func TestNamesOfNobody(t *testing.T) {
+	w := newWorld(t)
+	setup := *w.setup.Load()
+	setup.EventNames = []string{"wish_granted"}
+	w.Swap(&setup)
+	for i := range 300 {
+		w.pixel(t, &Call{}, fmt.Sprintf("a=shop&e=gone_wild_%d", i))
+	}
+	w.pixel(t, &Call{}, "a=shop&e=wish_granted")
+	w.pixel(t, &Call{}, "a=shop&e=ViewContent")
+	if s := w.Stats().Events; len(s) != 3 || s[customName] != 300 || s["wish_granted"] != 1 || s["view_item"] != 1 {
+		t.Errorf("got %v; want 300 custom, and one of each name that is known", s)
 	}
 }

@@ -188,6 +188,7 @@ func (a *app) edgeSetup(s *config.Snapshot) *collect.Setup {
 	for _, adv := range s.Index.Advertisers() {
 		set.Advertisers = append(set.Advertisers, &collect.Advertiser{ID: adv.ID, Currency: adv.Currency})
 	}
+	set.EventNames = s.AudienceSet.Events()
 	index := s.Index
 	set.Authenticate = func(key []byte) (string, bool) {
 		adv, scopes := index.Authenticate(key)

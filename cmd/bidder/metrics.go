@@ -148,7 +148,7 @@ func (a *app) segmentsMetrics(m *server.Metrics, f *figures) {
 }
 
 func (a *app) edgeMetrics(m *server.Metrics, f *figures) {
-	m.Counter("rebound_collect_events_total", "events taken, by their name", []string{"kind"}, func(emit server.Emit) {
+	m.Counter("rebound_collect_events_total", "events taken, by their name: Rebound's own and those of rules; all others are custom", []string{"kind"}, func(emit server.Emit) {
 		for name, n := range f.edge.Events {
 			emit(float64(n), name)
 		}
@@ -159,7 +159,8 @@ func (a *app) edgeMetrics(m *server.Metrics, f *figures) {
 		}
 	})
 	m.Counter("rebound_collect_links_total", "outside identifiers linked to visitors", nil, func(emit server.Emit) { emit(float64(f.edge.Links)) })
-	m.Counter("rebound_collect_cookies_total", "visitor ids minted", nil, func(emit server.Emit) { emit(float64(f.edge.Cookies)) })
+	m.Counter("rebound_collect_unlinked_total", "identifiers not linked anew, because the browser brought no cookie and they have a visitor", nil, func(emit server.Emit) { emit(float64(f.edge.Unlinked)) })
+	m.Counter("rebound_collect_cookies_total", "visitor ids minted; browsers that keep no cookies get one at each hit", nil, func(emit server.Emit) { emit(float64(f.edge.Cookies)) })
 	m.Counter("rebound_collect_duplicates_total", "events that came again", nil, func(emit server.Emit) { emit(float64(f.edge.Duplicates)) })
 	m.Histogram("rebound_collect_to_biddable_seconds", "from an event's append to its being visible to bids", a.biddable.Buckets)
 }
