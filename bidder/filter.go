@@ -5,6 +5,7 @@ import (
 
 	"rebound/campaigns"
 	"rebound/creatives"
+	"rebound/exchange"
 	"rebound/rtb"
 )
 
@@ -168,10 +169,12 @@ func fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creati
 		return opt, rtb.NoBidSecure // not said is not known
 	case !languageFits(o, c.Language):
 		return opt, rtb.NoBidLanguage
-	case attributeBlocked(imp, c):
+	case attributeBlocked(in.Exchange, imp, c):
 		return opt, rtb.NoBidAttribute
 	case categoryBlocked(o, catsOf(c, l.Advertiser)):
 		return opt, rtb.NoBidCategory
+	case c.IURL == "" && in.Exchange.Requires("iurl"):
+		return opt, rtb.NoBidNoFormat // the exchange would drop it: another creative may do
 	case holds(o.ExcludedCreativeIDs, c.CRIDOf(opt.size)):
 		return opt, rtb.NoBidCreativePending
 	}
@@ -248,7 +251,7 @@ const (
 
 // attributeBlocked asks the block lists of the format: one that could not be read
 // may block anything.
-func attributeBlocked(imp *rtb.Impression, c *creatives.Creative) bool {
+func attributeBlocked(p *exchange.Profile, imp *rtb.Impression, c *creatives.Creative) bool {
 	blocked, bad := imp.Banner.BAttr, imp.Banner.ListsBad
 	switch c.Format {
 	case rtb.FormatBanner:
@@ -263,7 +266,8 @@ func attributeBlocked(imp *rtb.Impression, c *creatives.Creative) bool {
 		v := videoOf(imp, c.Format)
 		blocked, bad = v.BAttr, v.ListsBad || skipRefused(v, c)
 	}
-	return bad || slices.ContainsFunc(c.Attrs, func(a int) bool { return slices.Contains(blocked, a) })
+	refused := func(a int) bool { return slices.Contains(blocked, a) }
+	return bad || slices.ContainsFunc(c.Attrs, refused) || slices.ContainsFunc(p.Attrs(), refused)
 }
 
 func catsOf(c *creatives.Creative, a *campaigns.Advertiser) []string {

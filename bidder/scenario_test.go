@@ -99,9 +99,11 @@ type fire struct {
 	Notice string `yaml:"notice"` // nurl, burl, lurl, or one in the markup: see markupURL
 	Price  string `yaml:"price"`
 	Loss   string `yaml:"loss"`
-	Times  int    `yaml:"times"`
-	Method string `yaml:"method"`
-	Flip   bool   `yaml:"flip"` // with a changed token
+	// Multiplier is what ${AUCTION_MULTIPLIER} becomes.
+	Multiplier string `yaml:"multiplier"`
+	Times      int    `yaml:"times"`
+	Method     string `yaml:"method"`
+	Flip       bool   `yaml:"flip"` // with a changed token
 }
 
 // expect is what must come of a call. Maps are subsets of the JSON; null means

@@ -265,7 +265,7 @@ func (w *world) fire(list []fire) {
 		if pixel {
 			text = markupURL(bids[0], f.Notice)
 		}
-		text = strings.NewReplacer("${AUCTION_PRICE}", f.Price, "${AUCTION_PRICE:B64}", f.Price, "${AUCTION_CURRENCY}", fmt.Sprint(answer["cur"]), "${AUCTION_LOSS}", f.Loss).Replace(text)
+		text = strings.NewReplacer("${AUCTION_PRICE}", f.Price, "${AUCTION_PRICE:B64}", f.Price, "${AUCTION_CURRENCY}", fmt.Sprint(answer["cur"]), "${AUCTION_LOSS}", f.Loss, "${AUCTION_MULTIPLIER}", f.Multiplier).Replace(text)
 		u, err := url.Parse(text)
 		if err != nil || u.Path == "" {
 			w.t.Fatalf("notice %s: got URL %q: %v", f.Notice, text, err)

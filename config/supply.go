@@ -104,15 +104,17 @@ func (s *Snapshot) Approve(since []campaigns.Approval) *campaigns.Approvals {
 	return campaigns.NewApprovals(append(slices.Clone(s.Approvals), since...), s.CreativeIndex, required)
 }
 
-// Lists are the files that are looked at for changes while the program runs: lists
-// and approvals, slash-separated.
+// Lists are the files that are looked at for changes while the program runs: lists,
+// approvals and exchange rates, slash-separated.
 func (s *Snapshot) Lists() []string {
 	var names []string
 	for _, f := range s.Tables.Files() {
 		names = append(names, f.Name)
 	}
-	if s.File.Approvals.File != "" {
-		names = append(names, path.Clean(s.File.Approvals.File))
+	for _, name := range []string{s.File.Approvals.File, s.File.Rates.File} {
+		if name != "" {
+			names = append(names, path.Clean(name))
+		}
 	}
 	return names
 }

@@ -66,3 +66,7 @@ func (p *Profile) Fits(of *rtb.Offer) (field string, ok bool) {
 
 // Requires tells whether the exchange drops bids without the field.
 func (p *Profile) Requires(field string) bool { return p.required&fieldNames[field] != 0 }
+
+// Attrs are the creative attributes that every bid declares beside its
+// creative's own.
+func (p *Profile) Attrs() []int { return p.attr }
