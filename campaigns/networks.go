@@ -137,7 +137,10 @@ func parseIP(b []byte) (ipKey, bool) {
 			at++
 		}
 	}
-	if gap >= 0 && n < 16 {
+	if gap >= 0 {
+		if n == 16 {
+			return ipKey{}, false // :: stands for a group at least
+		}
 		copy(out[16-(n-gap):], out[gap:n])
 		clear(out[gap : 16-(n-gap)])
 		n = 16
