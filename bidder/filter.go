@@ -57,7 +57,10 @@ func (out *Outcome) gateLine(in *Input, l *campaigns.Line) (campaigns.Match, rtb
 	if out.advertiserBlocked(in, l.Advertiser) {
 		return m, rtb.NoBidAdvertiserBlocked
 	}
-	return m, gateApp(in.Opportunity, l)
+	if l.App != nil || in.Opportunity.DSARequired > 0 {
+		return m, gateApp(in.Opportunity, l)
+	}
+	return m, rtb.NoBidNone
 }
 
 // advertiserBlocked asks badv, once per advertiser and request.
