@@ -29,6 +29,7 @@ func (a *app) watchLists(ctx context.Context) error {
 	tick := time.NewTicker(listCheck)
 	defer tick.Stop()
 	seen, waiting := map[string]fileState{}, map[string]fileState{}
+	a.listsChanged(seen, waiting) // what is there now is what was read
 	for {
 		select {
 		case <-ctx.Done():
