@@ -1,9 +1,23 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"rebound/internal/cli"
 )
+
+// version tells the build.
+func (p *program) version(_ context.Context, args []string) int {
+	if status, done := p.parse(p.flags("version"), args); done {
+		return status
+	}
+	fmt.Fprintf(p.stdout, "bidder %s %s %s/%s\n", build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return cli.ExitDone
+}
 
 // build is the version that records name: the commit, or "devel" where the
 // program was built without one (from an archive, in a container).

@@ -59,6 +59,8 @@ func verbs() []verb {
 			"bidder explain --exchange demo --event view_item:SKU7@2h --request request.json", (*program).explain},
 		{"health", "ask a running bidder whether it is ready; for container health checks",
 			"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
+		{"version", "tell which build this is, as bid records name it",
+			"bidder version", (*program).version},
 	}
 }
 

@@ -48,6 +48,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"check", "--config", shop}, 0, "good (2 exchanges, 1 advertiser", ""},
 		{[]string{"check", "--config", "nowhere.yaml"}, 1, "nowhere.yaml", ""},
 		{[]string{"serve", "--config", "nowhere.yaml"}, 1, "", "nowhere.yaml"},
+		{[]string{"version"}, 0, "bidder devel go1.", ""},
 		{[]string{"health", "--admin", "127.0.0.1:1"}, 1, "", "not ready"},
 	} {
 		status, out, errs := run(t, tt.args...)
