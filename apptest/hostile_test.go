@@ -27,6 +27,7 @@ var overruled = map[string]string{
 	"rtb/at-501":             "P1: at 500 and above is exchange-defined; the profile says which price type it is",
 	"rtb/at-3":               "P2: 3 is a type of deals; on a request it is unknown, and V4 ignores unknown values",
 	"rtb/no-site-app":        "V12: without site, app and dooh it is the profile that allows a bid; the generic one does",
+	"rtb/video-garbage":      "V5: a single string where a list is wanted is read as a list of one",
 	"rtb/cur-string":         "V5: a single string where a list is wanted is read as a list of one",
 	"rtb/video-garbage":      "V5: a single string where a list is wanted is read as a list of one",
 	"rtb/banner-frac-size":   "V5: w:300.5 is on its list of scalars that must not lose the auction; it is read as 300",

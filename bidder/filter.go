@@ -153,7 +153,7 @@ func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impressio
 // order of the reasons.
 func fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	o, opt := in.Opportunity, option{creative: c}
-	if !imp.Formats.Has(c.Format) {
+	if !imp.Formats.Has(c.Format) || c.FullScreen && !imp.Instl {
 		return opt, rtb.NoBidNoFormat
 	}
 	var r rtb.NoBidReason

@@ -83,7 +83,7 @@ func (c *compiler) compile() *Creative {
 		c.add("id", strconv.Quote(s.ID), "an id of a-z, 0-9, _ and -, at most 64 characters", "")
 	}
 	out := &Creative{ID: s.ID, Advertiser: s.Advertiser, Format: rtb.FormatBanner, ClickURL: s.ClickURL, IURL: s.IURL,
-		Secure: s.Secure == nil || *s.Secure, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, MaxBytes: MaxMarkup}
+		Secure: s.Secure == nil || *s.Secure, FullScreen: s.FullScreen, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, MaxBytes: MaxMarkup}
 	if i := slices.Index(kindNames, s.Type); i > 0 {
 		out.Kind = Kind(i)
 	} else {

@@ -47,6 +47,7 @@ type Creative struct {
 	Mimes      []string
 	APIs       []int
 	Secure     bool // everything it loads is https
+	FullScreen bool // only for interstitials (OpenRTB 2.6 §3.2.4, instl)
 	ClickURL   string
 	IURL       string // a picture for the exchange's audit; may be empty
 	// NeedsProduct tells that there is no markup without a product.

@@ -21,6 +21,7 @@ type Spec struct {
 	Language   string            `yaml:"language"`               // ISO 639-1; xx: no language in it
 	Mimes      []string          `yaml:"mimes"`                  // default by type; of a tag_url: what it answers with
 	API        []int             `yaml:"api"`                    // AdCOM API frameworks that it needs
+	FullScreen bool              `yaml:"full_screen"`            // shown in interstitials only
 	Secure     *bool             `yaml:"secure"`                 // false: http assets are allowed, and the creative stays out of secure impressions; default true
 	IURL       string            `yaml:"iurl"`                   // picture for the exchange's audit; https
 	CRID       string            `yaml:"crid"`                   // at most 51 bytes, instead of id in crid; the content hash is still added
