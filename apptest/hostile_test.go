@@ -29,7 +29,6 @@ var overruled = map[string]string{
 	"rtb/no-site-app":        "V12: without site, app and dooh it is the profile that allows a bid; the generic one does",
 	"rtb/video-garbage":      "V5: a single string where a list is wanted is read as a list of one",
 	"rtb/cur-string":         "V5: a single string where a list is wanted is read as a list of one",
-	"rtb/video-garbage":      "V5: a single string where a list is wanted is read as a list of one",
 	"rtb/banner-frac-size":   "V5: w:300.5 is on its list of scalars that must not lose the auction; it is read as 300",
 	"rtb/cur-eur-only":       "P9: the answer may be in any listed currency for which there is a rate, and the sample has one",
 	"rtb/floor-raw-neg-zero": "P5: -0.0 is a valid number, and zero; there is no floor",
