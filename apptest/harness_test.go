@@ -140,17 +140,6 @@ func (b *bidder) terminate() int {
 	return b.cmd.ProcessState.ExitCode()
 }
 
-// reload asks for the configuration to be read again and gives the log line that
-// tells the outcome.
-func (b *bidder) reload() map[string]any {
-	b.t.Helper()
-	from := b.log.len()
-	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		b.t.Fatal(err)
-	}
-	return b.log.waitFrom(b.t, from, "configuration re", 10*time.Second, b.ended)
-}
-
 // call makes one request and reads the whole answer.
 func call(t *testing.T, c *http.Client, method, url, contentType string, body []byte, header ...string) (*http.Response, []byte) {
 	t.Helper()
@@ -317,12 +306,6 @@ func (l *logLines) read(r io.Reader) {
 	}
 }
 
-func (l *logLines) len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.lines)
-}
-
 func (l *logLines) tail(n int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -344,19 +327,14 @@ func (l *logLines) find(from int, msg string) map[string]any {
 
 func (l *logLines) wait(t *testing.T, msg string, limit time.Duration, ended <-chan struct{}) map[string]any {
 	t.Helper()
-	return l.waitFrom(t, 0, msg, limit, ended)
-}
-
-func (l *logLines) waitFrom(t *testing.T, from int, msg string, limit time.Duration, ended <-chan struct{}) map[string]any {
-	t.Helper()
 	var found map[string]any
 	within(t, limit, "log line "+msg, func() bool {
-		if found = l.find(from, msg); found != nil {
+		if found = l.find(0, msg); found != nil {
 			return true
 		}
 		select {
 		case <-ended:
-			if found = l.find(from, msg); found == nil {
+			if found = l.find(0, msg); found == nil {
 				t.Fatalf("program ended before it logged %q:\n%s", msg, l.tail(40))
 			}
 			return true
