@@ -292,3 +292,20 @@ func TestFeedbackBecomesFacts(t *testing.T) {
 }
 
 func tcpAddr(ip string) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
+
+// Rule M22: the time from bid to notice is measured, each notice once.
+func TestDelaysAreMeasured(t *testing.T) {
+	conformance.Covers(t, "M22")
+	e := newEdge(t)
+	c := sampleClaims()
+	e.now = c.Issued.Add(400 * time.Millisecond)
+	e.fire("GET", rtb.NoticeWin, c, "&p=1")
+	e.now = c.Issued.Add(2 * time.Minute)
+	e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	wins, _ := e.h.Delays(rtb.NoticeWin)
+	bills, sum := e.h.Delays(rtb.NoticeBill)
+	if wins[1] != 1 || bills[6] != 1 || sum != 120 || slices.Max(bills) != 1 {
+		t.Errorf("got wins %v, bills %v, %g s; want one in each, 120 s", wins, bills, sum)
+	}
+}

@@ -95,6 +95,7 @@ type Handler struct {
 	counts [kinds][codes]atomic.Uint64
 	losses [lossSlots]atomic.Uint64
 
+	delays    [kinds]delays
 	recorded  recent // ids of facts
 	sealed    recent // initialisation vectors of prices, and their bids
 	lossTable lossTable
@@ -198,6 +199,7 @@ func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 		return c, CodeFailed
 	}
 	h.recorded.add(fact.ID, 0)
+	h.delays[kind].observe(now.Sub(c.Issued))
 	if kind == rtb.NoticeLoss {
 		loss := exchange.ParseLoss(t.loss)
 		h.countLoss(loss)

@@ -1,6 +1,9 @@
 package tracking
 
 import (
+	"sync/atomic"
+	"time"
+
 	"rebound/exchange"
 	"rebound/rtb"
 )
@@ -23,6 +26,38 @@ func (h *Handler) countLoss(l exchange.Loss) {
 		slot = lossExchange
 	}
 	h.losses[slot].Add(1)
+}
+
+// DelayBuckets are the upper bounds, in seconds, of the time from a bid to its
+// win, and to its bill; one more bucket holds what is slower.
+var DelayBuckets = [...]float64{0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600}
+
+// delays is a histogram of one kind of notice.
+type delays struct {
+	counts [len(DelayBuckets) + 1]atomic.Uint64
+	nanos  atomic.Int64
+}
+
+func (d *delays) observe(took time.Duration) {
+	i := 0
+	for i < len(DelayBuckets) && took.Seconds() > DelayBuckets[i] {
+		i++
+	}
+	d.counts[i].Add(1)
+	d.nanos.Add(int64(max(took, 0)))
+}
+
+// Delays are how long after their bids notices of a kind were recorded: counts by
+// [DelayBuckets], and the sum in seconds (conformance M22).
+func (h *Handler) Delays(kind rtb.NoticeKind) (counts []uint64, sum float64) {
+	if int(kind) >= kinds {
+		return make([]uint64, len(DelayBuckets)+1), 0
+	}
+	d := &h.delays[kind]
+	for i := range d.counts {
+		counts = append(counts, d.counts[i].Load())
+	}
+	return counts, float64(d.nanos.Load()) / 1e9
 }
 
 // Count is how many notices of one kind had one outcome.

@@ -185,6 +185,12 @@ func (a *app) trackingMetrics(m *server.Metrics, f *figures) {
 			emit(float64(n), k[0], k[1])
 		}
 	})
+	for _, kind := range []rtb.NoticeKind{rtb.NoticeWin, rtb.NoticeBill} {
+		m.Histogram("rebound_tracking_"+kind.String()+"_delay_seconds", "from a bid to its "+kind.String()+" notice", func() server.Buckets {
+			counts, sum := a.notices.Delays(kind)
+			return server.Buckets{Bounds: tracking.DelayBuckets[:], Counts: counts, Sum: sum}
+		})
+	}
 	m.Gauge("rebound_tracking_loss_alarm", "1 while losses of a kind are above a thousandth of the bids of five minutes: answer (3-10), filter (203-211), floor (100, 101)", []string{"kind"}, func(emit server.Emit) {
 		for kind, on := range f.alarms {
 			emit(flag01(on), kind)
