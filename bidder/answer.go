@@ -143,13 +143,28 @@ func (b *Bidder) identify(rq *Request, s *Scratch, in *Input) (r rtb.NoBidReason
 	s.permissions = in.Catalog.Policy.Decide(&o.Signals)
 	in.PreciseGeo = s.permissions.PreciseGeo
 	if s.permissions.Level != rtb.LevelPersonalised {
-		return refusal(s.permissions), false
+		return s.anonymous(in, refusal(s.permissions)), false
 	}
-	if r := b.o.Visitors.Find(p.IDSpace, s.listedIDs(in.Catalog.EIDSources), &s.visitor); r != rtb.NoBidNone {
+	switch r := b.o.Visitors.Find(p.IDSpace, s.listedIDs(in.Catalog.EIDSources), &s.visitor); r {
+	case rtb.NoBidNone:
+		s.known = true
+		return r, false
+	case rtb.NoBidNoID, rtb.NoBidUnknownVisitor:
+		return s.anonymous(in, r), false
+	default:
 		return r, false
 	}
-	s.known = true
-	return rtb.NoBidNone, false
+}
+
+// anonymous lets contextual lines bid where nobody is known, or may be; r is the
+// reason where there are none, or nothing at all may be bid (conformance G22).
+func (s *Scratch) anonymous(in *Input, r rtb.NoBidReason) rtb.NoBidReason {
+	if s.permissions.Level < rtb.LevelContextual || len(in.Catalog.Index.Contextual()) == 0 {
+		return r
+	}
+	in.Nobody, in.Child = true, s.permissions.Refusal == rtb.NoBidPrivacyCOPPA
+	s.visitor.Reset()
+	return rtb.NoBidNone
 }
 
 // refusal is privacy's reason; a refusal without one is still a refusal.

@@ -25,6 +25,10 @@ type Input struct {
 	Now         time.Time // of the request's arrival
 	// PreciseGeo tells that privacy lets exact coordinates be used.
 	PreciseGeo bool
+	// Nobody tells that the visitor is not known, or may not be: contextual lines
+	// alone may bid, and nothing is keyed to anybody. Child tells that children are
+	// there, so that of those only child-safe ones may.
+	Nobody, Child bool
 	// Clock and Deadline end a decision that takes too long: it is checked before
 	// anything is priced. A nil Clock never ends it.
 	Clock    Clock
@@ -138,7 +142,10 @@ func (out *Outcome) decide(in *Input) {
 	if out.Reason = out.gateSupply(in); out.Reason != rtb.NoBidNone {
 		return
 	}
-	lines := in.Catalog.Index.Candidates(in.Visitor, &out.work.index)
+	lines := in.Catalog.Index.Contextual()
+	if !in.Nobody {
+		lines = in.Catalog.Index.Candidates(in.Visitor, &out.work.index)
+	}
 	if len(lines) == 0 {
 		out.Reason = rtb.NoBidNoAudience
 		if in.Catalog.Index.Live() == 0 {

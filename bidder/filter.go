@@ -34,6 +34,9 @@ func (out *Outcome) gateLine(in *Input, l *campaigns.Line) (campaigns.Match, rtb
 	if !l.Live(in.Now) {
 		return campaigns.Match{}, rtb.NoBidNoCampaign
 	}
+	if in.Child && !l.ChildSafe {
+		return campaigns.Match{}, rtb.NoBidPrivacyCOPPA
+	}
 	if !l.On(in.Exchange.ID) {
 		return campaigns.Match{}, rtb.NoBidInventory
 	}

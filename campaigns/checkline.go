@@ -87,7 +87,11 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 		l.End = k.End
 	}
 	l.Caps = capsOf(l)
-	c.audience(path+".audience", l, &s.Audience)
+	if l.Contextual, l.ChildSafe = s.Contextual, s.ChildSafe; l.Contextual {
+		c.contextual(path, s)
+	} else {
+		c.audience(path+".audience", l, &s.Audience)
+	}
 	c.converters(path+".exclude_converters", l, s.ExcludeConverters)
 	c.bid(path+".bid", l, &s.Bid)
 	l.Frequency = c.caps(path, l, cs, s)
@@ -118,6 +122,17 @@ func (c *compiler) audience(path string, l *Line, s *AudienceSpec) {
 	l.Audience.Window = audiences.Window{Within: s.Within, NotWithin: s.NotWithin}
 	if s.Within > 0 && s.NotWithin >= s.Within {
 		c.add(path+".not_within", rtb.FormatDuration(s.NotWithin), "less than within, "+rtb.FormatDuration(s.Within), "")
+	}
+}
+
+// contextual checks a line that is for nobody in particular: where no visitor is
+// known no audience can hold and no cap can count.
+func (c *compiler) contextual(path string, s *LineSpec) {
+	if a := &s.Audience; len(a.Include)+len(a.AnyOf)+len(a.Exclude) > 0 || a.Within != 0 || a.NotWithin != 0 {
+		c.add(path+".audience", "an audience", "none: the line is contextual", "leave contextual out to bid for visitors")
+	}
+	if len(s.Frequency) > 0 {
+		c.warn(path+".frequency", "a cap on a contextual line", "none: it counts only where the visitor is known")
 	}
 }
 

@@ -134,6 +134,9 @@ func (c *compiler) build() {
 	}
 	slices.SortStableFunc(x.live, func(a, b *Line) int { return cmp.Compare(b.Priority, a.Priority) })
 	for n, l := range x.live {
+		if l.Contextual {
+			x.contextual = append(x.contextual, l)
+		}
 		triggers := l.Audience.triggers()
 		if len(triggers) == 0 {
 			x.always = append(x.always, int32(n))

@@ -16,6 +16,7 @@ type Index struct {
 	live        []*Line                   // the active ones, the best first
 	byTrigger   map[rtb.SegmentID][]int32 // ordinals in live
 	always      []int32                   // ordinals of lines that need no segment
+	contextual  []*Line                   // the active ones that need no visitor, the best first
 }
 
 // Scratch is what Candidates works in; it is reused, and never shared by two
@@ -47,6 +48,15 @@ func (x *Index) Candidates(v *rtb.Visitor, s *Scratch) []*Line {
 		s.result = append(s.result, x.live[n])
 	}
 	return s.result
+}
+
+// Contextual are the active lines that may bid where no visitor is known, the best
+// first.
+func (x *Index) Contextual() []*Line {
+	if x == nil {
+		return nil
+	}
+	return x.contextual
 }
 
 func (s *Scratch) begin(x *Index) {

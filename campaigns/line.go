@@ -82,6 +82,8 @@ type Line struct {
 	Status     Status
 	Start, End time.Time // narrowed by the campaign's; zero: open; End is exclusive
 	Audience   Audience
+	Contextual bool // for nobody in particular: it may bid where no visitor is known
+	ChildSafe  bool // and where children are
 	Bid        Bid
 	Creatives  []*creatives.Creative
 	// Frequency are the caps of the line, its campaign and its advertiser; all

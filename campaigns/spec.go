@@ -57,7 +57,9 @@ type LineSpec struct {
 	Start             time.Time     `yaml:"start"`              // default the campaign's
 	End               time.Time     `yaml:"end"`                // default the campaign's
 	Budget            BudgetSpec    `yaml:"budget"`             // the line's own caps, under the campaign's
-	Audience          AudienceSpec  `yaml:"audience"`           // include or any_of is required
+	Audience          AudienceSpec  `yaml:"audience"`           // include or any_of is required, but for contextual lines
+	Contextual        bool          `yaml:"contextual"`         // bids on what a request is about, also where nobody is known or may be; instead of an audience
+	ChildSafe         bool          `yaml:"child_safe"`         // a contextual line that may be shown to children
 	ExcludeConverters OffDuration   `yaml:"exclude_converters"` // nobody who bought this recently; off; default 30d, off for lines that look for buyers
 	Bid               BidSpec       `yaml:"bid"`                // required
 	Frequency         Frequency     `yaml:"frequency"`          // default 10 per 24h; none
