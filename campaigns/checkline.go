@@ -91,6 +91,9 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 		c.contextual(path, s)
 	} else {
 		c.audience(path+".audience", l, &s.Audience)
+		if s.ChildSafe {
+			c.add(path+".child_safe", "child_safe on a line for visitors", "a contextual line: children are never recognised", "")
+		}
 	}
 	c.converters(path+".exclude_converters", l, s.ExcludeConverters)
 	c.bid(path+".bid", l, &s.Bid)

@@ -49,6 +49,8 @@ func TestCompileProblems(t *testing.T) {
 	f("campaigns[0].advertiser", camp(func(s *CampaignSpec) { s.Advertiser = "shup" }))
 	f("campaigns[0].status", camp(func(s *CampaignSpec) { s.Status = "activ" }))
 	f("campaigns[0].budget", camp(func(s *CampaignSpec) { s.Budget = BudgetSpec{} }))
+	f("campaigns[0].lines[0].audience", ln(func(s *LineSpec) { s.Contextual = true }))
+	f("campaigns[0].lines[0].child_safe", ln(func(s *LineSpec) { s.ChildSafe = true }))
 	f("campaigns[0].budget.daily", camp(func(s *CampaignSpec) { s.Budget.Daily = micros(0) }))
 	f("campaigns[0].budget.total", camp(func(s *CampaignSpec) { s.Budget.Total = micros(-1) }))
 	f("campaigns[0].budget.pacing", camp(func(s *CampaignSpec) { s.Budget.Pacing = "fast" }))

@@ -363,3 +363,30 @@ func refs(ids ...string) (out []CreativeRef) {
 	}
 	return out
 }
+
+// A contextual line is a candidate for everybody, and the only one for nobody.
+func TestContextualLines(t *testing.T) {
+	in := input(t)
+	rules(t, &in, standard...)
+	plain := in.Campaigns[0].Lines[0]
+	byContext := plain
+	byContext.ID, byContext.Contextual, byContext.Audience, byContext.Frequency = "by-context", true, AudienceSpec{}, Frequency{}
+	in.Campaigns[0].Lines = []LineSpec{plain, byContext}
+	x, problems := Compile(in)
+	if x == nil {
+		t.Fatal(problems)
+	}
+	if got := x.Contextual(); len(got) != 1 || got[0].ID.Line != "by-context" {
+		t.Errorf("got %v for nobody; want the contextual line alone", got)
+	}
+	var s Scratch
+	if got := x.Candidates(&rtb.Visitor{}, &s); len(got) != 1 || !got[0].Contextual {
+		t.Errorf("got %v for a visitor without segments; want the contextual line", got)
+	}
+	if m := x.Contextual()[0].Audience.Match(&rtb.Visitor{}, time.Now()); m.Reason != rtb.NoBidNone {
+		t.Errorf("the audience of a contextual line refuses: %v", m.Reason)
+	}
+	if (*Index)(nil).Contextual() != nil {
+		t.Error("no index has contextual lines")
+	}
+}
