@@ -118,12 +118,17 @@ func (out *Outcome) dress(in *Input, b *Bid, opt *option) rtb.NoBidReason {
 // link is a signed URL with the exchange's macros behind it; nil when it would
 // be too long.
 func (out *Outcome) link(in *Input, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+	return out.linkWith(in, kind, kind, c)
+}
+
+// linkWith is a link with the macros of another kind of notice.
+func (out *Outcome) linkWith(in *Input, kind, macros rtb.NoticeKind, c *rtb.Claims) []byte {
 	start := len(out.work.text)
 	out.work.text = in.Links.AppendURL(out.work.text, kind, c)
 	if len(out.work.text) == start {
 		return nil
 	}
-	if out.work.text = in.Exchange.AppendMacros(out.work.text, kind); len(out.work.text)-start > maxURL {
+	if out.work.text = in.Exchange.AppendMacros(out.work.text, macros); len(out.work.text)-start > maxURL {
 		out.work.text = out.work.text[:start]
 		return nil
 	}
@@ -140,11 +145,14 @@ type adLinks struct {
 // The impression of a film is the notice that bills, where that is VAST's, else
 // the pixel's.
 func (out *Outcome) adLinks(in *Input, c *rtb.Claims) (l adLinks, ok bool) {
-	imp := rtb.NoticeImp
+	imp, macros := rtb.NoticeImp, rtb.NoticeImp
 	if c.BillOn == rtb.BillOnVAST {
 		imp = rtb.NoticeVideo
 	}
-	l.pixel, l.click = out.withConsent(in, out.link(in, imp, c)), out.link(in, rtb.NoticeClick, c)
+	if c.Format == rtb.FormatVideo || c.Format == rtb.FormatAudio {
+		macros = rtb.NoticeVideo // what the exchange replaces in VAST is another matter
+	}
+	l.pixel, l.click = out.withConsent(in, out.linkWith(in, imp, macros, c)), out.link(in, rtb.NoticeClick, c)
 	if l.pixel == nil || l.click == nil || c.Format == rtb.FormatBanner {
 		return l, l.pixel != nil && l.click != nil
 	}
