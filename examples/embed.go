@@ -7,8 +7,8 @@ import "embed"
 // Shop is the path of the sample shop's configuration in [FS].
 const Shop = "shop/rebound.yaml"
 
-// FS holds shop, a whole configuration, and exchanges, the exchange profiles that
+// FS holds shop and targeting, whole configurations, and exchanges, the exchange profiles that
 // configurations include.
 //
-//go:embed shop exchanges markets.yaml
+//go:embed shop targeting exchanges markets.yaml
 var FS embed.FS

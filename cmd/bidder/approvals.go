@@ -110,8 +110,11 @@ func (a *app) approve(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, status, "bad_"+field, strings.TrimSpace(fmt.Sprintf("%s: got %s; want %s %s", field, got, want, hint)))
 		return
 	}
-	if order.By == "" || len(order.By) > 128 {
-		sendError(ctx, fasthttp.StatusBadRequest, "bad_by", "by: want who says so, at most 128 bytes")
+	if x.By == "" {
+		x.By = "operator"
+	}
+	if len(x.By) > 128 {
+		sendError(ctx, fasthttp.StatusBadRequest, "bad_by", "by: got too many bytes; want who says so, in at most 128")
 		return
 	}
 	x.CRID = s.CreativeIndex[id].CRID
