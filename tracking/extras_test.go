@@ -3,6 +3,7 @@ package tracking
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"rebound/events"
 	"rebound/exchange"
 	"rebound/internal/conformance"
 	"rebound/rtb"
@@ -226,7 +228,8 @@ func TestLossAlarm(t *testing.T) {
 		e := newEdge(t)
 		bids := uint64(5_000)
 		e.h.o.Logger, e.h.o.Bids = zap.New(core), func() uint64 { return bids }
-		e.h.Alarms()
+		e.h.alarm.born = e.now.Add(-time.Hour)
+		e.h.mark()
 		e.now = e.now.Add(20 * time.Second)
 		bids += 2_000
 		c := sampleClaims()
@@ -308,4 +311,74 @@ func TestDelaysAreMeasured(t *testing.T) {
 	if wins[1] != 1 || bills[6] != 1 || sum != 120 || slices.Max(bills) != 1 {
 		t.Errorf("got wins %v, bills %v, %g s; want one in each, 120 s", wins, bills, sum)
 	}
+}
+
+// Just after the start the bids since then are what losses are a share of, though
+// nothing was marked yet.
+func TestLossAlarmAfterTheStart(t *testing.T) {
+	e := newEdge(t)
+	e.h.o.Bids = func() uint64 { return 1_500 }
+	e.h.alarm.born = e.now
+	e.now = e.now.Add(time.Minute)
+	c := sampleClaims()
+	e.fire("GET", rtb.NoticeLoss, c, "&l=3")
+	if e.h.Alarms()["answer"] {
+		t.Error("1 loss of 1,500 bids rings")
+	}
+	c.Bid[0]++
+	e.fire("GET", rtb.NoticeLoss, c, "&l=3")
+	if !e.h.Alarms()["answer"] {
+		t.Error("2 losses of 1,500 bids do not ring")
+	}
+}
+
+// Whatever a notice's parameters say, it is answered 204, and never charged more
+// than was reserved.
+func FuzzParameters(f *testing.F) {
+	for _, seed := range []string{"&p=1", "&p=AUDIT&c=EUR", "&p=%24%7BAUCTION_PRICE%7D", "&p=1e9&x=30&dp=1e99&dc=-1", "&l=9999999&m=", "&p=${X}&e=[ERRORCODE]", "&p=%%%", "&k=x"} {
+		f.Add(seed, "198.51.100.1, x", "bot")
+	}
+	e := &edge{s: newSigner(f, testKey(1)), now: sampleClaims().Issued}
+	p, _ := (&exchange.ProfileSpec{ID: "demo", Seat: "s", NoticeSources: []string{"127.0.0.0/8"}}).Compile()
+	var last events.Fact
+	h := NewHandler(Options{Signer: e.s, Now: func() time.Time { return e.now }, Profiles: func(string) *exchange.Profile { return p },
+		Append: func(_ context.Context, facts ...events.Fact) error { last = facts[0]; return nil }})
+	c := sampleClaims()
+	n := uint64(0)
+	f.Fuzz(func(t *testing.T, params, ip, agent string) {
+		n++
+		binary.LittleEndian.PutUint64(c.Bid[:], n)
+		last = events.Fact{}
+		var ctx fasthttp.RequestCtx
+		var rq fasthttp.Request
+		rq.SetRequestURI(string(e.s.AppendURL(nil, rtb.NoticeBill, &c)) + params)
+		rq.Header.Set("X-Device-IP", ip)
+		rq.Header.Set("X-Device-User-Agent", agent)
+		ctx.Init(&rq, tcpAddr("127.0.0.1"), nil)
+		if !h.Serve(&ctx) {
+			return // no URL: the server refuses it
+		}
+		if ctx.Response.StatusCode() != fasthttp.StatusNoContent {
+			t.Errorf("%q: got %d", params, ctx.Response.StatusCode())
+		}
+		if last.Notice != nil && (last.Notice.Charge > c.Reserved || last.Notice.Charge < 0) {
+			t.Errorf("%q: charged %d of %d", params, last.Notice.Charge, c.Reserved)
+		}
+	})
+}
+
+// Whatever stands in feedback, it makes no fact that charges.
+func FuzzFeedback(f *testing.F) {
+	s := newSigner(f, testKey(1))
+	c := sampleClaims()
+	f.Add([]byte(`[{"event_notification_token":{"payload":"` + token(f, s, rtb.NoticeLoss, &c) + `"},"minimum_bid_to_win":1e400,"creative_status_code":1}]`))
+	f.Add([]byte(`[{"event_notification_token":7},[],null,{"minimum_bid_to_win":"NaN"}]`))
+	f.Add([]byte(`[[[[[[`))
+	h := NewHandler(Options{Signer: s, Now: func() time.Time { return c.Issued }, Append: func(_ context.Context, facts ...events.Fact) error {
+		if n := facts[0].Notice; n.Bills || n.Charge != 0 || n.MinToWin < 0 {
+			f.Errorf("got %+v", n)
+		}
+		return nil
+	}})
+	f.Fuzz(func(t *testing.T, rows []byte) { h.record(context.Background(), &feedback{"demo", rows}) })
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -59,12 +60,17 @@ func (h *Handler) TakeFeedback(exchange string, rows []byte) {
 	}
 }
 
-// Run records queued feedback until ctx ends.
+// Run records queued feedback, and keeps the alarm's count of bids, until ctx ends.
 func (h *Handler) Run(ctx context.Context) error {
+	h.mark()
+	step := time.NewTicker(alarmStep)
+	defer step.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-step.C:
+			h.mark()
 		case f := <-h.feedback:
 			h.record(ctx, &f)
 		}

@@ -102,6 +102,7 @@ const (
 // lossAlarm keeps losses by class for the last five minutes.
 type lossAlarm struct {
 	mu     sync.Mutex
+	born   time.Time // bids count from there
 	steps  [alarmSteps]alarmSlot
 	logged [lossClasses]time.Time
 }
@@ -126,6 +127,9 @@ func (a *lossAlarm) slot(now time.Time, bids uint64) *alarmSlot {
 func (a *lossAlarm) window(now time.Time, bids uint64, class lossClass) (losses, made uint64) {
 	step := now.UnixNano() / int64(alarmStep)
 	first := bids
+	if now.Sub(a.born) < alarmSteps*alarmStep {
+		first = 0
+	}
 	for i := range a.steps {
 		s := &a.steps[i]
 		if s.step == 0 || s.step <= step-alarmSteps || s.step > step {
@@ -140,6 +144,17 @@ func (a *lossAlarm) window(now time.Time, bids uint64, class lossClass) (losses,
 // rings tells whether a class is above its share. Losses without bids in the
 // window are of bids before it.
 func rings(losses, made uint64) bool { return losses > 0 && losses*alarmShare > max(made, 1) }
+
+// mark notes how many bids were made by now; [Handler.Run] calls it in every step.
+func (h *Handler) mark() {
+	if h.o.Bids == nil {
+		return
+	}
+	now, bids := h.o.Now(), h.o.Bids()
+	h.alarm.mu.Lock()
+	h.alarm.slot(now, bids)
+	h.alarm.mu.Unlock()
+}
 
 // watch counts a loss and says in the log, once in a while, when a class is above
 // its share.
@@ -165,8 +180,7 @@ func (h *Handler) watch(c *rtb.Claims, l exchange.Loss, now time.Time) {
 }
 
 // Alarms tells for every class of losses whether it is above its share of the
-// bids of the last five minutes: answer, filter, floor. It also marks the time,
-// so it should be asked at least every ten seconds.
+// bids of the last five minutes: answer, filter, floor.
 func (h *Handler) Alarms() map[string]bool {
 	m := map[string]bool{}
 	if h.o.Bids == nil {

@@ -123,7 +123,11 @@ func NewHandler(o Options) *Handler {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	return &Handler{o: o, recorded: recent{size: recentNotices}, sealed: recent{size: recentNotices}, feedback: make(chan feedback, feedbackQueue)}
+	h := &Handler{o: o, recorded: recent{size: recentNotices}, sealed: recent{size: recentNotices}, feedback: make(chan feedback, feedbackQueue)}
+	if o.Now != nil {
+		h.alarm.born = o.Now()
+	}
+	return h
 }
 
 // told is what a notice says beside its kind; views into the request.
