@@ -37,13 +37,22 @@ func (l *Log) Append(ctx context.Context, facts ...events.Fact) error {
 	}
 	defer l.inflight.Done()
 	start := l.o.Now()
+	err := l.appendAll(ctx, facts)
+	l.meter.observe(l.o.Now(), start, err)
+	return err
+}
+
+func (l *Log) appendAll(ctx context.Context, facts []events.Fact) error {
+	if !l.gate.enter() {
+		return fmt.Errorf("cannot append facts: %w", errMending)
+	}
+	defer l.gate.users.Done()
 	var err error
 	for rest := facts; len(rest) > 0 && err == nil; {
 		n := min(len(rest), appendChunk)
 		err = l.appendChunk(ctx, rest[:n])
 		rest = rest[n:]
 	}
-	l.meter.observe(l.o.Now(), start, err)
 	return err
 }
 

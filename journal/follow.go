@@ -23,6 +23,9 @@ type follower struct {
 
 	checkpointed time.Time // when the last one was taken or tried
 
+	gaps    []gap         // what it misses
+	missing atomic.Uint64 // facts in gaps
+
 	seq   atomic.Uint64 // applied
 	at    atomic.Int64  // TS of that fact, Unix ns
 	fresh atomic.Int64  // when it was last seen to have every fact, Unix ns
@@ -45,7 +48,7 @@ func (l *Log) Follow(ctx context.Context, v View, caughtUp func()) error {
 		return err
 	}
 	defer l.unregister(v.Name())
-	err := f.run(ctx)
+	err := f.runOn(ctx)
 	switch {
 	case l.ctx.Err() != nil:
 		return ErrClosed
@@ -57,6 +60,23 @@ func (l *Log) Follow(ctx context.Context, v View, caughtUp func()) error {
 	return nil
 }
 
+// runOn runs until ctx ends or the view fails; when the engine is started anew
+// the view settles anew.
+func (f *follower) runOn(ctx context.Context) error {
+	for {
+		within, leave := f.l.gate.settle(ctx)
+		if within == nil {
+			return nil
+		}
+		err := f.run(within)
+		left := within.Err() != nil
+		leave()
+		if ctx.Err() != nil || !left {
+			return err
+		}
+	}
+}
+
 func (f *follower) run(ctx context.Context) error {
 	_, last, _, err := f.l.state(ctx)
 	if err != nil {
@@ -64,6 +84,9 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	pos, err := f.settle(ctx)
 	if err != nil {
+		return err
+	}
+	if err := f.readGaps(pos); err != nil {
 		return err
 	}
 	f.next, f.ts, f.target = pos.Seq+1, pos.Time, last
@@ -91,7 +114,9 @@ func (f *follower) fromArchive(ctx context.Context) error {
 			return err
 		}
 		if f.next == before && ctx.Err() == nil {
-			f.l.lost(f.v.Name(), f.next, first-1)
+			if err := f.lost(f.next, first-1); err != nil {
+				return err
+			}
 			f.next = first
 			f.moved()
 		}
@@ -114,7 +139,9 @@ func (f *follower) bridge(ctx context.Context, seq uint64) error {
 		return err
 	}
 	if f.next < seq && ctx.Err() == nil {
-		f.l.lost(f.v.Name(), f.next, seq-1)
+		if err := f.lost(f.next, seq-1); err != nil {
+			return err
+		}
 		f.next = seq
 	}
 	return nil
@@ -137,7 +164,9 @@ func (f *follower) replay(ctx context.Context, to uint64) error {
 			return err
 		}
 		if fact.Seq > next {
-			f.l.lost(f.v.Name(), next, fact.Seq-1)
+			if err := f.lost(next, fact.Seq-1); err != nil {
+				return err
+			}
 		}
 		next = fact.Seq + 1
 		fact.Stream = f.l.id
@@ -196,6 +225,9 @@ func (f *follower) apply(ctx context.Context, facts []events.Fact) error {
 		}
 		f.ts = facts[i].TS
 	}
+	if err := f.fillers(facts); err != nil {
+		return err
+	}
 	last := &facts[len(facts)-1]
 	f.l.noteLast(last.Seq, last.TS)
 	if err := f.v.Apply(facts); err != nil {
@@ -221,12 +253,16 @@ func (f *follower) moved() {
 }
 
 // settle finds the position from which the view can go on: its own, a
-// checkpoint's, or none.
+// checkpoint's, or none. An empty view begins at a checkpoint too: the log may
+// reach back no further.
 func (f *follower) settle(ctx context.Context) (events.Position, error) {
 	pos := f.v.Position()
 	ok, err := f.l.holds(ctx, pos)
-	if err != nil || ok {
+	if err != nil || ok && pos.Seq > 0 {
 		return pos, err
+	}
+	if pos.Seq == 0 {
+		return f.begin(ctx)
 	}
 	last := f.l.Last()
 	said := f.l.o.Logger.With(zap.String("view", f.v.Name()), zap.String("stream", f.l.id), zap.Uint64("log_last_seq", last.Seq),
@@ -246,6 +282,23 @@ func (f *follower) settle(ctx context.Context) (events.Position, error) {
 	said.Warn("the log does not hold the fact at which the view stands: the view is taken back to its checkpoint",
 		zap.Uint64("checkpoint_seq", restored.Seq), zap.Uint64("facts_to_fold", last.Seq-restored.Seq),
 		zap.String("remedy", "none needed; bidding waits until the view has caught up"))
+	return restored, nil
+}
+
+// begin takes an empty view to its newest checkpoint, if it has one.
+func (f *follower) begin(ctx context.Context) (events.Position, error) {
+	restored, err := f.restore(ctx)
+	switch {
+	case err != nil:
+		return restored, err
+	case restored.Seq > 0:
+		f.l.o.Logger.Warn("the view is empty: it is taken from its checkpoint", zap.String("view", f.v.Name()),
+			zap.Uint64("checkpoint_seq", restored.Seq), zap.Uint64("facts_to_fold", f.l.Last().Seq-restored.Seq))
+	case f.v.Position().Seq > 0: // a restore that failed half way
+		if err := f.v.Reset(); err != nil {
+			return restored, fmt.Errorf("cannot reset view: %w", err)
+		}
+	}
 	return restored, nil
 }
 

@@ -101,7 +101,7 @@ func (h *healer) fillTo(ctx context.Context, seq uint64, ts time.Time) error {
 	}
 	h.l.lost("stream", h.last+1, seq-1)
 	for h.last+1 < seq {
-		f := events.Fact{V: 1, Seq: h.last + 1, TS: ts, Kind: events.KindTick, ID: "lost:" + strconv.FormatUint(h.last+1, 10)}
+		f := events.Fact{V: 1, Seq: h.last + 1, TS: ts, Kind: events.KindTick, ID: lostID + strconv.FormatUint(h.last+1, 10)}
 		if err := h.put(ctx, &f); err != nil {
 			return err
 		}

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,6 +44,9 @@ func (l *Log) keeper(ctx context.Context) {
 			poked = true
 		}
 		l.look(ctx)
+		if !l.gate.open() {
+			continue
+		}
 		if now := l.o.Now(); poked || now.Sub(trimmed) >= trimEvery || l.bytes.Load() > uint64(l.o.MaxBytes)/4*3 {
 			trimmed = now
 			l.archive.keep(now)
@@ -56,8 +63,18 @@ func (l *Log) look(ctx context.Context) {
 		l.o.Logger.Error("archive is not durable", zap.Error(err))
 	}
 	l.checkDisk()
+	if !l.diskLow() {
+		if err := l.spool.keepReserve(); err != nil {
+			l.o.Logger.Debug("spool has no reserve yet", zap.Error(err))
+		}
+	}
 	if l.meter.bad.Load() {
-		l.probe(ctx)
+		l.mend(ctx, l.probe(ctx))
+	} else {
+		l.mending = mending{}
+	}
+	if !l.gate.open() {
+		return
 	}
 	if _, last, _, err := l.state(ctx); err == nil && l.o.URL != "" {
 		l.lastMu.Lock()
@@ -76,16 +93,17 @@ func (l *Log) look(ctx context.Context) {
 
 // probe appends a tick while appending fails: a bidder that stopped because of
 // that would otherwise never learn that the log works again.
-func (l *Log) probe(ctx context.Context) {
+func (l *Log) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, keepEvery)
 	defer cancel()
 	now := l.o.Now().UTC()
 	err := l.Append(ctx, events.Fact{ID: "probe:" + newStreamID(), Kind: events.KindTick, At: now})
 	if err != nil {
 		l.o.Logger.Debug("log still takes no facts", zap.Error(err))
-		return
+		return err
 	}
 	l.o.Logger.Info("log takes facts again")
+	return nil
 }
 
 func (l *Log) checkDisk() {
@@ -132,12 +150,10 @@ func (l *Log) trim(ctx context.Context) error {
 // trimFloor is the highest sequence that may go, and what holds the rest.
 func (l *Log) trimFloor() (uint64, string, error) {
 	floor, why := l.archive.synced.Load(), "the archive has synced no more"
-	l.viewMu.Lock()
-	names := make([]string, 0, len(l.seen))
-	for name := range l.seen {
-		names = append(names, name)
+	names, err := l.holders()
+	if err != nil {
+		return 0, "", err
 	}
-	l.viewMu.Unlock()
 	for _, name := range names {
 		list, err := l.checkpoints(name)
 		if err != nil {
@@ -153,6 +169,34 @@ func (l *Log) trimFloor() (uint64, string, error) {
 		}
 	}
 	return floor, why, nil
+}
+
+// holders are the views whose checkpoints hold the stream: those that were
+// followed since Open, and for as long as a checkpoint takes to come, those that
+// have one on disk: they are about to be followed, or no more.
+func (l *Log) holders() ([]string, error) {
+	l.viewMu.Lock()
+	names := slices.Collect(maps.Keys(l.seen))
+	l.viewMu.Unlock()
+	if l.o.Now().Sub(l.opened) >= l.o.CheckpointEvery {
+		return names, nil
+	}
+	entries, err := os.ReadDir(filepath.Dir(l.checkpointDir("any")))
+	if err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("cannot list checkpoints: %w", err)
+	}
+	for _, e := range entries {
+		if e.IsDir() && !slices.Contains(names, e.Name()) {
+			list, err := l.checkpoints(e.Name())
+			if err != nil {
+				return nil, err
+			}
+			if len(list) > 0 {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	return names, nil
 }
 
 // wanted is the last sequence that age and bytes would have gone; the newest

@@ -18,7 +18,8 @@ import (
 // Log is the log of facts. Its methods may be called from any goroutine.
 type Log struct {
 	o       Options
-	e       *engine
+	gate    gate    // before e and stream
+	e       *engine // nil while it cannot be started anew
 	stream  jetstream.Stream
 	id      string // the stream's
 	archive *archive
@@ -51,6 +52,11 @@ type Log struct {
 	unread   atomic.Uint64 // the last sequence that was no fact
 	healed   atomic.Uint64
 	diskFree atomic.Uint64
+
+	mending  mending // the keeper's
+	restarts atomic.Uint64
+	broken   chan error
+	opened   time.Time
 }
 
 // Open starts the log: the embedded server or the connection to the cluster, the
@@ -61,7 +67,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{o: o, pokes: make(chan struct{}, 1), slots: semaphore.NewWeighted(maxInFlight),
-		views: map[string]*follower{}, seen: map[string]bool{}}
+		views: map[string]*follower{}, seen: map[string]bool{}, broken: make(chan error, 1), opened: o.Now()}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	if err := l.open(ctx); err != nil {
 		l.cancel()
@@ -156,7 +162,11 @@ func (l *Log) readLast(ctx context.Context) error {
 	if ok && f.TS.After(ts) {
 		ts = f.TS
 	}
-	l.lastTS = ts
+	l.pubMu.Lock()
+	if ts.After(l.lastTS) {
+		l.lastTS = ts
+	}
+	l.pubMu.Unlock()
 	l.noteLast(last, ts)
 	return nil
 }
@@ -164,6 +174,7 @@ func (l *Log) readLast(ctx context.Context) error {
 // start starts the log's own goroutines: archiver, keeper and spool drainer.
 // They stop in Close.
 func (l *Log) start() {
+	l.gate.lift()
 	l.own.Go(func() { l.archiver(l.ctx) })
 	l.own.Go(func() { l.keeper(l.ctx) })
 	l.own.Go(func() { l.drain(l.ctx) })
@@ -171,10 +182,16 @@ func (l *Log) start() {
 
 // archiver copies the stream to the archive. After a failure it tries again.
 func (l *Log) archiver(ctx context.Context) {
-	for ctx.Err() == nil {
+	for {
+		within, leave := l.gate.settle(ctx)
+		if within == nil {
+			return
+		}
 		l.archive.work.Store(true)
-		err := l.consume(ctx, l.archive.last.Load()+1, func(batch []entry) error { return l.archive.write(l, batch) })
-		if err == nil {
+		err := l.consume(within, l.archive.last.Load()+1, func(batch []entry) error { return l.archive.write(l, batch) })
+		stopped := within.Err() != nil
+		leave()
+		if err == nil || stopped {
 			continue
 		}
 		if l.archive.work.Swap(false) {
@@ -225,14 +242,16 @@ func (l *Log) Close(ctx context.Context) error {
 	appends := make(chan struct{})
 	go func() { l.inflight.Wait(); close(appends) }() // ends at the latest with AckTimeout
 	hurried := waitFor(ctx, appends)
-	if !hurried && l.archive.work.Load() {
+	if !hurried && l.archive.work.Load() && l.gate.open() {
 		hurried = waitFor(ctx, l.archive.reached(l.Last().Seq))
 	}
 	l.cancel()
 	l.own.Wait()
 	l.followers.Wait()
 	err := errors.Join(l.archive.close(), l.spool.close())
-	l.e.stop()
+	if l.e != nil {
+		l.e.stop()
+	}
 	if hurried {
 		l.o.Logger.Warn("log closed in a hurry; the archive catches up at the next start")
 	}

@@ -64,7 +64,7 @@ func (l *Log) Stats() Stats {
 		Append: l.meter.histogram(), AppendErrors: l.meter.errors.Load(),
 		Spooled: l.spool.waiting.Load(), Healed: l.healed.Load(), Archived: l.archive.last.Load(),
 		DiskFree: l.diskFree.Load(), ArchiveOK: l.archive.work.Load()}
-	s.DiskLow = s.DiskFree > 0 && s.DiskFree < l.o.MinFreeBytes
+	s.DiskLow, s.Restarts = l.diskLow(), l.restarts.Load()
 	l.meter.mu.Lock()
 	s.LastError, s.LastErrorAt, s.FailingSince = l.meter.lastError, l.meter.lastErrorAt, l.meter.failingSince
 	l.meter.mu.Unlock()
@@ -72,7 +72,7 @@ func (l *Log) Stats() Stats {
 	l.viewMu.Lock()
 	defer l.viewMu.Unlock()
 	for name, f := range l.views {
-		v := ViewStats{Name: name, Seq: f.seq.Load()}
+		v := ViewStats{Name: name, Seq: f.seq.Load(), LostFacts: f.missing.Load()}
 		if v.Seq < last {
 			v.Lag = last - v.Seq
 			v.Age = max(time.Duration(now-max(f.fresh.Load(), f.at.Load())), 0)

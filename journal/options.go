@@ -53,6 +53,12 @@ type Options struct {
 	// MinFreeBytes is the free disk space under Dir below which Stats says
 	// DiskLow, 512 MiB by default.
 	MinFreeBytes uint64
+	// MendAfter is how long appending may fail, while neither the disk nor the
+	// stream is full, before the embedded server is started anew; 5 s by default.
+	MendAfter time.Duration
+	// SpoolReserve is the size of the file that is kept for the spool while the
+	// disk has room, so that a full one still takes some notices; 1 MiB by default.
+	SpoolReserve int64
 	// AckTimeout is how long Append waits for the server, 5 s by default.
 	AckTimeout time.Duration
 	// Now is the clock, time.Now by default. Facts are stamped with it.
@@ -78,6 +84,8 @@ func (o *Options) setDefaults() error {
 	def(&o.CheckpointEvery, time.Hour)
 	def(&o.SpoolMaxBytes, 256<<20)
 	def(&o.MinFreeBytes, 512<<20)
+	def(&o.MendAfter, 5*time.Second)
+	def(&o.SpoolReserve, 1<<20)
 	def(&o.AckTimeout, 5*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now

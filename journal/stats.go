@@ -21,6 +21,7 @@ type Stats struct {
 	DiskFree  uint64 // bytes; 0 when unknown
 	DiskLow   bool   // DiskFree is below Options.MinFreeBytes
 	ArchiveOK bool   // the archiver is at work
+	Restarts  uint64 // of the embedded server, because it took no facts
 	Views     []ViewStats
 }
 
@@ -30,6 +31,9 @@ type ViewStats struct {
 	Seq  uint64        // last applied
 	Lag  uint64        // facts that are not applied yet
 	Age  time.Duration // how long the oldest of them waits; 0 when Lag is 0
+	// LostFacts are those that the view was carried past because neither the
+	// stream nor the archive holds them. It is remembered over restarts.
+	LostFacts uint64
 }
 
 // Histogram counts durations. Counts[i] are those of at most Bounds[i] seconds

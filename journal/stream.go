@@ -96,7 +96,10 @@ func (l *Log) adoptStream(ctx context.Context, s jetstream.Stream) error {
 		}
 		s = updated
 	}
-	l.stream, l.id = s, id
+	l.stream = s
+	if l.id != id { // Stats reads it while the server is started anew
+		l.id = id
+	}
 	return nil
 }
 
