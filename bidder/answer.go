@@ -141,7 +141,7 @@ func (b *Bidder) identify(rq *Request, s *Scratch, in *Input) (r rtb.NoBidReason
 		return r, false
 	}
 	s.permissions = in.Catalog.Policy.Decide(&o.Signals)
-	in.PreciseGeo = s.permissions.PreciseGeo
+	in.PreciseGeo, in.UserData = s.permissions.PreciseGeo, s.permissions.Level == rtb.LevelPersonalised
 	if s.permissions.Level != rtb.LevelPersonalised {
 		return s.anonymous(in, refusal(s.permissions)), false
 	}

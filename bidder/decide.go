@@ -25,6 +25,8 @@ type Input struct {
 	Now         time.Time // of the request's arrival
 	// PreciseGeo tells that privacy lets exact coordinates be used.
 	PreciseGeo bool
+	// UserData tells that privacy lets what the request says of its user be used.
+	UserData bool
 	// Nobody tells that the visitor is not known, or may not be: contextual lines
 	// alone may bid, and nothing is keyed to anybody. Child tells that children are
 	// there, so that of those only child-safe ones may.
@@ -129,7 +131,7 @@ const lateEvery = 32
 // observes go out.
 func Decide(in *Input, out *Outcome) {
 	out.reset()
-	out.work.facts.Begin(in.Opportunity, in.Catalog.Supply, in.Exchange.SChainASI, in.PreciseGeo)
+	out.work.facts.Begin(in.Opportunity, in.Catalog.Supply, in.Exchange.SChainASI, in.PreciseGeo, in.UserData)
 	out.work.refused = in.Catalog.Approvals.Refused(in.Exchange.ID)
 	out.decide(in)
 	out.Code = out.work.facts.Code(out.Reason)

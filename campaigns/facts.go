@@ -14,6 +14,7 @@ type Facts struct {
 	supply  *Supply
 	asi     []string
 	precise bool
+	user    bool // what the request says of its user may be read
 
 	have   factSet
 	device deviceFacts
@@ -40,10 +41,19 @@ const (
 )
 
 // Begin starts a request. supply may be nil; asi are the domains that the
-// exchange's own node in a supply chain may have, none for any; precise tells
-// whether privacy lets exact coordinates be used.
-func (f *Facts) Begin(o *rtb.Opportunity, supply *Supply, asi []string, precise bool) {
-	f.o, f.supply, f.asi, f.precise, f.have = o, supply, asi, precise, 0
+// exchange's own node in a supply chain may have, none for any. precise and user
+// tell whether privacy lets exact coordinates, and the user's own keywords and
+// segments, be used.
+func (f *Facts) Begin(o *rtb.Opportunity, supply *Supply, asi []string, precise, user bool) {
+	f.o, f.supply, f.asi, f.precise, f.user, f.have = o, supply, asi, precise, user, 0
+}
+
+// keywords are those of the request that may be read.
+func (f *Facts) keywords() [][]byte {
+	if f.user {
+		return f.o.Keywords
+	}
+	return f.o.Keywords[:min(f.o.UserKeywords, len(f.o.Keywords))]
 }
 
 // End forgets the request, whose memory is borrowed.

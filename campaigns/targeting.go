@@ -49,7 +49,7 @@ func (t *Targeting) Supply(f *Facts, exchange string) rtb.NoBidReason {
 	if v := t.inventory; v != nil && !v.takes(f) {
 		return rtb.NoBidInventory
 	}
-	if t.keywords != nil && !t.keywords.match(f.o.Keywords) {
+	if t.keywords != nil && !t.keywords.match(f.keywords()) {
 		return rtb.NoBidInventory
 	}
 	return rtb.NoBidNone
@@ -74,7 +74,7 @@ func (v *inventory) takes(f *Facts) bool {
 func (t *Targeting) Device(f *Facts, now time.Time) rtb.NoBidReason {
 	d := &f.o.Device
 	switch {
-	case len(t.segments) > 0 && !t.segmentsMatch(f.o.UserSegments):
+	case len(t.segments) > 0 && !(f.user && t.segmentsMatch(f.o.UserSegments)):
 		return rtb.NoBidNoAudience
 	case t.geo != nil && !t.geo.matches(f.place()):
 		return rtb.NoBidGeo

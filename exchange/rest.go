@@ -11,6 +11,7 @@ func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 	}
 	d.blockLists(o)
 	d.supply(o)
+	o.UserKeywords = len(o.Keywords)
 	d.restOfUser(o)
 	for _, at := range d.head.schain {
 		if at != 0 && !o.SChain.Present {

@@ -79,6 +79,7 @@ type Opportunity struct {
 	Device              Device
 	SChain              SChain
 	Keywords            [][]byte // site, app, content and user keywords, kwarray included
+	UserKeywords        int      // where in Keywords the user's begin; those before are the inventory's
 	UserSegments        []UserSegment
 	DSARequired         int // regs.ext.dsa.dsarequired
 	DSAPubRender        int
