@@ -169,7 +169,7 @@ func TestProveDisabled(t *testing.T) {
 	if only := os.Getenv("PROVE_RULES"); only != "" {
 		list = slices.DeleteFunc(list, func(m mutation) bool { return !slices.Contains(strings.Split(only, ","), m.Rule) })
 	}
-	p := prover{t: t, dir: t.TempDir(), words: map[string]string{}}
+	p := prover{t: t, dir: t.TempDir(), table: readMutations(t), words: map[string]string{}}
 	p.proveSound(list)
 	work := make(chan mutation)
 	var group sync.WaitGroup
@@ -192,12 +192,12 @@ func TestProveDisabled(t *testing.T) {
 	}
 	close(work)
 	group.Wait()
-	p.write(readMutations(t))
 }
 
 type prover struct {
 	t     *testing.T
 	dir   string
+	table []mutation // all rows, in their order
 	mu    sync.Mutex
 	words map[string]string
 }
@@ -206,6 +206,7 @@ func (p *prover) note(m *mutation, word string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.words[m.Rule+" "+m.sum()] = word
+	p.write() // at once: a proof that is stopped has shown what it has
 }
 
 // proveSound runs every test with the source as it is: what fails then says
@@ -302,8 +303,9 @@ func (p *prover) run(binary, dir, test string) ([]byte, error) {
 	return c.CombinedOutput()
 }
 
-// write keeps the results of rows that were not run now.
-func (p *prover) write(list []mutation) {
+// write writes what is known, in the order of the table; results of rows that
+// were not run now are kept.
+func (p *prover) write() {
 	text, err := os.ReadFile(disabledFile)
 	if err != nil && !os.IsNotExist(err) {
 		p.t.Fatal(err)
@@ -314,7 +316,7 @@ func (p *prover) write(list []mutation) {
 		}
 	}
 	out := "# rule, row of mutations.yaml, what its test did; written by TestProveDisabled\n"
-	for _, m := range list {
+	for _, m := range p.table {
 		if word := p.words[m.Rule+" "+m.sum()]; word != "" {
 			out += m.Rule + " " + m.sum() + " " + word + "\n"
 		}
