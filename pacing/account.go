@@ -29,6 +29,7 @@ type account struct {
 
 	// The rest belongs to Pacer.mu.
 	limit      rtb.Micros // the cap in the plan
+	currency   rtb.Currency
 	withheld   rtb.Micros // granted, taken out of available, to be given back by a grant fact
 	maxCost    rtb.Micros // the worst cost by the plan
 	control    *capControl

@@ -133,24 +133,3 @@ func TestPause(t *testing.T) {
 		t.Errorf("row: %+v", r)
 	}
 }
-
-// A budget that has left memory is read again when a bill comes for it.
-func TestOldBudgetIsReadAgain(t *testing.T) {
-	w := newWorld(t)
-	p := w.start("r1", "", dayPlan(unit))
-	a, b := w.bid(1_000_000), w.bid(2_000_000)
-	for _, c := range []*rtb.Claims{a, b} {
-		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
-	}
-	w.must(w.notice(events.KindBill, a))
-	id := rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", a.Day)
-	w.now = w.now.Add(12 * 24 * time.Hour)
-	w.must(events.Fact{ID: "t", Kind: events.KindTick})
-	if p.budgets[id] != nil {
-		t.Fatal("the old budget is still in memory")
-	}
-	w.must(w.notice(events.KindBill, b))
-	if got := p.budgets[id]; got == nil || got.Settled != 3000 || got.Late != 2000 {
-		t.Fatalf("got %+v; want 1000 and a late 2000", got)
-	}
-}

@@ -129,7 +129,7 @@ func (c controlID) String() string {
 
 // saveControl stores the controllers. p.mu is held.
 func (p *Pacer) saveControl() error {
-	if p.o.InMemory {
+	if p.o.InMemory || p.store.db == nil {
 		return nil
 	}
 	s := controlState{Controls: map[string]*capControl{}, Lines: map[string]*landscape{}}

@@ -1,8 +1,10 @@
 package pacing
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+
+	"go.uber.org/zap"
 
 	"rebound/events"
 	"rebound/rtb"
@@ -14,21 +16,40 @@ func (p *Pacer) Apply(facts []events.Fact) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pos := p.Position()
+	err := p.foldAll(facts, &pos)
+	if err == nil {
+		err = p.commit(pos)
+	}
+	if err != nil {
+		if damaged(err) { // read again it would be no better
+			p.o.Logger.Error("the money view is damaged; it is emptied and rebuilt from the log", zap.Error(err))
+			err = errors.Join(err, p.refill(""))
+		}
+		return err
+	}
+	p.pos.Store(&pos)
+	p.reservations.sweep(p.now/1e9, p.ripe)
+	return nil
+}
+
+// foldAll folds what is after pos and moves it. Bids of a time behind the log's
+// are refused before anything of theirs is swept.
+func (p *Pacer) foldAll(facts []events.Fact, pos *events.Position) error {
+	defer func() {
+		p.sight.logTime.Store(p.now)
+		p.sight.judge()
+	}()
 	for i := range facts {
 		f := &facts[i]
 		if f.Seq <= pos.Seq {
 			continue
 		}
+		p.see(*pos, f)
 		if err := p.fold(f); err != nil {
 			return fmt.Errorf("cannot fold fact %d into money view: %w", f.Seq, err)
 		}
-		pos = f.Position()
+		*pos = f.Position()
 	}
-	if err := p.commit(pos); err != nil {
-		return err
-	}
-	p.pos.Store(&pos)
-	p.reservations.sweep(p.now/1e9, p.ripe)
 	return nil
 }
 
@@ -37,7 +58,7 @@ func (p *Pacer) fold(f *events.Fact) error {
 	switch f.Kind {
 	case events.KindGrant:
 		if f.Grant != nil {
-			return p.foldGrant(f)
+			p.foldGrant(f)
 		}
 	case events.KindPause:
 		if f.Pause != nil {
@@ -52,30 +73,22 @@ func (p *Pacer) fold(f *events.Fact) error {
 }
 
 // budget finds a budget to change, or begins it.
-func (p *Pacer) budget(id rtb.BudgetID) (*budget, error) {
+func (p *Pacer) budget(id rtb.BudgetID) *budget {
 	b := p.budgets[id]
 	if b == nil {
 		b = &budget{id: id}
-		if oldBudget(id, p.now) {
-			_, err := p.store.get(nameKey(keyBudget, id.String()), func(v []byte) error { return json.Unmarshal(v, b) })
-			if err != nil {
-				return nil, err
-			}
-		}
 		p.budgets[id] = b
 	}
 	if !b.dirty {
 		b.dirty = true
 		p.changed.budgets = append(p.changed.budgets, b)
 	}
-	return b, nil
+	return b
 }
 
-func (p *Pacer) foldGrant(f *events.Fact) error {
-	b, err := p.budget(f.Grant.Budget)
-	if err != nil {
-		return err
-	}
+func (p *Pacer) foldGrant(f *events.Fact) {
+	b := p.budget(f.Grant.Budget)
+	p.counted(b, f)
 	mine := f.Grant.Run == p.o.Run
 	var a *account
 	if mine {
@@ -87,7 +100,6 @@ func (p *Pacer) foldGrant(f *events.Fact) error {
 	if mine {
 		a.granted(grown)
 	}
-	return nil
 }
 
 // foldNotice remembers wins and losses, charges bills, and moves this run's
@@ -120,7 +132,8 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 		return nil
 	}
 	rec.charged = p.now
-	return p.charge(f, rec.late(n, p.now))
+	p.charge(f, rec.late(n, p.now))
+	return nil
 }
 
 // notice finds what is remembered of a bid, or begins it.
@@ -136,19 +149,20 @@ func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
 	return n, nil
 }
 
-// charge books a bill under every cap that its claims name.
-func (p *Pacer) charge(f *events.Fact, late bool) error {
+// charge books a bill in all four budgets of its line, so that a cap which is
+// added later knows what was spent before. Those that its claims name had to
+// cover it.
+func (p *Pacer) charge(f *events.Fact, late bool) {
 	n := f.Notice
 	amount := max(n.Charge, 0)
 	least := amount // what every cap's grant covers
 	for _, c := range rtb.Caps {
-		if n.Caps&c == 0 {
-			continue
-		}
 		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
-		b, err := p.budget(id)
-		if err != nil {
-			return err
+		b := p.budget(id)
+		p.counted(b, f)
+		if n.Caps&c == 0 {
+			b.Settled += amount
+			continue
 		}
 		covered := b.settle(n.Grant, amount, late, p.now)
 		least = min(least, covered)
@@ -166,6 +180,9 @@ func (p *Pacer) charge(f *events.Fact, late bool) error {
 	t := p.total(id)
 	t.Spend += amount
 	t.Late += amount - least
+	if t.Currency.IsZero() {
+		t.Currency = f.Currency
+	}
 	if !t.dirty {
 		t.dirty = true
 		p.changed.totals = append(p.changed.totals, id)
@@ -174,7 +191,6 @@ func (p *Pacer) charge(f *events.Fact, late bool) error {
 		p.counts.late.Add(1)
 	}
 	p.settled(f, amount)
-	return nil
 }
 
 // settled moves this run's reservation of a charged bid.

@@ -16,7 +16,9 @@ type budget struct {
 	Settled rtb.Micros `json:"settled"` // all charges, late ones included
 	Late    rtb.Micros `json:"late,omitempty"`
 	Seq     uint64     `json:"seq"` // of the last grant
-	Grants  []grant    `json:"grants,omitempty"`
+	// Currency is that of the amounts, as the first fact had it.
+	Currency rtb.Currency `json:"currency,omitzero"`
+	Grants   []grant      `json:"grants,omitempty"`
 
 	dirty bool
 }
@@ -93,11 +95,18 @@ type lineTotal struct {
 	Spend rtb.Micros `json:"spend"`
 	Late  rtb.Micros `json:"late,omitempty"`
 
+	Currency rtb.Currency `json:"currency,omitzero"` // of the first charge
+
 	dirty bool
 }
 
-// notice is what is remembered of a bid's notices for NoticeTTL: the times of
-// the first of each kind, in Unix nanoseconds; 0 when there was none.
+// remembered is how long the notices of a bid are: longer than any
+// configuration believes them (7 d), so that none counts twice. The fold knows no
+// configuration.
+const remembered = 7*24*time.Hour + time.Hour
+
+// notice is what is remembered of a bid's notices: the times of the first of
+// each kind, in Unix nanoseconds; 0 when there was none.
 type notice struct {
 	won, lost, charged int64
 }

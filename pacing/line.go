@@ -111,12 +111,16 @@ func (l *line) learn(r *reservation) {
 }
 
 // Quote is the price for one line: value through the multiplier. The auction is
-// one of rtb.Auction*. Reasons: no_campaign (not in the plan), floor (the value
-// is below it), paced (the multiplier took the price below it).
+// one of rtb.Auction*. Reasons: no_campaign (not in the plan), currency (it spent
+// in another), floor (the value is below it), paced (the multiplier took the
+// price below it).
 func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
 	e := p.table.Load().lines[id]
 	if e == nil {
 		return rtb.Quote{}, rtb.NoBidNoCampaign
+	}
+	if e.refused != rtb.NoBidNone {
+		return rtb.Quote{}, e.refused
 	}
 	l := e.line
 	if value <= 0 || value < floor {
@@ -153,7 +157,7 @@ func (l *line) quoted(full rtb.Micros) {
 // Observe is told once per matched request and line what its bid is expected to
 // cost; 0 when it did not bid, also because Reserve refused.
 func (p *Pacer) Observe(id rtb.LineID, expected rtb.Micros) {
-	if e := p.table.Load().lines[id]; e != nil {
+	if e := p.table.Load().lines[id]; e != nil && e.refused == rtb.NoBidNone {
 		e.line.observe(expected)
 	}
 }

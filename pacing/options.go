@@ -30,13 +30,14 @@ type Options struct {
 	Now func() time.Time
 	// Logger takes what goes wrong off the bid path; none when nil.
 	Logger *zap.Logger
-	// NoticeTTL is how long notices of a bid are believed: as long a bid's
-	// notices are remembered, so that none counts twice. 48 h by default.
-	NoticeTTL time.Duration
-	// BidLife is the longest time from a bid to its BillExpiry. Grants are held
-	// so long after the last bid from them. A bid with a longer life is refused
-	// once, and grants are longer from then on. 2 h by default.
+	// BidLife is the usual longest time from a bid to its BillExpiry. Grants are
+	// held so long after the last bid from them. A bid with a longer life is
+	// refused once, and grants are longer from then on, until no such bid was
+	// asked for in an hour. 2 h by default.
 	BidLife time.Duration
+	// MaxBidLife bounds that: a bid with a longer life is refused as an error.
+	// 26 h by default, at least BidLife, at most 7 d.
+	MaxBidLife time.Duration
 	// MaxReservations bounds the bids in flight; 1,048,576 by default. At the
 	// bound bids are refused as overloaded, and counted.
 	MaxReservations int
@@ -61,12 +62,14 @@ func (o *Options) setDefaults() error {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	if o.NoticeTTL <= 0 {
-		o.NoticeTTL = 48 * time.Hour
-	}
 	if o.BidLife <= 0 {
 		o.BidLife = 2 * time.Hour
 	}
+	if o.MaxBidLife <= 0 {
+		o.MaxBidLife = 26 * time.Hour
+	}
+	o.BidLife = min(o.BidLife, maxLife)
+	o.MaxBidLife = min(max(o.MaxBidLife, o.BidLife), maxLife)
 	if o.MaxReservations <= 0 {
 		o.MaxReservations = 1 << 20
 	}

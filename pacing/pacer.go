@@ -2,11 +2,14 @@ package pacing
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 
 	"rebound/events"
 	"rebound/rtb"
@@ -21,10 +24,13 @@ type Pacer struct {
 	table        atomic.Pointer[table]
 	pauseSet     atomic.Pointer[pauseSet]
 	blind        atomic.Bool
+	sight        sight
 	stopping     atomic.Bool
+	failing      atomic.Bool // the last append failed
 	reservations *reservations
 	flights      *flights
 	life         atomic.Int64 // seconds: the longest life of a bid
+	longBid      atomic.Int64 // Unix seconds of the last bid that was to live longer than usual
 	wanted       atomic.Bool  // a Step is asked for
 	wake         chan struct{}
 	pos          atomic.Pointer[events.Position]
@@ -43,9 +49,13 @@ type Pacer struct {
 	notices  map[rtb.BidID]*notice // changed in the Apply under way
 	pauses   map[string]pause
 	changed  changes
-	forgotAt int64
+	forgotAt int64 // Unix nanoseconds of the log: when old days were last dropped
+	forget   forgotten
 
 	plan     []LinePlan
+	refused  map[rtb.LineID]bool // lines that do not bid because of their currency
+	recheck  bool                // a budget's currency became known: look again
+	checked  int64               // Unix seconds: when the table was made
 	accounts map[rtb.BudgetID]*account
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
@@ -59,14 +69,15 @@ type changes struct {
 	budgets []*budget
 	totals  []rtb.LineID
 	pauses  []string
+	lost    bool
 }
 
 type counters struct {
 	refused, grants, conflicts, appendErrors, late, duplicates, expired atomic.Uint64
 }
 
-// maxLife bounds a bid's life, in seconds, whatever its claims say.
-const maxLife = 7 * 86400
+// maxLife bounds a bid's life, whatever its claims and the options say.
+const maxLife = 7 * 24 * time.Hour
 
 // Open reads the view from its folder.
 func Open(o Options) (*Pacer, error) {
@@ -81,13 +92,17 @@ func Open(o Options) (*Pacer, error) {
 		o: o, store: s, wake: make(chan struct{}, 1),
 		reservations: newReservations(o.MaxReservations), flights: newFlights(),
 		accounts: map[rtb.BudgetID]*account{}, controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
+		refused: map[rtb.LineID]bool{},
 	}
 	p.life.Store(int64(o.BidLife.Seconds()))
 	p.table.Store(&table{})
 	if err := p.load(); err != nil {
-		s.close()
-		return nil, err
+		p.o.Logger.Error("the money view cannot be read; it is emptied and rebuilt from the log", zap.Error(err))
+		if err := p.refill(""); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
 	}
+	p.watchClock(o.Now())
 	for id, b := range p.budgets {
 		if b.run(o.Run) != nil {
 			s.close()
@@ -103,24 +118,51 @@ func Open(o Options) (*Pacer, error) {
 
 // load reads the fold's state from the store. p.mu is held, or p is not shared yet.
 func (p *Pacer) load() error {
+	p.clear()
 	pos, err := p.store.readPosition()
 	if err != nil {
 		return err
 	}
-	p.budgets, p.totals = map[rtb.BudgetID]*budget{}, map[rtb.LineID]*lineTotal{}
-	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
-	p.changed = changes{}
-	p.now, p.forgotAt = 0, 0
 	if pos.Seq != 0 {
 		p.now = pos.Time.UnixNano()
 	}
+	err = p.readFold()
+	if err != nil {
+		p.clear()
+	} else {
+		p.pos.Store(&pos)
+	}
+	p.publishPauses()
+	p.sight.logTime.Store(p.now)
+	p.sight.judge()
+	p.reconcile()
+	return err
+}
+
+// clear forgets what was folded.
+func (p *Pacer) clear() {
+	p.pos.Store(&events.Position{})
+	p.budgets, p.totals = map[rtb.BudgetID]*budget{}, map[rtb.LineID]*lineTotal{}
+	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
+	p.changed = changes{}
+	p.now, p.forgotAt, p.forget = 0, 0, forgotten{}
+	p.sight.lost = gap{}
+	p.recheck = true
+}
+
+// readFold reads everything but the position.
+func (p *Pacer) readFold() error {
 	if err := p.store.each(keyBudget, p.loadBudget); err != nil {
 		return err
 	}
 	if err := p.store.each(keyLine, p.loadTotal); err != nil {
 		return err
 	}
-	err = p.store.each(keyPause, func(k, v []byte) error {
+	_, err := p.store.get([]byte{keyLost}, func(v []byte) error { return json.Unmarshal(v, &p.sight.lost) })
+	if err != nil {
+		return err
+	}
+	return p.store.each(keyPause, func(k, v []byte) error {
 		var x pause
 		if err := json.Unmarshal(v, &x); err != nil {
 			return fmt.Errorf("cannot read pause %q: %w", k, err)
@@ -128,13 +170,6 @@ func (p *Pacer) load() error {
 		p.pauses[string(k)] = x
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	p.publishPauses()
-	p.pos.Store(&pos)
-	p.reconcile()
-	return nil
 }
 
 func (p *Pacer) loadBudget(k, v []byte) error {
@@ -145,14 +180,12 @@ func (p *Pacer) loadBudget(k, v []byte) error {
 	if err := json.Unmarshal(v, b); err != nil {
 		return fmt.Errorf("cannot read budget %q: %w", k, err)
 	}
-	if !oldBudget(b.id, p.now) {
-		p.budgets[b.id] = b
-	}
+	p.budgets[b.id] = b
 	return nil
 }
 
-// keepDays is how long the budgets of past days stay in memory; a bill of an
-// older one reads it from the store.
+// keepDays is how long the budgets of past days are kept: longer than notices of
+// their bids are believed.
 const keepDays = 9
 
 func oldBudget(id rtb.BudgetID, now int64) bool {
@@ -215,16 +248,28 @@ func (p *Pacer) Position() events.Position { return *p.pos.Load() }
 func (p *Pacer) Checkpoint(dir string) error { return p.store.checkpoint(dir) }
 
 // Restore replaces the view by the copy in dir, and leaves dir as it is.
-func (p *Pacer) Restore(dir string) error { return p.replace(dir) }
-
-// Reset empties the view.
-func (p *Pacer) Reset() error { return p.replace("") }
-
-func (p *Pacer) replace(from string) error {
+func (p *Pacer) Restore(dir string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.store.replace(from); err != nil {
-		return err
+	return p.refill(dir)
+}
+
+// Reset empties the view.
+func (p *Pacer) Reset() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refill("")
+}
+
+// refill empties the view and fills it from a copy, where there is one. When
+// that fails it is empty, at the zero position. p.mu is held.
+func (p *Pacer) refill(from string) error {
+	err := p.store.replace(from)
+	if lerr := p.load(); lerr != nil && err == nil {
+		err = lerr
+		if from != "" { // a copy that opens and cannot be read
+			err = errors.Join(err, p.store.replace(""), p.load())
+		}
 	}
-	return p.load()
+	return err
 }

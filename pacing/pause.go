@@ -74,7 +74,7 @@ func (p *Pacer) foldPause(f *events.Fact) {
 // Paused tells whether bidding is stopped: everywhere or for the exchange, and
 // for the campaign where one is named. Reasons: blind, paused.
 func (p *Pacer) Paused(exchange, advertiser, campaign string) rtb.NoBidReason {
-	if p.blind.Load() {
+	if p.blind.Load() || p.sight.stopped.Load() {
 		return rtb.NoBidBlind
 	}
 	s := p.pauseSet.Load()
@@ -165,7 +165,8 @@ func (p *Pacer) append(ctx context.Context, facts ...events.Fact) error {
 		return fmt.Errorf("cannot append: got no Options.Append")
 	}
 	err := p.o.Append(ctx, facts...)
-	if err != nil && !p.o.IsConflict(err) {
+	p.failing.Store(err != nil && !p.o.IsConflict(err))
+	if p.failing.Load() {
 		p.counts.appendErrors.Add(1)
 	}
 	return err

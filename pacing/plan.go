@@ -41,6 +41,13 @@ type LinePlan struct {
 	Active bool
 }
 
+func (l *LinePlan) zone() *time.Location {
+	if l.Zone == nil {
+		return time.UTC
+	}
+	return l.Zone
+}
+
 // limit is the amount of one cap.
 func (l *LinePlan) limit(c rtb.CapSet) rtb.Micros {
 	switch c {

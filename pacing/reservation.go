@@ -65,6 +65,9 @@ func (r *reservation) expect(amount int64) {
 	r.flight = amount
 }
 
+// ends is when the last of its windows does.
+func (r *reservation) ends() int64 { return max(r.winExpiry, r.billExpiry) }
+
 // holds tells whether money is still reserved.
 func (r *reservation) holds() bool { return r.state == resBid || r.state == resWon }
 

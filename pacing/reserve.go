@@ -11,12 +11,17 @@ import (
 //
 // Reasons: frequency, in_flight (the visitor); budget (a cap has no room), grant
 // (it has, but this run's grant is used up: more is on its way); overloaded (too
-// many bids in flight); no_campaign (not in the plan); error (a second bid of
-// the same id, or no cost).
+// many bids in flight); no_campaign (not in the plan); currency (the line spent in
+// another); blind (money cannot be seen, [Pacer.Blind], or the bid's time is
+// behind the log's); error (a second bid of the same id, no cost, or a life
+// beyond Options.MaxBidLife).
 func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason {
 	e := p.table.Load().lines[rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line}]
 	if e == nil {
 		return rtb.NoBidNoCampaign
+	}
+	if e.refused != rtb.NoBidNone {
+		return e.refused
 	}
 	r := reservation{
 		bid: c.Bid, line: e.line, cost: int64(c.Reserved), expected: int64(c.Expected), value: int64(c.Value),
@@ -32,8 +37,11 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 	if c.Test {
 		return rtb.NoBidNone
 	}
-	if r.cost <= 0 || r.winExpiry < r.issued {
+	if r.cost <= 0 || r.winExpiry < r.issued || r.ends()-r.issued > int64(p.o.MaxBidLife.Seconds()) {
 		return rtb.NoBidError
+	}
+	if reason := p.unseen(c.Issued); reason != rtb.NoBidNone {
+		return reason
 	}
 	if len(caps) > 0 && v != nil && !v.Key.IsZero() {
 		if reason := p.flights.reserve(c.Bid, v, caps, r.issued); reason != rtb.NoBidNone {
@@ -57,7 +65,7 @@ func (p *Pacer) cover(r *reservation, day *tableDay) rtb.NoBidReason {
 	if day.accounts[0] == nil {
 		return rtb.NoBidBudget // nothing bounds the line: nothing is bid
 	}
-	ends := max(r.winExpiry, r.billExpiry)
+	ends := r.ends()
 	for i, a := range day.accounts {
 		if a == nil {
 			break
@@ -91,7 +99,7 @@ func (p *Pacer) coverOne(a *account, r *reservation, ends int64) rtb.NoBidReason
 		a.needs(r.cost)
 	}
 	if r.issued > a.until.Load() || ends > a.heldUntil.Load() {
-		p.outlives(ends - r.issued)
+		p.outlives(ends-r.issued, r.issued)
 		reason := a.refusal(r.cost)
 		if reason == rtb.NoBidBudget {
 			return reason
@@ -121,8 +129,10 @@ func (p *Pacer) uncover(r *reservation, n int) {
 }
 
 // outlives remembers how long a bid lives, so that grants are held long enough.
-func (p *Pacer) outlives(life int64) {
-	life = min(life, maxLife)
+func (p *Pacer) outlives(life, at int64) {
+	if life > int64(p.o.BidLife.Seconds()) {
+		p.longBid.Store(at)
+	}
 	for {
 		have := p.life.Load()
 		if life <= have || p.life.CompareAndSwap(have, life) {

@@ -409,7 +409,7 @@ func TestNoticesAreForgotten(t *testing.T) {
 		return n
 	}
 	tick := events.Fact{ID: "t", Kind: events.KindTick}
-	w.now = w.now.Add(48 * time.Hour)
+	w.now = w.now.Add(7 * 24 * time.Hour)
 	w.must(tick)
 	if got := count(); got != 2 {
 		t.Fatalf("%d records within the time; want 2", got)

@@ -30,6 +30,9 @@ type BudgetRow struct {
 	Late       rtb.Micros   `json:"late_spend_micros"`
 	Multiplier float64      `json:"multiplier"` // 1 where the cap does not lower prices
 	Paused     bool         `json:"paused"`
+	// SpentCurrency is that of all but the cap, where it is another one than the
+	// plan's: the line does not bid then.
+	SpentCurrency rtb.Currency `json:"spent_currency,omitzero"`
 }
 
 // LineStats are one line's figures for metrics.
@@ -53,6 +56,10 @@ type Stats struct {
 	LateBills    uint64
 	Duplicates   uint64 // bills that had been charged already
 	Expired      uint64 // reservations that ended without a notice
+	// ClockBehind is how far our clock was behind the log's time at the last
+	// Step; 0 when it was not. Bids stop meanwhile.
+	ClockBehind time.Duration
+	LostFacts   uint64 // that the log no longer had; bids stop until that is accepted
 }
 
 // Budgets lists every cap of the plan at now, by advertiser, campaign, line (the
@@ -89,6 +96,9 @@ func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) Bu
 	}
 	if b := p.budgets[id]; b != nil {
 		r.Spent, r.Late, r.Granted = b.Settled, b.Late, b.held(p.now)
+		if b.Currency != currency && (r.Spent != 0 || r.Granted != 0) {
+			r.SpentCurrency = b.Currency
+		}
 	}
 	if a := p.accounts[id]; a != nil {
 		r.Reserved = rtb.Micros(max(a.reserved.Load(), 0))
@@ -106,13 +116,18 @@ func (p *Pacer) Stats() Stats {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	s.ClockBehind, s.LostFacts = p.sight.behind, p.sight.lost.Facts
 	for i := range p.plan {
 		l := p.lines[p.plan[i].Line]
 		if l == nil { // never active: it may have spent all the same
 			l = p.line(p.plan[i].Line)
 		}
+		currency := l.total.Currency
+		if currency.IsZero() {
+			currency = p.plan[i].Currency
+		}
 		s.Lines = append(s.Lines, LineStats{
-			Line: l.id, Currency: p.plan[i].Currency, Spend: l.total.Spend, Late: l.total.Late,
+			Line: l.id, Currency: currency, Spend: l.total.Spend, Late: l.total.Late,
 			Reserved: rtb.Micros(l.reserved.Load()), Multiplier: l.lambda(),
 		})
 	}

@@ -29,6 +29,9 @@ const (
 	safety     = 1.5
 	shareLeft  = 0.05 // of what is left of a cap: the most that one run has available
 	rateMemory = 10.0 // seconds of the smoothed rate of reserving
+
+	recheckEvery = 5    // seconds between looks at lines of another currency
+	longLife     = 3600 // seconds: how long one long bid makes grants longer
 )
 
 // Run keeps grants ahead of need, lets time pass in the log while reservations
@@ -73,11 +76,13 @@ func (p *Pacer) Step(ctx context.Context, now time.Time) {
 func (p *Pacer) round(now time.Time) []events.Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Unix() >= p.table.Load().until {
+	p.watchClock(now)
+	if now.Unix() >= p.table.Load().until || p.recheck || len(p.refused) > 0 && now.Unix()-p.checked >= recheckEvery {
 		p.rebuild(now)
 	}
 	p.moveControls(now)
-	if p.stopping.Load() {
+	p.usualLife(now)
+	if p.stopping.Load() || p.sight.stopped.Load() {
 		return nil
 	}
 	var due []events.Fact
@@ -89,6 +94,15 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 		}
 	}
 	return due
+}
+
+// usualLife takes the life that grants allow for back to the usual one when no
+// longer bid was asked for in a while.
+func (p *Pacer) usualLife(now time.Time) {
+	usual, have := int64(p.o.BidLife.Seconds()), p.life.Load()
+	if have > usual && now.Unix()-p.longBid.Load() > longLife {
+		p.life.CompareAndSwap(have, usual)
+	}
 }
 
 // sortedAccounts lists the accounts in an order that is the same each time.
@@ -123,6 +137,9 @@ func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, boo
 	life := time.Duration(p.life.Load()) * time.Second
 	until := now.Add(grantLife).Truncate(time.Second)
 	w := wantedGrant{amount: g.Amount, until: until, heldUntil: until.Add(life)}
+	if held := time.Unix(0, g.HeldUntil).UTC(); held.After(w.heldUntil) { // bids in flight rely on it
+		w.heldUntil = held
+	}
 	if a.withheld > 0 { // the cap was lowered, or late spend came
 		w.amount -= a.withheld
 		return w, true
@@ -186,7 +203,7 @@ func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) e
 	p.ids++
 	f := events.Fact{
 		ID: fmt.Sprintf("grant:%s:%d", p.o.Run, p.ids), At: now, Kind: events.KindGrant,
-		Advertiser: a.id.Advertiser, Node: p.o.Node,
+		Advertiser: a.id.Advertiser, Node: p.o.Node, Currency: a.currency,
 		Grant: &events.Grant{
 			Run: p.o.Run, Budget: a.id, Amount: w.amount, Cap: a.limit, Until: w.until, HeldUntil: w.heldUntil,
 		},
@@ -254,21 +271,23 @@ func (p *Pacer) waiting() bool {
 	return false
 }
 
-// Stop ends bidding for good and gives back, by a last grant each, what the
-// grants hold beyond the bids in flight. Run must have ended; the log must still
-// take facts. What cannot be given back stays held until the grant's end.
+// Stop ends bidding for good and gives back, by a last grant each and all of
+// them in one append, what the grants hold beyond the bids in flight. Run must
+// have ended. What cannot be given back stays held until the grant's end; where
+// the last append failed it is not tried.
 func (p *Pacer) Stop(ctx context.Context) error {
 	p.stepMu.Lock()
 	defer p.stepMu.Unlock()
 	p.stopping.Store(true)
-	var last error
-	for _, f := range p.returns(p.o.Now()) {
-		if err := p.append(ctx, f); err != nil {
-			last = err
-		}
+	facts := p.returns(p.o.Now())
+	if len(facts) == 0 {
+		return nil
 	}
-	if last != nil {
-		return fmt.Errorf("cannot give back a grant: %w", last)
+	if p.failing.Load() {
+		return fmt.Errorf("cannot give back %d grants: the log took no facts lately; they are held until they end", len(facts))
+	}
+	if err := p.append(ctx, facts...); err != nil {
+		return fmt.Errorf("cannot give back %d grants: %w", len(facts), err)
 	}
 	return nil
 }

@@ -1,10 +1,12 @@
 package pacing
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,20 +27,44 @@ const (
 	keyNotice   = 'n' // + bid id -> three times
 	keyForget   = 't' // + time, bid id: when a notice is forgotten
 	keyPause    = 's' // + scope -> pause as JSON
+	keyLost     = 'x' // facts that the fold never saw, as JSON
 	keyControl  = 'c' // the controllers, which are no part of the fold
+	keyFormat   = 'v' // one byte: storeFormat
+)
+
+// storeFormat changes whenever what is stored means something else: a view of
+// another format is emptied, and the log folded again.
+const storeFormat = 2
+
+var (
+	errFormat = errors.New("another format")
+	errClosed = errors.New("its files are closed")
 )
 
 // store is the view on disk or in memory.
 type store struct {
-	db  *pebble.DB
+	db  *pebble.DB // nil while the files cannot be used
 	dir string
 	mem bool
 	log *zap.Logger
 }
 
+// openStore opens the view, and empties it when its files cannot be used.
 func openStore(o *Options) (*store, error) {
 	s := &store{dir: o.Dir, mem: o.InMemory, log: o.Logger}
-	return s, s.open()
+	err := s.open()
+	if err == nil || !damaged(err) {
+		return s, err
+	}
+	s.log.Error("the money view cannot be used; it is emptied and rebuilt from the log", zap.String("dir", s.dir), zap.Error(err))
+	return s, s.empty()
+}
+
+// damaged tells whether an error means that the view's files are no good, so
+// that only a rebuild helps.
+func damaged(err error) bool {
+	return pebble.IsCorruptionError(err) || errors.Is(err, errFormat) || errors.Is(err, errClosed) || errors.Is(err, fs.ErrNotExist) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func (s *store) open() error {
@@ -52,6 +78,31 @@ func (s *store) open() error {
 		return fmt.Errorf("cannot open money view %q: %w", dir, err)
 	}
 	s.db = db
+	if err := s.checkFormat(); err != nil {
+		return errors.Join(err, s.close())
+	}
+	return nil
+}
+
+// checkFormat marks new files with the format, and refuses those of another one.
+func (s *store) checkFormat() error {
+	var format []byte
+	marked, err := s.get([]byte{keyFormat}, func(b []byte) error { format = bytes.Clone(b); return nil })
+	if err != nil {
+		return err
+	}
+	used, err := s.get([]byte{keyPosition}, func([]byte) error { return nil })
+	switch {
+	case err != nil:
+		return err
+	case marked && bytes.Equal(format, []byte{storeFormat}):
+		return nil
+	case marked || used:
+		return fmt.Errorf("cannot use money view: got format %v; want %d: %w", format, storeFormat, errFormat)
+	}
+	if err := s.db.Set([]byte{keyFormat}, []byte{storeFormat}, pebble.NoSync); err != nil {
+		return fmt.Errorf("cannot write money view: %w", err)
+	}
 	return nil
 }
 
@@ -64,10 +115,24 @@ func (pebbleLog) Infof(string, ...any) {}
 // cannot be written. What was applied is in the journal.
 func (l pebbleLog) Fatalf(format string, args ...any) { l.SugaredLogger.Panicf(format, args...) }
 
-func (s *store) close() error { return s.db.Close() }
+// close closes the files; a second time it does nothing.
+func (s *store) close() error {
+	if s.db == nil {
+		return nil
+	}
+	db := s.db
+	s.db = nil
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("cannot close money view: %w", err)
+	}
+	return nil
+}
 
 // get reads one value into fn; a missing key is not found, and no error.
 func (s *store) get(key []byte, fn func([]byte) error) (bool, error) {
+	if s.db == nil {
+		return false, fmt.Errorf("cannot read money view: %w", errClosed)
+	}
 	v, closer, err := s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
@@ -84,7 +149,15 @@ func (s *store) get(key []byte, fn func([]byte) error) (bool, error) {
 
 // each walks the keys of one kind; the key is given without its kind.
 func (s *store) each(kind byte, fn func(key, value []byte) error) error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}})
+	return s.eachFrom(kind, nil, fn)
+}
+
+// eachFrom walks those from a key on.
+func (s *store) eachFrom(kind byte, from []byte, fn func(key, value []byte) error) error {
+	if s.db == nil {
+		return fmt.Errorf("cannot read money view: %w", errClosed)
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: append([]byte{kind}, from...), UpperBound: []byte{kind + 1}})
 	if err != nil {
 		return fmt.Errorf("cannot read money view: %w", err)
 	}
@@ -100,25 +173,41 @@ func (s *store) checkpoint(dir string) error {
 	if s.mem {
 		return fmt.Errorf("cannot checkpoint money view: it is in memory")
 	}
+	if s.db == nil {
+		return fmt.Errorf("cannot checkpoint money view: %w", errClosed)
+	}
 	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("cannot checkpoint money view: %w", err)
 	}
 	return nil
 }
 
-// replace empties the store, or fills it from a copy of another one.
+// replace empties the store, or fills it from a copy of another one. When that
+// fails it is empty; and where even that fails, closed, and may be tried again.
 func (s *store) replace(from string) error {
-	if err := s.db.Close(); err != nil {
-		return fmt.Errorf("cannot close money view: %w", err)
+	if err := s.close(); err != nil { // it is closed all the same, and what is in it goes
+		s.log.Warn("money view was not closed well", zap.Error(err))
 	}
+	if from == "" || s.mem {
+		return s.empty()
+	}
+	err := os.RemoveAll(s.dir)
+	if err == nil {
+		err = copyFiles(s.dir, from)
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot restore money view: %w", err)
+	} else if err = s.open(); err == nil {
+		return nil
+	}
+	return errors.Join(err, s.empty())
+}
+
+// empty begins anew. The store is closed before.
+func (s *store) empty() error {
 	if !s.mem {
 		if err := os.RemoveAll(s.dir); err != nil {
 			return fmt.Errorf("cannot empty money view: %w", err)
-		}
-		if from != "" {
-			if err := copyFiles(s.dir, from); err != nil {
-				return fmt.Errorf("cannot restore money view: %w", err)
-			}
 		}
 	}
 	return s.open()

@@ -20,7 +20,9 @@ type table struct {
 type tableLine struct {
 	line *line
 	caps rtb.CapSet
-	days [2]tableDay // today's and tomorrow's, in the advertiser's zone
+	// refused is why the line does not bid at all; NoBidNone where it does.
+	refused rtb.NoBidReason
+	days    [2]tableDay // today's and tomorrow's, in the advertiser's zone
 }
 
 // tableDay is one civil day of a line: [from, to) in Unix seconds.
@@ -47,9 +49,7 @@ func (p *Pacer) SetPlan(plan []LinePlan) {
 	defer p.mu.Unlock()
 	p.plan = slices.Clone(plan)
 	for i := range p.plan {
-		if p.plan[i].Zone == nil {
-			p.plan[i].Zone = time.UTC
-		}
+		p.plan[i].Zone = p.plan[i].zone()
 	}
 	slices.SortFunc(p.plan, func(a, b LinePlan) int {
 		return cmp.Or(cmp.Compare(a.Line.Advertiser, b.Line.Advertiser),
@@ -71,9 +71,18 @@ func (p *Pacer) rebuild(now time.Time) {
 	for _, c := range p.controls {
 		c.even = false
 	}
+	p.recheck, p.checked = false, now.Unix()
+	was := p.refused
+	p.refused = map[rtb.LineID]bool{}
 	t := &table{lines: make(map[rtb.LineID]*tableLine, len(p.plan)), until: math.MaxInt64}
 	for i := range p.plan {
-		if l := &p.plan[i]; l.Active {
+		l := &p.plan[i]
+		if !l.Active {
+			continue
+		}
+		if b := p.foreign(l, rtb.DayOf(now, l.Zone)); b != nil {
+			t.lines[l.Line] = p.refuse(l, b, was[l.Line])
+		} else {
 			e := p.tableLine(l, now)
 			t.lines[l.Line], t.order = e, append(t.order, e)
 			t.until = min(t.until, e.days[0].to)
@@ -100,7 +109,7 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 			}
 			id := rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, d.day)
 			a := p.account(id)
-			a.limit = l.limit(c)
+			a.limit, a.currency = l.limit(c), l.Currency
 			a.maxCost = max(a.maxCost, l.MaxCPM.Cost())
 			if !a.used || id.Window == rtb.WindowTotal {
 				a.starts = 0

@@ -160,7 +160,7 @@ func (a *app) openViews(context.Context) error {
 	a.money, err = pacing.Open(pacing.Options{
 		Dir: filepath.Join(views, "money"), Node: nodeName, Run: a.run, Append: a.journal.Append,
 		IsConflict: func(err error) bool { return errors.Is(err, journal.ErrConflict) },
-		Now:        a.now, Logger: a.log.Named("pacing"), NoticeTTL: ttl, BidLife: bidLife(a.bound.Profiles),
+		Now:        a.now, Logger: a.log.Named("pacing"), BidLife: bidLife(a.bound.Profiles),
 	})
 	return err
 }
