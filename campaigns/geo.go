@@ -163,7 +163,7 @@ func (c *compiler) place(path string, s *PlaceSpec) place {
 		c.add(path+".country", "nothing", "the country of the postcode", "")
 	}
 	c.circle(path, s, &p)
-	if p == (place{}) {
+	if *s == (PlaceSpec{}) {
 		c.add(path, "nothing", "a country, or a table with country, region, city, zip, or lat, lon and km", "")
 	}
 	return p

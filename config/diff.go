@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"rebound/campaigns"
 	"rebound/rtb"
 )
 
@@ -194,11 +195,27 @@ func diffData(a, b *Snapshot) []string {
 	if a.Rates != nil && b.Rates != nil && !a.Rates.AsOf.Equal(b.Rates.AsOf) {
 		out = append(out, "rates: of "+a.Rates.AsOf.Format(time.RFC3339)+" -> "+b.Rates.AsOf.Format(time.RFC3339))
 	}
+	out = append(out, diffLists(a, b)...)
 	for i := range b.Feeds {
 		id := b.Feeds[i].ID
 		was, is := a.FeedIndex[id], b.FeedIndex[id]
 		if was != nil && is != nil && (was.Good != is.Good || was.Bad != is.Bad) {
 			out = append(out, fmt.Sprintf("feed %s: %d products, %d bad rows -> %d products, %d bad rows", id, was.Good, was.Bad, is.Good, is.Bad))
+		}
+	}
+	return out
+}
+
+// diffLists tells of list files whose content changed.
+func diffLists(a, b *Snapshot) []string {
+	var out []string
+	before := map[string]campaigns.File{}
+	for _, f := range a.Tables.Files() {
+		before[f.Name] = f
+	}
+	for _, f := range b.Tables.Files() {
+		if was, ok := before[f.Name]; ok && was.Sum != f.Sum {
+			out = append(out, fmt.Sprintf("list %s: %d rows -> %d rows", f.Name, was.Rows, f.Rows))
 		}
 	}
 	return out
