@@ -180,3 +180,17 @@ func (p *program) diff(_ context.Context, args []string) int {
 	}
 	return cli.ExitDone
 }
+
+// schema prints the JSON Schema of the configuration file.
+func (p *program) schema(_ context.Context, args []string) int {
+	if status, done := p.parse(p.flags("schema"), args); done {
+		return status
+	}
+	b, err := json.MarshalIndent(config.Schema(), "", "  ")
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return cli.ExitNotSo
+	}
+	fmt.Fprintf(p.stdout, "%s\n", b)
+	return cli.ExitDone
+}

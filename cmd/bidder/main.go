@@ -53,6 +53,8 @@ func verbs() []verb {
 			"bidder check --config examples/shop/rebound.yaml", (*program).check},
 		{"diff", "tell what a configuration changes against another; 1 when anything",
 			"bidder diff --config new.yaml --against old.yaml", (*program).diff},
+		{"schema", "print the JSON Schema of the configuration file, for editors",
+			"bidder schema > rebound.schema.json", (*program).schema},
 		{"try", "answer one captured request as a bidder would, with every header",
 			"bidder try --exchange demo --event view_item:SKU7@2h request.json", (*program).try},
 		{"explain", "tell step by step how a request is decided",
