@@ -116,9 +116,10 @@ func floorCurrency(imp *rtb.Impression) rtb.Currency {
 }
 
 // lives are the ends of a reservation: without a win by the first, without a
-// bill by the second. An impression that may wait longer (imp.exp) is held longer.
+// bill by the second. An impression that may wait longer (imp.exp) is held longer,
+// as far as the exchange's profile allows.
 func lives(in *Input, imp *rtb.Impression, f rtb.Formats) (win, bill time.Time) {
 	win = in.Now.Add(in.Exchange.AuctionTTL)
-	bill = win.Add(max(in.Exchange.BillWindow(f), imp.Exp))
+	bill = win.Add(max(in.Exchange.BillWindow(f), min(imp.Exp, in.Exchange.MaxExp)))
 	return win, bill
 }

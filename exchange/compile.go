@@ -97,6 +97,10 @@ func (c *compiler) networks(path string, list []string) (out []netip.Prefix) {
 	return out
 }
 
+// maxBidLife is the longest that a bid may be open: as long as notices are
+// believed at most.
+const maxBidLife = 7 * 24 * time.Hour
+
 func (c *compiler) times(s *ProfileSpec, p *Profile) {
 	p.DefaultTMax = orDuration(&s.DefaultTMax, 100*time.Millisecond)
 	p.RTTAllowance = optDuration(s.RTTAllowance, 20*time.Millisecond)
@@ -109,7 +113,10 @@ func (c *compiler) times(s *ProfileSpec, p *Profile) {
 		p.billWindow[i] = orDuration(windows[i], time.Hour)
 		p.exp[i] = orDuration(exps[i], defaults[i])
 		c.check(p.billWindow[i] >= p.exp[i], "bill_window."+name, p.billWindow[i], "at least exp."+name+", "+p.exp[i].String())
+		c.check(p.AuctionTTL+p.billWindow[i] <= maxBidLife, "bill_window."+name, p.billWindow[i], "with auction_ttl at most 7d")
 	}
+	p.MaxExp = orDuration(&s.MaxExp, 24*time.Hour)
+	c.check(p.AuctionTTL+p.MaxExp <= maxBidLife, "max_exp", p.MaxExp, "with auction_ttl at most 7d")
 }
 
 func (c *compiler) choices(s *ProfileSpec, p *Profile) {

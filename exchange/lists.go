@@ -98,8 +98,11 @@ func (d *Decoder) requireCodes(dst *[]int, bad *bool) {
 func (s *scanner) seconds() (t time.Duration, ok bool) {
 	v := s.value()
 	n, ok := integer(v)
-	return time.Duration(max(n, 0)) * time.Second, ok || !v.given()
+	return time.Duration(min(max(n, 0), maxSeconds)) * time.Second, ok || !v.given()
 }
+
+// maxSeconds bounds a number of seconds: a year, far below what a Duration holds.
+const maxSeconds = 365 * 86400
 
 // limit reads a number of seconds that binds us.
 func (s *scanner) limit(dst *time.Duration, bad *bool) {

@@ -40,6 +40,7 @@ type Profile struct {
 	RetryWindow          time.Duration // 0: none
 
 	AuctionTTL time.Duration // how long a bid may still win
+	MaxExp     time.Duration // the longest imp.exp that a bid is held for
 
 	ClickMacro, ClickMacroEsc string
 	NativeWrapper             NativeWrapper

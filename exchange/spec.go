@@ -93,6 +93,10 @@ type ProfileSpec struct {
 	BillWindow ByFormat[Duration] `yaml:"bill_window"`
 	// Exp is bid.exp by format; default banner 5m, native 10m, video and audio 30m.
 	Exp ByFormat[Duration] `yaml:"exp"`
+	// MaxExp is how long an impression may ask us to wait for its rendering
+	// (imp.exp) and be held in the budget; of a longer time only so much counts;
+	// default 24h.
+	MaxExp Duration `yaml:"max_exp"`
 	// BillingSource is the notice that books spend, by format: burl (default),
 	// pixel (or imp, native), vast, or nurl where the exchange has nothing else.
 	BillingSource ByFormat[string] `yaml:"billing_source"`

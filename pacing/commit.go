@@ -41,11 +41,6 @@ func (p *Pacer) commit(pos events.Position) error {
 			return err
 		}
 	}
-	if p.changed.lost {
-		if err := set(b, []byte{keyLost}, &p.sight.lost); err != nil {
-			return err
-		}
-	}
 	next, err := p.commitNotices(b)
 	if err != nil {
 		return err

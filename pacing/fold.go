@@ -35,16 +35,12 @@ func (p *Pacer) Apply(facts []events.Fact) error {
 // foldAll folds what is after pos and moves it. Bids of a time behind the log's
 // are refused before anything of theirs is swept.
 func (p *Pacer) foldAll(facts []events.Fact, pos *events.Position) error {
-	defer func() {
-		p.sight.logTime.Store(p.now)
-		p.sight.judge()
-	}()
+	defer func() { p.sight.logTime.Store(p.now) }()
 	for i := range facts {
 		f := &facts[i]
 		if f.Seq <= pos.Seq {
 			continue
 		}
-		p.see(*pos, f)
 		if err := p.fold(f); err != nil {
 			return fmt.Errorf("cannot fold fact %d into money view: %w", f.Seq, err)
 		}

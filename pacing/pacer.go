@@ -69,7 +69,6 @@ type changes struct {
 	budgets []*budget
 	totals  []rtb.LineID
 	pauses  []string
-	lost    bool
 }
 
 type counters struct {
@@ -134,7 +133,6 @@ func (p *Pacer) load() error {
 	}
 	p.publishPauses()
 	p.sight.logTime.Store(p.now)
-	p.sight.judge()
 	p.reconcile()
 	return err
 }
@@ -146,7 +144,6 @@ func (p *Pacer) clear() {
 	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
 	p.changed = changes{}
 	p.now, p.forgotAt, p.forget = 0, 0, forgotten{}
-	p.sight.lost = gap{}
 	p.recheck = true
 }
 
@@ -156,10 +153,6 @@ func (p *Pacer) readFold() error {
 		return err
 	}
 	if err := p.store.each(keyLine, p.loadTotal); err != nil {
-		return err
-	}
-	_, err := p.store.get([]byte{keyLost}, func(v []byte) error { return json.Unmarshal(v, &p.sight.lost) })
-	if err != nil {
 		return err
 	}
 	return p.store.each(keyPause, func(k, v []byte) error {

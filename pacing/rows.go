@@ -59,7 +59,6 @@ type Stats struct {
 	// ClockBehind is how far our clock was behind the log's time at the last
 	// Step; 0 when it was not. Bids stop meanwhile.
 	ClockBehind time.Duration
-	LostFacts   uint64 // that the log no longer had; bids stop until that is accepted
 }
 
 // Budgets lists every cap of the plan at now, by advertiser, campaign, line (the
@@ -116,7 +115,7 @@ func (p *Pacer) Stats() Stats {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.ClockBehind, s.LostFacts = p.sight.behind, p.sight.lost.Facts
+	s.ClockBehind = p.sight.behind
 	for i := range p.plan {
 		l := p.lines[p.plan[i].Line]
 		if l == nil { // never active: it may have spent all the same

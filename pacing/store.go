@@ -27,7 +27,6 @@ const (
 	keyNotice   = 'n' // + bid id -> three times
 	keyForget   = 't' // + time, bid id: when a notice is forgotten
 	keyPause    = 's' // + scope -> pause as JSON
-	keyLost     = 'x' // facts that the fold never saw, as JSON
 	keyControl  = 'c' // the controllers, which are no part of the fold
 	keyFormat   = 'v' // one byte: storeFormat
 )

@@ -106,7 +106,11 @@ func (a *app) reload(ctx context.Context) {
 	}
 	changes, _ := splitChanges(config.Diff(old, s))
 	_, fixed := splitChanges(config.Diff(a.bound, s))
-	if err := a.activate(ctx, s); err != nil {
+	err = a.money.CheckPlan(s.LinePlans())
+	if err == nil {
+		err = a.activate(ctx, s)
+	}
+	if err != nil {
 		a.refuse(err)
 		return
 	}

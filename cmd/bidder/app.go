@@ -87,7 +87,7 @@ func (a *app) start(ctx context.Context) error {
 	a.console.line("Rebound is starting with " + a.flags.config)
 	for _, step := range []func(context.Context) error{
 		a.openData, a.probePorts, a.openLog, a.openViews, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
-		a.follow, a.grant, a.serveBids,
+		a.follow, a.grant, a.firstLook, a.serveBids,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -161,9 +161,13 @@ func (a *app) openViews(context.Context) error {
 		Dir: filepath.Join(views, "money"), Node: nodeName, Run: a.run, Append: a.journal.Append,
 		IsConflict: func(err error) bool { return errors.Is(err, journal.ErrConflict) },
 		Now:        a.now, Logger: a.log.Named("pacing"), BidLife: bidLife(a.bound.Profiles),
+		MaxBidLife: longestBidLife,
 	})
 	return err
 }
+
+// longestBidLife bounds what profiles may come to allow while the bidder runs.
+const longestBidLife = 7 * 24 * time.Hour
 
 // bidLife is the longest that a bid may be open at any of the exchanges.
 func bidLife(profiles map[string]*exchange.Profile) (d time.Duration) {

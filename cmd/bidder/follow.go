@@ -125,6 +125,23 @@ func (a *app) probe() {
 	})
 }
 
+// unknownSpend says that the money view misses facts that are gone, so that what
+// was spent is not known; the log has said what to do about it.
+func unknownSpend(st *journal.Stats, money string) string {
+	for i := range st.Views {
+		if v := &st.Views[i]; v.Name == money && v.LostFacts > 0 {
+			return fmt.Sprintf("view %s misses %d facts that are gone: what they spent is unknown", v.Name, v.LostFacts)
+		}
+	}
+	return ""
+}
+
+// firstLook judges before the first request comes.
+func (a *app) firstLook(context.Context) error {
+	a.look()
+	return nil
+}
+
 // look judges once whether the bidder is blind.
 func (a *app) look() {
 	st := a.journal.Stats()
@@ -135,6 +152,12 @@ func (a *app) look() {
 	why := st.Blind(maxLag)
 	if f := a.viewFault.Load(); why == "" && f != nil {
 		why = *f
+	}
+	if why == "" {
+		why = unknownSpend(&st, a.money.Name())
+	}
+	if why == "" {
+		why = a.money.Blind()
 	}
 	was := ""
 	if b := a.blind.Load(); b != nil {

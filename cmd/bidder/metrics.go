@@ -234,6 +234,8 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 	m.Counter("rebound_pacing_expired_total", "reservations that ended without a notice", nil, func(emit server.Emit) { emit(float64(f.money.Expired)) })
 	m.Counter("rebound_pacing_refused_total", "bids refused because too many were in flight", nil, func(emit server.Emit) { emit(float64(f.money.Refused)) })
 	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(f.money.Reservations)) })
+	m.Gauge("rebound_pacing_clock_behind_seconds", "how far the clock is behind the log's time; bids stop above 2 s", nil,
+		func(emit server.Emit) { emit(f.money.ClockBehind.Seconds()) })
 	m.Gauge("rebound_pacing_paused", "stops by an operator that hold now: all, of exchanges, of campaigns", []string{"kind"}, func(emit server.Emit) {
 		n := map[string]int{"all": 0, "exchange": 0, "campaign": 0}
 		for i := range f.pauses {

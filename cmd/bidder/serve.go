@@ -156,7 +156,11 @@ func (a *app) stop() error {
 	note("feedback", a.hearing.stop())
 	note("bid log", a.logging.stop())
 	note("grants", a.granting.stop())
-	if a.granting != nil {
+	switch {
+	case a.granting == nil:
+	case !a.journal.Stats().FailingSince.IsZero():
+		a.log.Warn("grants are not given back, for the log takes no facts; their money is held until they end")
+	default:
 		note("grants", a.money.Stop(ctx))
 	}
 	for _, t := range a.following {
