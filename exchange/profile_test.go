@@ -154,3 +154,22 @@ func TestProfileProblems(t *testing.T) {
 		}
 	}
 }
+
+// A number of seconds that no Duration holds is a long time, not a negative one;
+// and no bid may be open for longer than notices are believed.
+func TestLongTimes(t *testing.T) {
+	m := mustDecode(t, testProfile(t, nil), imp0(`"banner":{},"exp":9223372036854775807`)).Imps[0]
+	if m.Exp != 365*24*time.Hour {
+		t.Errorf("exp is %s; want a year", m.Exp)
+	}
+	for path, s := range map[string]ProfileSpec{
+		"max_exp":            {MaxExp: Duration(7 * 24 * time.Hour)},
+		"bill_window.banner": {AuctionTTL: Duration(24 * time.Hour), BillWindow: ByFormat[Duration]{Banner: Duration(7 * 24 * time.Hour)}},
+	} {
+		s.ID, s.Seat = "demo", "seat-1"
+		_, problems := s.Compile()
+		if len(problems) != 1 || problems[0].Path != path {
+			t.Errorf("%s: got %v", path, problems)
+		}
+	}
+}
