@@ -30,12 +30,22 @@
 //
 // At [Log.Follow]: a view whose position (stream id, sequence, TS) is in neither
 // the stream nor the archive is taken back to its newest checkpoint that is, or
-// else emptied, and fed again from the archive and then the stream.
+// else emptied, and fed again from the archive and then the stream. An empty view
+// begins at its newest checkpoint too. Facts that it must be carried past without
+// are counted in [ViewStats].LostFacts, also over a restart, until the view is
+// built anew from a log that has them.
+//
+// # When the disk was full
+//
+// The embedded server keeps the first error of a write and takes nothing more.
+// Once the disk has room it is started anew in place; facts of [Log.AppendOrSpool]
+// wait in the spool meanwhile. When that does not help [Log.Broken] says so: the
+// process should end and be started again.
 //
 // # What is kept
 //
 // The stream is trimmed by age and bytes, but only below the oldest checkpoint
-// of every followed view and below what the archive has synced. Checkpoints are
+// of every view and below what the archive has synced. Checkpoints are
 // taken hourly; two of each view are kept. The archive is kept by age and bytes.
 //
 // cmd/bidder opens the log and hands Append to collect, tracking and pacing;

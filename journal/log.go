@@ -162,6 +162,10 @@ func (l *Log) readLast(ctx context.Context) error {
 	if ok && f.TS.After(ts) {
 		ts = f.TS
 	}
+	if now := l.o.Now(); ts.Sub(now) > time.Second {
+		l.o.Logger.Warn("the clock is behind the log: facts are stamped with the time of the last one until it has caught up",
+			zap.Time("clock", now.UTC()), zap.Time("last_fact", ts), zap.String("remedy", "set the clock right"))
+	}
 	l.pubMu.Lock()
 	if ts.After(l.lastTS) {
 		l.lastTS = ts

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// slowFactor is how much longer appends may time out, than they may be
-	// refused, before the server is started anew: a slow disk gets no faster.
+	// slowFactor is how much longer it may fail where the server speaks of no
+	// fault (a broken one says nothing to who appends): a slow disk gets no
+	// faster by a new start.
 	slowFactor = 6
 	// maxMends is how often the server is started anew for one failure.
 	maxMends = 3
@@ -46,7 +47,7 @@ func (l *Log) mend(ctx context.Context, failed error) {
 		return
 	}
 	patience := l.o.MendAfter
-	if l.e != nil && errors.Is(failed, context.DeadlineExceeded) {
+	if l.e != nil && l.e.faults.Load() == 0 {
 		patience *= slowFactor
 	}
 	if now.Sub(m.since) < patience {

@@ -55,17 +55,26 @@ func (r *reserve) fill(f *os.File) (facts uint64, err error) {
 		if r.used == r.size {
 			r.size++
 		}
+		if err := extend(f, int64(len(data)), r.size); err != nil {
+			return 0, err
+		}
 		if _, err := f.WriteAt([]byte{'\n'}, r.used); err != nil {
 			return 0, err
 		}
 		r.used++
-	}
-	if short := r.size - int64(len(data)); short > 0 {
-		if _, err := f.WriteAt(make([]byte, short), r.size-short); err != nil {
-			return 0, err
-		}
+	} else if err := extend(f, int64(len(data)), r.size); err != nil {
+		return 0, err
 	}
 	return facts, errors.Join(f.Sync(), syncDir(filepath.Dir(r.path)))
+}
+
+// extend writes zeros from the file's end to its size.
+func extend(f *os.File, end, size int64) error {
+	if end >= size {
+		return nil
+	}
+	_, err := f.WriteAt(make([]byte, size-end), end)
+	return err
 }
 
 // put writes lines over zeros and syncs them.

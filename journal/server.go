@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -21,6 +22,7 @@ const syncInterval = 100 * time.Millisecond
 // that a long replay does not stand before an append's acknowledgement.
 type engine struct {
 	ns     *server.Server // nil with a cluster
+	faults atomic.Uint64  // errors that the embedded server spoke of
 	pub    *nats.Conn
 	sub    *nats.Conn
 	js     jetstream.JetStream // on pub
@@ -30,7 +32,7 @@ type engine struct {
 func startEngine(o *Options) (*engine, error) {
 	e := &engine{}
 	if o.URL == "" {
-		ns, err := startServer(o)
+		ns, err := e.startServer(o)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +45,7 @@ func startEngine(o *Options) (*engine, error) {
 	return e, nil
 }
 
-func startServer(o *Options) (*server.Server, error) {
+func (e *engine) startServer(o *Options) (*server.Server, error) {
 	dir := streamDir(o)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot create stream folder: %w", err)
@@ -62,7 +64,7 @@ func startServer(o *Options) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot create embedded server: %w", err)
 	}
-	ns.SetLoggerV2(serverLog{o.Logger.Sugar()}, false, false, false)
+	ns.SetLoggerV2(serverLog{o.Logger.Sugar(), &e.faults}, false, false, false)
 	ns.Start()
 	if !ns.ReadyForConnections(30*time.Second) || !ns.JetStreamEnabled() {
 		ns.Shutdown()
@@ -144,11 +146,17 @@ func (e *engine) lookup(ctx context.Context) (jetstream.Stream, error) {
 }
 
 // serverLog hands the server's words to zap; its notices are our debugging.
-type serverLog struct{ z *zap.SugaredLogger }
+type serverLog struct {
+	z      *zap.SugaredLogger
+	faults *atomic.Uint64
+}
 
 func (l serverLog) Noticef(f string, v ...any) { l.z.Debugf("stream: "+f, v...) }
 func (l serverLog) Warnf(f string, v ...any)   { l.z.Warnf("stream: "+f, v...) }
 func (l serverLog) Fatalf(f string, v ...any)  { l.z.Errorf("stream: "+f, v...) }
-func (l serverLog) Errorf(f string, v ...any)  { l.z.Errorf("stream: "+f, v...) }
 func (l serverLog) Debugf(f string, v ...any)  {}
 func (l serverLog) Tracef(f string, v ...any)  {}
+func (l serverLog) Errorf(f string, v ...any) {
+	l.faults.Add(1)
+	l.z.Errorf("stream: "+f, v...)
+}

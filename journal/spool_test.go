@@ -179,3 +179,116 @@ func eventually(t *testing.T, ok func() bool) bool {
 	}
 	return true
 }
+
+// Where no file can be written the reserve takes what it can hold, also over a
+// restart, and is used again once it is empty.
+func TestSpoolReserve(t *testing.T) {
+	r := newRig(t)
+	r.o.SpoolReserve = 4000
+	r.open()
+	for round := range 2 {
+		r.l.gate.shut()
+		dir := r.l.spool.dir
+		r.l.spool.dir = r.dir("gone") // no file can be made there
+		r.l.meter.observe(r.now.Now(), r.now.Now(), errMending)
+		taken := 0
+		for taken < 100 && r.l.AppendOrSpool(ctxOf(t), event(fmt.Sprintf("n-%d-%d", round, taken))) == nil {
+			taken++
+		}
+		if n := r.l.Stats().Spooled; taken < 5 || taken == 100 || n != uint64(taken) {
+			t.Fatalf("the reserve took %d facts, %d are said; want some, not all", taken, n)
+		}
+		if round == 1 {
+			r.close()
+			r.open()
+		} else {
+			r.l.spool.dir = dir
+			r.l.gate.lift()
+		}
+		if !eventually(t, func() bool { return r.l.Stats().Spooled == 0 }) {
+			t.Fatal("the reserve was not appended")
+		}
+		got := ids(r)
+		for i := range taken {
+			if !slices.Contains(got, fmt.Sprintf("n-%d-%d", round, i)) {
+				t.Fatalf("n-%d-%d is lost", round, i)
+			}
+		}
+	}
+	b, err := os.ReadFile(r.dir("spool", reserveName))
+	if err != nil || len(b) != 4000 || strings.Trim(string(b), "\x00") != "" {
+		t.Errorf("the reserve: got %d bytes %.50q, %v; want 4000 zeros", len(b), b, err)
+	}
+}
+
+// A reserve whose last line is torn keeps the others, and takes more.
+func TestSpoolReserveTorn(t *testing.T) {
+	a := event("a-0")
+	line, err := appendLines(nil, []events.Fact{a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, zeros := range []int{0, 3, 5000} {
+		path := filepath.Join(t.TempDir(), reserveName)
+		if err := os.WriteFile(path, append(append(slices.Clone(line), line[:50]...), make([]byte, zeros)...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := reserve{path: path, size: 4000}
+		n, err := s.open()
+		if err != nil || n != 1 || s.used != int64(len(line)+51) {
+			t.Fatalf("got %d facts, %d used, %v; want 1, %d", n, s.used, err, len(line)+51)
+		}
+		if err := s.put(line); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := s.text(); err != nil || strings.Count(string(text), "\n") != 3 {
+			t.Errorf("got %q, %v; want two facts and what is left of one", text, err)
+		}
+		if err := s.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A write that fails leaves nothing behind, and what an earlier run left empty
+// goes.
+func TestSpoolLeavesNoEmptyFiles(t *testing.T) {
+	r := newRig(t)
+	if err := os.MkdirAll(r.dir("spool"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if err := os.WriteFile(r.dir("spool", fmt.Sprintf("spool-%d.ndjson", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.open()
+	s := r.l.spool
+	files := func() []string {
+		list, _ := filepath.Glob(filepath.Join(s.dir, "spool-*"))
+		return list
+	}
+	if list := files(); len(list) != 0 {
+		t.Errorf("got %v of the earlier run; want none", list)
+	}
+	fail := func() {
+		t.Helper()
+		if err := s.create(r.now.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.f.WriteString(`{"torn`); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.takeBack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range 3 {
+		fail()
+	}
+	if list := files(); len(list) != 0 || s.f != nil || len(s.files) != 0 {
+		t.Errorf("got %v; want none", list)
+	}
+}
