@@ -84,15 +84,18 @@ func priced(items []events.Item) bool {
 	return false
 }
 
-// eventID is the message id of an event: the same for every report of one
-// event, whichever way it comes, so that retries are one fact. That is the
-// event's own id, or the order of a purchase; without either it is random.
+// eventID is the message id of an event: the same for every report of one event
+// of one visitor, whichever way it comes, so that retries are one fact. That is
+// the event's own id, or the order of a purchase, beside its visitor; without
+// either it is random. Under another visitor it is another fact: the shop's server
+// may know the buyer by his address before the browser tells of the same order,
+// and neither of the two is to be chased.
 func (e *Edge) eventID(f *events.Fact, in *Input) (string, error) {
 	switch {
 	case in.EventID != "":
-		return "e:" + f.Advertiser + ":" + idPart(f.Name) + ":" + idPart(in.EventID), nil
+		return "e:" + f.Advertiser + ":" + f.Visitor.String() + ":" + idPart(f.Name) + ":" + idPart(in.EventID), nil
 	case f.Name == "purchase" && in.OrderID != "":
-		return "e:" + f.Advertiser + ":purchase:o:" + idPart(in.OrderID), nil
+		return "e:" + f.Advertiser + ":" + f.Visitor.String() + ":purchase:o:" + idPart(in.OrderID), nil
 	}
 	var b [16]byte
 	if _, err := io.ReadFull(e.random, b[:]); err != nil {

@@ -121,19 +121,21 @@ func queryEscape(s string) string {
 
 func TestMessageIDs(t *testing.T) {
 	w := newWorld(t)
-	w.pixel(t, &Call{}, "a=shop&e=Purchase&eid=u-1&o=A1")
-	if got := w.events()[0].ID; got != "e:shop:purchase:u-1" {
+	uid := value(w.pixel(t, &Call{}, "a=shop&e=Purchase&eid=u-1&o=A1"))
+	first := w.events()[0]
+	if got := first.ID; got != "e:shop:"+first.Visitor.String()+":purchase:u-1" {
 		t.Errorf("got %s", got)
 	}
 	r := w.batch(t,
-		`{"event":"Order Completed","event_id":"u-1","user":{"uid":"u"}}`, // what the pixel told already
+		`{"event":"Order Completed","event_id":"u-1","user":{"uid":"`+uid+`"}}`, // what the pixel told already
+		`{"event":"purchase","event_id":"u-1","user":{"uid":"another"}}`,        // of another visitor
 		`{"event":"purchase","order_id":"A2","user":{"uid":"u"}}`,
 		`{"event":"purchase","order_id":"A2","user":{"uid":"u"}}`, // the same order
 		`{"event":"view_item","user":{"uid":"u"}}`,
 		`{"event":"view_item","user":{"uid":"u"}}`, // no id: another view
 		`{"event":"my event","event_id":"with space","user":{"uid":"u"}}`)
-	if r.Accepted != 4 || r.Duplicates != 2 {
-		t.Errorf("got %+v; want 4 accepted, 2 duplicates", r)
+	if r.Accepted != 5 || r.Duplicates != 2 {
+		t.Errorf("got %+v; want 5 accepted, 2 duplicates", r)
 	}
 	ids := map[string]bool{}
 	for _, f := range w.events() {
@@ -142,7 +144,7 @@ func TestMessageIDs(t *testing.T) {
 		}
 		ids[f.ID] = true
 	}
-	if !ids["e:shop:purchase:o:A2"] {
+	if !ids["e:shop:"+w.keyring.Key(rtb.IDVisitor, "", []byte("u")).String()+":purchase:o:A2"] {
 		t.Errorf("got %v; want the order's id among them", ids)
 	}
 	if s := w.Stats(); s.Duplicates != 2 {

@@ -14,6 +14,10 @@ import (
 const (
 	eventLife = 48 * hourSpan
 	orderLife = 90 * daySpan
+	// noticeLife is how long a bid's impression is remembered, so that its second
+	// notice is not counted: the longest notice_ttl that can be configured, and an
+	// hour. What is configured is no fact, so the fold does not read it.
+	noticeLife = 7*daySpan + hourSpan
 	// profileLife is how long a profile stays after the last thing in it: as
 	// long as a rule may look back.
 	profileLife = 540 * daySpan
@@ -109,13 +113,15 @@ func (t *batch) event(f *events.Fact) error {
 	return t.keep(w, f.Seq)
 }
 
-// firstTime tells whether an event was not told before: by its own id, or the
-// fact's where it has none, and a purchase by its order too.
+// firstTime tells whether an event of its visitor was not told before: by its own
+// id, or the fact's where it has none, and a purchase by its order too. One order
+// may come under two visitors, of the shop's server and of the browser: both bought.
 func (t *batch) firstTime(f *events.Fact) (bool, error) {
 	e := f.Event
+	who := string(f.Visitor[:])
 	what := digest("fact", f.ID)
 	if e.EventID != "" {
-		what = digest("event", f.Advertiser, e.Name, e.EventID)
+		what = digest("event", f.Advertiser, who, e.Name, e.EventID)
 	}
 	first := true
 	if e.EventID != "" || f.ID != "" {
@@ -127,7 +133,7 @@ func (t *batch) firstTime(f *events.Fact) (bool, error) {
 	if e.Name != "purchase" || e.OrderID == "" {
 		return first, nil
 	}
-	firstOrder, err := t.once(digest("order", f.Advertiser, e.OrderID), orderLife)
+	firstOrder, err := t.once(digest("order", f.Advertiser, who, e.OrderID), orderLife)
 	return first && firstOrder, err
 }
 
@@ -142,7 +148,7 @@ func (t *batch) impression(f *events.Fact) error {
 	if err != nil || !w.exists {
 		return err
 	}
-	first, err := t.once(digest("bid", string(n.BidID[:])), rtb.Second(t.s.noticeTTL.Seconds())+hourSpan)
+	first, err := t.once(digest("bid", string(n.BidID[:])), noticeLife)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ const (
 )
 
 // storeFormat is the version of all this; another one means a refold.
-const storeFormat = 1
+const storeFormat = 2
 
 func spaceKey(space byte, k rtb.Key) [17]byte {
 	var b [17]byte

@@ -23,9 +23,6 @@ type Options struct {
 	InMemory bool
 	// CacheBytes bounds the cache of encoded profiles; 64 MiB where 0.
 	CacheBytes int64
-	// NoticeTTL is how long a bid's impression is remembered, so that its
-	// second notice is not counted; 48h where 0.
-	NoticeTTL time.Duration
 	// Keyring turns identifiers of bid requests into keys; the empty one where nil.
 	Keyring *rtb.Keyring
 	// Logger may be nil.
@@ -35,11 +32,10 @@ type Options struct {
 // Store is the view of visitors. One goroutine applies, checkpoints, restores
 // and resets; any may read.
 type Store struct {
-	db        *pebble.DB
-	keyring   *rtb.Keyring
-	noticeTTL time.Duration
-	log       *zap.Logger
-	fs        vfs.FS
+	db      *pebble.DB
+	keyring *rtb.Keyring
+	log     *zap.Logger
+	fs      vfs.FS
 
 	known   atomic.Pointer[filter] // every profile, edge and opt-out
 	gone    atomic.Pointer[filter] // every opt-out
@@ -67,9 +63,6 @@ func Open(o Options) (*Store, error) {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = 64 << 20
 	}
-	if o.NoticeTTL <= 0 {
-		o.NoticeTTL = 48 * time.Hour
-	}
 	if o.Keyring == nil {
 		o.Keyring = &rtb.Keyring{}
 	}
@@ -84,7 +77,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, fs: fs, keyring: o.Keyring, noticeTTL: o.NoticeTTL, log: o.Logger}
+	s := &Store{db: db, fs: fs, keyring: o.Keyring, log: o.Logger}
 	if s.cache, err = newCache(o.CacheBytes); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -142,10 +142,9 @@ func (a *app) openViews(context.Context) error {
 	if err := os.MkdirAll(views, 0o700); err != nil {
 		return fmt.Errorf("cannot make folder of views: %w", err)
 	}
-	ttl := a.bound.Privacy.NoticeTTL
 	var err error
 	a.visitors, err = segments.Open(segments.Options{
-		Dir: filepath.Join(views, "segments"), CacheBytes: int64(a.bound.Data.CacheBytes), NoticeTTL: ttl,
+		Dir: filepath.Join(views, "segments"), CacheBytes: int64(a.bound.Data.CacheBytes),
 		Keyring: a.keyring, Logger: a.log.Named("segments"),
 	})
 	if err != nil {
