@@ -3,8 +3,8 @@
 //
 // It guarantees that a notice is believed only with a token that this bidder
 // signed for that very kind of notice, that whatever arrives is answered as the
-// sender expects (204, a GIF, a redirect) and never with an error that makes it
-// retry, and that what one impression is charged never exceeds what its bid
+// sender expects (204, a GIF, a redirect) and with an error that makes it retry
+// only where nothing could store it, and that what one impression is charged never exceeds what its bid
 // reserved. Counting each notice once is the folds' work: every fact carries the
 // message id "<kind>:<bid id>".
 //

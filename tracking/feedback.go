@@ -99,7 +99,7 @@ func (h *Handler) record(ctx context.Context, f *feedback) {
 		cancel()
 		if err != nil {
 			h.feedbackRefused.Add(1)
-			h.o.Logger.Error("feedback is lost", zap.String("id", fact.ID), zap.Error(err))
+			h.rare.Error("feedback is lost", zap.String("id", fact.ID), zap.Error(err))
 			continue
 		}
 		h.feedbackRows.Add(1)

@@ -44,13 +44,18 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
-// notice answers 204 whatever comes: anything else makes exchanges send it again
-// (OpenRTB 2.6 implementation guide §7.8).
+// notice answers 204 whatever comes, because anything else makes exchanges send it
+// again (OpenRTB 2.6 implementation guide §7.8): so what nothing could store is 503.
 func (h *Handler) notice(kind rtb.NoticeKind) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		t := toldBy(ctx)
-		h.take(kind, &t)
+		_, code := h.take(kind, &t)
 		noStore(ctx)
+		if code == CodeFailed {
+			ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "10")
+			ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+			return
+		}
 		ctx.SetStatusCode(fasthttp.StatusNoContent)
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"rebound/events"
 	"rebound/exchange"
@@ -356,13 +358,58 @@ func TestLateNoticesAreRecordedAndNotCharged(t *testing.T) {
 
 func TestANoticeThatCannotBeRecordedIsCounted(t *testing.T) {
 	conformance.Covers(t, "M7")
+	core, said := observer.New(zap.InfoLevel)
 	e := newEdge(t)
+	e.h = NewHandler(Options{Signer: e.s, Now: e.h.o.Now, Profiles: e.h.o.Profiles, Append: e.h.o.Append, Logger: zap.New(core)})
 	e.broken = errors.New("log is away")
-	if rs := e.fire("GET", rtb.NoticeBill, sampleClaims(), "&p=1"); rs.StatusCode() != 204 {
-		t.Errorf("got %d; want 204", rs.StatusCode())
+	c := sampleClaims()
+	for kind, want := range map[rtb.NoticeKind]int{rtb.NoticeWin: 503, rtb.NoticeBill: 503, rtb.NoticeLoss: 503, rtb.NoticeImp: 200, rtb.NoticeView: 200} {
+		if rs := e.fire("GET", kind, c, "&p=1"); rs.StatusCode() != want || want == 503 && len(rs.Header.Peek("Retry-After")) == 0 {
+			t.Errorf("%s: got %d; want %d, and when to retry", kind, rs.StatusCode(), want)
+		}
+		if e.count(kind, CodeFailed) != 1 {
+			t.Errorf("%s that failed is not counted", kind)
+		}
 	}
-	if e.count(rtb.NoticeBill, CodeFailed) != 1 {
-		t.Error("failed bill is not counted")
+	for range 50 {
+		e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	}
+	lost := said.FilterMessageSnippet("notice is lost")
+	if n := lost.Len(); n == 0 || n > 20 { // a minute may end meanwhile
+		t.Errorf("got %d lines for 55 lost notices; want some", n)
+	}
+	if bills := lost.FilterField(zap.Bool("bills", true)).All(); len(bills) == 0 || bills[0].ContextMap()["bid"] != c.Bid.String() || bills[0].ContextMap()["charge"] != "0.001" {
+		t.Errorf("got %+v; want the bid and its charge", bills)
+	}
+	e.broken = nil
+	if rs := e.fire("GET", rtb.NoticeBill, c, "&p=1"); rs.StatusCode() != 204 || e.only().Notice.Charge != 1000 {
+		t.Errorf("sent again: got %d, %+v; want 204 and the charge", rs.StatusCode(), e.facts)
+	}
+}
+
+// A price above the bid, and a notice that comes too late, are said with both
+// prices, and not each time.
+func TestNoticesThatNeedALookAreSaid(t *testing.T) {
+	core, said := observer.New(zap.InfoLevel)
+	e := newEdge(t)
+	e.h = NewHandler(Options{Signer: e.s, Now: e.h.o.Now, Profiles: e.h.o.Profiles, Append: e.h.o.Append, Logger: zap.New(core)})
+	c := sampleClaims()
+	for i := range 50 {
+		c.Bid[0] = byte(i)
+		e.fire("GET", rtb.NoticeBill, c, "&p=900")
+	}
+	e.now = c.Issued.Add(49 * time.Hour)
+	e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	e.now = c.Issued.Add(49 * time.Hour)
+	c.Bid[1]++
+	e.fire("GET", rtb.NoticeBill, c, "&p=1")
+	above, late := said.FilterMessageSnippet("price above the bid"), said.FilterMessageSnippet("after notice_ttl")
+	if n := above.Len(); n == 0 || n > 20 || late.Len() != 1 {
+		t.Fatalf("got %d lines of 50 prices above their bids and %d of one late notice", n, late.Len())
+	}
+	m := above.All()[0].ContextMap()
+	if m["exchange"] != c.Exchange || m["told_cpm"] != "900" || m["bid_cpm"] != rtb.Micros(c.Price).String() || m["bid"] == "" {
+		t.Errorf("got %v; want exchange, bid and both prices", m)
 	}
 }
 

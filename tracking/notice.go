@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"rebound/events"
 	"rebound/exchange"
@@ -28,7 +29,7 @@ const (
 	CodeTest                      // a bid of a test request: dropped
 	CodePriceAboveBid             // recorded, booked at the bid
 	CodePriceMissing              // recorded, booked at the bid
-	CodeFailed                    // could not be recorded
+	CodeFailed                    // could not be recorded: lost, unless it is sent again
 	CodeDuplicate                 // this node recorded the same notice before
 	codes
 )
@@ -100,7 +101,7 @@ type Handler struct {
 	sealed    recent // initialisation vectors of prices, and their bids
 	lossTable lossTable
 	alarm     lossAlarm
-	warned    [codes]atomic.Int64 // when a code was last logged, unix seconds
+	rare      *zap.Logger // says the same at most 10 times a minute; the counters have them all
 
 	feedback        chan feedback
 	feedbackTaken   atomic.Uint64
@@ -123,7 +124,9 @@ func NewHandler(o Options) *Handler {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	h := &Handler{o: o, recorded: recent{size: recentNotices}, sealed: recent{size: recentNotices}, feedback: make(chan feedback, feedbackQueue)}
+	h := &Handler{o: o, rare: o.Logger.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Minute, 10, 0)
+	})), recorded: recent{size: recentNotices}, sealed: recent{size: recentNotices}, feedback: make(chan feedback, feedbackQueue)}
 	if o.Now != nil {
 		h.alarm.born = o.Now()
 	}
@@ -159,22 +162,35 @@ var videoEvents = []videoEvent{
 func (h *Handler) take(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 	c, code := h.judge(kind, t)
 	h.counts[kind][code].Add(1)
-	h.warn(kind, code, &c)
+	h.warn(kind, code, &c, t)
 	return c, code
 }
 
-// warn logs what somebody should look at, at most once a minute for each code;
-// the counters have them all.
-func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims) {
-	if code != CodePriceAboveBid && code != CodeExpired {
+// warn logs what somebody should look at.
+func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims, t *told) {
+	said := ""
+	switch code {
+	case CodePriceAboveBid:
+		said = "notice tells a price above the bid: the bid is booked"
+	case CodeExpired:
+		said = "notice comes after notice_ttl: it is recorded, not charged"
+	default:
 		return
 	}
-	now := h.o.Now().Unix()
-	if last := h.warned[code].Load(); now-last < 60 || !h.warned[code].CompareAndSwap(last, now) {
-		return
+	price := rtb.CPM(0)
+	if p := h.o.Profiles(c.Exchange); p != nil {
+		price, _ = p.ParsePrice(t.price)
 	}
-	h.o.Logger.Warn("notices that need a look", zap.String("code", code.String()), zap.Stringer("kind", kind),
-		zap.String("exchange", c.Exchange), zap.String("line", c.Line), zap.Stringer("bid", c.Bid))
+	h.rare.Warn(said, zap.Stringer("kind", kind), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid), zap.String("line", c.Line),
+		zap.Stringer("bid_cpm", rtb.Micros(c.Price)), zap.Stringer("told_cpm", rtb.Micros(price)), zap.Stringer("currency", c.Currency),
+		zap.Duration("age", h.o.Now().Sub(c.Issued)))
+}
+
+// sayLost logs a notice that nothing stored, with what it would have charged.
+func (h *Handler) sayLost(f *events.Fact, c *rtb.Claims, err error) {
+	h.rare.Error("notice is lost: neither log nor spool took it", zap.String("id", f.ID), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid),
+		zap.String("line", c.Line), zap.Bool("bills", f.Notice.Bills), zap.Stringer("charge", f.Notice.Charge),
+		zap.Stringer("currency", c.AdvertiserCurrency), zap.Error(err))
 }
 
 func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
@@ -199,7 +215,7 @@ func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 	ctx, cancel := context.WithTimeout(context.Background(), h.o.AppendTimeout)
 	defer cancel()
 	if err := h.o.Append(ctx, fact); err != nil {
-		h.o.Logger.Error("notice is lost", zap.String("id", fact.ID), zap.Error(err))
+		h.sayLost(&fact, &c, err)
 		return c, CodeFailed
 	}
 	h.recorded.add(fact.ID, 0)
