@@ -133,3 +133,37 @@ func TestPause(t *testing.T) {
 		t.Errorf("row: %+v", r)
 	}
 }
+
+// Budgets of days that no bill is believed for any more leave memory and disk.
+func TestOldDaysAreDropped(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	p := w.start("r1", dir, dayPlan(unit))
+	for range 100 {
+		w.now = w.now.Add(24 * time.Hour)
+		p.Step(context.Background(), w.now)
+		c := w.bid(1_000_000)
+		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
+		w.must(w.notice(events.KindBill, c))
+	}
+	if got := row(t, p.Budgets(w.now), "cart", "day"); got.Spent != 1000 || len(p.budgets) > 2+2*(keepDays+3) {
+		t.Fatalf("%d budgets after 100 days; today %+v", len(p.budgets), got)
+	}
+	stored := 0
+	if err := p.store.each(keyBudget, func(_, _ []byte) error { stored++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if stored != len(p.budgets) {
+		t.Fatalf("%d budgets stored; %d in memory", stored, len(p.budgets))
+	}
+	w.kill(p)
+	w.now = w.now.Add(30 * 24 * time.Hour)
+	q := w.start("r2", dir, dayPlan(unit))
+	w.must(events.Fact{ID: "t", Kind: events.KindTick})
+	if n := len(q.budgets); n > 6 {
+		t.Fatalf("%d budgets a month later", n)
+	}
+	if total := q.budgets[rtb.BudgetOf(rtb.CapCampaignTotal, "shop", "autumn", "cart", 0)]; total.Settled != 100_000 {
+		t.Fatalf("campaign's total: %+v", total)
+	}
+}

@@ -16,7 +16,10 @@ func (p *Pacer) Apply(facts []events.Fact) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pos := p.Position()
-	err := p.foldAll(facts, &pos)
+	err := p.store.sound()
+	if err == nil {
+		err = p.foldAll(facts, &pos)
+	}
 	if err == nil {
 		err = p.commit(pos)
 	}
@@ -143,95 +146,6 @@ func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
 	}
 	p.notices[id] = n
 	return n, nil
-}
-
-// charge books a bill in all four budgets of its line, so that a cap which is
-// added later knows what was spent before. Those that its claims name had to
-// cover it.
-func (p *Pacer) charge(f *events.Fact, late bool) {
-	n := f.Notice
-	amount := max(n.Charge, 0)
-	least := amount // what every cap's grant covers
-	for _, c := range rtb.Caps {
-		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
-		b := p.budget(id)
-		p.counted(b, f)
-		if n.Caps&c == 0 {
-			b.Settled += amount
-			continue
-		}
-		covered := b.settle(n.Grant, amount, late, p.now)
-		least = min(least, covered)
-		if n.Grant != p.o.Run {
-			continue
-		}
-		if a := p.accounts[id]; a != nil && covered > 0 {
-			a.available.Add(-int64(covered))
-		}
-	}
-	if n.Caps == 0 && late {
-		least = 0
-	}
-	id := rtb.LineID{Advertiser: f.Advertiser, Campaign: n.Campaign, Line: n.Line}
-	t := p.total(id)
-	t.Spend += amount
-	t.Late += amount - least
-	if t.Currency.IsZero() {
-		t.Currency = f.Currency
-	}
-	if !t.dirty {
-		t.dirty = true
-		p.changed.totals = append(p.changed.totals, id)
-	}
-	if least < amount {
-		p.counts.late.Add(1)
-	}
-	p.settled(f, amount)
-}
-
-// settled moves this run's reservation of a charged bid.
-func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
-	n := f.Notice
-	at := p.now / 1e9
-	known := p.reservations.with(n.BidID, func(r *reservation) {
-		if r.holds() {
-			r.give()
-		}
-		r.state = resSettled
-		r.paid = int64(amount)
-		r.toWin = competing(n)
-		r.due = max(r.winExpiry, at+settledMemory)
-		if r.tracked {
-			p.flights.impression(r.visitor, r.bid, f.Seq, at)
-		}
-	})
-	if known || n.Grant != p.o.Run {
-		return
-	}
-	for _, c := range rtb.Caps { // learned from as a loss before
-		if n.Caps&c == 0 {
-			continue
-		}
-		if a := p.accounts[rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)]; a != nil {
-			a.control.late(float64(amount))
-		}
-	}
-}
-
-// competing is the price, in micros of one impression, that a bid had to beat,
-// where the notice tells; 0 where it does not.
-func competing(n *events.Notice) int64 {
-	if n.Bid <= 0 || n.Reserved <= 0 {
-		return 0
-	}
-	perCPM := float64(n.Reserved) / float64(n.Bid)
-	switch {
-	case n.MinToWin > 0:
-		return max(int64(float64(n.MinToWin)*perCPM), 1)
-	case !n.FirstPrice && n.PriceTold && n.Price > 0:
-		return max(int64(float64(n.Price)*perCPM), 1)
-	}
-	return 0
 }
 
 func (p *Pacer) wonBid(n *events.Notice) {

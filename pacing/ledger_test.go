@@ -332,3 +332,35 @@ func TestLongBid(t *testing.T) {
 		t.Fatalf("budget: %+v; want 1000 settled on time", b)
 	}
 }
+
+// Grants are longer for long bids only as long as such are asked for, and no bid
+// makes them longer than the bound.
+func TestLongBidsPass(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", dayPlan(unit))
+	id := rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", rtb.DayOf(noon, time.UTC))
+	held := func() time.Duration { return time.Unix(0, p.budgets[id].run("r1").HeldUntil).Sub(w.now) }
+	c := w.bid(1_000_000)
+	c.BillExpiry = c.Issued.Add(10 * 365 * 24 * time.Hour)
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidError)
+	w.pass(6 * time.Minute)
+	if got := held(); got > time.Hour+grantLife {
+		t.Fatalf("held for %s", got)
+	}
+	c = w.bid(1_000_000)
+	c.BillExpiry = c.Issued.Add(8 * time.Hour)
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidGrant)
+	p.Step(context.Background(), w.now)
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
+	w.must(w.notice(events.KindWin, c))
+	w.pass(7 * time.Hour)
+	wantReason(t, p.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidNone)
+	w.must(w.notice(events.KindBill, c))
+	w.pass(4 * time.Hour)
+	if got := held(); got > time.Hour+grantLife {
+		t.Fatalf("held for %s after the long bids", got)
+	}
+	if b := p.budgets[id]; b.Settled != 1000 || b.Late != 0 {
+		t.Fatalf("budget: %+v; want 1000 on time", b)
+	}
+}

@@ -96,6 +96,9 @@ func Open(o Options) (*Pacer, error) {
 	p.life.Store(int64(o.BidLife.Seconds()))
 	p.table.Store(&table{})
 	if err := p.load(); err != nil {
+		if !unusable(err) {
+			return nil, errors.Join(err, s.close())
+		}
 		p.o.Logger.Error("the money view cannot be read; it is emptied and rebuilt from the log", zap.Error(err))
 		if err := p.refill(""); err != nil {
 			return nil, errors.Join(err, s.close())

@@ -393,30 +393,36 @@ func TestRunNameIsUsedOnce(t *testing.T) {
 	}
 }
 
-// Notices are forgotten after their time, not before.
-func TestNoticesAreForgotten(t *testing.T) {
+// A stop gives everything back in one append, and does not try a log that took
+// nothing before.
+func TestStopAppendsOnce(t *testing.T) {
 	w := newWorld(t)
-	p := w.start("r1", "", dayPlan(50*unit))
-	c := w.bid(2_000_000)
-	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
-	w.must(w.notice(events.KindWin, c))
-	count := func() (n int) {
-		for _, kind := range []byte{keyNotice, keyForget} {
-			if err := p.store.each(kind, func(_, _ []byte) error { n++; return nil }); err != nil {
-				t.Fatal(err)
-			}
+	var plan []LinePlan
+	for i := range 20 {
+		l := dayPlan(50 * unit)
+		l.Line.Line = fmt.Sprint("line", i)
+		plan = append(plan, l)
+	}
+	p := w.start("r1", "", plan...)
+	calls := 0
+	p.o.Append = func(ctx context.Context, facts ...events.Fact) error {
+		calls++
+		return w.append(ctx, facts...)
+	}
+	if err := p.Stop(context.Background()); err != nil || calls != 1 {
+		t.Fatalf("%v after %d appends; want one", err, calls)
+	}
+	for _, r := range p.Budgets(w.now) {
+		if r.Granted != 0 {
+			t.Fatalf("not given back: %+v", r)
 		}
-		return n
 	}
-	tick := events.Fact{ID: "t", Kind: events.KindTick}
-	w.now = w.now.Add(7 * 24 * time.Hour)
-	w.must(tick)
-	if got := count(); got != 2 {
-		t.Fatalf("%d records within the time; want 2", got)
-	}
-	w.now = w.now.Add(2 * time.Hour)
-	w.must(tick)
-	if got := count(); got != 0 {
-		t.Fatalf("%d records after the time; want none", got)
+	q := w.start("r2", "", plan...)
+	q.o.Append = p.o.Append
+	w.down = true
+	w.pass(grantLife)
+	calls = 0
+	if err := q.Stop(context.Background()); err == nil || calls != 0 {
+		t.Fatalf("%v after %d appends; want an error and none", err, calls)
 	}
 }

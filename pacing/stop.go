@@ -1,0 +1,58 @@
+package pacing
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// Stop ends bidding for good and gives back, by a last grant each and all of
+// them in one append, what the grants hold beyond the bids in flight. Run must
+// have ended. What cannot be given back stays held until the grant's end; where
+// the last append failed it is not tried.
+func (p *Pacer) Stop(ctx context.Context) error {
+	p.stepMu.Lock()
+	defer p.stepMu.Unlock()
+	p.stopping.Store(true)
+	facts := p.returns(p.o.Now())
+	if len(facts) == 0 {
+		return nil
+	}
+	if p.failing.Load() {
+		return fmt.Errorf("cannot give back %d grants: the log took no facts lately; they are held until they end", len(facts))
+	}
+	if err := p.append(ctx, facts...); err != nil {
+		return fmt.Errorf("cannot give back %d grants: %w", len(facts), err)
+	}
+	return nil
+}
+
+// returns lists the last grants of every account that has something to give back.
+func (p *Pacer) returns(now time.Time) []events.Fact {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var facts []events.Fact
+	for _, a := range p.sortedAccounts() {
+		a.until.Store(0)
+		if free := a.available.Swap(0); free > 0 {
+			a.withheld += rtb.Micros(free)
+		} else {
+			a.available.Add(free)
+		}
+		b := p.budgets[a.id]
+		if b == nil || a.withheld <= 0 {
+			continue
+		}
+		g := b.run(p.o.Run)
+		if g == nil || g.HeldUntil < p.now {
+			continue
+		}
+		facts = append(facts, p.grantFact(a, b, wantedGrant{
+			amount: g.Amount - a.withheld, until: now.Truncate(time.Second), heldUntil: time.Unix(0, g.HeldUntil).UTC(),
+		}, now))
+	}
+	return facts
+}
