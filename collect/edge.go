@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"rebound/audiences"
 	"rebound/events"
@@ -105,6 +106,11 @@ func New(o Options) *Edge {
 	if e.log == nil {
 		e.log = zap.NewNop()
 	}
+	// While the log is down every event fails: 10 lines a minute say so, counters
+	// have them all.
+	e.log = e.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Minute, 10, 0)
+	}))
 	e.setup.Store(&Setup{Policy: &privacy.Policy{}})
 	return e
 }

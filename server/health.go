@@ -9,6 +9,7 @@ import (
 // Health answers /healthz and /readyz. The zero Health is not ready: "starting".
 type Health struct {
 	state atomic.Pointer[readiness]
+	blind atomic.Pointer[string]
 }
 
 type readiness struct {
@@ -22,11 +23,19 @@ func (h *Health) Ready() { h.state.Store(&readiness{ready: true, why: "ready"}) 
 // NotReady makes /readyz answer 503 with the reason.
 func (h *Health) NotReady(why string) { h.state.Store(&readiness{why: why}) }
 
+// Blind says why no bids are made although requests are answered; empty when they
+// are. What is ready is not ready while it is blind: an exchange gets its no-bids in
+// any case, and what balances load should send the traffic to who can bid.
+func (h *Health) Blind(why string) { h.blind.Store(&why) }
+
 // IsReady tells the state and why.
 func (h *Health) IsReady() (bool, string) {
 	s := h.state.Load()
 	if s == nil {
 		return false, "starting"
+	}
+	if why := h.blind.Load(); s.ready && why != nil && *why != "" {
+		return false, "blind: " + *why
 	}
 	return s.ready, s.why
 }

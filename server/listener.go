@@ -50,7 +50,10 @@ func (l Limits) withDefaults() Limits {
 type Spec struct {
 	Name    string // bid, edge or admin: in logs and metrics
 	Handler fasthttp.RequestHandler
-	Limits  Limits
+	// Route names the route of a path in logs, where the path itself may hold a
+	// secret; nil: none is named.
+	Route  func(path []byte) string
+	Limits Limits
 	// Shed answers a request that is over Limits.InFlight; nil is 503. Panicked
 	// answers a request whose handler panicked; nil is 500. The bid listener
 	// gives 204 for both: an exchange never sees a 5xx.
@@ -197,8 +200,12 @@ func (l *Listener) recover(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	l.panics.Add(1)
+	route := ""
+	if l.spec.Route != nil {
+		route = l.spec.Route(ctx.Path())
+	}
 	l.spec.Logger.Error("handler panicked; the request was answered without it",
-		zap.String("listener", l.spec.Name), zap.ByteString("path", ctx.Path()),
+		zap.String("listener", l.spec.Name), zap.String("route", route),
 		zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
 	ctx.Response.Reset()
 	l.spec.Panicked(ctx)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"rebound/internal/conformance"
 )
@@ -258,5 +260,18 @@ func TestBindSaysWhereItFailed(t *testing.T) {
 	if err == nil || !errors.Is(err, syscall.EADDRINUSE) || strings.Count(err.Error(), l.Addr()) != 1 ||
 		!strings.Contains(err.Error(), "cannot open bid listener on "+l.Addr()) {
 		t.Errorf("got %v; want an error with the address, once", err)
+	}
+}
+
+// A path may hold an exchange's secret: the log names the route.
+func TestPanicIsLoggedByRoute(t *testing.T) {
+	core, said := observer.New(zap.ErrorLevel)
+	var r Routes
+	r.Handle("GET", "/openrtb2/*", func(*fasthttp.RequestCtx) { panic("boom") })
+	l := start(t, Spec{Name: "bid", Handler: r.Serve, Route: r.Name, Panicked: answer(204), Logger: zap.New(core)})
+	talk(t, l, "GET /openrtb2/demo/s3cr3t HTTP/1.1\r\nHost: x\r\n\r\n", 1)
+	all := said.All()
+	if len(all) != 1 || all[0].ContextMap()["route"] != "/openrtb2/*" || strings.Contains(fmt.Sprint(all[0].ContextMap()), "s3cr3t") {
+		t.Errorf("got %v; want one line with the route and without the path", all)
 	}
 }

@@ -77,6 +77,20 @@ func (r *Routes) Serve(ctx *fasthttp.RequestCtx) {
 	h(ctx)
 }
 
+// Name is the route of a path, as it was given to [Routes.Handle]: what may be
+// logged where the rest of a path holds a secret. Empty when there is none.
+func (r *Routes) Name(path []byte) string {
+	if r.exact[string(path)] != nil {
+		return string(path)
+	}
+	for i := range r.prefix {
+		if p := r.prefix[i].prefix; len(path) > len(p) && string(path[:len(p)]) == p {
+			return p + "*"
+		}
+	}
+	return ""
+}
+
 func (r *Routes) find(path []byte) map[string]fasthttp.RequestHandler {
 	if m := r.exact[string(path)]; m != nil {
 		return m

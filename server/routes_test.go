@@ -93,6 +93,11 @@ func TestHealth(t *testing.T) {
 	expect(503, "starting")
 	h.Ready()
 	expect(200, "ready")
+	h.Blind("log is not writable")
+	expect(503, "blind: log is not writable")
+	h.Blind("")
+	expect(200, "ready")
+	h.Blind("log is not writable")
 	h.NotReady("draining")
 	expect(503, "draining")
 	if s, b := get("/healthz"); s != 200 || b != "ok" {

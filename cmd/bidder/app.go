@@ -63,9 +63,8 @@ type app struct {
 	metrics   *server.Metrics
 	biddable  *server.Latency // from an event's append to its being visible to bids
 	live      atomic.Bool     // the folds have caught up
-	viewFault atomic.Pointer[string]
+	faults    viewFaults
 	blind     atomic.Pointer[string]
-	probed    time.Time        // when the watcher last tried a log that failed
 	reloads   [2]atomic.Uint64 // done, refused
 
 	edgeSocket                  net.Listener // bound before it is served: links need its port
@@ -110,6 +109,9 @@ func (a *app) openData(context.Context) error {
 	}
 	var err error
 	if a.unlock, err = lockFolder(dir); err != nil {
+		return err
+	}
+	if err := a.checkKeys(); err != nil {
 		return err
 	}
 	if a.keys, err = loadKeys(dir, rand.Reader); err != nil {

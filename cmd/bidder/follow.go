@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
-	"rebound/events"
 	"rebound/journal"
 )
 
@@ -32,6 +33,8 @@ func (a *app) follow(ctx context.Context) error {
 		}
 		select {
 		case <-caught[i]:
+		case err := <-a.journal.Broken():
+			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -54,7 +57,7 @@ func (a *app) keepFollowing(ctx context.Context, v journal.View, caughtUp chan<-
 		case <-again.C:
 		}
 		err := a.journal.Follow(ctx, v, func() {
-			a.viewFault.Store(nil)
+			a.faults.set(v.Name(), nil)
 			if first {
 				first = false
 				close(caughtUp)
@@ -63,11 +66,40 @@ func (a *app) keepFollowing(ctx context.Context, v journal.View, caughtUp chan<-
 		if err == nil || ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
 			return nil
 		}
-		why := "view " + v.Name() + " failed"
-		a.viewFault.Store(&why)
+		a.faults.set(v.Name(), err)
 		a.log.Error("view failed; bids stop until it folds again", zap.String("view", v.Name()), zap.Error(err))
 		again.Reset(time.Second)
 	}
+}
+
+// viewFaults are the views that cannot fold.
+type viewFaults struct {
+	mu     sync.Mutex
+	failed []string // names, sorted
+}
+
+// set says how following a view ended; nil: it goes on.
+func (f *viewFaults) set(view string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = slices.DeleteFunc(f.failed, func(name string) bool { return name == view })
+	if err != nil {
+		f.failed = append(f.failed, view)
+		slices.Sort(f.failed)
+	}
+}
+
+// first says why bids must not be made; empty when every view folds.
+func (f *viewFaults) first() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch len(f.failed) {
+	case 0:
+		return ""
+	case 1:
+		return "view " + f.failed[0] + " failed"
+	}
+	return "views " + strings.Join(f.failed, ", ") + " failed"
 }
 
 // grant cuts the first grants, waits until they are folded, and keeps cutting.
@@ -110,21 +142,6 @@ func (a *app) watch(ctx context.Context) error {
 	}
 }
 
-// probe asks the log, after an append failed, whether it takes facts again: a
-// bidder that does not bid has nothing else to append, and would stay blind.
-func (a *app) probe() {
-	now := a.now()
-	if now.Sub(a.probed) < time.Second {
-		return
-	}
-	a.probed = now
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	_ = a.journal.Append(ctx, events.Fact{ // what comes of it is in the log's Stats
-		ID: "tick:" + a.run + ":probe:" + strconv.FormatInt(now.UnixNano(), 36), At: now.UTC(), Kind: events.KindTick, Node: nodeName,
-	})
-}
-
 // unknownSpend says that the money view misses facts that are gone, so that what
 // was spent is not known; the log has said what to do about it.
 func unknownSpend(st *journal.Stats, money string) string {
@@ -145,13 +162,9 @@ func (a *app) firstLook(context.Context) error {
 // look judges once whether the bidder is blind.
 func (a *app) look() {
 	st := a.journal.Stats()
-	if !st.FailingSince.IsZero() {
-		a.probe()
-		st = a.journal.Stats()
-	}
 	why := st.Blind(maxLag)
-	if f := a.viewFault.Load(); why == "" && f != nil {
-		why = *f
+	if why == "" {
+		why = a.faults.first()
 	}
 	if why == "" {
 		why = unknownSpend(&st, a.money.Name())
@@ -167,6 +180,7 @@ func (a *app) look() {
 		return
 	}
 	a.blind.Store(&why)
+	a.health.Blind(why)
 	a.money.SetBlind(why != "")
 	if why == "" {
 		a.log.Warn("no longer blind: bids go on", zap.String("was", was))

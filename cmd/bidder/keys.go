@@ -58,6 +58,26 @@ func loadKeys(dir string, random io.Reader) (*keyFile, error) {
 	return &k, nil
 }
 
+// checkKeys refuses to make keys beside what was stored under others: every
+// visitor, cookie and notice in flight would silently become a stranger's.
+func (a *app) checkKeys() error {
+	dir := a.bound.Data.Dir
+	if _, err := os.Stat(filepath.Join(dir, "keys.json")); a.flags.newKeys || !errors.Is(err, fs.ErrNotExist) {
+		return nil // what else is wrong with the file is said when it is read
+	}
+	for _, stored := range []string{filepath.Join(dir, "stream"), a.bound.Logs.Facts.Dir, filepath.Join(dir, "views")} {
+		list, err := os.ReadDir(stored)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot look for stored facts: %w", err)
+		}
+		if len(list) > 0 {
+			return fmt.Errorf("cannot start: %s is missing, but %s holds what was stored under it: restore keys.json from a backup, "+
+				"or start with --new-keys: visitors, cookies and notices in flight become strangers", filepath.Join(dir, "keys.json"), stored)
+		}
+	}
+	return nil
+}
+
 func makeKeys(path string, random io.Reader) (*keyFile, error) {
 	if random == nil {
 		random = rand.Reader

@@ -21,8 +21,9 @@ func (a *app) serveEdge(context.Context) error {
 		return err
 	}
 	a.metrics = a.registerMetrics()
-	a.adminListener = server.Serve(server.Spec{Name: "admin", Handler: a.adminRoutes().Serve, Logger: a.log.Named("server")}, ln)
-	a.edgeListener = server.Serve(server.Spec{Name: "edge", Handler: a.edgeRoutes().Serve, Logger: a.log.Named("server")}, a.edgeSocket)
+	admin, edge := a.adminRoutes(), a.edgeRoutes()
+	a.adminListener = server.Serve(server.Spec{Name: "admin", Handler: admin.Serve, Route: admin.Name, Logger: a.log.Named("server")}, ln)
+	a.edgeListener = server.Serve(server.Spec{Name: "edge", Handler: edge.Serve, Route: edge.Name, Logger: a.log.Named("server")}, a.edgeSocket)
 	for _, l := range []*server.Listener{a.edgeListener, a.adminListener} {
 		a.log.Info("listening", zap.String("listener", l.Stats().Name), zap.String("addr", l.Addr()))
 	}
@@ -36,8 +37,9 @@ func (a *app) serveBids(context.Context) error {
 		return err
 	}
 	noBid := func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(fasthttp.StatusNoContent) }
+	routes := a.bidRoutes()
 	l := server.Serve(server.Spec{
-		Name: "bid", Handler: a.bidRoutes().Serve, Shed: a.bidder.Shed, Panicked: noBid, Logger: a.log.Named("server"),
+		Name: "bid", Handler: routes.Serve, Route: routes.Name, Shed: a.bidder.Shed, Panicked: noBid, Logger: a.log.Named("server"),
 		Limits: server.Limits{Body: bodyLimit(a.bound.Profiles)},
 	}, ln)
 	a.bidding.Store(l)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -98,15 +99,15 @@ type running struct {
 	stop func() int
 }
 
-func startProgram(t *testing.T, configFile, data string) *running {
+func startProgram(t *testing.T, configFile, data string, flags ...string) *running {
 	t.Helper()
 	r := &running{t: t, hup: make(chan os.Signal), log: &lines{}}
 	started, ended := make(chan *app, 1), make(chan int, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	p := program{stdout: io.Discard, stderr: r.log, now: time.Now, getenv: os.LookupEnv, hup: r.hup, started: func(a *app) { started <- a }}
 	go func() {
-		ended <- p.run(ctx, []string{"serve", "--config", configFile, "--data", data,
-			"--bid", "127.0.0.1:0", "--edge", "127.0.0.1:0", "--admin", "127.0.0.1:0"})
+		ended <- p.run(ctx, append([]string{"serve", "--config", configFile, "--data", data,
+			"--bid", "127.0.0.1:0", "--edge", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, flags...))
 	}()
 	r.stop = sync.OnceValue(func() int { cancel(); return <-ended })
 	t.Cleanup(func() { r.stop() })
@@ -293,14 +294,25 @@ func TestBlind(t *testing.T) {
 		t.Fatal("an ordinary request was not answered by an ordinary no-bid")
 	}
 	why := "view segments failed"
-	r.app.viewFault.Store(&why)
+	r.app.faults.set("segments", errors.New("damaged"))
 	eventually(t, "no-bids for blindness", func() bool { return r.refused("blind") })
 	if log := r.log.String(); !strings.Contains(log, "blind: bids stop") || !strings.Contains(log, why) {
 		t.Errorf("the log does not say why:\n%s", log)
 	}
-	r.app.viewFault.Store(nil)
+	if status, body := r.do("GET", "http://"+r.at.Admin+"/readyz", ""); status != 503 || !strings.Contains(body, "blind: "+why) {
+		t.Errorf("/readyz: got %d %q; want 503 and why", status, body)
+	}
+	r.app.faults.set("money", errors.New("damaged")) // each view has its own fault
+	r.app.faults.set("money", nil)
+	if got := r.app.faults.first(); got != why {
+		t.Errorf("got %q after the other view folds again; want %q", got, why)
+	}
+	r.app.faults.set("segments", nil)
 	eventually(t, "bids go on", func() bool { return strings.Contains(r.log.String(), "no longer blind") })
 	eventually(t, "bids are judged again", func() bool { return r.app.money.Paused("demo", "", "") == rtb.NoBidNone })
+	if status, _ := r.do("GET", "http://"+r.at.Admin+"/readyz", ""); status != 200 {
+		t.Errorf("/readyz: got %d; want 200", status)
+	}
 }
 
 // A log that is full takes no facts: servers are told, pages get their GIF, and

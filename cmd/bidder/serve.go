@@ -17,6 +17,8 @@ import (
 // serveFlags override what the configuration says.
 type serveFlags struct {
 	config, data, bid, edge, admin, publicURL string
+	// newKeys lets a data folder that has lost its keys begin with new ones.
+	newKeys bool
 }
 
 // addresses are where a running bidder listens.
@@ -32,6 +34,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	fs.StringVar(&f.edge, "edge", "", "`address` for browsers and advertisers' servers (default: the configuration's, :8081)")
 	fs.StringVar(&f.admin, "admin", "", "`address` for metrics and operators (default: the configuration's, 127.0.0.1:8082)")
 	fs.StringVar(&f.publicURL, "public-url", "", "`URL` at which the edge is reached from outside: base of notice links")
+	fs.BoolVar(&f.newKeys, "new-keys", false, "make new keys for a data folder that has lost its keys.json: its visitors, cookies and notices in flight become strangers")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
@@ -127,6 +130,8 @@ func (a *app) wait(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-a.journal.Broken(): // whoever supervises the process starts it again
+			return err
 		case <-a.prog.hup:
 			a.reload(ctx)
 		case <-a.changed:

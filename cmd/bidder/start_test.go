@@ -121,3 +121,31 @@ func TestGreetingIsShort(t *testing.T) {
 		t.Errorf("got %d lines; want %d and what is left out:\n%s", n, greetCaps+1, b.String())
 	}
 }
+
+// A data folder that lost its keys is not given others without being asked to:
+// its visitors would all be strangers.
+func TestMissingKeysAreNotMadeAnew(t *testing.T) {
+	whole := filepath.Join(t.TempDir(), "data")
+	startProgram(t, shop, whole).stop()
+	for _, left := range []string{"stream", "views", "log/facts"} { // each of them alone is enough
+		data := filepath.Join(t.TempDir(), "data")
+		if err := os.CopyFS(filepath.Join(data, left), os.DirFS(filepath.Join(whole, left))); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"serve", "--config", shop, "--data", data, "--bid", "127.0.0.1:0", "--edge", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
+		status, _, errs := run(t, args...)
+		if status != 1 || !strings.Contains(errs, "restore keys.json from a backup, or start with --new-keys") || !strings.Contains(errs, filepath.Join(data, left)) {
+			t.Errorf("%s: got %d %s; want it refused and the remedy", left, status, errs)
+		}
+		if _, err := os.Stat(filepath.Join(data, "keys.json")); err == nil {
+			t.Errorf("%s: keys were made", left)
+		}
+	}
+	if err := os.Remove(filepath.Join(whole, "keys.json")); err != nil {
+		t.Fatal(err)
+	}
+	startProgram(t, shop, whole, "--new-keys")
+	if _, err := os.Stat(filepath.Join(whole, "keys.json")); err != nil {
+		t.Errorf("--new-keys: %v", err)
+	}
+}
