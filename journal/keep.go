@@ -108,7 +108,9 @@ func (l *Log) probe(ctx context.Context) error {
 
 func (l *Log) checkDisk() {
 	free, ok := freeBytes(l.o.Dir)
-	if !ok {
+	if ok {
+		free = max(free, 1) // 0 says that it is unknown
+	} else {
 		free = 0
 	}
 	l.diskFree.Store(free)

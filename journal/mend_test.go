@@ -5,7 +5,9 @@ package journal
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -176,5 +178,73 @@ func TestMendCannotStart(t *testing.T) {
 	r.follow(v)
 	if got := v.ids[:3]; !slices.Equal(got, []string{"a-0", "a-1", "a-2"}) || !slices.Contains(v.ids, "notice") {
 		t.Errorf("got %v", v.ids)
+	}
+}
+
+// A disk that is really full, where a test may mount one: nothing new can be
+// stored, the reserve takes notices, and once there is room everything goes on.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("no disk can be mounted: %v", err)
+	}
+	r := newRig(t)
+	t.Cleanup(func() {
+		if r.l != nil {
+			r.close()
+		}
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	r.o.Dir, r.o.MinFreeBytes, r.o.AckTimeout = dir, 1<<20, time.Second
+	r.open()
+	r.large("a", 20)
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 32<<20), 0o600); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	refused := 0
+	for ; ; refused++ { // what is left of the last page
+		f := event(fmt.Sprintf("refused-%d", refused))
+		f.Event.Query = strings.Repeat("x", 10_000)
+		if err := r.l.Append(ctxOf(t), f); err != nil {
+			break
+		} else if refused == 100 {
+			t.Fatal("a full disk takes facts")
+		}
+	}
+	for i := range 20 {
+		if err := r.l.AppendOrSpool(ctxOf(t), event(fmt.Sprintf("notice-%d", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.now.add(time.Minute)
+	if !eventually(t, func() bool { r.now.add(time.Second); s := r.l.Stats(); return s.DiskLow }) {
+		t.Fatal("the full disk was not seen")
+	}
+	if s := r.l.Stats(); s.Spooled != 20 || s.Restarts != 0 {
+		t.Errorf("got %d spooled, %d restarts; want 20 and none while the disk is full", s.Spooled, s.Restarts)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(t, func() bool {
+		r.now.add(time.Second)
+		s := r.l.Stats()
+		return s.FailingSince.IsZero() && s.Spooled == 0
+	}) {
+		t.Fatalf("still failing: %+v\n%v", r.l.Stats(), r.said.All())
+	}
+	r.append("b", 1)
+	v := newTape("v")
+	r.follow(v)
+	for i := range 20 {
+		if !slices.Contains(v.ids, fmt.Sprintf("notice-%d", i)) || !slices.Contains(v.ids, fmt.Sprintf("a-%d", i)) {
+			t.Errorf("notice-%d or a-%d is lost", i, i)
+		}
+	}
+	if files, _ := filepath.Glob(r.dir("spool", "spool-*")); len(files) > 0 {
+		t.Errorf("got %v; want no file left by failed writes", files)
 	}
 }

@@ -18,7 +18,7 @@ type Stats struct {
 	Spooled   uint64 // facts that wait in the spool
 	Healed    uint64 // facts appended again from the archive since Open
 	Archived  uint64 // the last sequence in the archive
-	DiskFree  uint64 // bytes; 0 when unknown
+	DiskFree  uint64 // bytes; 0 when unknown, 1 when there is none
 	DiskLow   bool   // DiskFree is below Options.MinFreeBytes
 	ArchiveOK bool   // the archiver is at work
 	Restarts  uint64 // of the embedded server, because it took no facts

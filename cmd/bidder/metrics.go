@@ -267,6 +267,12 @@ func (a *app) logMetrics(m *server.Metrics, f *figures) {
 			emit(v.Age.Seconds(), v.Name)
 		}
 	})
+	m.Gauge("rebound_journal_lost_facts", "facts that a view was carried past because neither log nor archive holds them", []string{"view"}, func(emit server.Emit) {
+		for _, v := range f.journal.Views {
+			emit(float64(v.LostFacts), v.Name)
+		}
+	})
+	m.Counter("rebound_journal_restarts_total", "new starts of the embedded log because it took no facts", nil, func(emit server.Emit) { emit(float64(f.journal.Restarts)) })
 	m.Counter("rebound_journal_append_errors_total", "appends that failed", nil, func(emit server.Emit) { emit(float64(f.journal.AppendErrors)) })
 	m.Gauge("rebound_journal_spooled", "facts that wait in the spool for the log", nil, func(emit server.Emit) { emit(float64(f.journal.Spooled)) })
 	m.Gauge("rebound_journal_bytes", "size of the stream", nil, func(emit server.Emit) { emit(float64(f.journal.Bytes)) })
