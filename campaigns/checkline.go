@@ -35,10 +35,11 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 		a = &Advertiser{Zone: time.UTC, Currency: rtb.USD}
 	}
 	k := &Campaign{ID: s.ID, Advertiser: a, Start: s.Start, End: s.End,
-		Status: Status(c.choose(path+".status", s.Status, statusNames, int(StatusDraft))),
-		Daily:  c.money(path+".budget.daily", s.Budget.Daily),
-		Total:  c.money(path+".budget.total", s.Budget.Total),
-		Pacing: Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(PacingEven)))}
+		Status:      Status(c.choose(path+".status", s.Status, statusNames, int(StatusDraft))),
+		Daily:       c.money(path+".budget.daily", s.Budget.Daily),
+		Total:       c.money(path+".budget.total", s.Budget.Total),
+		Pacing:      Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(PacingEven))),
+		HoldbackPct: c.holdback(path, &s.Budget, 0)}
 	c.dates(path, s.Start, s.End)
 	if s.Budget.Daily == nil && s.Budget.Total == nil {
 		c.add(path+".budget", "neither daily nor total", "at least one of them, so that spending has an end", "")
@@ -65,13 +66,26 @@ func (c *compiler) dates(path string, start, end time.Time) {
 	}
 }
 
+// holdback reads a budget's share for late bills.
+func (c *compiler) holdback(path string, s *BudgetSpec, fallback int) int {
+	if s.HoldbackPct == nil {
+		return fallback
+	}
+	if n := *s.HoldbackPct; n >= 0 && n <= 90 {
+		return n
+	}
+	c.add(path+".budget.holdback_pct", strconv.Itoa(*s.HoldbackPct), "0 to 90", "")
+	return fallback
+}
+
 func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec) {
 	c.id(path+".id", s.ID)
 	l := &Line{ID: rtb.LineID{Advertiser: k.Advertiser.ID, Campaign: k.ID, Line: s.ID},
 		Advertiser: k.Advertiser, Campaign: k, Priority: defaultPriority, Start: s.Start, End: s.End,
-		Daily:  c.money(path+".budget.daily", s.Budget.Daily),
-		Total:  c.money(path+".budget.total", s.Budget.Total),
-		Pacing: Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(k.Pacing)))}
+		Daily:       c.money(path+".budget.daily", s.Budget.Daily),
+		Total:       c.money(path+".budget.total", s.Budget.Total),
+		Pacing:      Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(k.Pacing))),
+		HoldbackPct: c.holdback(path, &s.Budget, k.HoldbackPct)}
 	l.Status = max(k.Status, Status(c.choose(path+".status", s.Status, statusNames, int(k.Status))))
 	if s.Priority != nil {
 		l.Priority = *s.Priority

@@ -53,6 +53,7 @@ func TestCompileProblems(t *testing.T) {
 	f("campaigns[0].lines[0].child_safe", ln(func(s *LineSpec) { s.ChildSafe = true }))
 	f("campaigns[0].budget.daily", camp(func(s *CampaignSpec) { s.Budget.Daily = micros(0) }))
 	f("campaigns[0].budget.total", camp(func(s *CampaignSpec) { s.Budget.Total = micros(-1) }))
+	f("campaigns[0].budget.holdback_pct", camp(func(s *CampaignSpec) { n := 91; s.Budget.HoldbackPct = &n }))
 	f("campaigns[0].budget.pacing", camp(func(s *CampaignSpec) { s.Budget.Pacing = "fast" }))
 	f("campaigns[0].end", camp(func(s *CampaignSpec) { s.Start, s.End = t0, t0 }))
 	f("campaigns[0].lines", camp(func(s *CampaignSpec) { s.Lines = nil }))
@@ -236,5 +237,25 @@ func TestAuthenticate(t *testing.T) {
 	in.Advertisers[1].Keys = in.Advertisers[0].Keys[:1]
 	if x, problems := Compile(in); x != nil || len(problems) != 1 || problems[0].Path != "advertisers[1].keys[0].sha256" {
 		t.Errorf("one key for two advertisers: got %+v", problems)
+	}
+}
+
+// A line holds back what its campaign does, unless it says otherwise.
+func TestHoldback(t *testing.T) {
+	for _, tt := range []struct {
+		campaign, line *int
+		want           [2]int
+	}{
+		{nil, nil, [2]int{0, 0}},
+		{new(5), nil, [2]int{5, 5}},
+		{new(5), new(0), [2]int{5, 0}},
+		{nil, new(90), [2]int{0, 90}},
+	} {
+		in := input(t)
+		in.Campaigns[0].Budget.HoldbackPct, in.Campaigns[0].Lines[0].Budget.HoldbackPct = tt.campaign, tt.line
+		rules(t, &in, standard...)
+		if p := mustCompile(t, in).Plan()[0]; p.CampaignHoldback != tt.want[0] || p.Holdback != tt.want[1] {
+			t.Errorf("got %d and %d; want %v", p.CampaignHoldback, p.Holdback, tt.want)
+		}
 	}
 }

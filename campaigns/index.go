@@ -115,9 +115,12 @@ type Plan struct {
 	CampaignTotal rtb.Micros
 	// CampaignPacing is how the campaign's own caps are spread.
 	CampaignPacing Pacing
-	MaxCPM         rtb.CPM
-	Start, End     time.Time // zero: open
-	Active         bool
+	// Holdback are the shares of the line's own caps and of the campaign's that
+	// are not bid, in percent.
+	Holdback, CampaignHoldback int
+	MaxCPM                     rtb.CPM
+	Start, End                 time.Time // zero: open
+	Active                     bool
 }
 
 // Plan lists every line with its caps, by their ids; lines that are not active
@@ -129,6 +132,7 @@ func (x *Index) Plan() []Plan {
 			Line: l.ID, Priority: l.Priority, Currency: l.Advertiser.Currency, Zone: l.Advertiser.Zone,
 			Pacing: l.Pacing, Caps: l.Caps, LineDay: l.Daily, LineTotal: l.Total,
 			CampaignDay: l.Campaign.Daily, CampaignTotal: l.Campaign.Total, CampaignPacing: l.Campaign.Pacing,
+			Holdback: l.HoldbackPct, CampaignHoldback: l.Campaign.HoldbackPct,
 			MaxCPM: l.Bid.MaxCPM, Start: l.Start, End: l.End, Active: l.Status == StatusActive,
 		})
 	}

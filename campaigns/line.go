@@ -69,6 +69,7 @@ type Campaign struct {
 	Start, End   time.Time // zero: open
 	Daily, Total rtb.Micros
 	Pacing       Pacing
+	HoldbackPct  int // share of each cap that is not bid, for late bills
 	Lines        []*Line
 }
 
@@ -92,6 +93,7 @@ type Line struct {
 	Caps         rtb.CapSet // the budgets that bind it
 	Daily, Total rtb.Micros // its own caps; 0: none
 	Pacing       Pacing
+	HoldbackPct  int         // of its own caps
 	Targeting    *Targeting  // nil: nothing is asked
 	Rotation     *Rotation   // nil: the first creative that fits
 	Deals        *Deals      // nil: open bids only

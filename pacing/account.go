@@ -19,7 +19,7 @@ type account struct {
 	available atomic.Int64 // micros
 	reserved  atomic.Int64 // micros, of bids in flight
 	expected  atomic.Int64 // micros that the bids in flight are expected to cost
-	free      atomic.Int64 // micros of the cap outside every grant
+	free      atomic.Int64 // micros of the cap outside every grant and the holdback
 	low       atomic.Int64 // ask for a renewal when available falls below it
 	worst     atomic.Int64 // the largest cost that was asked for
 	taken     atomic.Int64 // micros reserved since the last Step
@@ -29,6 +29,7 @@ type account struct {
 
 	// The rest belongs to Pacer.mu.
 	limit      rtb.Micros // the cap in the plan
+	holdback   rtb.Micros // the part of it that only late bills take
 	currency   rtb.Currency
 	withheld   rtb.Micros // granted, taken out of available, to be given back by a grant fact
 	maxCost    rtb.Micros // the worst cost by the plan
@@ -106,9 +107,9 @@ func (a *account) withhold(want rtb.Micros) {
 // may be nil: nothing was granted or spent. A stopping account gives nothing
 // back to bidding.
 func (a *account) refresh(b *budget, run string, now int64, stopping bool) {
-	var settled, held rtb.Micros
+	var settled, late, held rtb.Micros
 	if b != nil {
-		settled, held = b.Settled, b.held(now)
+		settled, late, held = b.Settled, b.Late, b.held(now)
 		if g := b.run(run); g != nil && !stopping {
 			a.until.Store(g.Until / 1e9)
 			a.heldUntil.Store(g.HeldUntil / 1e9)
@@ -119,7 +120,8 @@ func (a *account) refresh(b *budget, run string, now int64, stopping bool) {
 		a.withhold(excess)
 	}
 	a.blocked.Store(excess > a.withheld)
-	a.free.Store(int64(max(a.limit-settled-held, 0)))
+	back := max(a.holdback-late, 0) // late bills fill it first
+	a.free.Store(int64(max(a.limit-back-settled-held, 0)))
 }
 
 // granted follows the fold of a grant of this run.

@@ -47,7 +47,7 @@ func (p *Pacer) moveControls(now time.Time) {
 // horizon says what an account's budget is for, at now. A window of 0 means that
 // nothing is to be spread: a total with a day's cap beside it, or without an end.
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
-	h := horizon{limit: float64(a.limit), flight: float64(a.expected.Load())}
+	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load())}
 	if b := p.budgets[a.id]; b != nil {
 		h.spent = float64(b.Settled)
 	}

@@ -364,3 +364,33 @@ func TestLongBidsPass(t *testing.T) {
 		t.Fatalf("budget: %+v; want 1000 on time", b)
 	}
 }
+
+// What is held back is never bid; late bills take it, and only beyond it do they
+// take room from bids.
+func TestHoldback(t *testing.T) {
+	for _, tt := range []struct {
+		late, want rtb.Micros // micros of late bills before, and spent in the end
+	}{{0, 90_000}, {4_000, 94_000}, {10_000, 100_000}, {30_000, 100_000}} {
+		w := newWorld(t)
+		l := dayPlan(100_000)
+		l.HoldbackPct, l.Caps, l.CampaignTotal = 10, rtb.CapLineDay|rtb.CapCampaignTotal, unit
+		p := w.start("r1", "", l)
+		var late []*rtb.Claims
+		for range tt.late / 1000 {
+			c := w.bid(1_000_000)
+			wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
+			late = append(late, c)
+			p.Step(context.Background(), w.now)
+		}
+		w.pass(6 * time.Minute)
+		for _, c := range late {
+			w.must(w.notice(events.KindBill, c))
+		}
+		p.Step(context.Background(), w.now)
+		spend(t, w, p, 1_000_000, 300)
+		r := row(t, p.Budgets(w.now), "cart", "day")
+		if r.Spent != tt.want || r.Late != tt.late || r.Cap != 100_000 {
+			t.Errorf("late %d: got %+v; want %d spent", tt.late, r, tt.want)
+		}
+	}
+}

@@ -33,12 +33,29 @@ type LinePlan struct {
 	CampaignDay   rtb.Micros
 	CampaignTotal rtb.Micros
 
+	// HoldbackPct and CampaignHoldbackPct are the shares of the line's own caps and
+	// of the campaign's that no grant is cut from, 0 to 100: late bills take them.
+	HoldbackPct, CampaignHoldbackPct int
+
 	// MaxCPM is the highest price that the line bids, in Currency; 0 unknown.
 	MaxCPM rtb.CPM
 	// Start and End bound the line's life; zero: open; End is exclusive.
 	Start, End time.Time
 	// Active tells whether the line bids. Grants are cut for active lines only.
 	Active bool
+}
+
+// holdback is the part of one cap that is kept for late bills.
+func (l *LinePlan) holdback(c rtb.CapSet) rtb.Micros {
+	pct := l.HoldbackPct
+	if c == rtb.CapCampaignDay || c == rtb.CapCampaignTotal {
+		pct = l.CampaignHoldbackPct
+	}
+	if pct <= 0 {
+		return 0
+	}
+	limit := l.limit(c)
+	return limit/100*rtb.Micros(pct) + limit%100*rtb.Micros(pct)/100
 }
 
 func (l *LinePlan) zone() *time.Location {

@@ -109,7 +109,7 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 			}
 			id := rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, d.day)
 			a := p.account(id)
-			a.limit, a.currency = l.limit(c), l.Currency
+			a.limit, a.holdback, a.currency = l.limit(c), l.holdback(c), l.Currency
 			a.maxCost = max(a.maxCost, l.MaxCPM.Cost())
 			if !a.used || id.Window == rtb.WindowTotal {
 				a.starts = 0
