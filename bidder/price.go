@@ -81,6 +81,9 @@ func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason
 	if r = p.ask(in, l, auction); r != rtb.NoBidNone {
 		return r
 	}
+	if p.first && t.at != rtb.AuctionFixedPrice && !p.guaranteed {
+		p.shade(in.Exchange.Shading)
+	}
 	if p.price = in.Exchange.OnTick(min(p.quote.Price, l.Bid.MaxCPM).ConvertBack(rate)); t.at == rtb.AuctionFixedPrice {
 		p.price = p.floor // the agreed price, no more (OpenRTB 2.6 §3.2.12)
 		p.quote.Expected = min(p.quote.Expected, p.price.Convert(rate, rtb.RoundUp).Cost())
@@ -90,6 +93,18 @@ func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason
 	}
 	opt.money = p
 	return rtb.NoBidNone
+}
+
+// shade bids less than the price where the winner pays its bid, but never less
+// than a floor that the price reaches. What the bid is expected to cost shrinks with it.
+func (p *money) shade(factor float64) {
+	whole := p.quote.Price
+	least := min(p.floor.Convert(p.rate, rtb.RoundUp), whole)
+	p.quote.Price = max(whole.Scale(factor*p.quote.Shading), least)
+	if whole > 0 {
+		p.quote.Shading = float64(p.quote.Price) / float64(whole)
+		p.quote.Expected = rtb.Micros(float64(p.quote.Expected) * p.quote.Shading)
+	}
 }
 
 // ask has pacing price the bid. A guaranteed deal is bid on as long as its floor

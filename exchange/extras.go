@@ -21,6 +21,10 @@ func (c *compiler) extras(s *ProfileSpec, p *Profile) {
 	c.check(versionText.MatchString(p.OpenRTBVersion), "openrtb_version", strconv.Quote(s.OpenRTBVersion), "a version such as 2.6")
 	c.check(s.PriceTick >= 0 && s.PriceTick <= 1_000_000, "price_tick", s.PriceTick, "0 to 1")
 	c.check(p.RetryWindow >= 0 && p.RetryWindow <= maxRetryWindow, "retry_window", p.RetryWindow, "0 to "+maxRetryWindow.String())
+	c.check(s.Shading >= 0 && s.Shading <= 1, "shading", s.Shading, "a factor above 0 and at most 1")
+	if p.Shading = s.Shading; p.Shading == 0 {
+		p.Shading = 1
+	}
 	c.check(s.GVLID >= 0 && s.GVLID < 1<<16, "gvl_id", s.GVLID, "an id of the Global Vendor List, or 0")
 	for path, n := range map[string]ByteSize{"adm_max_bytes": s.AdmMaxBytes, "resp_max_bytes": s.RespMaxBytes,
 		"max_body": s.MaxBody, "max_inflated": s.MaxInflated} {

@@ -38,6 +38,7 @@ type Profile struct {
 	MultibidMax          int
 	SChainASI            []string      // domains of the exchange; none: any
 	RetryWindow          time.Duration // 0: none
+	Shading              float64       // of prices in first-price auctions; 1: none
 
 	AuctionTTL time.Duration // how long a bid may still win
 	MaxExp     time.Duration // the longest imp.exp that a bid is held for

@@ -65,6 +65,10 @@ type ProfileSpec struct {
 	Auction string `yaml:"auction"`
 	// At500FirstPrice are the codes of 500 and above that mean first price.
 	At500FirstPrice []int `yaml:"at_500_first_price"`
+	// Shading is the share of a bid's price that is bid where the winner pays its
+	// bid; above 0, at most 1; default 1: the whole. A floor within the price is
+	// still reached.
+	Shading float64 `yaml:"shading"`
 	// DefaultCur is the bid currency where a request names none; default USD.
 	DefaultCur rtb.Currency `yaml:"default_cur"`
 	// DealFloorInheritsCur gives a deal floor without currency the impression's
