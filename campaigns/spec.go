@@ -47,8 +47,7 @@ type BudgetSpec struct {
 	Daily  *rtb.Micros `yaml:"daily"`  // most per civil day, in the advertiser's currency; absent: no such cap
 	Total  *rtb.Micros `yaml:"total"`  // most over the whole life; absent: no such cap
 	Pacing string      `yaml:"pacing"` // even: over the day; asap: until it is gone; default even, a line's default its campaign's
-	// HoldbackPct is the share of each cap that is not bid, for bills that come
-	// late; 0 to 90, default 0, a line's default its campaign's.
+	// share of each cap that is not bid but kept for late bills; 0 to 90, default 0, a line's default its campaign's
 	HoldbackPct *int `yaml:"holdback_pct"`
 }
 

@@ -54,6 +54,9 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
 	n := f.Notice
 	at := p.now / 1e9
 	known := p.reservations.with(n.BidID, func(r *reservation) {
+		if r.state == resWon && f.Kind != events.KindWin {
+			p.outcome(n.Exchange, 0)
+		}
 		if r.holds() {
 			r.give()
 		}
@@ -67,6 +70,9 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
 	})
 	if known || n.Grant != p.o.Run {
 		return
+	}
+	if rec := p.notices[n.BidID]; rec != nil && rec.won != 0 && f.Kind != events.KindWin {
+		p.billedAfterAll(n.Exchange)
 	}
 	for _, c := range rtb.Caps { // learned from as a loss before
 		if n.Caps&c == 0 {

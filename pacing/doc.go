@@ -19,6 +19,19 @@
 // compare-and-set on the budget's last grant, ahead of need, by [Pacer.Step].
 // What a dead run did not settle stays held until that time and is free after.
 //
+// A bill is settled in all four budgets of its line (line and campaign, day and
+// total), whatever caps bind, so that a cap that is added later knows what was
+// spent. A budget keeps the currency that was spent in; a line in another one is
+// not bid for. What is held back of a cap is in no grant: late bills take it.
+//
+// # When money cannot be seen
+//
+// Reservations expire by the log's time, so a bid whose own time is more than 2 s
+// behind that would be given back at once: such bids are refused as blind. The
+// opposite, a jump ahead, makes what is in flight late, once. An exchange that
+// reports wins and hardly any bills gets no bids. A view whose files are damaged
+// is emptied, and the log's checkpoint or facts make it anew.
+//
 // # When a bill is late
 //
 // A bid's money is reserved until its WinExpiry, and when a win notice is folded

@@ -153,7 +153,7 @@ func (p *Pacer) wonBid(n *events.Notice) {
 		if r.state != resBid || p.now > seconds(n.WinExpiry) {
 			return
 		}
-		r.state = resWon
+		r.state, r.exchange = resWon, n.Exchange
 		r.paid = r.cost
 		if n.Charge > 0 {
 			r.paid = int64(n.Charge)
@@ -206,6 +206,7 @@ func (p *Pacer) ripe(r *reservation) {
 		r.give()
 		r.state = resLost
 		p.counts.expired.Add(1)
+		p.outcome(r.exchange, 1)
 	case resSettled, resLost:
 		p.learn(r)
 	}

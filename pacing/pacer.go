@@ -23,6 +23,7 @@ type Pacer struct {
 	// The bid path reads these.
 	table        atomic.Pointer[table]
 	pauseSet     atomic.Pointer[pauseSet]
+	unbilled     atomic.Pointer[map[string]struct{}] // exchanges whose wins are not billed
 	blind        atomic.Bool
 	sight        sight
 	stopping     atomic.Bool
@@ -52,6 +53,7 @@ type Pacer struct {
 	forgotAt int64 // Unix nanoseconds of the log: when old days were last dropped
 	forget   forgotten
 
+	billing  map[string]*billing // by exchange; no part of the fold
 	plan     []LinePlan
 	refused  map[rtb.LineID]bool // lines that do not bid because of their currency
 	recheck  bool                // a budget's currency became known: look again
@@ -91,7 +93,7 @@ func Open(o Options) (*Pacer, error) {
 		o: o, store: s, wake: make(chan struct{}, 1),
 		reservations: newReservations(o.MaxReservations), flights: newFlights(),
 		accounts: map[rtb.BudgetID]*account{}, controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
-		refused: map[rtb.LineID]bool{},
+		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
 	}
 	p.life.Store(int64(o.BidLife.Seconds()))
 	p.table.Store(&table{})

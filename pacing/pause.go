@@ -66,6 +66,7 @@ func (p *Pacer) publishPauses() {
 }
 
 func (p *Pacer) foldPause(f *events.Fact) {
+	p.trustBilling(f.Pause)
 	p.pauses[f.Pause.Scope] = pause{On: f.Pause.On, By: f.Pause.By, At: f.TS}
 	p.changed.pauses = append(p.changed.pauses, f.Pause.Scope)
 	p.publishPauses()
@@ -74,7 +75,7 @@ func (p *Pacer) foldPause(f *events.Fact) {
 // Paused tells whether bidding is stopped: everywhere or for the exchange, and
 // for the campaign where one is named. Reasons: blind, paused.
 func (p *Pacer) Paused(exchange, advertiser, campaign string) rtb.NoBidReason {
-	if p.blind.Load() || p.sight.stopped.Load() {
+	if p.blind.Load() || p.sight.stopped.Load() || p.unpaid(exchange) {
 		return rtb.NoBidBlind
 	}
 	s := p.pauseSet.Load()

@@ -25,6 +25,7 @@ const (
 type reservation struct {
 	bid      rtb.BidID
 	visitor  rtb.Key
+	exchange string // of a bid that won
 	line     *line
 	accounts [len(rtb.Caps)]*account // nil at the end
 

@@ -59,6 +59,7 @@ type Stats struct {
 	// ClockBehind is how far our clock was behind the log's time at the last
 	// Step; 0 when it was not. Bids stop meanwhile.
 	ClockBehind time.Duration
+	Billing     []Billing // by exchange
 }
 
 // Budgets lists every cap of the plan at now, by advertiser, campaign, line (the
@@ -115,7 +116,7 @@ func (p *Pacer) Stats() Stats {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.ClockBehind = p.sight.behind
+	s.ClockBehind, s.Billing = p.sight.behind, p.billings()
 	for i := range p.plan {
 		l := p.lines[p.plan[i].Line]
 		if l == nil { // never active: it may have spent all the same

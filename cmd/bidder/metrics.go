@@ -236,6 +236,16 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(f.money.Reservations)) })
 	m.Gauge("rebound_pacing_clock_behind_seconds", "how far the clock is behind the log's time; bids stop above 2 s", nil,
 		func(emit server.Emit) { emit(f.money.ClockBehind.Seconds()) })
+	m.Gauge("rebound_pacing_unbilled_wins", "wins of late whose bill never came", []string{"exchange"}, func(emit server.Emit) {
+		for _, b := range f.money.Billing {
+			emit(b.Unbilled, b.Exchange)
+		}
+	})
+	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed", []string{"exchange"}, func(emit server.Emit) {
+		for _, b := range f.money.Billing {
+			emit(flag01(b.Blind), b.Exchange)
+		}
+	})
 	m.Gauge("rebound_pacing_paused", "stops by an operator that hold now: all, of exchanges, of campaigns", []string{"kind"}, func(emit server.Emit) {
 		n := map[string]int{"all": 0, "exchange": 0, "campaign": 0}
 		for i := range f.pauses {
