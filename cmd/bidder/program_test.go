@@ -333,6 +333,10 @@ func TestFullLog(t *testing.T) {
 	if status != 503 {
 		t.Fatalf("a full log: got %d; want 503 in the end", status)
 	}
+	eventually(t, "no room for a small fact either", func() bool {
+		status, _ := r.do("POST", "http://"+r.at.Edge+"/v1/events", `{"event":"x","user":{"uid":"u"}}`)
+		return status == 503
+	})
 	if status, _ := r.do("GET", "http://"+r.at.Edge+"/v1/px?a=shop&e=view_item", ""); status != 200 {
 		t.Errorf("pixel: got %d; want its GIF all the same", status)
 	}
