@@ -101,10 +101,16 @@ type running struct {
 
 func startProgram(t *testing.T, configFile, data string, flags ...string) *running {
 	t.Helper()
+	return startProgramAt(t, time.Now, configFile, data, flags...)
+}
+
+// startProgramAt is startProgram with a clock of its own.
+func startProgramAt(t *testing.T, now func() time.Time, configFile, data string, flags ...string) *running {
+	t.Helper()
 	r := &running{t: t, hup: make(chan os.Signal), log: &lines{}}
 	started, ended := make(chan *app, 1), make(chan int, 1)
 	ctx, cancel := context.WithCancel(context.Background())
-	p := program{stdout: io.Discard, stderr: r.log, now: time.Now, getenv: os.LookupEnv, hup: r.hup, started: func(a *app) { started <- a }}
+	p := program{stdout: io.Discard, stderr: r.log, now: now, getenv: os.LookupEnv, hup: r.hup, started: func(a *app) { started <- a }}
 	go func() {
 		ended <- p.run(ctx, append([]string{"serve", "--config", configFile, "--data", data,
 			"--bid", "127.0.0.1:0", "--edge", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, flags...))
