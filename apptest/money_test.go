@@ -105,7 +105,8 @@ func (x *buyers) buy(i int64) bool {
 		x.mu.Unlock()
 		return true
 	}
-	return x.bill(nurl) && x.bill(burl)
+	won, billed := x.bill(nurl), x.bill(burl) // a win that nobody took keeps no bill back
+	return won && billed
 }
 
 // bill fires a notice; when nobody answers it is kept for later, as an exchange
