@@ -129,14 +129,25 @@ func (p *Policy) readConsent(s *rtb.Signals, r *reading) {
 	}
 }
 
-// named tells whether gpp_sid names a section; without gpp_sid all are.
+// named tells whether gpp_sid names a section; where it names none, all are.
 func named(sids []int, id int) bool {
 	for _, sid := range sids[:min(len(sids), maxSIDs)] {
 		if sid == id {
 			return true
 		}
 	}
-	return len(sids) == 0
+	return namesNone(sids)
+}
+
+// namesNone tells whether gpp_sid names no section that can refuse: it is empty,
+// or it holds only the header and the integrity section, which say nothing.
+func namesNone(sids []int) bool {
+	for _, sid := range sids {
+		if sid != gppHeader && sid != gppIntegrity {
+			return false
+		}
+	}
+	return true
 }
 
 // judge lowers the verdict by every signal of the request. need are the TCF
@@ -187,8 +198,8 @@ func (p *Policy) judgeUnknown(r *reading, need uint32, v *verdict) {
 
 // judgeGPP applies the sections that gpp_sid names. A named section that is
 // missing, unknown or unreadable counts as a refusal (conformance G12, G13).
-// Where gpp comes without gpp_sid every section of the string is applied: no
-// honest gpp_sid could have named a stricter set.
+// Where gpp comes without a gpp_sid that names any, every section of the string
+// is applied: no honest gpp_sid could have named a stricter set.
 func (p *Policy) judgeGPP(s *rtb.Signals, r *reading, need uint32, v *verdict) {
 	given := len(s.GPP) > 0 || s.GPPBad
 	if !given && len(s.GPPSID) == 0 && !s.GPPSIDBad {
@@ -198,7 +209,7 @@ func (p *Policy) judgeGPP(s *rtb.Signals, r *reading, need uint32, v *verdict) {
 		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyGPP, SignalGPP)
 		return
 	}
-	if len(s.GPPSID) == 0 {
+	if given && namesNone(s.GPPSID) {
 		if !r.gpp.ok || r.gpp.unknown {
 			v.limit(rtb.LevelContextual, rtb.NoBidPrivacyGPP, SignalGPP)
 		}
