@@ -13,10 +13,11 @@
 // Only the bid's billing source books money, and only one kind of notice is
 // that source. A price told by the exchange's server (burl, or nurl where there is
 // nothing else) is taken, in first-price auctions too, when it is above zero and
-// not above the bid. A price above the bid is booked at the bid and flagged. A
-// bill whose price cannot be read (missing, empty, zero, an unexpanded macro, a
-// cipher that fails) is booked at the bid, flagged price_missing in second-price
-// auctions: an impression that was delivered is never free. AUDIT is a rendering
+// not above the bid. A price above the bid, however large, is booked at the bid and
+// flagged. A bill whose price cannot be read (zero, an unexpanded macro, words, a
+// cipher that fails) is booked at the bid and flagged price_missing; one whose price
+// is absent or empty too, but in first price, where the bid is the price, without
+// the flag: an impression that was delivered is never free. AUDIT is a rendering
 // for review, never an impression: it is counted and dropped. Where a browser
 // is the billing source (pixel, VAST) its price is not believed: the bid is booked.
 //

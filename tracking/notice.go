@@ -182,7 +182,7 @@ func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims, t *told) {
 		price, _ = p.ParsePrice(t.price)
 	}
 	h.rare.Warn(said, zap.Stringer("kind", kind), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid), zap.String("line", c.Line),
-		zap.Stringer("bid_cpm", rtb.Micros(c.Price)), zap.Stringer("told_cpm", rtb.Micros(price)), zap.Stringer("currency", c.Currency),
+		zap.Stringer("bid_cpm", rtb.Micros(c.Price)), zap.Stringer("told_cpm", rtb.Micros(price)), zap.ByteString("told", t.price[:min(len(t.price), 64)]), zap.Stringer("currency", c.Currency),
 		zap.Duration("age", h.o.Now().Sub(c.Issued)))
 }
 

@@ -3,6 +3,7 @@ package tracking
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"time"
 
 	"rebound/events"
@@ -38,6 +39,9 @@ func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *ex
 	if status == exchange.PriceForged {
 		n.Flags = append(n.Flags, FlagPriceForged)
 	}
+	if status == exchange.PriceBad && len(n.Flags) == 0 && beyond(profile, t.price) {
+		price, status = rtb.MaxCPM+1, exchange.PriceOK
+	}
 	switch {
 	case status == exchange.PriceOK && price > c.Price:
 		n.Price, n.PriceTold = c.Price, true
@@ -47,12 +51,26 @@ func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *ex
 		n.Price, n.PriceTold = price, true
 	case bills:
 		n.Price = c.Price
-		if !c.FirstPrice || len(n.Flags) > 0 {
+		// In first price what says nothing is the bid; what says something else is not.
+		if !c.FirstPrice || len(t.price) > 0 || len(n.Flags) > 0 {
 			n.Flags = append(n.Flags, FlagPriceMissing)
 			return CodePriceMissing
 		}
 	}
 	return CodeOK
+}
+
+// beyond tells whether a plain price that was refused is a number above all that
+// prices can be.
+func beyond(p *exchange.Profile, raw []byte) bool {
+	raw = bytes.TrimSpace(raw)
+	if p == nil || p.PriceSealed() || len(raw) == 0 || raw[0] < '0' || raw[0] > '9' {
+		return false
+	}
+	if v, err := rtb.ParseMicros(raw, rtb.RoundUp); err == nil {
+		return rtb.CPM(v) > rtb.MaxCPM
+	}
+	return json.Valid(raw) // a number too large even for Micros
 }
 
 // multiplier is how many impressions a bid for several was, in millionths, as the
