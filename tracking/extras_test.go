@@ -294,6 +294,53 @@ func TestFeedbackBecomesFacts(t *testing.T) {
 	}
 }
 
+// The same entry is one loss however often it comes, and however else it was
+// told; one without a status says nothing; what is lost is not counted.
+func TestFeedbackCountsOnce(t *testing.T) {
+	conformance.Covers(t, "M16")
+	e := newEdge(t)
+	e.h.o.Bids = func() uint64 { return 10 }
+	c := sampleClaims()
+	send := func(status string) {
+		row := `{"event_notification_token":{"payload":"` + token(t, e.s, rtb.NoticeLoss, &c) + `"}` + status + `}`
+		e.h.record(context.Background(), &feedback{c.Exchange, []byte("[" + row + "," + row + "," + row + "]")})
+	}
+	total := func() (n uint64) {
+		for _, r := range e.h.LossTable() {
+			n += r.N
+		}
+		return n
+	}
+	for _, status := range []string{"", `,"creative_status_code":0`, `,"creative_status_code":-3`, `,"creative_status_code":null`} {
+		if send(status); len(e.facts) != 0 || total() != 0 {
+			t.Fatalf("%q: got %d facts, %d losses; want none", status, len(e.facts), total())
+		}
+	}
+	const disapproved = `,"creative_status_code":10`
+	e.broken = errors.New("no log")
+	if send(disapproved); total() != 0 {
+		t.Errorf("got %d losses that nothing stored; want none", total())
+	}
+	e.broken = nil
+	send(disapproved)
+	send(disapproved)
+	if f := e.only(); f.Kind != events.KindLoss || f.Notice.LossReason != 510 || total() != 1 {
+		t.Errorf("got %+v, %d losses; want one of reason 510", f.Notice, total())
+	}
+	if s := e.h.FeedbackStats(); s.Rows != 1 || s.Repeated != 5 {
+		t.Errorf("got %+v; want one row, 5 repeated", s)
+	}
+	e.fire("GET", rtb.NoticeLoss, c, "&l=102")
+	if n := e.count(rtb.NoticeLoss, CodeDuplicate); n != 1 || total() != 1 {
+		t.Errorf("the notice of the same loss: got %d duplicates, %d losses; want 1, 1", n, total())
+	}
+	c.Bid[0]++
+	c.BillOn = rtb.BillOnNURL
+	if send(`,"creative_status_code":1`); len(e.facts) != 1 {
+		t.Errorf("a win took the place of the notice that bills")
+	}
+}
+
 func tcpAddr(ip string) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
 
 // Rule M22: the time from bid to notice is measured, each notice once.

@@ -42,7 +42,10 @@ type FeedbackStats struct {
 	Taken   uint64 // requests whose feedback was queued
 	Dropped uint64 // because the queue was full, or it was too large
 	Rows    uint64 // entries that were recorded
-	Refused uint64 // entries without a token of ours, or unreadable
+	Refused uint64 // entries without a token of ours or a status, or unreadable
+	// Repeated are entries, or notices that said the same, that this node recorded
+	// before.
+	Repeated uint64
 }
 
 // TakeFeedback queues what a request tells of earlier bids. It copies it, and
@@ -79,7 +82,7 @@ func (h *Handler) Run(ctx context.Context) error {
 
 // FeedbackStats reads the counters.
 func (h *Handler) FeedbackStats() FeedbackStats {
-	return FeedbackStats{h.feedbackTaken.Load(), h.feedbackDropped.Load(), h.feedbackRows.Load(), h.feedbackRefused.Load()}
+	return FeedbackStats{h.feedbackTaken.Load(), h.feedbackDropped.Load(), h.feedbackRows.Load(), h.feedbackRefused.Load(), h.feedbackRepeated.Load()}
 }
 
 func (h *Handler) record(ctx context.Context, f *feedback) {
@@ -89,21 +92,35 @@ func (h *Handler) record(ctx context.Context, f *feedback) {
 		return
 	}
 	for _, raw := range rows[:min(len(rows), feedbackRows)] {
-		fact, ok := h.feedbackFact(f.exchange, raw)
+		fact, c, ok := h.feedbackFact(f.exchange, raw)
 		if !ok {
 			h.feedbackRefused.Add(1)
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, h.o.AppendTimeout)
-		err := h.o.Append(ctx, fact)
-		cancel()
-		if err != nil {
+		if _, again := h.recorded.seen(fact.ID); again {
+			h.feedbackRepeated.Add(1)
+			continue
+		}
+		if err := h.appendFeedback(ctx, fact); err != nil {
 			h.feedbackRefused.Add(1)
 			h.rare.Error("feedback is lost", zap.String("id", fact.ID), zap.Error(err))
 			continue
 		}
 		h.feedbackRows.Add(1)
+		h.recorded.add(fact.ID, 0)
+		if fact.Kind == events.KindLoss {
+			loss := exchange.Loss{Code: fact.Notice.LossReason, Known: true}
+			h.countLoss(loss)
+			h.lossTable.add(&c, loss.String())
+			h.watch(&c, loss, h.o.Now())
+		}
 	}
+}
+
+func (h *Handler) appendFeedback(ctx context.Context, fact events.Fact) error {
+	ctx, cancel := context.WithTimeout(ctx, h.o.AppendTimeout)
+	defer cancel()
+	return h.o.Append(ctx, fact)
 }
 
 // Google's statuses that have a meaning of their own here (Authorized Buyers,
@@ -111,23 +128,29 @@ func (h *Handler) record(ctx context.Context, f *feedback) {
 const (
 	statusWon    = 1
 	statusOutbid = 79
+
+	maxStatus     = 8_000 // what is above it is one code
+	lossHigherBid = 102
 )
 
-// feedbackFact makes the loss, or the win, that an entry tells of. A fact of the
-// same bid and kind that is there already stays as it is: nothing is charged.
-func (h *Handler) feedbackFact(id string, raw []byte) (events.Fact, bool) {
+// feedbackFact makes the loss, or the win, that an entry tells of: none without a
+// status. It never charges, and never takes the place of the notice that bills.
+func (h *Handler) feedbackFact(id string, raw []byte) (events.Fact, rtb.Claims, bool) {
 	var row feedbackRow
-	if json.Unmarshal(raw, &row) != nil {
-		return events.Fact{}, false
+	if json.Unmarshal(raw, &row) != nil || row.Status <= 0 {
+		return events.Fact{}, rtb.Claims{}, false
 	}
 	c, err := h.o.Signer.Verify(rtb.NoticeLoss, []byte(row.Token.Payload))
 	now := h.o.Now()
 	if err != nil || c.Test || c.Exchange != id || now.Sub(c.Issued) > h.o.NoticeTTL {
-		return events.Fact{}, false
+		return events.Fact{}, rtb.Claims{}, false
 	}
 	kind := rtb.NoticeLoss
 	if row.Status == statusWon {
 		kind = rtb.NoticeWin
+	}
+	if kind == c.BillOn.Notice() {
+		return events.Fact{}, rtb.Claims{}, false
 	}
 	f := events.NoticeFact(kind, &c, now)
 	n := f.Notice
@@ -136,15 +159,9 @@ func (h *Handler) feedbackFact(id string, raw []byte) (events.Fact, bool) {
 		n.MinToWin = rtb.CPM(v)
 	}
 	if kind == rtb.NoticeLoss {
-		loss := exchange.Loss{Code: row.Status, Known: true}
-		if row.Status == statusOutbid {
-			loss.Code = 102
-		} else if row.Status > 0 {
-			loss.Code = 500 + row.Status // the exchange's own
+		if n.LossReason = 500 + min(row.Status, maxStatus); row.Status == statusOutbid { // 500 and more: the exchange's own
+			n.LossReason = lossHigherBid
 		}
-		n.LossReason = loss.Code
-		h.countLoss(loss)
-		h.lossTable.add(&c, loss.String())
 	}
-	return f, true
+	return f, c, true
 }

@@ -103,11 +103,12 @@ type Handler struct {
 	alarm     lossAlarm
 	rare      *zap.Logger // says the same at most 10 times a minute; the counters have them all
 
-	feedback        chan feedback
-	feedbackTaken   atomic.Uint64
-	feedbackDropped atomic.Uint64
-	feedbackRows    atomic.Uint64
-	feedbackRefused atomic.Uint64
+	feedback         chan feedback
+	feedbackTaken    atomic.Uint64
+	feedbackDropped  atomic.Uint64
+	feedbackRows     atomic.Uint64
+	feedbackRefused  atomic.Uint64
+	feedbackRepeated atomic.Uint64
 }
 
 // recentNotices is how many notices are remembered for counting duplicates.
