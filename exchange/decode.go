@@ -60,6 +60,7 @@ type head struct {
 	buyerUID, userID, ifa, ifaType []byte
 	geo, userGeo                   []byte // countries
 	impGiven                       bool
+	catTaxBad                      bool // cattax was there and names no taxonomy, or two
 }
 
 // listNames are the block and allow lists of a request.

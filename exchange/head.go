@@ -27,7 +27,7 @@ func (d *Decoder) rootMember(o *rtb.Opportunity) {
 	case "cur":
 		d.currencies(o)
 	case "cattax":
-		o.CatTax = s.readInt(0)
+		d.catTax(o)
 	case "site":
 		h.site = d.inventory(h.site)
 	case "app":
@@ -47,6 +47,21 @@ func (d *Decoder) rootMember(o *rtb.Opportunity) {
 	default:
 		d.rootOther(o, at)
 	}
+}
+
+// catTax reads the taxonomy of the category lists. One that is there and is no
+// taxonomy, or two that differ, leave open what the lists mean.
+func (d *Decoder) catTax(o *rtb.Opportunity) {
+	v := d.s.value()
+	if !v.given() {
+		return
+	}
+	n, ok := integer(v)
+	if !ok || n <= 0 || o.CatTax != 0 && o.CatTax != n {
+		d.head.catTaxBad = true
+		return
+	}
+	o.CatTax = n
 }
 
 // rootOther reads the block and allow lists, and privacy signals whose parent's

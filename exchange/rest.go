@@ -40,6 +40,9 @@ func (d *Decoder) blockLists(o *rtb.Opportunity) {
 	if o.CatTax <= 0 {
 		o.CatTax = 1
 	}
+	if d.head.catTaxBad && len(o.BCat)+len(o.ACat) > 0 {
+		o.BlockListsBad = true
+	}
 }
 
 // schain reads the supply chain (IAB Tech Lab, SupplyChain object).

@@ -117,6 +117,29 @@ func TestV5LooseScalars(t *testing.T) {
 	}
 }
 
+// A taxonomy that cannot be read, or two that differ, make category lists
+// unreadable; without such a list it does not matter.
+func TestUnreadableTaxonomy(t *testing.T) {
+	conformance.Covers(t, "B8")
+	p := testProfile(t, nil)
+	for text, bad := range map[string]bool{
+		`"cattax":"x"`: true, `"cattax":[7]`: true, `"cattax":{}`: true, `"cattax":true`: true, `"cattax":-3`: true, `"cattax":0`: true,
+		`"cattax":7,"cattax":1`: true, `"cattax":1,"cattax":7`: true, `"cattax":1,"cattax":"x"`: true, `"cattax":"x","cattax":1`: true,
+		`"cattax":null`: false, `"cattax":1`: false, `"cattax":"1"`: false, `"cattax":1.0,"cattax":1`: false, `"cattax":7`: false,
+	} {
+		for list, there := range map[string]bool{`"bcat":["22"]`: true, `"acat":["22"]`: true, `"bcat":[]`: false, `"acat":null`: false} {
+			o := mustDecode(t, p, []byte(strings.Replace(requestR0, `{"id":"r0"`, `{`+text+`,`+list+`,"id":"r0"`, 1)))
+			if o.BlockListsBad != (bad && there) {
+				t.Errorf("%s,%s: got bad %v; want %v", text, list, o.BlockListsBad, bad && there)
+			}
+		}
+	}
+	o := mustDecode(t, p, []byte(strings.Replace(requestR0, `{"id":"r0"`, `{"cattax":7,"cattax":null,"id":"r0"`, 1)))
+	if o.CatTax != 7 {
+		t.Errorf("null behind a taxonomy: got %d; want 7", o.CatTax)
+	}
+}
+
 // The offset from UTC is read from any number, and one that no zone has is none.
 func TestV5LocalTime(t *testing.T) {
 	p := testProfile(t, nil)
