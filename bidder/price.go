@@ -60,6 +60,7 @@ func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason
 	if t.bad || opt.floor < 0 {
 		return rtb.NoBidFloor
 	}
+	t.at = opt.auction(in, imp, t.at)
 	own := l.Advertiser.Currency
 	rate, r := in.Catalog.Rates.Rate(cur, own, in.Now)
 	if r != rtb.NoBidNone {
@@ -93,6 +94,16 @@ func quote(in *Input, opt *option, m *matched, cur rtb.Currency) rtb.NoBidReason
 	}
 	opt.money = p
 	return rtb.NoBidNone
+}
+
+// auction is the auction type that counts. Only a deal has a fixed price (OpenRTB
+// 2.6 §3.2.12): where it does not say so itself, a request that says it for all is
+// in the exchange's own type.
+func (opt *option) auction(in *Input, imp *rtb.Impression, at int) int {
+	if d := opt.dealOf(imp); at == rtb.AuctionFixedPrice && (d == nil || d.At != at) {
+		return in.Exchange.At
+	}
+	return at
 }
 
 // shade bids less than the price where the winner pays its bid, but never less
