@@ -125,6 +125,7 @@ func Serve(spec Spec, ln net.Listener) *Listener {
 	l.http = &fasthttp.Server{
 		Handler:                      l.handle,
 		ErrorHandler:                 l.refuse,
+		ExpectHandler:                l.expect,
 		Logger:                       quiet{spec.Logger},
 		Concurrency:                  lim.Conns,
 		ReadBufferSize:               lim.Header,
@@ -184,14 +185,40 @@ func (l *Listener) handle(ctx *fasthttp.RequestCtx) {
 		l.spec.Shed(ctx)
 		return
 	}
-	if ambiguousLength(&ctx.Request.Header) {
-		l.refused[refusedSmuggling].Add(1)
-		ctx.SetStatusCode(fasthttp.StatusBadRequest)
-		ctx.SetConnectionClose() // where the next request begins is in doubt
+	if status, why := ambiguous(&ctx.Request.Header); status != 0 {
+		l.refused[why].Add(1)
+		ctx.SetStatusCode(status)
+		if status == fasthttp.StatusBadRequest {
+			ctx.SetConnectionClose() // where the next request begins is in doubt
+		}
 		return
 	}
 	defer l.recover(ctx)
 	l.spec.Handler(ctx)
+}
+
+// ambiguous is the status that refuses a request whose headers can be read in two
+// ways, and what to count it as; 0 for any other.
+func ambiguous(h *fasthttp.RequestHeader) (status, why int) {
+	switch {
+	case folded(h):
+		return fasthttp.StatusBadRequest, refusedMalformed
+	case ambiguousLength(h):
+		return fasthttp.StatusBadRequest, refusedSmuggling
+	case codedTwice(h):
+		return fasthttp.StatusUnsupportedMediaType, refusedMalformed
+	}
+	return 0, 0
+}
+
+// expect answers who asks before it sends its body: a body beyond the limit need
+// not be sent at all (RFC 9110 §10.1.1). The library closes the connection then.
+func (l *Listener) expect(ctx *fasthttp.RequestCtx) int {
+	if ctx.Request.Header.ContentLength() > l.spec.Limits.Body {
+		l.refused[refusedTooLarge].Add(1)
+		return fasthttp.StatusRequestEntityTooLarge
+	}
+	return fasthttp.StatusContinue
 }
 
 func (l *Listener) recover(ctx *fasthttp.RequestCtx) {

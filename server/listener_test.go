@@ -106,6 +106,12 @@ func TestRawRequests(t *testing.T) {
 		{"no HTTP", "\x16\x03\x01 hello there\r\n\r\n", 400, true, "malformed_http"},
 		{"too large", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 65\r\n\r\n" + strings.Repeat("x", 65), 413, true, "too_large"},
 		{"too large in chunks", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n" + strings.Repeat("x", 65) + "\r\n0\r\n\r\n", 413, true, "too_large"},
+		{"folded header", "POST / HTTP/1.1\r\nHost: x\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n\r\nok", 400, true, "malformed_http"},
+		{"folded by a tab", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n\tchunked\r\n\r\n0\r\n\r\n", 400, true, "malformed_http"},
+		{"folded first line", "POST / HTTP/1.1\r\n X: x\r\nHost: x\r\nContent-Length: 2\r\n\r\nok", 400, true, "malformed_http"},
+		{"one content coding", "POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok", 200, false, ""},
+		{"two content codings", "POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: identity\r\ncontent-encoding: gzip\r\nContent-Length: 2\r\n\r\nok", 415, false, "malformed_http"},
+		{"announced and too large", "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 65\r\n\r\n", 413, true, "too_large"},
 		{"headers too large", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", 2048) + "\r\n\r\n", 431, true, "too_large"},
 	}
 	for _, tt := range tests {
