@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -177,6 +178,36 @@ func TestR9NoBid(t *testing.T) {
 	}
 	if got := AppendNoBid(nil, &rtb.Opportunity{}, rtb.NoBidMalformed); len(got) != 0 {
 		t.Errorf("a no-bid without an id: %s", got)
+	}
+}
+
+// R9: BidSwitch passes on the codes 1 to 11 only; its profile has one of them for
+// every reason, those included that have several codes.
+func TestR9BidSwitchCodes(t *testing.T) {
+	conformance.Covers(t, "R9")
+	text, err := os.ReadFile("../examples/exchanges/bidswitch.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := readSpec(t, string(text)+"\nid: demo\nseat: seat-1\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, problems := s.Compile()
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for r := rtb.NoBidNone + 1; r < rtb.NoBidReasons; r++ {
+		if code := p.NBR(r); code < 1 || code > 11 {
+			t.Errorf("%v: got nbr %d; want 1 to 11", r, code)
+		}
+	}
+	for r, several := range map[rtb.NoBidReason][]int{rtb.NoBidSChain: {13, 14, 16, 17}, rtb.NoBidAdsTxt: {11, 12}} {
+		for _, code := range several {
+			if got := string(p.AppendNoBidCode(nil, r0Opportunity(), r, code)); got != `{"id":"r0","nbr":1}` {
+				t.Errorf("%v with code %d: got %s; want 1", r, code, got)
+			}
+		}
 	}
 }
 
