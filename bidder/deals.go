@@ -50,40 +50,92 @@ func invites(list [][]byte, domain string) bool {
 
 // anyWay tells whether a line can bid on an impression at all: openly, or under
 // one of its deals.
-func anyWay(in *Input, l *campaigns.Line, imp *rtb.Impression) bool {
+func (out *Outcome) anyWay(in *Input, l *campaigns.Line, i int) bool {
+	imp := &in.Opportunity.Imps[i]
 	if opensOn(l, imp) {
 		return true
 	}
-	if l.Deals != nil {
-		for i := range imp.Deals {
-			if _, ok := takesDeal(in, l, &imp.Deals[i]); ok {
-				return true
-			}
+	if l.Deals == nil {
+		return false
+	}
+	for j := range imp.Deals {
+		d := &imp.Deals[j]
+		if out.pay(in, dealSteps(d)) {
+			return false
+		}
+		if _, ok := takesDeal(in, l, d); ok && !out.repeats(in, i, j) {
+			return true
 		}
 	}
 	return false
 }
 
-// addOptions notes every way in which a line can bid on an impression with the
-// creative that fits: openly, and once for each of its deals. There is no auction
-// of ours between them: the exchange chooses (OpenRTB 2.x implementation notes,
-// §7.3).
-func (out *Outcome) addOptions(in *Input, l *campaigns.Line, imp *rtb.Impression, opt option) {
+func dealSteps(d *rtb.Deal) int { return 1 + len(d.WSeat) + len(d.WADomain) }
+
+// addOptions notes the ways in which a line can bid on an impression with the
+// creative that fits: openly, and the best of its deals. There is no auction of
+// ours between them: the exchange chooses (OpenRTB 2.x implementation notes, §7.3).
+func (out *Outcome) addOptions(in *Input, m *matched, opt option) {
+	l, imp, start, furthest := m.line, &in.Opportunity.Imps[opt.imp], len(out.work.options), rtb.NoBidNone
 	if opensOn(l, imp) {
-		out.work.options = append(out.work.options, opt)
-	}
-	if l.Deals == nil {
-		return
+		furthest = out.addOption(in, m, &opt, start)
 	}
 	for i := range imp.Deals {
-		own, ok := takesDeal(in, l, &imp.Deals[i])
-		if !ok {
+		d := &imp.Deals[i]
+		if l.Deals == nil || out.pay(in, dealSteps(d)) {
+			break
+		}
+		own, ok := takesDeal(in, l, d)
+		if !ok || out.repeats(in, opt.imp, i) {
 			continue
 		}
 		opt.deal, opt.dealID = i+1, own
-		opt.floor = dealFloor(&imp.Deals[i], opt.creative)
-		out.work.options = append(out.work.options, opt)
+		opt.floor = dealFloor(d, opt.creative)
+		furthest = max(furthest, out.addOption(in, m, &opt, start))
 	}
+	if furthest != rtb.NoBidNone {
+		out.drop(l, opt.imp, furthest)
+	}
+}
+
+// addOption prices one way to bid, and keeps it if it is among the best of its
+// line and impression, which begin at start. The open bid, which comes first, is
+// always kept.
+func (out *Outcome) addOption(in *Input, m *matched, opt *option, start int) rtb.NoBidReason {
+	w := &out.work
+	if w.quotes >= maxQuotes {
+		out.Lost.Options++
+		return rtb.NoBidNone
+	}
+	w.quotes++
+	if r := quote(in, opt, m, w.currency); r != rtb.NoBidNone {
+		return r
+	}
+	kept, worst := w.options[start:], -1
+	if len(kept) < ways(in, opt) && len(w.options) < maxOptions {
+		w.options = append(w.options, *opt)
+		return rtb.NoBidNone
+	}
+	out.Lost.Options++
+	for i := range kept {
+		if kept[i].deal > 0 && (worst < 0 || w.compare(&kept[i], &kept[worst]) > 0) {
+			worst = i
+		}
+	}
+	if worst >= 0 && w.compare(opt, &kept[worst]) < 0 {
+		kept[worst] = *opt
+	}
+	return rtb.NoBidNone
+}
+
+// ways is how many bids of one line an impression may come to hold, and one more:
+// a pod takes several.
+func ways(in *Input, opt *option) int {
+	n := max(in.Exchange.MultibidMax, 1)
+	if v := podOf(&in.Opportunity.Imps[opt.imp], opt.creative.Format); v != nil && v.PodDur > 0 {
+		n = max(n, min(max(v.MaxSeq, maxPodAds), maxWays))
+	}
+	return n + 1
 }
 
 // dealOf is the deal of an option; nil for an open bid.

@@ -52,6 +52,8 @@ type Outcome struct {
 	// Drops are the lines that did not bid, one for each impression that they
 	// could not have or one for all of them.
 	Drops []Drop
+	// Lost is what was left out because of the limits of one decision.
+	Lost Lost
 	// Draw is the request's random draw in [0, 1).
 	Draw float64
 
@@ -78,52 +80,6 @@ type Drop struct {
 	Imp    int // index into Opportunity.Imps; -1 for all
 	Reason rtb.NoBidReason
 }
-
-// work is the memory of one decision.
-type work struct {
-	index    campaigns.Scratch
-	matched  []matched
-	options  []option
-	products []*creatives.Product
-	text     []byte // URLs and markup of the offers
-	macros   []byte // the exchange's click macros
-	id       []byte // the bid's, as text
-	fill     creatives.Markup
-	blocked  []advertiserBlock
-	facts    campaigns.Facts
-	refused  map[*creatives.Creative]struct{} // at the exchange; nil: none
-}
-
-// matched is a line that could bid on at least one impression.
-type matched struct {
-	line     *campaigns.Line
-	match    campaigns.Match
-	adjust   float64    // what the request makes of its price
-	expected rtb.Micros // of its bid; 0 without one
-}
-
-// option is one line on one impression.
-type option struct {
-	match    int // index into matched
-	imp      int
-	creative *creatives.Creative
-	products [2]int // range of work.products
-	size     rtb.Size
-	flex     rtb.FlexSize
-	protocol int     // of a film or a sound
-	floor    rtb.CPM // in the currency of the impression, or of the deal
-	deal     int     // one more than the place among the impression's deals; 0: an open bid
-	dealID   string  // the configuration's text of the deal's id; may be empty
-	money    money
-}
-
-type advertiserBlock struct {
-	advertiser *campaigns.Advertiser
-	blocked    bool
-}
-
-// lateEvery is how many lines are matched between two looks at the clock.
-const lateEvery = 32
 
 // Decide chooses what to offer for every impression: candidates by the
 // visitor's segments, filters, price, then a reservation for the best of them,
@@ -155,35 +111,40 @@ func (out *Outcome) decide(in *Input) {
 		}
 		return
 	}
-	for i, l := range lines {
-		if i%lateEvery == lateEvery-1 && in.late() {
+	for _, l := range lines {
+		if out.pay(in, 1) {
 			break
 		}
 		out.matchLine(in, l)
 	}
-	if in.late() {
+	if out.work.late || in.late() {
 		out.Reason = rtb.NoBidLate
 		return
 	}
-	out.price(in)
-	out.take(in)
+	out.order()
+	if out.take(in); out.work.late {
+		out.release(in, rtb.NoBidLate)
+		return
+	}
 	out.observe(in)
 }
 
 func (in *Input) late() bool { return in.Clock != nil && in.Clock().After(in.Deadline) }
 
 func (out *Outcome) reset() {
-	w := &out.work
-	w.matched, w.options, w.products = w.matched[:0], w.options[:0], w.products[:0]
-	w.text, w.blocked = w.text[:0], w.blocked[:0]
-	out.Code = 0
+	out.work.reset()
+	out.Code, out.Lost = 0, Lost{}
 	out.Reason, out.Bids, out.Drops, out.Draw = rtb.NoBidNone, out.Bids[:0], out.Drops[:0], 0
 }
 
 // drop notes why a line does not bid, and takes the furthest reason for the
 // request's.
 func (out *Outcome) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
-	out.Drops = append(out.Drops, Drop{l, imp, r})
+	if len(out.Drops) < maxDrops {
+		out.Drops = append(out.Drops, Drop{l, imp, r})
+	} else {
+		out.Lost.Drops++
+	}
 	out.Reason = max(out.Reason, r)
 }
 
@@ -194,59 +155,59 @@ func (out *Outcome) matchLine(in *Input, l *campaigns.Line) {
 		out.drop(l, -1, r)
 		return
 	}
-	at, found := len(out.work.matched), false
+	w, at, found := &out.work, len(out.work.matched), false
+	w.matched = append(w.matched, matched{line: l, match: m})
 	for i := range in.Opportunity.Imps {
+		if out.pay(in, 1) {
+			break
+		}
 		opt, r := out.fit(in, l, i)
 		if r != rtb.NoBidNone {
 			out.drop(l, i, r)
 			continue
 		}
+		if !found {
+			found, w.matched[at].adjust = true, out.factorOf(in, l)
+			if at == 0 {
+				w.currency = w.currencyOf(in)
+			}
+		}
 		opt.match, opt.imp = at, i
-		out.addOptions(in, l, &in.Opportunity.Imps[i], opt)
-		found = true
+		out.addOptions(in, &w.matched[at], opt)
 	}
-	if found {
-		out.work.matched = append(out.work.matched, matched{line: l, match: m, adjust: out.factorOf(in, l)})
+	if !found {
+		w.matched = w.matched[:at]
 	}
 }
 
-// price gives every option its price, and puts them into the order in which
-// they are tried: what is guaranteed, priority, deals before open bids, price,
-// then ids, so that a run can be repeated.
-func (out *Outcome) price(in *Input) {
-	cur := out.currency(in)
-	kept := out.work.options[:0]
-	for _, opt := range out.work.options {
-		m := &out.work.matched[opt.match]
-		if r := quote(in, &opt, m, cur); r != rtb.NoBidNone {
-			out.drop(m.line, opt.imp, r)
-			continue
-		}
-		kept = append(kept, opt)
+// order puts the options into the order in which they are tried, so that a run
+// can be repeated.
+func (out *Outcome) order() {
+	w := &out.work
+	// The comparison reads the lines, so it is a closure; it does not outlive the
+	// sort and stays on the stack.
+	slices.SortFunc(w.options, func(a, b option) int { return w.compare(&a, &b) })
+}
+
+// compare is what is guaranteed, priority, deals before open bids, price, then ids.
+func (w *work) compare(a, b *option) int {
+	x, y := w.matched[a.match].line, w.matched[b.match].line
+	switch {
+	case a.money.guaranteed != b.money.guaranteed:
+		return ahead(a.money.guaranteed)
+	case x.Priority != y.Priority:
+		return y.Priority - x.Priority
+	case (a.deal > 0) != (b.deal > 0):
+		return ahead(a.deal > 0)
+	case a.money.price != b.money.price:
+		return int(min(max(b.money.price-a.money.price, -1), 1))
+	case x != y:
+		return compareLines(x, y)
 	}
-	out.work.options = kept
-	all := out.work.matched
-	// The comparison reads all, so it is a closure; it does not outlive the sort
-	// and stays on the stack.
-	slices.SortFunc(kept, func(a, b option) int {
-		x, y := all[a.match].line, all[b.match].line
-		switch {
-		case a.money.guaranteed != b.money.guaranteed:
-			return ahead(a.money.guaranteed)
-		case x.Priority != y.Priority:
-			return y.Priority - x.Priority
-		case (a.deal > 0) != (b.deal > 0):
-			return ahead(a.deal > 0)
-		case a.money.price != b.money.price:
-			return int(min(max(b.money.price-a.money.price, -1), 1))
-		case x != y:
-			return compareLines(x, y)
-		}
-		if a.imp != b.imp {
-			return a.imp - b.imp
-		}
-		return a.deal - b.deal
-	})
+	if a.imp != b.imp {
+		return a.imp - b.imp
+	}
+	return a.deal - b.deal
 }
 
 // ahead orders what has something before what has not.
@@ -275,6 +236,9 @@ func (out *Outcome) take(in *Input) {
 	for i := range w.options {
 		opt := &w.options[i]
 		m := &w.matched[opt.match]
+		if out.pay(in, 1) {
+			return // what is reserved is released by the caller
+		}
 		if out.elsewhere(m.line, opt.imp) || !out.takes(in, opt) {
 			out.drop(m.line, opt.imp, rtb.NoBidNone)
 			continue
@@ -283,6 +247,7 @@ func (out *Outcome) take(in *Input) {
 			out.drop(m.line, opt.imp, rtb.NoBidNone)
 			continue
 		}
+		out.pay(in, offerSteps)
 		if r := out.offer(in, opt, m); r != rtb.NoBidNone {
 			out.drop(m.line, opt.imp, r)
 			continue

@@ -61,6 +61,7 @@ func (out *Outcome) gateLine(in *Input, l *campaigns.Line) (campaigns.Match, rtb
 		return m, rtb.NoBidAdvertiserBlocked
 	}
 	if l.App != nil || in.Opportunity.DSARequired > 0 {
+		out.pay(in, len(in.Opportunity.BApp))
 		return m, gateApp(in.Opportunity, l)
 	}
 	return m, rtb.NoBidNone
@@ -76,6 +77,7 @@ func (out *Outcome) advertiserBlocked(in *Input, a *campaigns.Advertiser) bool {
 			return b.blocked
 		}
 	}
+	out.pay(in, len(in.Opportunity.BAdv))
 	blocked := false
 	for _, d := range in.Catalog.registrable(a) {
 		blocked = blocked || slices.ContainsFunc(in.Opportunity.BAdv, func(e []byte) bool { return blocksDomain(e, d) })
@@ -95,11 +97,14 @@ func (out *Outcome) fit(in *Input, l *campaigns.Line, i int) (option, rtb.NoBidR
 			return option{}, r
 		}
 	}
-	if !anyWay(in, l, imp) {
+	if !out.anyWay(in, l, i) {
 		return option{}, rtb.NoBidDealRequired // OpenRTB 2.6 §3.2.11
 	}
 	furthest, best, total := rtb.NoBidNone, option{}, 0.0
 	for n, c := range l.Creatives {
+		if out.pay(in, 1+entriesOf(imp)/entriesPerStep) {
+			break
+		}
 		if l.Rotation != nil && !l.Rotation.Eligible(n, in.Visitor, in.Now) {
 			furthest = max(furthest, rtb.NoBidNoAudience)
 			continue
@@ -129,7 +134,7 @@ func (out *Outcome) fit(in *Input, l *campaigns.Line, i int) (option, rtb.NoBidR
 // put into it.
 func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	for range 2 {
-		opt, r := fits(in, l, imp, c)
+		opt, r := out.fits(in, l, imp, c)
 		if _, refused := out.work.refused[c]; refused && r == rtb.NoBidNone {
 			r = rtb.NoBidCreativePending // conformance B17
 		}
@@ -154,8 +159,8 @@ func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impressio
 
 // fits asks everything that a creative must satisfy on an impression, in the
 // order of the reasons.
-func fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
-	o, opt := in.Opportunity, option{creative: c}
+func (out *Outcome) fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
+	opt := option{creative: c}
 	if !imp.Formats.Has(c.Format) || c.FullScreen && !imp.Instl {
 		return opt, rtb.NoBidNoFormat
 	}
@@ -173,15 +178,15 @@ func fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creati
 		return opt, r
 	case !c.Secure && imp.Secure != rtb.No:
 		return opt, rtb.NoBidSecure // not said is not known
-	case !languageFits(o, c.Language):
+	case out.verdict(in, l, c).language:
 		return opt, rtb.NoBidLanguage
 	case attributeBlocked(in.Exchange, imp, c):
 		return opt, rtb.NoBidAttribute
-	case categoryBlocked(o, catsOf(c, l.Advertiser)):
+	case out.verdict(in, l, c).category:
 		return opt, rtb.NoBidCategory
 	case c.IURL == "" && in.Exchange.Requires("iurl"):
 		return opt, rtb.NoBidNoFormat // the exchange would drop it: another creative may do
-	case holds(o.ExcludedCreativeIDs, c.CRIDOf(opt.size)):
+	case out.excludes(in, c, opt.size):
 		return opt, rtb.NoBidCreativePending
 	}
 	return opt, rtb.NoBidNone

@@ -184,7 +184,7 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 			c.o(o)
 		}
 		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}}
-		if _, got := fits(&Input{Exchange: &exchange.Profile{}, Opportunity: o}, l, imp, cr); got != c.want {
+		if _, got := new(Outcome).fits(&Input{Exchange: &exchange.Profile{}, Opportunity: o}, l, imp, cr); got != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
 		}
 	}

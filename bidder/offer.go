@@ -27,11 +27,13 @@ func (out *Outcome) offer(in *Input, opt *option, m *matched) rtb.NoBidReason {
 		in.Budgets.Release(b.Claims.Bid)
 		b.Claims.Test = true
 	}
+	start := len(out.work.text)
 	r := out.dress(in, b, opt)
 	if r != rtb.NoBidNone {
 		if !in.Dry {
 			in.Budgets.Release(b.Claims.Bid)
 		}
+		out.work.text = out.work.text[:start]
 		out.Bids = out.Bids[:len(out.Bids)-1]
 	}
 	return r

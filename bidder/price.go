@@ -24,19 +24,16 @@ type money struct {
 	guaranteed bool
 }
 
-// currency is the one that the answer will be in: an answer has one
-// (OpenRTB 2.6 §4.2.1). The best line's own, if the request takes it; else the
+// currencyOf is the one that the answer will be in: an answer has one
+// (OpenRTB 2.6 §4.2.1). The first line's own, if the request takes it; else the
 // first that the request takes and there is a rate for. The zero value means
 // that none will do.
-func (out *Outcome) currency(in *Input) rtb.Currency {
+func (w *work) currencyOf(in *Input) rtb.Currency {
 	o := in.Opportunity
 	if len(o.Currencies) == 0 {
 		return in.Exchange.DefaultCur
 	}
-	if len(out.work.matched) == 0 {
-		return o.Currencies[0]
-	}
-	own := out.work.matched[0].line.Advertiser.Currency
+	own := w.matched[0].line.Advertiser.Currency
 	for _, c := range o.Currencies {
 		if c == own {
 			return c

@@ -12,6 +12,9 @@ import (
 // one that a large request blew up is left to the garbage collector.
 const maxScratch = 512 << 10
 
+// maxDecision is how many bytes of options and the like it may keep, too.
+const maxDecision = 1 << 20
+
 // Scratch is the memory of one request at a time. It is reused; what an [Answer]
 // and the methods below give is valid until the next use.
 type Scratch struct {
@@ -96,7 +99,7 @@ func (s *Scratch) listedIDs(sources []string) []rtb.ExternalID {
 }
 
 func (s *Scratch) oversized() bool {
-	return cap(s.answer)+cap(s.inflated)+cap(s.outcome.work.text) > maxScratch
+	return cap(s.answer)+cap(s.inflated)+cap(s.outcome.work.text) > maxScratch || s.outcome.size()+held(s.offers) > maxDecision
 }
 
 func (b *Bidder) borrow() *Scratch {
