@@ -72,17 +72,18 @@ func coversCategory(listed []byte, c string) bool {
 // noLanguage is the code of a creative without words; it is allowed anywhere.
 const noLanguage = "xx"
 
-// languageFits asks wlang and wlangb. A creative whose language is not known
-// does not pass a list.
+// languageFits asks wlang and wlangb; both bind when both come (conformance V13).
+// A creative whose language is not known does not pass a list.
 func languageFits(o *rtb.Opportunity, language string) bool {
 	if len(o.WLang) == 0 && len(o.WLangB) == 0 || language == noLanguage {
 		return true
 	}
-	return listsLanguage(o.WLang, language) || listsLanguage(o.WLangB, language)
+	return listsLanguage(o.WLang, language) && listsLanguage(o.WLangB, language)
 }
 
+// listsLanguage tells whether a list has a language; without a list all do.
 func listsLanguage(list [][]byte, language string) bool {
-	return language != "" && slices.ContainsFunc(list, func(e []byte) bool { return sameLanguage(e, language) })
+	return len(list) == 0 || language != "" && slices.ContainsFunc(list, func(e []byte) bool { return sameLanguage(e, language) })
 }
 
 // sameLanguage compares language tags; where one has no region, the primary part

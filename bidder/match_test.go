@@ -99,7 +99,10 @@ func TestLanguages(t *testing.T) {
 		{name: "primary part", creative: "en", wlangb: texts("en-GB"), want: true},
 		{name: "same region", creative: "en-GB", wlangb: texts("en-GB"), want: true},
 		{name: "another region", creative: "en-US", wlangb: texts("en-GB")},
-		{name: "either list", creative: "en", wlang: texts("fr"), wlangb: texts("en"), want: true},
+		{name: "one of two lists", creative: "en", wlang: texts("fr"), wlangb: texts("en")},
+		{name: "the other of two lists", creative: "en", wlang: texts("en"), wlangb: texts("fr")},
+		{name: "both lists", creative: "en", wlang: texts("fr", "en"), wlangb: texts("en-GB"), want: true},
+		{name: "a list of nothing", creative: "en", wlang: texts("")},
 	} {
 		o := &rtb.Opportunity{WLang: c.wlang, WLangB: c.wlangb}
 		if got := languageFits(o, c.creative); got != c.want {

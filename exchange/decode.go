@@ -66,6 +66,9 @@ type head struct {
 // listNames are the block and allow lists of a request.
 var listNames = [...]string{"wseat", "bseat", "bcat", "acat", "badv", "bapp", "wlang", "wlangb"}
 
+// invites tells which of listNames say what may answer, not what may not.
+var invites = [len(listNames)]bool{0: true, 3: true, 6: true, 7: true}
+
 // Head reads what must be known before a visitor is looked up: id, tmax, test,
 // at, cur, identifiers, privacy signals and device; it checks the whole body's
 // JSON on the way. It resets o. The error, when there is one, is a

@@ -287,9 +287,9 @@ func (d *Decoder) dealMember(deal *rtb.Deal) {
 		deal.At = n
 		deal.FloorBad = deal.FloorBad || v.given() && !ok
 	case "wseat":
-		d.block(&deal.WSeat, &deal.ListsBad)
+		d.invite(&deal.WSeat, &deal.ListsBad)
 	case "wadomain":
-		d.block(&deal.WADomain, &deal.ListsBad)
+		d.invite(&deal.WADomain, &deal.ListsBad)
 	case "guar":
 		deal.Guaranteed = s.readFlag() == rtb.Yes
 	case "mincpmpersec":

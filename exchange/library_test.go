@@ -19,6 +19,7 @@ var disagreements = map[string]string{
 	"tmax":              "a negative tmax is absent, one beyond an hour is an hour",
 	"empty text":        "an empty text in a list names nothing and is left out",
 	"zero code":         "null within a list of numbers is 0 for the library; 0 is no code of any list",
+	"blanks":            "blanks around a category or an app do not matter",
 	"taxonomy":          "a taxonomy below 1 makes category lists unreadable",
 	"currency":          "a text that is no currency code is left out of cur; in a floor it voids the floor",
 	"flag":              "a flag that is neither 0 nor 1 is unreadable, which restricts",
@@ -69,6 +70,13 @@ func libraryFacts(r *openrtb2.BidRequest, n settled) (f facts, refused bool) {
 		"site": r.Site != nil, "app": r.App != nil, "dooh": r.DOOH != nil, "blocked": settle(n, "taxonomy", false, r.CatTax < 0 && len(r.BCat)+len(r.ACat) > 0),
 	}
 	for name, list := range map[string][]string{"wseat": r.WSeat, "bseat": r.BSeat, "bcat": r.BCat, "acat": r.ACat, "badv": r.BAdv, "bapp": r.BApp, "wlang": r.WLang} {
+		if name == "bcat" || name == "acat" || name == "bapp" {
+			trimmed := make([]string, len(list))
+			for i := range list {
+				trimmed[i] = strings.TrimSpace(list[i])
+			}
+			list = settle(n, "blanks", list, trimmed)
+		}
 		f[name] = n.texts(list)
 	}
 	cur := []rtb.Currency{}

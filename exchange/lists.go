@@ -39,6 +39,21 @@ func (d *Decoder) textList(limit int) (list [][]byte, bad bool) {
 	return d.texts[from:len(d.texts):len(d.texts)], bad
 }
 
+// inviteList reads a list of whom or what may answer. One that was given and
+// names nothing, [""] or [null], invites nobody: it becomes a list of one empty
+// text, which nothing matches. An empty list is no list.
+func (d *Decoder) inviteList(limit int) (list [][]byte, bad bool) {
+	s := &d.s
+	at := s.i
+	list, bad = d.textList(limit)
+	if len(list) > 0 || bad || s.err != 0 || s.b[at] != '[' || s.b[s.space(at+1)] == ']' {
+		return list, bad
+	}
+	from := len(d.texts)
+	d.texts = append(d.texts, s.b[at:at])
+	return d.texts[from:len(d.texts):len(d.texts)], false
+}
+
 // someTexts reads a list in which what cannot be read does not matter.
 func (d *Decoder) someTexts(dst *[][]byte) { *dst, _ = d.textList(maxTexts) }
 
@@ -47,6 +62,14 @@ func (d *Decoder) someTexts(dst *[][]byte) { *dst, _ = d.textList(maxTexts) }
 func (d *Decoder) block(dst *[][]byte, bad *bool) {
 	twice := len(*dst) > 0
 	list, unread := d.textList(maxTexts)
+	*dst = list
+	*bad = *bad || unread || twice
+}
+
+// invite reads a list of whom a deal invites, as [Decoder.inviteList].
+func (d *Decoder) invite(dst *[][]byte, bad *bool) {
+	twice := len(*dst) > 0
+	list, unread := d.inviteList(maxTexts)
 	*dst = list
 	*bad = *bad || unread || twice
 }

@@ -1,6 +1,10 @@
 package exchange
 
-import "rebound/rtb"
+import (
+	"bytes"
+
+	"rebound/rtb"
+)
 
 // Rest reads the impressions and everything else of the request that the last
 // successful call of Head read, into the same o. The error, when there is one,
@@ -33,9 +37,18 @@ func (d *Decoder) blockLists(o *rtb.Opportunity) {
 			continue
 		}
 		d.s.at(at)
-		list, bad := d.textList(maxBlocked)
-		*dst[i] = list
+		var bad bool
+		if invites[i] {
+			*dst[i], bad = d.inviteList(maxBlocked)
+		} else {
+			*dst[i], bad = d.textList(maxBlocked)
+		}
 		o.BlockListsBad = o.BlockListsBad || bad
+	}
+	for _, list := range [...][][]byte{o.BCat, o.ACat, o.BApp} {
+		for i, e := range list {
+			list[i] = bytes.TrimSpace(e)
+		}
 	}
 	if o.CatTax <= 0 {
 		o.CatTax = 1

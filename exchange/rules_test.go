@@ -117,6 +117,36 @@ func TestV5LooseScalars(t *testing.T) {
 	}
 }
 
+// A list of whom or what may answer that names nothing invites nobody; an empty
+// one is no list. Blanks around blocked categories do not matter.
+func TestListsOfNothing(t *testing.T) {
+	conformance.Covers(t, "B1", "B4", "B8", "B14")
+	p := testProfile(t, nil)
+	for text, want := range map[string]int{`[""]`: 1, `[null]`: 1, `[ null, "" ]`: 1, `[]`: 0, `[ ]`: 0, `null`: 0, `["a",""]`: 1} {
+		for _, name := range []string{"wseat", "acat", "wlang", "wlangb", "bseat", "badv"} {
+			o := mustDecode(t, p, []byte(strings.Replace(requestR0, `{"id":"r0"`, `{"`+name+`":`+text+`,"id":"r0"`, 1)))
+			got := map[string][][]byte{"wseat": o.WSeat, "acat": o.ACat, "wlang": o.WLang, "wlangb": o.WLangB, "bseat": o.BSeat, "badv": o.BAdv}[name]
+			expect := want
+			if (name == "bseat" || name == "badv") && !strings.Contains(text, "a") {
+				expect = 0
+			}
+			if len(got) != expect || o.BlockListsBad {
+				t.Errorf("%s %s: got %q, bad %v; want %d entries", name, text, got, o.BlockListsBad, expect)
+			}
+		}
+		for _, name := range []string{"wseat", "wadomain"} {
+			d := mustDecode(t, p, imp0(`"banner":{},"pmp":{"deals":[{"id":"d","`+name+`":`+text+`}]}`)).Imps[0].Deals[0]
+			if len(d.WSeat)+len(d.WADomain) != want || d.ListsBad {
+				t.Errorf("deal %s %s: got %q %q, bad %v; want %d entries", name, text, d.WSeat, d.WADomain, d.ListsBad, want)
+			}
+		}
+	}
+	o := mustDecode(t, p, []byte(strings.Replace(requestR0, `{"id":"r0"`, `{"bcat":[" IAB22","IAB3\t"],"id":"r0"`, 1)))
+	if string(o.BCat[0]) != "IAB22" || string(o.BCat[1]) != "IAB3" {
+		t.Errorf("got %q; want no blanks", o.BCat)
+	}
+}
+
 // A taxonomy that cannot be read, or two that differ, make category lists
 // unreadable; without such a list it does not matter.
 func TestUnreadableTaxonomy(t *testing.T) {
