@@ -44,6 +44,8 @@ type Decoder struct {
 	deals     []rtb.Deal
 	sids      []int
 	impIDs    [][]byte
+	pmps      int // pmp objects of the impression at hand
+	dealLists int // and its lists of deals
 	assets    []rtb.NativeAsset
 	trackers  []rtb.NativeTracker
 	inner     scanner // of a native request that came as a string

@@ -29,6 +29,7 @@ func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
 		last := len(o.Imps) - 1
 		m := &o.Imps[last]
 		*m = rtb.Impression{}
+		d.pmps, d.dealLists = 0, 0
 		for s.member() {
 			d.impMember(o, m)
 		}
@@ -71,6 +72,12 @@ func (d *Decoder) finish(p *Profile, m *rtb.Impression) {
 	if m.FloorCur.IsZero() {
 		m.FloorCur = rtb.USD
 	}
+	// Of two marketplaces, or two lists of deals, each may demand what the other
+	// does not: no deal of theirs is known.
+	if m.DealsBad = m.DealsBad || d.pmps > 1 || d.dealLists > 1; m.DealsBad {
+		m.Deals = nil
+	}
+	m.Deals = joinDeals(m.Deals)
 }
 
 func (d *Decoder) impMember(o *rtb.Opportunity, m *rtb.Impression) {
@@ -230,6 +237,7 @@ func (d *Decoder) pmp(m *rtb.Impression) {
 		m.DealsBad = s.value().given() || m.DealsBad
 		return
 	}
+	d.pmps++
 	for s.member() {
 		switch string(s.key) {
 		case "private_auction":
@@ -250,6 +258,7 @@ func (d *Decoder) dealList(m *rtb.Impression) {
 		m.DealsBad = s.value().given() || m.DealsBad
 		return
 	}
+	d.dealLists++
 	for s.element() {
 		if !s.enter('{') {
 			s.skip()

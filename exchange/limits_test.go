@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,11 @@ func TestV11Limits(t *testing.T) {
 	if len(o.Imps) != maxImps {
 		t.Errorf("got %d impressions of 150; want %d", len(o.Imps), maxImps)
 	}
-	o = mustDecode(t, p, imp0(`"banner":{"format":[`+many(999, `{"w":1,"h":1},{"w":2,"h":2}`)+`]},"pmp":{"deals":[`+many(999, `{"id":"d"}`)+`]}`))
+	var deals strings.Builder
+	for i := range 999 {
+		fmt.Fprintf(&deals, `,{"id":"d%d"}`, i)
+	}
+	o = mustDecode(t, p, imp0(`"banner":{"format":[`+many(999, `{"w":1,"h":1},{"w":2,"h":2}`)+`]},"pmp":{"deals":[`+deals.String()[1:]+`]}`))
 	if len(o.Imps[0].Banner.Sizes) != 2 || len(o.Imps[0].Deals) != maxDeals {
 		t.Errorf("got %d sizes, %d deals; want 2, %d", len(o.Imps[0].Banner.Sizes), len(o.Imps[0].Deals), maxDeals)
 	}
