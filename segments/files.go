@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -33,6 +33,11 @@ func pebbleOptions(fs vfs.FS, log *zap.Logger) *pebble.Options {
 		MemTableSize:       16 << 20,
 		CacheSize:          32 << 20,
 		FS:                 fs,
+		// By default damage that is found in the background ends the program. Here
+		// reads fail until the next start, which finds it and rebuilds the view.
+		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
+			log.Error("the files of the view of visitors are damaged; restart to rebuild it from the log", zap.String("file", i.Path), zap.Error(i.Details))
+		}},
 	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -40,25 +45,27 @@ func pebbleOptions(fs vfs.FS, log *zap.Logger) *pebble.Options {
 	return p
 }
 
-// openFiles opens the files, and empties them when they cannot be used.
+// openFiles opens the files and checks their format.
 func openFiles(dir string, fs vfs.FS, log *zap.Logger) (*pebble.DB, error) {
 	db, err := pebble.Open(dir, pebbleOptions(fs, log))
-	if err == nil {
-		if err = checkFormat(db); err == nil {
-			return db, nil
-		}
-		err = errors.Join(err, db.Close())
-	} else if !pebble.IsCorruptionError(err) && !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return nil, fmt.Errorf("cannot open profiles in %s: %w", dir, err)
 	}
-	log.Warn("the view of visitors cannot be used and is rebuilt from the log", zap.String("dir", dir), zap.Error(err))
-	if err := fs.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("cannot remove damaged profiles: %w", err)
+	if err := checkFormat(db); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
-	if db, err = pebble.Open(dir, pebbleOptions(fs, log)); err != nil {
-		return nil, fmt.Errorf("cannot create profiles in %s: %w", dir, err)
+	return db, nil
+}
+
+// unusable tells whether files that cannot be opened or read are to be emptied:
+// not when the system refuses, for instance a full disk or a lock, for that
+// passes.
+func unusable(err error) bool {
+	var refusal syscall.Errno
+	if errors.As(err, &refusal) && refusal != syscall.ENOENT {
+		return false
 	}
-	return db, checkFormat(db)
+	return !strings.Contains(err.Error(), "lock held")
 }
 
 // checkFormat writes the format of new files and checks that of others.

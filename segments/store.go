@@ -73,6 +73,20 @@ func Open(o Options) (*Store, error) {
 	if o.InMemory {
 		fs = vfs.NewMem()
 	}
+	s, err := openStore(&o, fs)
+	if err == nil || !unusable(err) {
+		return s, err
+	}
+	o.Logger.Warn("the view of visitors cannot be used and is rebuilt from the log", zap.String("dir", o.Dir), zap.Error(err))
+	if err := fs.RemoveAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("cannot remove damaged profiles: %w", err)
+	}
+	return openStore(&o, fs)
+}
+
+// openStore opens the files and reads all of them once, so that damage anywhere shows
+// here.
+func openStore(o *Options, fs vfs.FS) (*Store, error) {
 	db, err := openFiles(o.Dir, fs, o.Logger)
 	if err != nil {
 		return nil, err

@@ -1,9 +1,11 @@
 package segments
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +100,58 @@ func TestDamagedFilesAreRebuiltAndSaidSo(t *testing.T) {
 	}
 	if logs.Len() != 1 {
 		t.Errorf("%d log lines, want one that says so", logs.Len())
+	}
+}
+
+// Whichever file is overwritten, the view opens: with everything in it where
+// the file was not needed, else empty, for the log to fold again.
+func TestAnyDamagedFileLeavesAViewThatOpens(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "view")
+	l := newLog()
+	s := open(t, Options{Dir: dir})
+	l.event(visitorOf("a"), "view_item", 0)
+	apply(t, s, l.take())
+	if err := s.db.Flush(); err != nil { // into a table, which opening alone does not read
+		t.Fatal(err)
+	}
+	at := s.Position()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := 0
+	for _, f := range files {
+		if f.Name() == "LOCK" {
+			continue
+		}
+		copied := filepath.Join(t.TempDir(), "view")
+		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(copied, f.Name())
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, bytes.Repeat([]byte{0x5a}, int(info.Size())), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, Options{Dir: copied})
+		if got := s.Position(); got.Seq != 0 && got.Seq != at.Seq {
+			t.Errorf("%s overwritten: position %+v; want none or %+v", f.Name(), got, at)
+		}
+		if strings.HasSuffix(f.Name(), ".sst") {
+			tables++
+			if got := s.Position(); got.Seq != 0 {
+				t.Errorf("%s overwritten: position %+v; want none", f.Name(), got)
+			}
+		}
+	}
+	if tables == 0 {
+		t.Error("no table was damaged")
 	}
 }
 
