@@ -63,7 +63,7 @@ func (out *Outcome) anyWay(in *Input, l *campaigns.Line, i int) bool {
 		if out.pay(in, dealSteps(d)) {
 			return false
 		}
-		if _, ok := takesDeal(in, l, d); ok && !out.repeats(in, i, j) {
+		if _, ok := takesDeal(in, l, d); ok {
 			return true
 		}
 	}
@@ -85,8 +85,12 @@ func (out *Outcome) addOptions(in *Input, m *matched, opt option) {
 		if l.Deals == nil || out.pay(in, dealSteps(d)) {
 			break
 		}
+		if out.work.quotes >= maxQuotes {
+			out.Lost.Options += len(imp.Deals) - i
+			break
+		}
 		own, ok := takesDeal(in, l, d)
-		if !ok || out.repeats(in, opt.imp, i) {
+		if !ok {
 			continue
 		}
 		opt.deal, opt.dealID = i+1, own

@@ -1,8 +1,6 @@
 package bidder
 
 import (
-	"hash/maphash"
-	"slices"
 	"unsafe"
 
 	"rebound/campaigns"
@@ -30,10 +28,8 @@ const (
 	offerSteps     = lateEvery / 2
 )
 
-// fewDeals are compared each with each; more go through a table.
-const fewDeals = 8
-
-// Lost counts what a decision left out because of its limits.
+// Lost counts what a decision left out because of its limits: ways to bid, or
+// deals that nobody looked at any more, and notes of lines that did not bid.
 type Lost struct{ Options, Drops int }
 
 // work is the memory of one decision.
@@ -49,7 +45,6 @@ type work struct {
 	blocked  []advertiserBlock
 	verdicts map[verdictKey]verdict
 	excluded map[sizedCreative]bool
-	deals    dealMarks
 	facts    campaigns.Facts
 	refused  map[*creatives.Creative]struct{} // at the exchange; nil: none
 	currency rtb.Currency                     // of the answer; set with the first line that matches
@@ -69,7 +64,6 @@ func (w *work) reset() {
 	if len(w.excluded) > 0 {
 		clear(w.excluded)
 	}
-	w.deals.ready = false
 	w.quotes, w.entries, w.steps, w.look, w.late = 0, 0, 0, lateEvery, false
 }
 
@@ -87,7 +81,6 @@ func (out *Outcome) pay(in *Input, steps int) bool {
 func (out *Outcome) size() int {
 	w := &out.work
 	return held(w.options) + held(w.matched) + held(w.products) + held(w.blocked) + held(out.Drops) + held(out.Bids) +
-		held(w.deals.start) + held(w.deals.repeated) + held(w.deals.table) +
 		len(w.verdicts)*int(unsafe.Sizeof(verdictKey{})+unsafe.Sizeof(verdict{})) +
 		len(w.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)
 }
@@ -184,62 +177,4 @@ func (out *Outcome) excludes(in *Input, c *creatives.Creative, s rtb.Size) bool 
 func entriesOf(imp *rtb.Impression) int {
 	b, v, a := &imp.Banner, &imp.Video, &imp.Audio
 	return len(b.Mimes) + len(b.Sizes) + len(b.Flex) + len(b.BAttr) + len(v.Mimes) + len(v.BAttr) + len(a.Mimes) + len(a.BAttr)
-}
-
-// dealMarks tell which deals of a request repeat the id of one before them on the
-// same impression: an id counts once, with the terms that come first.
-type dealMarks struct {
-	ready    bool
-	start    []int // of each impression in repeated
-	repeated []bool
-	table    []int32
-}
-
-// dealSeed makes the places of ids in the table nobody's choice.
-var dealSeed = maphash.MakeSeed()
-
-// repeats tells whether a deal repeats one before it.
-func (out *Outcome) repeats(in *Input, imp, deal int) bool {
-	m := &out.work.deals
-	if !m.ready {
-		m.mark(in.Opportunity.Imps)
-		out.pay(in, len(m.repeated))
-	}
-	return m.repeated[m.start[imp]+deal]
-}
-
-func (m *dealMarks) mark(imps []rtb.Impression) {
-	m.ready, m.start, m.repeated = true, m.start[:0], m.repeated[:0]
-	for i := range imps {
-		deals, at := imps[i].Deals, len(m.repeated)
-		m.start = append(m.start, at)
-		m.repeated = slices.Grow(m.repeated, len(deals))[:at+len(deals)]
-		clear(m.repeated[at:])
-		if len(deals) > fewDeals {
-			m.markMany(deals, m.repeated[at:])
-			continue
-		}
-		for j := range deals {
-			m.repeated[at+j] = slices.ContainsFunc(deals[:j], func(d rtb.Deal) bool { return string(d.ID) == string(deals[j].ID) })
-		}
-	}
-}
-
-func (m *dealMarks) markMany(deals []rtb.Deal, repeated []bool) {
-	size := 4 * fewDeals
-	for size < 2*len(deals) {
-		size *= 2
-	}
-	m.table = slices.Grow(m.table[:0], size)[:size]
-	clear(m.table)
-	for j := range deals {
-		slot := int(maphash.Bytes(dealSeed, deals[j].ID) & uint64(size-1))
-		for m.table[slot] != 0 && !repeated[j] {
-			repeated[j] = string(deals[m.table[slot]-1].ID) == string(deals[j].ID)
-			slot = (slot + 1) & (size - 1)
-		}
-		if !repeated[j] {
-			m.table[slot] = int32(j + 1)
-		}
-	}
 }
