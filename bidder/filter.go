@@ -186,7 +186,7 @@ func (out *Outcome) fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *c
 		return opt, rtb.NoBidCategory
 	case c.IURL == "" && in.Exchange.Requires("iurl"):
 		return opt, rtb.NoBidNoFormat // the exchange would drop it: another creative may do
-	case out.excludes(in, c, opt.size):
+	case out.excludes(in, imp, c, opt.size):
 		return opt, rtb.NoBidCreativePending
 	}
 	return opt, rtb.NoBidNone

@@ -171,7 +171,9 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 		{name: "btype of others", imp: func(i *rtb.Impression) { i.Banner.BType = []int{1, 2} }},
 		{name: "unreadable list", imp: func(i *rtb.Impression) { i.Banner.ListsBad = true }, want: rtb.NoBidAttribute},
 		{name: "bcat", o: func(o *rtb.Opportunity) { o.BCat = texts("IAB22") }, want: rtb.NoBidCategory},
-		{name: "excluded creative", o: func(o *rtb.Opportunity) { o.ExcludedCreativeIDs = texts("cr0") }, want: rtb.NoBidCreativePending},
+		{name: "excluded creative", imp: func(i *rtb.Impression) { i.ExcludedCreativeIDs = texts("cr0") }, want: rtb.NoBidCreativePending},
+		{name: "another one excluded", imp: func(i *rtb.Impression) { i.ExcludedCreativeIDs = texts("cr1") }},
+		{name: "nobody knows what is excluded", imp: func(i *rtb.Impression) { i.ExcludedBad = true }, want: rtb.NoBidCreativePending},
 	} {
 		cr := &creatives.Creative{ID: "c0", CRID: "cr0", Kind: creatives.KindHTML, Format: rtb.FormatBanner, Sizes: []rtb.Size{size},
 			Language: "en", Mimes: []string{"text/html"}, Secure: true}

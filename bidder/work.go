@@ -127,6 +127,7 @@ type verdictKey struct {
 }
 
 type sizedCreative struct {
+	imp      *rtb.Impression
 	creative *creatives.Creative
 	size     rtb.Size
 }
@@ -153,14 +154,15 @@ func (out *Outcome) verdict(in *Input, l *campaigns.Line, c *creatives.Creative)
 	return v
 }
 
-// excludes asks the list of creatives that the exchange excludes, once per
-// creative, size and request.
-func (out *Outcome) excludes(in *Input, c *creatives.Creative, s rtb.Size) bool {
-	list, w := in.Opportunity.ExcludedCreativeIDs, &out.work
-	if len(list) == 0 {
-		return false
+// excludes asks the list of creatives that the exchange excludes on an
+// impression, once per impression, creative and size. One that could not be read
+// excludes all.
+func (out *Outcome) excludes(in *Input, imp *rtb.Impression, c *creatives.Creative, s rtb.Size) bool {
+	list, w := imp.ExcludedCreativeIDs, &out.work
+	if len(list) == 0 || imp.ExcludedBad {
+		return imp.ExcludedBad
 	}
-	key := sizedCreative{c, s}
+	key := sizedCreative{imp, c, s}
 	if excluded, ok := w.excluded[key]; ok {
 		return excluded
 	}

@@ -145,14 +145,13 @@ func (d *Decoder) reset(o *rtb.Opportunity) {
 	d.s.buf = emptied(d.s.buf, keepBytes)
 	d.inner.buf = emptied(d.inner.buf, keepBytes)
 	*o = rtb.Opportunity{
-		Currencies:          emptied(o.Currencies, keepOther),
-		IDs:                 emptied(o.IDs, keepOther),
-		Keywords:            emptied(o.Keywords, keepTexts),
-		UserSegments:        emptied(o.UserSegments, keepTexts),
-		ExcludedCreativeIDs: emptied(o.ExcludedCreativeIDs, keepTexts),
-		Imps:                emptied(o.Imps, keepImps),
-		Supply:              rtb.Supply{Cats: emptied(o.Supply.Cats, keepTexts)},
-		SChain:              rtb.SChain{Nodes: emptied(o.SChain.Nodes, keepOther)},
+		Currencies:   emptied(o.Currencies, keepOther),
+		IDs:          emptied(o.IDs, keepOther),
+		Keywords:     emptied(o.Keywords, keepTexts),
+		UserSegments: emptied(o.UserSegments, keepTexts),
+		Imps:         emptied(o.Imps, keepImps),
+		Supply:       rtb.Supply{Cats: emptied(o.Supply.Cats, keepTexts)},
+		SChain:       rtb.SChain{Nodes: emptied(o.SChain.Nodes, keepOther)},
 	}
 }
 

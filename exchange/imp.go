@@ -31,7 +31,7 @@ func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
 		*m = rtb.Impression{}
 		d.pmps, d.dealLists = 0, 0
 		for s.member() {
-			d.impMember(o, m)
+			d.impMember(m)
 		}
 		d.finish(p, m)
 		if d.seenImp(m.ID) {
@@ -80,7 +80,7 @@ func (d *Decoder) finish(p *Profile, m *rtb.Impression) {
 	m.Deals = joinDeals(m.Deals)
 }
 
-func (d *Decoder) impMember(o *rtb.Opportunity, m *rtb.Impression) {
+func (d *Decoder) impMember(m *rtb.Impression) {
 	s := &d.s
 	switch string(s.key) {
 	case "id":
@@ -122,7 +122,7 @@ func (d *Decoder) impMember(o *rtb.Opportunity, m *rtb.Impression) {
 	case "metric":
 		d.metrics(m)
 	case "ext":
-		d.impExt(o, m)
+		d.impExt(m)
 	default:
 		s.skip()
 	}
@@ -151,7 +151,7 @@ func (d *Decoder) quantity(m *rtb.Impression) {
 
 // impExt reads of imp.ext what exchanges agree on: rewarded in its older places,
 // Google's billing ids and excluded creatives, SKAdNetwork.
-func (d *Decoder) impExt(o *rtb.Opportunity, m *rtb.Impression) {
+func (d *Decoder) impExt(m *rtb.Impression) {
 	s := &d.s
 	if !s.enter('{') {
 		s.skip()
@@ -170,7 +170,7 @@ func (d *Decoder) impExt(o *rtb.Opportunity, m *rtb.Impression) {
 		case "prebid":
 			d.impPrebid(m)
 		case "excluded_creatives":
-			d.excluded(o)
+			d.excluded(m)
 		default:
 			s.skip()
 		}
@@ -188,27 +188,6 @@ func (d *Decoder) impPrebid(m *rtb.Impression) {
 			d.rewarded(m)
 		} else {
 			s.skip()
-		}
-	}
-}
-
-func (d *Decoder) excluded(o *rtb.Opportunity) {
-	s := &d.s
-	if !s.enter('[') {
-		s.skip()
-		return
-	}
-	for s.element() {
-		if !s.enter('{') {
-			s.skip()
-			continue
-		}
-		for s.member() {
-			if t := s.value(); string(s.key) == "buyer_creative_id" && len(o.ExcludedCreativeIDs) < maxTexts {
-				if id := s.text(t); len(id) > 0 {
-					o.ExcludedCreativeIDs = append(o.ExcludedCreativeIDs, id)
-				}
-			}
 		}
 	}
 }

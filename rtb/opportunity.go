@@ -67,25 +67,24 @@ type Opportunity struct {
 	Currencies []Currency // bid currencies that are accepted; empty: the profile's
 	CurBad     bool       // cur was there and held no readable code
 
-	WSeat, BSeat        [][]byte
-	BCat, ACat          [][]byte
-	CatTax              int // taxonomy of BCat and ACat; 1 where absent
-	BAdv, BApp          [][]byte
-	WLang, WLangB       [][]byte
-	BlockListsBad       bool // a block or allow list was there and unreadable: nothing may be bid
-	Signals             Signals
-	IDs                 []ExternalID
-	Supply              Supply
-	Device              Device
-	SChain              SChain
-	Keywords            [][]byte // site, app, content and user keywords, kwarray included
-	UserKeywords        int      // where in Keywords the user's begin; those before are the inventory's
-	UserSegments        []UserSegment
-	DSARequired         int // regs.ext.dsa.dsarequired
-	DSAPubRender        int
-	Imps                []Impression
-	BidFeedback         []byte   // ext.bid_feedback, raw: what became of earlier bids
-	ExcludedCreativeIDs [][]byte // imp.ext.excluded_creatives of any impression
+	WSeat, BSeat  [][]byte
+	BCat, ACat    [][]byte
+	CatTax        int // taxonomy of BCat and ACat; 1 where absent
+	BAdv, BApp    [][]byte
+	WLang, WLangB [][]byte
+	BlockListsBad bool // a block or allow list was there and unreadable: nothing may be bid
+	Signals       Signals
+	IDs           []ExternalID
+	Supply        Supply
+	Device        Device
+	SChain        SChain
+	Keywords      [][]byte // site, app, content and user keywords, kwarray included
+	UserKeywords  int      // where in Keywords the user's begin; those before are the inventory's
+	UserSegments  []UserSegment
+	DSARequired   int // regs.ext.dsa.dsarequired
+	DSAPubRender  int
+	Imps          []Impression
+	BidFeedback   []byte // ext.bid_feedback, raw: what became of earlier bids
 	// MalformedImps counts impressions that were skipped because they were
 	// unusable (no id, no object).
 	MalformedImps int
@@ -193,7 +192,14 @@ type Impression struct {
 	DealsBad       bool
 	BillingIDs     [][]byte // imp.ext.billing_id
 	SKAdN          []byte   // imp.ext.skadn, raw
-	Qty            float64  // imp.qty.multiplier; 0 absent
+
+	// ExcludedCreativeIDs are ours that the exchange does not show here
+	// (imp.ext.excluded_creatives). ExcludedBad tells that the list could not be
+	// read whole: the impression is not bid on.
+	ExcludedCreativeIDs [][]byte
+	ExcludedBad         bool
+
+	Qty float64 // imp.qty.multiplier; 0 absent
 }
 
 // Size is a width and height in CSS pixels.
