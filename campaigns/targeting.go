@@ -104,7 +104,7 @@ func (t *Targeting) Impression(imp *rtb.Impression, pos int) rtb.NoBidReason {
 		return rtb.NoBidNone
 	case v.positions != 0 && (pos > 15 || v.positions&(1<<max(pos, 0)) == 0),
 		v.minViewability > 0 && !(imp.HasViewability && imp.Viewability >= v.minViewability),
-		v.refuseRewarded && imp.Rewarded, v.only && !imp.Rewarded:
+		v.refuseRewarded && (imp.Rewarded || imp.RewardedUnsure), v.only && !imp.Rewarded:
 		return rtb.NoBidInventory
 	}
 	return rtb.NoBidNone

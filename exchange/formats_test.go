@@ -120,6 +120,11 @@ func TestImpressionPlaces(t *testing.T) {
 		len(m.BillingIDs) != 2 || string(m.SKAdN) != `{"versions":["4.0"]}` || !m.Rewarded {
 		t.Errorf("got %+v", m)
 	}
+	for text, unsure := range map[string]bool{`"rwdd":2`: true, `"rwdd":"x"`: true, `"ext":{"prebid":{"is_rewarded_inventory":[]}}`: true, `"rwdd":0`: false, `"rwdd":null`: false} {
+		if m := mustDecode(t, p, imp0(`"banner":{},`+text)).Imps[0]; m.Rewarded || m.RewardedUnsure != unsure {
+			t.Errorf("%s: got rewarded %v, unsure %v; want false, %v", text, m.Rewarded, m.RewardedUnsure, unsure)
+		}
+	}
 	for _, rewarded := range []string{`"rwdd":1`, `"ext":{"reward":1}`, `"rwdd":"1"`} {
 		if !mustDecode(t, p, imp0(`"banner":{},`+rewarded)).Imps[0].Rewarded {
 			t.Errorf("%s is not read as rewarded", rewarded)

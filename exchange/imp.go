@@ -129,7 +129,9 @@ func (d *Decoder) impMember(m *rtb.Impression) {
 }
 
 func (d *Decoder) rewarded(m *rtb.Impression) {
-	m.Rewarded = d.s.readFlag() == rtb.Yes || m.Rewarded
+	f := d.s.readFlag()
+	m.Rewarded = m.Rewarded || f == rtb.Yes
+	m.RewardedUnsure = m.RewardedUnsure || f == rtb.Unreadable
 }
 
 func (d *Decoder) quantity(m *rtb.Impression) {

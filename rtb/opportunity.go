@@ -165,18 +165,21 @@ type SChainNode struct {
 
 // Impression is one imp object.
 type Impression struct {
-	ID        []byte
-	TagID     []byte
-	Floor     CPM
-	FloorCur  Currency // USD where absent
-	FloorBad  bool     // a floor was there and unreadable: the impression is not bid on
-	Secure    Flag     // Unreadable counts as required
-	Instl     bool
-	Rewarded  bool
-	Exp       time.Duration // imp.exp
-	SSAI      int
-	BuyerFrom []byte // display manager
-	IFBuster  bool
+	ID       []byte
+	TagID    []byte
+	Floor    CPM
+	FloorCur Currency // USD where absent
+	FloorBad bool     // a floor was there and unreadable: the impression is not bid on
+	Secure   Flag     // Unreadable counts as required
+	Instl    bool
+	Rewarded bool
+	// RewardedUnsure tells that it was said whether the impression is rewarded, in
+	// a way that cannot be read: for who refuses such impressions it is.
+	RewardedUnsure bool
+	Exp            time.Duration // imp.exp
+	SSAI           int
+	BuyerFrom      []byte // display manager
+	IFBuster       bool
 	// Viewability is the share of such impressions that were viewable, 0 to 1,
 	// the lowest that a vendor measured (imp.metric); set where HasViewability.
 	Viewability    float64
