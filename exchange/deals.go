@@ -7,24 +7,44 @@ import (
 	"rebound/rtb"
 )
 
+// dealSlots is the size of the table in which deals of one id meet: twice the
+// most deals that an impression may have, rounded up to a power of two.
+const dealSlots = 1024
+
 // joinDeals makes one entry of those that have one id, in the place of the first.
-// Their currencies must be settled.
+// Their currencies must be settled. It looks at each deal once, however many there
+// are.
 func joinDeals(list []rtb.Deal) []rtb.Deal {
+	if len(list) < 2 {
+		return list
+	}
+	var table [dealSlots]uint16 // places in list, from 1
 	n := 0
-next:
 	for i := range list {
-		for k := range n {
-			if bytes.Equal(list[k].ID, list[i].ID) {
-				joinDeal(&list[k], &list[i])
-				continue next
-			}
+		slot := hashText(list[i].ID) % dealSlots
+		for table[slot] != 0 && !bytes.Equal(list[table[slot]-1].ID, list[i].ID) {
+			slot = (slot + 1) % dealSlots
+		}
+		if k := table[slot]; k != 0 {
+			joinDeal(&list[k-1], &list[i])
+			continue
 		}
 		if n != i {
 			list[n] = list[i]
 		}
 		n++
+		table[slot] = uint16(n)
 	}
 	return list[:n:n]
+}
+
+// hashText is FNV-1a with the multiplication of splitmix64 at its end.
+func hashText(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return (h ^ h>>29) * 0xbf58476d1ce4e5b9 >> 32
 }
 
 // joinDeal joins a deal's second entry to its first: the higher floor holds, and

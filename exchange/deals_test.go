@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"fmt"
 	"testing"
 
 	"rebound/internal/conformance"
@@ -69,5 +70,27 @@ func TestRepeatedDeals(t *testing.T) {
 	o := mustDecode(t, own, imp0(`"banner":{},"pmp":{"deals":[{"id":"d","guar":1},{"id":"d"}]}`))
 	if o.Imps[0].Deals[0].Guaranteed {
 		t.Error("got a guaranteed deal; want guaranteed only where both entries say so")
+	}
+}
+
+// As many deals as an impression may have fit into the table, each looked at
+// once: their ids stay apart, and a repeated one is found wherever it stands.
+func TestJoinManyDeals(t *testing.T) {
+	list := make([]rtb.Deal, maxDeals)
+	for i := range list {
+		list[i] = rtb.Deal{ID: fmt.Appendf(nil, "deal-%d", i), Floor: rtb.CPM(i)}
+	}
+	list[maxDeals-1] = rtb.Deal{ID: []byte("deal-0"), Floor: 9}
+	got := joinDeals(list)
+	if len(got) != maxDeals-1 || got[0].Floor != 9 {
+		t.Errorf("%d deals, the first with floor %d; want %d and 9", len(got), got[0].Floor, maxDeals-1)
+	}
+	for i := range got {
+		if string(got[i].ID) != fmt.Sprintf("deal-%d", i) {
+			t.Fatalf("deal %d is %q", i, got[i].ID)
+		}
+	}
+	if maxDeals*2 > dealSlots {
+		t.Errorf("%d deals in a table of %d", maxDeals, dealSlots)
 	}
 }
