@@ -57,11 +57,11 @@ func (e *encoder) common(f *Fact) {
 	e.b = strconv.AppendInt(e.b, int64(f.V), 10)
 	e.uint(`,"seq":`, f.Seq)
 	e.b = append(e.b, `,"id":`...)
-	e.b = appendString(e.b, f.ID)
+	e.b = rtb.AppendQuoted(e.b, f.ID)
 	e.time(`,"ts":`, f.TS)
 	e.time(`,"at":`, f.At)
 	e.b = append(e.b, `,"kind":`...)
-	e.b = appendString(e.b, string(f.Kind))
+	e.b = rtb.AppendQuoted(e.b, string(f.Kind))
 	e.str(`,"advertiser":`, f.Advertiser)
 	e.key(`,"visitor":`, f.Visitor)
 	e.str(`,"node":`, f.Node)
@@ -109,7 +109,7 @@ func (e *encoder) item(i int, v *Item) {
 	} else {
 		e.b = append(e.b, `,{"id":`...)
 	}
-	e.b = appendString(e.b, v.ID)
+	e.b = rtb.AppendQuoted(e.b, v.ID)
 	e.int(`,"price_micros":`, int64(v.Price))
 	e.int(`,"qty":`, int64(v.Quantity))
 	e.str(`,"category":`, v.Category)
@@ -129,7 +129,7 @@ func (e *encoder) notice(v *Notice) {
 	e.str(`,"format":`, v.Format)
 	if v.Day != 0 {
 		e.b = append(e.b, `,"day":`...)
-		e.b = appendString(e.b, v.Day.String())
+		e.b = rtb.AppendQuoted(e.b, v.Day.String())
 	}
 	e.int(`,"caps":`, int64(v.Caps))
 	e.cpm(`,"bid":`, v.Bid)
@@ -159,7 +159,7 @@ func (e *encoder) grant(v *Grant) {
 	e.str(`,"run":`, v.Run)
 	if v.Budget != (rtb.BudgetID{}) {
 		e.b = append(e.b, `,"budget":`...)
-		e.b = appendString(e.b, v.Budget.String())
+		e.b = rtb.AppendQuoted(e.b, v.Budget.String())
 	}
 	e.int(`,"amount_micros":`, int64(v.Amount))
 	e.int(`,"cap_micros":`, int64(v.Cap))
@@ -170,7 +170,7 @@ func (e *encoder) grant(v *Grant) {
 func (e *encoder) linkKey(open byte, k *LinkKey) {
 	e.b = append(e.b, open)
 	e.b = append(e.b, `"key_kind":`...)
-	e.b = appendString(e.b, k.KeyKind)
+	e.b = rtb.AppendQuoted(e.b, k.KeyKind)
 	e.b = append(e.b, `,"key":"`...)
 	if !k.Key.IsZero() {
 		e.b, _ = k.Key.AppendText(e.b) // never fails

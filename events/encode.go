@@ -5,14 +5,13 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"rebound/rtb"
 )
 
 func (e *encoder) str(name, v string) {
 	if v != "" {
-		e.b = appendString(append(e.b, name...), v)
+		e.b = rtb.AppendQuoted(append(e.b, name...), v)
 	}
 }
 
@@ -50,7 +49,7 @@ func (e *encoder) key(name string, k rtb.Key) {
 
 func (e *encoder) currency(name string, c rtb.Currency) {
 	if !c.IsZero() {
-		e.b = appendString(append(e.b, name...), string(c[:]))
+		e.b = rtb.AppendQuoted(append(e.b, name...), string(c[:]))
 	}
 }
 
@@ -76,7 +75,7 @@ func (e *encoder) strs(name string, v []string) {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.b = appendString(e.b, s)
+		e.b = rtb.AppendQuoted(e.b, s)
 	}
 	e.b = append(e.b, ']')
 }
@@ -97,51 +96,8 @@ func (e *encoder) strMap(name string, m map[string]string) {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.b = append(appendString(e.b, k), ':')
-		e.b = appendString(e.b, m[k])
+		e.b = append(rtb.AppendQuoted(e.b, k), ':')
+		e.b = rtb.AppendQuoted(e.b, m[k])
 	}
 	e.b = append(e.b, '}')
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendString appends a JSON string (RFC 8259 §7). Bytes that are not UTF-8
-// become U+FFFD, as encoding/json has it.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	from := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r != utf8.RuneError || n != 1 {
-				i += n
-				continue
-			}
-			dst = append(append(dst, s[from:i]...), "\uFFFD"...)
-		} else {
-			dst = appendEscape(append(dst, s[from:i]...), c)
-		}
-		i++
-		from = i
-	}
-	return append(append(dst, s[from:]...), '"')
-}
-
-func appendEscape(dst []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(dst, '\\', c)
-	case '\n':
-		return append(dst, '\\', 'n')
-	case '\r':
-		return append(dst, '\\', 'r')
-	case '\t':
-		return append(dst, '\\', 't')
-	}
-	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }

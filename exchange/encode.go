@@ -38,13 +38,13 @@ func AppendResponse(dst []byte, p *Profile, o *rtb.Opportunity, response rtb.Bid
 
 func appendHead(dst []byte, p *Profile, id []byte, response rtb.BidID, cur rtb.Currency) []byte {
 	dst = append(dst, `{"id":`...)
-	dst = appendString(dst, id)
+	dst = rtb.AppendQuoted(dst, id)
 	dst = append(dst, `,"bidid":"`...)
 	dst, _ = response.AppendText(dst)
 	dst = append(dst, `","cur":"`...)
 	dst = append(dst, cur[:]...)
 	dst = append(dst, `","seatbid":[{"seat":`...)
-	dst = appendString(dst, p.Seat)
+	dst = rtb.AppendQuoted(dst, p.Seat)
 	return append(dst, `,"bid":[`...)
 }
 
@@ -53,7 +53,7 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 	dst = append(dst, `{"id":"`...)
 	dst, _ = of.Bid.AppendText(dst)
 	dst = append(dst, `","impid":`...)
-	dst = appendString(dst, imp)
+	dst = rtb.AppendQuoted(dst, imp)
 	dst = append(dst, `,"price":`...)
 	dst = of.Price.AppendDecimal(dst)
 	dst = appendText(dst, `,"adm":`, of.Markup)
@@ -144,7 +144,7 @@ func appendNBR(dst []byte, o *rtb.Opportunity, code int) []byte {
 		return dst
 	}
 	dst = append(dst, `{"id":`...)
-	dst = appendString(dst, o.ID)
+	dst = rtb.AppendQuoted(dst, o.ID)
 	dst = append(dst, `,"nbr":`...)
 	dst = strconv.AppendInt(dst, int64(code), 10)
 	return append(dst, '}')
@@ -155,7 +155,7 @@ func appendText[T ~string | ~[]byte](dst []byte, key string, text T) []byte {
 	if len(text) == 0 {
 		return dst
 	}
-	return appendString(append(dst, key...), text)
+	return rtb.AppendQuoted(append(dst, key...), text)
 }
 
 // appendNumber appends a key and a number, unless it is 0.
@@ -193,7 +193,7 @@ func appendStrings(dst []byte, list []string) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendString(dst, s)
+		dst = rtb.AppendQuoted(dst, s)
 	}
 	return append(dst, ']')
 }

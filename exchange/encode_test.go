@@ -141,7 +141,7 @@ func TestR18Strings(t *testing.T) {
 			t.Errorf("macros are not literal in %s", text)
 		}
 	}
-	if got := string(appendString(nil, "a\xffb\xc3")); got != `"a\ufffdb\ufffd"` {
+	if got := string(rtb.AppendQuoted(nil, "a\xffb\xc3")); got != `"a\ufffdb\ufffd"` {
 		t.Errorf("bytes that are no UTF-8 became %s", got)
 	}
 }

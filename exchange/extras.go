@@ -108,13 +108,13 @@ func (p *Profile) BillingID(offered [][]byte) (id []byte, ok bool) {
 
 // AppendBillingID appends the member of bid.ext that names a billing id.
 func AppendBillingID(dst, id []byte) []byte {
-	return appendString(append(dst, `"billing_id":`...), id)
+	return rtb.AppendQuoted(append(dst, `"billing_id":`...), id)
 }
 
 // AppendToken appends the member of bid.ext by which the exchange names the bid
 // in its feedback.
 func AppendToken(dst, token []byte) []byte {
-	return append(appendString(append(dst, `"event_notification_token":{"payload":`...), token), '}')
+	return append(rtb.AppendQuoted(append(dst, `"event_notification_token":{"payload":`...), token), '}')
 }
 
 // AppendTook closes an answer again with the time that it took, where the

@@ -175,7 +175,7 @@ func (r *redactor) object(a act) {
 			r.out = append(r.out, ',')
 		}
 		act := r.actOf(a, s.key)
-		r.out = appendString(r.out, s.key)
+		r.out = rtb.AppendQuoted(r.out, s.key)
 		r.out = append(r.out, ':')
 		if !r.apply(act) {
 			r.out = r.out[:before]

@@ -1,4 +1,4 @@
-package exchange
+package rtb
 
 import "unicode/utf8"
 
@@ -14,9 +14,9 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// appendString appends text as a JSON string. U+2028 and U+2029 are escaped,
+// AppendQuoted appends text as a JSON string (RFC 8259 §7). U+2028 and U+2029 are escaped,
 // because JavaScript ends a line there; bytes that are no UTF-8 become U+FFFD.
-func appendString[T ~string | ~[]byte](dst []byte, text T) []byte {
+func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
 	dst = append(dst, '"')
 	from := 0
 	for i := 0; i < len(text); {
