@@ -6,7 +6,7 @@ RESULTS ?= $(CURDIR)/bin/conformance.ndjson
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check fmt vet lint arch test race fuzz bench conformance prove reference loadtest clean
+.PHONY: help build run check fmt vet lint arch test race fuzz bench conformance prove stale reference loadtest clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ prove: ## the long proofs (tests named Prove), then every fuzz test for FUZZTIME
 	@set -o pipefail; PROVE=1 $(GO) test -count=1 -timeout 90m -v -run 'Prove' ./... | grep -v 'no tests to run' | tee prove.out
 	@grep -q '^--- PASS: TestProve' prove.out && ! grep -q '^--- SKIP' prove.out || { echo "nothing was proven"; exit 1; }
 	$(MAKE) fuzz
+
+stale: ## report the proofs and the conformance document that no longer match the code
+	PROVE=1 $(GO) test -count=1 -run 'TestProve(RowsFit|DocumentIsCurrent)$$' ./internal/conformance
 
 reference: ## write docs/reference.md from the source
 	$(GO) test ./internal/reference -update
