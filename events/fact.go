@@ -28,17 +28,22 @@ const (
 	KindVideo   Kind = "video"   // a video advanced
 	KindList    Kind = "list_rows"
 	KindConvert Kind = "conversion"
-	KindAdjust  Kind = "adjustment"
+	KindAdjust  Kind = "adjustment" // money is booked that no notice accounts for
+
+	KindAcceptLoss Kind = "accept_loss" // an operator accepted that a range of facts is lost
+	KindUnreadable Kind = "unreadable"  // a message of the fleet's stream was not a fact
 )
 
 // Fact is one line of the log. A fact is appended once under its ID; applying
-// it twice changes nothing. Fields beside the common ones are set as its kind
-// needs them.
+// it twice changes nothing. Its kind decides which of the embedded structs are
+// set. The JSON names of all of them are distinct, but for those of Adjustment,
+// so a line holds them flat; [AppendBody] and [AppendWho] say which of the two
+// objects of a line each field belongs to.
 type Fact struct {
 	V    int       `json:"v"`             // 1
-	Seq  uint64    `json:"seq,omitempty"` // place in the stream; set by the journal on the way out
+	Seq  uint64    `json:"seq,omitempty"` // place in the log; set by the journal
 	ID   string    `json:"id"`            // message id: the same id twice is one fact
-	TS   time.Time `json:"ts,omitzero"`   // stamped at append; never goes back along the stream
+	TS   time.Time `json:"ts,omitzero"`   // set by the journal at append; never goes back along the log
 	At   time.Time `json:"at,omitzero"`   // when it happened
 	Kind Kind      `json:"kind"`
 
@@ -56,16 +61,27 @@ type Fact struct {
 	*Config `json:",omitempty"`
 	*Pause  `json:",omitempty"`
 
+	Adjustment *Adjustment `json:"-"`
+	AcceptLoss *AcceptLoss `json:"-"`
+
 	// Keys are the outside identifiers of an opt_out or erase fact.
 	Keys []LinkKey `json:"keys,omitempty"`
+
+	// Erased reports whether the fact's personal fields were erased.
+	Erased bool `json:"-"`
+	// LineHash is the chain hash of the fact's line; set by the journal.
+	LineHash Hash `json:"-"`
 
 	// Stream is the id of the stream that the fact was read from; set by the
 	// journal beside Seq, never written.
 	Stream string `json:"-"`
 }
 
-// Position is the fact's place in the log: what a view that applied it stands at.
-func (f *Fact) Position() Position { return Position{Stream: f.Stream, Seq: f.Seq, Time: f.TS} }
+// Position returns the fact's place in the log, which is where a view stands
+// once it has applied the fact.
+func (f *Fact) Position() Position {
+	return Position{Stream: f.Stream, Seq: f.Seq, Hash: f.LineHash, Time: f.TS}
+}
 
 // Trust says who vouches for an event.
 type Trust string
@@ -191,10 +207,31 @@ type Pause struct {
 	By    string `json:"by,omitempty"`
 }
 
-// Position is a place in the log: the stream's id, the sequence of a fact and
-// that fact's TS. The zero Position is before the first fact.
+// Adjustment books money that no notice accounts for (kind adjustment): a loss
+// that an operator accepted, a correction after reconciliation, or the balance
+// that a budget had when older log files were deleted. Amount is added to what
+// the budget has settled; LateSpend, a part of Amount, to its late spend.
+type Adjustment struct {
+	Budget    rtb.BudgetID `json:"budget,omitzero"`
+	Exchange  string       `json:"exchange,omitempty"`
+	Day       rtb.Day      `json:"day,omitempty"`
+	Amount    rtb.Micros   `json:"amount_micros,omitempty"`
+	LateSpend rtb.Micros   `json:"late_spend_micros,omitempty"`
+	Reason    string       `json:"reason,omitempty"`
+}
+
+// AcceptLoss says that the facts From to To are lost and that views may go on
+// without them (kind accept_loss).
+type AcceptLoss struct {
+	From uint64 `json:"from_seq,omitempty"`
+	To   uint64 `json:"to_seq,omitempty"`
+}
+
+// Position is a place in the log: the sequence, chain hash and TS of a fact. The
+// zero Position is before the first fact.
 type Position struct {
-	Stream string    `json:"stream"`
+	Stream string    `json:"stream,omitempty"`
 	Seq    uint64    `json:"seq"`
+	Hash   Hash      `json:"h,omitzero"`
 	Time   time.Time `json:"time"`
 }
