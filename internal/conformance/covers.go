@@ -7,23 +7,23 @@ import (
 	"testing"
 )
 
-// ResultsEnv names the environment variable with the file that outcomes are
-// added to; without it nothing is written.
+// ResultsEnv is the environment variable that names the file to which outcomes are
+// appended. When it is unset, nothing is written.
 const ResultsEnv = "CONFORMANCE_RESULTS"
 
-// Result is the outcome of one test for one rule: a line of the results.
+// Result is the outcome of one test for one rule, and one line of the results file.
 type Result struct {
 	Rule    string `json:"rule"`
-	Package string `json:"package"` // folder, from the repository's root
+	Package string `json:"package"` // folder, relative to the root of the repository
 	Test    string `json:"test"`
 	Outcome string `json:"outcome"` // pass, fail or skip
 }
 
-// start is where the test binary was started: the package's folder.
+// start is the directory in which the test binary was started: the folder of its package.
 var start, _ = os.Getwd()
 
-// Covers says that a test shows the given rules. The outcome is written down
-// when the test has ended; a test that was skipped shows nothing.
+// Covers declares that a test checks the given rules. The outcome is recorded when
+// the test ends; a skipped test does not count as a check.
 func Covers(t testing.TB, rules ...string) {
 	t.Helper()
 	file := os.Getenv(ResultsEnv)
@@ -44,8 +44,8 @@ func Covers(t testing.TB, rules ...string) {
 	})
 }
 
-// add appends a line per rule in one write, so that the test binaries that run at
-// once do not mix theirs.
+// add appends one line per rule in a single write, so that test binaries running at
+// the same time do not interleave their lines.
 func add(file, test, outcome string, rules []string) error {
 	var lines []byte
 	for _, rule := range rules {
@@ -66,7 +66,7 @@ func add(file, test, outcome string, rules []string) error {
 	return err
 }
 
-// folder is the package's folder from the repository's root, where go.mod is.
+// folder returns the folder of the package relative to the directory that holds go.mod.
 func folder() string {
 	for dir := start; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {

@@ -1,13 +1,17 @@
-// Package conformance ties the rules of the protocol (rules.yaml) to the tests
-// that show them.
+// Package conformance connects the rules of the protocol, listed in rules.yaml, to
+// the tests that check them.
 //
-// A test says with [Covers] which rules it shows. Run with the environment
-// variable CONFORMANCE_RESULTS naming a file, every such test adds a line with
-// its outcome; docs/conformance.md is written from those lines and from nothing
-// else (make conformance). mutations.yaml disables rules in the source, one at a
-// time, and TestProveDisabled shows that the rule's own test then fails; what it
-// found is in disabled.txt. The package's tests keep rules, scenarios, mutations
-// and the document in step.
+// A test calls [Covers] with the rules that it checks. When the environment variable
+// CONFORMANCE_RESULTS names a file, every such test appends its outcome to that
+// file, and make conformance generates docs/conformance.md from those outcomes
+// alone.
 //
-// Only tests call it.
+// mutations.yaml lists changes to the source that each take one rule out. It
+// addresses the code by declaration, kind of expression and identifiers, not by the
+// text of a line. make prove applies the rows one at a time, expects the rule's test
+// to fail, and records the outcomes in disabled.txt. make stale reports the rows
+// that no longer match the source. Ordinary tests check neither, so that renaming a
+// function does not fail them.
+//
+// Only tests call this package.
 package conformance

@@ -2,90 +2,148 @@ package conformance
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
+	"cmp"
+	"errors"
 	"fmt"
 	"go/parser"
 	"go/token"
-	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
-// mutation is a rule taken out of the source: Old, which the file holds exactly
-// once, becomes New. The test must fail then.
+// mutation is a row of mutations.yaml: a change that takes a rule out of the
+// source, and the test that must fail then.
 type mutation struct {
 	Rule string `yaml:"rule"`
-	File string `yaml:"file"`
-	Old  string `yaml:"old"`
-	New  string `yaml:"new"`
-	Also []edit `yaml:"also"` // where a rule is guarded more than once
-	// Package is the folder of the test; default: the file's.
+	edit `yaml:",inline"`
+	Also []edit `yaml:"also"` // where a rule is enforced in more than one place
+	// Package is the folder of the test; default: the folder of the declaration.
 	Package string `yaml:"package"`
-	// Test is a pattern of go test -run.
+	// Test is a pattern for go test -run.
 	Test string `yaml:"test"`
 }
 
+// edit replaces one expression or statement of a declaration.
 type edit struct {
-	File string `yaml:"file"` // default: the mutation's
-	Old  string `yaml:"old"`
-	New  string `yaml:"new"`
+	In      string `yaml:"in"`      // folder.Function, folder.Type.Method or folder.variable
+	At      string `yaml:"at"`      // address of the place, see find
+	Becomes string `yaml:"becomes"` // $ is the original; empty removes a statement
+}
+
+func (e *edit) String() string {
+	return fmt.Sprintf("%s: %s => %s", e.In, e.At, cmp.Or(e.Becomes, "nothing"))
+}
+
+// split returns the folder and the name of the declaration.
+func (e *edit) split() (folder, name string) {
+	dir, last := path.Split(e.In)
+	first, name, _ := strings.Cut(last, ".")
+	return dir + first, name
 }
 
 func (m *mutation) dir() string {
-	if m.Package != "" {
-		return m.Package
-	}
-	return filepath.Dir(m.File)
+	folder, _ := m.split()
+	return cmp.Or(m.Package, folder)
 }
 
-// sum names a mutation in disabled.txt, so that a result is not taken for
-// another row's.
-func (m *mutation) sum() string {
-	words := []string{m.Rule, m.dir(), m.Test}
+// String identifies the row in disabled.txt. It contains everything that decides
+// the outcome, so that the outcome of a changed row is not known.
+func (m *mutation) String() string {
+	s := m.Rule
 	for _, e := range m.edits() {
-		words = append(words, e.File, e.Old, e.New)
+		s += " " + e.String()
 	}
-	h := sha256.Sum256([]byte(strings.Join(words, "\x00")))
-	return hex.EncodeToString(h[:6])
+	return s + " (" + m.dir() + " " + m.Test + ")"
 }
 
-func (m *mutation) edits() []edit {
-	list := []edit{{m.File, m.Old, m.New}}
-	for _, e := range m.Also {
-		if e.File == "" {
-			e.File = m.File
-		}
-		list = append(list, e)
-	}
-	return list
+func (m *mutation) edits() []edit { return append([]edit{m.edit}, m.Also...) }
+
+// change is the bytes of a file that an edit replaces.
+type change struct {
+	file       string
+	start, end int
+	text       string
 }
 
-// apply gives the files with the rule taken out.
+// apply returns the files with the rule taken out, by path from the root.
 func (m *mutation) apply() (map[string][]byte, error) {
-	files := map[string][]byte{}
+	var changes []change
 	for _, e := range m.edits() {
-		text, ok := files[e.File]
-		if !ok {
+		c, err := e.locate()
+		if err != nil {
+			return nil, fmt.Errorf("cannot apply %s: %w", &e, err)
+		}
+		changes = append(changes, c)
+	}
+	slices.SortFunc(changes, func(a, b change) int { return cmp.Compare(b.start, a.start) }) // from the end
+	files := map[string][]byte{}
+	for _, c := range changes {
+		text := files[c.file]
+		if text == nil {
 			var err error
-			if text, err = os.ReadFile(filepath.Join(root, e.File)); err != nil {
+			if text, err = os.ReadFile(path.Join(root, c.file)); err != nil {
 				return nil, err
 			}
 		}
-		if n := bytes.Count(text, []byte(e.Old)); n != 1 || e.Old == e.New {
-			return nil, fmt.Errorf("%s: %s holds the text %d times; want once, and another text instead:\n%s", m.Rule, e.File, n, e.Old)
+		files[c.file] = slices.Concat(text[:c.start], []byte(c.text), text[c.end:])
+	}
+	for name, text := range files {
+		if _, err := parser.ParseFile(token.NewFileSet(), name, text, 0); err != nil {
+			return nil, fmt.Errorf("cannot parse the changed source: %w", err)
 		}
-		files[e.File] = bytes.Replace(text, []byte(e.Old), []byte(e.New), 1)
 	}
 	return files, nil
+}
+
+// locate finds the place of an edit and renders its replacement.
+func (e *edit) locate() (change, error) {
+	folder, name := e.split()
+	found, err := declarations(folder, name)
+	if err != nil {
+		return change{}, err
+	}
+	if len(found) != 1 {
+		return change{}, fmt.Errorf("got %d declarations of %s in %s; want 1%s", len(found), name, folder, e.hint(folder))
+	}
+	d := found[0]
+	s, err := find(spots(d.set, d.node), e.At)
+	if err != nil {
+		return change{}, fmt.Errorf("%w%s", err, e.hint(folder))
+	}
+	was, text := string(d.text[s.start:s.end]), e.Becomes
+	switch {
+	case s.kind == "statement":
+		text = strings.ReplaceAll(text, "$", was)
+	case text == "":
+		return change{}, errors.New("an expression must become something")
+	default:
+		text = strings.ReplaceAll(text, "$", "("+was+")")
+		if s.kind == "operand" || s.kind == "expression" {
+			text = "(" + text + ")"
+		}
+	}
+	return change{d.file, s.start, s.end, text}, nil
+}
+
+// hint names the other declarations of the folder in which the address matches.
+func (e *edit) hint(folder string) string {
+	all, err := declarations(folder, "")
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, d := range all {
+		if _, err := find(spots(d.set, d.node), e.At); err == nil {
+			names = append(names, d.name)
+		}
+	}
+	if len(names) == 0 || len(names) > 5 {
+		return ""
+	}
+	return "; it matches in " + strings.Join(names, ", ")
 }
 
 func readMutations(t testing.TB) (list []mutation) {
@@ -102,7 +160,7 @@ func needsProve(t testing.TB) {
 	}
 }
 
-// provenSections are those whose musts must fail when they are disabled.
+// provenSections are those whose musts must have a mutation.
 var provenSections = []string{"P", "B", "BN", "VD", "NA", "R", "M", "G"}
 
 // TestProveRowsFit reports the rows of mutations.yaml that no longer match the
@@ -111,26 +169,23 @@ var provenSections = []string{"P", "B", "BN", "VD", "NA", "R", "M", "G"}
 func TestProveRowsFit(t *testing.T) {
 	needsProve(t)
 	sections, byID := readRules(t)
-	have := map[string]bool{}
+	have, rows := map[string]bool{}, map[string]bool{}
 	for _, m := range readMutations(t) {
 		if _, ok := byID[m.Rule]; !ok {
-			t.Errorf("%s is no rule", m.Rule)
+			t.Errorf("%s is not a rule", m.Rule)
 		}
-		have[m.Rule] = true
-		files, err := m.apply()
-		if err != nil || m.Test == "" {
+		if rows[m.String()] {
+			t.Errorf("two rows are the same: %s", &m)
+		}
+		have[m.Rule], rows[m.String()] = true, true
+		if _, err := m.apply(); err != nil || m.Test == "" {
 			t.Errorf("%s, test %q: %v", m.Rule, m.Test, err)
-		}
-		for name, text := range files {
-			if _, err := parser.ParseFile(token.NewFileSet(), name, text, 0); err != nil {
-				t.Errorf("%s: %v", m.Rule, err)
-			}
 		}
 	}
 	for _, s := range sections {
 		for _, r := range s.Rules {
 			if slices.Contains(provenSections, s.ID) && r.Priority == "must" && r.Open == "" && !have[r.ID] {
-				t.Errorf("%s is a must of section %s without a mutation in mutations.yaml", r.ID, s.ID)
+				t.Errorf("%s is a must of section %s and has no row in mutations.yaml", r.ID, s.ID)
 			}
 		}
 	}
@@ -139,202 +194,35 @@ func TestProveRowsFit(t *testing.T) {
 const (
 	disabledFile  = "disabled.txt"
 	failsAsItMust = "fails"
+	unknown       = "not run"
 )
 
-// disabledRows is what disabled.txt says, by rule and row.
+// disabledRows returns the outcomes in disabled.txt by row.
 func disabledRows(t testing.TB) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(disabledFile)
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	words := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.SplitN(strings.TrimSpace(line), " ", 3); len(f) == 3 && f[0] != "#" {
-			words[f[0]+" "+f[1]] = f[2]
+	outcomes := map[string]string{}
+	for line := range bytes.Lines(text) {
+		if outcome, row, ok := strings.Cut(strings.TrimSuffix(string(line), "\n"), "\t"); ok {
+			outcomes[row] = outcome
 		}
 	}
-	return words
+	return outcomes
 }
 
-// disabledRules reads what the last proof found. A rule's word is the worst of
-// its rows; a row that changed since then counts as not run.
+// disabledRules returns what the last proof found, by rule: the worst outcome of
+// its rows. A row that has changed since then counts as not run.
 func disabledRules(t testing.TB) map[string]string {
 	t.Helper()
-	words, found := disabledRows(t), map[string]string{}
+	outcomes, found := disabledRows(t), map[string]string{}
 	for _, m := range readMutations(t) {
-		word := words[m.Rule+" "+m.sum()]
-		if word == "" {
-			word = "not run"
-		}
+		outcome := cmp.Or(outcomes[m.String()], unknown)
 		if before := found[m.Rule]; before == "" || before == failsAsItMust {
-			found[m.Rule] = word
+			found[m.Rule] = outcome
 		}
 	}
 	return found
-}
-
-// TestProveDisabled disables each rule in turn, in an overlay of the source, and
-// expects its test to fail. It takes minutes: PROVE=1 runs it, PROVE_RULES with a
-// list of rules runs those, and with the word missing those without a result.
-func TestProveDisabled(t *testing.T) {
-	needsProve(t)
-	list := readMutations(t)
-	if only := os.Getenv("PROVE_RULES"); only == "missing" {
-		words := disabledRows(t)
-		list = slices.DeleteFunc(list, func(m mutation) bool { return words[m.Rule+" "+m.sum()] == failsAsItMust })
-	} else if only != "" {
-		list = slices.DeleteFunc(list, func(m mutation) bool { return !slices.Contains(strings.Split(only, ","), m.Rule) })
-	}
-	p := prover{t: t, dir: t.TempDir(), table: readMutations(t), words: map[string]string{}}
-	p.proveSound(list)
-	work := make(chan mutation)
-	var group sync.WaitGroup
-	for worker := range 2 {
-		group.Go(func() {
-			for m := range work {
-				word, err := p.disable(worker, &m)
-				if err != nil {
-					word = "cannot say"
-					t.Errorf("%s: %v", m.Rule, err)
-				} else if word != failsAsItMust {
-					t.Errorf("%s: %s passes although %s lacks:\n%s", m.Rule, m.Test, m.File, m.Old)
-				}
-				p.note(&m, word)
-			}
-		})
-	}
-	for _, m := range list {
-		work <- m
-	}
-	close(work)
-	group.Wait()
-}
-
-type prover struct {
-	t     *testing.T
-	dir   string
-	table []mutation // all rows, in their order
-	mu    sync.Mutex
-	words map[string]string
-}
-
-func (p *prover) note(m *mutation, word string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.words[m.Rule+" "+m.sum()] = word
-	p.write() // at once: a proof that is stopped has shown what it has
-}
-
-// proveSound runs every test with the source as it is: what fails then says
-// nothing.
-func (p *prover) proveSound(list []mutation) {
-	tests := map[string]map[string]bool{}
-	for _, m := range list {
-		if tests[m.dir()] == nil {
-			tests[m.dir()] = map[string]bool{}
-		}
-		tests[m.dir()][m.Test] = true
-	}
-	for _, dir := range slices.Sorted(maps.Keys(tests)) {
-		binary := filepath.Join(p.dir, "sound.test")
-		if err := p.build(binary, dir, ""); err != nil {
-			p.t.Fatal(err)
-		}
-		for _, test := range slices.Sorted(maps.Keys(tests[dir])) {
-			out, err := p.run(binary, dir, test)
-			if err != nil || !bytes.Contains(out, []byte("--- PASS")) {
-				p.t.Fatalf("%s %s does not pass, or does not run, with the source as it is: %v\n%.3000s", dir, test, err, out)
-			}
-		}
-	}
-}
-
-// disable runs a rule's test without the rule.
-func (p *prover) disable(worker int, m *mutation) (string, error) {
-	base := filepath.Join(p.dir, fmt.Sprintf("w%d", worker))
-	if err := overlay(base, m); err != nil {
-		return "", err
-	}
-	if err := p.build(base+".test", m.dir(), base+".json"); err != nil {
-		return "", err
-	}
-	out, err := p.run(base+".test", m.dir(), m.Test)
-	switch {
-	case bytes.Contains(out, []byte("\npanic:")):
-		return "", fmt.Errorf("the test panics or hangs:\n%.3000s", out)
-	case err == nil:
-		return "still passes", nil
-	case !bytes.Contains(out, []byte("--- FAIL")):
-		return "", fmt.Errorf("the test did not run: %v\n%.3000s", err, out)
-	}
-	return failsAsItMust, nil
-}
-
-// overlay writes what go build -overlay wants: base.json, and the changed files
-// beside it.
-func overlay(base string, m *mutation) error {
-	files, err := m.apply()
-	if err != nil {
-		return err
-	}
-	replace := map[string]string{}
-	for i, name := range slices.Sorted(maps.Keys(files)) {
-		file, err := filepath.Abs(filepath.Join(root, name))
-		if err != nil {
-			return err
-		}
-		replace[file] = fmt.Sprintf("%s-%d.go", base, i)
-		if err := os.WriteFile(replace[file], files[name], 0o600); err != nil {
-			return err
-		}
-	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(base+".json", text, 0o600)
-}
-
-func (p *prover) build(binary, dir, overlay string) error {
-	args := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", binary} // linking is most of the time
-	if overlay != "" {
-		args = append(args, "-overlay", overlay)
-	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, "go", append(args, "./"+filepath.ToSlash(dir))...)
-	c.Dir = root
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot build the test: %w\n%s", err, out)
-	}
-	return nil
-}
-
-func (p *prover) run(binary, dir, test string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, binary, "-test.v", "-test.run", test, "-test.timeout", "2m")
-	c.Dir = filepath.Join(root, dir)
-	c.Env = append(os.Environ(), "PROVE=", ResultsEnv+"=")
-	return c.CombinedOutput()
-}
-
-// write writes what is known, in the order of the table; results of rows that
-// were not run now are kept.
-func (p *prover) write() {
-	for key, word := range disabledRows(p.t) {
-		if p.words[key] == "" {
-			p.words[key] = word
-		}
-	}
-	out := "# rule, row of mutations.yaml, what its test did; written by TestProveDisabled\n"
-	for _, m := range p.table {
-		if word := p.words[m.Rule+" "+m.sum()]; word != "" {
-			out += m.Rule + " " + m.sum() + " " + word + "\n"
-		}
-	}
-	if err := os.WriteFile(disabledFile, []byte(out), 0o644); err != nil {
-		p.t.Errorf("cannot write what was found: %v", err)
-	}
 }

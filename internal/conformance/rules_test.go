@@ -18,7 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// root is the repository, from this package's folder.
+// root is the path of the repository from the folder of this package.
 const root = "../.."
 
 type section struct {
@@ -32,7 +32,7 @@ type rule struct {
 	ID       string `yaml:"id"`
 	Priority string `yaml:"p"`
 	Text     string `yaml:"rule"`
-	Open     string `yaml:"open"` // why it is not proven
+	Open     string `yaml:"open"` // why no test covers it
 	Note     string `yaml:"note"`
 }
 
@@ -56,7 +56,7 @@ func readRules(t testing.TB) (sections []section, byID map[string]rule) {
 	for _, s := range sections {
 		for _, r := range s.Rules {
 			if _, twice := byID[r.ID]; twice {
-				t.Errorf("rule %s is there twice", r.ID)
+				t.Errorf("rule %s is listed twice", r.ID)
 			}
 			byID[r.ID] = r
 		}
@@ -64,7 +64,7 @@ func readRules(t testing.TB) (sections []section, byID map[string]rule) {
 	return sections, byID
 }
 
-// The list is whole: its sections number their rules from 1 without a gap.
+// Each section numbers its rules from 1 without gaps.
 func TestRules(t *testing.T) {
 	sections, byID := readRules(t)
 	count := map[string]int{}
@@ -74,7 +74,7 @@ func TestRules(t *testing.T) {
 				t.Errorf("section %s: got rule %s; want %s", s.ID, r.ID, want)
 			}
 			if r.Text == "" || strings.Contains(r.Text, "|") || strings.Contains(r.Open, "|") {
-				t.Errorf("%s: want a text without |", r.ID)
+				t.Errorf("%s: want a text, and no | in it", r.ID)
 			}
 			count[r.Priority]++
 		}
@@ -85,7 +85,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// place is a test that shows a rule, or a scenario file: where a reader finds it.
+// place is a test or a scenario file that covers a rule.
 type place struct{ file, name string }
 
 func (p place) String() string {
@@ -98,8 +98,8 @@ func (p place) String() string {
 // scenarioFolder holds the scenario files of the decision.
 const scenarioFolder = "bidder/testdata/scenarios"
 
-// placesInTree finds what the tree says of each rule: the rules of scenario files
-// and the arguments of Covers.
+// placesInTree returns the tests and scenarios that cover each rule: scenario files
+// that list it, and tests that pass it to Covers.
 func placesInTree(t testing.TB) map[string][]place {
 	t.Helper()
 	found := map[string][]place{}
@@ -156,7 +156,7 @@ func rulesOfScenario(name string, text []byte, add func(string, place)) error {
 	}
 }
 
-// coversOf finds the calls of Covers with literal rules in a test file.
+// coversOf reports the calls of Covers with literal rules in a test file.
 func coversOf(name string, text []byte, add func(string, place)) error {
 	if !bytes.Contains(text, []byte("conformance.Covers(")) {
 		return nil
@@ -190,20 +190,20 @@ func coversOf(name string, text []byte, add func(string, place)) error {
 	return nil
 }
 
-// Every rule that a scenario or a test names exists, and every must has something
-// that shows it, or says why it has not.
+// Every rule that a scenario or test names exists, and every must is covered by a
+// scenario or test, or states why not.
 func TestEveryMustIsShown(t *testing.T) {
 	sections, byID := readRules(t)
 	places := placesInTree(t)
 	for id, list := range places {
 		if _, ok := byID[id]; !ok {
-			t.Errorf("%v names rule %q, which is not in rules.yaml", list, id)
+			t.Errorf("%v names rule %q, which does not exist in rules.yaml", list, id)
 		}
 	}
 	for _, s := range sections {
 		for _, r := range s.Rules {
 			if len(places[r.ID]) == 0 && r.Open == "" && s.Pending == "" {
-				t.Errorf("%s (%s) has no scenario, no test and no reason: %s", r.ID, r.Priority, r.Text)
+				t.Errorf("%s (%s) has no scenario, no test and no reason for lacking one: %s", r.ID, r.Priority, r.Text)
 			}
 		}
 	}
