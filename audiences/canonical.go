@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"rebound/events"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -84,7 +85,7 @@ func parseRule(text string) (*rule, error) {
 
 func parseWords(text string) (*rule, error) {
 	advertiser, rest, _ := strings.Cut(text, " ")
-	if !validID(advertiser) {
+	if !spec.ValidID(advertiser) {
 		return nil, errors.New("no advertiser at the start")
 	}
 	event, rest, err := quoted(rest)
@@ -150,20 +151,6 @@ func quoted(s string) (value, rest string, err error) {
 	}
 	value, err = strconv.Unquote(prefix)
 	return value, s[len(prefix):], err
-}
-
-// validID tells whether s is an id: [a-z0-9][a-z0-9_-]{0,63}.
-func validID(s string) bool {
-	if s == "" || len(s) > 64 || s[0] == '_' || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // match tells whether the event meets the conditions; its advertiser and name

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -17,13 +18,13 @@ const (
 	maxCost      = 1024 // leaves of one audience, those of the audiences that it names included
 	maxDepth     = 4    // of all and any
 	defaultTTL   = 30 * day
-	minTTL       = Duration(time.Hour)
+	minTTL       = spec.Duration(time.Hour)
 	maxTTL       = 540 * day
 )
 
 // Compile turns specs into a Set, or tells every problem. Advertisers are the
 // known ids; where there is one, it owns every audience that names none.
-func Compile(specs []Spec, advertisers []string) (*Set, []Problem) {
+func Compile(specs []Spec, advertisers []string) (*Set, spec.Problems) {
 	c := &compiler{
 		advertisers: advertisers,
 		byID:        map[string]int{},
@@ -37,8 +38,8 @@ func Compile(specs []Spec, advertisers []string) (*Set, []Problem) {
 	for i := range c.specs {
 		c.audience(i)
 	}
-	if len(c.problems) > 0 {
-		return nil, c.problems
+	if len(c.Problems) > 0 {
+		return nil, c.Problems
 	}
 	return c.set, nil
 }
@@ -57,16 +58,12 @@ type compiler struct {
 	byID        map[string]int
 	state       []state
 	set         *Set
-	problems    []Problem
+	spec.Report
 
 	// Of the audience that is being compiled:
 	spec   *Spec
 	leaves int
 	cost   int
-}
-
-func (c *compiler) problem(path, got, want string) {
-	c.problems = append(c.problems, Problem{path, got, want})
 }
 
 func (c *compiler) owned(s Spec) Spec {
@@ -80,23 +77,23 @@ func (c *compiler) owned(s Spec) Spec {
 func (c *compiler) index() {
 	owned := map[string]int{}
 	for i := range c.specs {
-		s, at := &c.specs[i], "["+strconv.Itoa(i)+"]"
-		if !validID(s.ID) {
-			c.problem(at+".id", strconv.Quote(s.ID), "lower-case letters, digits, _ and -, at most 64, the first a letter or digit")
+		s, at := &c.specs[i], spec.At("", i)
+		if !spec.ValidID(s.ID) {
+			c.Add(at+".id", spec.Quote(s.ID), "lower-case letters, digits, _ and -, at most 64, the first a letter or digit")
 		}
 		if first, ok := c.byID[s.ID]; ok {
-			c.problem(at+".id", strconv.Quote(s.ID), fmt.Sprintf("an id of its own; audience [%d] has it already", first))
+			c.Add(at+".id", spec.Quote(s.ID), fmt.Sprintf("an id of its own; audience [%d] has it already", first))
 		} else {
 			c.byID[s.ID] = i
 		}
 		switch {
 		case s.Advertiser == "":
-			c.problem(at+".advertiser", "nothing", "one of "+strings.Join(c.advertisers, " "))
-		case !slices.Contains(c.advertisers, s.Advertiser) || !validID(s.Advertiser):
-			c.problem(at+".advertiser", strconv.Quote(s.Advertiser), "one of "+strings.Join(c.advertisers, " "))
+			c.Add(at+".advertiser", "nothing", "one of "+strings.Join(c.advertisers, " "))
+		case !slices.Contains(c.advertisers, s.Advertiser) || !spec.ValidID(s.Advertiser):
+			c.Add(at+".advertiser", spec.Quote(s.Advertiser), "one of "+strings.Join(c.advertisers, " "))
 		}
 		if owned[s.Advertiser]++; owned[s.Advertiser] == MaxAudiences+1 {
-			c.problem(at, "one more audience of "+s.Advertiser, "at most "+strconv.Itoa(MaxAudiences))
+			c.Add(at, "one more audience of "+s.Advertiser, "at most "+strconv.Itoa(MaxAudiences))
 		}
 	}
 }
@@ -114,7 +111,7 @@ func (c *compiler) audience(i int) *Program {
 	outer, leaves, cost := c.spec, c.leaves, c.cost
 	s := c.withRecipe(i)
 	c.spec, c.leaves, c.cost = &s, 0, 0
-	p := c.program(&s, "["+strconv.Itoa(i)+"]")
+	p := c.program(&s, spec.At("", i))
 	c.spec, c.leaves, c.cost = outer, leaves, cost
 	c.state[i] = done
 	if c.byID[s.ID] == i {
@@ -124,14 +121,14 @@ func (c *compiler) audience(i int) *Program {
 }
 
 func (c *compiler) withRecipe(i int) Spec {
-	s, at := c.specs[i], "["+strconv.Itoa(i)+"]"
+	s, at := c.specs[i], spec.At("", i)
 	if s.Recipe != "" {
 		r, ok := recipes[s.Recipe]
 		if !ok {
-			c.problem(at+".recipe", strconv.Quote(s.Recipe), "one of "+strings.Join(Recipes(), " "))
+			c.Add(at+".recipe", spec.Quote(s.Recipe), "one of "+strings.Join(Recipes(), " "))
 		}
 		if !s.Include.empty() {
-			c.problem(at+".include", "include beside recipe", "one of the two")
+			c.Add(at+".include", "include beside recipe", "one of the two")
 		}
 		s = r.apply(s)
 		if !ok {
@@ -142,7 +139,7 @@ func (c *compiler) withRecipe(i int) Spec {
 		s.TTL = defaultTTL
 	}
 	if s.TTL < minTTL || s.TTL > maxTTL {
-		c.problem(at+".ttl", s.TTL.String(), minTTL.String()+" to "+maxTTL.String())
+		c.Add(at+".ttl", s.TTL.String(), minTTL.String()+" to "+maxTTL.String())
 	}
 	return s
 }
@@ -150,7 +147,7 @@ func (c *compiler) withRecipe(i int) Spec {
 func (c *compiler) program(s *Spec, at string) *Program {
 	p := &Program{id: s.ID, advertiser: s.Advertiser}
 	if s.Include.empty() {
-		c.problem(at+".include", "nothing", "a rule or a recipe")
+		c.Add(at+".include", "nothing", "a rule or a recipe")
 		return p
 	}
 	p.include = c.node(&s.Include, place{path: at + ".include"})
@@ -161,10 +158,10 @@ func (c *compiler) program(s *Spec, at string) *Program {
 	p.triggers = p.include.triggers()
 	p.cost = c.cost
 	if c.leaves > MaxLeaves {
-		c.problem(at, strconv.Itoa(c.leaves)+" leaves", "at most "+strconv.Itoa(MaxLeaves))
+		c.Add(at, strconv.Itoa(c.leaves)+" leaves", "at most "+strconv.Itoa(MaxLeaves))
 	}
 	if c.cost > maxCost {
-		c.problem(at, strconv.Itoa(c.cost)+" leaves with those of the audiences it names", "at most "+strconv.Itoa(maxCost))
+		c.Add(at, strconv.Itoa(c.cost)+" leaves with those of the audiences it names", "at most "+strconv.Itoa(maxCost))
 	}
 	return p
 }
@@ -191,14 +188,14 @@ func (c *compiler) node(r *Rule, at place) node {
 		}
 	}
 	if set != 1 {
-		c.problem(at.path, strconv.Itoa(set)+" of all, any, event and audience", "exactly one")
+		c.Add(at.path, strconv.Itoa(set)+" of all, any, event and audience", "exactly one")
 		return node{}
 	}
 	if r.Event != "" {
 		return c.leaf(r, at)
 	}
 	if r.Within != 0 || r.NotWithin != 0 || r.MinCount != 0 || r.Where != nil || r.After != "" {
-		c.problem(at.path, "within, not_within, min_count, where or after", "these only beside event")
+		c.Add(at.path, "within, not_within, min_count, where or after", "these only beside event")
 	}
 	if r.Audience != "" {
 		return c.reference(r.Audience, at)
@@ -208,7 +205,7 @@ func (c *compiler) node(r *Rule, at place) node {
 		kind, list, kids = nodeAny, "any", r.Any
 	}
 	if len(kids) == 0 || at.depth >= maxDepth {
-		c.problem(at.path+"."+list, fmt.Sprintf("%d rules at depth %d", len(kids), at.depth+1), fmt.Sprintf("at least one, and a depth of at most %d", maxDepth))
+		c.Add(at.path+"."+list, fmt.Sprintf("%d rules at depth %d", len(kids), at.depth+1), fmt.Sprintf("at least one, and a depth of at most %d", maxDepth))
 		return node{}
 	}
 	n := node{kind: kind}
@@ -222,16 +219,16 @@ func (c *compiler) node(r *Rule, at place) node {
 func (c *compiler) reference(id string, at place) node {
 	i, ok := c.byID[id]
 	if !ok {
-		c.problem(at.path+".audience", strconv.Quote(id), "the id of an audience")
+		c.Add(at.path+".audience", spec.Quote(id), "the id of an audience")
 		return node{}
 	}
 	if c.specs[i].Advertiser != c.spec.Advertiser {
-		c.problem(at.path+".audience", strconv.Quote(id), "an audience of the same advertiser")
+		c.Add(at.path+".audience", spec.Quote(id), "an audience of the same advertiser")
 		return node{}
 	}
 	p := c.audience(i)
 	if p == nil {
-		c.problem(at.path+".audience", strconv.Quote(id), "no circle: that audience leads back to this one")
+		c.Add(at.path+".audience", spec.Quote(id), "no circle: that audience leads back to this one")
 		return node{}
 	}
 	c.cost += p.cost

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 
 	"rebound/rtb"
 )
@@ -116,7 +116,7 @@ func TestCompileTellsEveryProblem(t *testing.T) {
 		if set != nil || len(problems) == 0 {
 			t.Fatalf("accepted: %s", yaml)
 		}
-		if len(problems) != 1 || problems[0].Path != path || !strings.Contains(problems[0].Error(), want) {
+		if len(problems) != 1 || problems[0].Path != path || !strings.Contains(problems[0].String(), want) {
 			t.Errorf("%s:\n got %v\nwant %s ... %s", yaml, problems, path, want)
 		}
 	}

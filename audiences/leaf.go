@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -14,27 +15,27 @@ func (c *compiler) leaf(r *Rule, at place) node {
 	c.cost++
 	n := node{kind: nodeLeaf, minCount: max(r.MinCount, 1), after: r.After == "include"}
 	if r.MinCount < 0 || r.MinCount > rtb.MaxRecent {
-		c.problem(at.path+".min_count", strconv.Itoa(r.MinCount), "1 to "+strconv.Itoa(rtb.MaxRecent))
+		c.Add(at.path+".min_count", strconv.Itoa(r.MinCount), "1 to "+strconv.Itoa(rtb.MaxRecent))
 	}
 	if r.After != "" && (r.After != "include" || !at.exclude) {
-		c.problem(at.path+".after", strconv.Quote(r.After), "include, and only under exclude")
+		c.Add(at.path+".after", spec.Quote(r.After), "include, and only under exclude")
 	}
 	c.window(r, &n, at)
 	event := eventName(r.Event)
 	if len(event) > maxEventName || event == "" {
-		c.problem(at.path+".event", strconv.Quote(r.Event), "a name of at most "+strconv.Itoa(maxEventName)+" bytes")
+		c.Add(at.path+".event", spec.Quote(r.Event), "a name of at most "+strconv.Itoa(maxEventName)+" bytes")
 	}
 	conditions := c.conditions(r.Where, at)
-	if len(c.problems) > 0 {
+	if len(c.Problems) > 0 {
 		return n // the texts of wrong rules are of no use
 	}
 	rule := newRule(c.spec.Advertiser, event, conditions)
 	n.segment = rule.id
 	if err := CheckText(rule.text); err != nil {
-		c.problem(at.path, err.Error(), "letters that keep their meaning when folded twice")
+		c.Add(at.path, err.Error(), "letters that keep their meaning when folded twice")
 	}
 	if other, ok := c.set.rules[rule.id]; ok && other != rule.text {
-		c.problem(at.path, "a hash that the segment "+other+" has", "another rule: two of them cannot be told apart")
+		c.Add(at.path, "a hash that the segment "+other+" has", "another rule: two of them cannot be told apart")
 	}
 	c.set.rules[rule.id] = rule.text
 	return n
@@ -60,13 +61,13 @@ func (c *compiler) window(r *Rule, n *node, at place) {
 		longest, why = maxTTL, "at most "+maxTTL.String()
 	}
 	if within > longest {
-		c.problem(at.path+".within", within.String(), why)
+		c.Add(at.path+".within", within.String(), why)
 	}
 	if r.NotWithin >= within {
-		c.problem(at.path+".not_within", r.NotWithin.String(), "less than within, "+within.String())
+		c.Add(at.path+".not_within", r.NotWithin.String(), "less than within, "+within.String())
 	}
 	if time.Duration(within)%time.Second != 0 || time.Duration(r.NotWithin)%time.Second != 0 {
-		c.problem(at.path, within.String()+" and "+r.NotWithin.String(), "whole seconds in within and not_within")
+		c.Add(at.path, within.String()+" and "+r.NotWithin.String(), "whole seconds in within and not_within")
 	}
 	n.within, n.notWithin = seconds(time.Duration(within)), seconds(time.Duration(r.NotWithin))
 }
@@ -74,12 +75,12 @@ func (c *compiler) window(r *Rule, n *node, at place) {
 func (c *compiler) conditions(where []Condition, at place) []*condition {
 	var out []*condition
 	if len(where) > maxConditions {
-		c.problem(at.path+".where", strconv.Itoa(len(where))+" conditions", "at most "+strconv.Itoa(maxConditions))
+		c.Add(at.path+".where", strconv.Itoa(len(where))+" conditions", "at most "+strconv.Itoa(maxConditions))
 	}
 	for i, w := range where {
 		n, flaw := newCondition(w)
 		if flaw != nil {
-			c.problem(at.path+".where["+strconv.Itoa(i)+"]."+flaw.part, flaw.got, flaw.want)
+			c.Add(at.path+".where["+strconv.Itoa(i)+"]."+flaw.part, flaw.got, flaw.want)
 			continue
 		}
 		out = append(out, n)

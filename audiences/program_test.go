@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -53,7 +54,7 @@ func (n naive) audience(id string, w Window) (in, excluded bool, last int64) {
 	return true, false, last
 }
 
-func (n naive) rule(r Rule, ttl Duration, includeLast int64) (ok bool, last int64) {
+func (n naive) rule(r Rule, ttl spec.Duration, includeLast int64) (ok bool, last int64) {
 	switch {
 	case r.Event != "":
 		return n.leaf(r, ttl, includeLast)
@@ -76,7 +77,7 @@ func (n naive) rule(r Rule, ttl Duration, includeLast int64) (ok bool, last int6
 	return ok, last
 }
 
-func (n naive) leaf(r Rule, ttl Duration, includeLast int64) (bool, int64) {
+func (n naive) leaf(r Rule, ttl spec.Duration, includeLast int64) (bool, int64) {
 	within := cmp.Or(r.Within, ttl)
 	count, last, tooFresh := 0, int64(0), false
 	for _, at := range n.h[SegmentOf(`shop "`+r.Event+`"`)] {
@@ -113,10 +114,10 @@ func randomRule(r *rand.Rand, depth int, exclude bool) Rule {
 		leaf.MinCount = 16
 	}
 	if r.IntN(2) == 0 {
-		leaf.Within = Duration(time.Duration(5+r.IntN(100)) * time.Second)
+		leaf.Within = spec.Duration(time.Duration(5+r.IntN(100)) * time.Second)
 	}
 	if r.IntN(3) == 0 {
-		leaf.NotWithin = Duration(time.Duration(r.IntN(5)) * time.Second)
+		leaf.NotWithin = spec.Duration(time.Duration(r.IntN(5)) * time.Second)
 	}
 	if exclude && r.IntN(2) == 0 {
 		leaf.After = "include"
@@ -129,7 +130,7 @@ func TestEvalIsTheMeaningOfTheRule(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	verdicts := map[string]int{}
 	for round := range 20000 {
-		specs := []Spec{{ID: "x", TTL: Duration(time.Hour), Include: randomRule(r, 3, false)}, {ID: "y", TTL: Duration(time.Hour), Include: randomRule(r, 1, false)}}
+		specs := []Spec{{ID: "x", TTL: spec.Duration(time.Hour), Include: randomRule(r, 3, false)}, {ID: "y", TTL: spec.Duration(time.Hour), Include: randomRule(r, 1, false)}}
 		if r.IntN(2) == 0 {
 			specs[0].Exclude = randomRule(r, 2, true)
 		}

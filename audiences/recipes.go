@@ -3,13 +3,15 @@ package audiences
 import (
 	"slices"
 	"time"
+
+	"rebound/internal/spec"
 )
 
-const day = Duration(24 * time.Hour)
+const day = spec.Duration(24 * time.Hour)
 
 // recipe is the Include, Exclude and TTL of a common audience.
 type recipe struct {
-	ttl     Duration
+	ttl     spec.Duration
 	include Rule
 	exclude Rule
 }
@@ -23,8 +25,8 @@ var recipes = map[string]recipe{
 	"category_viewers":    {ttl: 30 * day, include: Rule{Event: "view_item_list"}, exclude: bought},
 	"searchers":           {ttl: 30 * day, include: Rule{Event: "search"}, exclude: bought},
 	"wishlisters":         {ttl: 60 * day, include: Rule{Event: "add_to_wishlist"}, exclude: bought},
-	"cart_abandoners":     {ttl: 30 * day, include: Rule{Event: "add_to_cart", NotWithin: Duration(30 * time.Minute)}, exclude: bought},
-	"checkout_abandoners": {ttl: 30 * day, include: Rule{Event: "begin_checkout", NotWithin: Duration(30 * time.Minute)}, exclude: bought},
+	"cart_abandoners":     {ttl: 30 * day, include: Rule{Event: "add_to_cart", NotWithin: spec.Duration(30 * time.Minute)}, exclude: bought},
+	"checkout_abandoners": {ttl: 30 * day, include: Rule{Event: "begin_checkout", NotWithin: spec.Duration(30 * time.Minute)}, exclude: bought},
 	"email_openers":       {ttl: 30 * day, include: Rule{Event: "email_open"}},
 	"email_clickers":      {ttl: 30 * day, include: Rule{Event: "email_click"}},
 	"buyers":              {ttl: 180 * day, include: Rule{Event: "purchase"}},

@@ -1,5 +1,7 @@
 package audiences
 
+import "rebound/internal/spec"
+
 // Spec is one audience as a configuration file writes it.
 type Spec struct {
 	ID string `yaml:"id"`
@@ -13,9 +15,9 @@ type Spec struct {
 	Recipe string `yaml:"recipe"`
 	// TTL is how long a visitor stays after the last qualifying event, 1h to
 	// 540d; 30d where absent.
-	TTL     Duration `yaml:"ttl"`
-	Include Rule     `yaml:"include"`
-	Exclude Rule     `yaml:"exclude"`
+	TTL     spec.Duration `yaml:"ttl"`
+	Include Rule          `yaml:"include"`
+	Exclude Rule          `yaml:"exclude"`
 }
 
 // Rule is one node: exactly one of All, Any, Event and Audience is set.
@@ -31,9 +33,9 @@ type Rule struct {
 	Event string `yaml:"event"`
 	// Within is the look-back, 1s to the audience's TTL (540d in Exclude); the
 	// TTL where absent.
-	Within Duration `yaml:"within"`
+	Within spec.Duration `yaml:"within"`
 	// NotWithin wants the latest event to be at least that old; 0 wants nothing.
-	NotWithin Duration `yaml:"not_within"`
+	NotWithin spec.Duration `yaml:"not_within"`
 	// MinCount is how many events must lie in Within, 1 to 16; 1 where absent.
 	MinCount int         `yaml:"min_count"`
 	Where    []Condition `yaml:"where"`
@@ -70,13 +72,4 @@ func (v *Values) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	*v = many
 	return nil
-}
-
-// Problem is one mistake in the rules. Path is relative to the list of
-// audiences, e.g. "[2].include.all[0].event".
-type Problem struct{ Path, Got, Want string }
-
-// Error is the problem as one line.
-func (p Problem) Error() string {
-	return "cannot use audience: " + p.Path + ": got " + p.Got + "; want " + p.Want
 }

@@ -12,6 +12,7 @@ import (
 
 	"rebound/exchange"
 	"rebound/internal/conformance"
+	"rebound/internal/spec"
 )
 
 var start = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
@@ -57,10 +58,10 @@ func TestThrottleKeepsItsQuota(t *testing.T) {
 // Rules T15, T16, T17.
 func TestDeadline(t *testing.T) {
 	conformance.Covers(t, "T15", "T16", "T17")
-	spec := exchange.ProfileSpec{ID: "x", Seat: "s", DefaultTMax: exchange.Duration(200 * time.Millisecond)}
-	rtt := exchange.Duration(40 * time.Millisecond)
-	spec.RTTAllowance = &rtt
-	p, problems := spec.Compile()
+	profile := exchange.ProfileSpec{ID: "x", Seat: "s", DefaultTMax: spec.Duration(200 * time.Millisecond)}
+	rtt := spec.Duration(40 * time.Millisecond)
+	profile.RTTAllowance = &rtt
+	p, problems := profile.Compile()
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

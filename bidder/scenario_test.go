@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 
 	"rebound/bidder"
 	"rebound/internal/conformance"

@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"strconv"
 	"strings"
+
+	"rebound/internal/spec"
 )
 
 // App is the app that a line wants installed or opened.
@@ -26,12 +28,12 @@ type SKAd struct {
 func (c *compiler) app(path string, s *AppSpec) *App {
 	if s.Bundle == "" {
 		if s.SKAdN != (SKAdSpec{}) {
-			c.add(path+".bundle", "nothing", "the app's store id", "")
+			c.Add(path+".bundle", "nothing", "the app's store id")
 		}
 		return nil
 	}
 	if len(s.Bundle) > 256 || strings.ContainsAny(s.Bundle, " \t/\"") {
-		c.add(path+".bundle", quote(s.Bundle), "a store id such as com.shop.app or 123456789", "")
+		c.Add(path+".bundle", spec.Quote(s.Bundle), "a store id such as com.shop.app or 123456789")
 	}
 	return &App{Bundle: s.Bundle, SKAdN: c.skadn(path+".skadn", s.Bundle, &s.SKAdN)}
 }
@@ -42,25 +44,25 @@ func (c *compiler) skadn(path, bundle string, s *SKAdSpec) *SKAd {
 	}
 	out := &SKAd{Network: strings.ToLower(s.Network), SourceIdentifier: s.SourceIdentifier}
 	if !strings.HasSuffix(out.Network, ".skadnetwork") {
-		c.add(path+".network", quote(s.Network), "our id such as abcd1234.skadnetwork", "")
+		c.Add(path+".network", spec.Quote(s.Network), "our id such as abcd1234.skadnetwork")
 	}
 	if _, err := strconv.ParseUint(bundle, 10, 63); err != nil {
-		c.add(path, "the bundle "+quote(bundle), "an app of Apple's store: digits", "")
+		c.Add(path, "the bundle "+spec.Quote(bundle), "an app of Apple's store: digits")
 	}
 	if s.Campaign != 0 {
 		out.Campaign = strconv.Itoa(s.Campaign)
 		if s.Campaign < 1 || s.Campaign > 100 {
-			c.add(path+".campaign", out.Campaign, "1 to 100", "")
+			c.Add(path+".campaign", out.Campaign, "1 to 100")
 		}
 	}
 	if _, err := strconv.ParseUint(s.SourceIdentifier, 10, 16); s.SourceIdentifier != "" && (err != nil || len(s.SourceIdentifier) < 2 || len(s.SourceIdentifier) > 4) {
-		c.add(path+".source_identifier", quote(s.SourceIdentifier), "two to four digits", "")
+		c.Add(path+".source_identifier", spec.Quote(s.SourceIdentifier), "two to four digits")
 	}
 	if out.Campaign == "" && out.SourceIdentifier == "" {
-		c.add(path, "neither campaign nor source_identifier", "at least one of them", "")
+		c.Add(path, "neither campaign nor source_identifier", "at least one of them")
 	}
 	if out.Key = privateKey(s.Key); out.Key == nil {
-		c.add(path+".key", "no key", "a private key on the curve P-256 in PEM", "openssl ecparam -name prime256v1 -genkey -noout")
+		c.AddHint(path+".key", "no key", "a private key on the curve P-256 in PEM", "openssl ecparam -name prime256v1 -genkey -noout")
 	}
 	return out
 }

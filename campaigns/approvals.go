@@ -3,12 +3,11 @@ package campaigns
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"rebound/creatives"
-	"rebound/rtb"
+	"rebound/internal/spec"
 )
 
 // The states of a creative at an exchange.
@@ -32,17 +31,14 @@ type Approval struct {
 	At       time.Time `json:"at,omitzero"`
 }
 
-// Check says what is wrong with an approval; empty when nothing is.
-func (a *Approval) Check(creatives map[string]*creatives.Creative, exchanges []string) (field, got, want, hint string) {
-	switch {
-	case creatives[a.Creative] == nil:
-		return "creative", quote(a.Creative), "the id of a creative", rtb.DidYouMean(a.Creative, sortedKeys(creatives))
-	case !slices.Contains(exchanges, a.Exchange):
-		return "exchange", quote(a.Exchange), "the id of an exchange", rtb.DidYouMean(a.Exchange, exchanges)
-	case !slices.Contains(approvalStates, a.State):
-		return "state", quote(a.State), "one of " + join(approvalStates), rtb.DidYouMean(a.State, approvalStates)
-	}
-	return "", "", "", ""
+// Check returns what is wrong with an approval. Paths are creative, exchange and
+// state.
+func (a *Approval) Check(creatives map[string]*creatives.Creative, exchanges []string) spec.Problems {
+	var r spec.Report
+	r.Known("creative", a.Creative, "a creative", sortedKeys(creatives))
+	r.Known("exchange", a.Exchange, "an exchange", exchanges)
+	r.OneOf("state", a.State, approvalStates)
+	return r.Problems
 }
 
 // Approvals says where creatives must not be shown. It is immutable; nil forbids

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rebound/audiences"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -32,7 +33,7 @@ const maxConverters = 540 * 24 * time.Hour
 // anything may be. It goes to [audiences.Compile] with the configured ones.
 func BuyersSpec(advertiser string) audiences.Spec {
 	return audiences.Spec{
-		ID: BuyersID(advertiser), Advertiser: advertiser, TTL: audiences.Duration(maxConverters),
+		ID: BuyersID(advertiser), Advertiser: advertiser, TTL: spec.Duration(maxConverters),
 		Include: audiences.Rule{Event: "purchase"},
 	}
 }

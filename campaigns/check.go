@@ -7,31 +7,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
 	// Zones must be known on machines without a zone database too.
 	_ "time/tzdata"
 
 	"rebound/creatives"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
-
-func quote(s string) string {
-	if len(s) > 80 {
-		s = s[:80] + "..."
-	}
-	return strconv.Quote(s)
-}
-
-func join(words []string) string { return strings.Join(words, ", ") }
-
-func at(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // advertiser checks and keeps one advertiser. It is kept even with problems, so
 // that its campaigns can be checked too.
 func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
-	c.id(path+".id", s.ID)
+	c.ID(path+".id", s.ID)
 	if c.x.byID[s.ID] != nil {
-		c.add(path+".id", quote(s.ID)+" again", "an id that no other advertiser has", "")
+		c.Add(path+".id", spec.Quote(s.ID)+" again", "an id that no other advertiser has")
 		return
 	}
 	a := &Advertiser{ID: s.ID, Name: s.Name, Currency: s.Currency, Zone: time.UTC, Cats: slices.Clone(s.IABCat)}
@@ -44,7 +33,7 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 	if s.Timezone != "" {
 		zone, err := time.LoadLocation(s.Timezone)
 		if err != nil || s.Timezone == "Local" {
-			c.add(path+".timezone", quote(s.Timezone), "a name of the IANA time zone database such as Europe/Rome", "")
+			c.Add(path+".timezone", spec.Quote(s.Timezone), "a name of the IANA time zone database such as Europe/Rome")
 		} else {
 			a.Zone = zone
 		}
@@ -52,11 +41,11 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 	a.Domains = c.domains(path+".domains", s.Domains)
 	for i, cat := range s.IABCat {
 		if !strings.HasPrefix(cat, "IAB") || len(cat) > 16 {
-			c.add(at(path+".iab_cat", i), quote(cat), "a category of IAB Content Taxonomy 1.0 such as IAB18-5", "")
+			c.Add(spec.At(path+".iab_cat", i), spec.Quote(cat), "a category of IAB Content Taxonomy 1.0 such as IAB18-5")
 		}
 	}
 	a.Keys = c.keys(path+".keys", s.Keys)
-	if s.Feed != "" && c.known(path+".feed", s.Feed, "a feed", sortedKeys(c.in.Feeds)) {
+	if s.Feed != "" && c.Known(path+".feed", s.Feed, "a feed", sortedKeys(c.in.Feeds)) {
 		a.Feed = c.in.Feeds[s.Feed]
 	}
 	c.frequency(path+".frequency", s.Frequency)
@@ -75,13 +64,13 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 func (c *compiler) domains(path string, domains []string) []string {
 	const want = "host names without scheme and path, such as shop.example"
 	if len(domains) == 0 {
-		c.add(path, "nothing", want, "")
+		c.Add(path, "nothing", want)
 	}
 	out := make([]string, 0, len(domains))
 	for i, d := range domains {
 		host := strings.ToLower(strings.TrimSuffix(d, "."))
 		if !creatives.ValidHost(host) {
-			c.add(at(path, i), quote(d), want, creatives.HostOf(d))
+			c.AddHint(spec.At(path, i), spec.Quote(d), want, creatives.HostOf(d))
 		}
 		out = append(out, host)
 	}
@@ -94,19 +83,17 @@ func (c *compiler) keys(path string, specs []KeySpec) []Key {
 		var k Key
 		sum, err := hex.DecodeString(s.SHA256)
 		if err != nil || len(sum) != len(k.SHA256) {
-			c.add(at(path, i)+".sha256", quote(s.SHA256), "the SHA-256 of the key as 64 hex digits", "printf %s KEY | sha256sum")
+			c.AddHint(spec.At(path, i)+".sha256", spec.Quote(s.SHA256), "the SHA-256 of the key as 64 hex digits", "printf %s KEY | sha256sum")
 		}
 		copy(k.SHA256[:], sum)
 		for _, other := range c.x.advertisers {
 			if slices.ContainsFunc(other.Keys, func(o Key) bool { return o.SHA256 == k.SHA256 }) {
-				c.add(at(path, i)+".sha256", "the key of advertiser "+quote(other.ID), "a key of its own", "")
+				c.Add(spec.At(path, i)+".sha256", "the key of advertiser "+spec.Quote(other.ID), "a key of its own")
 			}
 		}
 		for j, name := range s.Scopes {
-			if n := slices.Index(scopeNames, name); n >= 0 {
+			if n := c.OneOf(spec.At(spec.At(path, i)+".scopes", j), name, scopeNames); n >= 0 {
 				k.Scopes |= 1 << n
-			} else {
-				c.add(at(at(path, i)+".scopes", j), quote(name), "one of "+join(scopeNames), rtb.DidYouMean(name, scopeNames))
 			}
 		}
 		if len(s.Scopes) == 0 {
@@ -125,10 +112,10 @@ const (
 func (c *compiler) frequency(path string, caps Frequency) {
 	for i, f := range caps {
 		if f.Max < 1 {
-			c.add(at(path, i)+".max", strconv.Itoa(f.Max), "1 or more impressions", "frequency: none lifts the cap")
+			c.AddHint(spec.At(path, i)+".max", strconv.Itoa(f.Max), "1 or more impressions", "frequency: none lifts the cap")
 		}
 		if f.Per < minPer || f.Per > maxPer {
-			c.add(at(path, i)+".per", rtb.FormatDuration(f.Per), "1m to 90d", "")
+			c.Add(spec.At(path, i)+".per", spec.FormatDuration(f.Per), "1m to 90d")
 		}
 	}
 }
@@ -137,7 +124,7 @@ func (c *compiler) frequency(path string, caps Frequency) {
 func (c *compiler) landing(path, page string, a *Advertiser) {
 	u, err := url.Parse(page)
 	if err != nil || !creatives.HostWithin(u.Hostname(), a.Domains) {
-		c.add(path, "click_url "+quote(page), "a page on the advertiser's domains: "+join(a.Domains), "")
+		c.Add(path, "click_url "+spec.Quote(page), "a page on the advertiser's domains: "+strings.Join(a.Domains, ", "))
 	}
 }
 
@@ -146,7 +133,7 @@ func (c *compiler) money(path string, m *rtb.Micros) rtb.Micros {
 		return 0
 	}
 	if *m <= 0 {
-		c.add(path, m.String(), "more than 0", "leave it out for no such cap")
+		c.AddHint(path, m.String(), "more than 0", "leave it out for no such cap")
 		return 0
 	}
 	return *m
@@ -158,7 +145,7 @@ func (c *compiler) cpm(path string, p rtb.CPM) {
 		if p == 0 {
 			got = "nothing"
 		}
-		c.add(path, got, "a price for a thousand impressions, more than 0 and at most "+rtb.MaxCPM.String(), "")
+		c.Add(path, got, "a price for a thousand impressions, more than 0 and at most "+rtb.MaxCPM.String())
 	}
 }
 

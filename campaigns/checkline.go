@@ -8,6 +8,7 @@ import (
 
 	"rebound/audiences"
 	"rebound/creatives"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -24,14 +25,14 @@ var defaultFrequency = Frequency{{Max: 10, Per: 24 * time.Hour}}
 const maxFactor = 100
 
 func (c *compiler) campaign(path string, s *CampaignSpec) {
-	c.id(path+".id", s.ID)
+	c.ID(path+".id", s.ID)
 	a := c.x.byID[s.Advertiser]
 	if a == nil {
 		ids := make([]string, 0, len(c.x.advertisers))
 		for _, a := range c.x.advertisers {
 			ids = append(ids, a.ID)
 		}
-		c.known(path+".advertiser", s.Advertiser, "an advertiser", ids)
+		c.Known(path+".advertiser", s.Advertiser, "an advertiser", ids)
 		a = &Advertiser{Zone: time.UTC, Currency: rtb.USD}
 	}
 	k := &Campaign{ID: s.ID, Advertiser: a, Start: s.Start, End: s.End,
@@ -42,18 +43,18 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 		HoldbackPct: c.holdback(path, &s.Budget, 0)}
 	c.dates(path, s.Start, s.End)
 	if s.Budget.Daily == nil && s.Budget.Total == nil {
-		c.add(path+".budget", "neither daily nor total", "at least one of them, so that spending has an end", "")
+		c.Add(path+".budget", "neither daily nor total", "at least one of them, so that spending has an end")
 	}
 	c.frequency(path+".frequency", s.Frequency)
 	c.level(path, a, s)
 	if len(s.Lines) == 0 {
-		c.add(path+".lines", "none", "at least one line", "")
+		c.Add(path+".lines", "none", "at least one line")
 	}
 	seen := map[string]bool{}
 	for i := range s.Lines {
-		p := at(path+".lines", i)
+		p := spec.At(path+".lines", i)
 		if id := s.Lines[i].ID; id != "" && seen[id] {
-			c.add(p+".id", quote(id)+" again", "an id that no other line of the campaign has", "")
+			c.Add(p+".id", spec.Quote(id)+" again", "an id that no other line of the campaign has")
 		}
 		seen[s.Lines[i].ID] = true
 		c.line(p, k, s, &s.Lines[i])
@@ -62,7 +63,7 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 
 func (c *compiler) dates(path string, start, end time.Time) {
 	if !start.IsZero() && !end.IsZero() && !end.After(start) {
-		c.add(path+".end", end.Format(time.RFC3339), "a time after start, "+start.Format(time.RFC3339), "")
+		c.Add(path+".end", end.Format(time.RFC3339), "a time after start, "+start.Format(time.RFC3339))
 	}
 }
 
@@ -74,12 +75,12 @@ func (c *compiler) holdback(path string, s *BudgetSpec, fallback int) int {
 	if n := *s.HoldbackPct; n >= 0 && n <= 90 {
 		return n
 	}
-	c.add(path+".budget.holdback_pct", strconv.Itoa(*s.HoldbackPct), "0 to 90", "")
+	c.Add(path+".budget.holdback_pct", strconv.Itoa(*s.HoldbackPct), "0 to 90")
 	return fallback
 }
 
 func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec) {
-	c.id(path+".id", s.ID)
+	c.ID(path+".id", s.ID)
 	l := &Line{ID: rtb.LineID{Advertiser: k.Advertiser.ID, Campaign: k.ID, Line: s.ID},
 		Advertiser: k.Advertiser, Campaign: k, Priority: defaultPriority, Start: s.Start, End: s.End,
 		Daily:       c.money(path+".budget.daily", s.Budget.Daily),
@@ -90,7 +91,7 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	if s.Priority != nil {
 		l.Priority = *s.Priority
 		if l.Priority < 0 || l.Priority > 100 {
-			c.add(path+".priority", strconv.Itoa(l.Priority), "0 to 100, the higher first", "")
+			c.Add(path+".priority", strconv.Itoa(l.Priority), "0 to 100, the higher first")
 		}
 	}
 	c.dates(path, s.Start, s.End)
@@ -106,7 +107,7 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	} else {
 		c.audience(path+".audience", l, &s.Audience)
 		if s.ChildSafe {
-			c.add(path+".child_safe", "child_safe on a line for visitors", "a contextual line: children are never recognised", "")
+			c.Add(path+".child_safe", "child_safe on a line for visitors", "a contextual line: children are never recognised")
 		}
 	}
 	c.converters(path+".exclude_converters", l, s.ExcludeConverters)
@@ -131,14 +132,14 @@ func capsOf(l *Line) rtb.CapSet {
 
 func (c *compiler) audience(path string, l *Line, s *AudienceSpec) {
 	if len(s.Include) == 0 && len(s.AnyOf) == 0 {
-		c.add(path, "neither include nor any_of", "at least one audience that the line is for", "")
+		c.Add(path, "neither include nor any_of", "at least one audience that the line is for")
 	}
 	l.Audience.Include = c.programs(path+".include", l, s.Include)
 	l.Audience.AnyOf = c.programs(path+".any_of", l, s.AnyOf)
 	l.Audience.Exclude = c.programs(path+".exclude", l, s.Exclude)
 	l.Audience.Window = audiences.Window{Within: s.Within, NotWithin: s.NotWithin}
 	if s.Within > 0 && s.NotWithin >= s.Within {
-		c.add(path+".not_within", rtb.FormatDuration(s.NotWithin), "less than within, "+rtb.FormatDuration(s.Within), "")
+		c.Add(path+".not_within", spec.FormatDuration(s.NotWithin), "less than within, "+spec.FormatDuration(s.Within))
 	}
 }
 
@@ -146,17 +147,17 @@ func (c *compiler) audience(path string, l *Line, s *AudienceSpec) {
 // known no audience can hold and no cap can count.
 func (c *compiler) contextual(path string, s *LineSpec) {
 	if a := &s.Audience; len(a.Include)+len(a.AnyOf)+len(a.Exclude) > 0 || a.Within != 0 || a.NotWithin != 0 {
-		c.add(path+".audience", "an audience", "none: the line is contextual", "leave contextual out to bid for visitors")
+		c.AddHint(path+".audience", "an audience", "none: the line is contextual", "leave contextual out to bid for visitors")
 	}
 	if len(s.Frequency) > 0 {
-		c.warn(path+".frequency", "a cap on a contextual line", "none: it counts only where the visitor is known")
+		c.Warn(path+".frequency", "a cap on a contextual line", "none: it counts only where the visitor is known")
 	}
 }
 
 func (c *compiler) programs(path string, l *Line, ids []string) []*audiences.Program {
 	var out []*audiences.Program
 	for i, id := range ids {
-		if !c.known(at(path, i), id, "an audience", c.in.AudienceIDs) || c.in.Audiences == nil {
+		if !c.Known(spec.At(path, i), id, "an audience", c.in.AudienceIDs) || c.in.Audiences == nil {
 			continue
 		}
 		p := c.in.Audiences.Audience(id)
@@ -164,7 +165,7 @@ func (c *compiler) programs(path string, l *Line, ids []string) []*audiences.Pro
 			continue // it has problems of its own
 		}
 		if p.Advertiser() != l.Advertiser.ID {
-			c.add(at(path, i), fmt.Sprintf("an audience of advertiser %q", p.Advertiser()), "an audience of "+quote(l.Advertiser.ID), "")
+			c.Add(spec.At(path, i), fmt.Sprintf("an audience of advertiser %q", p.Advertiser()), "an audience of "+spec.Quote(l.Advertiser.ID))
 		}
 		out = append(out, p)
 	}
@@ -183,7 +184,7 @@ func (c *compiler) converters(path string, l *Line, o OffDuration) {
 		d = defaultConverters
 	}
 	if d > maxConverters {
-		c.add(path, rtb.FormatDuration(d), "at most 540d, or off", "")
+		c.Add(path, spec.FormatDuration(d), "at most 540d, or off")
 	}
 	if d > 0 && buyers != nil {
 		l.Audience.Buyers, l.Audience.Converters = buyers, d
@@ -195,22 +196,22 @@ func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 	c.cpm(path+".cpm", s.CPM)
 	c.cpm(path+".max_cpm", s.MaxCPM)
 	if s.CPM > 0 && s.MaxCPM > 0 && s.MaxCPM < s.CPM {
-		c.add(path+".max_cpm", s.MaxCPM.String(), "at least cpm, "+s.CPM.String(), "")
+		c.Add(path+".max_cpm", s.MaxCPM.String(), "at least cpm, "+s.CPM.String())
 	}
 	for i, r := range s.Recency {
-		p := at(path+".recency", i)
+		p := spec.At(path+".recency", i)
 		if r.Within <= 0 {
-			c.add(p+".within", rtb.FormatDuration(r.Within), "a duration such as 24h", "")
+			c.Add(p+".within", spec.FormatDuration(r.Within), "a duration such as 24h")
 		}
 		if i > 0 && r.Within <= s.Recency[i-1].Within {
-			c.add(p+".within", rtb.FormatDuration(r.Within), "more than the step before, "+rtb.FormatDuration(s.Recency[i-1].Within), "")
+			c.Add(p+".within", spec.FormatDuration(r.Within), "more than the step before, "+spec.FormatDuration(s.Recency[i-1].Within))
 		}
 		c.factor(p+".x", r.X)
 	}
 	for i, r := range s.Intensity {
-		p := at(path+".intensity", i)
+		p := spec.At(path+".intensity", i)
 		if r.MinCount < 1 || i > 0 && r.MinCount <= s.Intensity[i-1].MinCount {
-			c.add(p+".min_count", strconv.Itoa(r.MinCount), "1 or more, and more than the step before", "")
+			c.Add(p+".min_count", strconv.Itoa(r.MinCount), "1 or more, and more than the step before")
 		}
 		c.factor(p+".x", r.X)
 	}
@@ -219,7 +220,7 @@ func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 
 func (c *compiler) factor(path string, x float64) {
 	if !(x >= 0 && x <= maxFactor) {
-		c.add(path, strconv.FormatFloat(x, 'g', -1, 64), "a factor of 0 to 100", "")
+		c.Add(path, spec.Float(x), "a factor of 0 to 100")
 	}
 }
 
@@ -235,7 +236,7 @@ func (c *compiler) caps(path string, l *Line, cs *CampaignSpec, s *LineSpec) []r
 		gap = s.MinGap.D
 	}
 	if gap > maxPer {
-		c.add(path+".min_gap", rtb.FormatDuration(gap), "at most 90d, or off", "")
+		c.Add(path+".min_gap", spec.FormatDuration(gap), "at most 90d, or off")
 	}
 	var out []rtb.FrequencyCap
 	scope := func(kind, id string, caps Frequency) {
@@ -266,12 +267,12 @@ func (c *compiler) exchanges(path string, l *Line, ids []string) {
 	}
 	l.exchanges = make(map[string]struct{}, len(ids))
 	for i, id := range ids {
-		if c.known(at(path, i), id, "an exchange", c.in.Exchanges) {
+		if c.Known(spec.At(path, i), id, "an exchange", c.in.Exchanges) {
 			l.exchanges[id] = struct{}{}
 		}
 	}
 	if len(ids) == 0 {
-		c.add(path, "an empty list", "at least one exchange, or nothing for all", "")
+		c.Add(path, "an empty list", "at least one exchange, or nothing for all")
 	}
 }
 
@@ -310,15 +311,15 @@ func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
 		ids[i] = refs[i].ID
 	}
 	if len(ids) == 0 {
-		c.add(path, "nothing", "at least one creative", "")
+		c.Add(path, "nothing", "at least one creative")
 	}
 	all := sortedKeys(c.in.Creatives)
 	for i, id := range ids {
-		p := at(path, i)
+		p := spec.At(path, i)
 		if slices.Index(ids, id) < i {
-			c.add(p, quote(id)+" again", "every creative once", "")
+			c.Add(p, spec.Quote(id)+" again", "every creative once")
 		}
-		if !c.known(p, id, "a creative", all) {
+		if !c.Known(p, id, "a creative", all) {
 			continue
 		}
 		if cr := c.in.Creatives[id]; cr != nil {
@@ -332,12 +333,12 @@ func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
 func (c *compiler) creative(path string, l *Line, cr *creatives.Creative) {
 	a := l.Advertiser
 	if cr.Advertiser != "" && cr.Advertiser != a.ID {
-		c.add(path, "a creative of advertiser "+quote(cr.Advertiser), "a creative of "+quote(a.ID), "")
+		c.Add(path, "a creative of advertiser "+spec.Quote(cr.Advertiser), "a creative of "+spec.Quote(a.ID))
 	}
 	if cr.ClickURL != "" && len(a.Domains) > 0 {
 		c.landing(path, cr.ClickURL, a)
 	}
 	if cr.NeedsProduct && a.Feed == nil && a.ID != "" && c.specs[a].Feed == "" {
-		c.add(path, "a creative with products", "a creative without, or a feed for advertiser "+quote(a.ID), "")
+		c.Add(path, "a creative with products", "a creative without, or a feed for advertiser "+spec.Quote(a.ID))
 	}
 }

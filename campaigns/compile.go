@@ -3,10 +3,10 @@ package campaigns
 import (
 	"cmp"
 	"slices"
-	"strconv"
 
 	"rebound/audiences"
 	"rebound/creatives"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -29,97 +29,48 @@ type Input struct {
 	HasSellers bool
 }
 
-// Problem is one thing that is wrong. Path leads to it, e.g.
-// campaigns[0].lines[1].bid.max_cpm.
-type Problem struct {
-	Path string
-	Got  string
-	Want string
-	Hint string // may be empty
-	// Warning tells that it can be run all the same.
-	Warning bool
-}
-
-// Compile checks everything and builds the index. The index is nil when there is
-// any problem that is no warning.
-func Compile(in Input) (*Index, []Problem) {
+// Compile checks everything and builds the index, which is nil if there is any
+// problem. Paths begin with advertisers or campaigns.
+func Compile(in Input) (*Index, spec.Report) {
 	c := &compiler{in: in, x: &Index{byID: map[string]*Advertiser{}, byTrigger: map[rtb.SegmentID][]int32{}}}
 	for i := range in.Advertisers {
-		c.advertiser("advertisers["+strconv.Itoa(i)+"]", &in.Advertisers[i])
+		c.advertiser(spec.At("advertisers", i), &in.Advertisers[i])
 	}
 	seen := map[[2]string]bool{}
 	for i := range in.Campaigns {
-		path := "campaigns[" + strconv.Itoa(i) + "]"
-		spec := &in.Campaigns[i]
-		if key := [2]string{spec.Advertiser, spec.ID}; seen[key] && spec.ID != "" {
-			c.add(path+".id", quote(spec.ID)+" again", "an id that no other campaign of the advertiser has", "")
+		path, s := spec.At("campaigns", i), &in.Campaigns[i]
+		if key := [2]string{s.Advertiser, s.ID}; seen[key] && s.ID != "" {
+			c.Add(path+".id", spec.Quote(s.ID)+" again", "an id that no other campaign of the advertiser has")
 		} else {
 			seen[key] = true
 		}
-		c.campaign(path, spec)
+		c.campaign(path, s)
 	}
-	if slices.ContainsFunc(c.problems, func(p Problem) bool { return !p.Warning }) {
-		return nil, c.problems
+	if len(c.Problems) > 0 {
+		return nil, c.Report
 	}
 	c.build()
-	return c.x, c.problems
+	return c.x, c.Report
 }
 
 type compiler struct {
-	in       Input
-	x        *Index
-	specs    map[*Advertiser]*AdvertiserSpec
-	above    map[*Advertiser]level   // of advertisers
-	levels   map[*CampaignSpec]level // of campaigns
-	problems []Problem
+	spec.Report
+	in     Input
+	x      *Index
+	specs  map[*Advertiser]*AdvertiserSpec
+	above  map[*Advertiser]level   // of advertisers
+	levels map[*CampaignSpec]level // of campaigns
 }
 
-func (c *compiler) add(path, got, want, hint string) {
-	c.problems = append(c.problems, Problem{Path: path, Got: got, Want: want, Hint: hint})
-}
-
-func (c *compiler) warn(path, got, want string) {
-	c.problems = append(c.problems, Problem{Path: path, Got: got, Want: want, Warning: true})
-}
-
-// id checks an id's form.
-func (c *compiler) id(path, id string) {
-	switch {
-	case id == "":
-		c.add(path, "nothing", wantID, "")
-	case !rtb.ValidID(id):
-		c.add(path, quote(id), wantID, "")
-	}
-}
-
-const wantID = "an id of a-z, 0-9, _ and -, at most 64 characters"
-
-// known reports a reference that leads nowhere.
-func (c *compiler) known(path, id, what string, ids []string) bool {
-	if slices.Contains(ids, id) {
-		return true
-	}
-	got := quote(id)
-	if id == "" {
-		got = "nothing"
-	}
-	hint := rtb.DidYouMean(id, ids)
-	if hint == "" && len(ids) > 0 && len(ids) <= 8 {
-		hint = "one of " + join(ids)
-	}
-	c.add(path, got, "the id of "+what, hint)
-	return false
-}
-
-// choose finds a word among the allowed ones; the first is the default.
+// choose returns the index of word among words, or absent if word is empty or
+// wrong.
 func (c *compiler) choose(path, word string, words []string, absent int) int {
 	if word == "" {
 		return absent
 	}
-	if i := slices.Index(words, word); i >= 0 {
+	if i := c.OneOf(path, word, words); i >= 0 {
 		return i
 	}
-	c.add(path, quote(word), "one of "+join(words), rtb.DidYouMean(word, words))
 	return absent
 }
 

@@ -16,8 +16,8 @@ func TestCompileProblems(t *testing.T) {
 		in := input(t)
 		rules(t, &in, standard...)
 		change(&in)
-		x, problems := Compile(in)
-		for _, p := range problems {
+		x, report := Compile(in)
+		for _, p := range append(report.Problems, report.Warnings...) {
 			if p.Path == path && p.Got != "" && p.Want != "" {
 				if x != nil {
 					t.Errorf("%s: got an index in spite of problems", path)
@@ -25,7 +25,7 @@ func TestCompileProblems(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("got %+v; want a problem at %s", problems, path)
+		t.Errorf("got %+v; want a problem at %s", report, path)
 	}
 	adv := func(do func(*AdvertiserSpec)) func(*Input) { return func(in *Input) { do(&in.Advertisers[0]) } }
 	camp := func(do func(*CampaignSpec)) func(*Input) { return func(in *Input) { do(&in.Campaigns[0]) } }
@@ -100,22 +100,22 @@ func TestAudienceOfAnotherAdvertiser(t *testing.T) {
 	rules(t, &in, standard...)
 	in.Campaigns[0].Advertiser = "rival"
 	in.Campaigns[0].Lines[0].Creatives = refs("none")
-	_, problems := Compile(in)
-	for _, p := range problems {
+	_, report := Compile(in)
+	for _, p := range report.Problems {
 		if p.Path == "campaigns[0].lines[0].audience.include[0]" {
 			return
 		}
 	}
-	t.Errorf("got %+v; want the rival kept from the shop's audience", problems)
+	t.Errorf("got %+v; want the rival kept from the shop's audience", report)
 }
 
 func TestHintsNameTheNearest(t *testing.T) {
 	in := input(t)
 	rules(t, &in, standard...)
 	in.Campaigns[0].Lines[0].Audience.Include = []string{"viewrs"}
-	_, problems := Compile(in)
-	if len(problems) != 1 || problems[0].Hint != "did you mean viewers?" {
-		t.Errorf("got %+v; want the hint viewers", problems)
+	_, report := Compile(in)
+	if p := report.Problems; len(p) != 1 || p[0].Hint != "did you mean viewers?" {
+		t.Errorf("got %+v; want the hint viewers", report)
 	}
 }
 
@@ -235,8 +235,8 @@ func TestAuthenticate(t *testing.T) {
 	f(hash("old"), "", 0)
 
 	in.Advertisers[1].Keys = in.Advertisers[0].Keys[:1]
-	if x, problems := Compile(in); x != nil || len(problems) != 1 || problems[0].Path != "advertisers[1].keys[0].sha256" {
-		t.Errorf("one key for two advertisers: got %+v", problems)
+	if x, report := Compile(in); x != nil || len(report.Problems) != 1 || report.Problems[0].Path != "advertisers[1].keys[0].sha256" {
+		t.Errorf("one key for two advertisers: got %+v", report)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rebound/internal/spec"
 )
 
 // dayparts are the minutes of the week in which a line runs, by wall clocks: the
@@ -61,7 +63,7 @@ func (c *compiler) daypart(path string, specs []string, zone *time.Location) *da
 			*set = new(week)
 		}
 		if len(words) != 2 || !addDayparts(*set, words[0], words[1]) {
-			c.add(at(path, i), quote(s), wantDaypart, "")
+			c.Add(spec.At(path, i), spec.Quote(s), wantDaypart)
 		}
 	}
 	return d

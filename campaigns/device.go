@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -223,7 +224,7 @@ func (c *compiler) devices(path string, s *DeviceSpec) *devices {
 	}
 	set := func(field string, words, names []string) (bits uint16) {
 		for i, w := range words {
-			if n := c.oneOf(at(path+"."+field, i), w, names); n >= 0 {
+			if n := c.OneOf(spec.At(path+"."+field, i), w, names); n >= 0 {
 				bits |= 1 << n
 			}
 		}
@@ -233,7 +234,7 @@ func (c *compiler) devices(path string, s *DeviceSpec) *devices {
 	for i, l := range s.Languages {
 		tag := strings.ToLower(strings.ReplaceAll(l, "_", "-"))
 		if len(tag) < 2 || len(tag) > 16 || strings.Trim(tag, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			c.add(at(path+".languages", i), quote(l), "a language tag such as en or en-gb", "")
+			c.Add(spec.At(path+".languages", i), spec.Quote(l), "a language tag such as en or en-gb")
 		}
 		d.languages = append(d.languages, tag)
 	}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"rebound/audiences"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -37,13 +38,13 @@ func (d *Deals) Takes(id []byte) (own string, ok bool) {
 func (c *compiler) deals(path string, s *DealsSpec) *Deals {
 	if len(s.IDs) == 0 && !s.Any {
 		if s.Only {
-			c.add(path+".only", "true without a deal", "ids, or any: true", "")
+			c.Add(path+".only", "true without a deal", "ids, or any: true")
 		}
 		return nil
 	}
 	for i, id := range s.IDs {
 		if id == "" || len(id) > 1024 {
-			c.add(at(path+".ids", i), quote(id), "a deal's id, as the exchange has it", "")
+			c.Add(spec.At(path+".ids", i), spec.Quote(id), "a deal's id, as the exchange has it")
 		}
 	}
 	return &Deals{slices.Clone(s.IDs), s.Any, s.Only}
@@ -77,16 +78,16 @@ func (c *compiler) rotation(path string, l *Line, mode string, refs []CreativeRe
 	r := &Rotation{pick: how > 0}
 	plain := how == 0
 	for i := range refs {
-		ref, p := &refs[i], at(path+".creatives", i)
+		ref, p := &refs[i], spec.At(path+".creatives", i)
 		w := 1.0
 		if ref.Weight != nil {
 			w = *ref.Weight
 			if how != 2 {
-				c.add(p+".weight", strconv.FormatFloat(w, 'g', -1, 64), "no weight without rotation: weighted", "")
+				c.Add(p+".weight", spec.Float(w), "no weight without rotation: weighted")
 			}
 		}
 		if !(w >= 0 && w <= 1000) {
-			c.add(p+".weight", strconv.FormatFloat(w, 'g', -1, 64), "0 to 1000", "")
+			c.Add(p+".weight", spec.Float(w), "0 to 1000")
 		}
 		var when *audiences.Program
 		if ref.When.Audience != "" {
@@ -98,7 +99,7 @@ func (c *compiler) rotation(path string, l *Line, mode string, refs []CreativeRe
 		r.weights, r.when = append(r.weights, w), append(r.when, when)
 	}
 	if len(r.weights) > 0 && !slices.ContainsFunc(r.weights, func(w float64) bool { return w > 0 }) {
-		c.add(path+".creatives", "weights of 0 only", "at least one creative with a weight", "")
+		c.Add(path+".creatives", "weights of 0 only", "at least one creative with a weight")
 	}
 	if plain {
 		return nil
@@ -150,7 +151,7 @@ func (c *compiler) adjust(path string, l *Line, s *AdjustSpec) *Adjust {
 	}
 	for _, name := range sortedKeys(s.DeviceType) {
 		c.factor(path+".device.type."+name, s.DeviceType[name])
-		if i := c.oneOf(path+".device.type", name, deviceNames); i >= 0 {
+		if i := c.OneOf(path+".device.type", name, deviceNames); i >= 0 {
 			a.class[i], a.classes = s.DeviceType[name], true
 		}
 	}
@@ -158,7 +159,7 @@ func (c *compiler) adjust(path string, l *Line, s *AdjustSpec) *Adjust {
 		c.factor(path+".domain."+name, s.Domain[name])
 		var sink hostSink
 		if !sink.add(name) || len(sink.below) != 1 {
-			c.add(path+".domain", quote(name), "a host such as news.example", "")
+			c.Add(path+".domain", spec.Quote(name), "a host such as news.example")
 			continue
 		}
 		if a.domains == nil {
@@ -176,7 +177,7 @@ func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64)
 		c.factor(path+"."+text, hours[text])
 		from, to, ok := parseHours(text)
 		if !ok || from%60 != 0 || to%60 != 0 {
-			c.add(path, quote(text), `whole hours such as "0-6"`, "")
+			c.Add(path, spec.Quote(text), `whole hours such as "0-6"`)
 			continue
 		}
 		if a.hour == nil {
@@ -187,7 +188,7 @@ func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64)
 		}
 		for h := from / 60; h%24 != to/60%24 || h == from/60; h++ {
 			if given[h%24] {
-				c.add(path, quote(text), "hours that no other entry has", "")
+				c.Add(path, spec.Quote(text), "hours that no other entry has")
 				break
 			}
 			given[h%24], a.hour[h%24] = true, hours[text]
@@ -222,7 +223,7 @@ func (c *compiler) dsa(path string, s *DSASpec, a *Advertiser) *Disclosure {
 	}
 	for field, text := range map[string]string{"behalf": d.Behalf, "paid": d.Paid} {
 		if n := utf8.RuneCountInString(text); n < 1 || n > 100 {
-			c.add(path+"."+field, strconv.Itoa(n)+" characters", "1 to 100 characters", "")
+			c.Add(path+"."+field, strconv.Itoa(n)+" characters", "1 to 100 characters")
 		}
 	}
 	t := transparency{s.Domain, slices.Clone(s.Params)}
@@ -234,7 +235,7 @@ func (c *compiler) dsa(path string, s *DSASpec, a *Advertiser) *Disclosure {
 	}
 	for i, p := range t.Params {
 		if p < 1 || p > 3 {
-			c.add(at(path+".params", i), strconv.Itoa(p), "1, 2 or 3", "")
+			c.Add(spec.At(path+".params", i), strconv.Itoa(p), "1, 2 or 3")
 		}
 	}
 	d.Transparency = []transparency{t}
@@ -245,7 +246,7 @@ func (c *compiler) dsa(path string, s *DSASpec, a *Advertiser) *Disclosure {
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(&d); err != nil {
-		c.add(path, err.Error(), "texts", "")
+		c.Add(path, err.Error(), "texts")
 	}
 	return &Disclosure{Ext: []byte(`"dsa":` + strings.TrimSpace(text.String())), Renders: s.Renders}
 }

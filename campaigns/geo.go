@@ -2,9 +2,9 @@ package campaigns
 
 import (
 	"math"
-	"strconv"
 	"strings"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -133,7 +133,7 @@ func (c *compiler) geo(path string, s *GeoSpec) *geo {
 func (c *compiler) places(path string, specs []PlaceSpec) []place {
 	out := make([]place, 0, len(specs))
 	for i := range specs {
-		out = append(out, c.place(at(path, i), &specs[i]))
+		out = append(out, c.place(spec.At(path, i), &specs[i]))
 	}
 	return out
 }
@@ -143,7 +143,7 @@ func (c *compiler) place(path string, s *PlaceSpec) place {
 	if s.Country != "" {
 		var ok bool
 		if p.country, ok = rtb.ParseCountry(s.Country); !ok {
-			c.add(path+".country", quote(s.Country), "a code of ISO 3166-1 such as CA or CAN", "")
+			c.Add(path+".country", spec.Quote(s.Country), "a code of ISO 3166-1 such as CA or CAN")
 		}
 	}
 	if p.region != "" {
@@ -151,20 +151,20 @@ func (c *compiler) place(path string, s *PlaceSpec) place {
 			p.region = rest
 		}
 		if s.Country == "" || len(p.region) > 3 {
-			c.add(path+".region", quote(s.Region), "a code of ISO 3166-2 such as ON, and its country", "")
+			c.Add(path+".region", spec.Quote(s.Region), "a code of ISO 3166-2 such as ON, and its country")
 		}
 	}
 	zip, prefix := strings.CutSuffix(s.ZIP, "*")
 	p.zip, p.prefix = strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(zip)), prefix
 	if s.ZIP != "" && p.zip == "" {
-		c.add(path+".zip", quote(s.ZIP), "a postcode such as 10001, or its beginning such as M5V*", "")
+		c.Add(path+".zip", spec.Quote(s.ZIP), "a postcode such as 10001, or its beginning such as M5V*")
 	}
 	if s.ZIP != "" && s.Country == "" {
-		c.add(path+".country", "nothing", "the country of the postcode", "")
+		c.Add(path+".country", "nothing", "the country of the postcode")
 	}
 	c.circle(path, s, &p)
 	if *s == (PlaceSpec{}) {
-		c.add(path, "nothing", "a country, or a table with country, region, city, zip, or lat, lon and km", "")
+		c.Add(path, "nothing", "a country, or a table with country, region, city, zip, or lat, lon and km")
 	}
 	return p
 }
@@ -174,21 +174,21 @@ func (c *compiler) circle(path string, s *PlaceSpec, p *place) {
 		return
 	}
 	if s.Lat == nil || s.Lon == nil || s.KM == 0 {
-		c.add(path, "a part of a circle", "lat, lon and km together", "")
+		c.Add(path, "a part of a circle", "lat, lon and km together")
 		return
 	}
 	p.circle, p.lat, p.lon = true, *s.Lat, *s.Lon
-	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	number := func(x float64) string { return spec.Float(x) }
 	if !(p.lat >= -90 && p.lat <= 90) {
-		c.add(path+".lat", number(p.lat), "-90 to 90", "")
+		c.Add(path+".lat", number(p.lat), "-90 to 90")
 	}
 	if !(p.lon >= -180 && p.lon <= 180) {
-		c.add(path+".lon", number(p.lon), "-180 to 180", "")
+		c.Add(path+".lon", number(p.lon), "-180 to 180")
 	}
 	if !(p.km >= 0.1 && p.km <= 20000) {
-		c.add(path+".km", number(p.km), "0.1 to 20000", "")
+		c.Add(path+".km", number(p.km), "0.1 to 20000")
 	}
 	if p.km < 1 && p.km >= 0.1 {
-		c.warn(path+".km", number(p.km), "1 or more: where privacy hides exact places, they are cut to about a kilometre")
+		c.Warn(path+".km", number(p.km), "1 or more: where privacy hides exact places, they are cut to about a kilometre")
 	}
 }

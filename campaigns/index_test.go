@@ -9,6 +9,7 @@ import (
 
 	"rebound/audiences"
 	"rebound/creatives"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -71,7 +72,7 @@ func rules(t testing.TB, in *Input, specs ...audiences.Spec) {
 var standard = []audiences.Spec{
 	{ID: "viewers", Advertiser: "shop", Include: audiences.Rule{Event: "view_item"}},
 	{ID: "carts", Advertiser: "shop", Include: audiences.Rule{Event: "add_to_cart"}},
-	{ID: "buyers", Advertiser: "shop", TTL: audiences.Duration(180 * 24 * time.Hour), Include: audiences.Rule{Event: "purchase"}},
+	{ID: "buyers", Advertiser: "shop", TTL: spec.Duration(180 * 24 * time.Hour), Include: audiences.Rule{Event: "purchase"}},
 }
 
 func mustCompile(t testing.TB, in Input) *Index {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -183,7 +184,7 @@ func (c *compiler) safety(path string, s *SafetySpec) safety {
 		adsTxt:     adsTxtRule(c.choose(path+".require_ads_txt", s.RequireAdsTxt, adsTxtNames, 0)),
 	}
 	if out.adsTxt != adsTxtOff && !c.in.HasSellers {
-		c.add(path+".require_ads_txt", quote(s.RequireAdsTxt), "supply.sellers, the table of ads.txt that it is looked up in", "")
+		c.Add(path+".require_ads_txt", spec.Quote(s.RequireAdsTxt), "supply.sellers, the table of ads.txt that it is looked up in")
 	}
 	for i, text := range s.BlockCat {
 		cat := category{1, text}
@@ -197,7 +198,7 @@ func (c *compiler) safety(path string, s *SafetySpec) safety {
 			cat.id = ""
 		}
 		if cat.id == "" || len(cat.id) > 32 {
-			c.add(at(path+".block_cat", i), quote(text), "a category of Content Taxonomy 1.0 such as IAB25, or taxonomy:id such as 7:483", "")
+			c.Add(spec.At(path+".block_cat", i), spec.Quote(text), "a category of Content Taxonomy 1.0 such as IAB25, or taxonomy:id such as 7:483")
 		}
 		out.cats = append(out.cats, cat)
 	}

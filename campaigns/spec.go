@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -136,7 +137,7 @@ func (o *OffDuration) UnmarshalText(b []byte) error {
 		*o = OffDuration{Set: true}
 		return nil
 	}
-	d, err := rtb.ParseDuration(string(b))
+	d, err := spec.ParseDuration(string(b))
 	if err != nil {
 		return err
 	}
@@ -152,5 +153,5 @@ func (o OffDuration) String() string {
 	case o.D == 0:
 		return "off"
 	}
-	return rtb.FormatDuration(o.D)
+	return spec.FormatDuration(o.D)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -125,7 +126,7 @@ func (f *Facts) Code(r rtb.NoBidReason) int {
 
 // CompileSupply checks the section supply and loads its tables. The result is
 // nil where nothing is configured, so that nothing is asked on the bid path.
-func CompileSupply(s *SupplySpec, tables *Tables) (*Supply, []Problem) {
+func CompileSupply(s *SupplySpec, tables *Tables) (*Supply, spec.Report) {
 	c := &compiler{in: Input{Tables: tables}}
 	out := &Supply{
 		requireUA:    s.RequireUA,
@@ -146,9 +147,9 @@ func CompileSupply(s *SupplySpec, tables *Tables) (*Supply, []Problem) {
 	asks := out.requireUA || out.allows || out.sellers != nil ||
 		len(out.crawlers)+len(out.agents)+len(out.networks)+len(out.blockDomains)+len(out.blockBundles)+len(out.publishers)+len(out.blockedSellers) > 0
 	if !asks {
-		return nil, c.problems
+		return nil, c.Report
 	}
-	return out, c.problems
+	return out, c.Report
 }
 
 // agentSet finds any of many parts in a user agent in one pass, without regard to

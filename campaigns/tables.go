@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"rebound/rtb"
+	"rebound/internal/spec"
 )
 
 // Limits of a list file.
@@ -152,7 +152,7 @@ func (c *compiler) fill(path string, entries []string, sink rowSink, want string
 			continue
 		}
 		if strings.TrimSpace(e) == "" || !sink.add(e) {
-			c.add(at(path, i), quote(e), want, "")
+			c.Add(spec.At(path, i), spec.Quote(e), want)
 		}
 	}
 	return files
@@ -161,20 +161,20 @@ func (c *compiler) fill(path string, entries []string, sink rowSink, want string
 // table loads one file, or says why not.
 func (c *compiler) table(path, kind, name string, sink rowSink, done func() any) any {
 	if c.in.Tables == nil {
-		c.add(path, "file "+quote(name), "no file here", "")
+		c.Add(path, "file "+spec.Quote(name), "no file here")
 		return nil
 	}
 	list, err := c.in.Tables.load(kind, name, sink, done)
 	if err != nil {
-		c.add(path, "file "+quote(name)+": "+reason(err), "a file that can be read", "")
+		c.Add(path, "file "+spec.Quote(name)+": "+reason(err), "a file that can be read")
 		return nil
 	}
 	x := c.in.Tables.files[kind+":"+name]
 	switch {
 	case x.rows == 0:
-		c.warn(path, "file "+quote(name)+" without a row", "a list with rows")
+		c.Warn(path, "file "+spec.Quote(name)+" without a row", "a list with rows")
 	case x.bad > 0:
-		c.warn(path, fmt.Sprintf("file %q with %d rows that cannot be used, the first on line %d", name, x.bad, x.line), "good rows; these were skipped")
+		c.Warn(path, fmt.Sprintf("file %q with %d rows that cannot be used, the first on line %d", name, x.bad, x.line), "good rows; these were skipped")
 	}
 	return list
 }
@@ -261,13 +261,4 @@ func (c *compiler) texts(path string, entries []string, want string) (out texts)
 		out = append(out, own.set())
 	}
 	return out
-}
-
-// oneOf finds a word of a table and says so where it is none.
-func (c *compiler) oneOf(path, word string, words []string) int {
-	i := slices.Index(words, word)
-	if i < 0 {
-		c.add(path, quote(word), "one of "+join(words), rtb.DidYouMean(word, words))
-	}
-	return i
 }

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -18,8 +19,8 @@ func compileTarget(t testing.TB, s TargetSpec) *Targeting {
 	t.Helper()
 	c := &compiler{}
 	target := c.targeting("line", &Line{Advertiser: &Advertiser{Zone: time.UTC}}, &s, safety{})
-	if len(c.problems) > 0 {
-		t.Fatal(c.problems)
+	if len(c.Problems) > 0 {
+		t.Fatal(c.Problems)
 	}
 	return target
 }
@@ -98,11 +99,11 @@ func TestDaypartsAgainstBruteForce(t *testing.T) {
 			if from == to {
 				continue
 			}
-			spec := fmt.Sprintf("%s-%s %02d:%02d-%02d:%02d", dayNames[first], dayNames[last], from/60, from%60, to/60, to%60)
+			text := fmt.Sprintf("%s-%s %02d:%02d-%02d:%02d", dayNames[first], dayNames[last], from/60, from%60, to/60, to%60)
 			c := &compiler{}
-			d := c.daypart("daypart", []string{spec}, loc)
-			if len(c.problems) > 0 {
-				t.Fatal(c.problems)
+			d := c.daypart("daypart", []string{text}, loc)
+			if len(c.Problems) > 0 {
+				t.Fatal(c.Problems)
 			}
 			on := func(day int) bool { return (day-first+7)%7 <= (last-first+7)%7 }
 			for at, end := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC); at.Before(end); at = at.Add(17 * time.Minute) {
@@ -113,7 +114,7 @@ func TestDaypartsAgainstBruteForce(t *testing.T) {
 					want = want || on((day+6)%7) && minute < to
 				}
 				if got := d.matches(at, 0, false); got != want {
-					t.Fatalf("%s in %s at %v: got %v; want %v", spec, zone, l, got, want)
+					t.Fatalf("%s in %s at %v: got %v; want %v", text, zone, l, got, want)
 				}
 			}
 		}
@@ -128,7 +129,7 @@ func TestDaypartTexts(t *testing.T) {
 	} {
 		c := &compiler{}
 		c.daypart("daypart", []string{text}, time.UTC)
-		if got := len(c.problems) == 0; got != ok {
+		if got := len(c.Problems) == 0; got != ok {
 			t.Errorf("%q: accepted %v; want %v", text, got, ok)
 		}
 	}
@@ -360,18 +361,18 @@ func TestAgentsAgainstSearch(t *testing.T) {
 func TestTablesAreReadWhenTheyChange(t *testing.T) {
 	mod := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 	files := fstest.MapFS{"a.txt": {Data: []byte("one.example\nbad host\n\ntwo.example # comment\n"), ModTime: mod}}
-	compile := func(previous *Tables) (*Tables, hosts, []Problem) {
+	compile := func(previous *Tables) (*Tables, hosts, spec.Report) {
 		tables := NewTables(files.Open, previous)
 		c := &compiler{in: Input{Tables: tables}}
 		h := c.hosts("x", []string{"file:a.txt", "file:a.txt"})
-		return tables, h, c.problems
+		return tables, h, c.Report
 	}
-	first, a, problems := compile(nil)
+	first, a, report := compile(nil)
 	if f := first.Files(); len(f) != 1 || f[0].Rows != 2 || f[0].Bad != 1 || f[0].Line != 2 {
 		t.Fatalf("got %+v", f)
 	}
-	if len(problems) != 1 || !problems[0].Warning || !strings.Contains(problems[0].Got, "line 2") {
-		t.Errorf("got %+v; want a warning that names line 2", problems)
+	if len(report.Problems) != 0 || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0].Got, "line 2") {
+		t.Errorf("got %+v; want a warning that names line 2", report)
 	}
 	second, b, _ := compile(first)
 	if len(a) != 1 || len(b) != 1 || a[0] != b[0] || second.Files()[0].Sum != first.Files()[0].Sum {
@@ -383,8 +384,8 @@ func TestTablesAreReadWhenTheyChange(t *testing.T) {
 		t.Error("a changed file was not read again")
 	}
 	delete(files, "a.txt")
-	if _, _, problems = compile(third); len(problems) == 0 || problems[0].Warning {
-		t.Errorf("got %+v; want a problem", problems)
+	if _, _, report = compile(third); len(report.Problems) == 0 {
+		t.Errorf("got %+v; want a problem", report)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -171,7 +172,7 @@ func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above safety) 
 	}
 	for i, mm := range s.MM {
 		if mm < 0 || mm > 5 {
-			c.add(at(path+".match_methods", i), strconv.Itoa(mm), "a match method of AdCOM 1.0, 0 to 5", "")
+			c.Add(spec.At(path+".match_methods", i), strconv.Itoa(mm), "a match method of AdCOM 1.0, 0 to 5")
 			continue
 		}
 		t.mm |= 1 << mm
@@ -195,15 +196,15 @@ func (c *compiler) inventory(path string, s *InventorySpec) *inventory {
 		v.only = true
 	}
 	for i, p := range s.Positions {
-		if n := c.oneOf(at(path+".positions", i), p, positionNames); n >= 0 {
+		if n := c.OneOf(spec.At(path+".positions", i), p, positionNames); n >= 0 {
 			v.positions |= 1 << positionCodes[n]
 		}
 	}
 	if !(s.MinViewability >= 0 && s.MinViewability <= 1) {
-		c.add(path+".min_viewability", strconv.FormatFloat(s.MinViewability, 'g', -1, 64), "a share from 0 to 1", "")
+		c.Add(path+".min_viewability", spec.Float(s.MinViewability), "a share from 0 to 1")
 	}
 	if !v.site && !v.app && !v.dooh {
-		c.add(path, "neither site nor app nor dooh", "at least one of them", "")
+		c.Add(path, "neither site nor app nor dooh", "at least one of them")
 	}
 	if v.site && v.app && v.dooh && !v.includes && v.excludeDomains == nil && v.excludeBundles == nil && v.positions == 0 &&
 		v.minViewability == 0 && !v.refuseRewarded && !v.only {
@@ -221,7 +222,7 @@ func (c *compiler) keywordSets(path string, s *KeywordsSpec) *keywords {
 		for i, w := range list {
 			h, ok := hashFold(w)
 			if !ok {
-				c.add(at(path+"."+field, i), quote(w), "a keyword of at most 256 bytes", "")
+				c.Add(spec.At(path+"."+field, i), spec.Quote(w), "a keyword of at most 256 bytes")
 			}
 			rows = append(rows, h)
 		}
@@ -233,7 +234,7 @@ func (c *compiler) keywordSets(path string, s *KeywordsSpec) *keywords {
 func (c *compiler) requestSegments(path string, specs []RequestSpec) (out []requestSegment) {
 	for i, s := range specs {
 		if len(s.IDs) == 0 || slices.Contains(s.IDs, "") {
-			c.add(at(path, i)+".ids", "nothing", "at least one segment id", "")
+			c.Add(spec.At(path, i)+".ids", "nothing", "at least one segment id")
 		}
 		out = append(out, requestSegment{s.Provider, s.SegTax, slices.Clone(s.IDs)})
 	}

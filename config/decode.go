@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rebound/exchange"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -85,7 +86,7 @@ func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 	switch v.Type() {
 	case durationType:
 		var d time.Duration
-		if d, err = rtb.ParseDuration(n.text); err == nil {
+		if d, err = spec.ParseDuration(n.text); err == nil {
 			v.SetInt(int64(d))
 		}
 	case timeType:
@@ -116,8 +117,8 @@ func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 func (l *loader) try(n *node, dst any) error {
 	t := &loader{fsys: l.fsys, getenv: l.getenv, files: l.files, places: map[string]place{}, quiet: true}
 	t.decode(n, reflect.ValueOf(dst).Elem(), "", "")
-	if len(t.problems) > 0 {
-		return fmt.Errorf("got %s; want %s", t.problems[0].Got, t.problems[0].Want)
+	if len(t.found) > 0 {
+		return fmt.Errorf("got %s; want %s", t.found[0].Got, t.found[0].Want)
 	}
 	return nil
 }
@@ -165,7 +166,7 @@ func (l *loader) decodeMap(n *node, v reflect.Value, path string) {
 	m := reflect.MakeMapWithSize(v.Type(), len(n.keys))
 	for i := range n.keys {
 		item := reflect.New(v.Type().Elem()).Elem()
-		l.decode(n.values[i], item, join2(path, n.keys[i].name), "")
+		l.decode(n.values[i], item, spec.Join(path, n.keys[i].name), "")
 		m.SetMapIndex(reflect.ValueOf(n.keys[i].name).Convert(v.Type().Key()), item)
 	}
 	v.Set(m)
@@ -186,7 +187,7 @@ func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 	}
 	for i := range n.keys {
 		k := &n.keys[i]
-		p := join2(path, k.name)
+		p := spec.Join(path, k.name)
 		f, ok := fields.find(k.name)
 		if !ok {
 			l.unknown(k, p, fields.names)
@@ -204,11 +205,11 @@ func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 const manyFields = 20
 
 func (l *loader) unknown(k *key, path string, names []string) {
-	hint, want := rtb.DidYouMean(k.name, names), "one of "+strings.Join(names, ", ")
+	hint, want := spec.DidYouMean(k.name, names), "one of "+strings.Join(names, ", ")
 	if hint != "" && len(names) > manyFields {
 		want = "a known field"
 	}
-	l.unread(k.place(), path, "unknown field "+quote(k.name), want, hint)
+	l.unread(k.place(), path, "unknown field "+spec.Quote(k.name), want, hint)
 }
 
 func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
@@ -228,15 +229,6 @@ func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
 		}
 		v.SetBool(b)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		if options == "bytes" {
-			var b Bytes
-			if err := b.UnmarshalText([]byte(n.text)); err != nil || v.OverflowInt(int64(b)) {
-				l.unread(n.place(), path, n.describe(), "a size such as 4096 or 16KiB", "")
-				return
-			}
-			v.SetInt(int64(b))
-			return
-		}
 		i, err := strconv.ParseInt(number, 10, 64)
 		if n.tag != "!!int" || err != nil || v.OverflowInt(i) {
 			wrong()

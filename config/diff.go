@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"rebound/campaigns"
-	"rebound/rtb"
+	"rebound/internal/spec"
 )
 
 // Diff tells what changed from a to b, one line per change, for people: of the
@@ -118,7 +118,7 @@ func (f *flat) add(path string, v reflect.Value, options string) {
 	case reflect.Struct:
 		f.tables[path] = true
 		for _, fd := range fieldsOf(v.Type()).list {
-			f.add(join2(path, fd.name), v.FieldByIndex(fd.index), fd.options)
+			f.add(spec.Join(path, fd.name), v.FieldByIndex(fd.index), fd.options)
 		}
 	case reflect.Slice:
 		f.tables[path] = true
@@ -130,7 +130,7 @@ func (f *flat) add(path string, v reflect.Value, options string) {
 		keys := v.MapKeys()
 		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 		for _, k := range keys {
-			f.add(join2(path, k.String()), v.MapIndex(k), "")
+			f.add(spec.Join(path, k.String()), v.MapIndex(k), "")
 		}
 	}
 }
@@ -153,7 +153,7 @@ func itemName(v reflect.Value, i int) string {
 func textOf(v reflect.Value) (string, bool) {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return rtb.FormatDuration(x), true
+		return spec.FormatDuration(x), true
 	case time.Time:
 		if x.IsZero() {
 			return "", true
@@ -169,7 +169,7 @@ func textOf(v reflect.Value) (string, bool) {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		return quote(v.String()), true
+		return spec.Quote(v.String()), true
 	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64:
 		return fmt.Sprint(v.Interface()), true
 	}

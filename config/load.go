@@ -16,16 +16,16 @@ import (
 	"rebound/campaigns"
 	"rebound/creatives"
 	"rebound/exchange"
-	"rebound/rtb"
+	"rebound/internal/spec"
 )
 
 // Load reads the configuration at path from the file system of the machine. The
-// error is [Problems].
+// error is [spec.Problems].
 func Load(path string, o Options) (*Snapshot, error) {
 	return LoadFS(osFS{}, filepath.ToSlash(path), o)
 }
 
-// LoadFS reads the configuration at path in fsys. The error is [Problems].
+// LoadFS reads the configuration at path in fsys. The error is [spec.Problems].
 func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}}
 	path = cleanPath(path)
@@ -38,14 +38,15 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 		l.decode(root, reflect.ValueOf(&s.File).Elem(), "", "")
 		l.compile(s, o)
 	}
-	if len(l.problems) > 0 {
-		problems := sorted(l.problems)
+	l.placeAll()
+	if len(l.found) > 0 {
+		problems := sorted(l.found)
 		if l.more > 0 {
-			problems = append(problems, Problem{File: path, Got: strconv.Itoa(l.more) + " more problems", Want: "those above solved first"})
+			problems = append(problems, spec.Problem{File: path, Got: strconv.Itoa(l.more) + " more problems", Want: "those above solved first"})
 		}
-		return nil, Problems(problems)
+		return nil, spec.Problems(problems)
 	}
-	s.Warnings = sorted(l.warnings)
+	s.Warnings = sorted(l.Warnings)
 	s.Hash = l.hash(path)
 	s.Files = slices.Sorted(maps.Keys(l.files))
 	s.Files = append(s.Files, l.feeds...)
@@ -101,7 +102,7 @@ func (l *loader) compile(s *Snapshot, o Options) {
 		if s.Version == 0 {
 			got = "nothing"
 		}
-		l.addAt("version", got, "1", "")
+		l.Add("version", got, "1")
 	}
 	l.listen(&s.Listen)
 	l.data(s)
@@ -121,59 +122,40 @@ func (l *loader) compile(s *Snapshot, o Options) {
 func (l *loader) exchanges(s *Snapshot) {
 	s.Profiles = map[string]*exchange.Profile{}
 	for i := range s.Exchanges {
-		spec := &s.Exchanges[i]
-		at := "exchanges[" + strconv.Itoa(i) + "]"
-		p, problems := spec.Compile()
-		for _, x := range problems {
-			l.addAt(at+"."+x.Path, x.Got, x.Want, "")
+		x, at := &s.Exchanges[i], spec.At("exchanges", i)
+		p, problems := x.Compile()
+		l.Include(at, spec.Report{Problems: problems})
+		if _, again := s.Profiles[x.ID]; again && x.ID != "" {
+			l.Add(at+".id", spec.Quote(x.ID)+" again", "an id that no other exchange has")
 		}
-		if _, again := s.Profiles[spec.ID]; again && spec.ID != "" {
-			l.addAt(at+".id", quote(spec.ID)+" again", "an id that no other exchange has", "")
-		}
-		s.Profiles[spec.ID] = p
-		if spec.Secret == "" {
+		s.Profiles[x.ID] = p
+		if x.Secret == "" {
 			from := "this machine"
-			if len(spec.Sources) > 0 {
-				from = strings.Join(spec.Sources, ", ")
+			if len(x.Sources) > 0 {
+				from = strings.Join(x.Sources, ", ")
 			}
-			l.warnAt(at+".secret", "no secret: anybody from "+from+" may ask for bids", "a secret, such as ${EXCHANGE_SECRET}, before an exchange connects", "")
+			l.Warn(at+".secret", "no secret: anybody from "+from+" may ask for bids", "a secret, such as ${EXCHANGE_SECRET}, before an exchange connects")
 		}
 	}
 	if len(s.Exchanges) == 0 {
-		l.warnAt("exchanges", "none", "at least one exchange, or there is nothing to bid on", "")
+		l.Warn("exchanges", "none", "at least one exchange, or there is nothing to bid on")
 	}
 }
 
 func (l *loader) creatives(s *Snapshot) {
 	s.CreativeIndex = map[string]*creatives.Creative{}
 	list, problems := creatives.Compile(s.Creatives, l.read)
-	for _, x := range problems {
-		path := "creatives" + x.Path
-		at := l.find(path)
-		if x.Line > 0 {
-			at = l.inMarkup(s, path, x.Line, at)
+	for i := range problems {
+		p := &problems[i]
+		// Markup in the configuration begins on the line after its field.
+		if n, ok := l.blocks["creatives"+p.Path]; ok && p.Line > 0 {
+			p.File, p.Line = n.src.name, n.line+p.Line
 		}
-		l.add(at, path, x.Got, x.Want, x.Hint)
 	}
+	l.Include("creatives", spec.Report{Problems: problems})
 	for i := range s.Creatives {
 		s.CreativeIndex[s.Creatives[i].ID] = list[i]
 	}
-}
-
-// inMarkup is the place of a line of a creative's markup, which stands in a file
-// of its own or in the configuration.
-func (l *loader) inMarkup(s *Snapshot, path string, line int, at place) place {
-	var i int
-	if n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(path[:strings.IndexByte(path, ']')+1], "creatives["), "]")); err == nil {
-		i = n
-	}
-	if strings.HasSuffix(path, ".file") {
-		return place{s.Creatives[i].File, line}
-	}
-	if n, ok := l.blocks[path]; ok {
-		return place{n.src.name, n.line + line}
-	}
-	return at
 }
 
 func (l *loader) audiences(s *Snapshot) {
@@ -181,23 +163,22 @@ func (l *loader) audiences(s *Snapshot) {
 	var ids []string
 	for i := range s.Audiences {
 		if strings.HasPrefix(s.Audiences[i].ID, campaigns.BuiltinPrefix) {
-			l.addAt("audiences["+strconv.Itoa(i)+"].id", quote(s.Audiences[i].ID), "an id that does not begin with "+campaigns.BuiltinPrefix, "")
+			l.Add("audiences["+strconv.Itoa(i)+"].id", spec.Quote(s.Audiences[i].ID), "an id that does not begin with "+campaigns.BuiltinPrefix)
 		}
 	}
 	for i := range s.Advertisers {
-		if id := s.Advertisers[i].ID; rtb.ValidID(id) && !slices.Contains(ids, id) {
+		if id := s.Advertisers[i].ID; spec.ValidID(id) && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 			specs = append(specs, campaigns.BuyersSpec(id))
 		}
 	}
 	set, problems := audiences.Compile(specs, ids)
-	for _, x := range problems {
-		if index(x.Path) < len(s.Audiences) {
-			l.addAt("audiences"+x.Path, x.Got, x.Want, "")
-		} else {
-			l.addAt("audiences", x.Got, x.Want, "") // the built-in one is one too many
+	for i := range problems {
+		if p := &problems[i]; index(p.Path) >= len(s.Audiences) {
+			p.Path = "" // the built-in audience, which the file does not have, is one too many
 		}
 	}
+	l.Include("audiences", spec.Report{Problems: problems})
 	if len(problems) == 0 {
 		s.AudienceSet = set
 	}
@@ -221,13 +202,7 @@ func (l *loader) campaigns(s *Snapshot) {
 	for i := range s.Exchanges {
 		in.Exchanges = append(in.Exchanges, s.Exchanges[i].ID)
 	}
-	x, problems := campaigns.Compile(in)
-	for _, p := range problems {
-		if p.Warning {
-			l.warnAt(p.Path, p.Got, p.Want, p.Hint)
-		} else {
-			l.addAt(p.Path, p.Got, p.Want, p.Hint)
-		}
-	}
+	x, report := campaigns.Compile(in)
+	l.Include("", report)
 	s.Index = x
 }

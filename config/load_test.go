@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -31,9 +32,9 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s, err := Load(file, Options{})
-			var problems Problems
+			var problems spec.Problems
 			if s != nil || !errors.As(err, &problems) {
-				t.Fatalf("got %v, %v; want Problems", s, err)
+				t.Fatalf("got %v, %v; want spec.Problems", s, err)
 			}
 			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
 			got := err.Error() + "\n"
@@ -73,7 +74,7 @@ func TestGood(t *testing.T) {
 	check("bid", s.Listen.Bid, "127.0.0.1:0")
 	check("edge, by default", s.Listen.Edge, ":8081")
 	check("public URL", s.Listen.PublicURL, "https://t.shop.example")
-	check("bytes", s.Data.MaxBytes, Bytes(2<<30))
+	check("bytes", s.Data.MaxBytes, spec.Bytes(2<<30))
 	check("bid log", s.Logs.Bids.Dir, "data/log/bids")
 	check("share", *s.Logs.Bids.UnknownNoBidPct, 0.1)
 	check("notice ttl", s.Privacy.NoticeTTL, 48*time.Hour)
@@ -99,7 +100,7 @@ func TestGood(t *testing.T) {
 	check("bad rows", len(s.Rows["main"]), 1)
 	check("product", s.FeedIndex["main"].Product("sku1").Title.Raw, "Shoe")
 	check("files", s.Files, []string{"testdata/good.yaml", "testdata/parts/banner.html", "testdata/parts/profile.yaml", "testdata/parts/rules.yaml", "testdata/parts/shop.yaml", "testdata/parts/products.tsv"})
-	if !slices.ContainsFunc(s.Warnings, func(p Problem) bool {
+	if !slices.ContainsFunc(s.Warnings, func(p spec.Problem) bool {
 		return p.File == "testdata/parts/products.tsv" && p.Line == 3 && strings.Contains(p.Got, "evil.example")
 	}) {
 		t.Errorf("warnings: got %v; want the bad row", s.Warnings)
@@ -212,7 +213,7 @@ func TestReloadKeepsAFeedThatShrank(t *testing.T) {
 	if f := after.FeedIndex["m"]; !f.Kept || f.Good != 3 {
 		t.Errorf("got %+v; want the three products from before", f)
 	}
-	if !slices.ContainsFunc(after.Warnings, func(p Problem) bool { return strings.Contains(p.Got, "far fewer") }) {
+	if !slices.ContainsFunc(after.Warnings, func(p spec.Problem) bool { return strings.Contains(p.Got, "far fewer") }) {
 		t.Errorf("got %v; want a warning", after.Warnings)
 	}
 }
@@ -234,7 +235,7 @@ func TestRates(t *testing.T) {
 		t.Errorf("a day later: got %q; want rate_stale", reason)
 	}
 	s, err = load(`{"as_of": "2026-09-02T00:00:00Z", "base": "USD", "rates": {"EUR": 0.8}}`)
-	if err != nil || !slices.ContainsFunc(s.Warnings, func(p Problem) bool { return p.Path == "rates.file" }) {
+	if err != nil || !slices.ContainsFunc(s.Warnings, func(p spec.Problem) bool { return p.Path == "rates.file" }) {
 		t.Errorf("a month old: got %v; want a warning", err)
 	}
 	for text, want := range map[string]string{"base: USD": "as_of", "as_of: 2026-10-02T00:00:00Z": "base", "as_of: 2026-10-02T00:00:00Z\nbase: USD\nrates: {EURO: 1}": "EURO",
@@ -246,18 +247,18 @@ func TestRates(t *testing.T) {
 }
 
 func TestBytes(t *testing.T) {
-	for text, want := range map[string]Bytes{"0": 0, "4096": 4096, "256KiB": 256 << 10, "20GiB": 20 << 30, "1 TiB": 1 << 40} {
-		var b Bytes
+	for text, want := range map[string]spec.Bytes{"0": 0, "4096": 4096, "256KiB": 256 << 10, "20GiB": 20 << 30, "1 TiB": 1 << 40} {
+		var b spec.Bytes
 		if err := b.UnmarshalText([]byte(text)); err != nil || b != want {
 			t.Errorf("%q: got %d, %v; want %d", text, b, err, want)
 		}
-		var again Bytes
+		var again spec.Bytes
 		if err := again.UnmarshalText([]byte(b.String())); err != nil || again != b {
 			t.Errorf("%q: got %q, which reads as %d", text, b, again)
 		}
 	}
 	for _, text := range []string{"", "GiB", "-1", "1.5GiB", "20GB", "9999999999TiB", "1e3"} {
-		if err := new(Bytes).UnmarshalText([]byte(text)); err == nil {
+		if err := new(spec.Bytes).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q: got no error", text)
 		}
 	}
@@ -282,7 +283,7 @@ func TestBombs(t *testing.T) {
 				t.Errorf("got %d nodes; want at most %d", l.nodes, 2*maxNodes)
 			}
 			_, err := LoadFS(fsys, "c.yaml", Options{})
-			var problems Problems
+			var problems spec.Problems
 			if !errors.As(err, &problems) || len(problems) > maxProblems+1 {
 				t.Errorf("got %d problems; want 1 to %d", len(problems), maxProblems+1)
 			}
@@ -344,9 +345,9 @@ func FuzzLoad(f *testing.F) {
 		if (s == nil) == (err == nil) {
 			t.Fatalf("got %v and %v", s, err)
 		}
-		var problems Problems
+		var problems spec.Problems
 		if err != nil && (!errors.As(err, &problems) || len(problems) == 0) {
-			t.Fatalf("got %v; want Problems", err)
+			t.Fatalf("got %v; want spec.Problems", err)
 		}
 		if s != nil {
 			Diff(s, s)

@@ -9,44 +9,52 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 
 	"rebound/campaigns"
+	"rebound/internal/spec"
 )
 
 // loader reads files and gathers what is wrong with them.
 type loader struct {
-	fsys     fs.FS
-	getenv   func(string) (string, bool)
-	files    map[string][]byte // by name; what the hash is made of
-	feeds    []string          // names of feed files
-	places   map[string]place  // by path
-	tables   *campaigns.Tables // lists, which may be too large for files
-	blocks   map[string]*node  // texts that begin on the line after their field, by path
-	problems Problems
-	warnings []Problem
-	nodes    int
-	tooBig   bool
-	more     int      // problems beyond maxProblems
-	broken   []string // paths that could not be read
-	quiet    bool     // places are not recorded: a value is tried, not read
+	fsys   fs.FS
+	getenv func(string) (string, bool)
+	files  map[string][]byte // by name; what the hash is made of
+	feeds  []string          // names of feed files
+	places map[string]place  // by path
+	tables *campaigns.Tables // lists, which may be too large for files
+	blocks map[string]*node  // texts that begin on the line after their field, by path
+	nodes  int
+	tooBig bool
+	broken []string // paths whose values do not have the type of their field
+	quiet  bool     // a value is tried, not read: its place is not recorded
+
+	// Report collects what the sections' values mean. Its problems get their
+	// places at the end; found are the problems that already have theirs.
+	spec.Report
+	found spec.Problems
+	more  int // problems beyond maxProblems
 }
 
+// add adds a problem at a known place.
 func (l *loader) add(at place, path, got, want, hint string) {
-	if len(l.problems) >= maxProblems {
+	l.place(spec.Problem{File: at.file, Line: at.line, Path: path, Got: got, Want: want, Hint: hint})
+}
+
+func (l *loader) place(p spec.Problem) {
+	if len(l.found) >= maxProblems {
 		l.more++
 		return
 	}
-	l.problems = append(l.problems, Problem{at.file, at.line, path, got, want, hint})
+	l.found = append(l.found, p)
 }
 
-// unread adds a problem of reading: what stands at the path is not what its
-// field takes.
+// unread adds a problem of a value that does not have the type of its field.
 func (l *loader) unread(at place, path, got, want, hint string) {
 	l.add(at, path, got, want, hint)
 	if len(l.broken) < maxProblems {
@@ -54,26 +62,31 @@ func (l *loader) unread(at place, path, got, want, hint string) {
 	}
 }
 
-// addAt adds a problem of meaning at the place of its path, or of the nearest
-// path above. What could not be read, and what it stands in, has no meaning to
-// complain about.
-func (l *loader) addAt(path, got, want, hint string) {
-	for _, b := range l.broken {
-		if within(path, b) || within(b, path) {
-			return
+// placeAll gives every problem of the report, and every warning, the place of
+// its path or of the closest enclosing one. It drops problems of values that
+// could not be read, and of their tables: they follow from the first problem.
+func (l *loader) placeAll() {
+	for _, p := range l.Problems {
+		if !slices.ContainsFunc(l.broken, func(b string) bool { return within(p.Path, b) || within(b, p.Path) }) {
+			l.place(l.locate(p))
 		}
 	}
-	l.add(l.find(path), path, got, want, hint)
+	for i, p := range l.Warnings {
+		l.Warnings[i] = l.locate(p)
+	}
+}
+
+func (l *loader) locate(p spec.Problem) spec.Problem {
+	if p.File == "" {
+		at := l.find(p.Path)
+		p.File, p.Line = at.file, at.line
+	}
+	return p
 }
 
 // within tells whether a path is another or stands in it.
 func within(path, in string) bool {
 	return strings.HasPrefix(path, in) && (len(path) == len(in) || in == "" || path[len(in)] == '.' || path[len(in)] == '[')
-}
-
-func (l *loader) warnAt(path, got, want, hint string) {
-	at := l.find(path)
-	l.warnings = append(l.warnings, Problem{at.file, at.line, path, got, want, hint})
 }
 
 // find is where a path stands; a field that is missing stands where its table
@@ -91,8 +104,8 @@ func (l *loader) find(path string) place {
 }
 
 // sorted puts problems in the order of files and lines.
-func sorted(p []Problem) []Problem {
-	slices.SortStableFunc(p, func(a, b Problem) int {
+func sorted(p []spec.Problem) []spec.Problem {
+	slices.SortStableFunc(p, func(a, b spec.Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Got, b.Got))
 	})
 	return slices.Compact(p)
@@ -113,7 +126,7 @@ func (l *loader) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxFileBytes {
-		return nil, errors.New("larger than " + Bytes(maxFileBytes).String())
+		return nil, errors.New("larger than " + spec.Bytes(maxFileBytes).String())
 	}
 	l.files[name] = b
 	return b, nil
@@ -123,14 +136,14 @@ func (l *loader) read(name string) ([]byte, error) {
 func (l *loader) parse(name string, from place, fromPath string) *node {
 	b, err := l.read(name)
 	if err != nil {
-		l.add(from, fromPath, "file "+quote(name)+": "+reason(err), "a file that can be read", "")
+		l.add(from, fromPath, "file "+spec.Quote(name)+": "+reason(err), "a file that can be read", "")
 		return nil
 	}
 	src := &source{name: name, dir: path.Dir(name)}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		line, text := yamlError(err)
+		line, text := yamlError(b, err)
 		l.add(place{name, line}, "", text, "YAML", "")
 		return nil
 	}
@@ -155,22 +168,39 @@ func reason(err error) string {
 	return err.Error()
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-
-// yamlError takes the line out of an error of the YAML library.
-func yamlError(err error) (line int, text string) {
-	text = err.Error()
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		text = text[len(m[0]):]
+// yamlError returns the line and the message of a syntax error. For a quoted
+// text or a key that does not end, the line is where it begins: the parser
+// notices only much later.
+func yamlError(b []byte, err error) (line int, message string) {
+	var e *yaml.LoadError
+	if !errors.As(err, &e) {
+		return 0, err.Error()
 	}
-	if line > 0 && parserError.MatchString(text) {
-		line++ // the library counts these from 0
+	line, message = e.Mark.Line, e.Message
+	switch {
+	case line == 0 && !utf8.Valid(b):
+		line = 1 + bytes.Count(b[:invalidAt(b)], []byte("\n"))
+	case e.ContextMark.Line > 0 && e.Stage == yaml.ScannerStage:
+		line = e.ContextMark.Line
+	case e.ContextMark.Line > 0:
+		message += " " + e.ContextMsg + " that begins on line " + strconv.Itoa(e.ContextMark.Line)
 	}
-	return line, text
+	return line, message
 }
 
-var parserError = regexp.MustCompile(`^did not find expected ('|key|node content|<document start>)`)
+// invalidAt returns the index of the first byte of b that is not part of valid
+// UTF-8.
+func invalidAt(b []byte) int {
+	i := 0
+	for i < len(b) {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		i += n
+	}
+	return i
+}
 
 // expand merges the files that a table includes into it. With join, lists of the
 // same name are joined, as the sections of the whole configuration are.
@@ -186,20 +216,20 @@ func (l *loader) expand(n *node, path string, join bool, stack []string) {
 	}
 	for _, item := range list {
 		if item.kind != kindScalar {
-			l.add(item.place(), join2(path, "include"), item.describe(), "the name of a file", "")
+			l.add(item.place(), spec.Join(path, "include"), item.describe(), "the name of a file", "")
 			continue
 		}
 		name := resolve(item.src.dir, item.text)
 		self := append(slices.Clone(stack), item.src.name)
 		switch {
 		case slices.Contains(self, name):
-			l.add(item.place(), join2(path, "include"), quote(name)+" again", "no file that includes itself", "")
+			l.add(item.place(), spec.Join(path, "include"), spec.Quote(name)+" again", "no file that includes itself", "")
 			continue
 		case len(self) > maxIncludes:
-			l.add(item.place(), join2(path, "include"), "includes nested deeper than "+strconv.Itoa(maxIncludes), "fewer", "")
+			l.add(item.place(), spec.Join(path, "include"), "includes nested deeper than "+strconv.Itoa(maxIncludes), "fewer", "")
 			continue
 		}
-		if from := l.parse(name, item.place(), join2(path, "include")); from != nil {
+		if from := l.parse(name, item.place(), spec.Join(path, "include")); from != nil {
 			l.expand(from, path, join, self)
 			n.merge(from, join)
 		}
@@ -213,13 +243,6 @@ func resolve(dir, name string) string {
 		return path.Clean(name)
 	}
 	return path.Join(dir, name)
-}
-
-func join2(path, field string) string {
-	if path == "" {
-		return field
-	}
-	return path + "." + field
 }
 
 // osFS is the file system of the machine; unlike that of [os.DirFS], names may

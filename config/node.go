@@ -3,7 +3,9 @@ package config
 import (
 	"strconv"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
+
+	"rebound/internal/spec"
 )
 
 // kind is what a node of the file is.
@@ -84,14 +86,7 @@ func (n *node) describe() string {
 	case "!!int", "!!float", "!!bool":
 		return n.text
 	}
-	return quote(n.text)
-}
-
-func quote(s string) string {
-	if len(s) > 80 {
-		s = s[:80] + "..."
-	}
-	return strconv.Quote(s)
+	return spec.Quote(n.text)
 }
 
 // Bounds on what a configuration may hold, so that a hostile or broken file ends
@@ -158,7 +153,7 @@ func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 			continue
 		}
 		if first, again := seen[k.Value]; again {
-			l.add(place{n.src.name, k.Line}, k.Value, quote(k.Value)+" again", "every field once; it stands on line "+strconv.Itoa(first)+" too", "")
+			l.add(place{n.src.name, k.Line}, k.Value, spec.Quote(k.Value)+" again", "every field once; it stands on line "+strconv.Itoa(first)+" too", "")
 			continue
 		}
 		seen[k.Value] = k.Line

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rebound/creatives"
+	"rebound/internal/spec"
 	"rebound/privacy"
 	"rebound/rtb"
 )
@@ -23,11 +24,11 @@ const (
 	defaultAdmin = "127.0.0.1:8082"
 
 	defaultDataDir  = "./data"
-	defaultMaxBytes = Bytes(20 << 30)
-	defaultCache    = Bytes(256 << 20)
+	defaultMaxBytes = spec.Bytes(20 << 30)
+	defaultCache    = spec.Bytes(256 << 20)
 
-	defaultBidLog  = Bytes(10 << 30)
-	defaultFactLog = Bytes(100 << 30)
+	defaultBidLog  = spec.Bytes(10 << 30)
+	defaultFactLog = spec.Bytes(100 << 30)
 	defaultKeep    = 90 * 24 * time.Hour
 
 	defaultNoticeTTL = 48 * time.Hour
@@ -35,8 +36,6 @@ const (
 	maxNoticeTTL     = 7 * 24 * time.Hour
 
 	defaultRateAge = 24 * time.Hour
-
-	maxVendorID = 1<<16 - 1
 )
 
 func orDefault[T comparable](v *T, absent T) {
@@ -54,10 +53,10 @@ func (l *loader) listen(s *Listen) {
 		host, port, err := net.SplitHostPort(a.addr)
 		n, err2 := strconv.ParseUint(port, 10, 16)
 		if err != nil || err2 != nil || host != "" && !creatives.ValidHost(strings.ToLower(host)) && !validAddr(host) {
-			l.addAt("listen."+a.field, quote(a.addr), "host:port or :port, such as 127.0.0.1:8082", "")
+			l.Add("listen."+a.field, spec.Quote(a.addr), "host:port or :port, such as 127.0.0.1:8082")
 		}
 		if a.field == "admin" && err == nil && n > 0 && !loopback(host) {
-			l.warnAt("listen.admin", a.addr+": reached from outside this machine", "a loopback address: who reaches it can stop bidding and read profiles", "")
+			l.Warn("listen.admin", a.addr+": reached from outside this machine", "a loopback address: who reaches it can stop bidding and read profiles")
 		}
 	}
 	if s.PublicURL == "" {
@@ -70,7 +69,7 @@ func (l *loader) listen(s *Listen) {
 	u, err := url.Parse(s.PublicURL)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
 		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		l.addAt("listen.public_url", quote(s.PublicURL), "an https URL, or http on this machine, without a query", "")
+		l.Add("listen.public_url", spec.Quote(s.PublicURL), "an https URL, or http on this machine, without a query")
 	}
 	s.PublicURL = strings.TrimRight(s.PublicURL, "/")
 }
@@ -99,17 +98,17 @@ func (l *loader) data(s *Snapshot) {
 	l.percent("logs.bids.unknown_nobid_pct", &bids.UnknownNoBidPct, 0.1)
 	for _, x := range []struct {
 		path  string
-		least Bytes
-		have  Bytes
+		least spec.Bytes
+		have  spec.Bytes
 	}{{"data.max_bytes", 1 << 20, s.Data.MaxBytes}, {"data.cache_bytes", 1 << 20, s.Data.CacheBytes},
 		{"logs.bids.max_bytes", 1 << 20, bids.MaxBytes}, {"logs.facts.max_bytes", 1 << 20, facts.MaxBytes}} {
 		if x.have < x.least {
-			l.addAt(x.path, x.have.String(), "at least "+x.least.String(), "")
+			l.Add(x.path, x.have.String(), "at least "+x.least.String())
 		}
 	}
 	if s.Data.NATS != "" {
 		if u, err := url.Parse(s.Data.NATS); err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			l.addAt("data.nats", "something else", "a URL such as nats://host:4222, or nothing for the embedded log", "")
+			l.Add("data.nats", "something else", "a URL such as nats://host:4222, or nothing for the embedded log")
 		}
 	}
 }
@@ -117,58 +116,38 @@ func (l *loader) data(s *Snapshot) {
 func (l *loader) percent(path string, p **float64, absent float64) {
 	if *p == nil {
 		*p = &absent
-		return
 	}
-	if x := **p; !(x >= 0 && x <= 100) {
-		l.addAt(path, strconv.FormatFloat(x, 'g', -1, 64), "a percentage from 0 to 100", "")
-	}
+	l.Percent(path, **p)
 }
 
 func (l *loader) privacy(s *Privacy) *privacy.Policy {
-	if s.VendorID < 0 || s.VendorID > maxVendorID {
-		l.addAt("privacy.vendor_id", strconv.Itoa(s.VendorID), "an id of the Global Vendor List, 1 to 65535, or 0", "")
-	}
-	if s.VendorID == 0 {
-		l.warnAt("privacy.vendor_id", "0", "our id in the Global Vendor List: without it all traffic under the GDPR is refused", "")
-	}
 	orDefault(&s.UnknownCountry, "refuse")
-	words := []string{"refuse", "allow"}
-	if !slices.Contains(words, s.UnknownCountry) {
-		l.addAt("privacy.unknown_country", quote(s.UnknownCountry), "refuse or allow", rtb.DidYouMean(s.UnknownCountry, words))
-	}
+	l.OneOf("privacy.unknown_country", s.UnknownCountry, []string{"refuse", "allow"})
 	if s.UnknownCountry == "allow" {
-		l.warnAt("privacy.unknown_country", "allow", "refuse: a request that tells neither gdpr nor a country may come from where consent is needed", "")
+		l.Warn("privacy.unknown_country", "allow", "refuse: a request that tells neither gdpr nor a country may come from where consent is needed")
 	}
 	orDefault(&s.NoticeTTL, defaultNoticeTTL)
 	if s.NoticeTTL < minNoticeTTL || s.NoticeTTL > maxNoticeTTL {
-		l.addAt("privacy.notice_ttl", rtb.FormatDuration(s.NoticeTTL), "1h to 7d", "")
+		l.Add("privacy.notice_ttl", spec.FormatDuration(s.NoticeTTL), "1h to 7d")
 	}
 	p := &privacy.Policy{
 		VendorID: s.VendorID, UnknownCountryAllow: s.UnknownCountry == "allow", GDPRCountries: s.GDPRCountries,
 		PurposeOneTreatment: s.PurposeOneTreatment, MinPolicyVersion: s.MinPolicyVersion, RequireDisclosedVendors: s.RequireDisclosedVendors,
 		FlexiblePurposes: s.FlexiblePurposes, GPCEverywhere: s.GPCEverywhere, ContextualWithoutBasis: s.ContextualWithoutBasis,
 	}
-	problems, _ := p.Check()
-	for _, x := range problems {
-		if x.Path != "vendor_id" { // said above
-			l.addAt("privacy."+x.Path, quote(x.Got), x.Want, "")
-		}
-	}
+	l.Include("privacy", p.Check())
 	return p
 }
 
 func (l *loader) identity(s *Identity) []string {
 	var sources []string
 	seen := map[string]bool{}
-	modes := []string{"plain", "ignore"}
 	for i := range s.EIDs {
-		e, at := &s.EIDs[i], "identity.eids["+strconv.Itoa(i)+"]"
+		e, at := &s.EIDs[i], spec.At("identity.eids", i)
 		orDefault(&e.Mode, "plain")
-		if !slices.Contains(modes, e.Mode) {
-			l.addAt(at+".mode", quote(e.Mode), "plain or ignore", rtb.DidYouMean(e.Mode, modes))
-		}
+		l.OneOf(at+".mode", e.Mode, []string{"plain", "ignore"})
 		if e.Source == "" || len(e.Source) > 128 || seen[e.Source] {
-			l.addAt(at+".source", quote(e.Source), "a source such as id5-sync.com, once", "")
+			l.Add(at+".source", spec.Quote(e.Source), "a source such as id5-sync.com, once")
 		}
 		seen[e.Source] = true
 		if e.Mode == "plain" {
@@ -207,79 +186,81 @@ func (l *loader) rates(s *RatesSpec, now time.Time) *rtb.Rates {
 	for code, x := range f.Rates {
 		cur, ok := rtb.ParseCurrency(code)
 		if !ok || !(x > 0) || x > 1e9 {
-			l.addAt("rates.file:.rates."+code, quote(code)+" at "+strconv.FormatFloat(x, 'g', -1, 64), "a code of ISO 4217 and a rate of more than 0", "")
+			l.Add("rates.file:.rates."+code, spec.Quote(code)+" at "+spec.Float(x), "a code of ISO 4217 and a rate of more than 0")
 			continue
 		}
 		r.PerBase[cur] = x
 	}
 	if !now.IsZero() && now.Sub(f.AsOf) > s.MaxAge {
-		l.warnAt("rates.file", "rates of "+f.AsOf.Format(time.RFC3339), "rates not older than "+rtb.FormatDuration(s.MaxAge)+": until then nothing is bid in a currency other than the advertiser's", "")
+		l.Warn("rates.file", "rates of "+f.AsOf.Format(time.RFC3339), "rates not older than "+spec.FormatDuration(s.MaxAge)+": until then nothing is bid in a currency other than the advertiser's")
 	}
 	return r
 }
 
 func (l *loader) loadFeeds(s *Snapshot, o Options) {
-	s.FeedIndex, s.Rows = map[string]*creatives.Feed{}, map[string][]creatives.RowProblem{}
+	s.FeedIndex, s.Rows = map[string]*creatives.Feed{}, map[string]spec.Problems{}
 	for i := range s.Feeds {
-		spec, at := &s.Feeds[i], "feeds["+strconv.Itoa(i)+"]"
-		if !rtb.ValidID(spec.ID) {
-			l.addAt(at+".id", quote(spec.ID), "an id of a-z, 0-9, _ and -, at most 64 characters", "")
+		f, at := &s.Feeds[i], spec.At("feeds", i)
+		l.ID(at+".id", f.ID)
+		if _, again := s.FeedIndex[f.ID]; again {
+			l.Add(at+".id", spec.Quote(f.ID)+" again", "an id that no other feed has")
 		}
-		if _, again := s.FeedIndex[spec.ID]; again {
-			l.addAt(at+".id", quote(spec.ID)+" again", "an id that no other feed has", "")
+		if f.MinKeepPct != 0 {
+			l.Range(at+".min_keep_pct", f.MinKeepPct, 1, 100)
 		}
-		if spec.MinKeepPct < 0 || spec.MinKeepPct > 100 {
-			l.addAt(at+".min_keep_pct", strconv.Itoa(spec.MinKeepPct), "1 to 100", "")
-		}
-		s.FeedIndex[spec.ID] = l.loadFeed(s, spec, at, o)
+		s.FeedIndex[f.ID] = l.loadFeed(s, f, at, o)
 	}
 }
 
-func (l *loader) loadFeed(s *Snapshot, spec *FeedSpec, at string, o Options) *creatives.Feed {
-	if spec.File == "" {
-		l.addAt(at+".file", "nothing", "a file of tab separated values", "")
+func (l *loader) loadFeed(s *Snapshot, f *FeedSpec, at string, o Options) *creatives.Feed {
+	if f.File == "" {
+		l.Add(at+".file", "nothing", "a file of tab-separated values")
 		return nil
 	}
-	f, err := l.fsys.Open(spec.File)
+	file, err := l.fsys.Open(f.File)
 	if err != nil {
-		l.addAt(at+".file", "file "+quote(spec.File)+": "+reason(err), "a file that can be read", "")
+		l.Add(at+".file", "file "+spec.Quote(f.File)+": "+reason(err), "a file that can be read")
 		return nil
 	}
-	defer f.Close()
-	l.feeds = append(l.feeds, spec.File)
-	opts := creatives.FeedOptions{ID: spec.ID, MinKeepPct: spec.MinKeepPct}
+	defer file.Close()
+	l.feeds = append(l.feeds, f.File)
+	opts := creatives.FeedOptions{ID: f.ID, MinKeepPct: f.MinKeepPct}
 	for i := range s.Advertisers {
-		if s.Advertisers[i].Feed == spec.ID {
+		if s.Advertisers[i].Feed == f.ID {
 			for _, d := range s.Advertisers[i].Domains {
 				opts.Domains = append(opts.Domains, strings.ToLower(d))
 			}
 		}
 	}
 	if o.Previous != nil {
-		opts.Previous = o.Previous.FeedIndex[spec.ID]
+		opts.Previous = o.Previous.FeedIndex[f.ID]
 	}
-	feed, rows, err := creatives.LoadFeed(f, opts)
+	feed, rows, err := creatives.LoadFeed(file, opts)
 	if err != nil {
 		got, want := gotWant(err)
-		l.add(place{spec.File, 1}, at+".file", got, want, "")
+		l.add(place{f.File, 1}, at+".file", got, want, "")
 		return nil
 	}
-	s.Rows[spec.ID] = rows
-	l.feedWarnings(spec, at, feed, rows)
+	for i := range rows {
+		rows[i].File = f.File
+	}
+	s.Rows[f.ID] = rows
+	l.feedWarnings(at, feed, rows)
 	return feed
 }
 
-// feedWarnings tell of skipped rows; the first few by line.
-func (l *loader) feedWarnings(spec *FeedSpec, at string, feed *creatives.Feed, rows []creatives.RowProblem) {
+// feedWarnings warns of the first few rows that were skipped, and of the number
+// of the others.
+func (l *loader) feedWarnings(at string, feed *creatives.Feed, rows spec.Problems) {
 	const shown = 5
-	for i, r := range rows {
-		if i == shown {
-			l.warnings = append(l.warnings, Problem{File: spec.File, Path: at, Got: strconv.Itoa(len(rows)-shown) + " more rows that were skipped", Want: "good rows"})
-			break
-		}
-		l.warnings = append(l.warnings, Problem{File: spec.File, Line: r.Line, Path: at, Got: strings.TrimPrefix(r.Field+": "+r.Why, ": "), Want: "a good row; it was skipped"})
+	for _, row := range rows[:min(len(rows), shown)] {
+		row.Path, row.Want = spec.Join(at, row.Path), row.Want+"; the row was skipped"
+		l.Warnings = append(l.Warnings, row)
+	}
+	if more := len(rows) - shown; more > 0 {
+		l.Warnings = append(l.Warnings, spec.Problem{File: rows[0].File, Path: at, Got: strconv.Itoa(more) + " more rows that were skipped", Want: "valid rows"})
 	}
 	if feed.Kept {
-		l.warnAt(at+".file", "far fewer good rows than before", "a complete file; the "+strconv.Itoa(feed.Good)+" products from before stay", "")
+		l.Warn(at+".file", "far fewer valid rows than before", "a complete file; the "+strconv.Itoa(feed.Good)+" products loaded before stay in use")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"rebound/campaigns"
 	"rebound/creatives"
 	"rebound/exchange"
+	"rebound/internal/spec"
 	"rebound/privacy"
 	"rebound/rtb"
 )
@@ -36,9 +37,9 @@ type Snapshot struct {
 	// EIDSources are the sources of user.eids that are read, in their order.
 	EIDSources []string
 	// Warnings are things that work and are risky.
-	Warnings []Problem
+	Warnings []spec.Problem
 	// Rows are the rows of feeds that were skipped, by feed id.
-	Rows map[string][]creatives.RowProblem
+	Rows map[string]spec.Problems
 }
 
 // Options are what loading depends on beside the files.

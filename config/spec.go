@@ -1,15 +1,13 @@
 package config
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"rebound/audiences"
 	"rebound/campaigns"
 	"rebound/creatives"
 	"rebound/exchange"
+	"rebound/internal/spec"
 )
 
 // File is the configuration file. Every section may also stand in a file that is
@@ -43,10 +41,10 @@ type Listen struct {
 
 // Data says where state is kept.
 type Data struct {
-	Dir        string `yaml:"dir"`               // folder, relative to the working directory; default ./data
-	MaxBytes   Bytes  `yaml:"max_bytes"`         // most that the stream may take; default 20GiB
-	CacheBytes Bytes  `yaml:"cache_bytes"`       // memory for profiles; default 256MiB
-	NATS       string `yaml:"nats" config:"env"` // URL of a NATS cluster; empty: embedded
+	Dir        string     `yaml:"dir"`               // folder, relative to the working directory; default ./data
+	MaxBytes   spec.Bytes `yaml:"max_bytes"`         // most that the stream may take; default 20GiB
+	CacheBytes spec.Bytes `yaml:"cache_bytes"`       // memory for profiles; default 256MiB
+	NATS       string     `yaml:"nats" config:"env"` // URL of a NATS cluster; empty: embedded
 }
 
 // Logs are the two NDJSON logs.
@@ -57,17 +55,17 @@ type Logs struct {
 
 // BidLog says where and how bid records are written.
 type BidLog struct {
-	Dir             string   `yaml:"dir"`               // default log/bids in the data folder
-	MaxBytes        Bytes    `yaml:"max_bytes"`         // the oldest files are removed beyond it; default 10GiB
-	KnownNoBidPct   *float64 `yaml:"known_nobid_pct"`   // share of the no-bids for known visitors that is kept; 0 to 100, default 1
-	UnknownNoBidPct *float64 `yaml:"unknown_nobid_pct"` // share of the other no-bids; 0 to 100, default 0.1
+	Dir             string     `yaml:"dir"`               // default log/bids in the data folder
+	MaxBytes        spec.Bytes `yaml:"max_bytes"`         // the oldest files are removed beyond it; default 10GiB
+	KnownNoBidPct   *float64   `yaml:"known_nobid_pct"`   // share of the no-bids for known visitors that is kept; 0 to 100, default 1
+	UnknownNoBidPct *float64   `yaml:"unknown_nobid_pct"` // share of the other no-bids; 0 to 100, default 0.1
 }
 
 // FactLog says where the archive of facts is.
 type FactLog struct {
 	Dir      string        `yaml:"dir"`       // default log/facts in the data folder
 	Keep     time.Duration `yaml:"keep"`      // default 90d
-	MaxBytes Bytes         `yaml:"max_bytes"` // default 100GiB
+	MaxBytes spec.Bytes    `yaml:"max_bytes"` // default 100GiB
 }
 
 // Privacy says what may be used.
@@ -115,34 +113,4 @@ type FeedSpec struct {
 	ID         string `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}; required
 	File       string `yaml:"file" config:"path"` // tab separated values with Merchant field names; required
 	MinKeepPct int    `yaml:"min_keep_pct"`       // a reload with a smaller share of the good rows is refused; 1 to 100, default 50
-}
-
-// Bytes is a number of bytes: 4096, 256KiB, 20GiB.
-type Bytes int64
-
-// UnmarshalText reads a size.
-func (b *Bytes) UnmarshalText(text []byte) error {
-	s := strings.TrimSpace(string(text))
-	number, shift := s, 0
-	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if n, ok := strings.CutSuffix(s, unit); ok {
-			number, shift = strings.TrimSpace(n), 10*(i+1)
-		}
-	}
-	n, err := strconv.ParseUint(number, 10, 63)
-	if err != nil || n > (1<<62)>>shift {
-		return fmt.Errorf("cannot read size: got %q; want a size such as 4096, 256KiB, 512MiB or 20GiB", s)
-	}
-	*b = Bytes(n << shift)
-	return nil
-}
-
-// String is the size in its largest whole unit.
-func (b Bytes) String() string {
-	for i, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
-		if size := Bytes(1) << (40 - 10*i); b != 0 && b%size == 0 {
-			return strconv.FormatInt(int64(b/size), 10) + unit
-		}
-	}
-	return strconv.FormatInt(int64(b), 10)
 }

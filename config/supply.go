@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rebound/campaigns"
+	"rebound/internal/spec"
 )
 
 // filePrefix begins an entry of a list that names a file of entries.
@@ -32,14 +33,8 @@ func (l *loader) supply(s *Snapshot, o Options) {
 	}
 	s.Tables = campaigns.NewTables(func(name string) (fs.File, error) { return l.fsys.Open(name) }, previous)
 	l.tables = s.Tables
-	rules, problems := campaigns.CompileSupply(&s.File.Supply, s.Tables)
-	for _, p := range problems {
-		if p.Warning {
-			l.warnAt("supply."+p.Path, p.Got, p.Want, p.Hint)
-		} else {
-			l.addAt("supply."+p.Path, p.Got, p.Want, p.Hint)
-		}
-	}
+	rules, report := campaigns.CompileSupply(&s.File.Supply, s.Tables)
+	l.Include("supply", report)
 	s.Supply = rules
 }
 
@@ -51,11 +46,14 @@ func (l *loader) approvals(s *Snapshot) {
 		ids = append(ids, s.Exchanges[i].ID)
 	}
 	check := func(at place, path string, a campaigns.Approval) {
-		if field, got, want, hint := a.Check(s.CreativeIndex, ids); field != "" {
-			l.add(at, path, got, want, hint)
-			return
+		problems := a.Check(s.CreativeIndex, ids)
+		for _, p := range problems {
+			p.File, p.Line, p.Path = at.file, at.line, path
+			l.place(p)
 		}
-		s.Approvals = append(s.Approvals, a)
+		if len(problems) == 0 {
+			s.Approvals = append(s.Approvals, a)
+		}
 	}
 	for i := range s.Creatives {
 		c := &s.Creatives[i]
@@ -73,12 +71,12 @@ func (l *loader) approvals(s *Snapshot) {
 	}
 	text, err := l.read(name)
 	if err != nil {
-		l.addAt("approvals.file", "file "+quote(name)+": "+reason(err), "a file that can be read", "")
+		l.Add("approvals.file", "file "+spec.Quote(name)+": "+reason(err), "a file that can be read")
 		return
 	}
 	list, lines, err := campaigns.ReadApprovals(bytes.NewReader(text))
 	if err != nil {
-		l.addAt("approvals.file", err.Error(), "a file of approvals", "")
+		l.Add("approvals.file", err.Error(), "a file of approvals")
 	}
 	for i, a := range list {
 		check(place{name, lines[i]}, "approvals.file", a)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -159,21 +160,21 @@ func (c *compiler) clip(out *Creative) {
 	k := &Clip{Duration: s.Duration, Skippable: s.Skippable > 0, Linearity: max(s.Linearity, 1), Placements: s.Placements, Playback: s.Playback, Companion: s.Companion != nil}
 	out.Clip = k
 	if s.Duration < time.Second || s.Duration > 10*time.Minute || s.Duration%time.Second != 0 {
-		c.add("duration", durationText(s.Duration), "whole seconds, 1s to 10m", "")
+		c.Add("duration", durationText(s.Duration), "whole seconds, 1s to 10m")
 	}
 	if k.Skippable {
 		if s.Skippable >= s.Duration || s.Skippable%time.Second != 0 {
-			c.add("skippable", durationText(s.Skippable), "whole seconds, less than the duration", "")
+			c.Add("skippable", durationText(s.Skippable), "whole seconds, less than the duration")
 		}
 		if !slices.Contains(out.Attrs, AttrSkippable) {
 			out.Attrs = append(slices.Clone(out.Attrs), AttrSkippable)
 		}
 	}
 	if k.Linearity > 2 || k.Linearity == 2 && s.TagURL == "" {
-		c.add("linearity", "an overlay of our own", "1; 2 for a tag_url", "")
+		c.Add("linearity", "an overlay of our own", "1; 2 for a tag_url")
 	}
 	if audio && len(s.Placements) > 0 {
-		c.add("placements", "placements", "nothing: they belong to type vast", "")
+		c.Add("placements", "placements", "nothing: they belong to type vast")
 	}
 	c.media(out)
 	c.protocols(out)
@@ -185,7 +186,7 @@ func durationText(d time.Duration) string {
 	if d == 0 {
 		return "nothing"
 	}
-	return rtb.FormatDuration(d)
+	return spec.FormatDuration(d)
 }
 
 // media compiles the files, or checks that there is a tag instead.
@@ -196,12 +197,12 @@ func (c *compiler) media(out *Creative) {
 		if s.TagURL == "" {
 			got = "neither media nor tag_url"
 		}
-		c.add("media", got, "one of them", "")
+		c.Add("media", got, "one of them")
 	}
 	if s.TagURL != "" {
 		c.checkLink("tag_url", s.TagURL, out)
 		if len(s.Mimes) == 0 {
-			c.add("mimes", "nothing", "what the tag_url answers with, such as [video/mp4]", "")
+			c.Add("mimes", "nothing", "what the tag_url answers with, such as [video/mp4]")
 		}
 		return
 	}
@@ -248,7 +249,7 @@ func (c *compiler) protocols(out *Creative) {
 	}
 	for i, p := range s.Protocols {
 		if !slices.Contains(can, p) {
-			c.add(at("protocols", i), itoa(p), "one of "+joinInts(can), "")
+			c.Add(spec.At("protocols", i), itoa(p), "one of "+joinInts(can))
 		}
 	}
 }
@@ -267,26 +268,26 @@ func (c *compiler) scripts(out *Creative) {
 	vpaid := slices.Contains(out.APIs, apiVPAID1) || slices.Contains(out.APIs, apiVPAID2)
 	for i := range out.Clip.Media {
 		if interactive(out.Clip.Media[i].Mime) && !vpaid {
-			c.add("api", "a script under media", "1 or 2 in api: VPAID runs it", "")
+			c.Add("api", "a script under media", "1 or 2 in api: VPAID runs it")
 		}
 	}
 	simid := slices.Contains(out.APIs, apiSIMID1) || slices.Contains(out.APIs, apiSIMID2)
 	if simid != (s.Interactive != "") {
-		c.add("interactive", strQuote(s.Interactive), "a SIMID document where api names 8 or 9, and only there", "")
+		c.Add("interactive", spec.Quote(s.Interactive), "a SIMID document where api names 8 or 9, and only there")
 	}
 	if s.Interactive != "" {
 		c.checkLink("interactive", s.Interactive, out)
 	}
 	if v := s.Verification; v != nil {
 		if v.Vendor == "" {
-			c.add("verification.vendor", "nothing", "the vendor's name", "")
+			c.Add("verification.vendor", "nothing", "the vendor's name")
 		}
 		c.checkLink("verification.url", v.URL, out)
 	}
 	if k := s.Companion; k != nil {
 		c.checkLink("companion.image_url", k.ImageURL, out)
 		if _, ok := ParseSize(k.Size); !ok {
-			c.add("companion.size", strQuote(k.Size), "a size such as 300x250", "")
+			c.Add("companion.size", spec.Quote(k.Size), "a size such as 300x250")
 		}
 	}
 }

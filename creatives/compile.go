@@ -4,101 +4,82 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
-// Compile makes creatives of specs, in their order. A creative that has
-// problems is nil. read opens the files that specs name.
-func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative, []Problem) {
+// Compile compiles specs in their order. A creative that has problems is nil.
+// read opens the files that specs name. Paths of problems begin with the index of
+// the creative, such as [3].html; the line of a problem in markup that is part of
+// the configuration counts from the markup's first line.
+func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative, spec.Problems) {
 	out := make([]*Creative, len(specs))
-	var problems []Problem
-	at := map[string]int{}
+	var r spec.Report
+	index := map[string]int{}
 	for i := range specs {
-		c := compiler{spec: &specs[i], path: "[" + strconv.Itoa(i) + "]", read: read}
-		if first, again := at[specs[i].ID]; again && specs[i].ID != "" {
-			c.add("id", fmt.Sprintf("%q again", specs[i].ID), fmt.Sprintf("an id that no other creative has; [%d] has it", first), "")
+		c := compiler{spec: &specs[i], read: read}
+		if first, again := index[specs[i].ID]; again && specs[i].ID != "" {
+			c.Add("id", spec.Quote(specs[i].ID)+" again", fmt.Sprintf("an id that no other creative has; creatives[%d] has it", first))
 		} else {
-			at[specs[i].ID] = i
+			index[specs[i].ID] = i
 		}
-		if cr := c.compile(); len(c.problems) == 0 {
+		if cr := c.compile(); len(c.Problems) == 0 {
 			out[i] = cr
 		}
-		problems = append(problems, c.problems...)
+		r.Include(spec.At("", i), c.Report)
 	}
 	for i := range specs {
-		if wrong := link(specs, out, at, i); len(wrong) > 0 {
-			problems = append(problems, wrong...)
+		if !link(&r, specs, out, index, i) {
 			out[i] = nil
 		}
 	}
-	return out, problems
+	return out, r.Problems
 }
 
-// link resolves the fallback of one creative.
-func link(specs []Spec, out []*Creative, at map[string]int, i int) []Problem {
-	id := specs[i].Fallback
+// link resolves the fallback of one creative and reports whether it can be used.
+func link(r *spec.Report, specs []Spec, out []*Creative, index map[string]int, i int) bool {
+	id, path := specs[i].Fallback, spec.At("", i)+".fallback"
 	if id == "" {
-		return nil
+		return true
 	}
-	problem := Problem{Path: fmt.Sprintf("[%d].fallback", i), Got: strconv.Quote(id)}
-	j, ok := at[id]
-	if !ok {
-		ids := make([]string, 0, len(at))
-		for id := range at {
-			ids = append(ids, id)
-		}
-		slices.Sort(ids)
-		problem.Want, problem.Hint = "the id of a creative", rtb.DidYouMean(id, ids)
-		return []Problem{problem}
-	}
-	if out[i] == nil || out[j] == nil {
-		return nil
-	}
-	if out[j].NeedsProduct {
-		problem.Want = "a creative that needs no product"
-		return []Problem{problem}
+	j, ok := index[id]
+	switch {
+	case !ok:
+		return r.Known(path, id, "a creative", slices.Sorted(maps.Keys(index)))
+	case out[i] == nil || out[j] == nil:
+		return true // they have problems of their own
+	case out[j].NeedsProduct:
+		r.Add(path, spec.Quote(id), "a creative that needs no product")
+		return false
 	}
 	out[i].Fallback = out[j]
-	return nil
+	return true
 }
 
 type compiler struct {
-	spec     *Spec
-	path     string
-	read     func(string) ([]byte, error)
-	problems []Problem
-}
-
-func (c *compiler) add(field, got, want, hint string) {
-	c.problems = append(c.problems, Problem{Path: c.path + "." + field, Got: got, Want: want, Hint: hint})
+	spec.Report // paths are relative to the creative
+	spec        *Spec
+	read        func(string) ([]byte, error)
 }
 
 func (c *compiler) compile() *Creative {
 	s := c.spec
-	if !rtb.ValidID(s.ID) {
-		c.add("id", strconv.Quote(s.ID), "an id of a-z, 0-9, _ and -, at most 64 characters", "")
-	}
+	c.ID("id", s.ID)
 	out := &Creative{ID: s.ID, Advertiser: s.Advertiser, Format: rtb.FormatBanner, ClickURL: s.ClickURL, IURL: s.IURL,
 		Secure: s.Secure == nil || *s.Secure, FullScreen: s.FullScreen, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, MaxBytes: MaxMarkup}
-	if i := slices.Index(kindNames, s.Type); i > 0 {
-		out.Kind = Kind(i)
-	} else {
-		got := strconv.Quote(s.Type)
-		if s.Type == "" {
-			got = "nothing"
-		}
-		c.add("type", got, "one of "+strings.Join(kindNames[1:], ", "), rtb.DidYouMean(s.Type, kindNames[1:]))
+	if out.Kind = Kind(1 + c.OneOf("type", s.Type, kindNames[1:])); out.Kind == 0 {
 		return nil
 	}
 	c.lists(out)
 	if s.MaxAdm != 0 {
 		out.MaxBytes = s.MaxAdm
 		if s.MaxAdm < 256 || s.MaxAdm > MaxMarkup {
-			c.add("max_adm", strconv.Itoa(s.MaxAdm), "256 to 32KiB", "")
+			c.Add("max_adm", strconv.Itoa(s.MaxAdm), "256 to 32KiB")
 		}
 	}
 	c.only(out)
@@ -129,12 +110,12 @@ func (c *compiler) sizes(out *Creative) {
 	texts, field := c.spec.Sizes, "sizes"
 	if c.spec.Size != "" {
 		if len(texts) > 0 {
-			c.add("size", "both size and sizes", "one of them", "")
+			c.Add("size", "both size and sizes", "one of them")
 		}
 		texts, field = []string{c.spec.Size}, "size"
 	}
 	if len(texts) == 0 {
-		c.add("size", "nothing", "a size such as 300x250, or a list under sizes", "")
+		c.Add("size", "nothing", "a size such as 300x250, or a list under sizes")
 	}
 	for i, t := range texts {
 		s, ok := ParseSize(t)
@@ -143,7 +124,7 @@ func (c *compiler) sizes(out *Creative) {
 			if field == "sizes" {
 				f += "[" + strconv.Itoa(i) + "]"
 			}
-			c.add(f, strconv.Quote(t), "a size such as 300x250", "")
+			c.Add(f, spec.Quote(t), "a size such as 300x250")
 		} else if !out.HasSize(s) {
 			out.Sizes = append(out.Sizes, s)
 		}
@@ -164,13 +145,13 @@ func (c *compiler) lists(out *Creative) {
 	for field, codes := range map[string][]int{"attr": s.Attr, "api": s.API} {
 		for i, code := range codes {
 			if code < 1 {
-				c.add(field+"["+strconv.Itoa(i)+"]", strconv.Itoa(code), "a code of AdCOM 1.0, 1 or more", "")
+				c.Add(spec.At(field, i), strconv.Itoa(code), "a code of AdCOM 1.0, 1 or more")
 			}
 		}
 	}
 	out.Language = strings.ToLower(s.Language)
 	if n := len(out.Language); s.Language != "" && (n < 2 || n > 8) {
-		c.add("language", strconv.Quote(s.Language), "a code of ISO 639-1 such as en, or xx for none", "")
+		c.Add("language", spec.Quote(s.Language), "a code of ISO 639-1 such as en, or xx for none")
 	}
 	out.Mimes = s.Mimes
 	if len(s.Mimes) == 0 {
@@ -180,14 +161,12 @@ func (c *compiler) lists(out *Creative) {
 		out.Fill = []Fill{FillCart, FillViewed}
 	}
 	for i, name := range s.Fill {
-		if n := slices.Index(fillNames, name); n > 0 {
-			out.Fill = append(out.Fill, Fill(n))
-		} else {
-			c.add("fill["+strconv.Itoa(i)+"]", strconv.Quote(name), "one of "+strings.Join(fillNames[1:], ", "), rtb.DidYouMean(name, fillNames[1:]))
+		if n := c.OneOf(spec.At("fill", i), name, fillNames[1:]); n >= 0 {
+			out.Fill = append(out.Fill, Fill(n+1))
 		}
 	}
 	if len(s.CRID) > maxCRIDName {
-		c.add("crid", strconv.Quote(s.CRID), fmt.Sprintf("at most %d bytes", maxCRIDName), "")
+		c.Add("crid", spec.Quote(s.CRID), fmt.Sprintf("at most %d bytes", maxCRIDName))
 	}
 }
 
@@ -205,9 +184,13 @@ func (c *compiler) body(out *Creative, markup string) {
 		field = "file"
 	}
 	report := func(line int, got, want, hint string) {
-		c.add(field, got, want, hint)
-		if field != "image_url" {
-			c.problems[len(c.problems)-1].Line = line
+		c.AddHint(field, got, want, hint)
+		p := &c.Problems[len(c.Problems)-1]
+		switch field {
+		case "html":
+			p.Line = line
+		case "file":
+			p.File, p.Line = c.spec.File, line
 		}
 	}
 	if len(markup) > maxSource {
@@ -234,7 +217,7 @@ func (c *compiler) body(out *Creative, markup string) {
 		report(0, strconv.Itoa(literal)+" bytes", "at most "+strconv.Itoa(out.MaxBytes), "")
 	}
 	if url, line := insecure(markup); url != "" && out.Secure {
-		report(line, strconv.Quote(url), "https", "secure: false allows http and keeps the creative out of secure impressions")
+		report(line, spec.Quote(url), "https", "secure: false allows http and keeps the creative out of secure impressions")
 	}
 	out.body = t.pieces
 }
@@ -250,13 +233,13 @@ func literalSize(pieces []piece) int {
 func (c *compiler) urls(out *Creative) {
 	check := func(field, u string) {
 		if want := checkURL(u, !out.Secure); want != "" {
-			c.add(field, strconv.Quote(u), want, "")
+			c.Add(field, spec.Quote(u), want)
 		}
 	}
 	if out.ClickURL != "" {
 		check("click_url", out.ClickURL)
 	} else if !out.NeedsProduct {
-		c.add("click_url", "nothing", "the landing page, because the creative can be shown without a product", "")
+		c.Add("click_url", "nothing", "the landing page, because the creative can be shown without a product")
 	}
 	if out.IURL != "" {
 		check("iurl", out.IURL)

@@ -1,8 +1,6 @@
 package creatives
 
-import (
-	"rebound/rtb"
-)
+import "rebound/rtb"
 
 // MaxMarkup is how many bytes a creative's markup may have unless its spec
 // says less.

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -54,16 +56,6 @@ type Product struct {
 func (p *Product) OnSale(now time.Time) bool {
 	return p.SalePrice.Raw != "" && !now.Before(p.SaleFrom) && (p.SaleTo.IsZero() || now.Before(p.SaleTo))
 }
-
-// RowProblem says why a row of a feed was skipped.
-type RowProblem struct {
-	Line  int
-	Field string
-	Why   string
-}
-
-// String is the problem on one line.
-func (p RowProblem) String() string { return fmt.Sprintf("line %d: %s: %s", p.Line, p.Field, p.Why) }
 
 // Feed is a loaded product feed; immutable.
 type Feed struct {
@@ -112,7 +104,7 @@ var ErrNoFeed = errors.New("not a product feed")
 // Merchant field names. Bad rows are skipped and reported. An error means that
 // nothing could be read; a file with far fewer good rows than the previous feed
 // gives the previous feed back, marked Kept.
-func LoadFeed(r io.Reader, o FeedOptions) (*Feed, []RowProblem, error) {
+func LoadFeed(r io.Reader, o FeedOptions) (*Feed, spec.Problems, error) {
 	rd := &rowReader{r: bufio.NewReaderSize(r, MaxRowBytes)}
 	header, _, err := rd.next()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -123,11 +115,11 @@ func LoadFeed(r io.Reader, o FeedOptions) (*Feed, []RowProblem, error) {
 		return nil, nil, fmt.Errorf("cannot read feed %s: %w", o.ID, err)
 	}
 	f := &Feed{ID: o.ID, products: map[string]*Product{}}
-	var problems []RowProblem
-	bad := func(line int, field, why string) {
+	var problems spec.Problems
+	bad := func(p spec.Problem) {
 		f.Bad++
-		if len(problems) < MaxRowProblems {
-			problems = append(problems, RowProblem{line, field, why})
+		if p.Line = rd.line; len(problems) < MaxRowProblems {
+			problems = append(problems, p)
 		}
 	}
 	for f.Good+f.Bad < MaxRows {
@@ -139,18 +131,18 @@ func LoadFeed(r io.Reader, o FeedOptions) (*Feed, []RowProblem, error) {
 			return nil, problems, fmt.Errorf("cannot read feed %s: line %d: %w", o.ID, rd.line, err)
 		}
 		if tooLong {
-			bad(rd.line, "", fmt.Sprintf("longer than %d bytes", MaxRowBytes))
+			bad(spec.Problem{Got: "a longer row", Want: fmt.Sprintf("at most %d bytes", MaxRowBytes)})
 			continue
 		}
 		if len(bytes.TrimSpace(row)) == 0 {
 			continue
 		}
-		p, field, why := columns.product(row, o.Domains)
-		if why == "" && f.products[p.ID] != nil {
-			field, why = "id", fmt.Sprintf("%q again", p.ID)
+		p, wrong := columns.product(row, o.Domains)
+		if wrong == nil && f.products[p.ID] != nil {
+			wrong = &spec.Problem{Path: "id", Got: spec.Quote(p.ID) + " again", Want: "an id that no other row has"}
 		}
-		if why != "" {
-			bad(rd.line, field, why)
+		if wrong != nil {
+			bad(*wrong)
 			continue
 		}
 		f.products[p.ID] = p
@@ -229,25 +221,24 @@ func unquote(s string) string {
 	return s
 }
 
-// product reads one row; why says what is wrong with field, and is empty when
-// all is well.
-func (c *feedColumns) product(row []byte, domains []string) (p *Product, field, why string) {
+// product parses one row.
+func (c *feedColumns) product(row []byte, domains []string) (*Product, *spec.Problem) {
 	if !utf8.Valid(row) {
-		return nil, "", "not UTF-8"
+		return nil, &spec.Problem{Got: "text that is not UTF-8", Want: "UTF-8"}
 	}
 	fields := strings.Split(string(row), "\t")
 	if len(fields) > c.n {
-		return nil, "", fmt.Sprintf("%d fields; the header has %d", len(fields), c.n)
+		return nil, &spec.Problem{Got: strconv.Itoa(len(fields)) + " fields", Want: "at most " + strconv.Itoa(c.n) + ", as in the header"}
 	}
-	get := func(name string) string {
+	get := rowFields(func(name string) string {
 		if i, ok := c.at[name]; ok && i < len(fields) {
 			return strings.TrimSpace(unquote(fields[i]))
 		}
 		return ""
-	}
+	})
 	for _, name := range RequiredFields {
 		if get(name) == "" {
-			return nil, name, "empty"
+			return nil, get.wrong(name, "a value")
 		}
 	}
 	return parseProduct(get, domains)

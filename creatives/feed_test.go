@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -25,7 +26,7 @@ func row(replace map[string]string) string {
 	return strings.Join(out, "\t") + "\n"
 }
 
-func loadFeed(t testing.TB, text string, o FeedOptions) (*Feed, []RowProblem) {
+func loadFeed(t testing.TB, text string, o FeedOptions) (*Feed, spec.Problems) {
 	t.Helper()
 	f, rows, err := LoadFeed(strings.NewReader(text), o)
 	if err != nil {
@@ -63,7 +64,7 @@ func TestFeedRows(t *testing.T) {
 	bad := func(field string, replace map[string]string) {
 		t.Helper()
 		f, rows := loadFeed(t, feedHeader+row(nil)+row(replace), FeedOptions{Domains: []string{"shop.example"}})
-		if f.Good != 1 || f.Bad != 1 || len(rows) != 1 || rows[0].Line != 3 || rows[0].Field != field || rows[0].Why == "" {
+		if f.Good != 1 || f.Bad != 1 || len(rows) != 1 || rows[0].Line != 3 || rows[0].Path != field || rows[0].Want == "" {
 			t.Errorf("%v: got %v, %d good; want line 3 refused for %s", replace, rows, f.Good, field)
 		}
 	}

@@ -3,8 +3,9 @@ package creatives
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+
+	"rebound/internal/spec"
 )
 
 // only checks that a spec has no fields of other types.
@@ -48,11 +49,11 @@ func (c *compiler) only(out *Creative) {
 			}
 			want += ": it belongs to " + strings.Join(names, ", ")
 		}
-		c.add(f.name, "it", want, "")
+		c.Add(f.name, "it", want)
 	}
 	for field, urls := range map[string][]string{"trackers.imp": s.Trackers.Imp, "trackers.click": s.Trackers.Click} {
 		for i, u := range urls {
-			c.checkLink(at(field, i), u, out)
+			c.checkLink(spec.At(field, i), u, out)
 		}
 	}
 }
@@ -60,7 +61,7 @@ func (c *compiler) only(out *Creative) {
 // checkLink checks a URL that is loaded or called.
 func (c *compiler) checkLink(field, u string, out *Creative) {
 	if want := checkURL(withoutMacros(u), !out.Secure); want != "" {
-		c.add(field, strconv.Quote(u), want, "")
+		c.Add(field, spec.Quote(u), want)
 	}
 }
 

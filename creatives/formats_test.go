@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"rebound/internal/conformance"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -212,7 +213,7 @@ func TestFormatProblems(t *testing.T) {
 		s.ID = "c1"
 		change(&s)
 		_, problems := Compile([]Spec{s}, nil)
-		if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Path == "[0]."+path && p.Want != "" }) {
+		if !slices.ContainsFunc(problems, func(p spec.Problem) bool { return p.Path == "[0]."+path && p.Want != "" }) {
 			t.Errorf("%s: got %+v", path, problems)
 		}
 	}

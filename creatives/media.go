@@ -4,17 +4,16 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"rebound/rtb"
+	"rebound/internal/spec"
 )
 
 // mediaFile compiles one file.
 func (c *compiler) mediaFile(out *Creative, i int) Media {
-	s, field := &c.spec.Media[i], at("media", i)
+	s, field := &c.spec.Media[i], spec.At("media", i)
 	m := Media{Mime: s.Mime, W: s.W, H: s.H, Bitrate: s.Bitrate, Streaming: s.Delivery == "streaming"}
 	c.checkLink(field+".url", s.URL, out)
 	if m.Mime == "" {
@@ -24,22 +23,19 @@ func (c *compiler) mediaFile(out *Creative, i int) Media {
 	}
 	sound := strings.HasPrefix(m.Mime, "audio/")
 	if m.Mime == "" || sound != (out.Kind == KindAudio) {
-		c.add(field+".mime", strQuote(m.Mime), "a type of "+out.Format.String()+" such as "+map[bool]string{true: "audio/mpeg", false: "video/mp4"}[out.Kind == KindAudio], "")
+		c.Add(field+".mime", spec.Quote(m.Mime), "a type of "+out.Format.String()+" such as "+map[bool]string{true: "audio/mpeg", false: "video/mp4"}[out.Kind == KindAudio])
 	}
 	if !sound && (m.W < 1 || m.H < 1) || m.W < 0 || m.H < 0 {
-		c.add(field+".w", fmt.Sprintf("%dx%d", m.W, m.H), "w and h of the film", "")
+		c.Add(field+".w", fmt.Sprintf("%dx%d", m.W, m.H), "w and h of the film")
 	}
 	if m.Bitrate < 0 {
-		c.add(field+".bitrate", itoa(m.Bitrate), "kilobits per second", "")
+		c.Add(field+".bitrate", itoa(m.Bitrate), "kilobits per second")
 	}
-	deliveries := []string{"progressive", "streaming"}
-	delivery := s.Delivery
-	if delivery == "" {
-		delivery = deliveries[0]
+	delivery := "progressive"
+	if s.Delivery != "" {
+		delivery = s.Delivery
 	}
-	if !slices.Contains(deliveries, delivery) {
-		c.add(field+".delivery", strQuote(delivery), "one of "+strings.Join(deliveries, ", "), rtb.DidYouMean(delivery, deliveries))
-	}
+	c.OneOf(field+".delivery", delivery, []string{"progressive", "streaming"})
 	m.write(s.URL, delivery)
 	return m
 }
@@ -68,14 +64,7 @@ func clock(d time.Duration) string {
 }
 
 func xmlText(s string) string { return string(appendXML(nil, s)) }
-func strQuote(s string) string {
-	if s == "" {
-		return "nothing"
-	}
-	return strconv.Quote(s)
-}
-func itoa(n int) string             { return strconv.Itoa(n) }
-func at(field string, i int) string { return field + "[" + itoa(i) + "]" }
+func itoa(n int) string       { return strconv.Itoa(n) }
 func joinInts(list []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ", "), "[]")
 }

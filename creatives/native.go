@@ -1,9 +1,9 @@
 package creatives
 
 import (
-	"strings"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -41,13 +41,13 @@ func (c *compiler) native(out *Creative) {
 	out.Format = rtb.FormatNative
 	s := c.spec.Native
 	if s == nil || s.Title == "" {
-		c.add("native", "no title", "title, and images, sponsored, desc and the like", "")
+		c.Add("native", "no title", "title, and images, sponsored, desc and the like")
 		return
 	}
 	n := &Native{privacyURL: s.PrivacyURL, imp: c.spec.Trackers.Imp, click: c.spec.Trackers.Click}
 	out.Native = n
 	word := func(field, value string) text {
-		t := compileText(value, itemWord, func(got, want, hint string) { c.add("native."+field, got, want, hint) })
+		t := compileText(value, itemWord, func(got, want, hint string) { c.AddHint("native."+field, got, want, hint) })
 		out.NeedsProduct = out.NeedsProduct || t.needsProduct()
 		return t
 	}
@@ -66,24 +66,19 @@ func (c *compiler) native(out *Creative) {
 }
 
 func (c *compiler) nativeImage(out *Creative, i int) nativeImage {
-	s, field := &c.spec.Native.Images[i], at("native.images", i)
+	s, field := &c.spec.Native.Images[i], spec.At("native.images", i)
 	img := nativeImage{kind: imageMain, size: rtb.Size{W: s.W, H: s.H}, mime: s.Mime}
-	for k, name := range imageNames {
-		if name != "" && name == s.Type {
-			img.kind = k
-		}
+	if s.Type != "" {
+		img.kind = 1 + c.OneOf(field+".type", s.Type, imageNames[1:])
 	}
-	if s.Type != "" && imageNames[img.kind] != s.Type {
-		c.add(field+".type", strQuote(s.Type), "one of "+strings.Join(imageNames[1:], ", "), rtb.DidYouMean(s.Type, imageNames[1:]))
-	}
-	img.url = compileText(s.URL, imagePart, func(got, want, hint string) { c.add(field+".url", got, want, hint) })
+	img.url = compileText(s.URL, imagePart, func(got, want, hint string) { c.AddHint(field+".url", got, want, hint) })
 	img.any = img.url.uses(macroWidth) && img.url.uses(macroHeight)
 	out.NeedsProduct = out.NeedsProduct || img.url.needsProduct()
 	if img.mime == "" {
 		img.mime = defaultMimes(KindImage, s.URL)[0]
 	}
 	if s.W < 1 || s.H < 1 || s.W > 9999 || s.H > 9999 {
-		c.add(field+".w", itoa(s.W)+"x"+itoa(s.H), "w and h of the picture, 1 to 9999", "")
+		c.Add(field+".w", itoa(s.W)+"x"+itoa(s.H), "w and h of the picture, 1 to 9999")
 	}
 	c.checkLink(field+".url", img.url.sample(), out)
 	return img

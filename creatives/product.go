@@ -1,12 +1,13 @@
 package creatives
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -17,30 +18,38 @@ var textLimits = []struct {
 	most int
 }{{"id", 50}, {"title", 150}, {"brand", 70}, {"product_type", 750}, {"item_group_id", 50}}
 
-// parseProduct reads the fields of one row, which are trimmed.
-func parseProduct(get func(string) string, domains []string) (p *Product, field, why string) {
-	p = &Product{ID: FoldID(get("id")), Type: get("product_type"), GroupID: get("item_group_id")}
+// rowFields returns the trimmed value of a field of one row, or an empty string.
+type rowFields func(name string) string
+
+// wrong returns the problem of a field's value.
+func (get rowFields) wrong(field, want string) *spec.Problem {
+	return &spec.Problem{Path: field, Got: spec.Quote(get(field)), Want: want}
+}
+
+// parseProduct parses one row. Links must be on one of domains, if there are any.
+func parseProduct(get rowFields, domains []string) (*Product, *spec.Problem) {
+	p := &Product{ID: FoldID(get("id")), Type: get("product_type"), GroupID: get("item_group_id")}
 	for _, f := range textLimits {
 		if n := utf8.RuneCountInString(get(f.name)); n > f.most {
-			return nil, f.name, fmt.Sprintf("%d characters; at most %d", n, f.most)
+			return nil, &spec.Problem{Path: f.name, Got: strconv.Itoa(n) + " characters", Want: "at most " + strconv.Itoa(f.most)}
 		}
 	}
 	if want := checkURL(get("link"), true); want != "" {
-		return nil, "link", "want " + want
+		return nil, get.wrong("link", want)
 	}
 	if host := HostOf(get("link")); len(domains) > 0 && !HostWithin(host, domains) {
-		return nil, "link", fmt.Sprintf("host %q; want one of %s", host, strings.Join(domains, ", "))
+		return nil, &spec.Problem{Path: "link", Got: "host " + spec.Quote(host), Want: "one of " + strings.Join(domains, ", ")}
 	}
 	if want := checkURL(get("image_link"), false); want != "" {
-		return nil, "image_link", "want " + want
+		return nil, get.wrong("image_link", want)
 	}
 	stock, ok := availability[strings.ReplaceAll(strings.ToLower(get("availability")), " ", "_")]
 	if !ok {
-		return nil, "availability", fmt.Sprintf("%q; want in_stock, out_of_stock, preorder or backorder", get("availability"))
+		return nil, get.wrong("availability", "in_stock, out_of_stock, preorder or backorder")
 	}
 	p.InStock = stock
-	if field, why = p.prices(get); why != "" {
-		return nil, field, why
+	if wrong := p.prices(get); wrong != nil {
+		return nil, wrong
 	}
 	p.SKU, p.Title, p.Brand = newText(get("id")), newText(get("title")), newText(get("brand"))
 	p.Link, p.Image = newText(get("link")), newText(get("image_link"))
@@ -49,24 +58,24 @@ func parseProduct(get func(string) string, domains []string) (p *Product, field,
 			p.Complements = append(p.Complements, id)
 		}
 	}
-	return p, "", ""
+	return p, nil
 }
 
 // availability tells which products are shown.
 var availability = map[string]bool{"in_stock": true, "out_of_stock": false, "preorder": false, "backorder": false}
 
-func (p *Product) prices(get func(string) string) (field, why string) {
+func (p *Product) prices(get rowFields) *spec.Problem {
 	text, amount, cur, ok := parsePrice(get("price"))
 	if !ok {
-		return "price", fmt.Sprintf("%q; want an amount and a currency such as 15.00 USD", get("price"))
+		return get.wrong("price", "an amount and a currency such as 15.00 USD")
 	}
 	p.Price, p.Amount, p.Currency = newText(text), amount, cur
 	if get("sale_price") == "" {
-		return "", ""
+		return nil
 	}
 	text, amount, cur, ok = parsePrice(get("sale_price"))
 	if !ok || cur != p.Currency {
-		return "sale_price", fmt.Sprintf("%q; want an amount in the price's currency such as 12.00 %s", get("sale_price"), p.Currency)
+		return get.wrong("sale_price", "an amount in the currency of the price, such as 12.00 "+p.Currency.String())
 	}
 	p.SalePrice, p.SaleAmount = newText(text), amount
 	if span := get("sale_price_effective_date"); span != "" {
@@ -75,10 +84,10 @@ func (p *Product) prices(get func(string) string) (field, why string) {
 		p.SaleFrom, ok1 = parseDate(from)
 		p.SaleTo, ok2 = parseDate(to)
 		if !ok1 || !ok2 || !p.SaleTo.After(p.SaleFrom) {
-			return "sale_price_effective_date", fmt.Sprintf("%q; want two times of ISO 8601 with / between", span)
+			return get.wrong("sale_price_effective_date", "two ISO 8601 times separated by /")
 		}
 	}
-	return "", ""
+	return nil
 }
 
 // parsePrice reads "15.00 USD" or "USD 15.00"; text is the first of the two.

@@ -3,8 +3,9 @@ package creatives
 import (
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
+
+	"rebound/internal/spec"
 )
 
 var imageMimes = map[string]string{".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif",
@@ -28,16 +29,16 @@ func (c *compiler) markup(out *Creative) string {
 	s := c.spec
 	if out.Kind == KindImage {
 		if s.HTML != "" || s.File != "" {
-			c.add("type", "image with markup", "type html or html_template for markup", "")
+			c.Add("type", "image with markup", "type html or html_template for markup")
 		}
 		if s.ImageURL == "" {
-			c.add("image_url", "nothing", "the picture's URL", "")
+			c.Add("image_url", "nothing", "the picture's URL")
 		}
 		return imageMarkup(s.ImageURL, s.Alt)
 	}
 	for field, text := range map[string]string{"image_url": s.ImageURL, "alt": s.Alt} {
 		if text != "" {
-			c.add(field, strconv.Quote(text), "nothing: it belongs to type image", "")
+			c.Add(field, spec.Quote(text), "nothing: it belongs to type image")
 		}
 	}
 	if (s.HTML == "") == (s.File == "") {
@@ -45,7 +46,7 @@ func (c *compiler) markup(out *Creative) string {
 		if s.HTML == "" {
 			got = "neither html nor file"
 		}
-		c.add("html", got, "one of them", "")
+		c.Add("html", got, "one of them")
 		return ""
 	}
 	if s.File == "" {
@@ -53,7 +54,7 @@ func (c *compiler) markup(out *Creative) string {
 	}
 	b, err := c.read(s.File)
 	if err != nil {
-		c.add("file", err.Error(), "a file that can be read", "")
+		c.Add("file", err.Error(), "a file that can be read")
 	}
 	return string(b)
 }

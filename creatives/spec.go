@@ -104,14 +104,3 @@ type NativeImageSpec struct {
 	H    int    `yaml:"h"`    // pixels; required
 	Mime string `yaml:"mime"` // default by the URL's ending, else image/jpeg
 }
-
-// Problem is one thing that is wrong with a spec. Path leads to it from the
-// list that was compiled, e.g. [3].html or [3].sizes[0].
-type Problem struct {
-	Path string
-	Got  string
-	Want string
-	Hint string // what was probably meant; may be empty
-	// Line counts within the markup, from 1; 0 when the problem is not there.
-	Line int
-}

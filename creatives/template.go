@@ -3,7 +3,7 @@ package creatives
 import (
 	"strings"
 
-	"rebound/rtb"
+	"rebound/internal/spec"
 )
 
 // macro is something that a template may ask for.
@@ -105,7 +105,7 @@ func reportUnknown(line int, name string, report func(int, string, string, strin
 	if len(name) > 40 {
 		name = name[:40] + "..."
 	}
-	report(line, "{{"+name+"}}", "one of "+strings.Join(macroNames[1:], ", "), rtb.DidYouMean(name, macroNames[1:]))
+	report(line, "{{"+name+"}}", "one of "+strings.Join(macroNames[1:], ", "), spec.DidYouMean(name, macroNames[1:]))
 }
 
 // misplaced says why a macro is not safe in a place; nothing when it is.

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -33,7 +34,7 @@ func compileText(s string, allowed func(macro) bool, report func(got, want, hint
 		m := macroNamed(name)
 		if m == macroNone || !allowed(m) {
 			names := macrosThat(allowed)
-			report(strconv.Quote("{{"+name[:min(len(name), 40)]+"}}"), "one of "+strings.Join(names, ", "), rtb.DidYouMean(name, names))
+			report(spec.Quote("{{"+name[:min(len(name), 40)]+"}}"), "one of "+strings.Join(names, ", "), spec.DidYouMean(name, names))
 		}
 		t = append(t, piece{lit: s[:i], macro: m, place: inURL})
 		if i == 0 && len(t) == 1 && m.url() {

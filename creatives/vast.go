@@ -75,7 +75,7 @@ func (c *compiler) documents(out *Creative) {
 	if title == "" {
 		title = c.spec.ID
 	}
-	report := func(got, want, hint string) { c.add("title", got, want, hint) }
+	report := func(got, want, hint string) { c.AddHint("title", got, want, hint) }
 	out.Clip.title = compileText(title, itemWord, report)
 	out.NeedsProduct = out.NeedsProduct || out.Clip.title.needsProduct()
 	if v := c.spec.Verification; v != nil {
@@ -95,7 +95,7 @@ func (c *compiler) documents(out *Creative) {
 			size += len(b.parts[i].lit)
 		}
 		if size > out.MaxBytes {
-			c.add("max_adm", strconv.Itoa(size)+" bytes of VAST", "at most "+strconv.Itoa(out.MaxBytes), "")
+			c.Add("max_adm", strconv.Itoa(size)+" bytes of VAST", "at most "+strconv.Itoa(out.MaxBytes))
 			return
 		}
 	}

@@ -10,25 +10,22 @@ import (
 	"strings"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
-// compiler gathers the problems of one specification.
-type compiler struct{ problems []Problem }
-
-func (c *compiler) add(path, got, want string) {
-	c.problems = append(c.problems, Problem{path, got, want})
-}
+// compiler collects the problems of one profile.
+type compiler struct{ spec.Report }
 
 func (c *compiler) check(ok bool, path string, got any, want string) {
 	if !ok {
-		c.add(path, fmt.Sprintf("%v", got), want)
+		c.Add(path, fmt.Sprintf("%v", got), want)
 	}
 }
 
 // Compile checks the specification and fills in the defaults. All problems are
 // reported at once; the profile is usable only when there are none.
-func (s *ProfileSpec) Compile() (*Profile, []Problem) {
+func (s *ProfileSpec) Compile() (*Profile, spec.Problems) {
 	var c compiler
 	p := &Profile{
 		ID: s.ID, Name: orString(s.Name, s.ID), IDSpace: orString(s.IDSpace, s.ID),
@@ -51,7 +48,7 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 	if p.DefaultCur.IsZero() {
 		p.DefaultCur = rtb.USD
 	}
-	c.check(rtb.ValidID(s.ID), "id", strconv.Quote(s.ID), "[a-z0-9][a-z0-9_-]{0,63}")
+	c.ID("id", s.ID)
 	c.check(s.Seat != "", "seat", "nothing", "our seat id at the exchange")
 	c.check(!s.SeatNumeric || digitsOnly(s.Seat), "seat", strconv.Quote(s.Seat), "digits only, as seat_numeric says")
 	c.check(p.MalformedStatus == 400 || p.MalformedStatus == 204, "malformed_status", p.MalformedStatus, "400 or 204")
@@ -73,7 +70,7 @@ func (s *ProfileSpec) Compile() (*Profile, []Problem) {
 	c.extras(s, p)
 	c.nbrMap(s, p)
 	c.prices(s, p)
-	return p, c.problems
+	return p, c.Problems
 }
 
 // sources are the networks that requests may come from: without a secret only
@@ -89,7 +86,7 @@ func (c *compiler) networks(path string, list []string) (out []netip.Prefix) {
 	for _, text := range list {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			c.add(path, strconv.Quote(text), "a network such as 203.0.113.0/24")
+			c.Add(path, strconv.Quote(text), "a network such as 203.0.113.0/24")
 			continue
 		}
 		out = append(out, prefix.Masked())
@@ -145,7 +142,7 @@ func (c *compiler) nbrMap(s *ProfileSpec, p *Profile) {
 	for name, code := range s.NBRMap {
 		var r rtb.NoBidReason
 		if err := r.UnmarshalText([]byte(name)); err != nil || name == "" {
-			c.add("nbr_map", strconv.Quote(name), "the name of a no-bid reason")
+			c.Add("nbr_map", strconv.Quote(name), "the name of a no-bid reason")
 			continue
 		}
 		c.check(code >= 0 && (code <= 17 || code >= 500), "nbr_map."+name, code, "0 to 17, or 500 and above")
@@ -179,7 +176,7 @@ func (c *compiler) prices(s *ProfileSpec, p *Profile) {
 	for i, k := range s.PriceKeys {
 		path := "price_keys[" + strconv.Itoa(i) + "]"
 		if want == 0 {
-			c.add(path, "a key", "none without a cipher")
+			c.Add(path, "a key", "none without a cipher")
 			continue
 		}
 		key := priceKey{encryption: c.key(path+".encryption", k.Encryption, want)}
@@ -195,7 +192,7 @@ func (c *compiler) prices(s *ProfileSpec, p *Profile) {
 func (c *compiler) key(path, text string, size int) []byte {
 	b, err := base64.RawStdEncoding.DecodeString(stdAlphabet(text))
 	if err != nil || len(b) != size {
-		c.add(path, fmt.Sprintf("%d characters", len(text)), fmt.Sprintf("base64 of %d bytes", size))
+		c.Add(path, fmt.Sprintf("%d characters", len(text)), fmt.Sprintf("base64 of %d bytes", size))
 		return nil
 	}
 	return b
@@ -231,14 +228,14 @@ func orInt(n, fallback int) int {
 	return n
 }
 
-func orDuration(d *Duration, fallback time.Duration) time.Duration {
+func orDuration(d *spec.Duration, fallback time.Duration) time.Duration {
 	if *d == 0 {
 		return fallback
 	}
 	return time.Duration(*d)
 }
 
-func optDuration(d *Duration, fallback time.Duration) time.Duration {
+func optDuration(d *spec.Duration, fallback time.Duration) time.Duration {
 	if d == nil {
 		return fallback
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -26,7 +27,7 @@ func (c *compiler) extras(s *ProfileSpec, p *Profile) {
 		p.Shading = 1
 	}
 	c.check(s.GVLID >= 0 && s.GVLID < 1<<16, "gvl_id", s.GVLID, "an id of the Global Vendor List, or 0")
-	for path, n := range map[string]ByteSize{"adm_max_bytes": s.AdmMaxBytes, "resp_max_bytes": s.RespMaxBytes,
+	for path, n := range map[string]spec.Bytes{"adm_max_bytes": s.AdmMaxBytes, "resp_max_bytes": s.RespMaxBytes,
 		"max_body": s.MaxBody, "max_inflated": s.MaxInflated} {
 		c.check(n >= 0, path, n, "0 or more")
 	}
@@ -55,7 +56,7 @@ func (c *compiler) extras(s *ProfileSpec, p *Profile) {
 // that it would drop is a problem of the configuration (conformance M20).
 func (c *compiler) priceRequired(s *ProfileSpec, p *Profile) {
 	if len(s.PriceMacroForms) > 0 && !slices.Contains(s.PriceMacroForms, p.priceMacro) {
-		c.add("price_macro", strconv.Quote(p.priceMacro), "one of "+strings.Join(s.PriceMacroForms, ", ")+", which the exchange replaces")
+		c.Add("price_macro", strconv.Quote(p.priceMacro), "one of "+strings.Join(s.PriceMacroForms, ", ")+", which the exchange replaces")
 	}
 	if len(s.PriceMacroRequired) == 0 {
 		return
@@ -63,13 +64,13 @@ func (c *compiler) priceRequired(s *ProfileSpec, p *Profile) {
 	for _, name := range s.PriceMacroRequired {
 		kind, ok := priceNotices[name]
 		if !ok {
-			c.add("price_macro_required", strconv.Quote(name), "one of "+strings.Join(sortedKeys(priceNotices), ", "))
+			c.Add("price_macro_required", strconv.Quote(name), "one of "+strings.Join(sortedKeys(priceNotices), ", "))
 		}
 		if strings.Contains(p.macros[kind], p.priceMacro) && p.notices[kind] {
 			return
 		}
 	}
-	c.add("price_in", strings.Join(s.PriceIn, ", "), "at least one of "+strings.Join(s.PriceMacroRequired, ", ")+", or the exchange drops the bid")
+	c.Add("price_in", strings.Join(s.PriceIn, ", "), "at least one of "+strings.Join(s.PriceMacroRequired, ", ")+", or the exchange drops the bid")
 }
 
 // Sends tells whether bids carry the URL of a kind of notice.

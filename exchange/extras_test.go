@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rebound/internal/conformance"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -17,7 +18,7 @@ func TestExtraProblems(t *testing.T) {
 	for path, change := range map[string]func(*ProfileSpec){
 		"openrtb_version":       func(s *ProfileSpec) { s.OpenRTBVersion = "3" },
 		"price_tick":            func(s *ProfileSpec) { s.PriceTick = -1 },
-		"retry_window":          func(s *ProfileSpec) { s.RetryWindow = Duration(time.Minute) },
+		"retry_window":          func(s *ProfileSpec) { s.RetryWindow = spec.Duration(time.Minute) },
 		"gvl_id":                func(s *ProfileSpec) { s.GVLID = 1 << 16 },
 		"attr":                  func(s *ProfileSpec) { s.Attr = []int{0} },
 		"notice_sources":        func(s *ProfileSpec) { s.NoticeSources = []string{"all"} },

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rebound/internal/conformance"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -57,7 +58,7 @@ func TestV11Limits(t *testing.T) {
 // T15, T16, T17: the time there is to answer.
 func TestT15Budget(t *testing.T) {
 	conformance.Covers(t, "T15", "T16", "T17")
-	ms := func(n int) *Duration { d := Duration(n) * Duration(time.Millisecond); return &d }
+	ms := func(n int) *spec.Duration { d := spec.Duration(n) * spec.Duration(time.Millisecond); return &d }
 	p := testProfile(t, func(s *ProfileSpec) { s.RTTAllowance, s.Safety, s.DefaultTMax = ms(40), ms(10), *ms(90) })
 	for body, want := range map[string]time.Duration{
 		`"tmax":100`: 50, `"tmax":0`: 40, `"tmax":null`: 40, `"tmax":-5`: 40, `"tmax":"x"`: 40, `"tmax":5`: -45, `"x":1`: 40,

@@ -54,7 +54,7 @@ func (c *compiler) compileMacros(s *ProfileSpec, p *Profile) {
 	for _, name := range in {
 		kind, ok := priceNotices[name]
 		if !ok {
-			c.add("price_in", name, "one of "+strings.Join(sortedKeys(priceNotices), ", "))
+			c.Add("price_in", name, "one of "+strings.Join(sortedKeys(priceNotices), ", "))
 			continue
 		}
 		p.macros[kind] = "&" + ParamPrice + "=" + p.priceMacro + currency

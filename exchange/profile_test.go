@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 
 	"rebound/internal/conformance"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -123,9 +124,9 @@ func TestProfileProblems(t *testing.T) {
 		"price_keys":               func(s *ProfileSpec) { s.PriceCodec = "aes-cbc" },
 		"price_keys[0].encryption": func(s *ProfileSpec) { s.PriceCodec = "aes-cbc"; s.PriceKeys = []PriceKeySpec{{Encryption: "c2VjcmV0"}} },
 		"price_unit":               func(s *ProfileSpec) { s.PriceUnit = "cents" }, "price_in": func(s *ProfileSpec) { s.PriceIn = []string{"click"} },
-		"default_tmax": func(s *ProfileSpec) { s.DefaultTMax = Duration(5 * time.Millisecond) }, "nbr_map": func(s *ProfileSpec) { s.NBRMap = map[string]int{"x": 1} },
+		"default_tmax": func(s *ProfileSpec) { s.DefaultTMax = spec.Duration(5 * time.Millisecond) }, "nbr_map": func(s *ProfileSpec) { s.NBRMap = map[string]int{"x": 1} },
 		"nbr_map.floor": func(s *ProfileSpec) { s.NBRMap = map[string]int{"floor": 99} }, "billing_source.banner": func(s *ProfileSpec) { s.BillingSource.Banner = "vast" },
-		"bill_window.video": func(s *ProfileSpec) { s.BillWindow.Video = Duration(time.Minute) }, "required_bid_fields": func(s *ProfileSpec) { s.RequiredBidFields = []string{"adm2"} },
+		"bill_window.video": func(s *ProfileSpec) { s.BillWindow.Video = spec.Duration(time.Minute) }, "required_bid_fields": func(s *ProfileSpec) { s.RequiredBidFields = []string{"adm2"} },
 		"buyeruid_codec": func(s *ProfileSpec) { s.BuyerUIDCodec = "hex" }, "native_wrapper": func(s *ProfileSpec) { s.NativeWrapper = "maybe" },
 		"at_500_first_price": func(s *ProfileSpec) { s.At500FirstPrice = []int{1} }, "match_url": func(s *ProfileSpec) { s.MatchURL = "http://x.example" },
 		"price_macro": func(s *ProfileSpec) { s.PriceMacro = "${A B}" }, "quota_qps": func(s *ProfileSpec) { s.QuotaQPS = -1 },
@@ -136,8 +137,8 @@ func TestProfileProblems(t *testing.T) {
 		found := false
 		for _, p := range problems {
 			found = found || p.Path == path
-			if p.Got == "" || p.Want == "" || strings.Contains(p.Error(), "c2VjcmV0") {
-				t.Errorf("%s: poor problem %q", path, p.Error())
+			if p.Got == "" || p.Want == "" || strings.Contains(p.String(), "c2VjcmV0") {
+				t.Errorf("%s: poor problem %q", path, p.String())
 			}
 		}
 		if !found {
@@ -163,8 +164,8 @@ func TestLongTimes(t *testing.T) {
 		t.Errorf("exp is %s; want a year", m.Exp)
 	}
 	for path, s := range map[string]ProfileSpec{
-		"max_exp":            {MaxExp: Duration(7 * 24 * time.Hour)},
-		"bill_window.banner": {AuctionTTL: Duration(24 * time.Hour), BillWindow: ByFormat[Duration]{Banner: Duration(7 * 24 * time.Hour)}},
+		"max_exp":            {MaxExp: spec.Duration(7 * 24 * time.Hour)},
+		"bill_window.banner": {AuctionTTL: spec.Duration(24 * time.Hour), BillWindow: ByFormat[spec.Duration]{Banner: spec.Duration(7 * 24 * time.Hour)}},
 	} {
 		s.ID, s.Seat = "demo", "seat-1"
 		_, problems := s.Compile()

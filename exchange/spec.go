@@ -1,11 +1,7 @@
 package exchange
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
-	"time"
-
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -30,9 +26,9 @@ type ProfileSpec struct {
 	// MaxInFlight is how many requests are worked on at once; 0: the server's.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// MaxBody bounds a body as sent; default 256KiB.
-	MaxBody ByteSize `yaml:"max_body"`
+	MaxBody spec.Bytes `yaml:"max_body"`
 	// MaxInflated bounds a body after decompression; default 1MiB.
-	MaxInflated ByteSize `yaml:"max_inflated"`
+	MaxInflated spec.Bytes `yaml:"max_inflated"`
 	// GzipIn accepts gzip bodies; default true.
 	GzipIn *bool `yaml:"gzip_in"`
 	// GzipOut compresses answers where the request allows it; default true.
@@ -51,11 +47,11 @@ type ProfileSpec struct {
 	NBRMap map[string]int `yaml:"nbr_map"`
 
 	// DefaultTMax is the time to answer where a request names none; default 100ms.
-	DefaultTMax Duration `yaml:"default_tmax"`
+	DefaultTMax spec.Duration `yaml:"default_tmax"`
 	// RTTAllowance is what the network takes of tmax; default 20ms.
-	RTTAllowance *Duration `yaml:"rtt_allowance"`
+	RTTAllowance *spec.Duration `yaml:"rtt_allowance"`
 	// Safety is kept free before the deadline; default 10ms.
-	Safety *Duration `yaml:"safety"`
+	Safety *spec.Duration `yaml:"safety"`
 
 	// Seat is our seat at the exchange; required.
 	Seat string `yaml:"seat"`
@@ -81,7 +77,7 @@ type ProfileSpec struct {
 	PriceTick rtb.CPM `yaml:"price_tick"`
 	// RetryWindow is for how long the same request gets the same answer again,
 	// without a second reservation; default 0: every request is decided.
-	RetryWindow Duration `yaml:"retry_window"`
+	RetryWindow spec.Duration `yaml:"retry_window"`
 	// SChainASI are the domains of the exchange: the last node of a supply chain
 	// must be one of them, and without a chain its accounts are looked up in
 	// ads.txt; default none: the last node may be anybody's.
@@ -91,16 +87,16 @@ type ProfileSpec struct {
 	MultibidMax int `yaml:"multibid_max"`
 
 	// AuctionTTL is how long a bid may still win; default 5m.
-	AuctionTTL Duration `yaml:"auction_ttl"`
+	AuctionTTL spec.Duration `yaml:"auction_ttl"`
 	// BillWindow is how long after its win a bid may be billed in time, by
 	// format; default 1h.
-	BillWindow ByFormat[Duration] `yaml:"bill_window"`
+	BillWindow ByFormat[spec.Duration] `yaml:"bill_window"`
 	// Exp is bid.exp by format; default banner 5m, native 10m, video and audio 30m.
-	Exp ByFormat[Duration] `yaml:"exp"`
+	Exp ByFormat[spec.Duration] `yaml:"exp"`
 	// MaxExp is how long an impression may ask us to wait for its rendering
 	// (imp.exp) and be held in the budget; of a longer time only so much counts;
 	// default 24h.
-	MaxExp Duration `yaml:"max_exp"`
+	MaxExp spec.Duration `yaml:"max_exp"`
 	// BillingSource is the notice that books spend, by format: burl (default),
 	// pixel (or imp, native), vast, or nurl where the exchange has nothing else.
 	BillingSource ByFormat[string] `yaml:"billing_source"`
@@ -166,7 +162,7 @@ type ProfileSpec struct {
 	// ADomainLenMax is the longest domain in bytes; default 128.
 	ADomainLenMax int `yaml:"adomain_len_max"`
 	// AdmMaxBytes is the longest markup of a bid; default 0: any.
-	AdmMaxBytes ByteSize `yaml:"adm_max_bytes"`
+	AdmMaxBytes spec.Bytes `yaml:"adm_max_bytes"`
 	// Attr are creative attributes that every bid declares beside its creative's
 	// own, such as a code for retargeting.
 	Attr []int `yaml:"attr"`
@@ -179,7 +175,7 @@ type ProfileSpec struct {
 	// requests, and puts the token that names a bid there into bid.ext.
 	BidFeedback bool `yaml:"bid_feedback"`
 	// RespMaxBytes is the largest answer; default 0: any.
-	RespMaxBytes ByteSize `yaml:"resp_max_bytes"`
+	RespMaxBytes spec.Bytes `yaml:"resp_max_bytes"`
 	// BuyerUIDCodec is how user.buyeruid comes: plain (default) or b64url.
 	BuyerUIDCodec string `yaml:"buyeruid_codec"`
 	// RequiresApproval tells that creatives must be approved by the exchange.
@@ -207,51 +203,3 @@ type PriceKeySpec struct {
 	// Integrity key: base64 of 32 bytes; hmac-sha1 only.
 	Integrity string `yaml:"integrity" config:"env"`
 }
-
-// Problem is one thing wrong with a specification; Path is the field's name in
-// the file.
-type Problem struct{ Path, Got, Want string }
-
-// Error is the problem as a sentence.
-func (p Problem) Error() string {
-	return fmt.Sprintf("cannot use %s: got %s; want %s", p.Path, p.Got, p.Want)
-}
-
-// Duration is a length of time as configuration writes it: 40ms, 90s, 30m,
-// 12h, 7d, 4w.
-type Duration time.Duration
-
-// UnmarshalText reads a duration.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := rtb.ParseDuration(string(b))
-	*d = Duration(v)
-	return err
-}
-
-// MarshalText writes the duration.
-func (d Duration) MarshalText() ([]byte, error) {
-	return []byte(rtb.FormatDuration(time.Duration(d))), nil
-}
-
-// ByteSize is a number of bytes as configuration writes it: 4096, 256KiB, 1MiB.
-type ByteSize int64
-
-// UnmarshalText reads a size.
-func (z *ByteSize) UnmarshalText(b []byte) error {
-	s := string(b)
-	unit := int64(1)
-	for suffix, u := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
-		if n, ok := strings.CutSuffix(s, suffix); ok {
-			s, unit = n, u
-		}
-	}
-	v, err := strconv.ParseUint(s, 10, 31)
-	if err != nil {
-		return fmt.Errorf("cannot read size: got %q; want bytes such as 4096 or 256KiB: %w", b, err)
-	}
-	*z = ByteSize(int64(v) * unit)
-	return nil
-}
-
-// MarshalText writes the size in bytes.
-func (z ByteSize) MarshalText() ([]byte, error) { return strconv.AppendInt(nil, int64(z), 10), nil }

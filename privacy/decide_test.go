@@ -181,21 +181,20 @@ func TestPreciseGeoAndHash(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	good := &Policy{VendorID: 42, GDPRCountries: []string{"FRA", "de"}, PurposeOneTreatment: []string{"DE"}, FlexiblePurposes: []int{2, 7}}
-	if problems, warnings := good.Check(); len(problems)+len(warnings) != 0 {
-		t.Errorf("got %v, %v; want nothing", problems, warnings)
+	if r := good.Check(); len(r.Problems)+len(r.Warnings) != 0 {
+		t.Errorf("got %v; want nothing", r)
 	}
 	bad := &Policy{VendorID: 70000, GDPRCountries: []string{"XX"}, PurposeOneTreatment: []string{"DEU"}, MinPolicyVersion: 64,
 		FlexiblePurposes: []int{0}, CacheEntries: 1 << 30}
-	problems, _ := bad.Check()
 	var paths []string
-	for _, p := range problems {
+	for _, p := range bad.Check().Problems {
 		paths = append(paths, p.Path)
 	}
 	want := "[vendor_id gdpr_countries purpose_one_treatment[0] min_policy_version flexible_purposes[0] cache_entries]"
 	if got := fmtPaths(paths); got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
-	if _, warnings := new(Policy).Check(); len(warnings) != 1 || warnings[0].Path != "vendor_id" {
+	if warnings := new(Policy).Check().Warnings; len(warnings) != 1 || warnings[0].Path != "vendor_id" {
 		t.Errorf("no vendor id: got warnings %v; want one", warnings)
 	}
 }

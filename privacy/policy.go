@@ -1,10 +1,11 @@
 package privacy
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
+
+	"rebound/internal/spec"
 )
 
 // MaxStringLen is the longest consent or GPP string, in characters, that is
@@ -98,43 +99,37 @@ func (p *Policy) compile() {
 	p.gpp = newCache[gppString](n)
 }
 
-// Problem is one fault of a policy: the field as configuration names it, what
-// was found, what is wanted.
-type Problem struct{ Path, Got, Want string }
-
-// Check lists the faults of the policy, and apart from them what is legal and
-// surprising. A policy without problems can be used.
-func (p *Policy) Check() (problems, warnings []Problem) {
-	add := func(path string, got any, want string) {
-		problems = append(problems, Problem{path, fmt.Sprint(got), want})
-	}
+// Check returns the problems of the policy, and the settings that work but are
+// risky. Paths are the names of the configuration's fields. A policy without
+// problems can be used.
+func (p *Policy) Check() (r spec.Report) {
 	if p.VendorID < 0 || p.VendorID > 0xFFFF {
-		add("vendor_id", p.VendorID, "1 to 65535, or 0 for none")
+		r.Add("vendor_id", strconv.Itoa(p.VendorID), "1 to 65535, or 0 for none")
 	}
 	if p.VendorID == 0 {
-		warnings = append(warnings, Problem{"vendor_id", "0", "our id in the Global Vendor List: without one all traffic under the GDPR is refused"})
+		r.Warn("vendor_id", "0", "our id in the Global Vendor List; without one all traffic under the GDPR is refused")
 	}
 	if _, unknown := newRegions(p.GDPRCountries); len(unknown) > 0 {
-		add("gdpr_countries", strings.Join(unknown, ", "), "country codes of two or three letters (ISO 3166-1)")
+		r.Add("gdpr_countries", strings.Join(unknown, ", "), "country codes of two or three letters (ISO 3166-1)")
 	}
 	none, _ := newRegions(nil)
 	for i, c := range p.PurposeOneTreatment {
 		if len(c) != 2 || none.of([]byte(c)) == regionUnknown {
-			add("purpose_one_treatment["+strconv.Itoa(i)+"]", c, "a country code of two letters (ISO 3166-1)")
+			r.Add(spec.At("purpose_one_treatment", i), spec.Quote(c), "a country code of two letters (ISO 3166-1)")
 		}
 	}
 	if p.MinPolicyVersion < 0 || p.MinPolicyVersion > 63 {
-		add("min_policy_version", p.MinPolicyVersion, "1 to 63, or 0 for the default")
+		r.Add("min_policy_version", strconv.Itoa(p.MinPolicyVersion), "1 to 63, or 0 for the default")
 	}
 	for i, n := range p.FlexiblePurposes {
 		if n < 1 || n > 24 {
-			add("flexible_purposes["+strconv.Itoa(i)+"]", n, "a purpose from 1 to 24")
+			r.Add(spec.At("flexible_purposes", i), strconv.Itoa(n), "a purpose from 1 to 24")
 		}
 	}
 	if p.CacheEntries > maxCacheEntries {
-		add("cache_entries", p.CacheEntries, "at most "+strconv.Itoa(maxCacheEntries))
+		r.Add("cache_entries", strconv.Itoa(p.CacheEntries), "at most "+strconv.Itoa(maxCacheEntries))
 	}
-	return problems, warnings
+	return r
 }
 
 // Stats counts the work of a policy's caches of parsed strings, TCF and GPP

@@ -16,6 +16,7 @@ import (
 	"rebound/collect"
 	"rebound/config"
 	"rebound/events"
+	"rebound/internal/spec"
 )
 
 // activateFirst makes the configuration of the start active.
@@ -39,12 +40,12 @@ func (a *app) warn(s *config.Snapshot) {
 
 // warningsOf are the warnings that count while running. That an exchange has no
 // secret is none where it can only ask from this machine.
-func warningsOf(s *config.Snapshot) []config.Problem {
+func warningsOf(s *config.Snapshot) []spec.Problem {
 	quiet := map[string]bool{}
 	for i := range s.Exchanges {
 		quiet["exchanges["+strconv.Itoa(i)+"].secret"] = onlyLoopback(s.Exchanges[i].Sources)
 	}
-	var list []config.Problem
+	var list []spec.Problem
 	for _, w := range s.Warnings {
 		if !quiet[w.Path] {
 			list = append(list, w)
@@ -155,7 +156,7 @@ func atStart(path string) bool {
 
 func (a *app) refuse(err error) {
 	a.reloads[1].Add(1)
-	var problems config.Problems
+	var problems spec.Problems
 	if errors.As(err, &problems) {
 		list := make([]string, len(problems))
 		for i := range problems {

@@ -102,12 +102,12 @@ func (a *app) approve(ctx *fasthttp.RequestCtx) {
 	}
 	s := a.snapshot.Load()
 	x := campaigns.Approval{Creative: id, Exchange: order.Exchange, State: order.State, By: order.By, At: a.now().UTC()}
-	if field, got, want, hint := x.Check(s.CreativeIndex, exchangeIDs(s.Profiles)); field != "" {
-		status := fasthttp.StatusBadRequest
-		if field == "creative" {
+	if problems := x.Check(s.CreativeIndex, exchangeIDs(s.Profiles)); len(problems) > 0 {
+		first, status := problems[0], fasthttp.StatusBadRequest
+		if first.Path == "creative" {
 			status = fasthttp.StatusNotFound
 		}
-		sendError(ctx, status, "bad_"+field, strings.TrimSpace(fmt.Sprintf("%s: got %s; want %s %s", field, got, want, hint)))
+		sendError(ctx, status, "bad_"+first.Path, first.String())
 		return
 	}
 	if x.By == "" {

@@ -11,6 +11,7 @@ import (
 
 	"rebound/config"
 	"rebound/internal/cli"
+	"rebound/internal/spec"
 )
 
 // check tells every problem of a configuration; 1 when there is one.
@@ -21,7 +22,7 @@ func (p *program) check(_ context.Context, args []string) int {
 		return status
 	}
 	s, err := cli.LoadConfig(*path, config.Options{Getenv: p.getenv, Now: p.now()})
-	var problems config.Problems
+	var problems spec.Problems
 	switch {
 	case errors.As(err, &problems):
 		for _, pr := range problems {

@@ -12,6 +12,7 @@ import (
 	"rebound/config"
 	"rebound/events"
 	"rebound/exchange"
+	"rebound/internal/spec"
 	"rebound/pacing"
 	"rebound/rtb"
 	"rebound/segments"
@@ -129,7 +130,7 @@ func parsePast(text string) (p past, err error) {
 	p.ago = time.Minute
 	text, ago, timed := strings.Cut(text, "@")
 	if timed {
-		if p.ago, err = rtb.ParseDuration(ago); err != nil {
+		if p.ago, err = spec.ParseDuration(ago); err != nil {
 			return p, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"rebound/config"
 	"rebound/internal/cli"
+	"rebound/internal/spec"
 )
 
 // serveFlags override what the configuration says.
@@ -63,7 +64,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 // logEnd says why the bidder ended or never began; each problem of a
 // configuration is a line of its own.
 func logEnd(log *zap.Logger, err error) {
-	var problems config.Problems
+	var problems spec.Problems
 	if !errors.As(err, &problems) {
 		log.Error("bidder ended", zap.Error(err))
 		return

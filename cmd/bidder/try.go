@@ -23,6 +23,7 @@ import (
 	"rebound/events"
 	"rebound/exchange"
 	"rebound/internal/cli"
+	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
@@ -84,7 +85,7 @@ func (t *trial) open(p *program, body []byte) (*lab, *exchange.Profile, error) {
 }
 
 func hintOf(got string, ids []string) string {
-	if hint := rtb.DidYouMean(got, ids); hint != "" {
+	if hint := spec.DidYouMean(got, ids); hint != "" {
 		return " (" + hint + ")"
 	}
 	return ""

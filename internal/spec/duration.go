@@ -1,4 +1,4 @@
-package rtb
+package spec
 
 import (
 	"errors"
@@ -9,19 +9,35 @@ import (
 	"time"
 )
 
-// ParseDuration reads a duration of the configuration: whole numbers with a
-// unit, one after the other (90s, 30m, 12h, 7d, 4w, 1h30m), or anything that
-// [time.ParseDuration] reads. "0" needs no unit. A day is 24 hours. Negative
-// durations are errors.
+// Duration is a duration as a configuration writes it: 40ms, 90s, 30m, 12h, 7d,
+// 4w. See [ParseDuration].
+type Duration time.Duration
+
+// UnmarshalText parses a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+// MarshalText returns the duration as [FormatDuration] does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String returns the duration as [FormatDuration] does.
+func (d Duration) String() string { return FormatDuration(time.Duration(d)) }
+
+// ParseDuration parses whole numbers with units, one after the other (90s, 30m,
+// 12h, 7d, 4w, 1h30m), or anything that [time.ParseDuration] accepts. "0" needs
+// no unit, and a day has 24 hours. Negative durations are errors.
 func ParseDuration(s string) (time.Duration, error) {
 	fail := func(cause error) (time.Duration, error) {
 		if len(s) > 40 {
 			s = s[:40] + "..."
 		}
 		if cause != nil {
-			return 0, fmt.Errorf("cannot read duration: got %q; want a duration such as 90s, 30m, 12h, 7d or 4w: %w", s, cause)
+			return 0, fmt.Errorf("cannot parse duration: got %q; want a duration such as 90s, 30m, 12h, 7d or 4w: %w", s, cause)
 		}
-		return 0, fmt.Errorf("cannot read duration: got %q; want a duration such as 90s, 30m, 12h, 7d or 4w", s)
+		return 0, fmt.Errorf("cannot parse duration: got %q; want a duration such as 90s, 30m, 12h, 7d or 4w", s)
 	}
 	var days time.Duration
 	rest := s
@@ -53,8 +69,8 @@ func ParseDuration(s string) (time.Duration, error) {
 	return days + d, nil
 }
 
-// FormatDuration is the shortest text that [ParseDuration] reads as d: 7d, 36h,
-// 90s.
+// FormatDuration returns the shortest text that [ParseDuration] parses as d: 7d,
+// 36h, 90s.
 func FormatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

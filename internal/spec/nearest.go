@@ -1,8 +1,7 @@
-package rtb
+package spec
 
-// Nearest is the word of among that s was most likely meant to be, for the
-// hints of error texts; nothing when none is close. Of equally close words the
-// first wins.
+// Nearest returns the word that s was most likely meant to be, or an empty
+// string if none is close. Of equally close words it returns the first.
 func Nearest(s string, among []string) string {
 	if len(s) > 64 {
 		return ""
@@ -19,8 +18,8 @@ func Nearest(s string, among []string) string {
 	return best
 }
 
-// DidYouMean is the hint of an error text that names the nearest word; nothing
-// when none is close.
+// DidYouMean returns the hint that names the nearest word, or an empty string if
+// none is close.
 func DidYouMean(s string, among []string) string {
 	if near := Nearest(s, among); near != "" {
 		return "did you mean " + near + "?"
@@ -28,8 +27,8 @@ func DidYouMean(s string, among []string) string {
 	return ""
 }
 
-// editDistance counts insertions, deletions, replacements and swaps of two
-// neighbours that make b of a.
+// editDistance returns the least number of insertions, deletions, substitutions
+// and transpositions of neighbours that turn a into b.
 func editDistance(a, b string) int {
 	var rows [3][65]int
 	before, prev, cur := &rows[0], &rows[1], &rows[2]
