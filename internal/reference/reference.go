@@ -142,7 +142,7 @@ func (s *source) structs(b *strings.Builder, dir, name, tag string, done map[str
 		case key == "" && len(f.Names) == 0:
 			fmt.Fprintf(b, "| *fields of %s* | | |\n", n)
 		case key != "":
-			fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, code(expression(f.Type)), cell(fieldDoc(f)))
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, code(strings.ReplaceAll(expression(f.Type), "spec.", "")), cell(fieldDoc(f)))
 		}
 		if key != "" || len(f.Names) == 0 {
 			next = append(next, below{d, n})
