@@ -46,6 +46,7 @@ fuzz: ## every fuzz test for FUZZTIME (5m), one after the other
 
 bench: ## benchmarks with allocation counts
 	$(GO) test -run '^$$' -bench . -benchmem ./rtb ./exchange ./privacy ./segments ./campaigns ./creatives ./pacing ./bidder ./tracking ./events ./journal
+	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem .
 
 conformance: ## run the rooms' tests and write docs/conformance.md from what they showed
 	@rm -f $(RESULTS); mkdir -p $(dir $(RESULTS))

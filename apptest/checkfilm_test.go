@@ -23,7 +23,6 @@ var vastVersions = map[int]struct {
 // vast is what a player needs of a document.
 type vast struct {
 	root, version string
-	wrapper       bool
 	elements      map[string]int
 	texts         map[string][]string // by element
 	types         []string            // of media files

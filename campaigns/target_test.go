@@ -15,16 +15,6 @@ import (
 	"rebound/rtb"
 )
 
-func compileTarget(t testing.TB, s TargetSpec) *Targeting {
-	t.Helper()
-	c := &compiler{}
-	target := c.targeting("line", &Line{Advertiser: &Advertiser{Zone: time.UTC}}, &s, safety{})
-	if len(c.Problems) > 0 {
-		t.Fatal(c.Problems)
-	}
-	return target
-}
-
 // What lies within a radius by a formula of its own (vectors on the sphere) lies
 // within the circle, and the rest does not.
 func TestRadiusAgainstVectors(t *testing.T) {

@@ -55,7 +55,7 @@ type fence struct {
 var fences = []fence{
 	{"github.com/valyala/fasthttp", "server cmd/bidder tracking/handler*.go collect/handler*.go bidder/handler*.go", "HTTP ends in the server and in thin handler files; everything behind them works on bytes and values"},
 	{"github.com/prebid/openrtb", "exchange", "decoding into its types allocates and fails on loose scalars: the bid path has its own decoder, these are for comparison"},
-	{"github.com/prebid/go-gdpr", "", "it panics on some strings that anyone may send; it is for comparison in tests"},
+	{"github.com/prebid/go-gdpr", "", "it panics on some strings that anyone may send; internal/bench compares with it"},
 	{"github.com/prebid/go-gpp", "", "its time is exponential in the header's length: one request could hold a core for ever"},
 	{"github.com/dgraph-io/ristretto", "segments", "only the profile cache needs it"},
 	{"github.com/cockroachdb/pebble", "segments pacing attribution", "only views keep state on disk, each in a folder of its own"},
@@ -67,8 +67,6 @@ var fences = []fence{
 	{"golang.org/x/net", "bidder campaigns collect config creatives exchange", "only the public suffix list is used"},
 	{"golang.org/x/term", "cmd/bidder cmd/replay cmd/loadtest", "only programs have a terminal"},
 	{"go.uber.org/goleak", "", "it watches tests"},
-	{"github.com/goccy/go-json", "", "it is for comparison in benchmarks"},
-	{"github.com/valyala/fastjson", "", "it is for comparison in benchmarks"},
 }
 
 // Sizes past which a file or function is two, in lines. Tests and generated

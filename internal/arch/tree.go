@@ -54,8 +54,8 @@ type tree struct {
 	sources []*source
 }
 
-// load reads and parses every Go file. testdata, hidden folders and folders
-// that begin with an underscore are left out, as the go command does.
+// load reads and parses every Go file of the module. Like the go command, it skips
+// testdata, folders that begin with a dot or an underscore, and other modules.
 func load(root fs.FS) (*tree, error) {
 	t := &tree{root: root}
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
@@ -65,6 +65,9 @@ func load(root fs.FS) (*tree, error) {
 		if d.IsDir() {
 			base := path.Base(name)
 			if name != "." && (strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || base == "testdata") {
+				return fs.SkipDir
+			}
+			if _, err := fs.Stat(root, path.Join(name, "go.mod")); err == nil && name != "." {
 				return fs.SkipDir
 			}
 			t.dirs = append(t.dirs, name)
