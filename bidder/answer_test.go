@@ -45,7 +45,7 @@ func TestAllocations(t *testing.T) {
 		t.Skip("allocation counts differ under the race detector")
 	}
 	w := lasting(t)
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	unknown := bytes.Replace(w.r0, []byte("u-retarget"), []byte("u-stranger"), 1)
 	for _, c := range []struct {
 		name string
@@ -58,7 +58,7 @@ func TestAllocations(t *testing.T) {
 		{"floor", bytes.Replace(w.r0, []byte(`0.50`), []byte(`9.99`), 1), rtb.NoBidFloor, 0},
 		{"bid", w.r0, rtb.NoBidNone, 5},
 	} {
-		var a bidder.Answer
+		var a bidder.Response
 		rq := bidder.Request{Exchange: "demo", Body: c.body, Arrival: w.now}
 		n := math.Inf(1)
 		for range 5 { // a profile that is not in the cache yet is read from the view, which allocates
@@ -87,7 +87,7 @@ func TestAPanicCostsOneRequest(t *testing.T) {
 	w := lasting(t)
 	b := bidder.New(bidder.Options{Visitors: w.segments, Budgets: explosive{w.pacer}, Links: w.signer, Clock: func() time.Time { return w.now }})
 	b.Swap(w.bidder.Catalog())
-	s := bidder.NewScratch()
+	s := bidder.NewDecision()
 	rq := bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now}
 	for range 3 {
 		if a := b.Answer(&rq, s); a.Status != 204 || a.Reason != rtb.NoBidError {
@@ -106,9 +106,9 @@ func TestAPanicCostsOneRequest(t *testing.T) {
 // A dry run decides as the real one and leaves nothing behind.
 func TestADryRunLeavesNoTrace(t *testing.T) {
 	w := lasting(t)
-	s := bidder.NewScratch()
-	rq := bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now, Dry: true, Source: rand.NewChaCha8([32]byte{5})}
-	dry := w.bidder.Answer(&rq, s)
+	s := bidder.NewDecision()
+	rq := bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now, Source: rand.NewChaCha8([32]byte{5})}
+	dry := w.bidder.DryRun(&rq, s)
 	if dry.Status != 200 || dry.Offers != 1 || w.records.last != nil {
 		t.Fatalf("got %+v, record %v; want a bid and no record", dry, w.records.last)
 	}
@@ -128,7 +128,6 @@ func TestADryRunLeavesNoTrace(t *testing.T) {
 	if spent, _ := w.money(); spent != "0" {
 		t.Errorf("the links of a dry run bill: got %s spent", spent)
 	}
-	rq.Dry = false
 	real := w.bidder.Answer(&rq, s)
 	if got, want := bidTexts(t, real.Body), bidTexts(t, w.won); got != want {
 		t.Errorf("the real run decides otherwise: %s; want %s", got, want)
@@ -188,7 +187,7 @@ func TestSwapUnderTraffic(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			s := bidder.NewScratch()
+			s := bidder.NewDecision()
 			rq := bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now}
 			for range 300 {
 				if a := b.Answer(&rq, s); a.Status != 200 && a.Status != 204 {
@@ -254,10 +253,10 @@ func FuzzAnswer(f *testing.F) {
 		`{"id":"r","at":3,"cur":["XXX"],"imp":[{"id":"1","bidfloor":1e300,"banner":{"w":300,"h":250,"format":[{"w":-1}]}}],"user":{"buyeruid":"u-retarget"},"device":{"geo":{"country":"CAN"}},"site":{}}`} {
 		f.Add([]byte(s))
 	}
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	f.Fuzz(func(t *testing.T, body []byte) {
-		rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now, Dry: true}
-		a := b.Answer(&rq, s)
+		rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}
+		a := b.DryRun(&rq, s)
 		switch {
 		case a.Reason == rtb.NoBidError:
 			t.Fatalf("got an error for %q", body)
@@ -279,23 +278,23 @@ func FuzzAnswer(f *testing.F) {
 func BenchmarkAnswer(b *testing.B) {
 	w := lasting(b)
 	stranger := bytes.Replace(w.r0, []byte("u-retarget"), []byte("u-stranger"), 1)
-	bd, s := w.bare(), bidder.NewScratch()
-	run := func(name string, body []byte, dry bool) {
+	bd, s := w.bare(), bidder.NewDecision()
+	run := func(name string, body []byte, answer func(*bidder.Request, *bidder.Decision) bidder.Response) {
 		b.Run(name, func(b *testing.B) {
-			rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now, Dry: dry}
+			rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
-			var a bidder.Answer
+			var a bidder.Response
 			for b.Loop() {
-				a = bd.Answer(&rq, s)
+				a = answer(&rq, s)
 			}
 			if name != "unknown visitor" && a.Offers == 0 {
 				b.Fatalf("got %q; want a bid", a.Reason)
 			}
 		})
 	}
-	run("unknown visitor", stranger, false)
-	run("bid", w.r0, true) // dry: reserved and released, so that the budget lasts
+	run("unknown visitor", stranger, bd.Answer)
+	run("bid", w.r0, bd.DryRun) // dry: reserved and released, so that the budget lasts
 	b.Run("decode only", func(b *testing.B) {
 		var d exchange.Decoder
 		var o rtb.Opportunity

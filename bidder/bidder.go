@@ -5,12 +5,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 
 	"rebound/events"
-	"rebound/rtb"
 )
 
 // Options of a [Bidder].
@@ -19,47 +17,48 @@ type Options struct {
 	Budgets  Budgets
 	Links    Links
 	Records  Records // nil: nothing is recorded
-	// Clock reads the time; required. Replay gives a virtual one.
+	// Clock reads the time; required.
 	Clock Clock
-	// Feedback takes ext.bid_feedback of requests of exchanges that send it: what
-	// became of earlier bids. It copies what it keeps, and never blocks; nil:
-	// nobody wants it.
+	// Feedback takes ext.bid_feedback of requests: what became of earlier bids. It
+	// copies what it keeps and does not block; nil: feedback is ignored.
 	Feedback func(exchange string, feedback []byte)
-	// Sources makes the source of bid ids and draws of one request; nil: each
-	// scratch has its own, from the system. Trials give one that can be repeated.
+	// Sources returns the source of bid ids and draws of one request; nil: each
+	// decision has its own. Tests and try give one that can be repeated.
 	Sources func() Source
-	// Positions says how far the folds have come; nil: records do not say.
+	// Positions returns the log positions of the views, for the record; nil: records
+	// have none.
 	Positions func() events.RecordPos
-	Node      string // of the record
-	Build     string // of the record
-	// KnownNoBidShare and UnknownNoBidShare are the shares, 0 to 1, of the no-bids
-	// that are recorded: where the visitor was found, and where not. Bids always are.
-	// [Bidder.SetNoBidShares] changes them.
+	Node      string // for the record
+	Build     string // for the record
+	// KnownNoBidShare and UnknownNoBidShare are the shares, 0 to 1, of no-bids that
+	// are recorded when the visitor was found, and when not. Bids are always
+	// recorded. [Bidder.SetNoBidShares] changes the shares.
 	KnownNoBidShare   float64
 	UnknownNoBidShare float64
-	Logger            *zap.Logger // takes panics; none when nil
+	Logger            *zap.Logger // for panics; nil: none
 }
 
-// Bidder answers bid requests. It is safe for any number of goroutines.
+// Bidder answers bid requests. It is safe for concurrent use.
 type Bidder struct {
-	o         Options
-	now       atomic.Pointer[snapshot]
-	shares    atomic.Pointer[noBidShares]
-	unknown   counters // requests of exchanges that are not configured
-	scratches sync.Pool
-	gzips     sync.Pool
+	o          Options
+	dryBudgets Budgets
+	current    atomic.Pointer[snapshot]
+	shares     atomic.Pointer[noBidShares]
+	unknown    counters // of requests for exchanges that are not configured
+	decisions  sync.Pool
+	gzips      sync.Pool
 
 	mu     sync.Mutex // guards states; never held by a request
 	states map[string]*state
 }
 
-// snapshot is a catalog and the state that belongs to its exchanges.
+// snapshot is a catalog with the state of its exchanges. It is immutable.
 type snapshot struct {
 	catalog *Catalog
 	states  map[string]*state
 }
 
-// state is what lives as long as the process for one exchange.
+// state is what one exchange keeps for as long as the process runs.
 type state struct {
 	counters counters
 	throttle throttle
@@ -67,26 +66,24 @@ type state struct {
 	retries  retries
 }
 
-// New makes a bidder. Until the first [Bidder.Swap] it knows no exchange.
+// New makes a bidder. It knows no exchange until [Bidder.Swap] is called.
 func New(o Options) *Bidder {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	b := &Bidder{o: o, states: map[string]*state{}}
+	b := &Bidder{o: o, dryBudgets: dryBudgets{o.Budgets}, states: map[string]*state{}}
 	b.SetNoBidShares(o.KnownNoBidShare, o.UnknownNoBidShare)
-	b.now.Store(&snapshot{catalog: &Catalog{}})
+	b.current.Store(&snapshot{catalog: &Catalog{}})
 	return b
 }
 
-// noBidShares are the shares of no-bids that are recorded.
 type noBidShares struct{ known, unknown float64 }
 
-// SetNoBidShares changes the shares, 0 to 1, of the no-bids that are recorded
-// from here on.
+// SetNoBidShares changes the shares, 0 to 1, of no-bids that are recorded.
 func (b *Bidder) SetNoBidShares(known, unknown float64) { b.shares.Store(&noBidShares{known, unknown}) }
 
-// Swap makes another catalog the one that new requests read. Requests that are
-// being answered go on with theirs; counters and quotas go on.
+// Swap makes c the catalog of new requests. Requests in progress finish with
+// their own catalog. The counters and quotas of an exchange are kept.
 func (b *Bidder) Swap(c *Catalog) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -95,14 +92,14 @@ func (b *Bidder) Swap(c *Catalog) {
 			b.states[id] = &state{}
 		}
 	}
-	b.now.Store(&snapshot{catalog: c, states: maps.Clone(b.states)})
+	b.current.Store(&snapshot{catalog: c, states: maps.Clone(b.states)})
 }
 
-// Catalog is the one that new requests read.
-func (b *Bidder) Catalog() *Catalog { return b.now.Load().catalog }
+// Catalog returns the catalog of new requests.
+func (b *Bidder) Catalog() *Catalog { return b.current.Load().catalog }
 
-// Stats are the counters of every exchange that was ever configured, by id.
-// Requests that named an exchange that is not stand under "".
+// Stats returns the counters of every exchange that was ever configured, sorted
+// by id. Requests for exchanges that are not configured are counted under "".
 func (b *Bidder) Stats() []Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,18 +108,4 @@ func (b *Bidder) Stats() []Stats {
 		list = append(list, b.states[id].counters.stats(id))
 	}
 	return list
-}
-
-// noBid counts a request that ends without a bid.
-func (c *counters) noBid(r rtb.NoBidReason, took time.Duration) {
-	c.requests.Add(1)
-	c.noBids[min(r, rtb.NoBidReasons-1)].Add(1)
-	c.took(took)
-}
-
-func (c *counters) bid(offers int, took time.Duration) {
-	c.requests.Add(1)
-	c.answered.Add(1)
-	c.offers.Add(uint64(offers))
-	c.took(took)
 }

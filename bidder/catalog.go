@@ -12,32 +12,31 @@ import (
 	"rebound/rtb"
 )
 
-// Catalog is everything that the configuration says about bidding, at one
-// moment. It is not changed after it is first used; one request reads one catalog
-// from beginning to end.
+// Catalog is what one configuration says about bidding. It must not change after
+// its first use. A request reads the same catalog from beginning to end.
 type Catalog struct {
 	Hash      string // of the configuration, for the record
 	Exchanges map[string]*exchange.Profile
 	Index     *campaigns.Index
 	Policy    *privacy.Policy
 	Rates     *rtb.Rates
-	// EIDSources are the sources of user.eids that may name a visitor, the most
-	// trusted first; identifiers of others are not looked up.
+	// EIDSources are the sources of user.eids that may identify a visitor, the most
+	// trusted first. Identifiers of other sources are not looked up.
 	EIDSources []string
-	// Supply is what is known of supply; nil: nothing is asked.
+	// Supply holds the rules for sites, apps and sellers; nil: none.
 	Supply *campaigns.Supply
-	// Approvals are the creatives that exchanges do not show; nil: all may be shown.
+	// Approvals are the creatives that exchanges refuse to show; nil: none.
 	Approvals *campaigns.Approvals
-	// LinesPerAdvertiser is how many lines of an advertiser may answer one
-	// request; 0 means 1.
+	// LinesPerAdvertiser is how many lines of one advertiser may bid in one
+	// response; 0 means 1.
 	LinesPerAdvertiser int
 
 	once    sync.Once
 	domains map[*campaigns.Advertiser][]string // registrable, lower case
 }
 
-// registrable are the advertiser's domains at the level at which block lists
-// name them: shop.co.uk for www.shop.co.uk (conformance B10).
+// registrable returns the advertiser's domains at the level that block lists use:
+// shop.co.uk for www.shop.co.uk (conformance B10).
 func (c *Catalog) registrable(a *campaigns.Advertiser) []string {
 	c.once.Do(func() {
 		c.domains = make(map[*campaigns.Advertiser][]string)
@@ -50,8 +49,8 @@ func (c *Catalog) registrable(a *campaigns.Advertiser) []string {
 	return c.domains[a]
 }
 
-// registrableDomain is the domain that was registered, or the domain itself
-// where the list of public suffixes has no answer.
+// registrableDomain returns the domain one label below a public suffix, or the
+// domain itself where the list of public suffixes has no answer.
 func registrableDomain(d string) string {
 	d = strings.TrimSuffix(strings.ToLower(d), ".")
 	if r, err := publicsuffix.EffectiveTLDPlusOne(d); err == nil {

@@ -61,13 +61,13 @@ func generous(t *testing.T) *world {
 // every bid with eyes of its own.
 func TestCorpus(t *testing.T) {
 	w := generous(t)
-	s := bidder.NewScratch()
+	s := bidder.NewDecision()
 	outcomes := map[string]int{}
 	bids, banners := 0, 0
 	for i, line := range corpus(t, "requests.jsonl") {
 		body := asOurs(t, line)
-		rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now, Dry: true}
-		a := w.bidder.Answer(&rq, s)
+		rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}
+		a := w.bidder.DryRun(&rq, s)
 		if a.Status != 200 && a.Status != 204 && a.Status != 400 {
 			t.Errorf("line %d: got %d", i+1, a.Status)
 		}

@@ -7,8 +7,8 @@ import (
 	"rebound/rtb"
 )
 
-// LatencyBuckets are the upper bounds of the decision histogram; one more bucket
-// holds what is slower.
+// LatencyBuckets are the upper bounds of the latency histogram. One more bucket
+// holds anything slower.
 var LatencyBuckets = [...]time.Duration{
 	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond,
 	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond,
@@ -16,8 +16,8 @@ var LatencyBuckets = [...]time.Duration{
 	100 * time.Millisecond, 250 * time.Millisecond,
 }
 
-// counters are one exchange's, for as long as the process lives: a reload keeps
-// them. Every request ends in answered or in exactly one of noBids.
+// counters are the counters of one exchange. A reload keeps them. Every request
+// counts under answered or under exactly one of noBids.
 type counters struct {
 	requests atomic.Uint64
 	answered atomic.Uint64
@@ -27,7 +27,25 @@ type counters struct {
 	nanos    atomic.Uint64
 }
 
-func (c *counters) took(d time.Duration) {
+// response counts a response.
+func (c *counters) response(rs *Response, took time.Duration) {
+	if rs.Offers == 0 {
+		c.noBid(rs.Reason, took)
+		return
+	}
+	c.answered.Add(1)
+	c.offers.Add(uint64(rs.Offers))
+	c.request(took)
+}
+
+// noBid counts a request that is not answered with a bid.
+func (c *counters) noBid(r rtb.NoBidReason, took time.Duration) {
+	c.noBids[min(r, rtb.NoBidReasons-1)].Add(1)
+	c.request(took)
+}
+
+func (c *counters) request(d time.Duration) {
+	c.requests.Add(1)
 	i := 0
 	for i < len(LatencyBuckets) && d > LatencyBuckets[i] {
 		i++
@@ -36,16 +54,16 @@ func (c *counters) took(d time.Duration) {
 	c.nanos.Add(uint64(max(d, 0)))
 }
 
-// Stats are one exchange's counters since the process started.
+// Stats are the counters of one exchange since the process started.
 type Stats struct {
 	Exchange string
 	Requests uint64
-	Bids     uint64 // requests that were answered with at least one bid
-	Offers   uint64 // bids in those answers
+	Bids     uint64 // requests answered with at least one bid
+	Offers   uint64 // bids in those responses
 	NoBids   [rtb.NoBidReasons]uint64
-	// Latency counts decisions by [LatencyBuckets], from arrival to answer.
+	// Latency counts requests by [LatencyBuckets], from arrival to response.
 	Latency [len(LatencyBuckets) + 1]uint64
-	Seconds float64 // the sum of them
+	Seconds float64 // sum of the latencies
 }
 
 func (c *counters) stats(exchange string) Stats {

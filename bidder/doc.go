@@ -1,16 +1,21 @@
-// Package bidder decides which offer, if any, answers a bid request, and carries
-// a request from the bytes that came to the bytes that go.
+// Package bidder decides how to answer a bid request, and carries the request
+// from the bytes that arrive to the bytes that are sent back.
 //
-// It guarantees one decision: [Decide] works from the opportunity, the visitor, the
-// catalog, the budgets, the time and the random draws that it is handed, and
-// from nothing else; the HTTP handler, explain, replay and the tests all call it.
-// Every line that is not bid on has a named reason, and the reason of a request
-// is the furthest that any of its lines came. No offer leaves without a
-// reservation of its worst cost, and what is reserved for an offer that does not
-// leave is released. A request fails alone: what goes wrong in one is a no-bid.
+// A [Decision] passes through the stages in the order of their files: identify,
+// match, filter, price, reserve, build, respond, record. It depends only on the
+// request, the visitor, the catalog, the budgets, the time and the random draws,
+// so the HTTP handler, explain, replay and the tests all get the same answer
+// from the same code.
+//
+// The package guarantees that every line that does not bid has a named reason,
+// and that the reason of a request is the furthest one that any of its lines
+// reached; that no bid leaves without a reservation of its worst cost, and that
+// the reservation of a bid that does not leave is released; and that a fault in
+// one request, even a panic, costs only that request its bid.
 //
 // Prices are CPM micros: values and reservations in the advertiser's currency,
-// offers in the currency of the answer. Per request there is no goroutine, no
-// timer, no lock and no network call. [Bidder.Serve] is called by the bid
-// listener, [Bidder.Answer] by explain and replay.
+// offers in the currency of the response. A request starts no goroutine and no
+// timer, waits for no lock that is held across I/O, and makes no network call.
+// The bid listener calls [Bidder.Serve]; replay calls [Bidder.Answer] and explain
+// calls [Bidder.DryRun].
 package bidder

@@ -105,7 +105,7 @@ func TestRetriesAreBounded(t *testing.T) {
 	conformance.Covers(t, "V19")
 	w := newWorld(t, &scenario{Exchange: map[string]any{"retry_window": "10s"},
 		Campaign: map[string]any{"budget": map[string]any{"daily": 1_000_000, "pacing": "asap"}}})
-	s := bidder.NewScratch()
+	s := bidder.NewDecision()
 	for i := range 3000 {
 		id := []byte(`"id":"r` + time.Duration(i).String() + `"`)
 		body := bytes.Replace(w.r0, []byte(`"id":"r0"`), id, 1)
@@ -121,7 +121,7 @@ func TestRetriesAreBounded(t *testing.T) {
 	}
 	dry := bytes.Clone(w.r0)
 	w.bidder.Answer(&bidder.Request{Exchange: "demo", Body: dry, Arrival: w.now}, s)
-	if a := w.bidder.Answer(&bidder.Request{Exchange: "demo", Body: dry, Arrival: w.now, Dry: true}, s); a.Again {
+	if a := w.bidder.DryRun(&bidder.Request{Exchange: "demo", Body: dry, Arrival: w.now}, s); a.Repeated {
 		t.Error("a dry request got a kept answer")
 	}
 }

@@ -1,123 +1,145 @@
 package bidder
 
 import (
+	"math"
 	"slices"
 
 	"rebound/campaigns"
 	"rebound/creatives"
-	"rebound/exchange"
 	"rebound/rtb"
 )
 
-// ourTaxonomy is the taxonomy of the categories in the configuration: IAB
-// Content Taxonomy 1.0 (AdCOM, List: Category Taxonomies).
+// ourTaxonomy is the taxonomy of the configuration's categories: IAB Content
+// Taxonomy 1.0 (AdCOM, List: Category Taxonomies).
 const ourTaxonomy = 1
 
-// gateSupply refuses what no line of ours may answer.
-func (out *Outcome) gateSupply(in *Input) rtb.NoBidReason {
-	o, seat := in.Opportunity, in.Exchange.Seat
+// filterRequest refuses a request that none of our lines may answer.
+func (d *Decision) filterRequest() rtb.NoBidReason {
+	o, seat := &d.opportunity, d.profile.Seat
 	switch {
-	case in.Budgets.Paused(in.Exchange.ID, "", "") != rtb.NoBidNone:
-		return in.Budgets.Paused(in.Exchange.ID, "", "")
-	case len(o.WSeat) > 0 && !holds(o.WSeat, seat), holds(o.BSeat, seat):
+	case len(o.WSeat) > 0 && !contains(o.WSeat, seat), contains(o.BSeat, seat):
 		return rtb.NoBidSeatBlocked // OpenRTB 2.6 §3.2.1; both lists bind
 	case o.BlockListsBad:
-		return rtb.NoBidAdvertiserBlocked // it was there and nobody knows what it blocks
+		return rtb.NoBidAdvertiserBlocked // the list was present, but what it blocks is unknown
 	case o.CurBad:
 		return rtb.NoBidCurrency
 	}
-	return in.Catalog.Supply.Place(&out.work.facts, in.Exchange.ID)
+	return d.catalog.Supply.Place(&d.facts, d.profile.ID)
 }
 
-// gateLine asks whether a line may answer the request at all.
-func (out *Outcome) gateLine(in *Input, l *campaigns.Line) (campaigns.Match, rtb.NoBidReason) {
-	if !l.Live(in.Now) {
-		return campaigns.Match{}, rtb.NoBidNoCampaign
-	}
-	if in.Child && !l.ChildSafe {
-		return campaigns.Match{}, rtb.NoBidPrivacyCOPPA
-	}
-	if !l.On(in.Exchange.ID) {
-		return campaigns.Match{}, rtb.NoBidInventory
-	}
-	if l.Targeting != nil {
-		if r := out.gateTargeting(in, l); r != rtb.NoBidNone {
-			return campaigns.Match{}, r
-		}
-	}
-	m := l.Audience.Match(in.Visitor, in.Now)
-	if m.Reason != rtb.NoBidNone {
-		return m, m.Reason
+// filterLine decides whether a line may answer the request at all.
+func (d *Decision) filterLine(l *campaigns.Line) (m campaigns.Match, r rtb.NoBidReason) {
+	switch {
+	case !l.Live(d.now):
+		return m, rtb.NoBidNoCampaign
+	case d.child && !l.ChildSafe:
+		return m, rtb.NoBidPrivacyCOPPA
+	case !l.On(d.profile.ID):
+		return m, rtb.NoBidInventory
 	}
 	if l.Targeting != nil {
-		if r := out.gateDevice(in, l); r != rtb.NoBidNone {
+		if r = l.Targeting.Supply(&d.facts, d.profile.ID); r != rtb.NoBidNone {
 			return m, r
 		}
 	}
-	if r := in.Budgets.Paused(in.Exchange.ID, l.ID.Advertiser, l.ID.Campaign); r != rtb.NoBidNone {
-		return m, r
+	if m = l.Audience.Match(&d.visitor, d.now); m.Reason != rtb.NoBidNone {
+		return m, m.Reason
 	}
-	if out.advertiserBlocked(in, l.Advertiser) {
+	if l.Targeting != nil {
+		if r = l.Targeting.Identity(d.visitor.Match - 1); r != rtb.NoBidNone {
+			return m, r
+		}
+		if r = l.Targeting.Device(&d.facts, d.now); r != rtb.NoBidNone {
+			return m, r
+		}
+	}
+	if d.budgets.CampaignPaused(l.ID.Advertiser, l.ID.Campaign) {
+		return m, rtb.NoBidPaused
+	}
+	if d.advertiserBlocked(l.Advertiser) {
 		return m, rtb.NoBidAdvertiserBlocked
 	}
-	if l.App != nil || in.Opportunity.DSARequired > 0 {
-		out.pay(in, len(in.Opportunity.BApp))
-		return m, gateApp(in.Opportunity, l)
+	if l.App != nil || d.opportunity.DSARequired > 0 {
+		d.spend(len(d.opportunity.BApp))
+		return m, filterApp(&d.opportunity, l)
 	}
 	return m, rtb.NoBidNone
 }
 
-// advertiserBlocked asks badv, once per advertiser and request.
-func (out *Outcome) advertiserBlocked(in *Input, a *campaigns.Advertiser) bool {
-	if len(in.Opportunity.BAdv) == 0 {
+// blockedAdvertiser remembers what badv says of an advertiser.
+type blockedAdvertiser struct {
+	advertiser *campaigns.Advertiser
+	blocked    bool
+}
+
+// advertiserBlocked reports whether badv blocks an advertiser. The list is read
+// once for each advertiser and request.
+func (d *Decision) advertiserBlocked(a *campaigns.Advertiser) bool {
+	list := d.opportunity.BAdv
+	if len(list) == 0 {
 		return false
 	}
-	for _, b := range out.work.blocked {
+	for _, b := range d.blocked {
 		if b.advertiser == a {
 			return b.blocked
 		}
 	}
-	out.pay(in, len(in.Opportunity.BAdv))
+	d.spend(len(list))
 	blocked := false
-	for _, d := range in.Catalog.registrable(a) {
-		blocked = blocked || slices.ContainsFunc(in.Opportunity.BAdv, func(e []byte) bool { return blocksDomain(e, d) })
+	for _, domain := range d.catalog.registrable(a) {
+		blocked = blocked || slices.ContainsFunc(list, func(e []byte) bool { return blocksDomain(e, domain) })
 	}
-	out.work.blocked = append(out.work.blocked, advertiserBlock{a, blocked})
+	d.blocked = append(d.blocked, blockedAdvertiser{a, blocked})
 	return blocked
 }
 
-// fit finds the creative for one impression, or the furthest reason for which
-// none fits. Of several that fit it is the first with the lowest floor, because
-// films may have floors of their own; where the line rotates its creatives, it is
-// drawn by weight.
-func (out *Outcome) fit(in *Input, l *campaigns.Line, i int) (option, rtb.NoBidReason) {
-	imp := &in.Opportunity.Imps[i]
+// filterApp checks what the request blocks or demands of the advertised app:
+// bapp (OpenRTB 2.6 §3.2.1), and disclosure under the Digital Services Act, which
+// the values 2 and 3 demand and somebody must render (IAB Tech Lab, DSA
+// Transparency).
+func filterApp(o *rtb.Opportunity, l *campaigns.Line) rtb.NoBidReason {
+	if l.App != nil && containsFold(o.BApp, l.App.Bundle) {
+		return rtb.NoBidAdvertiserBlocked
+	}
+	const required = 2
+	if o.DSARequired >= required && (l.Disclosure == nil || !l.Disclosure.Renders && o.DSAPubRender == 0) {
+		return rtb.NoBidAdvertiserBlocked
+	}
+	return rtb.NoBidNone
+}
+
+// filterCreatives returns an option with the creative for one impression, or the
+// furthest reason for which none fits. Of several that fit it chooses the first
+// with the lowest floor, since video ads may have floors of their own; a line
+// with rotation draws one by weight instead.
+func (d *Decision) filterCreatives(l *campaigns.Line, i int) (option, rtb.NoBidReason) {
+	imp := &d.opportunity.Imps[i]
 	if l.Targeting != nil {
 		if r := l.Targeting.Impression(imp, positionOf(imp)); r != rtb.NoBidNone {
 			return option{}, r
 		}
 	}
-	if !out.anyWay(in, l, i) {
+	if !d.canBid(l, imp) {
 		return option{}, rtb.NoBidDealRequired // OpenRTB 2.6 §3.2.11
 	}
 	furthest, best, total := rtb.NoBidNone, option{}, 0.0
 	for n, c := range l.Creatives {
-		if out.pay(in, 1+entriesOf(imp)/entriesPerStep) {
+		if d.spend(1 + entriesOf(imp)/entriesPerStep) {
 			break
 		}
-		if l.Rotation != nil && !l.Rotation.Eligible(n, in.Visitor, in.Now) {
+		if l.Rotation != nil && !l.Rotation.Eligible(n, &d.visitor, d.now) {
 			furthest = max(furthest, rtb.NoBidNoAudience)
 			continue
 		}
-		opt, r := out.fitCreative(in, l, imp, c)
+		opt, r := d.filterCreative(l, imp, c)
 		if r != rtb.NoBidNone {
 			furthest = max(furthest, r)
 			continue
 		}
-		opt.floor = floorOf(imp, opt.creative)
+		opt.floor = impFloor(imp, opt.creative)
 		if l.Rotation != nil && l.Rotation.Picks() {
 			w := l.Rotation.Weight(n)
-			if total += w; out.chance(i, n)*total < w {
+			if total += w; d.drawFor(i, n)*total < w {
 				best = opt
 			}
 		} else if best.creative == nil || opt.floor < best.floor {
@@ -130,23 +152,23 @@ func (out *Outcome) fit(in *Input, l *campaigns.Line, i int) (option, rtb.NoBidR
 	return option{}, furthest
 }
 
-// fitCreative tries a creative, and its fallback where there is no product to
-// put into it.
-func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
+// filterCreative tries a creative, and its fallback where it needs a product and
+// there is none.
+func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	for range 2 {
-		opt, r := out.fits(in, l, imp, c)
-		if _, refused := out.work.refused[c]; refused && r == rtb.NoBidNone {
+		opt, r := d.fits(l, imp, c)
+		if _, refused := d.refused[c]; refused && r == rtb.NoBidNone {
 			r = rtb.NoBidCreativePending // conformance B17
 		}
 		if r != rtb.NoBidNone {
 			return option{}, r
 		}
-		w, start := &out.work, len(out.work.products)
-		w.products = c.Select(w.products, in.Visitor, l.Advertiser.Feed, l.Advertiser.ID, in.Now)
-		opt.products = [2]int{start, len(w.products)}
-		if !c.NeedsProduct || len(w.products) > start {
+		start := len(d.products)
+		d.products = c.Select(d.products, &d.visitor, l.Advertiser.Feed, l.Advertiser.ID, d.now)
+		opt.products = [2]int{start, len(d.products)}
+		if !c.NeedsProduct || len(d.products) > start {
 			if c.Format == rtb.FormatNative {
-				r = c.Answers(&imp.Native, w.products[start:], in.Now)
+				r = c.Answers(&imp.Native, d.products[start:], d.now)
 			}
 			return opt, r
 		}
@@ -157,9 +179,9 @@ func (out *Outcome) fitCreative(in *Input, l *campaigns.Line, imp *rtb.Impressio
 	return option{}, rtb.NoBidNoFormat
 }
 
-// fits asks everything that a creative must satisfy on an impression, in the
+// fits checks everything that a creative must satisfy on an impression, in the
 // order of the reasons.
-func (out *Outcome) fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
+func (d *Decision) fits(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	opt := option{creative: c}
 	if !imp.Formats.Has(c.Format) || c.FullScreen && !imp.Instl {
 		return opt, rtb.NoBidNoFormat
@@ -167,110 +189,44 @@ func (out *Outcome) fits(in *Input, l *campaigns.Line, imp *rtb.Impression, c *c
 	var r rtb.NoBidReason
 	switch c.Format {
 	case rtb.FormatBanner:
-		r = opt.fitBanner(in, imp)
+		r = d.fitsBanner(imp, &opt)
 	case rtb.FormatNative:
-		r = opt.fitNative(in, imp)
+		r = d.fitsNative(imp, c)
 	default:
-		r = opt.fitVideo(in, imp)
+		r = d.fitsVideo(imp, &opt)
 	}
 	switch {
 	case r != rtb.NoBidNone:
 		return opt, r
 	case !c.Secure && imp.Secure != rtb.No:
-		return opt, rtb.NoBidSecure // not said is not known
-	case out.verdict(in, l, c).language:
+		return opt, rtb.NoBidSecure // absent means unknown
+	case d.verdictOn(l, c).language:
 		return opt, rtb.NoBidLanguage
-	case attributeBlocked(in.Exchange, imp, c):
+	case d.attributeBlocked(imp, c):
 		return opt, rtb.NoBidAttribute
-	case out.verdict(in, l, c).category:
+	case d.verdictOn(l, c).category:
 		return opt, rtb.NoBidCategory
-	case c.IURL == "" && in.Exchange.Requires("iurl"):
-		return opt, rtb.NoBidNoFormat // the exchange would drop it: another creative may do
-	case out.excludes(in, imp, c, opt.size):
+	case c.IURL == "" && d.profile.Requires("iurl"):
+		return opt, rtb.NoBidNoFormat // the exchange would drop the bid; another creative may have one
+	case d.excludes(imp, c, opt.size):
 		return opt, rtb.NoBidCreativePending
 	}
 	return opt, rtb.NoBidNone
 }
 
-// fitBanner asks what only banners have (OpenRTB 2.6 §3.2.6).
-func (opt *option) fitBanner(in *Input, imp *rtb.Impression) rtb.NoBidReason {
-	b, c, ok := &imp.Banner, opt.creative, false
-	opt.size, opt.flex, ok = sizeFor(c, imp, &in.Opportunity.Device)
-	switch {
-	case !ok:
-		return rtb.NoBidSize
-	case len(b.Mimes) > 0 && !slices.ContainsFunc(c.Mimes, func(m string) bool { return holdsFold(b.Mimes, m) }):
-		return rtb.NoBidMimes
-	case !offersAPIs(b.API, c.APIs):
-		return rtb.NoBidAPI
-	}
-	return rtb.NoBidNone
+// needsOtherAPI reports whether a creative needs an API framework that is not
+// listed; one that is not listed is not supported.
+func needsOtherAPI(needs, listed []int) bool {
+	return slices.ContainsFunc(needs, func(api int) bool { return !slices.Contains(listed, api) })
 }
 
-// offersAPIs tells whether everything that a creative needs is listed; what is
-// not listed is not supported.
-func offersAPIs(listed, needs []int) bool {
-	return !slices.ContainsFunc(needs, func(api int) bool { return !slices.Contains(listed, api) })
-}
-
-// sizeFor is the size in which a creative is shown: the first that the
-// impression offers and the creative has; else a ratio; else a range, which
-// senders before 2.6 use.
-func sizeFor(c *creatives.Creative, imp *rtb.Impression, dev *rtb.Device) (rtb.Size, rtb.FlexSize, bool) {
-	b := &imp.Banner
-	for _, s := range b.Sizes {
-		if c.HasSize(s) {
-			return s, rtb.FlexSize{}, true
-		}
-	}
-	for _, f := range b.Flex {
-		for _, s := range c.Sizes {
-			if f.WRatio > 0 && f.HRatio > 0 && s.W*f.HRatio == s.H*f.WRatio && s.W >= f.WMin {
-				return s, f, true
-			}
-		}
-	}
-	if len(b.Sizes) > 0 || len(b.Flex) > 0 {
-		return rtb.Size{}, rtb.FlexSize{}, false
-	}
-	for _, s := range c.Sizes {
-		if inRange(s, b, imp, dev) {
-			return s, rtb.FlexSize{}, true
-		}
-	}
-	return rtb.Size{}, rtb.FlexSize{}, false
-}
-
-// inRange tells whether a size lies within the impression's bounds. Without any
-// bound only an interstitial takes it, up to the size of the screen.
-func inRange(s rtb.Size, b *rtb.Banner, imp *rtb.Impression, dev *rtb.Device) bool {
-	wmax, hmax := b.WMax, b.HMax
-	if wmax == 0 && hmax == 0 {
-		if !imp.Instl || dev.W <= 0 || dev.H <= 0 {
-			return false
-		}
-		wmax, hmax = dev.W, dev.H
-	}
-	return s.W >= b.WMin && s.H >= b.HMin && (wmax == 0 || s.W <= wmax) && (hmax == 0 || s.H <= hmax)
-}
-
-// Values of banner.btype (AdCOM 1.0, List: Creative Subtypes - Banner).
-const (
-	btypeImage = 2
-	btypeJS    = 3
-)
-
-// attributeBlocked asks the block lists of the format: one that could not be read
-// may block anything.
-func attributeBlocked(p *exchange.Profile, imp *rtb.Impression, c *creatives.Creative) bool {
+// attributeBlocked checks the format's lists of blocked attributes and types. A
+// list that could not be read may block anything.
+func (d *Decision) attributeBlocked(imp *rtb.Impression, c *creatives.Creative) bool {
 	blocked, bad := imp.Banner.BAttr, imp.Banner.ListsBad
 	switch c.Format {
 	case rtb.FormatBanner:
-		kind := btypeJS
-		if c.Kind == creatives.KindImage {
-			kind = btypeImage
-		}
-		bad = bad || slices.Contains(imp.Banner.BType, kind)
+		bad = bad || slices.Contains(imp.Banner.BType, bannerType(c))
 	case rtb.FormatNative:
 		blocked, bad = imp.Native.BAttr, imp.Native.Bad
 	default:
@@ -278,18 +234,50 @@ func attributeBlocked(p *exchange.Profile, imp *rtb.Impression, c *creatives.Cre
 		blocked, bad = v.BAttr, v.ListsBad || skipRefused(v, c)
 	}
 	refused := func(a int) bool { return slices.Contains(blocked, a) }
-	return bad || slices.ContainsFunc(c.Attrs, refused) || slices.ContainsFunc(p.Attrs(), refused)
+	return bad || slices.ContainsFunc(c.Attrs, refused) || slices.ContainsFunc(d.profile.Attrs(), refused)
 }
 
-func catsOf(c *creatives.Creative, a *campaigns.Advertiser) []string {
+// verdict is what the request's lists say of a creative, on any impression.
+type verdict struct{ language, category bool } // true: it is refused for that
+
+type verdictKey struct {
+	creative   *creatives.Creative
+	advertiser *campaigns.Advertiser
+}
+
+// verdictOn checks the lists of languages and categories, once for each creative
+// and request.
+func (d *Decision) verdictOn(l *campaigns.Line, c *creatives.Creative) verdict {
+	o := &d.opportunity
+	n := len(o.WLang) + len(o.WLangB) + len(o.BCat) + len(o.ACat)
+	if n == 0 {
+		return verdict{}
+	}
+	key := verdictKey{c, l.Advertiser}
+	if v, ok := d.verdicts[key]; ok {
+		return v
+	}
+	v := verdict{!languageFits(o, c.Language), categoryBlocked(o, categoriesOf(c, l.Advertiser))}
+	if d.verdicts == nil {
+		d.verdicts = map[verdictKey]verdict{}
+	}
+	d.verdicts[key] = v
+	d.entries += n
+	d.spend(n)
+	return v
+}
+
+// categoriesOf returns a creative's own categories, or else its advertiser's.
+func categoriesOf(c *creatives.Creative, a *campaigns.Advertiser) []string {
 	if len(c.Cats) > 0 {
 		return c.Cats
 	}
 	return a.Cats
 }
 
-// categoryBlocked asks bcat and acat. What cannot be compared, because the lists
-// are in another taxonomy or we know no category, is blocked when there is a list.
+// categoryBlocked checks bcat and acat. Where there is a list, categories that
+// cannot be compared are blocked: the list uses another taxonomy, or the
+// creative has no category.
 func categoryBlocked(o *rtb.Opportunity, cats []string) bool {
 	if len(o.BCat) == 0 && len(o.ACat) == 0 {
 		return false
@@ -305,4 +293,63 @@ func categoryBlocked(o *rtb.Opportunity, cats []string) bool {
 		allowed = allowed || slices.ContainsFunc(o.ACat, func(e []byte) bool { return coversCategory(e, c) })
 	}
 	return !allowed
+}
+
+type sizedCreative struct {
+	imp      *rtb.Impression
+	creative *creatives.Creative
+	size     rtb.Size
+}
+
+// excludes reports whether the exchange excludes a creative on an impression.
+// The list is read once for each impression, creative and size; a list that could
+// not be read excludes every creative.
+func (d *Decision) excludes(imp *rtb.Impression, c *creatives.Creative, s rtb.Size) bool {
+	list := imp.ExcludedCreativeIDs
+	if len(list) == 0 || imp.ExcludedBad {
+		return imp.ExcludedBad
+	}
+	key := sizedCreative{imp, c, s}
+	if excluded, ok := d.excluded[key]; ok {
+		return excluded
+	}
+	if d.excluded == nil {
+		d.excluded = map[sizedCreative]bool{}
+	}
+	d.excluded[key] = contains(list, c.CRIDOf(s))
+	d.entries += len(list)
+	d.spend(len(list))
+	return d.excluded[key]
+}
+
+// entriesOf returns how many entries an impression's own lists have.
+func entriesOf(imp *rtb.Impression) int {
+	b, v, a := &imp.Banner, &imp.Video, &imp.Audio
+	return len(b.Mimes) + len(b.Sizes) + len(b.Flex) + len(b.BAttr) + len(v.Mimes) + len(v.BAttr) + len(a.Mimes) + len(a.BAttr)
+}
+
+// positionOf returns an impression's position on the page (AdCOM 1.0, List:
+// Placement Positions); -1 where the request has none.
+func positionOf(imp *rtb.Impression) int {
+	switch {
+	case imp.Formats.Has(rtb.FormatBanner):
+		return imp.Banner.Pos
+	case imp.Formats.Has(rtb.FormatVideo):
+		return imp.Video.Pos
+	}
+	return -1
+}
+
+// drawFor derives a number in [0, 1) for one impression and creative from the
+// request's draw.
+func (d *Decision) drawFor(imp, creative int) float64 {
+	h := math.Float64bits(d.out.Draw) ^ uint64(imp+1)*0x9e3779b97f4a7c15 ^ uint64(creative+1)*0xd1b54a32d192ed03
+	return float64(mix(h)>>11) / (1 << 53)
+}
+
+// mix is the finisher of splitmix64, whose upper bits are evenly distributed.
+func mix(h uint64) uint64 {
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
 }

@@ -41,11 +41,11 @@ func TestAllocationsOfFormats(t *testing.T) {
 		t.Skip("allocation counts differ under the race detector")
 	}
 	w := formatsWorld(t)
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	for name, imp := range formatImps {
 		body := bytes.Replace(w.r0, []byte(`"banner":{"format":[{"w":300,"h":250}]}`), []byte(imp), 1)
 		rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}
-		var a bidder.Answer
+		var a bidder.Response
 		n := math.Inf(1)
 		for range 5 {
 			n = min(n, testing.AllocsPerRun(200, func() { a = b.Answer(&rq, s) }))
@@ -69,14 +69,14 @@ func FuzzNativeRequest(f *testing.F) {
 		f.Add(s)
 	}
 	w := formatsWorld(f)
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	f.Fuzz(func(t *testing.T, request string) {
 		text, err := json.Marshal(request)
 		if err != nil {
 			return
 		}
 		body := bytes.Replace(w.r0, []byte(`"banner":{"format":[{"w":300,"h":250}]}`), []byte(`"native":{"request":`+string(text)+`}`), 1)
-		a := b.Answer(&bidder.Request{Exchange: "demo", Body: body, Arrival: w.now, Dry: true}, s)
+		a := b.DryRun(&bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}, s)
 		if a.Offers == 0 {
 			return
 		}

@@ -8,13 +8,13 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// minGzip is the least answer that is compressed; below it the frame costs more
-// than it saves.
+// minGzip is the size in bytes from which a response is compressed. Below it the
+// overhead of gzip exceeds the savings.
 const minGzip = 1 << 10
 
 var errInflated = errors.New("body inflates beyond the limit")
 
-// gzipper is a reader and a writer that keep their windows between requests.
+// gzipper is a reader and a writer that are reused between requests.
 type gzipper struct {
 	in  bytes.Reader
 	r   gzip.Reader
@@ -29,7 +29,7 @@ func (b *Bidder) gzipper() *gzipper {
 }
 
 // inflate appends the content of a gzip body to dst. It stops at the first byte
-// beyond limit, so that a small body cannot become a large one.
+// beyond limit, so that a small body cannot expand without bound.
 func (b *Bidder) inflate(dst, raw []byte, limit int) ([]byte, error) {
 	g := b.gzipper()
 	defer b.gzips.Put(g)
@@ -56,7 +56,7 @@ func (b *Bidder) inflate(dst, raw []byte, limit int) ([]byte, error) {
 	}
 }
 
-// deflate writes body compressed. Writing to a response's buffer cannot fail.
+// deflate compresses body to w, a response's buffer, to which writing cannot fail.
 func (b *Bidder) deflate(w io.Writer, body []byte) {
 	g := b.gzipper()
 	defer b.gzips.Put(g)

@@ -10,16 +10,16 @@ import (
 	"rebound/rtb"
 )
 
-// RoutePrefix is where bid requests come in: POST /openrtb2/{exchange}, the
-// exchange's secret as a further path segment where it cannot send a header.
+// RoutePrefix is the path of bid requests: POST /openrtb2/{exchange}. An exchange
+// that cannot send a header appends its secret as another path segment.
 const RoutePrefix = "/openrtb2/"
 
-// SecretHeader carries an exchange's secret; the query parameter "secret" and a
-// path segment behind the exchange's id do as well.
+// SecretHeader carries an exchange's secret. The query parameter "secret" and a
+// path segment after the exchange's id are accepted too.
 const SecretHeader = "X-Rebound-Secret"
 
-// Serve answers one bid request. It never closes a connection: exchanges take
-// that for an error, and reconnecting costs more than the request.
+// Serve answers one bid request. It never closes the connection: exchanges treat
+// that as an error, and reconnecting costs more than the request.
 func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 	arrival := b.o.Clock()
 	if !ctx.IsPost() {
@@ -27,7 +27,7 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 		ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)
 		return
 	}
-	snap := b.now.Load()
+	snap := b.current.Load()
 	id, segment, _ := bytes.Cut(bytes.TrimPrefix(ctx.Path(), []byte(RoutePrefix)), []byte{'/'})
 	st := snap.states[string(id)]
 	p := snap.catalog.Exchanges[string(id)]
@@ -53,9 +53,9 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 	case !isJSON(ctx.Request.Header.ContentType()):
 		refuse(fasthttp.StatusUnsupportedMediaType, rtb.NoBidMalformed)
 	default:
-		s := b.borrow()
-		defer b.giveBack(s)
-		body, status := b.body(ctx, p, s)
+		d := b.borrow()
+		defer b.giveBack(d)
+		body, status := b.requestBody(ctx, p, d)
 		if status != 0 {
 			refuse(status, rtb.NoBidMalformed)
 			return
@@ -64,24 +64,25 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 		if b.o.Sources != nil {
 			rq.Source = b.o.Sources()
 		}
-		a := b.answerFrom(snap, &rq, s)
-		b.write(ctx, p, &a)
+		rs := b.answer(snap, &rq, d)
+		b.write(ctx, p, &rs)
 	}
 }
 
-// Shed answers a request that the listener has no room for: 204 on an open
-// connection.
+// Shed answers a request for which the listener has no capacity: 204, and the
+// connection stays open.
 func (b *Bidder) Shed(ctx *fasthttp.RequestCtx) {
 	id, _, _ := bytes.Cut(bytes.TrimPrefix(ctx.Path(), []byte(RoutePrefix)), []byte{'/'})
 	count := &b.unknown
-	if st := b.now.Load().states[string(id)]; st != nil {
+	if st := b.current.Load().states[string(id)]; st != nil {
 		count = &st.counters
 	}
 	count.noBid(rtb.NoBidOverloaded, 0)
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
 }
 
-// admitted asks where the request comes from and which secret it brings.
+// admitted reports whether the request comes from an allowed address with the
+// right secret.
 func admitted(ctx *fasthttp.RequestCtx, p *exchange.Profile, segment []byte) bool {
 	from, ok := netip.AddrFromSlice(ctx.RemoteIP())
 	if !ok || !p.Admits(from) {
@@ -99,7 +100,7 @@ func admitted(ctx *fasthttp.RequestCtx, p *exchange.Profile, segment []byte) boo
 	return p.SecretOK(ctx.QueryArgs().Peek("secret"))
 }
 
-// isJSON tells whether a Content-Type is JSON; a missing one is
+// isJSON reports whether a Content-Type is JSON. A missing one counts as JSON
 // (OpenRTB 2.6 §2.3).
 func isJSON(contentType []byte) bool {
 	media, _, _ := bytes.Cut(contentType, []byte{';'})
@@ -107,9 +108,9 @@ func isJSON(contentType []byte) bool {
 	return len(media) == 0 || equalFold(media, "application/json")
 }
 
-// body is the request's JSON, inflated where it came compressed. A status other
-// than 0 refuses the request.
-func (b *Bidder) body(ctx *fasthttp.RequestCtx, p *exchange.Profile, s *Scratch) ([]byte, int) {
+// requestBody returns the request's JSON, decompressed where necessary. A status
+// other than 0 refuses the request.
+func (b *Bidder) requestBody(ctx *fasthttp.RequestCtx, p *exchange.Profile, d *Decision) ([]byte, int) {
 	raw := ctx.Request.Body()
 	if len(raw) > p.MaxBody {
 		return nil, fasthttp.StatusRequestEntityTooLarge
@@ -120,34 +121,34 @@ func (b *Bidder) body(ctx *fasthttp.RequestCtx, p *exchange.Profile, s *Scratch)
 		return raw, 0
 	case p.GzipIn && (equalFold(encoding, "gzip") || equalFold(encoding, "x-gzip")):
 		var err error
-		s.inflated, err = b.inflate(s.inflated[:0], raw, p.MaxInflated)
+		d.inflated, err = b.inflate(d.inflated[:0], raw, p.MaxInflated)
 		switch {
 		case err == errInflated:
 			return nil, fasthttp.StatusRequestEntityTooLarge
 		case err != nil:
 			return nil, p.MalformedStatus
 		}
-		return s.inflated, 0
+		return d.inflated, 0
 	}
 	return nil, fasthttp.StatusUnsupportedMediaType
 }
 
-func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, a *Answer) {
-	ctx.SetStatusCode(a.Status)
-	if a.Status != fasthttp.StatusOK {
+func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, rs *Response) {
+	ctx.SetStatusCode(rs.Status)
+	if rs.Status != fasthttp.StatusOK {
 		return
 	}
 	ctx.Response.Header.SetContentType(p.ContentType)
-	if p.GzipOut && len(a.Body) > minGzip && acceptsGzip(ctx.Request.Header.Peek(fasthttp.HeaderAcceptEncoding)) {
+	if p.GzipOut && len(rs.Body) > minGzip && acceptsGzip(ctx.Request.Header.Peek(fasthttp.HeaderAcceptEncoding)) {
 		ctx.Response.Header.Set(fasthttp.HeaderContentEncoding, "gzip")
-		b.deflate(ctx.Response.BodyWriter(), a.Body)
+		b.deflate(ctx.Response.BodyWriter(), rs.Body)
 		return
 	}
-	ctx.Response.SetBody(a.Body)
+	ctx.Response.SetBody(rs.Body)
 }
 
-// acceptsGzip reads Accept-Encoding (RFC 9110 §12.5.3): gzip, or *, with a weight
-// above 0.
+// acceptsGzip reports whether Accept-Encoding lists gzip, or *, with a weight above
+// 0 (RFC 9110 §12.5.3).
 func acceptsGzip(header []byte) bool {
 	for len(header) > 0 {
 		var part []byte

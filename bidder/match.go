@@ -1,107 +1,133 @@
 package bidder
 
 import (
-	"bytes"
-	"slices"
-
+	"rebound/campaigns"
 	"rebound/rtb"
 )
 
-// holds tells whether a list has a text exactly: seats and ids are
-// case-sensitive.
-func holds(list [][]byte, s string) bool {
-	return slices.ContainsFunc(list, func(e []byte) bool { return string(e) == s })
-}
-
-func holdsFold(list [][]byte, s string) bool {
-	return slices.ContainsFunc(list, func(e []byte) bool { return equalFold(e, s) })
-}
-
-// equalFold compares ASCII without regard to case.
-func equalFold[T ~[]byte | ~string](b T, s string) bool {
-	if len(b) != len(s) {
-		return false
+// matchLines finds the options of every line that the visitor's segments allow.
+// It returns the furthest reason for which a line was dropped.
+func (d *Decision) matchLines() rtb.NoBidReason {
+	lines := d.catalog.Index.Contextual()
+	if !d.anonymous {
+		lines = d.catalog.Index.Candidates(&d.visitor, &d.index)
 	}
-	for i := range len(s) {
-		if lower(b[i]) != lower(s[i]) {
-			return false
+	if len(lines) == 0 {
+		if d.catalog.Index.Live() == 0 {
+			return rtb.NoBidNoCampaign
+		}
+		return rtb.NoBidNoAudience
+	}
+	for _, l := range lines {
+		if d.spend(1) {
+			break
+		}
+		d.matchLine(l)
+	}
+	if d.timedOut || d.pastDeadline() {
+		return rtb.NoBidLate
+	}
+	return d.out.Reason
+}
+
+// matchLine finds the options of one line on every impression.
+func (d *Decision) matchLine(l *campaigns.Line) {
+	m, r := d.filterLine(l)
+	if r != rtb.NoBidNone {
+		d.drop(l, -1, r)
+		return
+	}
+	at, found := len(d.candidates), false
+	d.candidates = append(d.candidates, candidate{line: l, match: m})
+	for i := range d.opportunity.Imps {
+		if d.spend(1) {
+			break
+		}
+		opt, r := d.filterCreatives(l, i)
+		if r != rtb.NoBidNone {
+			d.drop(l, i, r)
+			continue
+		}
+		if !found {
+			found, d.candidates[at].adjust = true, d.adjustment(l)
+			if at == 0 {
+				d.currency = d.responseCurrency(l)
+			}
+		}
+		opt.candidate, opt.imp = at, i
+		d.addOptions(&d.candidates[at], opt)
+	}
+	if !found {
+		d.candidates = d.candidates[:at]
+	}
+}
+
+// addOptions prices the ways in which a line can bid on an impression with the
+// given creative: openly, and under the best of its deals. The bidder does not
+// choose between an open bid and a deal: the exchange does (OpenRTB 2.x
+// implementation notes, §7.3).
+func (d *Decision) addOptions(c *candidate, opt option) {
+	l, imp, start, furthest := c.line, &d.opportunity.Imps[opt.imp], len(d.options), rtb.NoBidNone
+	if bidsOpenly(l, imp) {
+		furthest = d.addOption(c, &opt, start)
+	}
+	for i := range imp.Deals {
+		deal := &imp.Deals[i]
+		if l.Deals == nil || d.spend(dealSteps(deal)) {
+			break
+		}
+		if d.quotes >= maxQuotes {
+			d.out.Lost.Options += len(imp.Deals) - i
+			break
+		}
+		id, ok := d.takesDeal(l, deal)
+		if !ok {
+			continue
+		}
+		opt.deal, opt.dealID, opt.floor = i+1, id, dealFloor(deal, opt.creative)
+		furthest = max(furthest, d.addOption(c, &opt, start))
+	}
+	if furthest != rtb.NoBidNone {
+		d.drop(l, opt.imp, furthest)
+	}
+}
+
+// addOption prices one option and keeps it if it is among the best of its line
+// and impression, whose options begin at start. The open bid comes first and is
+// always kept.
+func (d *Decision) addOption(c *candidate, opt *option, start int) rtb.NoBidReason {
+	if d.quotes >= maxQuotes {
+		d.out.Lost.Options++
+		return rtb.NoBidNone
+	}
+	d.quotes++
+	if r := d.price(opt, c); r != rtb.NoBidNone {
+		return r
+	}
+	kept, worst := d.options[start:], -1
+	if len(kept) < d.optionLimit(opt) && len(d.options) < maxOptions {
+		d.options = append(d.options, *opt)
+		return rtb.NoBidNone
+	}
+	d.out.Lost.Options++
+	for i := range kept {
+		if kept[i].deal > 0 && (worst < 0 || d.compareOptions(&kept[i], &kept[worst]) > 0) {
+			worst = i
 		}
 	}
-	return true
+	if worst >= 0 && d.compareOptions(opt, &kept[worst]) < 0 {
+		kept[worst] = *opt
+	}
+	return rtb.NoBidNone
 }
 
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
+// optionLimit returns how many options of one line are kept for an impression:
+// one more than the bids that the impression can take, of which a pod takes
+// several.
+func (d *Decision) optionLimit(opt *option) int {
+	n := max(d.profile.MultibidMax, 1)
+	if v := podOf(&d.opportunity.Imps[opt.imp], opt.creative.Format); v != nil && v.PodDur > 0 {
+		n = max(n, min(max(v.MaxSeq, maxPodAds), maxLinePerPod))
 	}
-	return c
-}
-
-// blocksDomain tells whether an entry of badv blocks a registrable domain, given
-// in lower case: the domain itself, anything below it, or anything above it.
-// Case, scheme, path, port and a trailing dot do not matter (conformance B10).
-func blocksDomain(entry []byte, domain string) bool {
-	if i := bytes.Index(entry, []byte("://")); i >= 0 {
-		entry = entry[i+3:]
-	}
-	if i := bytes.IndexAny(entry, "/:?#"); i >= 0 {
-		entry = entry[:i]
-	}
-	entry = bytes.TrimRight(bytes.TrimSpace(entry), ".")
-	switch n := len(entry) - len(domain); {
-	case len(entry) == 0:
-		return false
-	case n == 0:
-		return equalFold(entry, domain)
-	case n > 0:
-		return entry[n-1] == '.' && equalFold(entry[n:], domain)
-	default:
-		return domain[-n-1] == '.' && equalFold(entry, domain[-n:])
-	}
-}
-
-// coversCategory tells whether a listed category is c or its parent: IAB22
-// covers IAB22-1.
-func coversCategory(listed []byte, c string) bool {
-	if len(listed) == 0 || len(c) < len(listed) || !equalFold(listed, c[:len(listed)]) {
-		return false
-	}
-	return len(c) == len(listed) || c[len(listed)] == '-'
-}
-
-// noLanguage is the code of a creative without words; it is allowed anywhere.
-const noLanguage = "xx"
-
-// languageFits asks wlang and wlangb; both bind when both come (conformance V13).
-// A creative whose language is not known does not pass a list.
-func languageFits(o *rtb.Opportunity, language string) bool {
-	if len(o.WLang) == 0 && len(o.WLangB) == 0 || language == noLanguage {
-		return true
-	}
-	return listsLanguage(o.WLang, language) && listsLanguage(o.WLangB, language)
-}
-
-// listsLanguage tells whether a list has a language; without a list all do.
-func listsLanguage(list [][]byte, language string) bool {
-	return len(list) == 0 || language != "" && slices.ContainsFunc(list, func(e []byte) bool { return sameLanguage(e, language) })
-}
-
-// sameLanguage compares language tags; where one has no region, the primary part
-// decides (conformance B14).
-func sameLanguage(a []byte, b string) bool {
-	pa, pb := primary(a), primary(b)
-	if pa == len(a) || pb == len(b) {
-		return equalFold(a[:pa], b[:pb])
-	}
-	return equalFold(a, b)
-}
-
-// primary is the length of a tag's first part.
-func primary[T ~[]byte | ~string](tag T) int {
-	for i := range len(tag) {
-		if tag[i] == '-' || tag[i] == '_' {
-			return i
-		}
-	}
-	return len(tag)
+	return n + 1
 }

@@ -150,15 +150,15 @@ func TestSamplingIsAShareAndRepeats(t *testing.T) {
 	b := New(Options{KnownNoBidShare: 0.1, UnknownNoBidShare: 0.01, Records: noRecords{}})
 	in := map[bool]int{}
 	for i := range 100_000 {
-		s := &Scratch{known: i%2 == 0}
-		s.opportunity.ID = []byte("request-" + time.Duration(i).String())
-		w := b.shouldRecord(s, &Answer{Status: 204, Reason: 1})
-		if again := b.shouldRecord(s, &Answer{Status: 204, Reason: 1}); again != w {
+		d := &Decision{known: i%2 == 0}
+		d.opportunity.ID = []byte("request-" + time.Duration(i).String())
+		w := b.sampleWeight(d, &Response{Status: 204, Reason: 1})
+		if again := b.sampleWeight(d, &Response{Status: 204, Reason: 1}); again != w {
 			t.Fatalf("request %d: got weight %v, then %v", i, w, again)
 		}
 		if w > 0 {
-			in[s.known]++
-			if want := map[bool]float64{true: 10, false: 100}[s.known]; w != want {
+			in[d.known]++
+			if want := map[bool]float64{true: 10, false: 100}[d.known]; w != want {
 				t.Fatalf("got weight %v; want %v", w, want)
 			}
 		}
@@ -166,16 +166,16 @@ func TestSamplingIsAShareAndRepeats(t *testing.T) {
 	if in[true] < 4_700 || in[true] > 5_300 || in[false] < 420 || in[false] > 580 {
 		t.Errorf("got %d known and %d unknown of 50,000 each; want about 5,000 and 500", in[true], in[false])
 	}
-	s := &Scratch{}
-	s.opportunity.ID = []byte("x")
-	if w := b.shouldRecord(s, &Answer{Offers: 1}); w != 1 {
+	d := &Decision{}
+	d.opportunity.ID = []byte("x")
+	if w := b.sampleWeight(d, &Response{Offers: 1}); w != 1 {
 		t.Errorf("a bid: got weight %v; want 1", w)
 	}
-	none := &Answer{Status: 204, Reason: 1}
+	none := &Response{Status: 204, Reason: 1}
 	for _, known := range []bool{false, true} { // as a reload changes them
-		s.known = known
+		d.known = known
 		b.SetNoBidShares(0, 1)
-		if w, want := b.shouldRecord(s, none), map[bool]float64{false: 1}[known]; w != want {
+		if w, want := b.sampleWeight(d, none), map[bool]float64{false: 1}[known]; w != want {
 			t.Errorf("known %v: got weight %v; want %v by the new shares", known, w, want)
 		}
 	}

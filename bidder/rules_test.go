@@ -49,7 +49,7 @@ func TestALongBlockListIsCheap(t *testing.T) {
 	w := lasting(t)
 	list := strings.Repeat(`"some-other-shop-or-brand.example",`, 20_000)
 	body := strings.Replace(string(w.r0), `"at":1`, `"at":1,"badv":[`+list+`"last.example"]`, 1)
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	best := time.Hour
 	for range 10 {
 		start := time.Now()

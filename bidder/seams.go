@@ -7,48 +7,77 @@ import (
 	"rebound/rtb"
 )
 
-// Visitors finds who a request's user is. It is called only after privacy
-// allowed it.
+// Visitors finds the visitor of a request. It is called only after privacy has
+// permitted it.
 type Visitors interface {
-	// Find fills v and answers [rtb.NoBidNone], or says why there is no visitor:
-	// no_id, unknown_visitor or privacy_opted_out. It keeps nothing of ids.
+	// Find fills v and returns [rtb.NoBidNone], or returns why there is no visitor:
+	// no_id, unknown_visitor or privacy_opted_out. It does not keep ids.
 	Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason
 }
 
-// Budgets prices and covers bids. Its amounts are in the advertiser's currency.
+// Budgets prices bids and reserves their cost. Its amounts are in the
+// advertiser's currency.
 type Budgets interface {
-	// Quote is the price for one line, pacing and shading included; the auction
-	// is one of rtb.Auction*. A reason other than NoBidNone means: not now.
+	// Stopped returns why bidding on an exchange is stopped: paused, blind, or
+	// NoBidNone. It is called once for each request.
+	Stopped(exchange string) rtb.NoBidReason
+	// CampaignPaused reports whether an operator has paused a campaign.
+	CampaignPaused(advertiser, campaign string) bool
+	// Quote returns the price for a line after pacing and shading, or the reason for
+	// which the line must not bid now. The auction is one of rtb.Auction*.
 	Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason)
-	// Observe is told once per request of every line that could have bid, with the
-	// expected cost of its bid, 0 when it did not bid.
-	Observe(id rtb.LineID, expected rtb.Micros)
-	// Reserve covers a bid's worst cost under every cap that binds it, or says
-	// which of them refuses. It keeps nothing of the claims, visitor or caps.
+	// Reserve reserves a bid's worst cost under every cap that binds it, or returns
+	// the reason of the cap that refuses. It sets the claims' node, grant, caps and
+	// day, and does not keep its arguments.
 	Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason
-	// Release gives back what was reserved for a bid that was not sent.
+	// Release releases the reservation of a bid that is not sent.
 	Release(bid rtb.BidID)
-	// Paused tells whether bidding is stopped: everywhere or for the exchange
-	// where advertiser and campaign are empty, else for that campaign.
-	Paused(exchange, advertiser, campaign string) rtb.NoBidReason
+	// Observe is called once for each request and line that could have bid, with the
+	// expected cost of its bid; 0 when it did not bid.
+	Observe(id rtb.LineID, expected rtb.Micros)
 }
 
-// Links writes signed notice URLs. It appends nothing when the URL would be
+// Links signs notices. Each method returns dst unchanged when the result would be
 // longer than exchanges take; such a bid must not be made.
 type Links interface {
+	// AppendURL appends the signed URL of a notice.
 	AppendURL(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte
+	// AppendEventURL appends the signed URL of video events without the event's
+	// name, which belongs at index name.
+	AppendEventURL(dst []byte, c *rtb.Claims) (url []byte, name int)
+	// AppendToken appends the token of a notice without a URL.
+	AppendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte
 }
 
-// Records takes bid records. Neither call blocks.
+// Records takes bid records. Neither method blocks.
 type Records interface {
-	// Borrow lends an empty record, or nil when records are being dropped.
+	// Borrow lends an empty record, or returns nil when records are being dropped.
 	Borrow() *events.BidRecord
-	// Offer gives a borrowed record back to be written; the caller forgets it.
+	// Offer returns a borrowed record to be written. The caller must not use it
+	// again.
 	Offer(*events.BidRecord)
 }
 
-// Source is where bid ids and draws come from: any source of math/rand/v2. One Source serves one request at a time.
+// Source gives bid ids and draws; every source of math/rand/v2 is one. It serves
+// one request at a time.
 type Source interface{ Uint64() uint64 }
 
-// Clock reads the time; the wall clock in a bidder, a virtual one in replay.
+// Clock reads the time: the wall clock in a bidder, a virtual clock in replay.
 type Clock func() time.Time
+
+// dryBudgets are budgets that keep nothing: what is reserved is released at
+// once, and the claims are marked as a test's, so that their links never bill.
+type dryBudgets struct{ Budgets }
+
+func (b dryBudgets) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason {
+	r := b.Budgets.Reserve(c, v, caps)
+	if r == rtb.NoBidNone {
+		b.Budgets.Release(c.Bid)
+		c.Test = true
+	}
+	return r
+}
+
+func (dryBudgets) Release(rtb.BidID) {}
+
+func (dryBudgets) Observe(rtb.LineID, rtb.Micros) {}

@@ -56,7 +56,7 @@ func TestTargetingAllocatesNothing(t *testing.T) {
 		t.Skip("allocation counts differ under the race detector")
 	}
 	w := demanding(t)
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	for _, c := range []struct {
 		name    string
 		request string
@@ -76,7 +76,7 @@ func TestTargetingAllocatesNothing(t *testing.T) {
 		{"crawler", strings.Replace(asked, `"device":{`, `"device":{"ua":"Mozilla/5.0 (compatible; Googlebot/2.1)",`, 1), askedImp, rtb.NoBidCrawler, 0},
 	} {
 		body := w.requestBody(&call{Request: c.request, Imp: c.imp})
-		var a bidder.Answer
+		var a bidder.Response
 		rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}
 		n := math.Inf(1)
 		for range 5 {
@@ -110,7 +110,7 @@ func TestRotationKeepsItsShares(t *testing.T) {
 			})
 		}
 		w, other := world(), world()
-		s, b, twin := bidder.NewScratch(), w.bare(), other.bare()
+		s, b, twin := bidder.NewDecision(), w.bare(), other.bare()
 		const n = 4000
 		var got [3]float64
 		source := &steps{}
@@ -144,10 +144,10 @@ func (s *steps) Uint64() uint64 {
 	return h ^ h>>31
 }
 
-func shown(t *testing.T, b *bidder.Bidder, s *bidder.Scratch, w *world, source bidder.Source) int {
+func shown(t *testing.T, b *bidder.Bidder, s *bidder.Decision, w *world, source bidder.Source) int {
 	t.Helper()
-	rq := bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now, Source: source, Dry: true}
-	if a := b.Answer(&rq, s); a.Offers != 1 {
+	rq := bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now, Source: source}
+	if a := b.DryRun(&rq, s); a.Offers != 1 {
 		t.Fatalf("got %+v; want a bid", a.Reason)
 	}
 	return int(s.Outcome().Bids[0].Creative.ID[0] - 'a')
@@ -236,12 +236,12 @@ func TestTheRecordHoldsTheAdjustment(t *testing.T) {
 func BenchmarkTargeting(b *testing.B) {
 	for name, w := range map[string]*world{"nothing asked": lasting(b), "everything asked": demanding(b)} {
 		b.Run(name, func(b *testing.B) {
-			bid, s := w.bare(), bidder.NewScratch()
+			bid, s := w.bare(), bidder.NewDecision()
 			body := w.requestBody(&call{Request: asked, Imp: askedImp})
-			rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now, Dry: true}
+			rq := bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}
 			b.ReportAllocs()
 			for b.Loop() {
-				if a := bid.Answer(&rq, s); a.Offers != 1 {
+				if a := bid.DryRun(&rq, s); a.Offers != 1 {
 					b.Fatalf("got %q", a.Reason)
 				}
 			}

@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// throttle is a token bucket without a lock: it keeps the moment at which the
-// bucket would be full again (generic cell rate algorithm).
+// throttle is a lock-free token bucket. It stores the time at which the bucket
+// will be full again (generic cell rate algorithm).
 type throttle struct {
 	fullAt atomic.Int64 // unix nanoseconds
 }
 
-// burst is how much of a second's quota may come at once.
+// burst is the part of a second's quota that may arrive at once.
 const burst = int64(100 * time.Millisecond)
 
-// allow takes one token of a quota per second; a quota of 0 has no limit.
+// allow reports whether a request is within a quota per second, and counts it; 0
+// means no limit.
 func (t *throttle) allow(now time.Time, quota int) bool {
 	if quota <= 0 {
 		return true

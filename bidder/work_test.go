@@ -67,7 +67,7 @@ func deals(n int, id func(int) string) map[string]any {
 // kept, priced and noted has limits, and what is beyond is counted.
 func TestManyDealsAreBounded(t *testing.T) {
 	w := crowd(t, nil, map[string]any{"deals": "only"})
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	rq := bidder.Request{Exchange: "demo", Body: w.wide(deals(500, func(i int) string { return fmt.Sprint(i) }), nil), Arrival: w.now}
 	if a := b.Answer(&rq, s); a.Offers == 0 {
 		t.Fatalf("got %q; want bids", a.Reason)
@@ -91,7 +91,7 @@ func TestManyDealsAreBounded(t *testing.T) {
 // what is noted of those that did not bid.
 func TestOptionsOfARequestAreBounded(t *testing.T) {
 	w := crowd(t, nil, map[string]any{"deals": map[string]any{"any": true}})
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	imp := deals(4, func(i int) string { return fmt.Sprint(i) })
 	imp["pmp"].(map[string]any)["private_auction"] = 0
 	b.Answer(&bidder.Request{Exchange: "demo", Body: w.wide(imp, nil), Arrival: w.now}, s)
@@ -106,7 +106,7 @@ func TestOptionsOfARequestAreBounded(t *testing.T) {
 		t.Error("a scratch that a hostile request blew up goes back to the pool")
 	}
 	b.Answer(&bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now}, s)
-	if s = bidder.NewScratch(); s.Work().Oversized {
+	if s = bidder.NewDecision(); s.Work().Oversized {
 		t.Error("a new scratch is oversized")
 	}
 	if a := b.Answer(&bidder.Request{Exchange: "demo", Body: w.r0, Arrival: w.now}, s); a.Offers == 0 || s.Work().Oversized {
@@ -118,7 +118,7 @@ func TestOptionsOfARequestAreBounded(t *testing.T) {
 func TestARepeatedDealCountsOnce(t *testing.T) {
 	for _, n := range []int{2, 8, 9, 500} {
 		w := crowd(t, map[string]any{"multibid_max": 10}, map[string]any{"deals": "only"})
-		b, s := w.bare(), bidder.NewScratch()
+		b, s := w.bare(), bidder.NewDecision()
 		body := w.wide(deals(n, func(i int) string { return fmt.Sprint("d", i%2) }), nil)
 		if a := b.Answer(&bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}, s); a.Offers == 0 {
 			t.Fatalf("got %q; want bids", a.Reason)
@@ -142,7 +142,7 @@ func TestTheBestDealsAreKept(t *testing.T) {
 	}
 	rq["imp"].([]any)[0].(map[string]any)["pmp"] = map[string]any{"private_auction": 1, "deals": list}
 	body, _ := json.Marshal(rq)
-	s := bidder.NewScratch()
+	s := bidder.NewDecision()
 	w.bare().Answer(&bidder.Request{Exchange: "demo", Body: body, Arrival: w.now}, s)
 	out := s.Outcome()
 	if len(out.Bids) != 1 || string(out.Bids[0].Offer.Deal) != "17" || s.Work().Options != 2 || out.Lost.Options != 18 {
@@ -157,7 +157,7 @@ func TestTheClockEndsTheWork(t *testing.T) {
 	imp := deals(400, func(i int) string { return fmt.Sprint(i) })
 	imp["pmp"].(map[string]any)["private_auction"] = 0
 	body := w.wide(imp, nil)
-	s, readings, slow := bidder.NewScratch(), 0, time.Duration(0)
+	s, readings, slow := bidder.NewDecision(), 0, time.Duration(0)
 	b := bidder.New(bidder.Options{Visitors: w.segments, Budgets: w.pacer, Links: w.signer, Clock: func() time.Time {
 		readings++
 		return w.now.Add(time.Duration(readings) * slow)
@@ -179,7 +179,7 @@ func TestTheClockEndsTheWork(t *testing.T) {
 		if readings > c.late+3 {
 			t.Errorf("%s: got %d readings; want at most 3 after the one that was late, %d", c.name, readings, c.late)
 		}
-		if most := readings * 2 * bidder.LateEvery; s.Work().Steps > most {
+		if most := readings * 2 * bidder.CheckEvery; s.Work().Steps > most {
 			t.Errorf("%s: got %d steps; want at most %d", c.name, s.Work().Steps, most)
 		}
 		if _, reserved := w.money(); reserved != held {
@@ -202,7 +202,7 @@ func TestBlockListsAreReadOncePerCreative(t *testing.T) {
 		return l
 	}
 	w := crowd(t, nil, nil)
-	b, s := w.bare(), bidder.NewScratch()
+	b, s := w.bare(), bidder.NewDecision()
 	for _, c := range []struct {
 		name  string
 		lists map[string]any

@@ -72,27 +72,36 @@ func (p *Pacer) foldPause(f *events.Fact) {
 	p.publishPauses()
 }
 
-// Paused tells whether bidding is stopped: everywhere or for the exchange, and
-// for the campaign where one is named. Reasons: blind, paused.
-func (p *Pacer) Paused(exchange, advertiser, campaign string) rtb.NoBidReason {
+// Stopped returns why bidding is stopped, everywhere or for an exchange: blind,
+// paused, or NoBidNone.
+func (p *Pacer) Stopped(exchange string) rtb.NoBidReason {
 	if p.blind.Load() || p.sight.stopped.Load() || p.unpaid(exchange) {
 		return rtb.NoBidBlind
 	}
 	s := p.pauseSet.Load()
-	if s.all {
+	if _, ok := s.exchanges[exchange]; ok || s.all {
 		return rtb.NoBidPaused
 	}
-	if len(s.exchanges) > 0 {
-		if _, ok := s.exchanges[exchange]; ok {
-			return rtb.NoBidPaused
-		}
-	}
-	if len(s.campaigns) > 0 && campaign != "" {
-		if _, ok := s.campaigns[campaignID{advertiser, campaign}]; ok {
-			return rtb.NoBidPaused
-		}
-	}
 	return rtb.NoBidNone
+}
+
+// CampaignPaused reports whether an operator has paused a campaign.
+func (p *Pacer) CampaignPaused(advertiser, campaign string) bool {
+	s := p.pauseSet.Load()
+	if len(s.campaigns) == 0 {
+		return false
+	}
+	_, ok := s.campaigns[campaignID{advertiser, campaign}]
+	return ok
+}
+
+// Paused returns why bidding is stopped: everywhere, for the exchange, or for the
+// campaign.
+func (p *Pacer) Paused(exchange, advertiser, campaign string) rtb.NoBidReason {
+	if r := p.Stopped(exchange); r != rtb.NoBidNone || !p.CampaignPaused(advertiser, campaign) {
+		return r
+	}
+	return rtb.NoBidPaused
 }
 
 // Pause appends a pause fact and obeys it at once. Scope is "all",

@@ -30,7 +30,7 @@ func (b *book) line(id rtb.LineID) *tally {
 
 // request counts one answer. Lines count as matched from the moment their
 // audience holds, whatever stopped them after that.
-func (b *book) request(at time.Time, a bidder.Answer, known bool, d *events.Decision) {
+func (b *book) request(at time.Time, a bidder.Response, known bool, d *events.Decision) {
 	if b.requests == 0 {
 		b.first = at
 	}

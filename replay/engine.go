@@ -18,7 +18,7 @@ type engine struct {
 	o        *Options
 	snapshot *config.Snapshot
 	bidder   *bidder.Bidder
-	scratch  *bidder.Scratch
+	scratch  *bidder.Decision
 	pacer    *pacing.Pacer
 	log      pacing.MemLog
 	visitors visitors
@@ -37,7 +37,7 @@ const step = time.Second
 
 func newEngine(o *Options, snapshot *config.Snapshot, start time.Time) (*engine, error) {
 	e := &engine{o: o, snapshot: snapshot, clock: start, stepped: start, source: rand.NewChaCha8(seedOf(o.Seed)),
-		lost: rand.New(rand.NewPCG(o.Seed, 1)), scratch: bidder.NewScratch()}
+		lost: rand.New(rand.NewPCG(o.Seed, 1)), scratch: bidder.NewDecision()}
 	now := func() time.Time { return e.clock }
 	var err error
 	e.pacer, err = pacing.Open(pacing.Options{InMemory: true, Run: "replay", Append: e.log.Append, IsConflict: pacing.IsConflict, Now: now})

@@ -59,6 +59,15 @@ func (l *links) AppendURL(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte
 	return append(dst, kind.String()...)
 }
 
+// AppendEventURL implements the bidder's Links.
+func (l *links) AppendEventURL(dst []byte, c *rtb.Claims) ([]byte, int) {
+	dst = l.AppendURL(dst, rtb.NoticeVideo, c)
+	return dst, len(dst)
+}
+
+// AppendToken implements the bidder's Links.
+func (l *links) AppendToken(dst []byte, _ rtb.NoticeKind, _ *rtb.Claims) []byte { return dst }
+
 // of finds the claims of a bid.
 func (l *links) of(bid rtb.BidID) *rtb.Claims {
 	for i := range l.claims {

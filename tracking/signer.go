@@ -55,8 +55,12 @@ type keySet struct {
 // for any number of goroutines.
 type Signer struct {
 	prefix [kinds][]byte // "<public_url>/v1/bill?k="
+	events []byte        // "<public_url>/v1/vast/"
 	keys   []keySet      // the current first
 }
+
+// eventPath is the path of video events; the event's name follows.
+const eventPath = "/v1/vast/"
 
 var paths = [kinds]string{
 	rtb.NoticeWin:   "/v1/win",
@@ -65,7 +69,7 @@ var paths = [kinds]string{
 	rtb.NoticeImp:   "/v1/imp",
 	rtb.NoticeView:  "/v1/view",
 	rtb.NoticeClick: "/v1/c",
-	rtb.NoticeVideo: "/v1/vast/impression",
+	rtb.NoticeVideo: eventPath + "impression",
 }
 
 // NewSigner makes a signer. The first key signs, all of them verify; publicURL
@@ -79,7 +83,7 @@ func NewSigner(keys []Key, publicURL string) (*Signer, error) {
 	if err := checkBase(base); err != nil {
 		return nil, err
 	}
-	s := &Signer{}
+	s := &Signer{events: []byte(base + eventPath)}
 	for kind, path := range paths {
 		if path != "" {
 			s.prefix[kind] = []byte(base + path + "?k=")
@@ -146,26 +150,61 @@ func (p *pads) sum(padded []byte) [32]byte {
 }
 
 // AppendURL appends the signed URL of one kind of notice:
-// <public_url>/v1/bill?k=<token>. Macros of the exchange may follow it as
-// further parameters. A URL that would be longer than [MaxURL] is not appended:
-// the caller sees dst unchanged and must not bid. It does not allocate where dst
-// has room.
+// <public_url>/v1/bill?k=<token>. The exchange's macros may follow as further
+// parameters. Where the URL would be longer than [MaxURL] it returns dst
+// unchanged, and the bid must not be made. It does not allocate where dst has
+// capacity.
 func (s *Signer) AppendURL(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	if int(kind) >= kinds || s.prefix[kind] == nil {
 		return dst
 	}
+	start := len(dst)
+	url, ok := s.appendToken(append(dst, s.prefix[kind]...), kind, c, MaxURL-len(s.prefix[kind]))
+	if !ok {
+		return dst[:start]
+	}
+	return url
+}
+
+// AppendEventURL appends the signed URL of video events without the event's name,
+// which belongs at index name: <public_url>/v1/vast/?k=<token>. Like AppendURL, it
+// returns dst unchanged where the URL would be too long.
+func (s *Signer) AppendEventURL(dst []byte, c *rtb.Claims) (url []byte, name int) {
+	start := len(dst)
+	dst = append(dst, s.events...)
+	name = len(dst)
+	url, ok := s.appendToken(append(dst, "?k="...), rtb.NoticeVideo, c, MaxURL-len(s.prefix[rtb.NoticeVideo]))
+	if !ok {
+		return dst[:start], start
+	}
+	return url, name
+}
+
+// AppendToken appends the token of one kind of notice. Where no URL could carry
+// it, it returns dst unchanged.
+func (s *Signer) AppendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+	if int(kind) >= kinds || s.prefix[kind] == nil {
+		return dst
+	}
+	dst, _ = s.appendToken(dst, kind, c, MaxURL-len(s.prefix[kind]))
+	return dst
+}
+
+// appendToken appends a token of at most limit bytes; ok is false, and dst
+// unchanged, where it would be longer.
+func (s *Signer) appendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims, limit int) (token []byte, ok bool) {
 	key := &s.keys[0]
 	var stack [blockLen + 2 + maxPayload + macLen]byte
 	buf := append(stack[:0], key.kinds[kind].inner[:]...)
 	buf = append(buf, byte(kind), key.id)
 	buf = appendClaims(buf, kind, c)
-	body := len(buf) - blockLen - 1 // key id and payload; the kind is not sent
-	if len(s.prefix[kind])+tokenText.EncodedLen(body+macLen) > MaxURL {
-		return dst
+	sent := len(buf) - blockLen - 1 // the key's id and the payload; the kind is signed but not sent
+	if tokenText.EncodedLen(sent+macLen) > limit {
+		return dst, false
 	}
 	sum := key.kinds[kind].sum(buf)
 	buf = append(buf, sum[:macLen]...)
-	return tokenText.AppendEncode(append(dst, s.prefix[kind]...), buf[blockLen+1:])
+	return tokenText.AppendEncode(dst, buf[blockLen+1:]), true
 }
 
 // Verify tells what a token of one kind claims. The error is [ErrMalformed] or

@@ -47,8 +47,8 @@ type privacyFacts struct {
 
 // explanationOf decides a request without a trace, and says how.
 func explanationOf(b *bidder.Bidder, exchange string, body []byte, now time.Time, line string) *explanation {
-	s := bidder.NewScratch()
-	a := b.Answer(&bidder.Request{Exchange: exchange, Body: body, Arrival: now, Dry: true}, s)
+	s := bidder.NewDecision()
+	a := b.DryRun(&bidder.Request{Exchange: exchange, Body: body, Arrival: now}, s)
 	o := s.Opportunity()
 	x := &explanation{Exchange: exchange, At: now.UTC(), Status: a.Status, NoBid: a.Reason, NBR: a.Reason.NBR(), Visitor: s.Visitor()}
 	x.Read = requestFacts{ID: string(o.ID), Test: o.Test, Kinds: []string{}}

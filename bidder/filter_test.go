@@ -189,7 +189,8 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 			c.o(o)
 		}
 		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}}
-		if _, got := new(Outcome).fits(&Input{Exchange: &exchange.Profile{}, Opportunity: o}, l, imp, cr); got != c.want {
+		d := &Decision{profile: &exchange.Profile{}, opportunity: *o, check: checkEvery}
+		if _, got := d.fits(l, imp, cr); got != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
 		}
 	}

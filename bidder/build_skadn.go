@@ -10,12 +10,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rebound/campaigns"
 )
 
-// skadnRequest is imp.ext.skadn (IAB Tech Lab, SKAdNetwork). Only lines for an
-// app read it, so it may cost what a decoder costs.
+// skadnRequest is imp.ext.skadn (IAB Tech Lab, SKAdNetwork). Only lines that
+// advertise an app read it, so the cost of encoding/json is acceptable.
 type skadnRequest struct {
 	Version    string   `json:"version"`
 	Versions   []string `json:"versions"`
@@ -29,14 +30,15 @@ type skadnRequest struct {
 	} `json:"skadnetlist"`
 }
 
-// skadnVersions are those that can be answered, the best first, and whether they
-// name the source by an identifier instead of a campaign.
+// skadnVersions are the versions that can be answered, the newest first, and
+// whether they name the source by an identifier instead of a campaign.
 var skadnVersions = []struct {
 	name       string
 	identifier bool
 }{{"4.0", true}, {"3.0", false}, {"2.2", false}}
 
-// skadnFidelity is one signed way of showing the ad: 1 as a store page in the app.
+// skadnFidelity is one signed way of showing the ad: 0 is view-through, 1 a store
+// page within the app.
 type skadnFidelity struct {
 	Fidelity  int    `json:"fidelity"`
 	Nonce     string `json:"nonce"`
@@ -44,8 +46,8 @@ type skadnFidelity struct {
 	Signature string `json:"signature"`
 }
 
-// skadnAnswer is bid.ext.skadn.
-type skadnAnswer struct {
+// skadnResponse is bid.ext.skadn.
+type skadnResponse struct {
 	Version          string          `json:"version"`
 	Network          string          `json:"network"`
 	Campaign         string          `json:"campaign,omitempty"`
@@ -55,16 +57,16 @@ type skadnAnswer struct {
 	Fidelities       []skadnFidelity `json:"fidelities"`
 }
 
-// appendSKAdN appends the member skadn of bid.ext, or nothing where the request
-// does not list our network or no version of it can be answered: such a bid is
-// an ordinary one.
-func appendSKAdN(dst []byte, start int, in *Input, app *campaigns.App, raw []byte) []byte {
+// signSKAdN returns the value of bid.ext.skadn, or nil where the request does not
+// list our network, or no version of it can be answered: such a bid is an
+// ordinary one.
+func (d *Decision) signSKAdN(app *campaigns.App, request []byte) []byte {
 	var rq skadnRequest
 	s := app.SKAdN
-	if json.Unmarshal(raw, &rq) != nil || !slices.ContainsFunc(append(rq.Networks, rq.List.Added...), func(n string) bool { return strings.EqualFold(n, s.Network) }) {
-		return dst
+	if json.Unmarshal(request, &rq) != nil || !slices.ContainsFunc(append(rq.Networks, rq.List.Added...), func(n string) bool { return strings.EqualFold(n, s.Network) }) {
+		return nil
 	}
-	a := skadnAnswer{Network: s.Network, ITunesItem: app.Bundle, SourceApp: looseText(rq.SourceApp)}
+	a := skadnResponse{Network: s.Network, ITunesItem: app.Bundle, SourceApp: textOrNumber(rq.SourceApp)}
 	if rq.Version != "" {
 		rq.Versions = append(rq.Versions, rq.Version)
 	}
@@ -79,21 +81,18 @@ func appendSKAdN(dst []byte, start int, in *Input, app *campaigns.App, raw []byt
 		}
 		break
 	}
-	if a.Version == "" || a.SourceApp == "" || !a.sign(in, s.Key) {
-		return dst
+	if a.Version == "" || a.SourceApp == "" || a.sign(s.Key, d.source, d.now) != nil {
+		return nil
 	}
 	text, err := json.Marshal(&a)
 	if err != nil {
-		return dst
+		return nil
 	}
-	if len(dst) > start {
-		dst = append(dst, ',')
-	}
-	return append(append(dst, `"skadn":`...), text...)
+	return text
 }
 
-// looseText is a text or a whole number as a text.
-func looseText(v any) string {
+// textOrNumber returns a JSON string or number as text; other values are empty.
+func textOrNumber(v any) string {
 	switch v := v.(type) {
 	case string:
 		return v
@@ -103,27 +102,27 @@ func looseText(v any) string {
 	return ""
 }
 
-// sign adds the fidelities, view-through and store page, each signed over its
-// fields as Apple has it: joined by U+2063.
-func (a *skadnAnswer) sign(in *Input, key *ecdsa.PrivateKey) bool {
+// sign adds the view-through and the store page fidelity. Each is signed over its
+// fields joined by U+2063, as Apple specifies.
+func (a *skadnResponse) sign(key *ecdsa.PrivateKey, random Source, now time.Time) error {
 	const sep = "\u2063"
-	source := a.Campaign + a.SourceIdentifier // one of them
-	stamp := strconv.FormatInt(in.Now.UnixMilli(), 10)
+	source := a.Campaign + a.SourceIdentifier // one of them is empty
+	stamp := strconv.FormatInt(now.UnixMilli(), 10)
 	for fidelity := range 2 {
-		nonce := uuidOf(in.Source)
+		nonce := newUUID(random)
 		text := strings.Join([]string{a.Version, a.Network, source, a.ITunesItem, nonce, a.SourceApp, strconv.Itoa(fidelity), stamp}, sep)
 		sum := sha256.Sum256([]byte(text))
 		signature, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
 		if err != nil {
-			return false
+			return err
 		}
 		a.Fidelities = append(a.Fidelities, skadnFidelity{fidelity, nonce, stamp, base64.StdEncoding.EncodeToString(signature)})
 	}
-	return true
+	return nil
 }
 
-// uuidOf is a random UUID in lower case (RFC 9562, version 4).
-func uuidOf(s Source) string {
+// newUUID returns a random UUID in lower case (RFC 9562, version 4).
+func newUUID(s Source) string {
 	hi, lo := s.Uint64(), s.Uint64()
 	hi = hi&^0xf000 | 0x4000
 	lo = lo&^(0xc<<60) | 0x8<<60

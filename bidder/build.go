@@ -1,0 +1,80 @@
+package bidder
+
+import (
+	"errors"
+
+	"rebound/creatives"
+	"rebound/rtb"
+)
+
+// buildBid builds the offer of a reserved bid: its notice URLs, extension and
+// markup.
+func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
+	c, l, of, imp := &b.Claims, b.Line, &b.Offer, &d.opportunity.Imps[opt.imp]
+	domains := d.catalog.registrable(l.Advertiser)
+	*of = rtb.Offer{
+		Imp: opt.imp, Bid: c.Bid, Price: c.Price, Currency: c.Currency, Format: c.Format, Size: opt.size, Flex: opt.flex,
+		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRIDOf(opt.size), AdDomains: domains[:min(1, len(domains))],
+		Cats: categoriesOf(b.Creative, l.Advertiser), CatTax: ourTaxonomy, Attrs: b.Creative.Attrs, Language: b.Creative.Language,
+		APIs: b.Creative.APIs, Exp: int(d.profile.Exp(c.Format).Seconds()), IURL: b.Creative.IURL, Protocol: opt.protocol,
+	}
+	if k := b.Creative.Clip; k != nil {
+		of.Duration, of.APIs = int(k.Duration.Seconds()), b.Creative.APIsOn(videoOf(imp, c.Format))
+	}
+	if deal := d.dealOf(opt); deal != nil {
+		of.Deal = deal.ID
+	}
+	if l.App != nil {
+		of.Bundle = l.App.Bundle
+	}
+	links, ok := d.buildLinks(of, c)
+	if !ok {
+		return rtb.NoBidTooLarge
+	}
+	if of.Ext, ok = d.buildExt(l, c, imp); !ok {
+		return rtb.NoBidNoFormat // none of the impression's billing ids is ours
+	}
+	if r := d.buildMarkup(b, imp, &links); r != rtb.NoBidNone {
+		return r
+	}
+	switch field, ok := d.profile.Fits(of); {
+	case ok:
+		return rtb.NoBidNone
+	case field == "crid", field == "adomain", field == "adm_max":
+		return rtb.NoBidTooLarge
+	}
+	return rtb.NoBidNoFormat // the exchange requires a field that we have no value for
+}
+
+// buildMarkup appends the creative's markup.
+func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.NoBidReason {
+	start, split := len(d.text), len(d.profile.ClickMacro)
+	d.macros = append(append(d.macros[:0], d.profile.ClickMacro...), d.profile.ClickMacroEsc...)
+	m := &d.markup
+	*m = creatives.Markup{
+		Size: b.Offer.Size, Products: b.Products, Click: links.click, Pixel: links.pixel, View: links.view,
+		ClickMacro: d.macros[:split:split], ClickMacroEsc: d.macros[split:],
+		Advertiser: b.Line.ID.Advertiser, Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line,
+		SiteDomain: d.opportunity.Supply.Domain, CacheBuster: d.source.Uint64(), Now: d.now,
+		EventBase: links.eventBase, EventQuery: links.eventQuery,
+	}
+	switch b.Claims.Format {
+	case rtb.FormatNative:
+		m.Native, m.Wrap = &imp.Native, d.profile.WrapNative(&imp.Native)
+	case rtb.FormatVideo, rtb.FormatAudio:
+		m.Video, m.Protocol = videoOf(imp, b.Claims.Format), b.Offer.Protocol
+		d.bidID, _ = b.Claims.Bid.AppendText(d.bidID[:0])
+		m.BidID = d.bidID
+	}
+	text, err := b.Creative.Append(d.text, m)
+	*m = creatives.Markup{}
+	switch {
+	case errors.Is(err, creatives.ErrTooLarge):
+		return rtb.NoBidTooLarge
+	case err != nil:
+		return rtb.NoBidNoFormat
+	}
+	d.text = text
+	b.Offer.Markup = text[start:len(text):len(text)]
+	return rtb.NoBidNone
+}

@@ -1,0 +1,216 @@
+package bidder
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"rebound/campaigns"
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// sortOptions sorts the options into the order in which they are tried. The
+// order is total, so that a decision can be repeated.
+func (d *Decision) sortOptions() {
+	slices.SortFunc(d.options, func(a, b option) int { return d.compareOptions(&a, &b) })
+}
+
+// compareOptions orders options by guarantee, priority, deal, price and id.
+func (d *Decision) compareOptions(a, b *option) int {
+	x, y := d.candidates[a.candidate].line, d.candidates[b.candidate].line
+	switch {
+	case a.pricing.guaranteed != b.pricing.guaranteed:
+		return trueFirst(a.pricing.guaranteed)
+	case x.Priority != y.Priority:
+		return y.Priority - x.Priority
+	case (a.deal > 0) != (b.deal > 0):
+		return trueFirst(a.deal > 0)
+	case a.pricing.price != b.pricing.price:
+		return int(min(max(b.pricing.price-a.pricing.price, -1), 1))
+	case x != y:
+		return compareLines(x, y)
+	case a.imp != b.imp:
+		return a.imp - b.imp
+	}
+	return a.deal - b.deal
+}
+
+// trueFirst orders two different booleans, of which a is the first.
+func trueFirst(a bool) int {
+	if a {
+		return -1
+	}
+	return 1
+}
+
+func compareLines(x, y *campaigns.Line) int {
+	if c := strings.Compare(x.ID.Advertiser, y.ID.Advertiser); c != 0 {
+		return c
+	}
+	if c := strings.Compare(x.ID.Campaign, y.ID.Campaign); c != 0 {
+		return c
+	}
+	return strings.Compare(x.ID.Line, y.ID.Line)
+}
+
+// reserveBids makes bids of the options in their order. An impression takes as
+// many bids as the exchange or the pod allows, a line bids on one impression
+// only, and each bid needs a reservation. When the decision runs out of time the
+// caller releases what was reserved.
+func (d *Decision) reserveBids() {
+	for i := range d.options {
+		opt := &d.options[i]
+		c := &d.candidates[opt.candidate]
+		if d.spend(1) {
+			return
+		}
+		if d.bidsElsewhere(c.line, opt.imp) || !d.hasRoom(opt) || d.otherLines(c.line) >= d.catalog.linesPerAdvertiser() {
+			d.drop(c.line, opt.imp, rtb.NoBidNone)
+			continue
+		}
+		d.spend(bidSteps)
+		if r := d.reserveBid(opt, c); r != rtb.NoBidNone {
+			d.drop(c.line, opt.imp, r)
+			continue
+		}
+		c.expected = max(c.expected, opt.pricing.quote.Expected) // only one of a deal's and an open bid can win
+	}
+	if len(d.out.Bids) > 0 {
+		d.out.Reason = rtb.NoBidNone
+	}
+}
+
+// bidsElsewhere reports whether a line has a bid on another impression.
+func (d *Decision) bidsElsewhere(l *campaigns.Line, imp int) bool {
+	for i := range d.out.Bids {
+		if b := &d.out.Bids[i]; b.Line == l && b.Offer.Imp != imp {
+			return true
+		}
+	}
+	return false
+}
+
+// otherLines counts the other lines of a line's advertiser that have bids.
+func (d *Decision) otherLines(l *campaigns.Line) int {
+	n := 0
+	for i := range d.out.Bids {
+		x := d.out.Bids[i].Line
+		if x == l || x.Advertiser != l.Advertiser {
+			continue
+		}
+		first := true
+		for j := range i {
+			first = first && d.out.Bids[j].Line != x
+		}
+		if first {
+			n++
+		}
+	}
+	return n
+}
+
+// reserveBid reserves an option's worst cost and builds its bid. The reservation
+// is released when the bid cannot be built.
+func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
+	d.out.Bids = append(d.out.Bids, Bid{})
+	b := &d.out.Bids[len(d.out.Bids)-1]
+	p := &opt.pricing
+	b.Line, b.Creative, b.Value, b.Quote = c.line, opt.creative, p.value, p.quote
+	b.Products = d.products[opt.products[0]:opt.products[1]:opt.products[1]]
+	b.Factors = events.Factors{
+		CPM: c.line.Bid.CPM, Recency: p.recency, Intensity: p.intensity, Multiplier: p.quote.Multiplier,
+		Shading: p.quote.Shading, Adjust: p.adjust, Rate: float64(p.rate) / rtb.RateOne, Floor: p.floor,
+	}
+	d.fillClaims(b, opt)
+	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
+	if r == rtb.NoBidNone {
+		start := len(d.text)
+		if r = d.buildBid(b, opt); r == rtb.NoBidNone {
+			return r
+		}
+		d.budgets.Release(b.Claims.Bid)
+		d.text = d.text[:start]
+	}
+	d.out.Bids = d.out.Bids[:len(d.out.Bids)-1]
+	return r
+}
+
+// fillClaims sets what a notice of the bid will need. Reserve sets the node, the
+// grant, the caps and the day.
+func (d *Decision) fillClaims(b *Bid, opt *option) {
+	p, l, c, imp := &opt.pricing, b.Line, &b.Claims, &d.opportunity.Imps[opt.imp]
+	format := opt.creative.Format
+	*c = rtb.Claims{
+		Bid: newBidID(d.source), Exchange: d.profile.ID, Advertiser: l.ID.Advertiser, Campaign: l.ID.Campaign, Line: l.ID.Line,
+		Creative: opt.creative.ID, Visitor: d.visitor.Key, Landing: opt.creative.Landing(b.Products),
+		Price: p.price, Currency: p.currency, AdvertiserCurrency: l.Advertiser.Currency, Rate: p.rate,
+		Format: format, BillOn: d.profile.BillingSource(format), FirstPrice: p.firstPrice, Test: d.opportunity.Test,
+		Issued: d.now, Value: p.value.Cost(), Expected: p.quote.Expected, Quantity: quantity(imp.Qty),
+	}
+	if len(b.Products) > 0 {
+		c.Item = b.Products[0].ID
+	}
+	if deal := d.dealOf(opt); deal != nil {
+		if c.Deal = opt.dealID; c.Deal == "" {
+			c.Deal = string(deal.ID)
+		}
+	}
+	c.WinExpiry, c.BillExpiry = d.expiry(imp, format)
+	c.Reserved = c.Charge(p.price)
+}
+
+// expiry returns when a reservation ends without a win, and when it ends without
+// a bill. An impression that may be shown later (imp.exp) is held longer, up to
+// the limit of the exchange's profile.
+func (d *Decision) expiry(imp *rtb.Impression, f rtb.Formats) (win, bill time.Time) {
+	win = d.now.Add(d.profile.AuctionTTL)
+	bill = win.Add(max(d.profile.BillWindow(f), min(imp.Exp, d.profile.MaxExp)))
+	return win, bill
+}
+
+// quantity returns how many impressions a bid pays for, in millionths rounded
+// up; 0 means one (OpenRTB 2.6 §3.2.31).
+func quantity(qty float64) int64 {
+	if !(qty > 0) || qty == 1 {
+		return 0
+	}
+	return int64(min(math.Ceil(qty*rtb.RateOne), math.MaxInt32*rtb.RateOne))
+}
+
+func newBidID(s Source) (id rtb.BidID) {
+	binary.LittleEndian.PutUint64(id[:8], s.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], s.Uint64())
+	return id
+}
+
+// observe reports every line that could have bid to pacing. A test request is
+// not traffic.
+func (d *Decision) observe() {
+	if d.opportunity.Test {
+		return
+	}
+	for i := range d.candidates {
+		d.budgets.Observe(d.candidates[i].line.ID, d.candidates[i].expected)
+	}
+}
+
+// releaseBids drops every bid and releases its reservation.
+func (d *Decision) releaseBids(r rtb.NoBidReason) {
+	for i := range d.out.Bids {
+		d.budgets.Release(d.out.Bids[i].Claims.Bid)
+	}
+	d.out.Bids, d.out.Reason = d.out.Bids[:0], r
+}
+
+// dropLast drops the last bid of a response that is too large.
+func (d *Decision) dropLast() {
+	last := &d.out.Bids[len(d.out.Bids)-1]
+	d.budgets.Release(last.Claims.Bid)
+	d.drop(last.Line, last.Offer.Imp, rtb.NoBidTooLarge)
+	if d.out.Bids = d.out.Bids[:len(d.out.Bids)-1]; len(d.out.Bids) > 0 {
+		d.out.Reason = rtb.NoBidNone
+	}
+}

@@ -1,0 +1,60 @@
+package bidder
+
+import (
+	"rebound/exchange"
+	"rebound/rtb"
+)
+
+// Statuses of a [Response]. A no-bid is 204 with an empty body (OpenRTB 2.6
+// §4.2.1).
+const (
+	statusOK       = 200
+	statusNoBid    = 204
+	statusNotFound = 404
+)
+
+// Response is what is sent back: status, body and no-bid reason.
+type Response struct {
+	Status int
+	Body   []byte // empty unless Status is 200; valid until the decision is used again
+	Reason rtb.NoBidReason
+	Offers int
+	// Repeated reports that the response is the one that the same request got
+	// shortly before: it has no decision of its own.
+	Repeated bool
+}
+
+// respond encodes the bids. Bids that make the response larger than the exchange
+// takes, or that come too late, are released.
+func (d *Decision) respond() Response {
+	id := newBidID(d.source)
+	for {
+		d.offers = d.offers[:0]
+		for i := range d.out.Bids {
+			d.offers = append(d.offers, d.out.Bids[i].Offer)
+		}
+		d.body = exchange.AppendResponse(d.body[:0], d.profile, &d.opportunity, id, d.offers)
+		d.body = d.profile.AppendTook(d.body, d.clock().Sub(d.now))
+		if limit := d.profile.RespMaxBytes; limit == 0 || len(d.body) <= limit {
+			break
+		}
+		if d.dropLast(); len(d.out.Bids) == 0 {
+			return d.noBid(rtb.NoBidTooLarge)
+		}
+	}
+	if d.pastDeadline() {
+		d.releaseBids(rtb.NoBidLate)
+		return d.noBid(rtb.NoBidLate)
+	}
+	return Response{Status: statusOK, Body: d.body, Offers: len(d.offers)}
+}
+
+// noBid returns 204, or 200 with the OpenRTB no-bid code where the exchange wants
+// that.
+func (d *Decision) noBid(r rtb.NoBidReason) Response {
+	if !d.profile.NBREnabled {
+		return Response{Status: statusNoBid, Reason: r}
+	}
+	d.body = d.profile.AppendNoBidCode(d.body[:0], &d.opportunity, r, d.out.Code)
+	return Response{Status: statusOK, Body: d.body, Reason: r}
+}
