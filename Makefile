@@ -1,71 +1,75 @@
-# Every verb prints its one line in `make help`.
+# A target with a ## comment is printed by make help.
 GO ?= go
 SHELL = /bin/bash
 FUZZTIME ?= 5m
 RESULTS ?= $(CURDIR)/bin/conformance.ndjson
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ROOMS = $$($(GO) list ./... | grep -v -e /apptest -e /cmd/ -e /internal/ -e /examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check fmt vet lint arch test race fuzz bench conformance prove stale reference loadtest clean
+.PHONY: help build run check fmt vet lint arch lines test race fuzz bench conformance prove stale reference loadtest clean
 
-help: ## show the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## the three programs, into bin/
+build: ## build the three programs into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
 
-run: ## the bidder with the sample shop
+run: ## run the bidder with the sample shop
 	$(GO) run ./cmd/bidder
 
-check: fmt vet arch test ## everything that must hold before a commit, and a clean tree after
+check: fmt vet arch test ## run what must pass before a commit, and fail if it changed a tracked file
 	@git diff --exit-code --stat
 
-fmt: ## fail when gofmt would change a file
+fmt: ## fail if gofmt would change a file
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 
-vet: ## go vet
+vet: ## run go vet
 	$(GO) vet ./...
 
-lint: ## staticcheck (builds it on first use: about two minutes)
+lint: ## run staticcheck (the first run builds it, which takes about two minutes)
 	$(STATICCHECK) ./...
 
-arch: ## import directions, package comments, sizes, dependencies
+arch: ## check import directions, package comments, sizes and dependencies
 	$(GO) test ./internal/arch
 
-test: ## all tests, in random order
+lines: ## print the lines of non-test code of each room, without comments and blank lines
+	@$(GO) test -count=1 -v -run 'TestLines$$' ./internal/arch -args -lines | grep -v -e '^---' -e '^===' -e '^ok' -e PASS
+
+test: ## run all tests in random order, including those of the other modules
 	$(GO) test -shuffle=on ./...
+	@for m in $$(git ls-files '*/go.mod' | xargs -n1 dirname); do (cd $$m && $(GO) test -shuffle=on ./...) || exit 1; done
 
-race: ## all tests but the black-box ones under the race detector
-	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v apptest)
+race: ## run the tests of the rooms with the race detector
+	$(GO) test -race -shuffle=on $(ROOMS)
 
-fuzz: ## every fuzz test for FUZZTIME (5m), one after the other
+fuzz: ## run every fuzz test for FUZZTIME (5m), one after the other
 	@for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 	  done; done
 
-bench: ## benchmarks with allocation counts
+bench: ## run the benchmarks, with allocation counts
 	$(GO) test -run '^$$' -bench . -benchmem ./rtb ./exchange ./privacy ./segments ./campaigns ./creatives ./pacing ./bidder ./tracking ./events ./journal
 	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem .
 
-conformance: ## run the rooms' tests and write docs/conformance.md from what they showed
+conformance: ## run the tests of the rooms and generate docs/conformance.md from their outcomes
 	@rm -f $(RESULTS); mkdir -p $(dir $(RESULTS))
 	CONFORMANCE_RESULTS=$(RESULTS) $(GO) test -count=1 $$($(GO) list ./... | grep -v -e /cmd/ -e /internal/) || true
 	CONFORMANCE_RESULTS=$(RESULTS) CONFORMANCE_WRITE=1 $(GO) test -count=1 -run 'TestDocument$$' ./internal/conformance
 
-prove: ## the long proofs (tests named Prove), then every fuzz test for FUZZTIME
-	@set -o pipefail; PROVE=1 $(GO) test -count=1 -timeout 90m -v -run 'Prove' ./... | grep -v 'no tests to run' | tee prove.out
+prove: ## run the long proofs: every test must fail without its rule (about an hour)
+	@set -o pipefail; PROVE=1 $(GO) test -count=1 -timeout 110m -v -run 'Prove' ./... | grep -v 'no tests to run' | tee prove.out
 	@grep -q '^--- PASS: TestProve' prove.out && ! grep -q '^--- SKIP' prove.out || { echo "nothing was proven"; exit 1; }
-	$(MAKE) fuzz
 
 stale: ## report the proofs and the conformance document that no longer match the code
 	PROVE=1 $(GO) test -count=1 -run 'TestProve(RowsFit|DocumentIsCurrent)$$' ./internal/conformance
 
-reference: ## write docs/reference.md from the source
+reference: ## generate docs/reference.md from the source
 	$(GO) test ./internal/reference -update
 
-loadtest: ## 2,000 requests a second for 15 s against a running bidder
+loadtest: ## send 2,000 requests a second for 15 s to a running bidder
 	$(GO) run ./cmd/loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
 
-clean: ## built programs and local data
+clean: ## remove the built programs and the local data
 	rm -rf bin data
