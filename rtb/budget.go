@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Window is the time that a cap binds.
+// Window is the period over which a cap applies.
 type Window uint8
 
 // The windows.
 const (
 	WindowDay   Window = iota // a civil day in the advertiser's time zone
-	WindowTotal               // the campaign's or line's whole life
+	WindowTotal               // the lifetime of the campaign or line
 )
 
-// String is the window's name.
+// String returns the window's name.
 func (w Window) String() string {
 	if w == WindowTotal {
 		return "total"
@@ -22,10 +22,10 @@ func (w Window) String() string {
 	return "day"
 }
 
-// CapSet says which caps bind a bid.
+// CapSet is the set of caps that apply to a bid.
 type CapSet uint8
 
-// The caps that a line can be under.
+// The caps that can apply to a line.
 const (
 	CapLineDay CapSet = 1 << iota
 	CapLineTotal
@@ -33,28 +33,28 @@ const (
 	CapCampaignTotal
 )
 
-// Caps are the single caps of a [CapSet], in their order.
+// Caps lists every cap that a [CapSet] can hold, in a fixed order.
 var Caps = [...]CapSet{CapLineDay, CapLineTotal, CapCampaignDay, CapCampaignTotal}
 
-// Day is a civil day, as days since 1970-01-01; no zone.
+// Day is a civil day, counted in days since 1970-01-01, without a time zone.
 type Day int32
 
-// NoDay is the day of a cap that has none.
+// NoDay marks a cap that is not tied to a day.
 const NoDay Day = -1 << 31
 
-// DayOf is the civil day of t in zone.
+// DayOf returns the civil day of t in zone.
 func DayOf(t time.Time, zone *time.Location) Day {
 	y, m, d := t.In(zone).Date()
 	return Day(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
 }
 
-// Start is the first instant of the day in zone.
+// Start returns the first instant of the day in zone.
 func (d Day) Start(zone *time.Location) time.Time {
 	y, m, dd := time.Unix(int64(d)*86400, 0).UTC().Date()
 	return time.Date(y, m, dd, 0, 0, 0, 0, zone)
 }
 
-// String is the day as 2006-01-02; NoDay is empty.
+// String returns the day as 2006-01-02, and an empty string for NoDay.
 func (d Day) String() string {
 	if d == NoDay {
 		return ""
@@ -62,10 +62,10 @@ func (d Day) String() string {
 	return time.Unix(int64(d)*86400, 0).UTC().Format(time.DateOnly)
 }
 
-// MarshalText writes the day as String does.
+// MarshalText returns the same text as String.
 func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads what MarshalText wrote.
+// UnmarshalText parses the output of MarshalText.
 func (d *Day) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*d = NoDay
@@ -79,16 +79,16 @@ func (d *Day) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// BudgetID names one cap: of a line, or of a campaign where Line is empty; on
-// one day, or for the whole life where Day is NoDay. It is comparable, and its
-// parts come from the configuration.
+// BudgetID identifies one cap: of a line, or of a whole campaign when Line is
+// empty; for one day, or for the lifetime when Day is NoDay. It is comparable.
+// Its parts are ids from the configuration.
 type BudgetID struct {
 	Advertiser, Campaign, Line string
 	Window                     Window
 	Day                        Day
 }
 
-// BudgetOf is the cap c of a line on a day.
+// BudgetOf returns the id of cap c of a line on a day.
 func BudgetOf(c CapSet, advertiser, campaign, line string, day Day) BudgetID {
 	id := BudgetID{Advertiser: advertiser, Campaign: campaign, Day: day}
 	switch c {
@@ -102,8 +102,8 @@ func BudgetOf(c CapSet, advertiser, campaign, line string, day Day) BudgetID {
 	return id
 }
 
-// String is the text of a cap in facts and logs: shop/autumn/cart/day/2026-10-01
-// or shop/autumn//total.
+// String returns the id as facts and logs show it:
+// shop/autumn/cart/day/2026-10-01 or shop/autumn//total.
 func (b BudgetID) String() string {
 	s := b.Advertiser + "/" + b.Campaign + "/" + b.Line + "/" + b.Window.String()
 	if b.Window == WindowDay {
@@ -112,10 +112,10 @@ func (b BudgetID) String() string {
 	return s
 }
 
-// MarshalText writes the cap's text.
+// MarshalText returns the same text as String.
 func (b BudgetID) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
-// UnmarshalText reads what String wrote.
+// UnmarshalText parses the output of String.
 func (b *BudgetID) UnmarshalText(t []byte) error {
 	var parts [5]string
 	n, from := 0, 0
@@ -145,14 +145,14 @@ func (b *BudgetID) UnmarshalText(t []byte) error {
 	return nil
 }
 
-// LineID names a line within its campaign and advertiser.
+// LineID identifies a line within its campaign and advertiser.
 type LineID struct{ Advertiser, Campaign, Line string }
 
-// String is advertiser/campaign/line.
+// String returns the id as advertiser/campaign/line.
 func (l LineID) String() string { return l.Advertiser + "/" + l.Campaign + "/" + l.Line }
 
-// FrequencyCap allows a visitor Max impressions in any Per; MinGap, where set,
-// is the least time between two impressions.
+// FrequencyCap allows a visitor at most Max impressions in any period of length
+// Per. A MinGap above 0 is the minimum time between two impressions.
 type FrequencyCap struct {
 	Scope  ScopeID
 	Max    int
@@ -160,10 +160,10 @@ type FrequencyCap struct {
 	MinGap time.Duration
 }
 
-// Quote is what pacing says of one possible bid.
+// Quote is the price that pacing sets for one possible bid.
 type Quote struct {
-	Multiplier float64 // lambda >= 1: what the value is divided by
-	Shading    float64 // 1 where nothing is shaded
-	Price      CPM     // what to bid, in the budgets' currency
-	Expected   Micros  // the expected cost of that bid, its win chance included
+	Multiplier float64 // the value is divided by it; at least 1
+	Shading    float64 // share of the price that is bid; 1 means no shading
+	Price      CPM     // bid price, in the currency of the budgets
+	Expected   Micros  // expected cost: the cost of the bid times its chance to win
 }

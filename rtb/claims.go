@@ -2,11 +2,11 @@ package rtb
 
 import "time"
 
-// NoticeKind is what a notice tells. Each kind has a MAC of its own, so a token
-// of one kind is worthless as another.
+// NoticeKind is the kind of a notice. Tokens are signed per kind, so a token
+// issued for one kind is rejected on the endpoint of another.
 type NoticeKind uint8
 
-// The kinds.
+// The kinds of notices.
 const (
 	NoticeWin   NoticeKind = iota + 1 // nurl
 	NoticeBill                        // burl
@@ -19,7 +19,7 @@ const (
 
 var noticeNames = [...]string{"", "win", "bill", "loss", "imp", "view", "click", "video"}
 
-// String is the kind's name in metrics and facts.
+// String returns the kind's name as metrics and facts use it.
 func (k NoticeKind) String() string {
 	if int(k) >= len(noticeNames) {
 		return ""
@@ -27,10 +27,10 @@ func (k NoticeKind) String() string {
 	return noticeNames[k]
 }
 
-// BillingSource says which notice books the spend of a bid.
+// BillingSource selects the notice that charges a bid.
 type BillingSource uint8
 
-// The sources; exchange profiles name one per format.
+// The billing sources; an exchange profile selects one for each format.
 const (
 	BillOnBURL BillingSource = iota
 	BillOnNURL
@@ -38,7 +38,7 @@ const (
 	BillOnVAST
 )
 
-// Notice is the kind of notice that books the spend under the source.
+// Notice returns the kind of notice that charges bids under the source.
 func (s BillingSource) Notice() NoticeKind {
 	switch s {
 	case BillOnNURL:
@@ -51,13 +51,14 @@ func (s BillingSource) Notice() NoticeKind {
 	return NoticeBill
 }
 
-// Claims is everything that a notice needs, carried in its signed token, so
-// that a reload between bid and bill can neither charge twice nor differently.
+// Claims is what the signed token of a notice carries. It holds everything that
+// is needed to process the notice, so a configuration reload between the bid and
+// its bill neither charges twice nor changes the charge.
 type Claims struct {
 	Bid        BidID
 	Exchange   string
 	Node       string
-	Grant      string // the run of the node whose grants cover the bid
+	Grant      string // run of the node whose grants cover the bid
 	Advertiser string
 	Campaign   string
 	Line       string
@@ -65,31 +66,31 @@ type Claims struct {
 	Visitor    Key // zero when no visitor was read
 	Item       string
 	Deal       string
-	Landing    string // where a click leads; only click tokens carry it
+	Landing    string // landing page; only click tokens carry it
 
 	Caps     CapSet
 	Day      Day
 	Price    CPM      // the bid, in Currency
-	Currency Currency // the bid's
-	// AdvertiserCurrency is the budgets' currency, and Rate how many millionths
-	// of it one unit of Currency is worth: 1,000,000 when they are the same.
+	Currency Currency // currency of the bid
+	// AdvertiserCurrency is the currency of the budgets. Rate converts an amount
+	// in Currency into it.
 	AdvertiserCurrency Currency
-	Rate               int64
-	Reserved           Micros // worst cost of the impression, in AdvertiserCurrency
-	// Quantity is how many impressions the bid may count as, in millionths
-	// (OpenRTB 2.6 §3.2.31, imp.qty); 0 means one.
+	Rate               Rate
+	Reserved           Micros // highest cost of the impression, in AdvertiserCurrency
+	// Quantity is the number of impressions that the bid pays for, in millionths
+	// (OpenRTB 2.6 §3.2.31, imp.qty); 0 means one impression.
 	Quantity   int64
 	Format     Formats
 	BillOn     BillingSource
 	FirstPrice bool
-	Test       bool // never billed, never counted
+	Test       bool // a test bid: never charged or counted
 
 	Issued     time.Time // second precision
-	WinExpiry  time.Time // without a win by then the reservation is released
-	BillExpiry time.Time // a bill of a won bid that comes later is late spend
+	WinExpiry  time.Time // the reservation is released if no win has arrived by then
+	BillExpiry time.Time // a bill that arrives later is late spend
 
-	// Value and Expected are predictions at bid time: what the impression was
-	// worth and what it was expected to cost, in AdvertiserCurrency micros.
+	// Value and Expected are predictions at bid time, in AdvertiserCurrency: the
+	// value of the impression and the expected cost of the bid.
 	Value    Micros
 	Expected Micros
 }

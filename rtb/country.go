@@ -2,9 +2,9 @@ package rtb
 
 import "strings"
 
-// CountryCodes are the codes of ISO 3166-1, alpha-2 and alpha-3 together, and the
-// codes that are in use beside it: UK and EL (European Union), IC and EA (parts
-// of Spain), XK (Kosovo).
+// CountryCodes lists the country codes of ISO 3166-1, each alpha-2 code followed
+// by its alpha-3 code, and the codes in common use outside the standard: UK and
+// EL (European Union), IC and EA (parts of Spain), XK (Kosovo).
 const CountryCodes = `ADAND AEARE AFAFG AGATG AIAIA ALALB AMARM AOAGO AQATA ARARG ASASM ATAUT AUAUS AWABW AXALA AZAZE
 BABIH BBBRB BDBGD BEBEL BFBFA BGBGR BHBHR BIBDI BJBEN BLBLM BMBMU BNBRN BOBOL BQBES BRBRA BSBHS BTBTN BVBVT BWBWA
 BYBLR BZBLZ CACAN CCCCK CDCOD CFCAF CGCOG CHCHE CICIV CKCOK CLCHL CMCMR CNCHN COCOL CRCRI CUCUB CVCPV CWCUW CXCXR
@@ -20,10 +20,11 @@ SRSUR SSSSD STSTP SVSLV SXSXM SYSYR SZSWZ TCTCA TDTCD TFATF TGTGO THTHA TJTJK TK
 TTTTO TVTUV TWTWN TZTZA UAUKR UGUGA UMUMI USUSA UYURY UZUZB VAVAT VCVCT VEVEN VGVGB VIVIR VNVNM VUVUT WFWLF WSWSM
 XKXKX YEYEM YTMYT ZAZAF ZMZMB ZWZWE UKGBR ELGRC ICESP EAESP EUEUE`
 
-// Country is a country by its alpha-2 code of ISO 3166-1; the zero value is none.
+// Country is an alpha-2 country code (ISO 3166-1). The zero value means no
+// country.
 type Country [2]byte
 
-// String is the alpha-2 code; empty for none.
+// String returns the alpha-2 code, and an empty string for no country.
 func (c Country) String() string {
 	if c == (Country{}) {
 		return ""
@@ -49,7 +50,7 @@ func newCountryTable() *countryTable {
 	return t
 }
 
-// letters is the place of a code in its table; -1 where it is no code.
+// letters returns the index of a code in its table, or -1 if it is not a code.
 func letters[T ~string | ~[]byte](code T) int {
 	n := 0
 	for i := range len(code) {
@@ -62,8 +63,8 @@ func letters[T ~string | ~[]byte](code T) int {
 	return n
 }
 
-// ParseCountry reads an alpha-2 or alpha-3 code of either case; false when no
-// country has it. It does not allocate.
+// ParseCountry parses an alpha-2 or alpha-3 code in any letter case. It reports
+// false for a code that no country has. It does not allocate.
 func ParseCountry[T ~string | ~[]byte](code T) (Country, bool) {
 	if len(code) != 2 && len(code) != 3 {
 		return Country{}, false

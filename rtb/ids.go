@@ -6,29 +6,29 @@ import (
 	"fmt"
 )
 
-// Key is a visitor's or an outside identifier as Rebound stores it: 128 bits of
-// a keyed hash ([Keyring]), never the identifier itself. Its text is 22
-// characters of unpadded base64url.
+// Key is an identifier of a visitor as Rebound stores it: 128 bits of a keyed
+// hash ([Keyring]), never the identifier itself. Its text form is 22 characters
+// of unpadded base64url.
 type Key [16]byte
 
-// BidID names one bid for good: 128 bits, random. Its text is as Key's.
+// BidID identifies a bid: 128 random bits. Its text form is that of [Key].
 type BidID [16]byte
 
 var b64 = base64.RawURLEncoding
 
-// IDTextLen is the length of the text of a [Key] or a [BidID].
+// IDTextLen is the length of the text form of a [Key] or a [BidID].
 const IDTextLen = 22
 
-// IsZero tells whether no key is set.
+// IsZero reports whether k is the zero key, which identifies nobody.
 func (k Key) IsZero() bool { return k == Key{} }
 
-// String is the key's text.
+// String returns the key's text form.
 func (k Key) String() string { return b64.EncodeToString(k[:]) }
 
-// AppendText appends the key's text.
+// AppendText appends the key's text form.
 func (k Key) AppendText(dst []byte) ([]byte, error) { return b64.AppendEncode(dst, k[:]), nil }
 
-// MarshalText writes the key's text; the zero key is empty.
+// MarshalText returns the key's text form; it is empty for the zero key.
 func (k Key) MarshalText() ([]byte, error) {
 	if k.IsZero() {
 		return nil, nil
@@ -36,19 +36,19 @@ func (k Key) MarshalText() ([]byte, error) {
 	return b64.AppendEncode(nil, k[:]), nil
 }
 
-// UnmarshalText reads a key's text; empty is the zero key.
+// UnmarshalText parses a key's text form; empty text is the zero key.
 func (k *Key) UnmarshalText(b []byte) error { return unmarshalID(k[:], b) }
 
-// IsZero tells whether no bid is named.
+// IsZero reports whether b is the zero id, which identifies no bid.
 func (b BidID) IsZero() bool { return b == BidID{} }
 
-// String is the id's text.
+// String returns the id's text form.
 func (b BidID) String() string { return b64.EncodeToString(b[:]) }
 
-// AppendText appends the id's text.
+// AppendText appends the id's text form.
 func (b BidID) AppendText(dst []byte) ([]byte, error) { return b64.AppendEncode(dst, b[:]), nil }
 
-// MarshalText writes the id's text; the zero id is empty.
+// MarshalText returns the id's text form; it is empty for the zero id.
 func (b BidID) MarshalText() ([]byte, error) {
 	if b.IsZero() {
 		return nil, nil
@@ -56,7 +56,7 @@ func (b BidID) MarshalText() ([]byte, error) {
 	return b64.AppendEncode(nil, b[:]), nil
 }
 
-// UnmarshalText reads an id's text; empty is the zero id.
+// UnmarshalText parses an id's text form; empty text is the zero id.
 func (b *BidID) UnmarshalText(t []byte) error { return unmarshalID(b[:], t) }
 
 func unmarshalID(dst, text []byte) error {
@@ -73,11 +73,11 @@ func unmarshalID(dst, text []byte) error {
 	return nil
 }
 
-// IDKind says in which space an outside identifier lives. The same text in two
-// spaces names two visitors.
+// IDKind is the namespace of an identifier. The same text in two namespaces
+// identifies two visitors.
 type IDKind uint8
 
-// The spaces of identifiers, in the order in which a bid looks them up.
+// The namespaces of identifiers, in the order in which a bid looks them up.
 const (
 	IDVisitor  IDKind = iota // our own visitor id: cookie value, buyeruid, uid of a server event
 	IDEID                    // user.eids of a listed source; scope is the source
@@ -88,19 +88,19 @@ const (
 	IDPhone                  // sha256 of a phone number; scope is the advertiser
 )
 
-// Keyring turns identifiers into keys. The zero Keyring works and has an empty
-// secret; a running bidder loads its secret from the data folder.
+// Keyring turns identifiers into keys. The zero Keyring is usable and has an
+// empty secret; a running bidder loads its secret from the data folder.
 type Keyring struct {
 	secret [32]byte
-	// pseudonyms accepts texts that [Pseudonym] wrote as the keys they name.
+	// pseudonyms makes Key accept the output of [AppendPseudonym].
 	pseudonyms bool
 }
 
-// NewKeyring makes a keyring with a secret of 32 bytes.
+// NewKeyring returns a keyring with the given secret.
 func NewKeyring(secret [32]byte) *Keyring { return &Keyring{secret: secret} }
 
-// ForReplay is the same keyring, which also takes the pseudonyms of a bid
-// record for the keys that they stand for. Never use it on live traffic.
+// ForReplay returns a keyring with the same secret that also maps the
+// pseudonyms of a bid record back to their keys. Never use it on live traffic.
 func (r *Keyring) ForReplay() *Keyring {
 	c := *r
 	c.pseudonyms = true
@@ -109,15 +109,16 @@ func (r *Keyring) ForReplay() *Keyring {
 
 const pseudonymPrefix = "~rb~"
 
-// AppendPseudonym appends the text that stands for a key in a bid record.
+// AppendPseudonym appends the text that replaces an identifier in a bid record;
+// k is the identifier's key.
 func AppendPseudonym(dst []byte, k Key) []byte {
 	return b64.AppendEncode(append(dst, pseudonymPrefix...), k[:])
 }
 
-// Key is the key of value in the space (kind, scope): the first 128 bits of
-// SHA-256 over secret, kind, scope and value. Advertising ids (IDIFA) are the
-// same in upper and lower case. It does not allocate for values of up to 400
-// bytes.
+// Key returns the key of value in the namespace (kind, scope): the first 128
+// bits of SHA-256 over secret, kind, scope and value. Advertising ids (IDIFA)
+// and the source of an extended id (the scope of IDEID) are case-insensitive. It
+// does not allocate for values of up to 400 bytes.
 func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
 	if r.pseudonyms && len(value) == len(pseudonymPrefix)+IDTextLen && string(value[:len(pseudonymPrefix)]) == pseudonymPrefix {
 		var k Key

@@ -7,22 +7,22 @@ import (
 	"strconv"
 )
 
-// Micros is an amount of money in millionths of the major unit of a currency
-// that its owner knows: 1.50 USD is 1,500,000.
+// Micros is an amount of money in millionths of a currency's major unit: 1.50
+// USD is 1,500,000. The currency is known from the context.
 type Micros int64
 
-// CPM is a price for a thousand impressions, in micros of the currency's major
+// CPM is the price of a thousand impressions, in micros of the currency's major
 // unit. One impression at that price costs [CPM.Cost].
 type CPM int64
 
-// MaxCPM is the highest price that any part of Rebound accepts: a million
-// major units for a thousand impressions. It leaves room for multiplication by
-// factors without overflow.
+// MaxCPM is the highest price that Rebound accepts anywhere: a million major
+// units per thousand impressions. It leaves room to multiply by factors without
+// overflow.
 const MaxCPM CPM = 1_000_000_000_000
 
-// Cost is what one impression costs at price p: p/1000, rounded up to a whole
-// micro, so that a clearing price at or below the bid never costs more than
-// what was reserved for the bid.
+// Cost returns the cost of one impression at price p: p/1000, rounded up to a
+// whole micro, so that a clearing price at or below the bid never costs more
+// than the bid reserved.
 func (p CPM) Cost() Micros {
 	if p <= 0 {
 		return 0
@@ -30,8 +30,8 @@ func (p CPM) Cost() Micros {
 	return Micros((p + 999) / 1000)
 }
 
-// Scale multiplies a price by a non-negative factor and rounds down; the result
-// is clamped to [0, MaxCPM]. NaN gives 0.
+// Scale returns p times factor, rounded to the nearest micro and clamped to
+// [0, MaxCPM]. A negative factor and NaN give 0.
 func (p CPM) Scale(factor float64) CPM {
 	x := float64(p) * factor
 	if !(x > 0) {
@@ -43,8 +43,8 @@ func (p CPM) Scale(factor float64) CPM {
 	return CPM(x)
 }
 
-// Units is the price in major units, for reports and logarithms; never for
-// arithmetic that ends in money.
+// Units returns the price in major units, for reports and statistics. Do not use
+// it to compute amounts of money.
 func (p CPM) Units() float64 { return float64(p) / 1e6 }
 
 // AppendDecimal appends the amount as a plain decimal with at most six
@@ -68,19 +68,20 @@ func (m Micros) AppendDecimal(dst []byte) []byte {
 	return dst
 }
 
-// String is the amount as a plain decimal in major units.
+// String returns the amount as a plain decimal in major units.
 func (m Micros) String() string { return string(m.AppendDecimal(nil)) }
 
-// AppendDecimal appends the price as [Micros.AppendDecimal] does.
+// AppendDecimal appends the price in the format of [Micros.AppendDecimal].
 func (p CPM) AppendDecimal(dst []byte) []byte { return Micros(p).AppendDecimal(dst) }
 
-// String is the price as a plain decimal in major units per thousand.
+// String returns the price as a plain decimal in major units per thousand
+// impressions.
 func (p CPM) String() string { return Micros(p).String() }
 
-// MarshalJSON writes the price as a JSON number in major units.
+// MarshalJSON returns the price as a JSON number in major units.
 func (p CPM) MarshalJSON() ([]byte, error) { return p.AppendDecimal(nil), nil }
 
-// UnmarshalJSON reads a JSON number in major units, rounding down to a micro.
+// UnmarshalJSON parses a JSON number in major units, rounded down to a micro.
 func (p *CPM) UnmarshalJSON(b []byte) error {
 	m, err := ParseMicros(b, RoundDown)
 	if err != nil {
@@ -90,13 +91,13 @@ func (p *CPM) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Rounding says where digits beyond the sixth fraction digit go.
+// Rounding is how fractions of a micro are rounded.
 type Rounding uint8
 
 const (
 	// RoundDown truncates: for our own prices.
 	RoundDown Rounding = iota
-	// RoundUp goes to the next micro: for floors that we must reach.
+	// RoundUp rounds up to the next micro: for floors that we must reach.
 	RoundUp
 )
 
@@ -204,8 +205,8 @@ func parseExponent(s string) (int, bool) {
 	return exp, true
 }
 
-// shiftDecimal is mant*10^by; exact tells whether nothing was cut off, ok
-// whether it fits.
+// shiftDecimal returns mant*10^by. exact reports that no digit was cut off, ok
+// that the result fits.
 func shiftDecimal(mant uint64, by int) (v uint64, exact, ok bool) {
 	if mant == 0 {
 		return 0, true, true
@@ -233,7 +234,7 @@ type Currency [3]byte
 // (OpenRTB 2.6 §3.2.4, §4.2.1).
 var USD = Currency{'U', 'S', 'D'}
 
-// ParseCurrency reads a three-letter code in any case; ok is false for
+// ParseCurrency parses a three-letter code in any letter case; ok is false for
 // anything else.
 func ParseCurrency[T ~[]byte | ~string](s T) (c Currency, ok bool) {
 	if len(s) != 3 {
@@ -249,10 +250,10 @@ func ParseCurrency[T ~[]byte | ~string](s T) (c Currency, ok bool) {
 	return c, true
 }
 
-// IsZero tells whether no currency is named.
+// IsZero reports whether c is absent.
 func (c Currency) IsZero() bool { return c == Currency{} }
 
-// String is the upper-case code, or nothing.
+// String returns the code in upper case, and an empty string for the zero value.
 func (c Currency) String() string {
 	if c.IsZero() {
 		return ""
@@ -260,10 +261,10 @@ func (c Currency) String() string {
 	return string(c[:])
 }
 
-// MarshalText writes the code.
+// MarshalText returns the code.
 func (c Currency) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// UnmarshalText reads a code; nothing is the zero value.
+// UnmarshalText parses a code; empty text is the zero value.
 func (c *Currency) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*c = Currency{}

@@ -2,13 +2,13 @@ package rtb
 
 import "fmt"
 
-// NoBidReason says why a request, an impression or a line got no bid. The enum
-// is closed: the same values feed the counters, the records, the reports and
-// the wire's nbr. Values are ordered by stage, so that the reason of a request
-// is the highest that any of its lines reached.
+// NoBidReason is the reason why a request, an impression or a line got no bid.
+// The same values are used by the counters, the bid records, the reports and nbr
+// in the response. They are ordered by the stages of the decision: the reason of
+// a request is the highest value that any of its lines reached.
 type NoBidReason uint8
 
-// The reasons, in the order of the stages.
+// The reasons, in the order of the decision's stages.
 const (
 	NoBidNone NoBidReason = iota
 
@@ -82,7 +82,7 @@ const (
 	NoBidBudget
 	NoBidGrant
 
-	NoBidReasons // how many there are; not a reason
+	NoBidReasons // the number of reasons; not a reason itself
 )
 
 type noBidWords struct {
@@ -150,7 +150,7 @@ var noBidTable = [NoBidReasons]noBidWords{
 	NoBidGrant:                 {"grant", 0},
 }
 
-// String is the reason's name in metrics, records and reports.
+// String returns the reason's name as metrics, records and reports use it.
 func (r NoBidReason) String() string {
 	if r >= NoBidReasons {
 		return "error"
@@ -158,8 +158,8 @@ func (r NoBidReason) String() string {
 	return noBidTable[r].name
 }
 
-// NBR is the wire's code (OpenRTB 3.0, List: No-Bid Reason Codes); 0 means
-// unknown, for reasons that have no code of their own.
+// NBR returns the code for nbr in a response (OpenRTB 3.0, List: No-Bid Reason
+// Codes), and 0 (unknown) for reasons that have no code of their own.
 func (r NoBidReason) NBR() int {
 	if r >= NoBidReasons {
 		return 1
@@ -167,10 +167,10 @@ func (r NoBidReason) NBR() int {
 	return noBidTable[r].nbr
 }
 
-// MarshalText writes the reason's name.
+// MarshalText returns the reason's name.
 func (r NoBidReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads a reason's name.
+// UnmarshalText parses a reason's name.
 func (r *NoBidReason) UnmarshalText(b []byte) error {
 	for i := range noBidTable {
 		if noBidTable[i].name == string(b) {

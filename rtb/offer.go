@@ -1,7 +1,7 @@
 package rtb
 
-// Offer is one bid that the decision makes, ready for an exchange's answer. It
-// borrows its slices from the handler's scratch.
+// Offer is one bid of a decision, ready to be encoded into the response. Its
+// slices are borrowed from the handler's scratch.
 type Offer struct {
 	Imp      int // index into Opportunity.Imps
 	Bid      BidID
@@ -9,7 +9,7 @@ type Offer struct {
 	Currency Currency
 	Format   Formats
 	Size     Size
-	Flex     FlexSize // set when the size answered a ratio
+	Flex     FlexSize // set when Size was chosen to match a ratio
 
 	Campaign   string // cid
 	CreativeID string // crid

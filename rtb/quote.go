@@ -4,9 +4,9 @@ import "unicode/utf8"
 
 const hexDigits = "0123456789abcdef"
 
-// plain marks the bytes that a JSON string holds as they are: ASCII but for
-// control characters, the quote and the backslash. Markup stays as short as it
-// can be, and ${...} literal: <, >, &, $ and braces need no escape.
+// plain marks the bytes that a JSON string can hold unescaped: ASCII except
+// control characters, the quote and the backslash. The characters <, >, &, $ and
+// braces are not escaped, so markup stays short and macros stay literal.
 var plain = func() (t [256]bool) {
 	for c := ' '; c < utf8.RuneSelf; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -14,8 +14,8 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// AppendQuoted appends text as a JSON string (RFC 8259 §7). U+2028 and U+2029 are escaped,
-// because JavaScript ends a line there; bytes that are no UTF-8 become U+FFFD.
+// AppendQuoted appends text as a JSON string (RFC 8259 §7). It escapes U+2028 and
+// U+2029, which end a line in JavaScript, and replaces invalid UTF-8 by U+FFFD.
 func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
 	dst = append(dst, '"')
 	from := 0

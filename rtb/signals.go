@@ -1,10 +1,10 @@
 package rtb
 
-// Flag is a yes/no signal of a request that may also be missing or unreadable.
-// Privacy treats Unreadable as the refusing answer.
+// Flag is a yes/no signal of a request that may also be absent or unreadable.
+// An unreadable privacy signal counts as the more restrictive answer.
 type Flag uint8
 
-// The states of a Flag.
+// The values of a Flag.
 const (
 	Absent Flag = iota
 	No
@@ -12,8 +12,8 @@ const (
 	Unreadable
 )
 
-// Or is the more restrictive of two readings of the same privacy signal, where
-// Yes restricts: Yes, then Unreadable, then No, then Absent.
+// Or returns the more restrictive of two readings of the same privacy signal,
+// where Yes restricts: Yes, then Unreadable, then No, then Absent.
 func (f Flag) Or(g Flag) Flag {
 	rank := [...]uint8{Absent: 0, No: 1, Unreadable: 2, Yes: 3}
 	if rank[g] > rank[f] {
@@ -22,40 +22,40 @@ func (f Flag) Or(g Flag) Flag {
 	return f
 }
 
-// Signals are the privacy signals of one request, wherever its version of the
-// protocol puts them; where two places disagree the more restrictive is here.
-// Byte slices are views into the request.
+// Signals are the privacy signals of one request, read from every location that
+// a version of the protocol defines. If two locations disagree, the more
+// restrictive value is kept. Byte slices are views into the request.
 type Signals struct {
 	GDPR        Flag
 	Consent     []byte // TCF string
-	ConsentBad  bool   // a consent field was there and was no string
+	ConsentBad  bool   // a consent field is present but not a string
 	USPrivacy   []byte // four characters, e.g. 1YNN
-	USPBad      bool   // us_privacy was there and was no string
+	USPBad      bool   // us_privacy is present but not a string
 	GPP         []byte // Global Privacy Platform string
-	GPPBad      bool   // gpp was there and was no string
+	GPPBad      bool   // gpp is present but not a string
 	GPPSID      []int  // the sections that apply
-	GPPSIDBad   bool   // gpp_sid was there and could not be read as integers
+	GPPSIDBad   bool   // gpp_sid is present but not a list of integers
 	GPC         Flag   // Global Privacy Control
 	COPPA       Flag
-	LMT         Flag   // device.lmt
+	LMT         Flag   // device.lmt, or tracking not authorized in device.ext.atts
 	DNT         Flag   // device.dnt
 	NPA         Flag   // any "not personalised" flag of the exchange (Google: npa, lgpd)
 	Country     []byte // device.geo.country, else user.geo.country; as sent
-	ExtUnread   bool   // regs or regs.ext was there and was not an object; user.ext can hide consent only, which restricts by itself
-	AppliesDOOH bool   // a screen in public, never a person (OpenRTB 2.6 §3.2.32)
+	ExtUnread   bool   // regs or regs.ext is present but not an object; user.ext can only hide consent, whose absence restricts anyway
+	AppliesDOOH bool   // a digital out-of-home screen, never a person (OpenRTB 2.6 §3.2.32)
 }
 
-// Level says how much of a visitor a bid may use.
+// Level is how much of a visitor's data a bid may use.
 type Level uint8
 
-// The levels, from the least.
+// The levels, the most restrictive first.
 const (
 	LevelNone         Level = iota // no bid at all
 	LevelContextual                // no identifier may be read, stored or looked up
 	LevelPersonalised              // profile and identifiers may be used
 )
 
-// String is the level's name as bid records write it.
+// String returns the level's name as bid records write it.
 func (l Level) String() string {
 	switch l {
 	case LevelPersonalised:
@@ -66,10 +66,10 @@ func (l Level) String() string {
 	return "none"
 }
 
-// MarshalText writes the level's name.
+// MarshalText returns the level's name.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// UnmarshalText reads a level's name; anything unknown is LevelNone.
+// UnmarshalText parses a level's name; an unknown name is LevelNone.
 func (l *Level) UnmarshalText(b []byte) error {
 	switch string(b) {
 	case "personalised":
@@ -82,19 +82,19 @@ func (l *Level) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Permissions is what privacy allows for one request.
+// Permissions is what the privacy signals of one request allow.
 type Permissions struct {
 	Level Level
-	// Refusal names the signal that held the level below personalised;
-	// NoBidNone when it is personalised.
+	// Refusal is the reason why the level is below personalised, and NoBidNone
+	// when it is personalised.
 	Refusal NoBidReason
 	// Signal is the kind of signal that decided: "tcf", "gpp", "usp", "coppa",
 	// "lmt", "gpc", "npa", "country" or "none". A constant, never request text.
 	Signal string
-	// ConsentHash identifies the consent strings that were read, without being
-	// one; 0 when there were none.
+	// ConsentHash is a hash of the consent strings that were read; 0 if there
+	// were none.
 	ConsentHash uint64
-	// PreciseGeo allows coordinates to be used as sent; without it they must be
-	// cut to about a kilometre (TCF special feature 1).
+	// PreciseGeo allows the use of exact coordinates. Without it they must be
+	// truncated to about a kilometer (TCF special feature 1).
 	PreciseGeo bool
 }

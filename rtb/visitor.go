@@ -2,19 +2,19 @@ package rtb
 
 import "time"
 
-// SegmentID names a remembered kind of event: a hash of its canonical rule,
-// never its place in a file.
+// SegmentID identifies a kind of event that profiles remember: a hash of its
+// canonical rule, independent of its position in a file.
 type SegmentID uint64
 
-// MaxRecent is how many of a segment's latest events a profile keeps exactly,
-// and so the largest min_count that a rule may ask for.
+// MaxRecent is how many recent events of a segment a profile keeps with their
+// exact times. It is the largest min_count that a rule may require.
 const MaxRecent = 16
 
-// Second is a point in time in whole seconds since 1970 UTC, as profiles keep
-// it; no rule is cut finer.
+// Second is a point in time in whole seconds since 1970 UTC, the resolution of
+// profiles and rules.
 type Second uint32
 
-// SecondOf is t in whole seconds since 1970 UTC; before 1970 is 0.
+// SecondOf returns t in whole seconds since 1970 UTC; times before 1970 give 0.
 func SecondOf(t time.Time) Second {
 	s := t.Unix()
 	if s < 0 {
@@ -23,40 +23,39 @@ func SecondOf(t time.Time) Second {
 	return Second(s)
 }
 
-// Time is the second's start, in UTC.
+// Time returns the start of the second, in UTC.
 func (s Second) Time() time.Time { return time.Unix(int64(s), 0).UTC() }
 
-// Visitor is a profile as a decision sees it: lent by the store, valid until
-// the handler returns, and part of the bid record. Times are seconds of the
-// events' own clocks.
+// Visitor is a profile as a decision sees it: borrowed from the store until the
+// handler returns, and part of the bid record. Times are those of the events.
 type Visitor struct {
 	Key      Key            `json:"key,omitzero"`
 	Segments []SegmentState `json:"segments,omitempty"` // sorted by ID
-	Products []ProductSeen  `json:"products,omitempty"` // the latest first
-	// Frequency are impressions by scope, sorted by Scope.
+	Products []ProductSeen  `json:"products,omitempty"` // the most recent first
+	// Frequency counts impressions per scope, sorted by Scope.
 	Frequency []FrequencyState `json:"frequency,omitempty"`
 	OptedOut  bool             `json:"opted_out,omitempty"`
-	// Match is one more than the match method (AdCOM 1.0, List: ID Match Methods) of
-	// the identifier that found the visitor; 0 where the request does not tell.
+	// Match is the match method (AdCOM 1.0, List: ID Match Methods) of the
+	// identifier that found the visitor, plus one; 0 if the request names none.
 	Match int `json:"match,omitempty"`
-	// Position is the sequence of the last fact in this profile.
+	// Position is the sequence number of the last fact applied to this profile.
 	Position uint64 `json:"pos,omitempty"`
 }
 
-// SegmentState is what a profile remembers of one kind of event.
+// SegmentState is what a profile remembers about one kind of event.
 type SegmentState struct {
 	ID    SegmentID `json:"id,string"`
 	First Second    `json:"first"`
 	Last  Second    `json:"last"`
 	Count uint32    `json:"count"`
-	// Recent are the latest events' times, the newest first.
+	// Recent are the times of the most recent events, the newest first.
 	Recent []Second `json:"recent,omitempty"`
 }
 
-// ProductKind says what the visitor last did with a product, the strongest last.
+// ProductKind is the strongest action that the visitor took on a product.
 type ProductKind uint8
 
-// The kinds, from the weakest.
+// The kinds of actions, from the weakest to the strongest.
 const (
 	ProductViewed ProductKind = iota + 1
 	ProductWished
@@ -64,7 +63,7 @@ const (
 	ProductBought
 )
 
-// ProductSeen is one product that the visitor met.
+// ProductSeen is one product that the visitor acted on.
 type ProductSeen struct {
 	Advertiser string      `json:"advertiser"`
 	ID         string      `json:"id"` // trimmed and case-folded
@@ -72,11 +71,11 @@ type ProductSeen struct {
 	Kind       ProductKind `json:"kind"`
 }
 
-// ScopeID names what a frequency is counted for: a hash of "line:<id>",
+// ScopeID identifies what a frequency cap counts: a hash of "line:<id>",
 // "campaign:<id>", "advertiser:<id>" or "creative:<id>" ([ScopeOf]).
 type ScopeID uint64
 
-// ScopeOf is the scope of one thing, e.g. ScopeOf("line", "shop/autumn/cart").
+// ScopeOf returns the scope of an object, e.g. ScopeOf("line", "shop/autumn/cart").
 func ScopeOf(kind, id string) ScopeID {
 	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a, 64 bit
 	h := uint64(offset)
@@ -90,10 +89,10 @@ func ScopeOf(kind, id string) ScopeID {
 	return ScopeID(h)
 }
 
-// FrequencyState are the impressions that a visitor had in one scope.
+// FrequencyState holds the impressions of one visitor in one scope.
 type FrequencyState struct {
 	Scope   ScopeID           `json:"scope,string"`
-	Last    Second            `json:"last"`    // the latest impression
+	Last    Second            `json:"last"`    // the most recent impression
 	Buckets []FrequencyBucket `json:"buckets"` // the newest first
 }
 
@@ -104,7 +103,7 @@ type FrequencyBucket struct {
 	Count uint32 `json:"count"`
 }
 
-// Segment finds the state of one segment; nil when the visitor has none.
+// Segment returns the state of a segment, or nil if the visitor has none.
 func (v *Visitor) Segment(id SegmentID) *SegmentState {
 	lo, hi := 0, len(v.Segments)
 	for lo < hi {
@@ -121,7 +120,7 @@ func (v *Visitor) Segment(id SegmentID) *SegmentState {
 	return nil
 }
 
-// Scope finds the frequency state of one scope; nil when there is none.
+// Scope returns the frequency state of a scope, or nil if there is none.
 func (v *Visitor) Scope(id ScopeID) *FrequencyState {
 	for i := range v.Frequency {
 		if v.Frequency[i].Scope == id {
@@ -142,7 +141,7 @@ func (v *Visitor) Reset() {
 	v.Position = 0
 }
 
-// CopyFrom makes v a deep copy of o that shares no slice memory with it.
+// CopyFrom makes v a deep copy of o.
 func (v *Visitor) CopyFrom(o *Visitor) {
 	v.Key, v.OptedOut, v.Match, v.Position = o.Key, o.OptedOut, o.Match, o.Position
 	v.Segments = v.Segments[:0]
