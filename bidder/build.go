@@ -16,10 +16,10 @@ func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
 		Imp: opt.imp, Bid: c.Bid, Price: c.Price, Currency: c.Currency, Format: c.Format, Size: opt.size, Flex: opt.flex,
 		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRIDOf(opt.size), AdDomains: domains[:min(1, len(domains))],
 		Cats: categoriesOf(b.Creative, l.Advertiser), CatTax: ourTaxonomy, Attrs: b.Creative.Attrs, Language: b.Creative.Language,
-		APIs: b.Creative.APIs, Exp: int(d.profile.Exp(c.Format).Seconds()), IURL: b.Creative.IURL, Protocol: opt.protocol,
+		APIs: b.Creative.APIs, Exp: d.profile.Exp(c.Format), IURL: b.Creative.IURL, Protocol: opt.protocol,
 	}
 	if k := b.Creative.Clip; k != nil {
-		of.Duration, of.APIs = int(k.Duration.Seconds()), b.Creative.APIsOn(videoOf(imp, c.Format))
+		of.Duration, of.APIs = k.Duration, b.Creative.APIsOn(videoOf(imp, c.Format))
 	}
 	if deal := d.dealOf(opt); deal != nil {
 		of.Deal = deal.ID

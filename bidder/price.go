@@ -8,10 +8,10 @@ import (
 // pricing is how the price of an option came about.
 type pricing struct {
 	currency   rtb.Currency
-	rate       int64   // millionths of the advertiser's currency per unit of currency
-	price      rtb.CPM // in currency
-	floor      rtb.CPM // in currency
-	value      rtb.CPM // in the advertiser's currency
+	rate       rtb.Rate // from currency to the advertiser's
+	price      rtb.CPM  // in currency
+	floor      rtb.CPM  // in currency
+	value      rtb.CPM  // in the advertiser's currency
 	quote      rtb.Quote
 	recency    float64
 	intensity  float64
@@ -79,7 +79,7 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 	if p.firstPrice && !fixed && !p.guaranteed {
 		p.shade(d.profile.Shading)
 	}
-	if p.price = d.profile.OnTick(min(p.quote.Price, l.Bid.MaxCPM).ConvertBack(rate)); fixed {
+	if p.price = d.profile.OnTick(min(p.quote.Price, l.Bid.MaxCPM).Convert(rate.Inverse(), rtb.RoundDown)); fixed {
 		p.price = p.floor // exactly the agreed price (OpenRTB 2.6 §3.2.12)
 		p.quote.Expected = min(p.quote.Expected, p.price.Convert(rate, rtb.RoundUp).Cost())
 	}

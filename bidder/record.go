@@ -107,7 +107,7 @@ func (d *Decision) Describe(r *events.Decision, rs *Response) {
 		r.Bids = append(r.Bids, events.DecisionBid{
 			BidID: b.Offer.Bid, ImpID: string(imps[b.Offer.Imp].ID), Advertiser: b.Line.ID.Advertiser,
 			Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line, Creative: b.Creative.ID, Item: b.Claims.Item,
-			Deal: string(b.Offer.Deal), Price: b.Offer.Price, Value: b.Value.ConvertBack(max(b.Claims.Rate, 1)),
+			Deal: string(b.Offer.Deal), Price: b.Offer.Price, Value: b.Value.Convert(b.Claims.Rate.Inverse(), rtb.RoundDown),
 			Reserved: b.Claims.Reserved, Factors: b.Factors, Draw: d.out.Draw,
 		})
 	}

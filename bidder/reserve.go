@@ -122,7 +122,7 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 	b.Products = d.products[opt.products[0]:opt.products[1]:opt.products[1]]
 	b.Factors = events.Factors{
 		CPM: c.line.Bid.CPM, Recency: p.recency, Intensity: p.intensity, Multiplier: p.quote.Multiplier,
-		Shading: p.quote.Shading, Adjust: p.adjust, Rate: float64(p.rate) / rtb.RateOne, Floor: p.floor,
+		Shading: p.quote.Shading, Adjust: p.adjust, Rate: p.rate.Float(), Floor: p.floor,
 	}
 	d.fillClaims(b, opt)
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
@@ -173,11 +173,11 @@ func (d *Decision) expiry(imp *rtb.Impression, f rtb.Formats) (win, bill time.Ti
 
 // quantity returns how many impressions a bid pays for, in millionths rounded
 // up; 0 means one (OpenRTB 2.6 §3.2.31).
-func quantity(qty float64) int64 {
+func quantity(qty float64) rtb.Quantity {
 	if !(qty > 0) || qty == 1 {
 		return 0
 	}
-	return int64(min(math.Ceil(qty*rtb.RateOne), math.MaxInt32*rtb.RateOne))
+	return rtb.Quantity(min(math.Ceil(qty*float64(rtb.OneImpression)), math.MaxInt32*float64(rtb.OneImpression)))
 }
 
 func newBidID(s Source) (id rtb.BidID) {

@@ -228,7 +228,7 @@ func TestRates(t *testing.T) {
 		t.Fatal(err)
 	}
 	eur, _ := rtb.ParseCurrency("EUR")
-	if rate, reason := s.Rates.Rate(eur, rtb.USD, now); rate != 1_250_000 || reason != rtb.NoBidNone {
+	if rate, reason := s.Rates.Rate(eur, rtb.USD, now); rate != (rtb.Rate{Num: 10, Den: 8}) || reason != rtb.NoBidNone {
 		t.Errorf("EUR to USD: got %d, %q; want 1.25", rate, reason)
 	}
 	if _, reason := s.Rates.Rate(eur, rtb.USD, now.Add(24*time.Hour)); reason != rtb.NoBidRateStale {

@@ -182,14 +182,14 @@ func (l *loader) rates(s *RatesSpec, now time.Time) *rtb.Rates {
 	if f.Base.IsZero() {
 		l.add(at, "base", "nothing", "a currency such as USD", "")
 	}
-	r := &rtb.Rates{Base: f.Base, AsOf: f.AsOf, MaxAge: s.MaxAge, PerBase: map[rtb.Currency]float64{}}
+	r := &rtb.Rates{Base: f.Base, AsOf: f.AsOf, MaxAge: s.MaxAge}
 	for code, x := range f.Rates {
 		cur, ok := rtb.ParseCurrency(code)
 		if !ok || !(x > 0) || x > 1e9 {
 			l.Add("rates.file:.rates."+code, spec.Quote(code)+" at "+spec.Float(x), "a code of ISO 4217 and a rate of more than 0")
 			continue
 		}
-		r.PerBase[cur] = x
+		r.Set(cur, x)
 	}
 	if !now.IsZero() && now.Sub(f.AsOf) > s.MaxAge {
 		l.Warn("rates.file", "rates of "+f.AsOf.Format(time.RFC3339), "rates not older than "+spec.FormatDuration(s.MaxAge)+": until then nothing is bid in a currency other than the advertiser's")

@@ -3,6 +3,7 @@ package exchange
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"rebound/rtb"
 )
@@ -77,8 +78,8 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 		dst = appendInts(dst, of.APIs)
 	}
 	dst = appendNumber(dst, `,"protocol":`, of.Protocol)
-	dst = appendNumber(dst, `,"dur":`, of.Duration)
-	dst = appendNumber(dst, `,"exp":`, of.Exp)
+	dst = appendNumber(dst, `,"dur":`, int(of.Duration/time.Second))
+	dst = appendNumber(dst, `,"exp":`, int(of.Exp/time.Second))
 	dst = appendText(dst, `,"language":`, of.Language)
 	dst = appendText(dst, `,"dealid":`, of.Deal)
 	dst = appendText(dst, `,"bundle":`, of.Bundle)

@@ -86,7 +86,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func claims(t *testing.T) *rtb.Claims {
 	c := &rtb.Claims{
 		Exchange: "demo", Advertiser: "shop", Campaign: "autumn", Line: "cart", Price: 1_000_000,
-		AdvertiserCurrency: rtb.Currency{'U', 'S', 'D'}, Rate: 1e6, Reserved: 1000, Value: 2000, Expected: 500, Issued: time.Now().Truncate(time.Second),
+		AdvertiserCurrency: rtb.Currency{'U', 'S', 'D'}, Rate: rtb.RateOne, Reserved: 1000, Value: 2000, Expected: 500, Issued: time.Now().Truncate(time.Second),
 	}
 	if _, err := rand.Read(c.Bid[:]); err != nil {
 		t.Fatal(err)

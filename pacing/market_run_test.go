@@ -113,7 +113,7 @@ func (x *exchange) claims(q rtb.Quote, value float64) *rtb.Claims {
 	x.bids++
 	c := &rtb.Claims{
 		Exchange: "demo", Advertiser: cartLine.Advertiser, Campaign: cartLine.Campaign, Line: cartLine.Line,
-		Price: q.Price, Currency: usd, AdvertiserCurrency: usd, Rate: 1e6, Reserved: q.Price.Cost(),
+		Price: q.Price, Currency: usd, AdvertiserCurrency: usd, Rate: rtb.RateOne, Reserved: q.Price.Cost(),
 		Issued: x.w.now.Truncate(time.Second), Value: rtb.Micros(value * cpmUnit / 1000), Expected: q.Expected,
 	}
 	binary.LittleEndian.PutUint64(c.Bid[:], x.bids)

@@ -114,7 +114,7 @@ func (w *world) bid(cpm rtb.CPM) *rtb.Claims {
 	w.bids++
 	c := &rtb.Claims{
 		Exchange: "demo", Advertiser: cartLine.Advertiser, Campaign: cartLine.Campaign, Line: cartLine.Line,
-		Price: cpm, Currency: usd, AdvertiserCurrency: usd, Rate: 1e6, Reserved: cpm.Cost(),
+		Price: cpm, Currency: usd, AdvertiserCurrency: usd, Rate: rtb.RateOne, Reserved: cpm.Cost(),
 		Issued: w.now.Truncate(time.Second), Value: cpm.Cost() * 2, Expected: cpm.Cost() / 4,
 	}
 	binary.BigEndian.PutUint64(c.Bid[:], w.bids*0x9e3779b97f4a7c15)

@@ -79,7 +79,7 @@ type Claims struct {
 	Reserved           Micros // highest cost of the impression, in AdvertiserCurrency
 	// Quantity is the number of impressions that the bid pays for, in millionths
 	// (OpenRTB 2.6 §3.2.31, imp.qty); 0 means one impression.
-	Quantity   int64
+	Quantity   Quantity
 	Format     Formats
 	BillOn     BillingSource
 	FirstPrice bool

@@ -30,7 +30,11 @@ func (p CPM) Cost() Micros {
 	return Micros((p + 999) / 1000)
 }
 
-// Scale returns p times factor, rounded to the nearest micro and clamped to
+// scaleError exceeds the rounding error of a few multiplications of floating-point
+// numbers up to MaxCPM, in micros: 3.50 x 1.15 is 4.025, not 4.024999.
+const scaleError = 1e-3
+
+// Scale returns p times factor, rounded down to a micro and clamped to
 // [0, MaxCPM]. A negative factor and NaN give 0.
 func (p CPM) Scale(factor float64) CPM {
 	x := float64(p) * factor
@@ -40,7 +44,7 @@ func (p CPM) Scale(factor float64) CPM {
 	if x >= float64(MaxCPM) {
 		return MaxCPM
 	}
-	return CPM(x)
+	return CPM(x + scaleError)
 }
 
 // Units returns the price in major units, for reports and statistics. Do not use
@@ -103,9 +107,9 @@ const (
 
 var errAmount = errors.New("not an amount")
 
-// ParseMicros reads a decimal number as JSON writes it, exponents included,
-// without going through floating point. Amounts beyond 9.2e12 major units, and
-// anything that is not a number, are errors.
+// ParseMicros parses a decimal number in JSON's syntax, exponents included,
+// without floating-point arithmetic. An amount beyond 9.2e12 major units, and
+// anything that is not a number, is an error.
 func ParseMicros[T ~[]byte | ~string](s T, round Rounding) (Micros, error) {
 	fail := func() (Micros, error) {
 		text := string(s)
@@ -178,8 +182,8 @@ func ParseMicros[T ~[]byte | ~string](s T, round Rounding) (Micros, error) {
 	return Micros(v), nil
 }
 
-// parseExponent reads the digits after an e; exponents beyond four digits are
-// held at +-9999, which is far past what any amount can hold.
+// parseExponent parses the digits after an e. It clamps the exponent to +-9999,
+// far beyond the range of any amount.
 func parseExponent(s string) (int, bool) {
 	neg := false
 	if len(s) > 0 && (s[0] == '+' || s[0] == '-') {

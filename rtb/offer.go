@@ -1,5 +1,7 @@
 package rtb
 
+import "time"
+
 // Offer is one bid of a decision, ready to be encoded into the response. Its
 // slices are borrowed from the handler's scratch.
 type Offer struct {
@@ -21,11 +23,11 @@ type Offer struct {
 	Deal       []byte
 	APIs       []int
 	Protocol   int
-	Duration   int // seconds
-	Exp        int // seconds; 0 leaves it out
+	Duration   time.Duration // whole seconds
+	Exp        time.Duration // whole seconds; 0 omits the field
 	Bundle     string
 	IURL       string
-	Ext        []byte // raw JSON members of bid.ext, without braces
+	Ext        []byte // raw JSON members of bid.ext, without the braces
 
 	Markup []byte // adm, before JSON escaping
 	NURL   []byte

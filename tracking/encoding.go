@@ -11,7 +11,10 @@ import (
 // The payload of a token: a version, flags, fixed-size ids, then numbers as
 // varints and texts behind their length. Fields are only ever added under a new
 // version; every version in flight must stay readable for notice_ttl.
-const payloadVersion = 1
+const (
+	payloadVersion = 2 // the rate is a ratio
+	payloadRatePPM = 1 // the rate is in millionths
+)
 
 const (
 	flagVisitor = 1 << iota
@@ -47,12 +50,13 @@ func appendClaims(b []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	b = binary.AppendVarint(b, c.BillExpiry.Unix()-issued)
 	b = binary.AppendVarint(b, int64(c.Day))
 	b = binary.AppendVarint(b, int64(c.Price))
-	b = binary.AppendVarint(b, c.Rate)
+	b = binary.AppendVarint(b, c.Rate.Num)
+	b = binary.AppendVarint(b, c.Rate.Den)
 	b = binary.AppendVarint(b, int64(c.Reserved))
 	b = binary.AppendVarint(b, int64(c.Value))
 	b = binary.AppendVarint(b, int64(c.Expected))
 	if flags&flagQuantity != 0 {
-		b = binary.AppendVarint(b, c.Quantity)
+		b = binary.AppendVarint(b, int64(c.Quantity))
 	}
 	b = appendText(b, c.Exchange)
 	b = appendText(b, c.Node)
@@ -115,7 +119,7 @@ func (r *reader) text() string {
 func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	r := &reader{b: b}
 	head := r.take(5)
-	if head == nil || head[0] != payloadVersion {
+	if head == nil || head[0] != payloadVersion && head[0] != payloadRatePPM {
 		return rtb.Claims{}, fmt.Errorf("%w: unknown version", ErrMalformed)
 	}
 	flags := head[1]
@@ -135,12 +139,15 @@ func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	c.BillExpiry = unix(issued + r.int())
 	c.Day = rtb.Day(r.int())
 	c.Price = rtb.CPM(r.int())
-	c.Rate = r.int()
+	c.Rate = rtb.Rate{Num: r.int(), Den: 1_000_000}
+	if head[0] != payloadRatePPM {
+		c.Rate.Den = r.int()
+	}
 	c.Reserved = rtb.Micros(r.int())
 	c.Value = rtb.Micros(r.int())
 	c.Expected = rtb.Micros(r.int())
 	if flags&flagQuantity != 0 {
-		c.Quantity = r.int()
+		c.Quantity = rtb.Quantity(r.int())
 	}
 	for _, s := range []*string{&c.Exchange, &c.Node, &c.Grant, &c.Advertiser, &c.Campaign, &c.Line, &c.Creative, &c.Item, &c.Deal} {
 		*s = r.text()

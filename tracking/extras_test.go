@@ -143,7 +143,7 @@ func TestDiscountIsKept(t *testing.T) {
 func TestMultiplierIsBoundedByTheQuantity(t *testing.T) {
 	conformance.Covers(t, "P13")
 	for _, x := range []struct {
-		quantity int64
+		quantity rtb.Quantity
 		params   string
 		want     rtb.Micros
 	}{

@@ -112,7 +112,9 @@ func (e *edge) only() events.Fact {
 func TestBillIsBookedAsItsPriceSays(t *testing.T) {
 	conformance.Covers(t, "M4", "M11", "P12")
 	first := func(c *rtb.Claims) { c.FirstPrice = true }
-	euro := func(c *rtb.Claims) { c.AdvertiserCurrency, c.Rate = rtb.Currency{'E', 'U', 'R'}, 900_000 }
+	euro := func(c *rtb.Claims) {
+		c.AdvertiserCurrency, c.Rate = rtb.Currency{'E', 'U', 'R'}, rtb.Rate{Num: 9, Den: 10}
+	}
 	for _, tc := range []struct {
 		name   string
 		params string

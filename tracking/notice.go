@@ -258,14 +258,14 @@ func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, t *told, now time.Tim
 			n.Discount = v
 		}
 	}
-	n.Multiplier, n.DiscountPct = multiplier(kind, c, t), exchange.ParseMultiplier(t.discountPct)
+	n.Multiplier, n.DiscountPct = int64(multiplier(kind, c, t)), exchange.ParseMultiplier(t.discountPct)
 	t.device.describe(profile, n)
 	if code != CodeAudit && now.Sub(c.Issued) > h.o.NoticeTTL {
 		n.Flags = append(n.Flags, FlagExpired)
 		bills, code = false, CodeExpired
 	}
 	if n.Bills = bills; bills {
-		n.Charge = c.ChargeTimes(n.Price, multiplier(kind, c, t))
+		n.Charge = c.ChargeFor(n.Price, multiplier(kind, c, t))
 	}
 	return f, code
 }

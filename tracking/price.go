@@ -75,11 +75,11 @@ func beyond(p *exchange.Profile, raw []byte) bool {
 
 // multiplier is how many impressions a bid for several was, in millionths, as the
 // exchange's server tells it; 0 when it does not.
-func multiplier(kind rtb.NoticeKind, c *rtb.Claims, t *told) int64 {
+func multiplier(kind rtb.NoticeKind, c *rtb.Claims, t *told) rtb.Quantity {
 	if c.Quantity == 0 || kind != rtb.NoticeWin && kind != rtb.NoticeBill {
 		return 0
 	}
-	return exchange.ParseMultiplier(t.multiplier)
+	return rtb.Quantity(exchange.ParseMultiplier(t.multiplier))
 }
 
 // stampWindow is how far the time in an encrypted price may be from the notice's.

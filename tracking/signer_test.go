@@ -1,8 +1,10 @@
 package tracking
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -70,7 +72,7 @@ func randomClaims(r *rand.Rand) rtb.Claims {
 	c := rtb.Claims{
 		Exchange: text(64), Node: text(20), Grant: text(30), Advertiser: text(64), Campaign: text(64), Line: text(64),
 		Creative: text(64), Item: text(100), Deal: text(64), Landing: text(300),
-		Quantity: r.Int64N(3) * r.Int64N(1<<50), Caps: rtb.CapSet(r.IntN(16)), Day: rtb.Day(r.Int32()), Price: rtb.CPM(r.Int64()), Rate: r.Int64(), Reserved: rtb.Micros(r.Int64()),
+		Quantity: rtb.Quantity(r.Int64N(3) * r.Int64N(1<<50)), Caps: rtb.CapSet(r.IntN(16)), Day: rtb.Day(r.Int32()), Price: rtb.CPM(r.Int64()), Rate: rtb.Rate{Num: r.Int64(), Den: r.Int64()}, Reserved: rtb.Micros(r.Int64()),
 		Format: rtb.Formats(r.IntN(16)), BillOn: rtb.BillingSource(r.IntN(4)), FirstPrice: r.IntN(2) == 0, Test: r.IntN(2) == 0,
 		Issued: at(), WinExpiry: at(), BillExpiry: at(), Value: rtb.Micros(r.Int64()), Expected: -rtb.Micros(r.Int64()),
 		Currency: rtb.USD, AdvertiserCurrency: rtb.Currency{'E', 'U', 'R'},
@@ -100,6 +102,24 @@ func TestAnyClaimsComeBack(t *testing.T) {
 		if got != c {
 			t.Fatalf("%s:\n got %+v\nwant %+v", kind, got, c)
 		}
+	}
+}
+
+// Bids of the version before, whose rate is in millionths, may be billed until
+// notice_ttl has passed.
+func TestTheVersionBeforeIsStillRead(t *testing.T) {
+	c := sampleClaims()
+	b := appendClaims(nil, rtb.NoticeBill, &c)
+	rate := append([]byte{2, 2}, binary.AppendVarint(nil, int64(c.Reserved))...) // 1/1, then what is reserved
+	at := bytes.Index(b, rate)
+	if at < 0 {
+		t.Fatalf("no rate in %x", b)
+	}
+	old := append(binary.AppendVarint(append([]byte{payloadRatePPM}, b[1:at]...), 860_000), b[at+2:]...)
+	got, err := readClaims(old, rtb.NoticeBill)
+	c.Rate, c.Landing = rtb.Rate{Num: 860_000, Den: 1_000_000}, ""
+	if err != nil || got != c {
+		t.Fatalf("got %+v, %v; want %+v", got, err, c)
 	}
 }
 
