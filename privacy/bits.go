@@ -1,19 +1,19 @@
 package privacy
 
-// bitReader reads big-endian bit fields straight out of base64url text, six
-// bits a character, without decoding it first: TCF and GPP count in bits, and
-// neither pads to whole bytes in every encoder.
+// bitReader reads big-endian bit fields directly from base64url text, six bits
+// per character. It does not decode the text first, because not every encoder of
+// TCF and GPP strings pads them to whole bytes.
 //
-// A read past the end sets bad and gives zeros; the caller looks at bad once,
-// at the end. No read does more work than its own width.
+// A read past the end sets bad and returns zeros, so the caller checks bad once,
+// at the end. The work of a read is bounded by its width.
 type bitReader struct {
 	s   []byte
 	pos int
 	bad bool
 }
 
-// sextets maps a base64url character to its six bits; 0xFF is no such
-// character. There is no padding character: '=' is refused.
+// sextets maps a base64url character to its six bits, and any other character to
+// 0xFF. The padding character '=' is not accepted.
 var sextets = func() (t [256]uint8) {
 	for i := range t {
 		t[i] = 0xFF
@@ -25,7 +25,7 @@ var sextets = func() (t [256]uint8) {
 	return t
 }()
 
-// isBase64 tells whether s is one or more base64url characters.
+// isBase64 reports whether s consists of one or more base64url characters.
 func isBase64(s []byte) bool {
 	var or uint8
 	for _, c := range s {
@@ -34,7 +34,7 @@ func isBase64(s []byte) bool {
 	return len(s) > 0 && or < 64
 }
 
-// left is how many bits are still to be read.
+// left returns the number of unread bits.
 func (r *bitReader) left() int { return 6*len(r.s) - r.pos }
 
 // take reads the next n bits, at most 32.
@@ -58,7 +58,7 @@ func (r *bitReader) take(n int) uint32 {
 // flag reads one bit.
 func (r *bitReader) flag() bool { return r.take(1) == 1 }
 
-// skip passes over n bits.
+// skip skips n bits.
 func (r *bitReader) skip(n int) {
 	if n > r.left() {
 		r.bad = true
@@ -67,8 +67,7 @@ func (r *bitReader) skip(n int) {
 	r.pos += n
 }
 
-// at reads n bits at an offset from the start and leaves the reader where it
-// stands.
+// at reads n bits at an offset from the start without moving the reader.
 func (r *bitReader) at(offset, n int) uint32 {
 	c := bitReader{s: r.s, pos: offset}
 	if offset+n > 6*len(r.s) {
@@ -78,7 +77,7 @@ func (r *bitReader) at(offset, n int) uint32 {
 	return c.take(n)
 }
 
-// nextPart cuts s at the first sep. more tells whether there was one.
+// nextPart cuts s at the first sep; more reports whether sep was found.
 func nextPart(s []byte, sep byte) (part, rest []byte, more bool) {
 	for i, c := range s {
 		if c == sep {

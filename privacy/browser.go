@@ -2,11 +2,10 @@ package privacy
 
 import "rebound/rtb"
 
-// Consent is what one call from a browser says of its visitor's wishes: the
-// query parameters gdpr, gdpr_consent, us_privacy, gpp, gpp_sid and npa as
-// sent, the Sec-GPC header and our opt-out cookie. Missing ones are empty. A
-// macro that nobody replaced is unreadable and so refuses. The bytes are only
-// read during the call.
+// Consent holds the privacy signals of one browser call: the query parameters
+// gdpr, gdpr_consent, us_privacy, gpp, gpp_sid and npa as sent, the Sec-GPC
+// header and our opt-out cookie. Absent ones are empty. An unexpanded macro is
+// unreadable and therefore refuses. The bytes are only read during the call.
 type Consent struct {
 	GDPR        []byte // "0" or "1"; anything else that is not empty counts as 1
 	GDPRConsent []byte // TCF string
@@ -15,38 +14,37 @@ type Consent struct {
 	GPPSID      []byte // section ids, separated by "," or "_"
 	NPA         []byte // "1": not personalised
 	SecGPC      []byte // value of the Sec-GPC header
-	Country     []byte // where the caller knows it; as in rtb.Signals
+	Country     []byte // as in rtb.Signals; empty if the caller does not know it
 	OptOut      bool   // our opt-out cookie is set
 }
 
-// Grant is what may be done with a browser's call. The zero value allows
-// nothing.
+// Grant is what a browser call allows. The zero value allows nothing.
 type Grant struct {
 	SetCookie    bool // our cookie may be read and set
-	Sync         bool // our id may be matched with an exchange's
-	StoreProfile bool // the event may be kept in the visitor's profile
-	// Refusal names the signal that forbade something; NoBidNone when all is
-	// allowed.
+	Sync         bool // our id may be matched with an exchange's id
+	StoreProfile bool // the event may be stored in the visitor's profile
+	// Refusal is the reason for what is not allowed, and NoBidNone when everything
+	// is allowed.
 	Refusal rtb.NoBidReason
 	// Signal is the kind of signal that decided, as in rtb.Permissions, or
 	// [SignalOptOut].
 	Signal string
-	// ConsentHash is as in rtb.Permissions.
+	// ConsentHash has the meaning of the field of rtb.Permissions.
 	ConsentHash uint64
 }
 
-// What the TCF asks for at the edge.
+// The TCF purposes that a browser call needs.
 const (
 	needCookie  = purposeStore
 	needProfile = purposeStore | purposeMakeProf
 )
 
-// maxBrowserSIDs is how many section ids a gpp_sid parameter may hold.
+// maxBrowserSIDs is the maximum number of section ids in a gpp_sid parameter.
 const maxBrowserSIDs = 32
 
-// Browser says what may be done with one call from a browser (conformance C4).
-// Global Privacy Control is obeyed in every country here: it is the browser's
-// own word, and nothing is lost that was bought.
+// Browser decides what one browser call allows (conformance C4). It honors Global
+// Privacy Control in every country, because the signal comes from the visitor's
+// own browser and no bid is lost.
 func (p *Policy) Browser(c *Consent) Grant {
 	p.ready()
 	if c.OptOut {
@@ -78,7 +76,7 @@ func (p *Policy) Browser(c *Consent) Grant {
 	return g
 }
 
-// parameter reads a flag of a query or a header.
+// parameter parses a flag from a query parameter or a header.
 func parameter(b []byte) rtb.Flag {
 	switch {
 	case len(b) == 0:
@@ -91,7 +89,7 @@ func parameter(b []byte) rtb.Flag {
 	return rtb.Unreadable
 }
 
-// parseSIDs reads a gpp_sid parameter. Any other text than numbers and their
+// parseSIDs parses a gpp_sid parameter. Text other than numbers and their
 // separators is unreadable.
 func parseSIDs(b []byte, dst []int) (ids []int, ok bool) {
 	for more := len(b) > 0; more; {

@@ -6,39 +6,39 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of the caches of parsed strings, for each of TCF and GPP. A full cache
-// of the longest strings is under 10 MB.
+// Limits of the caches of parsed strings; TCF and GPP have one each. A full cache
+// of the longest strings takes less than 10 MB.
 const (
 	defaultCacheEntries = 4096
 	maxCacheEntries     = 1 << 20
 	maxCachedLen        = 2048 // longer strings are parsed each time
 )
 
-// parsed is an entry: the string, what it says, and its hash. It is immutable
-// once it is in the cache.
+// parsed is a cache entry: a string, its hash and its parsed form. It is
+// immutable once it is in the cache.
 type parsed[T any] struct {
 	key   string
 	hash  uint64
 	value T
 }
 
-// cache holds what strings were parsed to. It is a table of a fixed number of
-// slots, each an atomic pointer to an immutable entry: no lock, no eviction
-// thread, no growth. A string lives in one of two neighbouring slots; a new one
-// pushes the old to the neighbour. A string is taken in only when it is seen a
-// second time, so that the many that come once leave no garbage. Whether a
-// string is in the cache changes nothing but time.
+// cache maps strings to their parsed form. It is a table with a fixed number of
+// slots, each an atomic pointer to an immutable entry, so it needs no lock and no
+// eviction and never grows. A string is stored in one of two neighboring slots; a
+// new entry moves the old one to the neighbor. A string is stored when it is seen
+// for the second time, so strings that occur once produce no garbage. The cache
+// affects timing only, never a result.
 type cache[T any] struct {
 	seed      maphash.Seed
 	slots     []atomic.Pointer[parsed[T]]
-	seen      []atomic.Uint32 // last hash that missed, by slot
+	seen      []atomic.Uint32 // hash of the last miss, by slot
 	hits      atomic.Uint64
 	misses    atomic.Uint64
 	oversized atomic.Uint64
 	entries   atomic.Int64
 }
 
-// newCache makes a cache of about n entries; fewer than two mean none at all.
+// newCache returns a cache of about n entries; for n below two it caches nothing.
 func newCache[T any](n int) *cache[T] {
 	c := &cache[T]{seed: maphash.MakeSeed()}
 	size := 2
@@ -52,7 +52,7 @@ func newCache[T any](n int) *cache[T] {
 	return c
 }
 
-// place is where a string belongs; -1 where it may not be held.
+// place returns the slot of a string, or -1 if it cannot be cached.
 func (c *cache[T]) place(s []byte) (slot int, mark uint32) {
 	if len(c.slots) == 0 || len(s) > maxCachedLen {
 		return -1, 0
@@ -61,9 +61,9 @@ func (c *cache[T]) place(s []byte) (slot int, mark uint32) {
 	return int(h & uint64(len(c.slots)-1)), uint32(h>>32) | 1
 }
 
-// find is the entry of s; nil where there is none, and keep should follow.
-// (The caller parses: a call through a function value would send what it is
-// given to the heap.)
+// find returns the entry of s, or nil if there is none; the caller then parses s
+// and calls keep. (find does not parse through a function value, because its
+// arguments would escape to the heap.)
 func (c *cache[T]) find(s []byte) *parsed[T] {
 	i, _ := c.place(s)
 	if i < 0 {
@@ -80,7 +80,7 @@ func (c *cache[T]) find(s []byte) *parsed[T] {
 	return nil
 }
 
-// keep takes in what s was parsed to, if it was seen before, and gives its hash.
+// keep stores the parsed form of s if s was seen before. It returns the hash of s.
 func (c *cache[T]) keep(s []byte, value *T) (hash uint64) {
 	hash = textHash(s)
 	if i, mark := c.place(s); i >= 0 && c.seen[i].Swap(mark) == mark {
@@ -89,7 +89,7 @@ func (c *cache[T]) keep(s []byte, value *T) (hash uint64) {
 	return hash
 }
 
-// put takes an entry in and moves the slot's old one to its neighbour.
+// put stores an entry and moves the previous one to the neighboring slot.
 func (c *cache[T]) put(i int, e *parsed[T]) {
 	old := c.slots[i].Swap(e)
 	if old == nil {
@@ -101,7 +101,7 @@ func (c *cache[T]) put(i int, e *parsed[T]) {
 	}
 }
 
-// parseTCF reads a TCF string, through the cache, and gives its hash.
+// parseTCF parses a TCF string, using the cache, and returns its hash.
 func (p *Policy) parseTCF(s []byte, t *tcString) (hash uint64) {
 	if e := p.tcf.find(s); e != nil {
 		*t = e.value
@@ -111,7 +111,7 @@ func (p *Policy) parseTCF(s []byte, t *tcString) (hash uint64) {
 	return p.tcf.keep(s, t)
 }
 
-// parseGPP reads a GPP string, through the cache, and gives its hash.
+// parseGPP parses a GPP string, using the cache, and returns its hash.
 func (p *Policy) parseGPP(s []byte, g *gppString) (hash uint64) {
 	if e := p.gpp.find(s); e != nil {
 		*g = e.value
@@ -121,8 +121,8 @@ func (p *Policy) parseGPP(s []byte, g *gppString) (hash uint64) {
 	return p.gpp.keep(s, g)
 }
 
-// textHash names a string in records: 64 bits, the same in every run. It is no
-// secret and no signature.
+// textHash returns a 64-bit hash that identifies a string in records. It is the
+// same in every run, and not cryptographic.
 func textHash(s []byte) uint64 {
 	h := uint64(len(s)) * 0x9E3779B97F4A7C15
 	for len(s) >= 8 {
@@ -134,7 +134,7 @@ func textHash(s []byte) uint64 {
 	return mix(h, binary.LittleEndian.Uint64(tail[:]))
 }
 
-// mix folds a word into a hash.
+// mix adds a word to a hash.
 func mix(h, word uint64) uint64 {
 	h = (h ^ word) * 0xD6E8FEB86659FD93
 	h ^= h >> 32

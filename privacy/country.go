@@ -6,28 +6,24 @@ import (
 	"rebound/rtb"
 )
 
-// region is what a country means for the gate.
+// region is the privacy regime that a country implies.
 type region uint8
 
 const (
-	regionUnknown region = iota // no country, or none that exists
+	regionUnknown region = iota // no country, or an unknown code
 	regionOther
 	regionGDPR
 	regionUS
 )
 
-// countries are the codes of ISO 3166-1 and those in use beside it.
-const countries = rtb.CountryCodes
-
-// DefaultGDPRCountries are the countries where a request that says nothing of
-// the GDPR is taken to be under it: the European Economic Area with the
-// territories of members that are part of the Union and have codes of their
-// own, the United Kingdom and Switzerland.
+// DefaultGDPRCountries are the countries in which a request without a gdpr flag
+// is treated as subject to the GDPR: the European Economic Area, including the
+// territories of its members that belong to the Union and have their own codes,
+// the United Kingdom and Switzerland.
 const DefaultGDPRCountries = "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE " +
 	"IS LI NO EU AX GP MQ GF RE YT MF GB CH"
 
-// usCountries are the United States and the territories where its federal law
-// holds.
+// usCountries are the United States and the territories under its federal law.
 const usCountries = "US PR GU VI AS MP UM"
 
 // regions maps a country's code to its region.
@@ -36,12 +32,12 @@ type regions struct {
 	alpha3 [26 * 26 * 26]region
 }
 
-// newRegions fills the map; gdpr are codes of either length. Codes that do not
-// exist are given back.
+// newRegions builds the map; gdpr holds codes of either length. It returns the
+// codes that do not exist.
 func newRegions(gdpr []string) (m *regions, unknown []string) {
 	m = new(regions)
 	three := make(map[string]string)
-	for _, pair := range strings.Fields(countries) {
+	for _, pair := range strings.Fields(rtb.CountryCodes) {
 		three[pair[:2]] = pair[2:]
 		three[pair[2:]] = pair[2:]
 		m.set(pair[:2], regionOther)
@@ -76,7 +72,7 @@ func (m *regions) set(code string, to region) {
 	}
 }
 
-// of is the region of a country as a request writes it; letters of either case.
+// of returns the region of a country code in any letter case.
 func (m *regions) of(code []byte) region {
 	i := letters(code)
 	switch {
@@ -90,8 +86,8 @@ func (m *regions) of(code []byte) region {
 	return regionUnknown
 }
 
-// letters is the number that two or three ASCII letters spell, -1 for anything
-// else.
+// letters returns the index of a code of two or three ASCII letters, and -1 for
+// anything else.
 func letters(code []byte) int {
 	if len(code) < 2 || len(code) > 3 {
 		return -1

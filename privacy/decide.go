@@ -2,7 +2,7 @@ package privacy
 
 import "rebound/rtb"
 
-// Kinds of signal, as rtb.Permissions.Signal and Grant.Signal name them.
+// The kinds of signals, as rtb.Permissions.Signal and Grant.Signal name them.
 const (
 	SignalNone    = "none"
 	SignalTCF     = "tcf"
@@ -16,15 +16,15 @@ const (
 	SignalOptOut  = "opt_out"
 )
 
-// maxSIDs is how many section ids of gpp_sid are looked at; more are refused.
+// maxSIDs is the maximum number of section ids in gpp_sid; a longer list refuses.
 const maxSIDs = 64
 
-// Decide says what a bid may do with the visitor of one request. Every signal
-// is looked at and the most restrictive wins; among equals the first of COPPA,
-// GDPR, GPP, US Privacy, GPC, LMT and DNT, "not personalised", country, DOOH is
-// named.
+// Decide decides what one request allows. It checks every signal, and the most
+// restrictive one wins. Among equally restrictive signals the result names the
+// first of COPPA, GDPR, GPP, US Privacy, GPC, LMT and DNT, "not personalised",
+// country, DOOH.
 //
-// A level of contextual with the refusal NoBidPrivacyCOPPA allows child-safe
+// The level contextual with the refusal NoBidPrivacyCOPPA allows child-safe
 // advertising only.
 func (p *Policy) Decide(s *rtb.Signals) rtb.Permissions {
 	p.ready()
@@ -44,32 +44,32 @@ func (p *Policy) Decide(s *rtb.Signals) rtb.Permissions {
 	}
 }
 
-// verdict is the most restrictive finding so far.
+// verdict is the result of the most restrictive signal so far.
 type verdict struct {
 	level   rtb.Level
 	refusal rtb.NoBidReason
 	signal  string
 }
 
-// limit lowers the verdict, if to is lower.
+// limit lowers the verdict to a level; it never raises it.
 func (v *verdict) limit(to rtb.Level, why rtb.NoBidReason, signal string) {
 	if to < v.level {
 		*v = verdict{to, why, signal}
 	}
 }
 
-// reading is what was made of the signals that need work.
+// reading holds the parsed signals of a request.
 type reading struct {
 	region  region
 	gdpr    bool // the GDPR applies
-	said    bool // a consent string was given for it, readable or not
+	said    bool // it has a TCF string, readable or not
 	tcf     tcString
 	gpp     gppString
 	hash    uint64
-	usState bool // the request itself says that US law applies
+	usState bool // a signal says that a US privacy law applies
 }
 
-// source names the kind of string that a permission rests on.
+// source returns the kind of signal that a permission is based on.
 func (r *reading) source() string {
 	switch {
 	case r.gdpr && r.said:
@@ -82,7 +82,7 @@ func (r *reading) source() string {
 	return SignalNone
 }
 
-// read parses the strings of the request.
+// read parses the signals of a request.
 func (p *Policy) read(s *rtb.Signals, r *reading) {
 	r.region = p.regions.of(s.Country)
 	if n := len(s.GPP); n > 0 && n <= MaxStringLen && !s.GPPBad {
@@ -101,9 +101,9 @@ func (p *Policy) read(s *rtb.Signals, r *reading) {
 	}
 }
 
-// applies tells whether the GDPR holds: the flag if there is one, else the
-// country (conformance G2, G3). A flag that may have been lost with an
-// unreadable ext counts as set where no country says otherwise (V15).
+// applies reports whether the GDPR applies: by the flag if it is present, else
+// by the country (conformance G2, G3). If an unreadable ext may have held the
+// flag and the country is unknown, the GDPR applies (V15).
 func applies(s *rtb.Signals, where region) bool {
 	switch s.GDPR {
 	case rtb.No:
@@ -114,8 +114,8 @@ func applies(s *rtb.Signals, where region) bool {
 	return true
 }
 
-// readConsent reads the TCF string: the request's, or where it has none at all
-// the one in GPP's section 2, which is the same string.
+// readConsent parses the TCF string of the request or, if it has none, the one in
+// section 2 of GPP, which has the same format.
 func (p *Policy) readConsent(s *rtb.Signals, r *reading) {
 	switch n := len(s.Consent); {
 	case s.ConsentBad || n > MaxStringLen:
@@ -129,7 +129,7 @@ func (p *Policy) readConsent(s *rtb.Signals, r *reading) {
 	}
 }
 
-// named tells whether gpp_sid names a section; where it names none, all are.
+// named reports whether gpp_sid names a section; an empty list names all.
 func named(sids []int, id int) bool {
 	for _, sid := range sids[:min(len(sids), maxSIDs)] {
 		if sid == id {
@@ -139,8 +139,8 @@ func named(sids []int, id int) bool {
 	return namesNone(sids)
 }
 
-// namesNone tells whether gpp_sid names no section that can refuse: it is empty,
-// or it holds only the header and the integrity section, which say nothing.
+// namesNone reports whether gpp_sid names no section that can refuse: it is empty
+// or holds only the header and the integrity section.
 func namesNone(sids []int) bool {
 	for _, sid := range sids {
 		if sid != gppHeader && sid != gppIntegrity {
@@ -150,8 +150,8 @@ func namesNone(sids []int) bool {
 	return true
 }
 
-// judge lowers the verdict by every signal of the request. need are the TCF
-// purposes without which nothing personal may be done.
+// judge applies every signal of the request to the verdict. need are the TCF
+// purposes that the use of personal data requires.
 func (p *Policy) judge(s *rtb.Signals, r *reading, need uint32, v *verdict) {
 	if says(s.COPPA) {
 		v.limit(rtb.LevelContextual, rtb.NoBidPrivacyCOPPA, SignalCOPPA)
@@ -181,12 +181,12 @@ func (p *Policy) judge(s *rtb.Signals, r *reading, need uint32, v *verdict) {
 	}
 }
 
-// says tells whether a restricting flag is set, or is there and unreadable.
+// says reports whether a restricting flag is set or unreadable.
 func says(f rtb.Flag) bool { return f != rtb.Absent && f != rtb.No }
 
-// judgeUnknown handles a request that says neither where its user is nor
-// whether the GDPR applies. The policy decides; a readable refusal for us is
-// obeyed all the same.
+// judgeUnknown handles a request that names neither the user's country nor
+// whether the GDPR applies. The policy decides, but a valid TCF string is honored
+// in any case.
 func (p *Policy) judgeUnknown(r *reading, need uint32, v *verdict) {
 	if r.tcf.ok {
 		v.limit(p.level(&r.tcf, need), rtb.NoBidPrivacyGDPR, SignalTCF)
@@ -197,9 +197,8 @@ func (p *Policy) judgeUnknown(r *reading, need uint32, v *verdict) {
 }
 
 // judgeGPP applies the sections that gpp_sid names. A named section that is
-// missing, unknown or unreadable counts as a refusal (conformance G12, G13).
-// Where gpp comes without a gpp_sid that names any, every section of the string
-// is applied: no honest gpp_sid could have named a stricter set.
+// missing, unknown or unreadable refuses (conformance G12, G13). If gpp_sid names
+// no section, every section of the string applies, which is the strictest reading.
 func (p *Policy) judgeGPP(s *rtb.Signals, r *reading, need uint32, v *verdict) {
 	given := len(s.GPP) > 0 || s.GPPBad
 	if !given && len(s.GPPSID) == 0 && !s.GPPSIDBad {
@@ -245,7 +244,7 @@ func (p *Policy) judgeSection(id int, g *gppString, need uint32, v *verdict) {
 	v.limit(level, rtb.NoBidPrivacyGPP, SignalGPP)
 }
 
-// level is what a TCF string allows, where the GDPR applies.
+// level returns what a TCF string allows under the GDPR.
 func (p *Policy) level(t *tcString, need uint32) rtb.Level {
 	mask := p.allowed(t)
 	switch {
@@ -257,7 +256,7 @@ func (p *Policy) level(t *tcString, need uint32) rtb.Level {
 	return p.withoutBasis()
 }
 
-// withoutBasis is the level where there is no legal basis for any advertising.
+// withoutBasis returns the level without a legal basis for any advertising.
 func (p *Policy) withoutBasis() rtb.Level {
 	if p.ContextualWithoutBasis {
 		return rtb.LevelContextual
@@ -265,7 +264,7 @@ func (p *Policy) withoutBasis() rtb.Level {
 	return rtb.LevelNone
 }
 
-// allowed is the mask of the purposes that a European string allows us under
+// allowed returns the mask of the purposes that a European string allows under
 // the policy.
 func (p *Policy) allowed(t *tcString) uint32 {
 	if t.policyVersion < p.minimum || p.RequireDisclosedVendors && !t.disclosed {
@@ -274,15 +273,15 @@ func (p *Policy) allowed(t *tcString) uint32 {
 	return p.purposes(t)
 }
 
-// purposes is the mask of the purposes for which a string gives us a basis.
+// purposes returns the mask of the purposes for which a string gives us a basis.
 func (p *Policy) purposes(t *tcString) uint32 {
 	if p.VendorID <= 0 {
 		return 0
 	}
 	mask := t.basis(p.flexible)
 	if t.purposeOneAway {
-		// Purpose 1 was not shown: what its bit says is no answer, and only the
-		// law of a listed country makes up for it (conformance G10).
+		// Purpose 1 was not shown to the user, so its bit is no consent; only the
+		// law of a listed country replaces it (conformance G10).
 		mask &^= purposeStore
 		if p.oneAway[t.publisherCC] && t.vendorMayStore() {
 			mask |= purposeStore

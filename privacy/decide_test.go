@@ -98,8 +98,8 @@ func TestPolicies(t *testing.T) {
 		{"unknown country allowed, ext lost", &Policy{VendorID: 42, UnknownCountryAllow: true}, &rtb.Signals{ExtUnread: true}, rtb.LevelNone, rtb.NoBidPrivacyGDPR},
 		{"unknown country refused, contextual kept", &Policy{ContextualWithoutBasis: true}, &rtb.Signals{}, rtb.LevelContextual, rtb.NoBidPrivacyUnknownCountry},
 		{"no basis, contextual kept", &Policy{VendorID: 42, ContextualWithoutBasis: true}, gdpr(tc10), rtb.LevelContextual, rtb.NoBidPrivacyGDPR},
-		{"gdpr countries of one's own", &Policy{VendorID: 42, GDPRCountries: []string{"BRA"}}, &rtb.Signals{Country: []byte("br")}, rtb.LevelNone, rtb.NoBidPrivacyGDPR},
-		{"gdpr countries of one's own leave others out", &Policy{VendorID: 42, GDPRCountries: []string{"BRA"}}, &rtb.Signals{Country: []byte("FRA")}, rtb.LevelPersonalised, 0},
+		{"gdpr rtb.CountryCodes of one's own", &Policy{VendorID: 42, GDPRCountries: []string{"BRA"}}, &rtb.Signals{Country: []byte("br")}, rtb.LevelNone, rtb.NoBidPrivacyGDPR},
+		{"gdpr rtb.CountryCodes of one's own leave others out", &Policy{VendorID: 42, GDPRCountries: []string{"BRA"}}, &rtb.Signals{Country: []byte("FRA")}, rtb.LevelPersonalised, 0},
 		{"G10 purpose one treatment, listed", &Policy{VendorID: 42, PurposeOneTreatment: []string{"fr"}}, gdpr(tc11), rtb.LevelPersonalised, 0},
 		{"G10 purpose one treatment, another listed", &Policy{VendorID: 42, PurposeOneTreatment: []string{"DE"}}, gdpr(tc11), rtb.LevelContextual, rtb.NoBidPrivacyGDPR},
 		{"G9 newer policy wanted", &Policy{VendorID: 42, MinPolicyVersion: 6}, gdpr(tc1), rtb.LevelNone, rtb.NoBidPrivacyGDPR},
@@ -131,7 +131,7 @@ func TestCountries(t *testing.T) {
 			t.Errorf("%q: got region %d; want %d", code, got, want)
 		}
 	}
-	if n := len(strings.Fields(countries)); n != 255 { // 249 of ISO 3166-1, and UK, EL, IC, EA, XK, EU
+	if n := len(strings.Fields(rtb.CountryCodes)); n != 255 { // 249 of ISO 3166-1, and UK, EL, IC, EA, XK, EU
 		t.Errorf("the table holds %d codes; want 255", n)
 	}
 }

@@ -1,23 +1,24 @@
-// Package privacy decides what a bid or a browser call may do with a visitor:
-// from the signals of a request (TCF, GPP, US Privacy, GPC, COPPA, LMT, "not
-// personalised" flags, country) to a small [rtb.Permissions], and from the
-// parameters of a browser call to a small [Grant].
+// Package privacy decides what a bid request or a browser call allows us to do
+// with a visitor's data. It maps the signals of a request (TCF, GPP, US Privacy,
+// GPC, COPPA, LMT, "not personalised" flags, country) to [rtb.Permissions], and
+// the parameters of a browser call to a [Grant].
 //
 // It guarantees:
-//   - Doubt refuses. A signal that is there and cannot be read counts as its
-//     refusing answer, a section that is named and missing as an opt-out.
-//   - The most restrictive signal wins, and it is named.
-//   - It never panics, whatever bytes arrive, and its work is bounded: strings
-//     longer than [MaxStringLen] are refused unread, and everything else is one
-//     pass over the string.
-//   - It looks nothing up: no identifier is read, stored or even passed in, so
-//     the gate can stand before every lookup.
-//   - The same policy and signals give the same answer; the cache of parsed
+//   - It fails closed. A signal that cannot be read counts as its more
+//     restrictive value, and a section that gpp_sid names but the string lacks
+//     counts as an opt-out.
+//   - The most restrictive signal wins, and the result names it.
+//   - It never panics, whatever the input, and its work is bounded: strings
+//     longer than [MaxStringLen] are refused unread, and all others are parsed in
+//     one pass.
+//   - It reads, stores and receives no identifier, so it can run before every
+//     lookup.
+//   - The same policy and signals give the same result; the cache of parsed
 //     strings ([Policy.Stats]) only saves time. A decision does not allocate in
 //     the steady state.
 //
-// It calls no clock and no network, knows no third-party parser and has no
-// units but characters and vendor ids. bidder calls [Policy.Decide] before it
-// looks an identifier up; collect calls [Policy.Browser]; config compiles the
-// [Policy] and checks it with [Policy.Check].
+// It uses no clock, no network and no third-party parser. Its only units are
+// characters and vendor ids. bidder calls [Policy.Decide] before it looks up an
+// identifier; collect calls [Policy.Browser]; config compiles the [Policy] and
+// checks it with [Policy.Check].
 package privacy

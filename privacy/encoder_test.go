@@ -5,6 +5,7 @@ package privacy
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,6 +113,8 @@ type restriction struct {
 // tcfSpec is everything that a TCF string says.
 type tcfSpec struct {
 	version, gvl, policy int
+	created, updated     int // tenths of a second since 1970; 0 is a time in 2023
+	global               bool
 	geo                  bool
 	consent, interest    []int // purposes
 	oneAway              bool
@@ -126,8 +129,8 @@ type tcfSpec struct {
 
 func (t *tcfSpec) head(b *bitText) {
 	b.int(6, t.version)
-	b.int(36, 17000000000)
-	b.int(36, 17000000001)
+	b.int(36, cmp.Or(t.created, 17000000000))
+	b.int(36, cmp.Or(t.updated, 17000000001))
 	b.int(12, 10)
 	b.int(12, 1)
 	b.int(6, 1)
@@ -169,7 +172,7 @@ func (t *tcfSpec) segments(core string) string {
 func (t *tcfSpec) String() string {
 	var b bitText
 	t.head(&b)
-	b.bool(true)
+	b.bool(!t.global)
 	b.bool(false)
 	t.purposes(&b)
 	b.bool(t.oneAway)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"rebound/internal/conformance"
@@ -30,6 +31,13 @@ func generateTCF(rng *rand.Rand) *tcfSpec {
 	if pick(0.3) {
 		t.unit = 6
 	}
+	if pick(0.3) {
+		t.created = 17722368000 + rng.IntN(3)*864000 // 28 February 2026 and the two days after it
+	}
+	if pick(0.3) {
+		t.updated = 17722368000 + rng.IntN(3)*864000
+	}
+	t.global = pick(0.03)
 	for p := 1; p <= 24; p++ {
 		if p <= 11 && pick(0.94) {
 			t.consent = append(t.consent, p)
@@ -89,7 +97,8 @@ func expectTCF(t *tcfSpec, p *Policy) rtb.Level {
 		minimum = 4
 	}
 	usable := t.version == 2 && t.gvl != 0 && t.policy >= minimum &&
-		(t.disclosed == nil || t.disclosed.has(us42)) && (t.disclosed != nil || !p.RequireDisclosedVendors)
+		!t.global && (t.disclosed == nil || t.disclosed.has(us42)) && (t.disclosed != nil || !p.RequireDisclosedVendors) &&
+		(t.disclosed != nil || max(t.created, t.updated) < 17723232000)
 	may := func(purpose int) bool { return usable && expectPurpose(t, p, purpose) }
 	switch {
 	case may(1) && may(2) && may(3) && may(4) && may(7):
@@ -193,6 +202,12 @@ func generateUS(rng *rand.Rand, id int) *usSpec {
 				v *= boolInt(rng.IntN(20) == 0)
 			case f.name == "MspaVersion":
 				v = 1
+			case f.name == "MspaServiceProviderMode":
+				v = []int{0, 2, 2, 2, 2, 2, 1}[rng.IntN(7)]
+			case f.name == "MspaMode":
+				v = []int{0, 1, 1, 1, 1, 1, 2}[rng.IntN(7)]
+			case strings.HasSuffix(f.name, "Notice"):
+				v = []int{0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2}[rng.IntN(12)]
 			case len(f.name) > 6 && f.name[len(f.name)-6:] == "OptOut":
 				v = []int{0, 2, 2, 2, 2, 2, 1}[rng.IntN(7)]
 			}
@@ -219,6 +234,14 @@ func (u *usSpec) layout() int {
 // refuses is the rule, from the values.
 func (u *usSpec) refuses() bool {
 	yes := func(name string) bool { return slices.Contains(u.values[name], 1) }
+	for _, notice := range []string{"Processing", "Sharing", "SaleOptOut", "SharingOptOut", "TargetedAdvertisingOptOut"} {
+		if slices.Contains(u.values[notice+"Notice"], 2) {
+			return true
+		}
+	}
+	if yes("MspaServiceProviderMode") || slices.Contains(u.values["MspaMode"], 2) {
+		return true
+	}
 	return yes("SaleOptOut") || yes("SharingOptOut") || yes("TargetedAdvertisingOptOut") || u.gpc == 1 ||
 		slices.ContainsFunc(u.values["KnownChild"], func(v int) bool { return v != 0 })
 }
@@ -287,7 +310,7 @@ func TestGeneratedGPPStrings(t *testing.T) {
 			case id == 2:
 				spec := generateTCF(rng)
 				sections[id], level[id] = spec.String(), expectTCF(spec, p)
-				if spec.version != 2 || spec.gvl == 0 {
+				if spec.version != 2 || spec.gvl == 0 || spec.global {
 					level[id] = rtb.LevelContextual // unreadable
 				}
 			case id == 5:
@@ -342,7 +365,7 @@ func expectRefusal(refused bool) rtb.Level {
 func generateCanada(rng *rand.Rand, p *Policy) (string, rtb.Level) {
 	spec := generateTCF(rng)
 	readable := spec.version != 3
-	spec.version, spec.oneAway = 1, false
+	spec.version, spec.oneAway, spec.global, spec.created, spec.updated = 1, false, false, 0, 0
 	text := spec.Canada()
 	if !readable {
 		spec.version = 2

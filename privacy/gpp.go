@@ -3,33 +3,33 @@ package privacy
 // Sections of GPP with a meaning of their own (IAB GPP, Section Information).
 const (
 	gppTCFEurope = 2
-	gppHeader    = 3 // in gpp_sid it may be left out, and says nothing
-	gppIntegrity = 4 // likewise
+	gppHeader    = 3 // carries no choice; gpp_sid may omit it
+	gppIntegrity = 4 // the same
 	gppTCFCanada = 5
 	gppUSPrivacy = 6
 	gppUSFirst   = 7
 
-	gppNoSection   = -1 // the only id in gpp_sid: no section applies (GPP CMP API)
+	gppNoSection   = -1 // alone in gpp_sid: no section applies (GPP CMP API)
 	gppMaxSections = 64
 	gppMaxHeader   = 64 // characters
 	gppMaxFibBits  = 16
 )
 
-// gppString is what one GPP string says, section by section. Sections are bits
-// by their id.
+// gppString is the parsed form of a GPP string. Sets of sections have bit n set
+// for section id n.
 type gppString struct {
-	ok      bool   // the header could be read and matches the sections
-	present uint64 // sections of the string
-	refused uint64 // of those, the ones that say no or cannot be read
-	unknown bool   // it has a section with an id past 63
+	ok      bool   // the header is valid and matches the sections
+	present uint64 // sections in the string
+	refused uint64 // present sections that refuse or cannot be read
+	unknown bool   // it has a section with an id above 63
 	europe  tcString
 	canada  tcString
 }
 
-// parseGPP reads a GPP string: a header that lists section ids, and the
+// parseGPP parses a GPP string: a header that lists section ids, and then the
 // sections in that order, separated by "~" (IAB GPP, Consent String
-// Specification). Its work is one pass: the header and the list of ids are
-// bounded, and Fibonacci numbers are read bit by bit, at most 16 of them.
+// Specification). It makes one pass; the length of the header, the number of ids
+// and the bits of a Fibonacci number are limited.
 func parseGPP(s []byte, vendor int) (g gppString) {
 	header, rest, more := nextPart(s, '~')
 	var ids [gppMaxSections]uint16
@@ -49,7 +49,7 @@ func parseGPP(s []byte, vendor int) (g gppString) {
 	return g
 }
 
-// section reads one section.
+// section parses one section.
 func (g *gppString) section(id int, s []byte, vendor int) {
 	if id >= 64 {
 		g.unknown = true
@@ -77,9 +77,9 @@ func (g *gppString) section(id int, s []byte, vendor int) {
 	}
 }
 
-// parseGPPHeader reads type (3), version (1) and the ids: a range list whose
-// numbers are distances in Fibonacci code, so ids only ever rise. A header of
-// 64 characters has room for distances of 52,000 altogether.
+// parseGPPHeader parses type (3), version (1) and the ids: a list of ranges whose
+// numbers are distances in Fibonacci code, so ids always ascend. A header of 64
+// characters can hold distances that sum up to 52,000.
 func parseGPPHeader(s []byte, ids *[gppMaxSections]uint16) (n int, ok bool) {
 	if len(s) > gppMaxHeader || !isBase64(s) {
 		return 0, false
@@ -107,8 +107,8 @@ func parseGPPHeader(s []byte, ids *[gppMaxSections]uint16) (n int, ok bool) {
 	return n, !r.bad
 }
 
-// fibonacci reads one number in Fibonacci code: a sum of 1, 2, 3, 5, 8... ended
-// by two set bits in a row.
+// fibonacci reads one number in Fibonacci code: a sum of 1, 2, 3, 5, 8..., ended
+// by two consecutive set bits.
 func fibonacci(r *bitReader) int {
 	sum, f, next := 0, 1, 2
 	for before, n := false, 0; n < gppMaxFibBits && !r.bad; n++ {

@@ -8,53 +8,55 @@ import (
 	"rebound/internal/spec"
 )
 
-// MaxStringLen is the longest consent or GPP string, in characters, that is
-// read at all; a longer one counts as unreadable. A TCF string over a full
-// vendor list of 1,500 vendors, with disclosed vendors and a hundred publisher
-// restrictions, stays under 4,000.
+// MaxStringLen is the maximum length of a consent or GPP string in characters; a
+// longer one counts as unreadable. A TCF string for a full vendor list of 1,500
+// vendors, with disclosed vendors and a hundred publisher restrictions, has less
+// than 4,000.
 const MaxStringLen = 8192
 
-// DefaultMinPolicyVersion is the oldest TCF policy whose strings are accepted:
-// 4, that of TCF 2.2, the first under which legitimate interest cannot be
-// claimed for profiles.
+// DefaultMinPolicyVersion is the oldest accepted version of the TCF policy: 4,
+// that of TCF 2.2, the first under which legitimate interest is no basis for
+// profiles.
 const DefaultMinPolicyVersion = 4
 
-// Policy is the privacy part of the configuration. It must not be changed or
-// copied after its first use; it is safe for concurrent use. The zero value
-// works and refuses all traffic under the GDPR and all of unknown origin.
+// Policy is the privacy section of the configuration. It must not be changed or
+// copied after its first use; it is safe for concurrent use. The zero value is
+// usable: it refuses all traffic under the GDPR and all traffic of unknown
+// origin.
 type Policy struct {
-	// VendorID is our number in IAB Europe's Global Vendor List, 1 to 65535.
-	// With 0 all traffic under the GDPR is refused.
+	// VendorID is our id in IAB Europe's Global Vendor List, 1 to 65535. With 0,
+	// all traffic under the GDPR is refused.
 	VendorID int
-	// UnknownCountryAllow lets a request pass that says neither where its user
-	// is nor whether the GDPR applies. The zero value refuses it.
+	// UnknownCountryAllow accepts a request that names neither the user's country
+	// nor whether the GDPR applies. By default it is refused.
 	UnknownCountryAllow bool
 	// GDPRCountries are the countries (ISO 3166-1, alpha-2 or alpha-3) where a
 	// missing gdpr flag counts as 1; empty means [DefaultGDPRCountries].
 	GDPRCountries []string
-	// PurposeOneTreatment are publisher countries (alpha-2) whose strings may
-	// leave purpose 1 out because it was not shown to the user there; empty
-	// means none.
+	// PurposeOneTreatment are the publisher countries (alpha-2) whose strings may
+	// omit purpose 1 because it was not shown to the user there; empty means
+	// none.
 	PurposeOneTreatment []string
-	// MinPolicyVersion is the oldest TCF policy version that is accepted; 0
-	// means [DefaultMinPolicyVersion].
+	// MinPolicyVersion is the oldest accepted version of the TCF policy; 0 means
+	// [DefaultMinPolicyVersion].
 	MinPolicyVersion int
-	// RequireDisclosedVendors refuses TCF strings without the segment of
-	// disclosed vendors, which TCF 2.3 made mandatory for new strings.
+	// RequireDisclosedVendors refuses every TCF string without the segment of
+	// disclosed vendors. By default only strings created after 28 February 2026
+	// are refused, for which TCF 2.3 made the segment mandatory.
 	RequireDisclosedVendors bool
-	// FlexiblePurposes are the purposes (1 to 24) that the vendor registered as
-	// flexible in the vendor list. On these a publisher may demand consent, or
-	// legitimate interest; on others such a demand forbids.
+	// FlexiblePurposes are the purposes (1 to 24) that we registered as flexible
+	// in the vendor list. For these a publisher may require consent or legitimate
+	// interest; for any other purpose such a restriction forbids it.
 	FlexiblePurposes []int
-	// GPCEverywhere obeys Global Privacy Control in every country; otherwise
-	// only in the United States and where the country is not known.
+	// GPCEverywhere honors Global Privacy Control in every country; by default
+	// only in the United States and where the country is unknown.
 	GPCEverywhere bool
-	// ContextualWithoutBasis lets contextual lines bid on traffic under the
-	// GDPR even where there is no legal basis for purpose 2, which covers ads
-	// chosen by their context too. The zero value does not.
+	// ContextualWithoutBasis lets contextual lines bid on traffic under the GDPR
+	// without a legal basis for purpose 2, which also covers ads selected by
+	// context. By default they do not bid.
 	ContextualWithoutBasis bool
-	// CacheEntries is how many parsed strings are held, for each of TCF and
-	// GPP; 0 means 4096, negative none.
+	// CacheEntries is how many parsed strings each of the caches for TCF and GPP
+	// holds; 0 means 4096, a negative number none.
 	CacheEntries int
 
 	once     sync.Once
@@ -136,12 +138,12 @@ func (p *Policy) Check() (r spec.Report) {
 // together.
 type Stats struct {
 	Hits      uint64 // strings found in the cache
-	Misses    uint64 // strings parsed that could have been there
-	Oversized uint64 // strings parsed that were too long to be held, or with no cache
-	Entries   int    // strings held now
+	Misses    uint64 // strings parsed because they were not in the cache
+	Oversized uint64 // strings parsed because they cannot be cached
+	Entries   int    // strings in the cache
 }
 
-// Stats are the counters since the policy's first use.
+// Stats returns the counters since the policy's first use.
 func (p *Policy) Stats() Stats {
 	p.ready()
 	return Stats{

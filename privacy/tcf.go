@@ -12,10 +12,10 @@ const (
 	purposeUseCProf   = 1 << (6 - 1) // 6: use profiles to select content
 	purposeMeasureAds = 1 << (7 - 1) // 7: measure advertising
 
-	// consentOnly are the purposes that legitimate interest never unlocks: 1 by
-	// law, 3 to 6 since TCF 2.2.
+	// consentOnly are the purposes for which legitimate interest is no basis: 1
+	// by law, 3 to 6 since TCF 2.2.
 	consentOnly = purposeStore | purposeMakeProf | purposeUseProf | purposeMakeCProf | purposeUseCProf
-	// retargeting is what a bid that uses a profile needs.
+	// retargeting are the purposes that a bid based on a profile needs.
 	retargeting = purposeStore | purposeSelectAds | purposeMakeProf | purposeUseProf | purposeMeasureAds
 
 	allPurposes = 1<<24 - 1
@@ -26,14 +26,20 @@ const (
 	restrictForbidden  = 0
 	restrictConsent    = 1
 	restrictInterest   = 2
-	maxSegments        = 8  // of one TCF string or GPP section; the formats know four and three
+	maxSegments        = 8  // of one TCF string or GPP section; the formats define four and three
 	specialFeaturePGeo = 11 // bit of special feature 1, precise geolocation, in the 12 as read
 )
+
+// disclosureRequired is when the segment of disclosed vendors became mandatory:
+// a string created after 28 February 2026 is invalid without it (TCF 2.3). It is
+// in tenths of a second since 1970 UTC, like the timestamps of a TCF string.
+const disclosureRequired = 17723232000 // 2026-03-01T00:00:00Z
 
 // tcString is what one TCF string says about one vendor. Purpose masks have
 // purpose 1 in bit 0.
 type tcString struct {
-	ok              bool // it could be read, all of it
+	ok              bool // the whole string was read and is valid
+	mustDisclose    bool // it is invalid without a segment of disclosed vendors
 	policyVersion   uint8
 	purposeOneAway  bool // PurposeOneTreatment: purpose 1 was not shown to the user
 	publisherCC     [2]byte
@@ -42,12 +48,12 @@ type tcString struct {
 	vendorConsent   bool
 	vendorInterest  bool
 	restricted      [3]uint32 // purposes by type of restriction on the vendor
-	disclosed       bool      // a segment of disclosed vendors is there
-	vendorDisclosed bool      // and names the vendor
-	preciseGeo      bool      // special feature 1 was opted in to
+	disclosed       bool      // it has a segment of disclosed vendors
+	vendorDisclosed bool      // which includes the vendor
+	preciseGeo      bool      // the user opted in to special feature 1
 }
 
-// parseTCF reads a TCF 2 string (core and segments) for one vendor.
+// parseTCF parses a TCF 2 string (core and segments) for one vendor.
 func parseTCF(s []byte, vendor int) tcString {
 	core, rest, more := nextPart(s, '.')
 	t := parseCore(core, vendor)
@@ -55,8 +61,9 @@ func parseTCF(s []byte, vendor int) tcString {
 	return t
 }
 
-// parseCore reads the core segment (TCF "Consent string and vendor list formats
-// v2", TC String Format). Version 1 strings are refused: they are deprecated.
+// parseCore parses the core segment (TCF "Consent string and vendor list formats
+// v2", TC String Format). Strings of version 1 are deprecated and invalid, and so
+// are strings of global scope, whose IsServiceSpecific is 0.
 func parseCore(core []byte, vendor int) (t tcString) {
 	if !isBase64(core) {
 		return t
@@ -65,12 +72,15 @@ func parseCore(core []byte, vendor int) (t tcString) {
 	if r.take(6) != 2 {
 		return t
 	}
-	r.skip(36 + 36 + 12 + 12 + 6 + 12) // created, updated, CMP id and version, screen, language
-	if r.take(12) == 0 {               // vendor list version; the first list was 1
+	created, updated := r.timestamp(), r.timestamp()
+	t.mustDisclose = max(created, updated) >= disclosureRequired
+	r.skip(12 + 12 + 6 + 12) // CMP id and version, screen, language
+	if r.take(12) == 0 {     // vendor list version; the first list was 1
 		return t
 	}
 	t.policyVersion = uint8(r.take(6))
-	r.skip(1 + 1) // service specific, non-standard texts
+	serviceSpecific := r.flag()
+	r.skip(1) // non-standard texts
 	t.preciseGeo = r.take(12)>>specialFeaturePGeo == 1
 	t.consent = purposeMask(r.take(24))
 	t.interest = purposeMask(r.take(24))
@@ -79,16 +89,22 @@ func parseCore(core []byte, vendor int) (t tcString) {
 	t.vendorConsent = vendorIn(&r, vendor)
 	t.vendorInterest = vendorIn(&r, vendor)
 	t.restrictions(&r, vendor)
-	t.ok = !r.bad
+	t.ok = !r.bad && serviceSpecific
 	return t
 }
 
-// purposeMask turns 24 bits as read (purpose 1 first) into a mask with purpose
-// 1 in bit 0.
+// timestamp reads a point in time: tenths of a second since 1970 UTC.
+func (r *bitReader) timestamp() uint64 {
+	high := uint64(r.take(18))
+	return high<<18 | uint64(r.take(18))
+}
+
+// purposeMask converts 24 bits as read (purpose 1 first) to a mask with purpose 1
+// in bit 0.
 func purposeMask(read uint32) uint32 { return bits.Reverse32(read) >> 8 }
 
-// vendorIn reads a set of vendors, as bit field or ranges, and tells whether
-// the vendor is in it.
+// vendorIn reads a set of vendors, a bit field or ranges, and reports whether it
+// includes the vendor.
 func vendorIn(r *bitReader, vendor int) (in bool) {
 	highest := int(r.take(16))
 	if r.flag() {
@@ -101,8 +117,8 @@ func vendorIn(r *bitReader, vendor int) (in bool) {
 	return in
 }
 
-// vendorInRanges reads a list of single ids and ranges. The list cannot be
-// longer than the text that it stands in: a read past the end stops it.
+// vendorInRanges reads a list of single ids and ranges. A read past the end of
+// the text stops it, so its work is bounded by the length of the text.
 func vendorInRanges(r *bitReader, vendor, highest int) (in bool) {
 	for n := r.take(12); n > 0 && !r.bad; n-- {
 		group := r.flag()
@@ -119,8 +135,8 @@ func vendorInRanges(r *bitReader, vendor, highest int) (in bool) {
 	return in && !r.bad
 }
 
-// restrictions reads the publisher restrictions that name the vendor. A type
-// that does not exist (3) counts as forbidden.
+// restrictions reads the publisher restrictions and keeps those on the vendor.
+// The undefined type 3 counts as forbidden.
 func (t *tcString) restrictions(r *bitReader, vendor int) {
 	for n := r.take(12); n > 0 && !r.bad; n-- {
 		purpose := r.take(6)
@@ -134,8 +150,8 @@ func (t *tcString) restrictions(r *bitReader, vendor int) {
 	}
 }
 
-// segments reads what follows the core; a segment that cannot be read makes the
-// whole string unreadable.
+// segments reads the segments after the core; one that cannot be read makes the
+// whole string invalid.
 func (t *tcString) segments(rest []byte, more bool, vendor int) {
 	for n := 0; t.ok && more; n++ {
 		var s []byte
@@ -146,9 +162,9 @@ func (t *tcString) segments(rest []byte, more bool, vendor int) {
 	}
 }
 
-// segment reads one segment after the core. Of the kinds, only the disclosed
-// vendors (1) say something about us; allowed vendors (2) are out of use and
-// the publisher's own purposes (3) are not ours.
+// segment reads one segment after the core. Only disclosed vendors (type 1)
+// concern us: allowed vendors (2) are no longer in use, and publisher purposes
+// (3) concern the publisher alone.
 func (t *tcString) segment(s []byte, vendor int) bool {
 	if !isBase64(s) {
 		return false
@@ -165,9 +181,9 @@ func (t *tcString) segment(s []byte, vendor int) bool {
 	return !r.bad
 }
 
-// parseTCFCanada reads a Canadian TCF string (GPP section 5, version 1).
-// Express consent stands where the European string has consent, implied
-// consent where it has legitimate interest.
+// parseTCFCanada parses a Canadian TCF string (GPP section 5, version 1). It has
+// express consent in place of consent, and implied consent in place of legitimate
+// interest. It has neither a global scope nor mandatory disclosed vendors.
 func parseTCFCanada(s []byte, vendor int) (t tcString) {
 	core, rest, more := nextPart(s, '.')
 	if !isBase64(core) {
@@ -185,7 +201,7 @@ func parseTCFCanada(s []byte, vendor int) (t tcString) {
 	t.interest = purposeMask(r.take(24))
 	t.vendorConsent = vendorIn(&r, vendor)
 	t.vendorInterest = vendorIn(&r, vendor)
-	if r.left() >= 12 { // the first encoders wrote no restrictions
+	if r.left() >= 12 { // early encoders wrote no restrictions
 		t.restrictions(&r, vendor)
 	}
 	t.ok = !r.bad
@@ -193,16 +209,16 @@ func parseTCFCanada(s []byte, vendor int) (t tcString) {
 	return t
 }
 
-// basis is the mask of the purposes for which the vendor has a legal basis:
-// publisher restrictions first, then the purpose's bit and the vendor's bit of
-// the same basis together (conformance G4 to G7).
+// basis returns the mask of the purposes for which the vendor has a legal basis:
+// publisher restrictions are applied first, and then the bits of the purpose and
+// of the vendor must both be set for the same basis (conformance G4 to G7).
 //
-// flexible are the purposes that the vendor registered as flexible. On any
-// other purpose a restriction that demands another basis than the registered
-// one forbids it; what purposes 2 and 7 and above are registered with is not
-// known here, so there either demand forbids.
+// flexible are the purposes that the vendor registered as flexible. For any
+// other purpose, a restriction that requires a basis other than the registered
+// one forbids the purpose. The basis registered for purposes 2, 7 and above is
+// not known here, so a restriction of either type forbids them.
 func (t *tcString) basis(flexible uint32) uint32 {
-	if !t.ok || t.disclosed && !t.vendorDisclosed {
+	if !t.disclosedUs() {
 		return 0
 	}
 	var consent, interest uint32
@@ -219,8 +235,15 @@ func (t *tcString) basis(flexible uint32) uint32 {
 	return (consent | interest) &^ forbidden & allPurposes
 }
 
-// vendorMayStore tells whether only the user's answer is missing for purpose 1.
+// disclosedUs reports whether the string is valid and does not say that the
+// vendor was kept from the user (conformance G7).
+func (t *tcString) disclosedUs() bool {
+	return t.ok && (t.vendorDisclosed || !t.disclosed && !t.mustDisclose)
+}
+
+// vendorMayStore reports whether the user's consent is all that is missing for
+// purpose 1.
 func (t *tcString) vendorMayStore() bool {
 	forbidden := t.restricted[restrictForbidden] | t.restricted[restrictInterest]
-	return t.ok && t.vendorConsent && (t.vendorDisclosed || !t.disclosed) && forbidden&purposeStore == 0
+	return t.disclosedUs() && t.vendorConsent && forbidden&purposeStore == 0
 }
