@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"rebound/rtb"
 )
@@ -76,7 +77,7 @@ func BenchmarkRedact(b *testing.B) {
 func sampleOffer() rtb.Offer {
 	return rtb.Offer{Imp: 0, Bid: rtb.BidID{7}, Price: 2_310_000, Currency: rtb.USD, Format: rtb.FormatBanner,
 		Size: rtb.Size{W: 300, H: 250}, Campaign: "c0", CreativeID: "cr0", AdDomains: []string{"shop.example"},
-		Cats: []string{"IAB22"}, CatTax: 1, Language: "en", Exp: 300,
+		Cats: []string{"IAB22"}, CatTax: 1, Language: "en", Exp: 300 * time.Second,
 		Markup: []byte(`<a href="https://edge.example/v1/c?k=abc"><img src="https://edge.example/v1/imp?k=abc&p=${AUCTION_PRICE}"></a>`),
 		NURL:   []byte("https://edge.example/v1/win?k=abc&p=${AUCTION_PRICE}"),
 		BURL:   []byte("https://edge.example/v1/bill?k=abc&p=${AUCTION_PRICE}"),

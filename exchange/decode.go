@@ -63,6 +63,7 @@ type head struct {
 	geo, userGeo                   []byte // countries
 	impGiven                       bool
 	catTaxBad                      bool // cattax was there and names no taxonomy, or two
+	deviceExtBad                   bool // device.ext is present but not an object
 }
 
 // listNames are the block and allow lists of a request.

@@ -13,6 +13,7 @@ func (d *Decoder) device(o *rtb.Opportunity) {
 	s := &d.s
 	o.Device = rtb.Device{}
 	d.head.ifa, d.head.ifaType = nil, nil
+	d.head.deviceExtBad = false
 	var sua rtb.Device
 	if !s.enter('{') {
 		if s.value().given() {
@@ -24,6 +25,20 @@ func (d *Decoder) device(o *rtb.Opportunity) {
 		d.deviceMember(o, &sua)
 	}
 	overlay(&o.Device, &sua)
+	if d.head.deviceExtBad && asksForTracking(o.Device.OS) {
+		o.Signals.LMT = o.Signals.LMT.Or(rtb.Unreadable)
+	}
+}
+
+// asksForTracking reports whether an operating system has App Tracking
+// Transparency, so that an unreadable device.ext may hide its status.
+func asksForTracking(os []byte) bool {
+	for _, name := range [...]string{"ios", "ipados", "tvos"} {
+		if len(os) >= len(name) && foldsTo(os[:len(name)], name) {
+			return true
+		}
+	}
+	return false
 }
 
 // deviceTypeDOOH is the digital out-of-home screen (AdCOM 1.0, List: Device Types).
@@ -63,7 +78,7 @@ func (d *Decoder) deviceMember(o *rtb.Opportunity, sua *rtb.Device) {
 	case "sua":
 		d.sua(sua)
 	case "ext":
-		d.deviceExt()
+		d.deviceExt(o)
 	default:
 		if !d.deviceSignal(o) {
 			s.skip()
@@ -71,19 +86,40 @@ func (d *Decoder) deviceMember(o *rtb.Opportunity, sua *rtb.Device) {
 	}
 }
 
-func (d *Decoder) deviceExt() {
+// deviceExt reads device.ext: the type of the ifa, and privacy signals.
+func (d *Decoder) deviceExt(o *rtb.Opportunity) {
 	s := &d.s
 	if !s.enter('{') {
-		s.skip()
+		d.head.deviceExtBad = s.value().given() || d.head.deviceExtBad
 		return
 	}
 	for s.member() {
-		if string(s.key) == "ifa_type" {
+		switch {
+		case string(s.key) == "ifa_type":
 			d.head.ifaType = s.readText()
-		} else {
+		case s.keyFolds("atts"):
+			o.Signals.LMT = o.Signals.LMT.Or(trackingStatus(s.value()))
+		case !d.deviceSignal(o):
 			s.skip()
 		}
 	}
+}
+
+// trackingStatus reads device.ext.atts, the status of Apple's App Tracking
+// Transparency, as a reading of lmt: 3 is authorized and restricts nothing; 0, 1
+// and 2 are not (IAB Tech Lab, skadnetwork.md; conformance G30).
+func trackingStatus(v value) rtb.Flag {
+	const authorized = 3
+	n, ok := integer(v)
+	switch {
+	case !v.given():
+		return rtb.Absent
+	case !ok || n < 0 || n > authorized:
+		return rtb.Unreadable
+	case n == authorized:
+		return rtb.No
+	}
+	return rtb.Yes
 }
 
 // country notes where the device is. Two objects that name two countries leave

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prebid/openrtb/v20/openrtb2"
 
@@ -74,7 +75,7 @@ func TestR13OptionalFields(t *testing.T) {
 	conformance.Covers(t, "R13", "R14", "NA12")
 	p := testProfile(t, func(s *ProfileSpec) { s.RequiredBidFields = []string{"attr"}; s.ADomainMax = 1; s.Seat = "11" })
 	of := sampleOffer()
-	of.Format, of.Protocol, of.Duration, of.APIs = rtb.FormatVideo, 3, 15, []int{7, 2}
+	of.Format, of.Protocol, of.Duration, of.APIs = rtb.FormatVideo, 3, 15*time.Second, []int{7, 2}
 	of.Deal, of.Bundle, of.IURL, of.Ext = []byte("d1"), "com.shop", "https://img.example/i.png", []byte(`"dsa":{"adrender":1}`)
 	of.AdDomains = []string{"shop.example", "other.example"}
 	of.Flex = rtb.FlexSize{WRatio: 6, HRatio: 5}

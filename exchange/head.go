@@ -88,13 +88,18 @@ func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
 	}
 }
 
-// keyFolds tells whether the last key is name in another case (ASCII).
-func (s *scanner) keyFolds(name string) bool {
-	if len(s.key) != len(name) {
+// keyFolds reports whether the last key is name in any letter case (ASCII). name
+// must be in lower case.
+func (s *scanner) keyFolds(name string) bool { return foldsTo(s.key, name) }
+
+// foldsTo reports whether text is name in any letter case (ASCII). name must be in
+// lower case.
+func foldsTo(text []byte, name string) bool {
+	if len(text) != len(name) {
 		return false
 	}
 	for i := range len(name) {
-		c := s.key[i]
+		c := text[i]
 		if c >= 'A' && c <= 'Z' {
 			c |= 0x20
 		}

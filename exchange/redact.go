@@ -93,7 +93,7 @@ var actsOf = [acts]map[string]act{
 	inDevice: with(inPlain("ua", "sua", "devicetype", "os", "osv", "make", "model", "hwv", "language", "langb", "w", "h",
 		"pxratio", "js", "connectiontype", "carrier", "lmt", "dnt", "ifa_type"),
 		map[string]act{"ifa": deviceIFA, "ip": address, "ipv6": address, "geo": inGeo, "ext": inDeviceExt}),
-	inDeviceExt: inPlain("ifa_type"),
+	inDeviceExt: inPlain("ifa_type", "atts", "lmt", "dnt"),
 	inGeo: with(inPlain("country", "region", "metro", "city", "zip", "type", "utcoffset"),
 		map[string]act{"lat": coordinate, "lon": coordinate}),
 	inRegs: with(inPlain("gdpr", "coppa", "gpc", "us_privacy", "gpp_sid", "lgpd", "npa", "dsa"),

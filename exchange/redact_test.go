@@ -16,7 +16,7 @@ const personal = `{
    "ext":{"prebid":{"is_rewarded_inventory":1,"bidder":{"uid":"secret-1"}},"buyer":{"email":"secret-2"},"billing_id":["7"]}} ],
  "site":{"page":"https://pub.example/a","ext":{"data":{"uid":"secret-3"}}},
  "device":{"ua":"UA","ip":"203.0.113.77","ipv6":"2001:db8:85a3:1::8a2e:370:7334","ifa":"8B2D6F5C-91A7-4E4E-BB0B-5A6D7E8F9012","didsha1":"secret-4",
-   "geo":{"lat":43.653226,"lon":-79.383184,"country":"CAN","accuracy":5},"ext":{"ifa_type":"aaid","idfv":"secret-5"},"lmt":0},
+   "geo":{"lat":43.653226,"lon":-79.383184,"country":"CAN","accuracy":5},"ext":{"ifa_type":"aaid","idfv":"secret-5","atts":3},"lmt":0},
  "user":{"id":"secret-6","buyeruid":"secret-7","yob":1980,"customdata":"secret-8","consent":"secret-9","keywords":"a",
    "eids":[{"uids":[{"id":"secret-10","atype":1,"ext":{"x":"secret-11"}}],"source":"pubcid.org"}],
    "ext":{"consent":"secret-9","eids":[{"source":"uidapi.com","uids":[{"id":"secret-12"}]}],"email":"secret-13"}},
@@ -38,7 +38,7 @@ func TestRedact(t *testing.T) {
 	want := `kept {"id":"r1","at":1,"tmax":120,"imp":[{"id":"1","banner":{"w":300,"h":250},"bidfloor":0.5,` +
 		`"ext":{"prebid":{"is_rewarded_inventory":1},"billing_id":["7"]}}],"site":{"page":"https://pub.example/a","ext":{}},` +
 		`"device":{"ua":"UA","ip":"203.0.113.0","ipv6":"2001:db8:85a3::","ifa":` + pseudo(rtb.IDIFA, "", "8b2d6f5c-91a7-4e4e-bb0b-5a6d7e8f9012") +
-		`,"geo":{"lat":43.65,"lon":-79.38,"country":"CAN"},"ext":{"ifa_type":"aaid"},"lmt":0},` +
+		`,"geo":{"lat":43.65,"lon":-79.38,"country":"CAN"},"ext":{"ifa_type":"aaid","atts":3},"lmt":0},` +
 		`"user":{"id":` + pseudo(rtb.IDExchange, "demo", "secret-6") + `,"buyeruid":` + pseudo(rtb.IDVisitor, "", "secret-7") + `,"keywords":"a",` +
 		`"eids":[{"uids":[{"id":` + pseudo(rtb.IDEID, "pubcid.org", "secret-10") + `,"atype":1}],"source":"pubcid.org"}],` +
 		`"ext":{"eids":[{"source":"uidapi.com","uids":[{"id":` + pseudo(rtb.IDEID, "uidapi.com", "secret-12") + `}]}]}},` +

@@ -175,8 +175,8 @@ func (d *Decoder) dsa(o *rtb.Opportunity) {
 	}
 }
 
-// strayPrivacy reads a user or device object whose key is in another case: only
-// the signals that restrict count.
+// strayPrivacy reads a user or device object whose key is in another letter case.
+// Only restricting signals of it count.
 func (d *Decoder) strayPrivacy(o *rtb.Opportunity) {
 	s := &d.s
 	if !s.enter('{') {
@@ -190,7 +190,8 @@ func (d *Decoder) strayPrivacy(o *rtb.Opportunity) {
 	}
 }
 
-// deviceSignal reads a signal that stands in device.
+// deviceSignal reads the member at hand if it is a privacy signal of the device,
+// and reports whether it is one. The key may be in any letter case.
 func (d *Decoder) deviceSignal(o *rtb.Opportunity) bool {
 	s := &d.s
 	switch {
@@ -198,6 +199,10 @@ func (d *Decoder) deviceSignal(o *rtb.Opportunity) bool {
 		o.Signals.LMT = o.Signals.LMT.Or(s.readFlag())
 	case s.keyFolds("dnt"):
 		o.Signals.DNT = o.Signals.DNT.Or(s.readFlag())
+	case s.keyFolds("ext"):
+		ifaType := d.head.ifaType
+		d.deviceExt(o)
+		d.head.ifaType = ifaType // only the exact key counts
 	default:
 		return false
 	}
