@@ -84,13 +84,13 @@ func TestShopLines(t *testing.T) {
 			t.Errorf("line %s: got %+v; want 1000 per 24h and no gap", name, l.Frequency)
 		}
 		for _, size := range commonSizes {
-			kinds := map[creatives.Kind]bool{}
+			kinds := map[string]bool{}
 			for _, c := range l.Creatives {
 				if c.HasSize(size) {
-					kinds[c.Kind] = true
+					kinds[c.Type] = true
 				}
 			}
-			if !kinds[creatives.KindImage] || !kinds[creatives.KindHTML] {
+			if !kinds["image"] || !kinds["html"] {
 				t.Errorf("line %s: got kinds %v in %dx%d; want image and html", name, kinds, size.W, size.H)
 			}
 		}

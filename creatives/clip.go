@@ -2,23 +2,20 @@ package creatives
 
 import (
 	"slices"
-	"strings"
 	"time"
 
-	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
-// Clip is the film or the sound of a creative of kind vast or audio.
-type Clip struct {
-	Duration   time.Duration // whole seconds
-	Skippable  bool          // it brings a skip button of its own: attribute 16
-	Linearity  int           // 1 linear, 2 overlay
-	Protocols  []int         // AdCOM protocols that it can be written in, the best first
-	Media      []Media       // empty: a wrapper
-	Placements []int         // AdCOM video placement subtypes; empty: all
-	Playback   []int         // AdCOM playback methods; empty: all
-	Companion  bool
+// clip is a video or audio ad: VAST or DAAST.
+type clip struct {
+	audio      bool
+	skippable  bool // it has a skip button of its own: attribute 16
+	linearity  int  // 1 linear, 2 overlay
+	protocols  []int
+	media      []mediaFile // empty: a wrapper
+	placements []int       // AdCOM video placement subtypes; empty: all
+	playback   []int       // AdCOM playback methods; empty: all
 
 	title        text
 	verification string // element; empty: none
@@ -26,14 +23,22 @@ type Clip struct {
 	docs         [lastProtocol + 1][]part
 }
 
-// Media is one file of a film or a sound.
-type Media struct {
-	Mime      string
-	W, H      int
-	Bitrate   int // kilobits per second; 0 unknown
-	Streaming bool
+// mediaFile is one file of a video or audio ad.
+type mediaFile struct {
+	mime      string
+	size      rtb.Size
+	bitrate   int // kilobits per second; 0: unknown
+	streaming bool
 
-	element, daast string // the file's element in either language
+	element, daast string // the file's element in VAST and in DAAST
+}
+
+// object returns the impression's object that the ad answers.
+func (k *clip) object(imp *rtb.Impression) *rtb.Video {
+	if k.audio {
+		return &imp.Audio
+	}
+	return &imp.Video
 }
 
 // Protocols of AdCOM 1.0, List: Creative Subtypes - Audio/Video.
@@ -63,7 +68,7 @@ var (
 
 // Codes of AdCOM 1.0 that have consequences here.
 const (
-	AttrSkippable = 16 // List: Creative Attributes
+	attrSkippable = 16 // List: Creative Attributes
 
 	apiVPAID1, apiVPAID2 = 1, 2 // List: API Frameworks
 	apiOMID              = 7
@@ -78,49 +83,66 @@ func daast(protocol int) bool   { return protocol == daast1 || protocol == daast
 // fourth tells whether a protocol is VAST 4.0 or later.
 func fourth(protocol int) bool { return protocol >= vast4 && !daast(protocol) }
 
-// listed tells whether the file's type is among them.
-func (m *Media) listed(mimes [][]byte) bool {
-	return slices.ContainsFunc(mimes, func(s []byte) bool { return equalFold(s, m.Mime) })
+// fits checks what video and audio ads must satisfy (OpenRTB 2.6 §3.2.7, §3.2.8).
+func (k *clip) fits(c *Creative, imp *rtb.Impression, _ *rtb.Device, x Exchange) (f Fit, r rtb.NoBidReason) {
+	v, hasMedia := k.object(imp), false
+	f.Size, hasMedia = k.fitsMedia(c, v)
+	switch {
+	case v.Linearity > 0 && v.Linearity != k.linearity, !k.fitsPlacement(v), !k.fitsPlayback(v):
+		return f, rtb.NoBidNoFormat
+	case !k.audio && !fitsPlayer(v, f.Size):
+		return f, rtb.NoBidSize
+	case !hasMedia:
+		return f, rtb.NoBidMimes // without a list nothing is known to play (conformance VD1)
+	}
+	if f.Protocol = k.bestProtocol(x.Protocols(v)); f.Protocol == 0 {
+		return f, rtb.NoBidProtocol
+	}
+	switch {
+	case !fitsDuration(v, c.Duration):
+		return f, rtb.NoBidDuration
+	case !c.offersAPIs(v.API):
+		return f, rtb.NoBidAPI
+	}
+	f.AttributeBlocked = v.ListsBad || k.skipRefused(v) || c.blocks(v.BAttr, x)
+	return f, rtb.NoBidNone
 }
 
-// Fits tells whether a file may be offered to an impression: its type is listed,
-// and its delivery and bitrate are within what is asked for.
-func (m *Media) Fits(v *rtb.Video) bool {
-	return m.listed(v.Mimes) && m.delivered(v.Delivery) &&
-		(m.Bitrate == 0 || m.Bitrate >= v.MinBitrate && (v.MaxBitrate <= 0 || m.Bitrate <= v.MaxBitrate))
-}
-
-func (m *Media) delivered(methods []int) bool {
-	if len(methods) == 0 {
-		return true
+// fitsMedia reports whether the ad has a file for an object, and returns the size
+// of the first. Of what a wrapper leads to, only the types are known.
+func (k *clip) fitsMedia(c *Creative, v *rtb.Video) (size rtb.Size, ok bool) {
+	if len(k.media) == 0 {
+		return rtb.Size{}, c.listsAny(v.Mimes)
 	}
-	if m.Streaming {
-		return slices.Contains(methods, deliveryStreaming)
-	}
-	return slices.Contains(methods, deliveryProgressive) || slices.Contains(methods, deliveryDownload)
-}
-
-// FitsMedia tells whether the creative has a file for an impression, and which size
-// the first one has. What a wrapper leads to is known by its types only.
-func (c *Creative) FitsMedia(v *rtb.Video) (size rtb.Size, ok bool) {
-	if len(c.Clip.Media) == 0 {
-		ok = slices.ContainsFunc(c.Mimes, func(m string) bool {
-			return slices.ContainsFunc(v.Mimes, func(s []byte) bool { return equalFold(s, m) })
-		})
-		return rtb.Size{}, ok
-	}
-	for i := range c.Clip.Media {
-		if m := &c.Clip.Media[i]; m.Fits(v) {
-			return rtb.Size{W: m.W, H: m.H}, true
+	for i := range k.media {
+		if m := &k.media[i]; m.fits(v) {
+			return m.size, true
 		}
 	}
 	return rtb.Size{}, false
 }
 
-// Protocol is the best protocol that the creative can be written in and that is
-// listed; 0 when there is none.
-func (c *Creative) Protocol(listed []int) int {
-	for _, p := range c.Clip.Protocols {
+// fits reports whether a file may be offered: its type is listed, and its
+// delivery and bitrate are allowed.
+func (m *mediaFile) fits(v *rtb.Video) bool {
+	return lists(v.Mimes, m.mime) && m.delivered(v.Delivery) &&
+		(m.bitrate == 0 || m.bitrate >= v.MinBitrate && (v.MaxBitrate <= 0 || m.bitrate <= v.MaxBitrate))
+}
+
+func (m *mediaFile) delivered(methods []int) bool {
+	if len(methods) == 0 {
+		return true
+	}
+	if m.streaming {
+		return slices.Contains(methods, deliveryStreaming)
+	}
+	return slices.Contains(methods, deliveryProgressive) || slices.Contains(methods, deliveryDownload)
+}
+
+// bestProtocol returns the best listed protocol that the ad can be written in; 0
+// if there is none.
+func (k *clip) bestProtocol(listed []int) int {
+	for _, p := range k.protocols {
 		if slices.Contains(listed, p) {
 			return p
 		}
@@ -128,166 +150,76 @@ func (c *Creative) Protocol(listed []int) int {
 	return 0
 }
 
-// APIsOn are the API frameworks that the markup for an impression uses: what the
-// creative needs, and measurement where the impression runs it.
-func (c *Creative) APIsOn(v *rtb.Video) []int {
-	if c.Clip.verification != "" && slices.Contains(v.API, apiOMID) {
-		return c.Clip.apis
-	}
-	return c.APIs
-}
-
-func equalFold(b []byte, s string) bool {
-	if len(b) != len(s) {
+// fitsDuration reports whether an ad has one of the exact durations, if the
+// request has any, or else lies within the limits, which maxextended extends; -1
+// extends them without end (OpenRTB 2.6 §3.2.7). No ad is longer than its pod.
+func fitsDuration(v *rtb.Video, d time.Duration) bool {
+	if v.PodDur > 0 && d > v.PodDur {
 		return false
 	}
-	for i := range len(s) {
-		if lower(b[i]) != lower(s[i]) {
-			return false
-		}
+	if len(v.ReqDurations) > 0 {
+		return slices.Contains(v.ReqDurations, d)
 	}
-	return true
+	if d < v.MinDuration {
+		return false
+	}
+	if v.MaxDuration <= 0 || d <= v.MaxDuration {
+		return true
+	}
+	return v.HasMaxExtended && (v.MaxExtended < 0 || d <= v.MaxDuration+max(v.MaxExtended, 0))
 }
 
-// clip compiles what kinds vast and audio have.
-func (c *compiler) clip(out *Creative) {
-	s := c.spec
-	audio := out.Kind == KindAudio
-	out.Format = rtb.FormatVideo
-	if audio {
-		out.Format = rtb.FormatAudio
+// fitsPlayer reports whether a video may be shown in the player: with bars if
+// they are allowed, else only in the same aspect ratio, within 5 %. It may if the
+// size of the player or the video is unknown.
+func fitsPlayer(v *rtb.Video, s rtb.Size) bool {
+	if v.BoxingAllowed != rtb.No || v.W <= 0 || v.H <= 0 || s.W <= 0 || s.H <= 0 {
+		return true
 	}
-	k := &Clip{Duration: s.Duration, Skippable: s.Skippable > 0, Linearity: max(s.Linearity, 1), Placements: s.Placements, Playback: s.Playback, Companion: s.Companion != nil}
-	out.Clip = k
-	if s.Duration < time.Second || s.Duration > 10*time.Minute || s.Duration%time.Second != 0 {
-		c.Add("duration", durationText(s.Duration), "whole seconds, 1s to 10m")
-	}
-	if k.Skippable {
-		if s.Skippable >= s.Duration || s.Skippable%time.Second != 0 {
-			c.Add("skippable", durationText(s.Skippable), "whole seconds, less than the duration")
-		}
-		if !slices.Contains(out.Attrs, AttrSkippable) {
-			out.Attrs = append(slices.Clone(out.Attrs), AttrSkippable)
-		}
-	}
-	if k.Linearity > 2 || k.Linearity == 2 && s.TagURL == "" {
-		c.Add("linearity", "an overlay of our own", "1; 2 for a tag_url")
-	}
-	if audio && len(s.Placements) > 0 {
-		c.Add("placements", "placements", "nothing: they belong to type vast")
-	}
-	c.media(out)
-	c.protocols(out)
-	c.scripts(out)
-	c.documents(out)
+	a, b := v.W*s.H, s.W*v.H
+	return 20*max(a, b) <= 21*min(a, b)
 }
 
-func durationText(d time.Duration) string {
-	if d == 0 {
-		return "nothing"
+// placementOf returns the placement type of plcmt; if that is absent, it
+// translates the older placement field (OpenRTB 2.6 §3.2.7). 0 means unknown.
+func placementOf(v *rtb.Video) int {
+	if v.Plcmt > 0 {
+		return v.Plcmt
 	}
-	return spec.FormatDuration(d)
+	const instream, interstitial, standalone = 1, 3, 4
+	switch v.Placement {
+	case 1:
+		return instream
+	case 2, 3, 4: // in a banner, in an article, in a feed
+		return standalone
+	case 5:
+		return interstitial
+	}
+	return 0
 }
 
-// media compiles the files, or checks that there is a tag instead.
-func (c *compiler) media(out *Creative) {
-	s := c.spec
-	if (len(s.Media) == 0) == (s.TagURL == "") {
-		got := "both media and tag_url"
-		if s.TagURL == "" {
-			got = "neither media nor tag_url"
-		}
-		c.Add("media", got, "one of them")
-	}
-	if s.TagURL != "" {
-		c.checkLink("tag_url", s.TagURL, out)
-		if len(s.Mimes) == 0 {
-			c.Add("mimes", "nothing", "what the tag_url answers with, such as [video/mp4]")
-		}
-		return
-	}
-	out.Mimes = nil
-	for i := range s.Media {
-		m := c.mediaFile(out, i)
-		out.Clip.Media = append(out.Clip.Media, m)
-		if !slices.Contains(out.Mimes, m.Mime) {
-			out.Mimes = append(out.Mimes, m.Mime)
-		}
-	}
+// fitsPlacement reports whether the ad may be shown in the placement.
+func (k *clip) fitsPlacement(v *rtb.Video) bool {
+	return len(k.placements) == 0 || slices.Contains(k.placements, placementOf(v))
 }
 
-var mediaMimes = map[string]string{".mp4": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg", ".3gp": "video/3gpp", ".mov": "video/quicktime",
-	".m3u8": "application/x-mpegURL", ".mpd": "application/dash+xml", ".js": "application/javascript",
-	".mp3": "audio/mpeg", ".m4a": "audio/mp4", ".aac": "audio/aac", ".ogg": "audio/ogg", ".wav": "audio/wav"}
-
-// interactive tells whether a type is a program, which VPAID runs.
-func interactive(mime string) bool {
-	return strings.HasSuffix(mime, "javascript") || mime == "application/x-shockwave-flash"
+// fitsPlayback reports whether the ad may start as the player starts it: by the
+// first listed method, which is the one that will be used.
+func (k *clip) fitsPlayback(v *rtb.Video) bool {
+	return len(k.playback) == 0 || len(v.PlaybackMethod) == 0 || slices.Contains(k.playback, v.PlaybackMethod[0])
 }
 
-// protocols are those of the spec, or all that the creative can be written in.
-func (c *compiler) protocols(out *Creative) {
-	s, all := c.spec, inlineProtocols
-	if s.TagURL != "" {
-		all = wrapperProtocols
-	}
-	var can []int
-	for _, p := range all {
-		if (!daast(p) || out.Kind == KindAudio) && !c.beyond(p) {
-			can = append(can, p)
-		}
-	}
-	out.Clip.Protocols = can
-	if len(s.Protocols) == 0 {
-		return
-	}
-	out.Clip.Protocols = nil
-	for _, p := range can {
-		if slices.Contains(s.Protocols, p) {
-			out.Clip.Protocols = append(out.Clip.Protocols, p)
-		}
-	}
-	for i, p := range s.Protocols {
-		if !slices.Contains(can, p) {
-			c.Add(spec.At("protocols", i), itoa(p), "one of "+joinInts(can))
-		}
-	}
+// skipRefused reports whether an ad with a skip button of its own must not be
+// shown: the publisher adds one, or whether it does cannot be read.
+func (k *clip) skipRefused(v *rtb.Video) bool {
+	return k.skippable && (v.Skip == rtb.Yes || v.Skip == rtb.Unreadable)
 }
 
-// beyond tells whether a protocol cannot say what the spec wants said.
-func (c *compiler) beyond(p int) bool {
-	s := c.spec
-	return s.Skippable > 0 && (p == vast2 || p == vast2Wrapper || daast(p)) ||
-		s.Linearity == 2 && (p == vast2Wrapper || daast(p)) ||
-		s.Interactive != "" && (p < vast41 || wrapper(p))
-}
-
-// scripts checks what runs code: VPAID, SIMID and Open Measurement.
-func (c *compiler) scripts(out *Creative) {
-	s := c.spec
-	vpaid := slices.Contains(out.APIs, apiVPAID1) || slices.Contains(out.APIs, apiVPAID2)
-	for i := range out.Clip.Media {
-		if interactive(out.Clip.Media[i].Mime) && !vpaid {
-			c.Add("api", "a script under media", "1 or 2 in api: VPAID runs it")
-		}
+// APIsOn returns the API frameworks that the markup for an impression uses: those
+// that the creative needs, and Open Measurement if the impression offers it.
+func (c *Creative) APIsOn(imp *rtb.Impression) []int {
+	if k, ok := c.body.(*clip); ok && k.verification != "" && slices.Contains(k.object(imp).API, apiOMID) {
+		return k.apis
 	}
-	simid := slices.Contains(out.APIs, apiSIMID1) || slices.Contains(out.APIs, apiSIMID2)
-	if simid != (s.Interactive != "") {
-		c.Add("interactive", spec.Quote(s.Interactive), "a SIMID document where api names 8 or 9, and only there")
-	}
-	if s.Interactive != "" {
-		c.checkLink("interactive", s.Interactive, out)
-	}
-	if v := s.Verification; v != nil {
-		if v.Vendor == "" {
-			c.Add("verification.vendor", "nothing", "the vendor's name")
-		}
-		c.checkLink("verification.url", v.URL, out)
-	}
-	if k := s.Companion; k != nil {
-		c.checkLink("companion.image_url", k.ImageURL, out)
-		if _, ok := ParseSize(k.Size); !ok {
-			c.Add("companion.size", spec.Quote(k.Size), "a size such as 300x250")
-		}
-	}
+	return c.APIs
 }

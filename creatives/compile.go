@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"rebound/internal/spec"
-	"rebound/rtb"
 )
 
 // Compile compiles specs in their order. A creative that has problems is nil.
@@ -70,11 +69,14 @@ type compiler struct {
 func (c *compiler) compile() *Creative {
 	s := c.spec
 	c.ID("id", s.ID)
-	out := &Creative{ID: s.ID, Advertiser: s.Advertiser, Format: rtb.FormatBanner, ClickURL: s.ClickURL, IURL: s.IURL,
-		Secure: s.Secure == nil || *s.Secure, FullScreen: s.FullScreen, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, MaxBytes: MaxMarkup}
-	if out.Kind = Kind(1 + c.OneOf("type", s.Type, kindNames[1:])); out.Kind == 0 {
+	n := c.OneOf("type", s.Type, kindsWith(func(*kind) bool { return true }))
+	if n < 0 {
 		return nil
 	}
+	k := &kinds[n]
+	out := &Creative{ID: s.ID, Advertiser: s.Advertiser, Type: k.name, Format: k.format, ClickURL: s.ClickURL, IURL: s.IURL,
+		Secure: s.Secure == nil || *s.Secure, FullScreen: s.FullScreen, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, Mimes: s.Mimes, MaxBytes: MaxMarkup, body: k.make()}
+	c.only(k)
 	c.lists(out)
 	if s.MaxAdm != 0 {
 		out.MaxBytes = s.MaxAdm
@@ -82,20 +84,7 @@ func (c *compiler) compile() *Creative {
 			c.Add("max_adm", strconv.Itoa(s.MaxAdm), "256 to 32KiB")
 		}
 	}
-	c.only(out)
-	content := ""
-	switch out.Kind {
-	case KindVAST, KindAudio:
-		c.clip(out)
-		content = c.content()
-	case KindNative:
-		c.native(out)
-		content = c.content()
-	default:
-		c.sizes(out)
-		content = c.markup(out)
-		c.body(out, content)
-	}
+	content := out.body.compile(c, out)
 	c.urls(out)
 	out.CRID = c.crid(content)
 	if len(out.Sizes) > 1 {
@@ -104,40 +93,6 @@ func (c *compiler) compile() *Creative {
 		}
 	}
 	return out
-}
-
-func (c *compiler) sizes(out *Creative) {
-	texts, field := c.spec.Sizes, "sizes"
-	if c.spec.Size != "" {
-		if len(texts) > 0 {
-			c.Add("size", "both size and sizes", "one of them")
-		}
-		texts, field = []string{c.spec.Size}, "size"
-	}
-	if len(texts) == 0 {
-		c.Add("size", "nothing", "a size such as 300x250, or a list under sizes")
-	}
-	for i, t := range texts {
-		s, ok := ParseSize(t)
-		if !ok {
-			f := field
-			if field == "sizes" {
-				f += "[" + strconv.Itoa(i) + "]"
-			}
-			c.Add(f, spec.Quote(t), "a size such as 300x250")
-		} else if !out.HasSize(s) {
-			out.Sizes = append(out.Sizes, s)
-		}
-	}
-}
-
-// ParseSize reads a size such as 300x250; each side is 1 to 9999.
-func ParseSize(t string) (rtb.Size, bool) {
-	w, h, ok := strings.Cut(t, "x")
-	a, err := strconv.ParseUint(w, 10, 16)
-	b, err2 := strconv.ParseUint(h, 10, 16)
-	s := rtb.Size{W: int(a), H: int(b)}
-	return s, ok && err == nil && err2 == nil && a >= 1 && a <= 9999 && b >= 1 && b <= 9999
 }
 
 func (c *compiler) lists(out *Creative) {
@@ -153,10 +108,6 @@ func (c *compiler) lists(out *Creative) {
 	if n := len(out.Language); s.Language != "" && (n < 2 || n > 8) {
 		c.Add("language", spec.Quote(s.Language), "a code of ISO 639-1 such as en, or xx for none")
 	}
-	out.Mimes = s.Mimes
-	if len(s.Mimes) == 0 {
-		out.Mimes = defaultMimes(out.Kind, s.ImageURL)
-	}
 	if len(s.Fill) == 0 {
 		out.Fill = []Fill{FillCart, FillViewed}
 	}
@@ -168,66 +119,6 @@ func (c *compiler) lists(out *Creative) {
 	if len(s.CRID) > maxCRIDName {
 		c.Add("crid", spec.Quote(s.CRID), fmt.Sprintf("at most %d bytes", maxCRIDName))
 	}
-}
-
-// maxSource bounds what is compiled at all: macros may be longer than what they
-// stand for, but not by that much.
-const maxSource = 4 * MaxMarkup
-
-// body compiles the markup and checks what it uses.
-func (c *compiler) body(out *Creative, markup string) {
-	field := "html"
-	switch {
-	case out.Kind == KindImage:
-		field = "image_url"
-	case c.spec.File != "":
-		field = "file"
-	}
-	report := func(line int, got, want, hint string) {
-		c.AddHint(field, got, want, hint)
-		p := &c.Problems[len(c.Problems)-1]
-		switch field {
-		case "html":
-			p.Line = line
-		case "file":
-			p.File, p.Line = c.spec.File, line
-		}
-	}
-	if len(markup) > maxSource {
-		report(0, strconv.Itoa(len(markup))+" bytes", "at most "+strconv.Itoa(out.MaxBytes), "")
-		return
-	}
-	t := compileTemplate(markup, report)
-	if !t.uses[macroPixel] {
-		if !t.closed {
-			report(0, "markup that ends inside a tag, a script or a comment", "it closed, so that the impression pixel can follow", "")
-		}
-		t = compileTemplate(markup+pixelMarkup, func(int, string, string, string) {})
-	}
-	if markup != "" && !t.uses[macroClick] && !t.uses[macroClickEsc] {
-		report(0, "markup without {{click}}", "{{click}} or {{click_esc}} in it, so that clicks are counted", "")
-	}
-	for m := macroTitle; m <= macroBrand; m++ {
-		out.NeedsProduct = out.NeedsProduct || t.uses[m]
-	}
-	if out.NeedsProduct && out.Kind == KindHTML {
-		report(0, "an item macro in type html", "type html_template", "")
-	}
-	if literal := literalSize(t.pieces); literal > out.MaxBytes {
-		report(0, strconv.Itoa(literal)+" bytes", "at most "+strconv.Itoa(out.MaxBytes), "")
-	}
-	if url, line := insecure(markup); url != "" && out.Secure {
-		report(line, spec.Quote(url), "https", "secure: false allows http and keeps the creative out of secure impressions")
-	}
-	out.body = t.pieces
-}
-
-func literalSize(pieces []piece) int {
-	n := 0
-	for i := range pieces {
-		n += len(pieces[i].lit)
-	}
-	return n
 }
 
 func (c *compiler) urls(out *Creative) {
@@ -243,9 +134,6 @@ func (c *compiler) urls(out *Creative) {
 	}
 	if out.IURL != "" {
 		check("iurl", out.IURL)
-	}
-	if out.Kind == KindImage && c.spec.ImageURL != "" {
-		check("image_url", strings.NewReplacer("{{width}}", "1", "{{height}}", "1", "{{item.image}}", "https://x.example/").Replace(c.spec.ImageURL))
 	}
 }
 

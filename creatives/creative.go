@@ -1,34 +1,14 @@
 package creatives
 
-import "rebound/rtb"
+import (
+	"time"
+
+	"rebound/rtb"
+)
 
 // MaxMarkup is how many bytes a creative's markup may have unless its spec
 // says less.
 const MaxMarkup = 32 << 10
-
-// Kind is how a creative makes its markup.
-type Kind uint8
-
-// The kinds.
-const (
-	KindImage    Kind = iota + 1 // a picture that leads to the landing page
-	KindHTML                     // markup of its own; macros, but no product
-	KindTemplate                 // markup around a product
-	KindVAST                     // a film: VAST
-	KindAudio                    // a sound: VAST or DAAST
-	KindNative                   // assets: Native Ads 1.2
-)
-
-// kindNames are the values of a spec's type.
-var kindNames = []string{KindImage: "image", KindHTML: "html", KindTemplate: "html_template", KindVAST: "vast", KindAudio: "audio", KindNative: "native"}
-
-// String is the kind's name in the configuration.
-func (k Kind) String() string {
-	if int(k) >= len(kindNames) {
-		return ""
-	}
-	return kindNames[k]
-}
 
 // Creative is one compiled creative. It is immutable and safe for concurrent
 // use.
@@ -36,7 +16,7 @@ type Creative struct {
 	ID         string
 	CRID       string // id and content hash, at most 64 bytes; changes when the content does
 	Advertiser string // empty: any advertiser's line may use it
-	Kind       Kind
+	Type       string // as configured, such as html_template
 	Format     rtb.Formats
 	Sizes      []rtb.Size
 	Attrs      []int    // creative attributes, against battr
@@ -53,11 +33,10 @@ type Creative struct {
 	Fallback     *Creative // used where the products do not suffice; may be nil
 	Fill         []Fill
 	MaxBytes     int
-	Clip         *Clip   // of kinds vast and audio
-	Native       *Native // of kind native
+	Duration     time.Duration // of a video or audio ad; 0 for other formats
 
-	body  []piece
-	crids []string // by size, where there are several
+	body  body
+	crids []string // by size, if there are several
 }
 
 // CRIDOf is the creative id of one size: what an exchange reviews under one id is

@@ -46,10 +46,10 @@ func filled(t testing.TB) *Markup {
 	m := sample(t)
 	m.View, m.EventBase, m.EventQuery = []byte("https://t.example/v1/view?k=V"), []byte("https://t.example/v1/vast/"), []byte("?k=E")
 	m.BidID = []byte("bid-1")
-	m.Video = &rtb.Video{Mimes: [][]byte{[]byte("video/mp4"), []byte("audio/mpeg")}, API: []int{7}}
-	m.Native = &rtb.Native{Ver: []byte("1.2"), Privacy: true, HasTrackers: true, Trackers: []rtb.NativeTracker{{Event: 1, Image: true}, {Event: 2, Image: true}},
+	v := rtb.Video{Mimes: [][]byte{[]byte("video/mp4"), []byte("audio/mpeg")}, API: []int{7}}
+	m.Imp = &rtb.Impression{Video: v, Audio: v, Native: rtb.Native{Ver: []byte("1.2"), Privacy: true, HasTrackers: true, Trackers: []rtb.NativeTracker{{Event: 1, Image: true}, {Event: 2, Image: true}},
 		Assets: []rtb.NativeAsset{{ID: 1, Required: true, Kind: rtb.NativeTitle, Len: 40}, {ID: 2, Kind: rtb.NativeImage, Type: 3, WMin: 100, HMin: -1},
-			{ID: 3, Kind: rtb.NativeData, Type: 2, Len: 13}, {ID: 4, Kind: rtb.NativeImage, Type: 1, W: 50, H: 50, WMin: -1, HMin: -1}, {ID: 5, Kind: rtb.NativeData, Type: 7}}}
+			{ID: 3, Kind: rtb.NativeData, Type: 2, Len: 13}, {ID: 4, Kind: rtb.NativeImage, Type: 1, W: 50, H: 50, WMin: -1, HMin: -1}, {ID: 5, Kind: rtb.NativeData, Type: 7}}}}
 	return m
 }
 
@@ -95,7 +95,7 @@ func TestVASTIsWellFormed(t *testing.T) {
 	written := map[int]bool{}
 	for _, s := range []Spec{film(), full, tag, sound(), voice} {
 		c := compileSpec(t, s)
-		for _, p := range c.Clip.Protocols {
+		for _, p := range c.body.(*clip).protocols {
 			m := filled(t)
 			m.Protocol, written[p] = p, true
 			b, err := c.Append(nil, m)
@@ -181,9 +181,9 @@ func TestFormatsAllocateNothing(t *testing.T) {
 		if n := testing.AllocsPerRun(200, func() { dst, _ = c.Append(dst[:0], m) }); n != 0 || len(dst) == 0 {
 			t.Errorf("%s: got %g allocations for %d bytes; want 0", s.Type, n, len(dst))
 		}
-		if c.Native != nil {
-			if n := testing.AllocsPerRun(200, func() { c.Answers(m.Native, m.Products, m.Now) }); n != 0 {
-				t.Errorf("Answers: got %g allocations; want 0", n)
+		if c.Type == "native" {
+			if n := testing.AllocsPerRun(200, func() { c.FitsProducts(m.Imp, m.Products, m.Now) }); n != 0 {
+				t.Errorf("FitsProducts: got %g allocations; want 0", n)
 			}
 		}
 	}
@@ -289,7 +289,7 @@ func FuzzFormats(f *testing.F) {
 		p := *m.Products[0]
 		p.Title = newText(title)
 		m.Products = []*Product{&p}
-		for _, m.Protocol = range film.Clip.Protocols {
+		for _, m.Protocol = range film.body.(*clip).protocols {
 			b, err := film.Append(nil, m)
 			if err != nil && !errors.Is(err, ErrTooLarge) {
 				t.Fatal(err)
@@ -300,7 +300,7 @@ func FuzzFormats(f *testing.F) {
 		}
 		n := &rtb.Native{Ver: []byte(ver), Assets: []rtb.NativeAsset{{ID: 1, Kind: rtb.NativeTitle, Len: max(length, 0)},
 			{ID: 2, Kind: rtb.NativeImage, Type: kind, W: w, WMin: least, H: least, HMin: w}, {ID: 3, Kind: rtb.NativeData, Type: kind, Len: max(length, 0)}}}
-		m.Native = n
+		m.Imp = &rtb.Impression{Native: *n}
 		b, err := words.Append(nil, m)
 		if err != nil && !errors.Is(err, ErrTooLarge) {
 			t.Fatal(err)

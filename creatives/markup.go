@@ -12,6 +12,7 @@ import (
 var (
 	ErrTooLarge  = errors.New("markup is larger than the limit")
 	ErrNoProduct = errors.New("the creative needs a product and has none")
+	ErrProtocol  = errors.New("the creative cannot be written in the protocol")
 )
 
 // Markup is what one bid puts into a creative. Everything is borrowed until
@@ -33,62 +34,32 @@ type Markup struct {
 	CacheBuster   uint64
 	Now           time.Time // decides whether a sale is on
 
-	// Of kinds vast, audio and native.
-	View []byte // our URL for a viewable impression
-	Wrap bool   // native markup is wrapped in {"native":...}
-	// Native is the request that is answered.
-	Native *rtb.Native
-	// Video is the impression's video or audio object: only fitting files are
-	// named. Protocol is the one that the bid declares.
-	Video    *rtb.Video
-	Protocol int
+	// Imp is the impression that the markup answers: native markup has its
+	// assets, VAST only media files that fit it.
+	Imp      *rtb.Impression
+	View     []byte // our URL for a viewable impression
+	Wrap     bool   // native markup is wrapped in {"native":...}
+	Protocol int    // AdCOM protocol that the bid declares
 	BidID    []byte
-	// EventBase, an event's name and EventQuery together are our URL of a video
+	// EventBase, the name of an event and EventQuery form our URL of a video
 	// event.
 	EventBase, EventQuery []byte
 }
 
-// Append appends the creative's markup, before JSON escaping. dst comes back
-// unchanged with an error: [ErrNoProduct] or [ErrTooLarge]. It allocates nothing
-// but what dst lacks.
+// Append appends the creative's markup, before JSON escaping. On error it returns
+// dst unchanged: [ErrNoProduct], [ErrTooLarge] or [ErrProtocol]. It allocates
+// nothing but what dst lacks.
 func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) {
 	if c.NeedsProduct && len(m.Products) == 0 {
 		return dst, ErrNoProduct
 	}
-	if c.Format != rtb.FormatBanner {
-		return c.appendOther(dst, m)
-	}
 	start := len(dst)
-	for i := range c.body {
-		p := &c.body[i]
-		dst = append(dst, p.lit...)
-		switch {
-		case p.macro == macroNone:
-		case p.macro.item():
-			dst = appendForm(dst, m.Products[0].text(p.macro, m.Now), p.place)
-		default:
-			dst = p.append(dst, c, m)
-		}
-		if len(dst)-start > c.MaxBytes {
-			return dst[:start], ErrTooLarge
-		}
+	dst, err := c.body.append(dst, c, m)
+	if err == nil && len(dst)-start > c.MaxBytes {
+		err = ErrTooLarge
 	}
-	return dst, nil
-}
-
-// appendOther is Append of what is no banner.
-func (c *Creative) appendOther(dst []byte, m *Markup) ([]byte, error) {
-	start, err := len(dst), error(nil)
-	if c.Kind == KindNative {
-		dst, err = c.appendNative(dst, m)
-	} else {
-		dst, err = c.appendClip(dst, m)
-	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return dst[:start], err
-	case len(dst)-start > c.MaxBytes:
-		return dst[:start], ErrTooLarge
 	}
 	return dst, nil
 }

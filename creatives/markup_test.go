@@ -319,7 +319,7 @@ func TestCompileProblems(t *testing.T) {
 	f(change(func(s *Spec) { s.ClickURL = "" }), "click_url")
 	f(change(func(s *Spec) { s.ClickURL = "http://shop.example/" }), "click_url")
 	f(change(func(s *Spec) { s.IURL = "x" }), "iurl")
-	f(change(func(s *Spec) { s.HTML = "x" }), "type")
+	f(change(func(s *Spec) { s.HTML = "x" }), "html")
 	f(change(func(s *Spec) { s.Attr = []int{0} }), "attr[0]")
 	f(change(func(s *Spec) { s.Language = "e" }), "language")
 	f(change(func(s *Spec) { s.Fill = []string{"carts"} }), "fill[0]")

@@ -7,8 +7,8 @@ import (
 	"rebound/rtb"
 )
 
-// Native are the assets of a creative of kind native.
-type Native struct {
+// native holds the assets of a native ad (Native Ads 1.2).
+type native struct {
 	title      text
 	images     []nativeImage
 	data       [dataTypes]text // by data type
@@ -36,16 +36,16 @@ const (
 
 var imageNames = []string{"", "icon", "logo", "main"}
 
-// native compiles what kind native has.
-func (c *compiler) native(out *Creative) {
-	out.Format = rtb.FormatNative
+func (n *native) compile(c *compiler, out *Creative) string {
 	s := c.spec.Native
 	if s == nil || s.Title == "" {
-		c.Add("native", "no title", "title, and images, sponsored, desc and the like")
-		return
+		c.Add("native", "no title", "at least a title")
+		return ""
 	}
-	n := &Native{privacyURL: s.PrivacyURL, imp: c.spec.Trackers.Imp, click: c.spec.Trackers.Click}
-	out.Native = n
+	if len(out.Mimes) == 0 {
+		out.Mimes = []string{"text/html"}
+	}
+	n.privacyURL, n.imp, n.click = s.PrivacyURL, c.spec.Trackers.Imp, c.spec.Trackers.Click
 	word := func(field, value string) text {
 		t := compileText(value, itemWord, func(got, want, hint string) { c.AddHint("native."+field, got, want, hint) })
 		out.NeedsProduct = out.NeedsProduct || t.needsProduct()
@@ -63,6 +63,8 @@ func (c *compiler) native(out *Creative) {
 	if s.PrivacyURL != "" {
 		c.checkLink("native.privacy_url", s.PrivacyURL, out)
 	}
+	c.trackers(out)
+	return c.content()
 }
 
 func (c *compiler) nativeImage(out *Creative, i int) nativeImage {
@@ -75,7 +77,7 @@ func (c *compiler) nativeImage(out *Creative, i int) nativeImage {
 	img.any = img.url.uses(macroWidth) && img.url.uses(macroHeight)
 	out.NeedsProduct = out.NeedsProduct || img.url.needsProduct()
 	if img.mime == "" {
-		img.mime = defaultMimes(KindImage, s.URL)[0]
+		img.mime = imageMime(s.URL)
 	}
 	if s.W < 1 || s.H < 1 || s.W > 9999 || s.H > 9999 {
 		c.Add(field+".w", itoa(s.W)+"x"+itoa(s.H), "w and h of the picture, 1 to 9999")
@@ -86,7 +88,7 @@ func (c *compiler) nativeImage(out *Creative, i int) nativeImage {
 
 // image is the picture for an asset and the size that it is shown in. The reason
 // is why there is none.
-func (n *Native) image(a *rtb.NativeAsset) (img *nativeImage, size rtb.Size, r rtb.NoBidReason) {
+func (n *native) image(a *rtb.NativeAsset) (img *nativeImage, size rtb.Size, r rtb.NoBidReason) {
 	r = rtb.NoBidNoFormat
 	for i := range n.images {
 		img = &n.images[i]
@@ -118,18 +120,10 @@ func (img *nativeImage) serves(kind int) bool {
 	return img.kind == kind
 }
 
-// listedImage asks the mimes of an asset; none listed is all. image/jpg is what
-// some call image/jpeg.
+// listedImage reports whether the MIME types of an asset include an image's; an
+// empty list includes all. image/jpg is what some senders call image/jpeg.
 func listedImage(mimes [][]byte, mime string) bool {
-	if len(mimes) == 0 {
-		return true
-	}
-	for _, m := range mimes {
-		if equalFold(m, mime) || mime == "image/jpeg" && equalFold(m, "image/jpg") {
-			return true
-		}
-	}
-	return false
+	return len(mimes) == 0 || lists(mimes, mime) || mime == "image/jpeg" && lists(mimes, "image/jpg")
 }
 
 // fits finds the size in which a picture is shown. A width without a least width
@@ -153,14 +147,29 @@ func (img *nativeImage) side(have, want, least int) (int, bool) {
 	return max(have, least), max(have, least) <= maxSide
 }
 
-// Answers tells whether the creative has an answer to every asset that a native
-// request requires: [rtb.NoBidNone], or why not. An asset that is not known, or
-// that could not be read, has none.
-func (c *Creative) Answers(n *rtb.Native, products []*Product, now time.Time) rtb.NoBidReason {
+// fits checks what can be known of a native ad before its product is chosen: the
+// request must be readable, and if our pixel bills it must be one that the
+// placement calls (Native Ads 1.2 §4.7).
+func (n *native) fits(c *Creative, imp *rtb.Impression, _ *rtb.Device, x Exchange) (f Fit, r rtb.NoBidReason) {
+	slot := &imp.Native
+	switch {
+	case slot.Bad, len(slot.Assets) == 0, x.BillingSource(rtb.FormatNative) == rtb.BillOnImp && !tracksImp(slot):
+		return f, rtb.NoBidNoFormat
+	case !c.offersAPIs(slot.API):
+		return f, rtb.NoBidAPI
+	}
+	f.AttributeBlocked = c.blocks(slot.BAttr, x)
+	return f, rtb.NoBidNone
+}
+
+// answersAll reports whether there is an answer to every asset that a native
+// request requires, and to at least one asset: [rtb.NoBidNone], or why not. An
+// asset that is unknown or unreadable has no answer.
+func (n *native) answersAll(slot *rtb.Native, products []*Product, now time.Time) rtb.NoBidReason {
 	some := false
-	for i := range n.Assets {
-		a := &n.Assets[i]
-		r := c.Native.answers(a, products, now)
+	for i := range slot.Assets {
+		a := &slot.Assets[i]
+		r := n.answers(a, products, now)
 		if r != rtb.NoBidNone && a.Required {
 			return r
 		}
@@ -172,7 +181,7 @@ func (c *Creative) Answers(n *rtb.Native, products []*Product, now time.Time) rt
 	return rtb.NoBidNone
 }
 
-func (n *Native) answers(a *rtb.NativeAsset, products []*Product, now time.Time) rtb.NoBidReason {
+func (n *native) answers(a *rtb.NativeAsset, products []*Product, now time.Time) rtb.NoBidReason {
 	if a.Bad {
 		return rtb.NoBidNoFormat
 	}
@@ -194,7 +203,7 @@ func (n *Native) answers(a *rtb.NativeAsset, products []*Product, now time.Time)
 
 // value is the text of a data asset; nil when there is none, or when it is too
 // long and may not be cut: half a price is a wrong price.
-func (n *Native) value(a *rtb.NativeAsset, products []*Product, now time.Time) text {
+func (n *native) value(a *rtb.NativeAsset, products []*Product, now time.Time) text {
 	if a.Type < 1 || a.Type >= dataTypes {
 		return nil
 	}

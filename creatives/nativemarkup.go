@@ -12,9 +12,9 @@ const (
 	nativeViewable   = 2 // half of it for a second
 )
 
-// TracksImp tells whether a native request lets us know of the impression: by a
-// pixel that it offers, or by imptrackers where it offers no way.
-func TracksImp(n *rtb.Native) bool {
+// tracksImp reports whether a native request lets us count the impression: by a
+// pixel that it offers, or by imptrackers if it offers no event trackers.
+func tracksImp(n *rtb.Native) bool {
 	return !n.HasTrackers || offers(n, nativeImpression)
 }
 
@@ -27,12 +27,12 @@ func offers(n *rtb.Native, event int) bool {
 	return false
 }
 
-// appendNative appends the answer to a native request (Native Ads 1.2 §5).
-func (c *Creative) appendNative(dst []byte, m *Markup) ([]byte, error) {
-	n := m.Native
-	if n == nil {
+// append appends the answer to a native request (Native Ads 1.2 §5).
+func (b *native) append(dst []byte, _ *Creative, m *Markup) ([]byte, error) {
+	if m.Imp == nil {
 		return dst, ErrProtocol
 	}
+	n := &m.Imp.Native
 	if m.Wrap {
 		dst = append(dst, `{"native":`...)
 	}
@@ -43,18 +43,18 @@ func (c *Creative) appendNative(dst []byte, m *Markup) ([]byte, error) {
 	dst = append(dst, `"assets":[`...)
 	first := true
 	for i := range n.Assets {
-		if a := &n.Assets[i]; c.Native.answers(a, m.Products, m.Now) == rtb.NoBidNone {
+		if a := &n.Assets[i]; b.answers(a, m.Products, m.Now) == rtb.NoBidNone {
 			if !first {
 				dst = append(dst, ',')
 			}
 			first = false
-			dst = c.Native.appendAsset(dst, a, m)
+			dst = b.appendAsset(dst, a, m)
 		}
 	}
-	dst = c.appendNativeLink(append(dst, ']'), m)
-	dst = c.appendNativeTrackers(dst, m)
-	if n.Privacy && c.Native.privacyURL != "" {
-		dst = append(appendJSON(append(dst, `,"privacy":"`...), c.Native.privacyURL), '"')
+	dst = b.appendLink(append(dst, ']'), m)
+	dst = b.appendTrackers(dst, m)
+	if n.Privacy && b.privacyURL != "" {
+		dst = append(appendJSON(append(dst, `,"privacy":"`...), b.privacyURL), '"')
 	}
 	dst = append(dst, '}')
 	if m.Wrap {
@@ -63,7 +63,7 @@ func (c *Creative) appendNative(dst []byte, m *Markup) ([]byte, error) {
 	return dst, nil
 }
 
-func (n *Native) appendAsset(dst []byte, a *rtb.NativeAsset, m *Markup) []byte {
+func (b *native) appendAsset(dst []byte, a *rtb.NativeAsset, m *Markup) []byte {
 	dst = strconv.AppendInt(append(dst, `{"id":`...), int64(a.ID), 10)
 	if a.Required {
 		dst = append(dst, `,"required":1`...)
@@ -71,10 +71,10 @@ func (n *Native) appendAsset(dst []byte, a *rtb.NativeAsset, m *Markup) []byte {
 	switch a.Kind {
 	case rtb.NativeTitle:
 		dst = append(dst, `,"title":{"text":"`...)
-		dst = n.title.appendJSON(dst, m.Products, m.Now, a.Len)
+		dst = b.title.appendJSON(dst, m.Products, m.Now, a.Len)
 		return append(dst, `"}}`...)
 	case rtb.NativeImage:
-		img, size, _ := n.image(a)
+		img, size, _ := b.image(a)
 		dst = append(dst, `,"img":{"url":"`...)
 		dst = img.url.appendURL(dst, m.Products, size)
 		dst = strconv.AppendInt(append(dst, `","w":`...), int64(size.W), 10)
@@ -82,13 +82,13 @@ func (n *Native) appendAsset(dst []byte, a *rtb.NativeAsset, m *Markup) []byte {
 		return append(dst, `}}`...)
 	}
 	dst = append(dst, `,"data":{"value":"`...)
-	dst = n.value(a, m.Products, m.Now).appendJSON(dst, m.Products, m.Now, a.Len)
+	dst = b.value(a, m.Products, m.Now).appendJSON(dst, m.Products, m.Now, a.Len)
 	return append(dst, `"}}`...)
 }
 
-// appendNativeLink appends where a click leads, and what counts it. Our redirect
+// appendLink appends where a click leads, and what counts it. Our redirect
 // counts too; both are one click, because both name one bid.
-func (c *Creative) appendNativeLink(dst []byte, m *Markup) []byte {
+func (b *native) appendLink(dst []byte, m *Markup) []byte {
 	dst = append(dst, `,"link":{"url":"`...)
 	if len(m.ClickMacro) > 0 {
 		dst = appendURL(appendJSON(dst, m.ClickMacro), m.Click)
@@ -97,7 +97,7 @@ func (c *Creative) appendNativeLink(dst []byte, m *Markup) []byte {
 	}
 	dst = append(dst, `","clicktrackers":["`...)
 	dst = append(append(appendJSON(dst, m.Click), TrackOnly...), '"')
-	dst = appendURLs(dst, c.Native.click)
+	dst = appendURLs(dst, b.click)
 	return append(dst, `]}`...)
 }
 
@@ -108,14 +108,14 @@ func appendURLs(dst []byte, urls []string) []byte {
 	return dst
 }
 
-// appendNativeTrackers appends pixels for the events that are offered with that
+// appendTrackers appends pixels for the events that are offered with that
 // method, or imptrackers where nothing is offered: never both, or an impression
 // would count twice.
-func (c *Creative) appendNativeTrackers(dst []byte, m *Markup) []byte {
-	n := m.Native
+func (b *native) appendTrackers(dst []byte, m *Markup) []byte {
+	n := &m.Imp.Native
 	if !n.HasTrackers {
 		dst = append(appendJSON(append(dst, `,"imptrackers":["`...), m.Pixel), '"')
-		return append(appendURLs(dst, c.Native.imp), ']')
+		return append(appendURLs(dst, b.imp), ']')
 	}
 	open := `,"eventtrackers":[`
 	tracker := func(event int, u []byte) {
@@ -128,7 +128,7 @@ func (c *Creative) appendNativeTrackers(dst []byte, m *Markup) []byte {
 	}
 	if offers(n, nativeImpression) {
 		tracker(nativeImpression, m.Pixel)
-		for _, u := range c.Native.imp {
+		for _, u := range b.imp {
 			dst = appendJSON(append(dst, `,{"event":1,"method":1,"url":"`...), u)
 			dst = append(dst, `"}`...)
 		}

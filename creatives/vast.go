@@ -1,8 +1,11 @@
 package creatives
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // slot is what a part of a VAST document leaves open until the bid.
@@ -70,26 +73,26 @@ func (b *docBuilder) fixed(tag, attrs, u string) {
 }
 
 // documents writes the creative in each of its protocols.
-func (c *compiler) documents(out *Creative) {
+func (k *clip) documents(c *compiler, out *Creative) {
 	title := c.spec.Title
 	if title == "" {
 		title = c.spec.ID
 	}
 	report := func(got, want, hint string) { c.AddHint("title", got, want, hint) }
-	out.Clip.title = compileText(title, itemWord, report)
-	out.NeedsProduct = out.NeedsProduct || out.Clip.title.needsProduct()
+	k.title = compileText(title, itemWord, report)
+	out.NeedsProduct = out.NeedsProduct || k.title.needsProduct()
 	if v := c.spec.Verification; v != nil {
-		out.Clip.verification = verification(v)
-		out.Clip.apis = slices.Clone(out.APIs)
+		k.verification = verification(v)
+		k.apis = slices.Clone(out.APIs)
 		if !slices.Contains(out.APIs, apiOMID) {
-			out.Clip.apis = append(out.Clip.apis, apiOMID)
+			k.apis = append(k.apis, apiOMID)
 		}
 	}
-	for _, p := range out.Clip.Protocols {
+	for _, p := range k.protocols {
 		b := docBuilder{}
-		c.document(&b, out, p)
+		c.document(&b, k, p)
 		b.open(slotNone)
-		out.Clip.docs[p] = b.parts
+		k.docs[p] = b.parts
 		size := 0
 		for i := range b.parts {
 			size += len(b.parts[i].lit)
@@ -101,7 +104,7 @@ func (c *compiler) documents(out *Creative) {
 	}
 }
 
-func (c *compiler) document(b *docBuilder, out *Creative, p int) {
+func (c *compiler) document(b *docBuilder, k *clip, p int) {
 	root, ns, adType := "VAST", "", ""
 	if daast(p) {
 		root = "DAAST"
@@ -109,7 +112,7 @@ func (c *compiler) document(b *docBuilder, out *Creative, p int) {
 	if fourth(p) {
 		ns = ` xmlns="http://www.iab.com/VAST"`
 	}
-	if p >= vast41 && out.Kind == KindAudio {
+	if p >= vast41 && k.audio {
 		adType = ` adType="audio"`
 	}
 	kind := "InLine"
@@ -123,7 +126,7 @@ func (c *compiler) document(b *docBuilder, out *Creative, p int) {
 		c.headOf3(b, p)
 	}
 	b.add("<Creatives>")
-	c.main(b, out, p)
+	c.main(b, k, p)
 	c.companion(b)
 	b.add("</Creatives>")
 	switch {
@@ -184,7 +187,7 @@ func (c *compiler) impressions(b *docBuilder) {
 }
 
 // main is the creative itself.
-func (c *compiler) main(b *docBuilder, out *Creative, p int) {
+func (c *compiler) main(b *docBuilder, k *clip, p int) {
 	s := c.spec
 	adID := ""
 	if !wrapper(p) {
@@ -195,7 +198,7 @@ func (c *compiler) main(b *docBuilder, out *Creative, p int) {
 		adID = " " + name + `="` + xmlText(s.ID) + `"`
 	}
 	b.add(`<Creative sequence="1"`, adID, `>`)
-	if out.Clip.Linearity == 2 {
+	if k.linearity == 2 {
 		b.add("<NonLinearAds>")
 		events(b)
 		b.add("<NonLinear>")
@@ -288,7 +291,31 @@ func (c *compiler) companion(b *docBuilder) {
 	}
 	size, _ := ParseSize(k.Size)
 	b.add(`<Creative><CompanionAds><Companion width="`, itoa(size.W), `" height="`, itoa(size.H), `">`)
-	b.fixed("StaticResource", ` creativeType="`+xmlText(defaultMimes(KindImage, k.ImageURL)[0])+`"`, k.ImageURL)
+	b.fixed("StaticResource", ` creativeType="`+xmlText(imageMime(k.ImageURL))+`"`, k.ImageURL)
 	b.link("CompanionClickThrough", "", slotClick)
 	b.add("</Companion></CompanionAds></Creative>")
+}
+
+// clock returns a duration as VAST writes it.
+func clock(d time.Duration) string {
+	s := int(d / time.Second)
+	return fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)
+}
+
+func xmlText(s string) string { return string(appendXML(nil, s)) }
+func itoa(n int) string       { return strconv.Itoa(n) }
+func joinInts(list []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ", "), "[]")
+}
+
+// verification returns the element of an Open Measurement script.
+func verification(v *VerificationSpec) string {
+	b := docBuilder{}
+	b.add(`<AdVerifications><Verification vendor="`, xmlText(v.Vendor), `">`)
+	b.fixed("JavaScriptResource", ` apiFramework="omid" browserOptional="true"`, v.URL)
+	if v.Parameters != "" {
+		b.fixed("VerificationParameters", "", v.Parameters)
+	}
+	b.add("</Verification></AdVerifications>")
+	return string(b.lit)
 }

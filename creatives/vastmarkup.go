@@ -1,28 +1,21 @@
 package creatives
 
-import (
-	"errors"
-	"slices"
-)
+import "slices"
 
-// ErrProtocol tells that the creative is not written in the protocol that was
-// asked for.
-var ErrProtocol = errors.New("the creative cannot be written in the protocol")
-
-// appendClip appends VAST or DAAST in the bid's protocol.
-func (c *Creative) appendClip(dst []byte, m *Markup) ([]byte, error) {
-	if m.Protocol < 0 || m.Protocol > lastProtocol || c.Clip.docs[m.Protocol] == nil {
+// append appends VAST or DAAST in the bid's protocol.
+func (k *clip) append(dst []byte, _ *Creative, m *Markup) ([]byte, error) {
+	if m.Protocol < 0 || m.Protocol > lastProtocol || k.docs[m.Protocol] == nil {
 		return dst, ErrProtocol
 	}
-	doc := c.Clip.docs[m.Protocol]
+	doc := k.docs[m.Protocol]
 	for i := range doc {
 		dst = append(dst, doc[i].lit...)
-		dst = c.appendSlot(dst, m, doc[i].slot)
+		dst = k.appendSlot(dst, m, doc[i].slot)
 	}
 	return dst, nil
 }
 
-func (c *Creative) appendSlot(dst []byte, m *Markup, s slot) []byte {
+func (k *clip) appendSlot(dst []byte, m *Markup, s slot) []byte {
 	switch s {
 	case slotImpression:
 		return appendCDATA(dst, m.Pixel)
@@ -41,13 +34,13 @@ func (c *Creative) appendSlot(dst []byte, m *Markup, s slot) []byte {
 	case slotClickTracking:
 		return append(appendCDATA(dst, m.Click), TrackOnly...)
 	case slotTitle:
-		return c.Clip.title.appendXML(dst, m.Products, m.Now)
+		return k.title.appendXML(dst, m.Products, m.Now)
 	case slotBid:
 		return appendXML(dst, m.BidID)
 	case slotMedia:
-		return c.appendMedia(dst, m)
+		return k.appendMedia(dst, m)
 	case slotVerification:
-		return c.appendVerification(dst, m)
+		return k.appendVerification(dst, m)
 	}
 	return dst
 }
@@ -62,11 +55,11 @@ func appendEvent(dst []byte, m *Markup, name string) []byte {
 }
 
 // appendMedia appends the files that fit the impression.
-func (c *Creative) appendMedia(dst []byte, m *Markup) []byte {
-	for i := range c.Clip.Media {
-		f := &c.Clip.Media[i]
+func (k *clip) appendMedia(dst []byte, m *Markup) []byte {
+	for i := range k.media {
+		f := &k.media[i]
 		switch {
-		case m.Video != nil && !f.Fits(m.Video):
+		case m.Imp != nil && !f.fits(k.object(m.Imp)):
 		case daast(m.Protocol):
 			dst = append(dst, f.daast...)
 		default:
@@ -78,14 +71,14 @@ func (c *Creative) appendMedia(dst []byte, m *Markup) []byte {
 
 // appendVerification appends the measurement script where the impression runs
 // such: as an extension before VAST 4.1.
-func (c *Creative) appendVerification(dst []byte, m *Markup) []byte {
-	if c.Clip.verification == "" || m.Video == nil || !slices.Contains(m.Video.API, apiOMID) {
+func (k *clip) appendVerification(dst []byte, m *Markup) []byte {
+	if k.verification == "" || m.Imp == nil || !slices.Contains(k.object(m.Imp).API, apiOMID) {
 		return dst
 	}
 	if m.Protocol >= vast41 {
-		return append(dst, c.Clip.verification...)
+		return append(dst, k.verification...)
 	}
 	dst = append(dst, `<Extensions><Extension type="AdVerifications">`...)
-	dst = append(dst, c.Clip.verification...)
+	dst = append(dst, k.verification...)
 	return append(dst, `</Extension></Extensions>`...)
 }

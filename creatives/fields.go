@@ -1,0 +1,84 @@
+package creatives
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"rebound/internal/spec"
+)
+
+// fieldsOf returns the values of the fields of a spec that it sets, by name.
+func fieldsOf(s *Spec) map[string]any {
+	set := map[string]any{}
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); !f.IsZero() {
+			set[v.Type().Field(i).Tag.Get("yaml")] = f.Interface()
+		}
+	}
+	return set
+}
+
+// only checks that a spec has no fields of other types.
+func (c *compiler) only(k *kind) {
+	set := fieldsOf(c.spec)
+	for _, field := range slices.Sorted(maps.Keys(set)) {
+		owners := kindsWith(func(k *kind) bool { return k.has(field) })
+		if len(owners) > 0 && !k.has(field) {
+			c.Add(field, field, "nothing for type "+k.name+"; it belongs to "+strings.Join(owners, ", "))
+		}
+	}
+}
+
+// trackers checks the URLs of third-party trackers.
+func (c *compiler) trackers(out *Creative) {
+	t := &c.spec.Trackers
+	for i, u := range t.Imp {
+		c.checkLink(spec.At("trackers.imp", i), u, out)
+	}
+	for i, u := range t.Click {
+		c.checkLink(spec.At("trackers.click", i), u, out)
+	}
+}
+
+// checkLink checks a URL that is loaded or called.
+func (c *compiler) checkLink(field, u string, out *Creative) {
+	if want := checkURL(withoutMacros(u), !out.Secure); want != "" {
+		c.Add(field, spec.Quote(u), want)
+	}
+}
+
+// withoutMacros takes exchange macros, which no URL may hold, out of a URL.
+func withoutMacros(u string) string {
+	for {
+		i := strings.Index(u, "${")
+		if i < 0 {
+			return u
+		}
+		end := strings.IndexByte(u[i:], '}')
+		if end < 0 {
+			return u
+		}
+		u = u[:i] + "x" + u[i+end+1:]
+	}
+}
+
+// content is everything that is shown, for the hash of a creative without
+// markup of its own.
+func (c *compiler) content() string {
+	s := *c.spec
+	text := fmt.Sprintf("%q %+v %q %v %v %d %v %v %v %q %+v", s.Title, s.Media, s.TagURL, s.Duration, s.Skippable, s.Linearity, s.Protocols, s.Placements, s.Playback, s.Interactive, s.Trackers)
+	if s.Verification != nil {
+		text += fmt.Sprintf(" verification %+v", *s.Verification)
+	}
+	if s.Companion != nil {
+		text += fmt.Sprintf(" companion %+v", *s.Companion)
+	}
+	if s.Native != nil {
+		text += fmt.Sprintf(" native %+v", *s.Native)
+	}
+	return text
+}

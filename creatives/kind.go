@@ -1,0 +1,133 @@
+package creatives
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"rebound/rtb"
+)
+
+// body is the part of a creative that depends on its type. Each type has one, in
+// a file of its own.
+type body interface {
+	// compile checks the fields of the type, and fills in the body and what
+	// depends on it in out. It returns everything that is shown, for the hash
+	// in the creative's id.
+	compile(c *compiler, out *Creative) (content string)
+	// fits returns how a creative with this body is shown on an impression, or
+	// why it cannot be. It does not allocate.
+	fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Exchange) (Fit, rtb.NoBidReason)
+	// append appends the markup, before JSON escaping. It allocates nothing but
+	// what dst lacks.
+	append(dst []byte, c *Creative, m *Markup) ([]byte, error)
+}
+
+// kind is one type of creative.
+type kind struct {
+	name   string // the value of type in the configuration
+	format rtb.Formats
+	fields string // that the type has besides those of every creative, separated by spaces
+	make   func() body
+}
+
+const (
+	clipFields = "title media tag_url duration skippable linearity protocols playback verification companion trackers"
+	htmlFields = "size sizes html file"
+)
+
+// kinds are all types of creatives. A new type is a line here and a file with
+// its body.
+var kinds = []kind{
+	{"image", rtb.FormatBanner, "size sizes image_url alt", func() body { return new(imageAd) }},
+	{"html", rtb.FormatBanner, htmlFields, func() body { return new(htmlAd) }},
+	{"html_template", rtb.FormatBanner, htmlFields, func() body { return &htmlAd{products: true} }},
+	{"vast", rtb.FormatVideo, clipFields + " placements interactive", func() body { return new(clip) }},
+	{"audio", rtb.FormatAudio, clipFields, func() body { return new(clip) }},
+	{"native", rtb.FormatNative, "native trackers", func() body { return new(native) }},
+}
+
+func (k *kind) has(field string) bool { return slices.Contains(strings.Fields(k.fields), field) }
+
+// kindsWith returns the kinds that meet a condition, by name.
+func kindsWith(has func(*kind) bool) (names []string) {
+	for i := range kinds {
+		if has(&kinds[i]) {
+			names = append(names, kinds[i].name)
+		}
+	}
+	return names
+}
+
+// Exchange is what the fit of a creative depends on besides the request.
+type Exchange interface {
+	// Protocols returns the AdCOM protocols of a video or audio object.
+	Protocols(v *rtb.Video) []int
+	// BillingSource returns the notice that bills impressions of a format.
+	BillingSource(f rtb.Formats) rtb.BillingSource
+	// Attrs returns the creative attributes that every bid declares.
+	Attrs() []int
+}
+
+// Fit is how a creative is shown on an impression.
+type Fit struct {
+	Size     rtb.Size
+	Flex     rtb.FlexSize // the ratio that the size has; zero if the impression lists the size
+	Protocol int          // AdCOM protocol of a video or audio ad
+	// AttributeBlocked is set if the impression blocks an attribute or the
+	// banner type of the creative, or if its block lists cannot be read.
+	AttributeBlocked bool
+}
+
+// Fits returns how the creative is shown on an impression, or why it cannot be,
+// in the order of the reasons. It does not allocate.
+func (c *Creative) Fits(imp *rtb.Impression, dev *rtb.Device, x Exchange) (Fit, rtb.NoBidReason) {
+	if !imp.Formats.Has(c.Format) || c.FullScreen && !imp.Instl {
+		return Fit{}, rtb.NoBidNoFormat
+	}
+	return c.body.fits(c, imp, dev, x)
+}
+
+// FitsProducts reports whether the creative can be shown on an impression with
+// the products that were chosen: [rtb.NoBidNone], or why not.
+func (c *Creative) FitsProducts(imp *rtb.Impression, products []*Product, now time.Time) rtb.NoBidReason {
+	if n, ok := c.body.(*native); ok {
+		return n.answersAll(&imp.Native, products, now)
+	}
+	return rtb.NoBidNone
+}
+
+// blocks reports whether a list blocks an attribute of the creative or of the
+// exchange's bids.
+func (c *Creative) blocks(blocked []int, x Exchange) bool {
+	in := func(attr int) bool { return slices.Contains(blocked, attr) }
+	return slices.ContainsFunc(c.Attrs, in) || slices.ContainsFunc(x.Attrs(), in)
+}
+
+// offersAPIs reports whether every API framework that the creative needs is
+// listed. A framework that is not listed is not supported.
+func (c *Creative) offersAPIs(listed []int) bool {
+	return !slices.ContainsFunc(c.APIs, func(api int) bool { return !slices.Contains(listed, api) })
+}
+
+// listsAny reports whether a list of MIME types has one of the creative's types.
+func (c *Creative) listsAny(mimes [][]byte) bool {
+	return slices.ContainsFunc(c.Mimes, func(mime string) bool { return lists(mimes, mime) })
+}
+
+func lists(mimes [][]byte, mime string) bool {
+	return slices.ContainsFunc(mimes, func(m []byte) bool { return equalFold(m, mime) })
+}
+
+// equalFold compares ASCII letters without regard to case.
+func equalFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i := range len(s) {
+		if lower(b[i]) != lower(s[i]) {
+			return false
+		}
+	}
+	return true
+}
