@@ -13,13 +13,11 @@ func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
 	c, l, of, imp := &b.Claims, b.Line, &b.Offer, &d.opportunity.Imps[opt.imp]
 	domains := d.catalog.registrable(l.Advertiser)
 	*of = rtb.Offer{
-		Imp: opt.imp, Bid: c.Bid, Price: c.Price, Currency: c.Currency, Format: c.Format, Size: opt.size, Flex: opt.flex,
-		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRIDOf(opt.size), AdDomains: domains[:min(1, len(domains))],
+		Imp: opt.imp, Bid: c.Bid, Price: c.Price, Currency: c.Currency, Format: c.Format, Size: opt.Size, Flex: opt.Flex,
+		Campaign: l.ID.Campaign, CreativeID: b.Creative.CRIDOf(opt.Size), AdDomains: domains[:min(1, len(domains))],
 		Cats: categoriesOf(b.Creative, l.Advertiser), CatTax: ourTaxonomy, Attrs: b.Creative.Attrs, Language: b.Creative.Language,
-		APIs: b.Creative.APIs, Exp: d.profile.Exp(c.Format), IURL: b.Creative.IURL, Protocol: opt.protocol,
-	}
-	if k := b.Creative.Clip; k != nil {
-		of.Duration, of.APIs = k.Duration, b.Creative.APIsOn(videoOf(imp, c.Format))
+		APIs: b.Creative.APIsOn(imp), Exp: d.profile.Exp(c.Format), IURL: b.Creative.IURL, Protocol: opt.Protocol,
+		Duration: b.Creative.Duration,
 	}
 	if deal := d.dealOf(opt); deal != nil {
 		of.Deal = deal.ID
@@ -50,6 +48,7 @@ func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
 func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.NoBidReason {
 	start, split := len(d.text), len(d.profile.ClickMacro)
 	d.macros = append(append(d.macros[:0], d.profile.ClickMacro...), d.profile.ClickMacroEsc...)
+	d.bidID, _ = b.Claims.Bid.AppendText(d.bidID[:0])
 	m := &d.markup
 	*m = creatives.Markup{
 		Size: b.Offer.Size, Products: b.Products, Click: links.click, Pixel: links.pixel, View: links.view,
@@ -57,14 +56,7 @@ func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.
 		Advertiser: b.Line.ID.Advertiser, Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line,
 		SiteDomain: d.opportunity.Supply.Domain, CacheBuster: d.source.Uint64(), Now: d.now,
 		EventBase: links.eventBase, EventQuery: links.eventQuery,
-	}
-	switch b.Claims.Format {
-	case rtb.FormatNative:
-		m.Native, m.Wrap = &imp.Native, d.profile.WrapNative(&imp.Native)
-	case rtb.FormatVideo, rtb.FormatAudio:
-		m.Video, m.Protocol = videoOf(imp, b.Claims.Format), b.Offer.Protocol
-		d.bidID, _ = b.Claims.Bid.AppendText(d.bidID[:0])
-		m.BidID = d.bidID
+		Imp: imp, Wrap: d.profile.WrapNative(&imp.Native), Protocol: b.Offer.Protocol, BidID: d.bidID,
 	}
 	text, err := b.Creative.Append(d.text, m)
 	*m = creatives.Markup{}

@@ -154,13 +154,13 @@ type option struct {
 	imp       int
 	creative  *creatives.Creative
 	products  [2]int // range of products
-	size      rtb.Size
-	flex      rtb.FlexSize
-	protocol  int     // of a video or audio ad
-	floor     rtb.CPM // in the currency of the impression or the deal
-	deal      int     // one more than the index of the impression's deal; 0: an open bid
-	dealID    string  // as configured; may be empty
-	pricing   pricing
+
+	creatives.Fit // how the creative is shown
+
+	floor   rtb.CPM // in the currency of the impression or the deal
+	deal    int     // one more than the index of the impression's deal; 0: an open bid
+	dealID  string  // as configured; may be empty
+	pricing pricing
 }
 
 // NewDecision makes a decision with a random source of its own.

@@ -167,10 +167,7 @@ func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, c *cre
 		d.products = c.Select(d.products, &d.visitor, l.Advertiser.Feed, l.Advertiser.ID, d.now)
 		opt.products = [2]int{start, len(d.products)}
 		if !c.NeedsProduct || len(d.products) > start {
-			if c.Format == rtb.FormatNative {
-				r = c.Answers(&imp.Native, d.products[start:], d.now)
-			}
-			return opt, r
+			return opt, c.FitsProducts(imp, d.products[start:], d.now)
 		}
 		if c = c.Fallback; c == nil {
 			break
@@ -183,18 +180,8 @@ func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, c *cre
 // order of the reasons.
 func (d *Decision) fits(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	opt := option{creative: c}
-	if !imp.Formats.Has(c.Format) || c.FullScreen && !imp.Instl {
-		return opt, rtb.NoBidNoFormat
-	}
 	var r rtb.NoBidReason
-	switch c.Format {
-	case rtb.FormatBanner:
-		r = d.fitsBanner(imp, &opt)
-	case rtb.FormatNative:
-		r = d.fitsNative(imp, c)
-	default:
-		r = d.fitsVideo(imp, &opt)
-	}
+	opt.Fit, r = c.Fits(imp, &d.opportunity.Device, d.profile)
 	switch {
 	case r != rtb.NoBidNone:
 		return opt, r
@@ -202,39 +189,16 @@ func (d *Decision) fits(l *campaigns.Line, imp *rtb.Impression, c *creatives.Cre
 		return opt, rtb.NoBidSecure // absent means unknown
 	case d.verdictOn(l, c).language:
 		return opt, rtb.NoBidLanguage
-	case d.attributeBlocked(imp, c):
+	case opt.AttributeBlocked:
 		return opt, rtb.NoBidAttribute
 	case d.verdictOn(l, c).category:
 		return opt, rtb.NoBidCategory
 	case c.IURL == "" && d.profile.Requires("iurl"):
 		return opt, rtb.NoBidNoFormat // the exchange would drop the bid; another creative may have one
-	case d.excludes(imp, c, opt.size):
+	case d.excludes(imp, c, opt.Size):
 		return opt, rtb.NoBidCreativePending
 	}
 	return opt, rtb.NoBidNone
-}
-
-// needsOtherAPI reports whether a creative needs an API framework that is not
-// listed; one that is not listed is not supported.
-func needsOtherAPI(needs, listed []int) bool {
-	return slices.ContainsFunc(needs, func(api int) bool { return !slices.Contains(listed, api) })
-}
-
-// attributeBlocked checks the format's lists of blocked attributes and types. A
-// list that could not be read may block anything.
-func (d *Decision) attributeBlocked(imp *rtb.Impression, c *creatives.Creative) bool {
-	blocked, bad := imp.Banner.BAttr, imp.Banner.ListsBad
-	switch c.Format {
-	case rtb.FormatBanner:
-		bad = bad || slices.Contains(imp.Banner.BType, bannerType(c))
-	case rtb.FormatNative:
-		blocked, bad = imp.Native.BAttr, imp.Native.Bad
-	default:
-		v := videoOf(imp, c.Format)
-		blocked, bad = v.BAttr, v.ListsBad || skipRefused(v, c)
-	}
-	refused := func(a int) bool { return slices.Contains(blocked, a) }
-	return bad || slices.ContainsFunc(c.Attrs, refused) || slices.ContainsFunc(d.profile.Attrs(), refused)
 }
 
 // verdict is what the request's lists say of a creative, on any impression.

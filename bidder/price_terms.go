@@ -41,12 +41,11 @@ func (d *Decision) termsOf(opt *option) terms {
 // video and audio ads a floor for the duration or per second comes before the
 // impression's (OpenRTB 2.6 §3.2.7, §3.2.35; conformance P7).
 func impFloor(imp *rtb.Impression, c *creatives.Creative) rtb.CPM {
-	if c.Clip == nil {
-		return imp.Floor
-	}
-	v := videoOf(imp, c.Format)
-	if floor, ok := clipFloor(v.DurFloors, v.MinCPMPerSec, c.Clip.Duration); ok {
-		return floor
+	if c.Duration > 0 {
+		v := videoOf(imp, c.Format)
+		if floor, ok := clipFloor(v.DurFloors, v.MinCPMPerSec, c.Duration); ok {
+			return floor
+		}
 	}
 	return imp.Floor
 }
@@ -55,8 +54,8 @@ func impFloor(imp *rtb.Impression, c *creatives.Creative) rtb.CPM {
 // the same precedence. The impression's own floor is for open bids (conformance
 // P7).
 func dealFloor(d *rtb.Deal, c *creatives.Creative) rtb.CPM {
-	if c.Clip != nil {
-		if floor, ok := clipFloor(d.DurFloors, d.MinCPMPerSec, c.Clip.Duration); ok {
+	if c.Duration > 0 {
+		if floor, ok := clipFloor(d.DurFloors, d.MinCPMPerSec, c.Duration); ok {
 			return floor
 		}
 	}

@@ -43,7 +43,7 @@ func (d *Decision) hasRoom(opt *option) bool {
 		if b.Offer.Format != opt.creative.Format || !d.allowedTogether(v, b, opt) {
 			return false
 		}
-		total += b.Creative.Clip.Duration
+		total += b.Creative.Duration
 	}
 	if n == 0 {
 		return true
@@ -55,7 +55,7 @@ func (d *Decision) hasRoom(opt *option) bool {
 	if v.MaxSeq > 0 {
 		limit = v.MaxSeq
 	}
-	return n < limit && total+opt.creative.Clip.Duration <= v.PodDur
+	return n < limit && total+opt.creative.Duration <= v.PodDur
 }
 
 // podOf returns the impression's object for a video or audio ad; nil for other
@@ -113,4 +113,12 @@ func (n *bidCount) hasRoom(limit int, deal, private bool) bool {
 		return n.deals < max(1, limit-1)
 	}
 	return n.open < max(1, limit-n.deals)
+}
+
+// videoOf returns the impression's object that a video or audio ad answers.
+func videoOf(imp *rtb.Impression, f rtb.Formats) *rtb.Video {
+	if f == rtb.FormatAudio {
+		return &imp.Audio
+	}
+	return &imp.Video
 }
