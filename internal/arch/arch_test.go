@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The repository keeps its own rules.
+// The repository follows its own rules.
 func TestRepository(t *testing.T) {
 	found, err := Check(os.DirFS("../.."))
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // checkCalls finds calls that only the programs may make: ending the process,
-// reading the wall clock, building a logger.
+// reading the wall clock and building a logger.
 func checkCalls(s *source) (found []Violation) {
 	program := strings.HasPrefix(s.room, "cmd/")
 	clock := slices.Contains(clockRooms, s.room)
@@ -21,15 +21,15 @@ func checkCalls(s *source) (found []Violation) {
 			return !s.setsDefaultClock(n)
 		case *ast.CallExpr:
 			if name := s.ending(n); name != "" && !program {
-				add(n, "ending", name, fmt.Sprintf("%s is called here; return an error instead: below cmd nothing ends the process", name))
+				add(n, "ending", name, fmt.Sprintf("%s is called here; return an error instead: only package main may end the process", name))
 			}
 		case *ast.SelectorExpr:
 			name := s.qualified(n)
 			if slices.Contains(clockReaders, name) && !clock {
-				add(n, "clock", name, fmt.Sprintf("%s is used here; take the time as an argument or a func() time.Time: only cmd and server read the wall clock", name))
+				add(n, "clock", name, fmt.Sprintf("%s is used here; accept the time as an argument or a func() time.Time: only cmd and server read the wall clock", name))
 			}
 			if slices.Contains(loggerMakers, name) && !program {
-				add(n, "logger", name, fmt.Sprintf("%s is used here; take a *zap.Logger from cmd: a package that builds its own cannot be quieted", name))
+				add(n, "logger", name, fmt.Sprintf("%s is used here; accept a *zap.Logger from cmd: a logger that a package builds for itself cannot be configured", name))
 			}
 		}
 		return true
@@ -37,8 +37,8 @@ func checkCalls(s *source) (found []Violation) {
 	return found
 }
 
-// setsDefaultClock tells whether a statement names time.Now, without calling it,
-// as what an option called Now is when the caller left it out.
+// setsDefaultClock reports whether a statement assigns time.Now, without calling it,
+// to a field called Now, as the default of an option that the caller left unset.
 func (s *source) setsDefaultClock(a *ast.AssignStmt) bool {
 	if len(a.Lhs) != 1 || len(a.Rhs) != 1 {
 		return false
@@ -48,7 +48,8 @@ func (s *source) setsDefaultClock(a *ast.AssignStmt) bool {
 	return ok && named && strings.EqualFold(to.Sel.Name, "now") && s.qualified(from) == "time.Now"
 }
 
-// ending is the name of a call that ends or unwinds the process, else empty.
+// ending returns the name of a call that ends the process or panics, or the empty
+// string for any other call.
 func (s *source) ending(call *ast.CallExpr) string {
 	switch f := call.Fun.(type) {
 	case *ast.Ident:
@@ -67,8 +68,8 @@ func (s *source) ending(call *ast.CallExpr) string {
 	return ""
 }
 
-// qualified is package.Name where the selector names something of an imported
-// package, whatever the import is called here; else empty.
+// qualified returns package.Name if the selector refers to an imported package,
+// under whatever local name, and the empty string otherwise.
 func (s *source) qualified(sel *ast.SelectorExpr) string {
 	x, ok := sel.X.(*ast.Ident)
 	if !ok {

@@ -7,7 +7,7 @@ import (
 	"testing/fstest"
 )
 
-// small is a repository that keeps every rule.
+// small returns a repository without violations.
 func small() map[string]string {
 	return map[string]string{
 		"go.mod":                         "module rebound\n\ngo 1.26.0\n\nrequire (\n\tgo.uber.org/zap v1.28.0\n\tgithub.com/a/b v1.0.0 // indirect\n)\n",
@@ -40,24 +40,24 @@ func TestASmallRepositoryPasses(t *testing.T) {
 	}
 }
 
-// Every rule can fail: each case breaks one thing, and the checker says that
-// thing and no other.
+// Every rule can fail: each case breaks one rule, and the checker reports that
+// violation and no other.
 func TestEveryRuleCanFail(t *testing.T) {
 	long := strings.Repeat("\t_ = 0\n", maxFunctionLines)
 	for _, c := range []struct {
 		name, file, text, want string
 	}{
 		{"exchange imports segments", "exchange/decode.go", "package exchange\n\nimport (\n\t\"rebound/rtb\"\n\t\"rebound/segments\"\n)\n",
-			"exchange/decode.go:5: exchange imports segments; it may import only internal/spec, rtb: it knows the protocol, and nothing of visitors or money: it gets and gives values [import]"},
+			"exchange/decode.go:5: exchange imports segments; it may import only internal/spec, rtb: it knows the protocol and nothing about visitors or money; it exchanges values with its callers [import]"},
 		{"rtb imports anything", "rtb/id.go", "package rtb\n\nimport \"rebound/events\"\n",
-			"rtb/id.go:3: rtb imports events; it may import none of our packages: the shared words stand on the standard library alone, so that everyone may import them [import]"},
+			"rtb/id.go:3: rtb imports events; it may import no other package of the module: it defines the shared types, so it depends on the standard library alone and every room may import it [import]"},
 		{"a room below another", "exchange/price/a.go", "// Package price reads prices.\npackage price\n\nimport \"rebound/journal\"\n", "exchange imports journal"},
 		{"a black-box test shares code", "apptest/a_test.go", "package apptest\n\nimport \"rebound/rtb\"\n", "apptest imports rtb; it may import only internal/conformance"},
 		{"the load generator holds the bidder", "cmd/loadtest/main.go", "// Command loadtest attacks.\npackage main\n\nimport \"rebound/bidder\"\n\nfunc main() {}\n", "cmd/loadtest imports bidder"},
 		{"NATS outside the journal", "segments/x.go", "package segments\n\nimport \"github.com/nats-io/nats.go\"\n",
-			"segments/x.go:3: github.com/nats-io/nats.go is imported here; it may be only in journal: the log is the journal's; everyone else appends and follows through it [fence]"},
-		{"fasthttp in a thick file", "tracking/token.go", "// Package tracking signs.\npackage tracking\n\nimport \"github.com/valyala/fasthttp\"\n", "it may be only in server, cmd/bidder, tracking/handler*.go"},
-		{"a comparison library in the program", "segments/x.go", "package segments\n\nimport \"github.com/prebid/go-gdpr/vendorconsent\"\n", "it may be only in tests"},
+			"segments/x.go:3: github.com/nats-io/nats.go is imported here; it is allowed only in journal: only the journal accesses the log; other rooms append and follow through it [fence]"},
+		{"fasthttp in a thick file", "tracking/token.go", "// Package tracking signs.\npackage tracking\n\nimport \"github.com/valyala/fasthttp\"\n", "it is allowed only in server, cmd/bidder, tracking/handler*.go"},
+		{"a comparison library in the program", "segments/x.go", "package segments\n\nimport \"github.com/prebid/go-gdpr/vendorconsent\"\n", "it is allowed only in tests"},
 		{"no package comment", "privacy/a.go", "package privacy\n", "package privacy has no comment; want one in doc.go that begins \"Package privacy \""},
 		{"two package comments", "rtb/a.go", "// Package rtb is more.\npackage rtb\n", "package rtb has 2 comments"},
 		{"a comment of another form", "privacy/a.go", "// The gate.\npackage privacy\n", "the comment of package privacy begins \"The gate.\\n\"; want \"Package privacy \""},
@@ -69,8 +69,8 @@ func TestEveryRuleCanFail(t *testing.T) {
 		{"an undocumented constant", "rtb/a.go", "package rtb\n\nconst C = 1\n", "exported constant C has no comment"},
 		{"an undocumented variable", "rtb/a.go", "package rtb\n\nvar V int\n", "exported variable V has no comment"},
 		{"a dependency without a reason", "go.mod", "module rebound\n\nrequire go.uber.org/zap v1.28.0\nrequire github.com/x/y v1.0.0\n", "github.com/x/y has no line in internal/arch/dependencies.txt"},
-		{"a dependency that nothing imports", "go.mod", "module rebound\n\nrequire go.uber.org/zap v1.28.0\nrequire github.com/x/y v1.0.0\n", "github.com/x/y is required and imported nowhere"},
-		{"a reason without a dependency", "internal/arch/dependencies.txt", "go.uber.org/zap logs without garbage\ngithub.com/x/y for no reason\n", "github.com/x/y is listed and is no direct dependency"},
+		{"a dependency that nothing imports", "go.mod", "module rebound\n\nrequire go.uber.org/zap v1.28.0\nrequire github.com/x/y v1.0.0\n", "github.com/x/y is required but never imported"},
+		{"a reason without a dependency", "internal/arch/dependencies.txt", "go.uber.org/zap logs without garbage\ngithub.com/x/y for no reason\n", "github.com/x/y is listed but is not a direct dependency"},
 		{"panic", "rtb/a.go", "package rtb\n\nfunc f() { panic(1) }\n", "rtb/a.go:3: panic is called here"},
 		{"os.Exit", "rtb/a.go", "package rtb\n\nimport \"os\"\n\nfunc f() { os.Exit(1) }\n", "os.Exit is called here"},
 		{"log.Fatal, renamed", "rtb/a.go", "package rtb\n\nimport l \"log\"\n\nfunc f() { l.Fatalf(\"\") }\n", "log.Fatalf is called here"},
@@ -82,40 +82,40 @@ func TestEveryRuleCanFail(t *testing.T) {
 		{"a folder that gathers", "util/a.go", "// Package util gathers.\npackage util\n", "a folder is named \"util\""},
 		{"a folder that gathers, deeper", "rtb/helpers/a.go", "// Package helpers gathers.\npackage helpers\n", "a folder is named \"helpers\""},
 		{"a room without a line", "auction/a.go", "// Package auction sells.\npackage auction\n", "auction is not in the table of import directions"},
-		{"an exception for nothing", "internal/arch/allow.txt", "clock segments/x.go time.Now it needs the clock\n", "internal/arch/allow.txt:1: the exception \"clock segments/x.go time.Now\" is needed by nothing"},
+		{"an exception for nothing", "internal/arch/allow.txt", "clock segments/x.go time.Now it needs the clock\n", "internal/arch/allow.txt:1: the exception \"clock segments/x.go time.Now\" matches nothing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := small()
 			files[c.file] = c.text
-			said := false
+			reported := false
 			for _, v := range check(t, files) {
 				if strings.Contains(v.String(), c.want) {
-					said = true
+					reported = true
 					continue
 				}
-				if !besides(v, c.name) {
-					t.Errorf("said besides: %v", v)
+				if !unavoidable(v, c.name) {
+					t.Errorf("also reported: %v", v)
 				}
 			}
-			if !said {
-				t.Errorf("not said: %s", c.want)
+			if !reported {
+				t.Errorf("not reported: %s", c.want)
 			}
 		})
 	}
 }
 
-// besides are the findings that some cases cannot avoid: a library that the
-// small go.mod does not list, and a folder whose bad name is no room either.
-func besides(v Violation, name string) bool {
+// unavoidable reports whether a violation is a side effect of a case: a library that
+// the small go.mod does not list, or a folder that is not a known room.
+func unavoidable(v Violation, name string) bool {
 	return strings.HasPrefix(name, "a dependency") && v.Rule == "dependency" || name == "a folder that gathers" && v.Rule == "room"
 }
 
-// What looks like a violation and is none.
+// Code that looks like a violation but is allowed.
 func TestWhatIsAllowed(t *testing.T) {
 	for name, extra := range map[string]map[string]string{
 		"tests may join rooms, read the clock and panic": {"exchange/a_test.go": "package exchange\n\nimport (\n\t\"time\"\n\n\t_ \"rebound/segments\"\n)\n\nfunc F() { time.Now(); panic(1) }\n"},
 		"generated files have no size":                   {"rtb/a.go": "// Code generated by x. DO NOT EDIT.\n\npackage rtb\n" + strings.Repeat("\n", 700)},
-		"testdata is not ours":                           {"rtb/testdata/util/a.go": "package util\n\nfunc F() { panic(1) }\n"},
+		"testdata is not checked":                        {"rtb/testdata/util/a.go": "package util\n\nfunc F() { panic(1) }\n"},
 		"another module has its own rules":               {"internal/bench/go.mod": "module rebound/internal/bench\n", "internal/bench/util/a.go": "package util\n\nimport _ \"github.com/goccy/go-json\"\n\nfunc F() { panic(1) }\n"},
 		"a thin handler file":                            {"tracking/handler.go": "// Package tracking signs.\npackage tracking\n\nimport _ \"github.com/valyala/fasthttp\"\n"},
 		"the default of an option":                       {"segments/x.go": "package segments\n\nimport \"time\"\n\nfunc f(o struct{ Now func() time.Time }) {\n\tif o.Now == nil {\n\t\to.Now = time.Now\n\t}\n}\n"},

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Files that the checker reads beside the sources, from the root.
+// Files that the checker reads in addition to the sources, relative to the root.
 const (
 	dependenciesFile = "internal/arch/dependencies.txt"
 	allowancesFile   = "internal/arch/allow.txt"
 )
 
-// checkDependencies compares the direct dependencies of go.mod with the table
-// that gives each its reason, and with what is imported.
+// checkDependencies compares the direct dependencies in go.mod with the table that
+// states the reason for each, and with the imports of the sources.
 func checkDependencies(t *tree) (found []Violation, err error) {
 	direct, err := directDependencies(t.root)
 	if err != nil {
@@ -29,7 +29,7 @@ func checkDependencies(t *tree) (found []Violation, err error) {
 		name := r.words[0]
 		listed[name] = true
 		if direct[name] == 0 {
-			found = append(found, Violation{dependenciesFile, r.line, "dependency", name, fmt.Sprintf("%s is listed and is no direct dependency in go.mod; drop its line", name)})
+			found = append(found, Violation{dependenciesFile, r.line, "dependency", name, fmt.Sprintf("%s is listed but is not a direct dependency in go.mod; remove its line", name)})
 		}
 	}
 	used := map[string]bool{}
@@ -42,17 +42,17 @@ func checkDependencies(t *tree) (found []Violation, err error) {
 	}
 	for module, line := range direct {
 		if !listed[module] {
-			found = append(found, Violation{"go.mod", line, "dependency", module, fmt.Sprintf("%s has no line in %s; write why it is worth its weight", module, dependenciesFile)})
+			found = append(found, Violation{"go.mod", line, "dependency", module, fmt.Sprintf("%s has no line in %s; add one that justifies it", module, dependenciesFile)})
 		}
 		if !used[module] {
-			found = append(found, Violation{"go.mod", line, "dependency", module, fmt.Sprintf("%s is required and imported nowhere; drop it", module)})
+			found = append(found, Violation{"go.mod", line, "dependency", module, fmt.Sprintf("%s is required but never imported; remove it", module)})
 		}
 	}
 	return found, nil
 }
 
-// directDependencies are the required modules of go.mod that are not marked
-// indirect, with their lines.
+// directDependencies returns the modules that go.mod requires and does not mark as
+// indirect, with their line numbers.
 func directDependencies(root fs.FS) (map[string]int, error) {
 	text, err := fs.ReadFile(root, "go.mod")
 	if err != nil {
@@ -83,15 +83,15 @@ func directDependencies(root fs.FS) (map[string]int, error) {
 	return direct, nil
 }
 
-// row is one line of a table: some words, then a reason.
+// row is one line of a table: its key words and the reason that follows them.
 type row struct {
 	line   int
 	words  []string
 	reason string
 }
 
-// readTable reads lines of n words and a reason. Empty lines and lines that
-// begin with # are left out; a missing file is an empty table.
+// readTable reads lines of n words and a reason. It skips empty lines and lines that
+// begin with #; a missing file is an empty table.
 func readTable(root fs.FS, name string, n int) (rows []row, err error) {
 	text, err := fs.ReadFile(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,14 +106,14 @@ func readTable(root fs.FS, name string, n int) (rows []row, err error) {
 			continue
 		}
 		if len(words) < n+3 {
-			return nil, fmt.Errorf("cannot read table: %s:%d: got %q; want %d words and a reason of three words or more", name, i+1, line, n)
+			return nil, fmt.Errorf("cannot read table: %s:%d: got %q; want %d words and a reason of at least three words", name, i+1, line, n)
 		}
 		rows = append(rows, row{i + 1, words[:n], strings.Join(words[n:], " ")})
 	}
 	return rows, nil
 }
 
-// allowances are the exceptions of allow.txt.
+// allowances are the exceptions in allow.txt.
 type allowances []row
 
 func readAllowances(root fs.FS) (allowances, error) {
@@ -121,8 +121,8 @@ func readAllowances(root fs.FS) (allowances, error) {
 	return rows, err
 }
 
-// apply takes the excepted violations out, and adds one for every exception
-// that excepted nothing.
+// apply removes the violations that have an exception and adds one for every
+// exception that matches nothing.
 func (a allowances) apply(found []Violation) (left []Violation) {
 	used := make([]bool, len(a))
 	for _, v := range found {
@@ -143,7 +143,7 @@ func (a allowances) apply(found []Violation) (left []Violation) {
 	for i, r := range a {
 		if !used[i] {
 			left = append(left, Violation{allowancesFile, r.line, "allowance", "", fmt.Sprintf(
-				"the exception %q is needed by nothing; drop it", strings.Join(r.words, " "))})
+				"the exception %q matches nothing; remove it", strings.Join(r.words, " "))})
 		}
 	}
 	return left

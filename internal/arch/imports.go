@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// eachImport calls f with every import of a file.
+// eachImport calls f for every import of a file.
 func (s *source) eachImport(f func(name string, line int)) {
 	for _, spec := range s.file.Imports {
 		if name, err := strconv.Unquote(spec.Path.Value); err == nil {
@@ -17,8 +17,8 @@ func (s *source) eachImport(f func(name string, line int)) {
 	}
 }
 
-// checkImports holds a file to the directions of its room. Tests may import
-// what they need to try the real parts together; only apptest may not.
+// checkImports checks the imports of a file against the table of its room. Tests may
+// import any package, so that they can use the real parts; only apptest may not.
 func checkImports(s *source) (found []Violation) {
 	rule, known := rooms[s.room]
 	if s.test && s.room != "apptest" {
@@ -35,7 +35,7 @@ func checkImports(s *source) (found []Violation) {
 		}
 		allowed := "only " + strings.Join(strings.Fields(rule.may), ", ")
 		if rule.may == "" {
-			allowed = "none of our packages"
+			allowed = "no other package of the module"
 		}
 		found = append(found, Violation{s.path, line, "import", name, fmt.Sprintf(
 			"%s imports %s; it may import %s: %s", s.room, to, allowed, rule.why)})
@@ -43,7 +43,7 @@ func checkImports(s *source) (found []Violation) {
 	return found
 }
 
-// checkFences holds libraries to the places that they are for.
+// checkFences checks that libraries are imported only where they are allowed.
 func checkFences(s *source) (found []Violation) {
 	if s.test {
 		return nil
@@ -58,14 +58,13 @@ func checkFences(s *source) (found []Violation) {
 				places = "tests"
 			}
 			found = append(found, Violation{s.path, line, "fence", name, fmt.Sprintf(
-				"%s is imported here; it may be only in %s: %s", name, strings.Join(strings.Fields(places), ", "), f.why)})
+				"%s is imported here; it is allowed only in %s: %s", name, strings.Join(strings.Fields(places), ", "), f.why)})
 		}
 	})
 	return found
 }
 
-// within tells whether an import is the library or below it. A library may be
-// cut inside a path element: go-json covers go-json/v2.
+// within reports whether an import is the library or one of its packages.
 func within(name, library string) bool {
 	rest, ok := strings.CutPrefix(name, library)
 	return ok && (rest == "" || rest[0] == '/')
@@ -83,13 +82,13 @@ func (f *fence) admits(s *source) bool {
 	return false
 }
 
-// checkFolders finds folders whose names say nothing, and rooms without a line
-// in the table.
+// checkFolders finds folders with meaningless names, and rooms that are not in the
+// table of import directions.
 func checkFolders(t *tree) (found []Violation) {
 	for _, dir := range t.dirs {
 		if slices.Contains(forbiddenFolders, path.Base(dir)) {
 			found = append(found, Violation{dir, 0, "folder", "", fmt.Sprintf(
-				"a folder is named %q; name it after what it does: such a name gathers everything", path.Base(dir))})
+				"a folder is named %q; name it after its purpose: a general name attracts unrelated code", path.Base(dir))})
 		}
 	}
 	seen := map[string]bool{}
@@ -97,7 +96,7 @@ func checkFolders(t *tree) (found []Violation) {
 		if _, known := rooms[s.room]; !known && !seen[s.room] {
 			seen[s.room] = true
 			found = append(found, Violation{s.path, 0, "room", s.room, fmt.Sprintf(
-				"%s is not in the table of import directions (internal/arch/rules.go); give it a line that says what it may import and why", s.room)})
+				"%s is not in the table of import directions (internal/arch/rules.go); add a line that states what it may import and why", s.room)})
 		}
 	}
 	return found

@@ -1,98 +1,97 @@
 package arch
 
-// room says which of our own packages a room may import, and why no more.
+// room states which packages of the module a room may import, and why no others. A
+// room is a top-level folder, or a folder below cmd or internal.
 type room struct {
-	may string // separated by spaces; * is every package
+	may string // separated by spaces; * allows every package
 	why string
 }
 
-// rooms is the table of import directions. A folder that is not in it is a new
-// room: it gets its line here first.
+// rooms is the table of import directions. A new room must be added to it.
 var rooms = map[string]room{
-	"rtb":         {"", "the shared words stand on the standard library alone, so that everyone may import them"},
-	"exchange":    {"internal/spec rtb", "it knows the protocol, and nothing of visitors or money: it gets and gives values"},
-	"privacy":     {"internal/spec rtb", "the gate stands before every lookup, so it can reach none"},
-	"creatives":   {"internal/spec rtb", "markup is made from values that the bid hands over"},
-	"events":      {"rtb", "the words of the log know no engine"},
-	"journal":     {"events rtb", "the log stores facts and knows nothing of what they mean"},
-	"audiences":   {"events internal/spec rtb", "a rule is a function of events and a visitor, wherever these come from"},
-	"pacing":      {"events rtb", "money is a fold over facts; plans come to it as plain values"},
-	"campaigns":   {"audiences creatives events internal/spec rtb", "what may be bought is compiled from rules and creatives, and holds no state"},
-	"segments":    {"audiences events rtb", "profiles are a fold over facts; who asks is not its business"},
-	"config":      {"audiences campaigns creatives exchange internal/spec pacing privacy rtb", "it compiles the file into values of the rooms that these are for, and starts nothing"},
-	"bidder":      {"audiences campaigns creatives events exchange privacy rtb", "visitors, budgets, links and records are interfaces that it declares, so that serving and replay decide with the same code"},
-	"tracking":    {"events exchange rtb", "a notice carries its claims; money and profiles change by facts only"},
-	"collect":     {"audiences events privacy rtb", "the edge writes facts; what is made of them is the folds' work"},
+	"rtb":         {"", "it defines the shared types, so it depends on the standard library alone and every room may import it"},
+	"exchange":    {"internal/spec rtb", "it knows the protocol and nothing about visitors or money; it exchanges values with its callers"},
+	"privacy":     {"internal/spec rtb", "privacy is decided before any lookup, so it must not be able to look anything up"},
+	"creatives":   {"internal/spec rtb", "it renders markup from values that the caller passes"},
+	"events":      {"rtb", "it defines the records of the log and does not know how they are stored"},
+	"journal":     {"events rtb", "it stores facts and does not interpret them"},
+	"audiences":   {"events internal/spec rtb", "a rule is a function of events and a visitor, independent of where they come from"},
+	"pacing":      {"events rtb", "money is a fold over facts; plans are passed to it as plain values"},
+	"campaigns":   {"audiences creatives events internal/spec rtb", "it compiles rules and creatives into an immutable index and holds no state"},
+	"segments":    {"audiences events rtb", "profiles are a fold over facts, independent of who reads them"},
+	"config":      {"audiences campaigns creatives exchange internal/spec pacing privacy rtb", "it compiles the configuration into values of the rooms that use them, and starts nothing"},
+	"bidder":      {"audiences campaigns creatives events exchange privacy rtb", "it declares interfaces for visitors, budgets, links and records, so that the server and replay run the same decision"},
+	"tracking":    {"events exchange rtb", "a notice carries its own claims; money and profiles change only through facts"},
+	"collect":     {"audiences events privacy rtb", "it writes facts; the folds interpret them"},
 	"attribution": {"events rtb", "it answers from the logs"},
 	"reports":     {"events rtb", "it answers from the logs"},
-	"replay":      {"audiences bidder campaigns config creatives events exchange internal/chart pacing privacy segments rtb", "it runs the decision and its views, but no server, no collector and no journal"},
-	"loadtest":    {"exchange internal/chart rtb", "an exchange under our control must not share the decision that it tests"},
-	"server":      {"rtb", "it knows handlers as functions, and no domain"},
-	"dashboard":   {"rtb", "it shows what functions tell it"},
+	"replay":      {"audiences bidder campaigns config creatives events exchange internal/chart pacing privacy segments rtb", "it runs the decision and its views without a server, a collector or a journal"},
+	"loadtest":    {"exchange internal/chart rtb", "a synthetic exchange must not share code with the decision that it tests"},
+	"server":      {"rtb", "it knows handlers as functions and nothing about bidding"},
+	"dashboard":   {"rtb", "it displays what functions passed to it return"},
 	"examples":    {"", "it only embeds the sample files"},
-	"apptest":     {"internal/conformance", "it tries the built programs from outside; what it shares with them it could not test"},
+	"apptest":     {"internal/conformance", "it tests the built programs from outside, so it must not share code with them"},
 
 	"internal/spec":        {"", "every room that compiles a part of the configuration imports it, so it can import none of them"},
-	"internal/arch":        {"", "it reads text, not packages"},
-	"internal/reference":   {"internal/cli rtb", "it reads text, and the enum of no-bid reasons"},
-	"internal/cli":         {"config examples", "the command lines share how they load a configuration"},
-	"internal/chart":       {"", "it draws numbers, wherever they come from"},
-	"internal/conformance": {"", "it names rules and writes down what the tests found"},
+	"internal/arch":        {"", "it parses the sources"},
+	"internal/reference":   {"internal/cli rtb", "it parses the sources, and lists the no-bid reasons"},
+	"internal/cli":         {"config examples", "it loads the configuration for the command lines"},
+	"internal/chart":       {"", "it draws plain numbers"},
+	"internal/conformance": {"", "it records which rules the tests cover"},
 
 	"cmd/bidder":   {"*", ""},
 	"cmd/replay":   {"*", ""},
-	"cmd/loadtest": {"examples exchange internal/chart loadtest rtb", "the load generator's binary must not hold the bidder"},
+	"cmd/loadtest": {"examples exchange internal/chart loadtest rtb", "the load generator must not contain the bidder"},
 }
 
-// fence says where a library may be used. A place is a room, or a path.Match
-// pattern of files; tests may use every dependency.
+// fence states where a library may be imported. A place is a room or a path.Match
+// pattern of files. Tests may import every dependency.
 type fence struct {
-	library string // import path or the beginning of it
+	library string // import path or a prefix of it
 	places  string // separated by spaces
 	why     string
 }
 
 var fences = []fence{
-	{"github.com/valyala/fasthttp", "server cmd/bidder tracking/handler*.go collect/handler*.go bidder/handler*.go", "HTTP ends in the server and in thin handler files; everything behind them works on bytes and values"},
-	{"github.com/prebid/openrtb", "exchange", "decoding into its types allocates and fails on loose scalars: the bid path has its own decoder, these are for comparison"},
-	{"github.com/prebid/go-gdpr", "", "it panics on some strings that anyone may send; internal/bench compares with it"},
-	{"github.com/prebid/go-gpp", "", "its time is exponential in the header's length: one request could hold a core for ever"},
-	{"github.com/dgraph-io/ristretto", "segments", "only the profile cache needs it"},
+	{"github.com/valyala/fasthttp", "server cmd/bidder tracking/handler*.go collect/handler*.go bidder/handler*.go", "HTTP is confined to the server and to thin handler files; everything else works on bytes and values"},
+	{"github.com/prebid/openrtb", "exchange", "decoding into its types allocates and fails on scalars of the wrong type: the bid path has its own decoder, and tests compare with these types"},
+	{"github.com/prebid/go-gdpr", "", "it panics on some strings that any client may send; only internal/bench compares with it"},
+	{"github.com/prebid/go-gpp", "", "its run time is exponential in the length of the header: one request could occupy a core indefinitely"},
+	{"github.com/dgraph-io/ristretto", "segments", "only the profile cache uses it"},
 	{"github.com/cockroachdb/pebble", "segments pacing attribution", "only views keep state on disk, each in a folder of its own"},
-	{"github.com/nats-io", "journal", "the log is the journal's; everyone else appends and follows through it"},
+	{"github.com/nats-io", "journal", "only the journal accesses the log; other rooms append and follow through it"},
 	{"github.com/tsenart/vegeta", "loadtest", "the attack library must stay out of the bidder"},
-	{"github.com/prometheus", "server cmd/bidder", "rooms count in plain atomics; only the server names metrics"},
-	{"github.com/klauspost/compress", "events journal server collect bidder/handler*.go bidder/gzip.go replay loadtest cmd/bidder cmd/replay cmd/loadtest", "compression belongs to files and to the wire"},
+	{"github.com/prometheus", "server cmd/bidder", "rooms count with plain atomics; only the server exports metrics"},
+	{"github.com/klauspost/compress", "events journal server collect bidder/handler*.go bidder/gzip.go replay loadtest cmd/bidder cmd/replay cmd/loadtest", "compression is for files and network bodies"},
 	{"go.yaml.in/yaml", "config", "only the configuration is YAML; config reads it once and hands out plain values"},
-	{"golang.org/x/net", "bidder campaigns collect config creatives exchange", "only the public suffix list is used"},
-	{"golang.org/x/term", "cmd/bidder cmd/replay cmd/loadtest", "only programs have a terminal"},
-	{"go.uber.org/goleak", "", "it watches tests"},
+	{"golang.org/x/net", "bidder campaigns collect config creatives exchange", "only its public suffix list is used"},
+	{"golang.org/x/term", "cmd/bidder cmd/replay cmd/loadtest", "only the programs use a terminal"},
+	{"go.uber.org/goleak", "", "it finds leaked goroutines in tests"},
 }
 
-// Sizes past which a file or function is two, in lines. Tests and generated
-// files have none.
+// Limits in lines, above which a file or function should be split. Tests and generated
+// files are exempt.
 const (
 	maxFileLines     = 600
 	maxFunctionLines = 80
 )
 
-// forbiddenFolders are names that say nothing of what is inside.
+// forbiddenFolders are names that do not describe what a folder contains.
 var forbiddenFolders = []string{"util", "utils", "common", "models", "pkg", "helpers", "misc"}
 
-// endings are calls that end the process or unwind it, by selector. Below cmd
-// they turn one bad request into an outage.
+// endings are functions that end the process or panic. Outside package main they
+// would let one bad request stop the bidder.
 var endings = []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln", "log.Panic", "log.Panicf", "log.Panicln"}
 
-// loggerEndings are the methods of a logger that do the same.
+// loggerEndings are methods of a logger that do the same.
 var loggerEndings = []string{"Fatal", "Fatalf", "Fatalw", "Panic", "Panicf", "Panicw", "DPanic"}
 
-// clockReaders are the functions that read the wall clock, called or named. To
-// name time.Now as the default of an option Now is allowed: the option is how
-// time is handed in.
+// clockReaders are functions that read the wall clock. Assigning time.Now to a field
+// called Now is allowed, as the default of an option that injects the clock.
 var clockReaders = []string{"time.Now", "time.Since", "time.Until"}
 
-// clockRooms may read it.
+// clockRooms may call the clockReaders.
 var clockRooms = []string{"cmd/bidder", "cmd/replay", "cmd/loadtest", "server", "apptest"}
 
-// loggerMakers build a logger instead of taking one.
+// loggerMakers are functions that build a logger or return a global one.
 var loggerMakers = []string{"zap.New", "zap.NewProduction", "zap.NewDevelopment", "zap.NewExample", "zap.Must", "zap.L", "zap.S", "zap.ReplaceGlobals"}

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// checkSizes measures the file and its functions.
+// checkSizes checks the lengths of the file and its functions.
 func checkSizes(s *source) (found []Violation) {
 	if s.lines > maxFileLines {
 		found = append(found, Violation{s.path, 0, "file-size", "", fmt.Sprintf(
-			"the file has %d lines; want at most %d: cut it where the subject changes", s.lines, maxFileLines)})
+			"the file has %d lines; want at most %d: split it by subject", s.lines, maxFileLines)})
 	}
 	for _, d := range s.file.Decls {
 		f, ok := d.(*ast.FuncDecl)
@@ -21,13 +21,13 @@ func checkSizes(s *source) (found []Violation) {
 		}
 		if n := s.line(f.End()) - s.line(f.Pos()) + 1; n > maxFunctionLines {
 			found = append(found, Violation{s.path, s.line(f.Pos()), "function-size", f.Name.Name, fmt.Sprintf(
-				"function %s has %d lines; want at most %d: name its steps", f.Name.Name, n, maxFunctionLines)})
+				"function %s has %d lines; want at most %d: split it into named steps", f.Name.Name, n, maxFunctionLines)})
 		}
 	}
 	return found
 }
 
-// checkPackages looks for one package comment in every package.
+// checkPackages checks that every package has exactly one package comment.
 func checkPackages(t *tree) (found []Violation) {
 	type pkg struct {
 		name, file string
@@ -58,7 +58,7 @@ func checkPackages(t *tree) (found []Violation) {
 		switch {
 		case len(p.comments) == 0:
 			found = append(found, Violation{p.file, 0, "package-comment", dir, fmt.Sprintf(
-				"package %s has no comment; want one in doc.go that begins %q and says what it guarantees, its units and who calls it", dir, want)})
+				"package %s has no comment; want one in doc.go that begins %q and states what it guarantees, its units and its callers", dir, want)})
 		case len(p.comments) > 1:
 			found = append(found, Violation{p.file, 0, "package-comment", dir, fmt.Sprintf(
 				"package %s has %d comments; want one, in doc.go", dir, len(p.comments))})
@@ -70,16 +70,15 @@ func checkPackages(t *tree) (found []Violation) {
 	return found
 }
 
-// checkNames looks for a comment at every exported name of a package that can
-// be imported. A comment on a group covers its constants and variables; fields
-// are left to their type.
+// checkNames checks that every exported name of an importable package has a comment.
+// The comment of a group covers its constants and variables; fields need none.
 func checkNames(s *source) (found []Violation) {
 	if s.file.Name.Name == "main" {
 		return nil
 	}
 	bare := func(name *ast.Ident, kind string) {
 		found = append(found, Violation{s.path, s.line(name.Pos()), "undocumented", name.Name, fmt.Sprintf(
-			"exported %s %s has no comment; say what it is for, its units and its errors", kind, name.Name)})
+			"exported %s %s has no comment; document its purpose, units and errors", kind, name.Name)})
 	}
 	for _, d := range s.file.Decls {
 		switch d := d.(type) {
@@ -114,7 +113,8 @@ func checkSpec(d *ast.GenDecl, spec ast.Spec, bare func(*ast.Ident, string)) {
 	}
 }
 
-// receiver is the name of a method's type; a plain function counts as exported.
+// receiver returns the name of the type of a method, and an exported name for a
+// function without receiver.
 func receiver(f *ast.FuncDecl) string {
 	if f.Recv == nil || len(f.Recv.List) == 0 {
 		return "Function"

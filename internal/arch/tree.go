@@ -12,19 +12,19 @@ import (
 	"strings"
 )
 
-// Module is the path that imports of the repository's own packages begin with.
+// Module is the path of the module, with which the imports of its packages begin.
 const Module = "rebound"
 
 // Violation is one broken rule.
 type Violation struct {
-	Path string // of the file or folder, from the repository's root
-	Line int    // 0 where the whole file or folder is meant
-	Rule string // short name of the rule, as allow.txt writes it
-	Name string // of the function or import, where there is one
-	Text string // what is wrong, what is wanted, why
+	Path string // of the file or folder, relative to the root of the repository
+	Line int    // 0 if the violation concerns the whole file or folder
+	Rule string // short name of the rule, as used in allow.txt
+	Name string // of the function or import; may be empty
+	Text string // the fault, what is expected, and why
 }
 
-// String is file:line: text [rule].
+// String returns "file:line: text [rule]".
 func (v Violation) String() string {
 	at := v.Path
 	if v.Line > 0 {
@@ -37,7 +37,7 @@ func (v Violation) String() string {
 type source struct {
 	path      string
 	dir       string
-	room      string // the folder that the rules name, e.g. exchange or cmd/bidder
+	room      string // the room, e.g. exchange or cmd/bidder
 	test      bool
 	generated bool
 	lines     int
@@ -47,7 +47,7 @@ type source struct {
 
 func (s *source) line(p token.Pos) int { return s.set.Position(p).Line }
 
-// tree is the repository as the rules see it.
+// tree holds the folders and parsed sources of the module.
 type tree struct {
 	root    fs.FS
 	dirs    []string
@@ -99,8 +99,8 @@ func (t *tree) add(name string) error {
 	return nil
 }
 
-// roomOf is the room of a folder: the first part of its path, or the first two
-// under cmd and internal.
+// roomOf returns the room of a folder: the first element of its path, or the first
+// two below cmd and internal.
 func roomOf(dir string) string {
 	parts := strings.Split(dir, "/")
 	if len(parts) > 1 && (parts[0] == "cmd" || parts[0] == "internal") {
@@ -109,8 +109,7 @@ func roomOf(dir string) string {
 	return parts[0]
 }
 
-// Check reads the repository and gives every broken rule, in the order of the
-// files.
+// Check reads the repository and returns all violations, ordered by file and line.
 func Check(root fs.FS) ([]Violation, error) {
 	t, err := load(root)
 	if err != nil {

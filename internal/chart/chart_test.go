@@ -21,10 +21,10 @@ func TestSVGIsWellFormedAndEscaped(t *testing.T) {
 		}
 	}
 	if strings.Contains(svg, "<script") || strings.Contains(svg, "NaN") {
-		t.Errorf("text leaks into the drawing: %s", svg)
+		t.Errorf("text is not escaped: %s", svg)
 	}
 	if got := strings.Count(svg, "M"); got < 3 {
-		t.Errorf("a missing value does not break the line: %d strokes", got)
+		t.Errorf("a missing value does not interrupt the line: got %d strokes", got)
 	}
 }
 

@@ -9,14 +9,14 @@ import (
 )
 
 // Series is one line of a chart. X and Y have the same length; a NaN in Y
-// breaks the line.
+// interrupts the line.
 type Series struct {
 	Name string
 	X, Y []float64
 }
 
-// Line is a line chart. XText and YText format axis values; nil prints plain
-// numbers.
+// Line is a line chart. XText and YText format the values on the axes; if nil, plain
+// numbers are printed.
 type Line struct {
 	Title        string
 	XLabel       string
@@ -25,16 +25,16 @@ type Line struct {
 	Series       []Series
 }
 
-// The drawing's size and margins, in SVG units.
+// Size and margins of the chart, in SVG units.
 const (
 	width, height            = 760.0, 300.0
 	left, right, top, bottom = 64.0, 16.0, 34.0, 46.0
 )
 
-// palette is readable for the colour-blind (Okabe and Ito).
+// palette is distinguishable with colour blindness (Okabe and Ito).
 var palette = [...]string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"}
 
-// SVG draws the chart.
+// SVG renders the chart.
 func (c *Line) SVG() string {
 	x0, x1, y0, y1 := c.bounds()
 	sx := func(x float64) float64 { return left + (x-x0)/(x1-x0)*(width-left-right) }
@@ -77,8 +77,8 @@ func path(s Series, sx, sy func(float64) float64) string {
 	return b.String()
 }
 
-// bounds is the range of all series; the y axis starts at zero unless
-// something lies below it.
+// bounds returns the range of all series. The y axis starts at zero unless a value is
+// negative.
 func (c *Line) bounds() (x0, x1, y0, y1 float64) {
 	x0, x1, y1 = math.Inf(1), math.Inf(-1), math.Inf(-1)
 	for _, s := range c.Series {
@@ -98,7 +98,7 @@ func (c *Line) bounds() (x0, x1, y0, y1 float64) {
 	return x0, x1, y0, y1
 }
 
-// ticks are four to nine round values inside [lo, hi].
+// ticks returns about four to nine round values within [lo, hi].
 func ticks(lo, hi float64) []float64 {
 	step := math.Pow(10, math.Floor(math.Log10((hi-lo)/4)))
 	for _, m := range []float64{1, 2, 5, 10} {

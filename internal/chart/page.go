@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Table is rows of text under a head; cells are escaped when drawn.
+// Table is a table of text with a header row; cells are escaped when rendered.
 type Table struct {
 	Head []string
 	Rows [][]string
 }
 
-// Section is one part of a page: any of its fields may be empty.
+// Section is a section of a page. Any of its fields may be empty.
 type Section struct {
 	Title  string
 	Text   string
@@ -27,7 +27,7 @@ td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:right}td:firs
 svg{width:100%;height:auto;margin:.6rem 0}.t{font:600 14px system-ui,sans-serif}.a{font:11px system-ui,sans-serif;fill:#555}.g{stroke:#e6e6e6}
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#ddd}.t{fill:#ddd}.a{fill:#aaa}.g{stroke:#333}td,th{border-color:#333}}`
 
-// WritePage writes a whole HTML page.
+// WritePage writes a complete HTML page. It returns the error of the writer.
 func WritePage(w io.Writer, title string, sections []Section) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>%s</title><style>%s</style>\n<h1>%s</h1>\n",
@@ -49,7 +49,7 @@ func WritePage(w io.Writer, title string, sections []Section) error {
 	}
 	b.WriteString("</html>\n")
 	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("cannot write report page: %w", err)
+		return fmt.Errorf("cannot write report: %w", err)
 	}
 	return nil
 }

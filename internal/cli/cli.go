@@ -1,5 +1,5 @@
-// Package cli is what the programs' command lines share: the sample
-// configuration and the exit statuses. Only cmd calls it.
+// Package cli contains what the command lines of the programs share: the sample
+// configuration and the exit statuses. Only the programs below cmd call it.
 package cli
 
 import (
@@ -15,16 +15,16 @@ import (
 // Exit statuses of every program.
 const (
 	ExitDone  = 0
-	ExitNotSo = 1 // the thing asked about is not so: bad configuration, differences, a share missed
+	ExitNotSo = 1 // the check failed: an invalid configuration, differences, or a missed target
 	ExitUsage = 2
 )
 
-// Sample is the sample shop, as seen from the repository.
+// Sample is the path of the sample shop, relative to the root of the repository.
 const Sample = "examples/" + examples.Shop
 
-// LoadConfig reads a configuration; an empty path is the sample shop. That is
-// read from the repository where it is, so that it can be edited, else from the
-// program itself.
+// LoadConfig reads a configuration; an empty path means the sample shop. The sample
+// shop is read from the repository if it exists there, so that it can be edited, and
+// otherwise from the copy embedded in the program.
 func LoadConfig(path string, o config.Options) (*config.Snapshot, error) {
 	if path == "" {
 		path = Sample

@@ -19,13 +19,13 @@ import (
 	"rebound/rtb"
 )
 
-// source is the parsed Go source of some folders.
+// source holds the parsed Go files of some folders.
 type source struct {
 	root  string
 	files map[string][]*ast.File // by folder
 }
 
-// Document is the text of docs/reference.md for the source below root.
+// Document returns the text of docs/reference.md for the source below root.
 func Document(root string) (string, error) {
 	s := &source{root: root, files: map[string][]*ast.File{}}
 	for _, dir := range []string{"cmd/bidder", "cmd/replay", "cmd/loadtest", "config", "exchange", "campaigns", "audiences", "creatives", "events", "rtb"} {
@@ -34,7 +34,7 @@ func Document(root string) (string, error) {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("# Reference\n\nMade from the source by `go test ./internal/reference -update`; do not edit.\n")
+	b.WriteString("# Reference\n\nGenerated from the source by `go test ./internal/reference -update`; do not edit.\n")
 	s.flags(&b)
 	s.config(&b)
 	s.metrics(&b)
@@ -62,7 +62,7 @@ func (s *source) parse(dir string) error {
 	return nil
 }
 
-// calls visits every call below a node, in the order of the source.
+// calls visits every method or package function call below a node, in source order.
 func calls(n ast.Node, visit func(name string, args []ast.Expr)) {
 	ast.Inspect(n, func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
@@ -76,15 +76,15 @@ func calls(n ast.Node, visit func(name string, args []ast.Expr)) {
 	})
 }
 
-// flags lists the flags of every verb: the calls that define them, below the
-// name that their function gives to the set.
+// flags lists the flags of every command, which it finds by the calls that define
+// them and the name that the same function gives to its flag set.
 func (s *source) flags(b *strings.Builder) {
 	b.WriteString("\n## Flags\n")
 	for _, dir := range []string{"cmd/bidder", "cmd/replay", "cmd/loadtest"} {
 		for _, f := range s.files[dir] {
 			for _, d := range f.Decls {
 				if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
-					verbFlags(b, path.Base(dir), fn)
+					commandFlags(b, path.Base(dir), fn)
 				}
 			}
 		}
@@ -93,13 +93,13 @@ func (s *source) flags(b *strings.Builder) {
 
 var flagKinds = []string{"String", "Int", "Bool", "Float64", "Uint64", "Duration"}
 
-// verbFlags writes the flags that one function defines. The forms that fill a
-// variable have the name second, the others first.
-func verbFlags(b *strings.Builder, program string, fn *ast.FuncDecl) {
-	verb, rows := "", ""
+// commandFlags writes the flags that one function defines. The name is the second
+// argument of the forms that set a variable, and the first of the others.
+func commandFlags(b *strings.Builder, program string, fn *ast.FuncDecl) {
+	command, rows := "", ""
 	calls(fn, func(name string, args []ast.Expr) {
-		if (name == "flags" || name == "NewFlagSet") && len(args) > 0 && verb == "" {
-			verb = strings.TrimPrefix(literal(args[0]), program+" ")
+		if (name == "flags" || name == "NewFlagSet") && len(args) > 0 && command == "" {
+			command = strings.TrimPrefix(literal(args[0]), program+" ")
 		}
 		if !slices.Contains(flagKinds, strings.TrimSuffix(name, "Var")) {
 			return
@@ -112,18 +112,18 @@ func verbFlags(b *strings.Builder, program string, fn *ast.FuncDecl) {
 		}
 		rows += fmt.Sprintf("| `--%s` | %s | %s |\n", literal(args[0]), code(value(args[1])), cell(strings.ReplaceAll(literal(args[2]), "`", "")))
 	})
-	if rows != "" && verb != "" {
-		fmt.Fprintf(b, "\n### %s %s\n\n| flag | default | meaning |\n|---|---|---|\n%s", program, verb, rows)
+	if rows != "" && command != "" {
+		fmt.Fprintf(b, "\n### %s %s\n\n| flag | default | meaning |\n|---|---|---|\n%s", program, command, rows)
 	}
 }
 
-// config walks the structs of the configuration file from config.File on.
+// config documents the structs of the configuration file, starting at config.File.
 func (s *source) config(b *strings.Builder) {
-	b.WriteString("\n## Configuration\n\nOne YAML file; unknown fields are refused. Durations are 90s 30m 12h 7d 4w, money is decimal in major units, sizes are like 20GiB.\n")
+	b.WriteString("\n## Configuration\n\nOne YAML file; unknown fields are errors. Durations are written 90s, 30m, 12h, 7d or 4w, sizes 20GiB, and money as a decimal in major units.\n")
 	s.structs(b, "config", "File", "yaml", map[string]bool{})
 }
 
-// structs writes a table for a struct and then one for each struct below it.
+// structs writes a table for a struct, then one for each struct that its fields use.
 func (s *source) structs(b *strings.Builder, dir, name, tag string, done map[string]bool) {
 	st, doc := s.find(dir, name)
 	if st == nil || done[dir+"."+name] {
@@ -153,7 +153,7 @@ func (s *source) structs(b *strings.Builder, dir, name, tag string, done map[str
 	}
 }
 
-// find is the struct type of a name, and its comment.
+// find returns the struct type with the given name, and its comment.
 func (s *source) find(dir, name string) (*ast.StructType, string) {
 	for _, f := range s.files[dir] {
 		for _, d := range f.Decls {
@@ -179,7 +179,7 @@ func (s *source) find(dir, name string) (*ast.StructType, string) {
 	return nil, ""
 }
 
-// metrics lists the calls whose first argument is a metric's name.
+// metrics lists the calls whose first argument is the name of a metric.
 func (s *source) metrics(b *strings.Builder) {
 	b.WriteString("\n## Metrics\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n")
 	metric := func(name string, args []ast.Expr) {
@@ -204,9 +204,9 @@ func (s *source) metrics(b *strings.Builder) {
 	}
 }
 
-// reasons lists the closed enum of no-bid reasons, in the order of the stages.
+// reasons lists the no-bid reasons in the order of the stages.
 func reasons(b *strings.Builder) {
-	b.WriteString("\n## No-bid reasons\n\nIn the order of the stages: the reason of a request is the furthest that any line reached.\n\n| reason | wire nbr |\n|---|---|\n")
+	b.WriteString("\n## No-bid reasons\n\nIn the order of the stages. The reason reported for a request is that of the line that got furthest.\n\n| reason | wire nbr |\n|---|---|\n")
 	for r := rtb.NoBidNone + 1; r < rtb.NoBidReasons; r++ {
 		nbr := ""
 		if r.NBR() > 0 {
@@ -218,13 +218,13 @@ func reasons(b *strings.Builder) {
 
 // records lists the fields of facts and bid records.
 func (s *source) records(b *strings.Builder) {
-	b.WriteString("\n## Records\n\nOne JSON object a line. Amounts in micros end in `_micros`; prices are CPM in major units.\n")
+	b.WriteString("\n## Records\n\nOne JSON object per line. Fields that end in `_micros` are amounts in micros; prices are CPM in major units.\n")
 	done := map[string]bool{}
 	s.structs(b, "events", "Fact", "json", done)
 	s.structs(b, "events", "BidRecord", "json", done)
 }
 
-// typeName is the folder and name of the struct that a field's type leads to.
+// typeName returns the folder and name of the struct type at the core of a field type.
 func typeName(dir string, e ast.Expr) (string, string) {
 	switch t := e.(type) {
 	case *ast.Ident:
@@ -243,7 +243,7 @@ func typeName(dir string, e ast.Expr) (string, string) {
 	return "", ""
 }
 
-// fieldKey is a field's name in the file.
+// fieldKey returns the name of a field in the file.
 func fieldKey(f *ast.Field, tag string) string {
 	if f.Tag == nil {
 		return ""
@@ -275,7 +275,7 @@ func literal(e ast.Expr) string {
 	return s
 }
 
-// expression is a default or a type as a reader takes it.
+// expression renders a default or a type in words.
 func expression(e ast.Expr) string {
 	switch t := e.(type) {
 	case *ast.BasicLit:
@@ -296,7 +296,7 @@ func expression(e ast.Expr) string {
 	return "any"
 }
 
-// value is a flag's default as a user would type it.
+// value renders the default of a flag as a user would type it.
 func value(e ast.Expr) string {
 	switch t := e.(type) {
 	case *ast.BasicLit:
@@ -321,7 +321,7 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-// cell is text on one line of a table.
+// cell renders text as one cell of a Markdown table.
 func cell(s string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", "\\|")
 }

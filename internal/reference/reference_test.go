@@ -10,7 +10,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/reference.md")
 
-// The document is what the source says.
+// The document matches the source.
 func TestReferenceIsCurrent(t *testing.T) {
 	root := filepath.Join("..", "..")
 	want, err := Document(root)
@@ -29,12 +29,12 @@ func TestReferenceIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Error("docs/reference.md is not what the source says; run go test ./internal/reference -update")
+		t.Error("docs/reference.md is out of date; run go test ./internal/reference -update")
 	}
 }
 
-// What users rely on is in it, from each kind of source.
-func TestReferenceHoldsEveryKind(t *testing.T) {
+// The document contains entries from each kind of source.
+func TestReferenceContainsEveryKind(t *testing.T) {
 	doc, err := Document(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestReferenceHoldsEveryKind(t *testing.T) {
 		"### events.Notice", "| `bid_id` |", "### events.BidRecord", "| `sample_weight` |", "| `multiplier` |",
 	} {
 		if !strings.Contains(doc, want) {
-			t.Errorf("the reference has no %s", want)
+			t.Errorf("the reference does not contain %s", want)
 		}
 	}
 }
