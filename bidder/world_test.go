@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -19,38 +17,38 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rebound/bidder"
-	"rebound/campaigns"
 	"rebound/config"
 	"rebound/events"
 	"rebound/exchange"
+	"rebound/internal/lab"
 	"rebound/pacing"
 	"rebound/rtb"
 	"rebound/segments"
 	"rebound/tracking"
 )
 
-// world is a whole bidder in memory, with a clock that only scenarios move: real
-// configuration, profiles, money and notices over a log that stores at once.
+// world is a lab with a clock that only scenarios move, and the handler of its
+// notices.
 type world struct {
 	t        testing.TB
 	now      time.Time
 	slow     time.Duration // added at every reading of the bidder's clock
 	drift    time.Duration
 	snapshot *config.Snapshot
+	lab      *lab.Lab
 	segments *segments.Store
 	pacer    *pacing.Pacer
 	notices  *tracking.Handler
 	bidder   *bidder.Bidder
 	keyring  *rtb.Keyring
 	signer   *tracking.Signer
-	seq      uint64
 	records  lastRecord
 	r0       []byte
 
 	lookups int
 	answer  fasthttp.Response
 	body    []byte
-	won     []byte // the last answer that held a bid
+	won     []byte // the last response with a bid
 	reason  rtb.NoBidReason
 }
 
@@ -62,18 +60,18 @@ func (r *lastRecord) Offer(rec *events.BidRecord) { r.last = rec }
 
 // spy counts the lookups of the real store.
 type spy struct {
-	*segments.Store
+	bidder.Visitors
 	n *int
 }
 
 func (s spy) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason {
 	*s.n++
-	return s.Store.Find(exchange, ids, v)
+	return s.Visitors.Find(exchange, ids, v)
 }
 
 func newWorld(t testing.TB, sc *scenario) *world {
 	t.Helper()
-	w := &world{t: t, now: sc.Now, keyring: rtb.NewKeyring([32]byte{1})}
+	w := &world{t: t, now: sc.Now}
 	if w.now.IsZero() {
 		w.now = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
 	}
@@ -82,16 +80,12 @@ func newWorld(t testing.TB, sc *scenario) *world {
 		t.Fatal(err)
 	}
 	w.snapshot = w.load(sc)
-	w.openViews()
-	w.append(context.Background(), events.Fact{V: 1, ID: "config:1", Kind: events.KindConfig, At: w.now,
-		Config: &events.Config{Hash: w.snapshot.Hash, ActivatedAt: w.now, Rules: w.snapshot.AudienceSet.Rules()}})
+	w.open()
 	visitors := sc.Visitors
 	if visitors == nil {
 		visitors = []seed{{Event: "view_item", Ago: time.Hour}}
 	}
 	w.seed(visitors)
-	w.openBidder()
-	w.pacer.SetPlan(linePlans(w.snapshot.Index.Plan()))
 	w.tick()
 	return w
 }
@@ -129,66 +123,31 @@ func (w *world) load(sc *scenario) *config.Snapshot {
 	return s
 }
 
-func (w *world) openViews() {
-	var err error
-	if w.segments, err = segments.Open(segments.Options{InMemory: true, CacheBytes: 1 << 20, Keyring: w.keyring}); err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { _ = w.segments.Close() })
-	w.pacer, err = pacing.Open(pacing.Options{InMemory: true, Run: "run-1", Node: "n1", Append: w.append, Now: func() time.Time { return w.now }})
+func (w *world) open() {
+	w.t.Helper()
+	now := func() time.Time { return w.now }
+	l, err := lab.Open(lab.Options{Config: w.snapshot, Now: now, Name: "test", Node: "n1", Adjust: func(o *bidder.Options) {
+		o.Visitors, o.Records, o.Sources = spy{o.Visitors, &w.lookups}, &w.records, nil
+		o.Clock = func() time.Time {
+			w.drift += w.slow
+			return w.now.Add(w.drift)
+		}
+	}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { _ = w.pacer.Close() })
-}
-
-func (w *world) openBidder() {
-	var err error
-	if w.signer, err = tracking.NewSigner([]tracking.Key{{ID: 1, Secret: [32]byte{7}}}, "https://edge.example"); err != nil {
-		w.t.Fatal(err)
-	}
+	w.t.Cleanup(func() { _ = l.Close() })
+	w.lab, w.bidder, w.segments, w.pacer, w.signer, w.keyring = l, l.Bidder, l.Store, l.Money, l.Signer, l.Keyring
 	w.notices = tracking.NewHandler(tracking.Options{
-		Signer: w.signer, Append: w.append, Now: func() time.Time { return w.now },
+		Signer: w.signer, Append: l.Append, Now: now,
 		Profiles: func(id string) *exchange.Profile { return w.snapshot.Profiles[id] },
 	})
-	w.bidder = bidder.New(bidder.Options{
-		Visitors: spy{w.segments, &w.lookups}, Budgets: w.pacer, Links: w.signer, Records: &w.records, Node: "n1",
-		Clock: func() time.Time {
-			w.drift += w.slow
-			return w.now.Add(w.drift)
-		},
-		KnownNoBidShare: 1, UnknownNoBidShare: 1,
-	})
-	w.bidder.Swap(&bidder.Catalog{
-		Hash: w.snapshot.Hash, Exchanges: w.snapshot.Profiles, Index: w.snapshot.Index, Policy: w.snapshot.Policy, Rates: w.snapshot.Rates, EIDSources: w.snapshot.EIDSources,
-		Supply: w.snapshot.Supply, Approvals: w.snapshot.Approve(nil),
-	})
-}
-
-// append is a log that stores at once and folds at once.
-func (w *world) append(_ context.Context, facts ...events.Fact) error {
-	for i := range facts {
-		w.seq++
-		facts[i].V, facts[i].Seq, facts[i].TS = 1, w.seq, w.now
-		if facts[i].At.IsZero() {
-			facts[i].At = w.now
-		}
-		if err := w.segments.Apply(facts[i : i+1]); err != nil {
-			return err
-		}
-		if err := w.pacer.Apply(facts[i : i+1]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tick lets pacing do its round, as often as it takes to have grants.
 func (w *world) tick() {
 	w.drift = 0
-	for range 3 {
-		w.pacer.Step(context.Background(), w.now)
-	}
+	w.lab.CutGrants()
 }
 
 func (w *world) seed(list []seed) {
@@ -197,7 +156,7 @@ func (w *world) seed(list []seed) {
 		visitor := w.keyring.Key(rtb.IDVisitor, "", []byte(orText(s.Visitor, "u-retarget")))
 		at := w.now.Add(-s.Ago)
 		if s.Link != "" {
-			w.link(visitor, s, at)
+			w.link(visitor, s)
 		}
 		if s.OptOut {
 			w.put(events.Fact{Kind: events.KindOptOut, Visitor: visitor, At: at})
@@ -216,21 +175,22 @@ func (w *world) seed(list []seed) {
 	}
 }
 
-func (w *world) link(visitor rtb.Key, s seed, at time.Time) {
+func (w *world) link(visitor rtb.Key, s seed) {
+	w.t.Helper()
 	kind, scope := rtb.IDIFA, ""
 	if space, ok := strings.CutPrefix(s.Link, "b:"); ok {
 		kind, scope = rtb.IDExchange, space
 	} else if source, ok := strings.CutPrefix(s.Link, "eid:"); ok {
 		kind, scope = rtb.IDEID, source
 	}
-	w.put(events.Fact{Kind: events.KindLink, Visitor: visitor, At: at,
-		Link: &events.Link{LinkKey: events.LinkKey{KeyKind: s.Link, Key: w.keyring.Key(kind, scope, []byte(s.Value))}, Provenance: "sync"}})
+	if err := w.lab.Link(visitor, s.Link, w.keyring.Key(kind, scope, []byte(s.Value))); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) put(f events.Fact) {
 	w.t.Helper()
-	f.V, f.ID = 1, "test:"+strconv.FormatUint(w.seq+1, 10)
-	if err := w.append(context.Background(), f); err != nil {
+	if err := w.lab.Put(f); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -343,19 +303,3 @@ func (w *world) codes() map[string]uint64 {
 	}
 	return m
 }
-
-func linePlans(list []campaigns.Plan) []pacing.LinePlan {
-	modes := map[campaigns.Pacing]pacing.Mode{campaigns.PacingEven: pacing.Even, campaigns.PacingASAP: pacing.ASAP}
-	var plans []pacing.LinePlan
-	for _, p := range list {
-		plans = append(plans, pacing.LinePlan{
-			Line: p.Line, Priority: p.Priority, Currency: p.Currency, Zone: p.Zone, Mode: modes[p.Pacing],
-			CampaignMode: modes[p.CampaignPacing], Caps: p.Caps, LineDay: p.LineDay, LineTotal: p.LineTotal,
-			CampaignDay: p.CampaignDay, CampaignTotal: p.CampaignTotal, MaxCPM: p.MaxCPM, Start: p.Start, End: p.End, Active: p.Active,
-		})
-	}
-	return plans
-}
-
-// sources of a test are repeatable.
-var _ bidder.Source = (*rand.ChaCha8)(nil)

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -9,65 +10,50 @@ import (
 	"rebound/bidder"
 	"rebound/config"
 	"rebound/events"
-	"rebound/pacing"
+	"rebound/internal/lab"
 	"rebound/rtb"
 )
 
-// engine is one configuration, run over the traffic with a virtual clock.
+// engine runs one configuration over the traffic, with a virtual clock.
 type engine struct {
 	o        *Options
-	snapshot *config.Snapshot
-	bidder   *bidder.Bidder
-	scratch  *bidder.Decision
-	pacer    *pacing.Pacer
-	log      pacing.MemLog
+	config   *config.Snapshot
+	lab      *lab.Lab
+	decision *bidder.Decision
 	visitors visitors
-	links    links
-	records  records
 	notices  notices
-	lost     *rand.Rand // which notices never arrive
-	source   *rand.ChaCha8
+	lost     *rand.Rand // selects the notices that never arrive
 
 	clock, stepped time.Time
 	book           book
+	source         *rand.ChaCha8
 }
 
-// step is how often pacing moves, in virtual time.
+// step is the interval of pacing's steps, in virtual time.
 const step = time.Second
 
-func newEngine(o *Options, snapshot *config.Snapshot, start time.Time) (*engine, error) {
-	e := &engine{o: o, snapshot: snapshot, clock: start, stepped: start, source: rand.NewChaCha8(seedOf(o.Seed)),
-		lost: rand.New(rand.NewPCG(o.Seed, 1)), scratch: bidder.NewDecision()}
-	now := func() time.Time { return e.clock }
+func newEngine(o *Options, s *config.Snapshot, start time.Time) (*engine, error) {
+	e := &engine{o: o, config: s, clock: start, stepped: start, visitors: visitors{store: o.Store},
+		lost: rand.New(rand.NewPCG(o.Seed, 1)), decision: bidder.NewDecision(), source: rand.NewChaCha8(seedOf(o.Seed))}
 	var err error
-	e.pacer, err = pacing.Open(pacing.Options{InMemory: true, Run: "replay", Append: e.log.Append, IsConflict: pacing.IsConflict, Now: now})
+	e.lab, err = lab.Open(lab.Options{Config: s, Now: func() time.Time { return e.clock }, Name: "replay", Visitors: &e.visitors, Links: links{}})
 	if err != nil {
 		return nil, err
 	}
-	e.log.Stream, e.log.Now, e.log.Apply = "replay", now, e.pacer.Apply
-	e.visitors.store = o.Store
-	e.bidder = bidder.New(bidder.Options{Visitors: &e.visitors, Budgets: e.pacer, Links: &e.links, Records: &e.records,
-		Clock: now, KnownNoBidShare: 1})
-	e.bidder.Swap(&bidder.Catalog{Hash: snapshot.Hash, Exchanges: snapshot.Profiles, Index: snapshot.Index,
-		Policy: snapshot.Policy, Rates: snapshot.Rates, EIDSources: snapshot.EIDSources,
-		Supply: snapshot.Supply, Approvals: snapshot.Approve(nil)})
-	e.pacer.SetPlan(snapshot.LinePlans())
-	e.pacer.Step(context.Background(), start)
+	e.lab.Money.Step(context.Background(), start)
 	e.book.lines = map[rtb.LineID]*tally{}
 	e.book.nobids = map[string]int{}
 	return e, nil
 }
 
 func seedOf(seed uint64) (b [32]byte) {
-	for i := range 8 {
-		b[i] = byte(seed >> (8 * i))
-	}
+	binary.LittleEndian.PutUint64(b[:], seed)
 	return b
 }
 
-// advance moves the virtual clock to t: what is due by then arrives in order,
-// and pacing steps once a second. Time never goes back: a record that is older
-// than the one before it is decided at the later time.
+// advance moves the virtual clock to t. Notices that are due by then arrive in
+// order, and pacing steps once a second. Time never goes back: a record older than
+// its predecessor is decided at the predecessor's time.
 func (e *engine) advance(ctx context.Context, t time.Time) error {
 	for e.clock.Before(t) {
 		next := e.stepped.Add(step)
@@ -80,7 +66,7 @@ func (e *engine) advance(ctx context.Context, t time.Time) error {
 				break
 			}
 			e.clock = d.at
-			if err := e.log.Append(ctx, d.facts(d.at)...); err != nil {
+			if err := e.lab.Append(ctx, d.facts(d.at)...); err != nil {
 				return fmt.Errorf("cannot fold notices at %s: %w", d.at.Format(time.RFC3339), err)
 			}
 			e.book.paid(&d)
@@ -88,53 +74,54 @@ func (e *engine) advance(ctx context.Context, t time.Time) error {
 		e.clock = next
 		if !next.Before(e.stepped.Add(step)) {
 			e.stepped = next
-			e.pacer.Step(ctx, next)
+			e.lab.Money.Step(ctx, next)
 			if next.Unix()%60 == 0 {
-				e.book.multipliers(next, e.pacer.Stats().Lines)
+				e.book.multipliers(next, e.lab.Money.Stats().Lines)
 			}
 		}
 	}
 	return nil
 }
 
-// outcome is what one configuration made of one record.
+// outcome is the result of one configuration for one record.
 type outcome struct {
 	reason rtb.NoBidReason
 	bids   []events.DecisionBid
 }
 
-// decide answers one record and lets its market settle the bids.
+// decide decides one record and settles its bids in the record's market.
 func (e *engine) decide(ctx context.Context, rec *events.BidRecord, exchange string) (outcome, error) {
 	if err := e.advance(ctx, rec.TS); err != nil {
 		return outcome{}, err
 	}
-	e.visitors.recorded, e.visitors.found = rec.Visitor, false
-	e.links.claims, e.records.taken = e.links.claims[:0], false
-	a := e.bidder.Answer(&bidder.Request{Exchange: exchange, Body: rec.Request, Arrival: e.clock, Source: e.source}, e.scratch)
-	out := outcome{reason: a.Reason}
-	if a.Reason == rtb.NoBidGrant {
-		e.pacer.Step(ctx, e.clock) // a running pacer is woken by such a refusal
+	e.visitors.recorded = rec.Visitor
+	rs := e.lab.Bidder.Answer(&bidder.Request{Exchange: exchange, Body: rec.Request, Arrival: e.clock, Source: e.source}, e.decision)
+	out := outcome{reason: rs.Reason}
+	if rs.Reason == rtb.NoBidGrant {
+		e.lab.Money.Step(ctx, e.clock) // such a refusal wakes a running pacer
 	}
+	known := e.decision.Visitor() != nil
 	var decision *events.Decision
-	if e.records.taken {
-		decision = e.records.rec.Decision
+	if !rs.Repeated && (known || rs.Offers > 0) {
+		decision = new(events.Decision)
+		e.decision.Describe(decision, &rs)
 	}
-	e.book.request(e.clock, a, e.visitors.found, decision)
+	e.book.request(e.clock, rs, known, decision)
 	if decision == nil {
 		return out, nil
 	}
 	out.bids = decision.Bids
 	for i := range decision.Bids {
-		e.settle(rec, &decision.Bids[i])
+		e.settle(rec, &decision.Bids[i], &e.decision.Outcome().Bids[i].Claims)
 	}
 	return out, nil
 }
 
-// settle lets a bid meet its market; without one it stays open until it expires.
-func (e *engine) settle(rec *events.BidRecord, bid *events.DecisionBid) {
+// settle settles a bid in its market. A bid without a market stays open until it
+// expires.
+func (e *engine) settle(rec *events.BidRecord, bid *events.DecisionBid, c *rtb.Claims) {
 	m, ok := rec.Market[bid.ImpID]
-	c := e.links.of(bid.BidID)
-	if !ok || c == nil || c.Test {
+	if !ok || c.Test {
 		return
 	}
 	paid, ok := won(m, c)

@@ -192,9 +192,9 @@ func (r *runner) report(ctx context.Context) (*Report, error) {
 		if err := e.finish(ctx); err != nil {
 			return nil, err
 		}
-		rep := e.book.report(e.snapshot, e.pacer.Stats().Lines, r.o.Seed)
+		rep := e.book.report(e.config, e.lab.Money.Stats().Lines, r.o.Seed)
 		rep.Run.Skipped, rep.Run.Bodiless, rep.Run.Markets = r.skipped, r.bodiless, r.markets
-		if err := e.pacer.Close(); err != nil {
+		if err := e.lab.Close(); err != nil {
 			return nil, fmt.Errorf("cannot end replay: %w", err)
 		}
 		reports = append(reports, rep)

@@ -18,40 +18,41 @@ import (
 	"rebound/rtb"
 )
 
-// explanation is how one request was decided.
+// explanation describes how one request was decided.
 type explanation struct {
 	Exchange string          `json:"exchange"`
 	At       time.Time       `json:"at"`
 	Status   int             `json:"status"`
 	NoBid    rtb.NoBidReason `json:"nobid,omitempty"`
 	NBR      int             `json:"nbr,omitempty"`
-	Read     requestFacts    `json:"request"`
-	Privacy  privacyFacts    `json:"privacy"`
-	Visitor  *rtb.Visitor    `json:"visitor"` // null: not looked up, or not known
+	Read     requestSummary  `json:"request"`
+	Privacy  privacySummary  `json:"privacy"`
+	Visitor  *rtb.Visitor    `json:"visitor"` // null: not looked up, or unknown
 	Decision events.Decision `json:"decision"`
 }
 
-// requestFacts are what was read of a request, without any identifier.
-type requestFacts struct {
+// requestSummary is what was read of a request, without any identifier.
+type requestSummary struct {
 	ID    string   `json:"id"`
 	TMax  string   `json:"tmax,omitempty"`
-	Kinds []string `json:"identifiers"` // the kinds that the request brings
+	Kinds []string `json:"identifiers"` // kinds of identifiers in the request
 	Imps  int      `json:"impressions"` // 0: not read
 	Test  bool     `json:"test,omitempty"`
 }
 
-type privacyFacts struct {
+type privacySummary struct {
 	Level  rtb.Level `json:"level"`
 	Signal string    `json:"signal,omitempty"`
 }
 
-// explanationOf decides a request without a trace, and says how.
-func explanationOf(b *bidder.Bidder, exchange string, body []byte, now time.Time, line string) *explanation {
-	s := bidder.NewDecision()
-	a := b.DryRun(&bidder.Request{Exchange: exchange, Body: body, Arrival: now}, s)
-	o := s.Opportunity()
-	x := &explanation{Exchange: exchange, At: now.UTC(), Status: a.Status, NoBid: a.Reason, NBR: a.Reason.NBR(), Visitor: s.Visitor()}
-	x.Read = requestFacts{ID: string(o.ID), Test: o.Test, Kinds: []string{}}
+// explain decides a request in a dry run and describes how. With a line, only that
+// line's bids and drops are included.
+func explain(b *bidder.Bidder, exchange string, body []byte, now time.Time, line string) *explanation {
+	d := bidder.NewDecision()
+	rs := b.DryRun(&bidder.Request{Exchange: exchange, Body: body, Arrival: now}, d)
+	o := d.Opportunity()
+	x := &explanation{Exchange: exchange, At: now.UTC(), Status: rs.Status, NoBid: rs.Reason, NBR: rs.Reason.NBR(), Visitor: d.Visitor()}
+	x.Read = requestSummary{ID: string(o.ID), Test: o.Test, Kinds: []string{}}
 	if o.TMax > 0 {
 		x.Read.TMax = o.TMax.String()
 	}
@@ -61,14 +62,14 @@ func explanationOf(b *bidder.Bidder, exchange string, body []byte, now time.Time
 			x.Read.Kinds = append(x.Read.Kinds, kind)
 		}
 	}
-	p := s.Permissions()
-	x.Privacy = privacyFacts{p.Level, p.Signal}
-	if s.Outcome() != nil {
+	p := d.Permissions()
+	x.Privacy = privacySummary{p.Level, p.Signal}
+	if d.Outcome() != nil {
 		x.Read.Imps = len(o.Imps)
 	}
-	s.Describe(&x.Decision, &a)
+	d.Describe(&x.Decision, &rs)
 	if line != "" {
-		x.Decision.Bids = slices.DeleteFunc(x.Decision.Bids, func(d events.DecisionBid) bool { return d.Line != line })
+		x.Decision.Bids = slices.DeleteFunc(x.Decision.Bids, func(b events.DecisionBid) bool { return b.Line != line })
 		x.Decision.Dropped = slices.DeleteFunc(x.Decision.Dropped, func(d events.DecisionDrop) bool { return d.Line != line })
 	}
 	return x
@@ -86,7 +87,7 @@ func idName(id *rtb.ExternalID) string {
 	return "user.id"
 }
 
-// write tells the explanation in the order in which the decision was made.
+// write writes the explanation in the order in which the decision was made.
 func (x *explanation) write(w io.Writer) {
 	fmt.Fprintf(w, "request %s at %s, %s\n", x.Read.ID, x.Exchange, x.At.Format(time.RFC3339))
 	fmt.Fprintf(w, "  identifiers: %s\n", orNone(strings.Join(x.Read.Kinds, ", ")))
@@ -97,7 +98,7 @@ func (x *explanation) write(w io.Writer) {
 	fmt.Fprintf(w, "  privacy: %s\n", privacy)
 	switch {
 	case x.Visitor == nil:
-		fmt.Fprintln(w, "  visitor: not known, or not looked up")
+		fmt.Fprintln(w, "  visitor: unknown, or not looked up")
 	default:
 		fmt.Fprintf(w, "  visitor: known, %d segments\n", len(x.Visitor.Segments))
 	}
@@ -126,17 +127,17 @@ func orNone(s string) string {
 	return s
 }
 
-// explainOrder is the body of POST /admin/explain.
-type explainOrder struct {
+// explainRequest is the body of POST /admin/explain.
+type explainRequest struct {
 	Exchange string          `json:"exchange"`
 	Line     string          `json:"line"`
 	Request  json.RawMessage `json:"request"`
 }
 
-// explainNow answers POST /admin/explain: how a request would be decided now,
-// with the visitors and budgets as they are, without a trace.
+// explainNow answers POST /admin/explain: how a request would be decided now, with
+// the present visitors and budgets. Nothing is reserved or counted.
 func (a *app) explainNow(ctx *fasthttp.RequestCtx) {
-	var o explainOrder
+	var o explainRequest
 	if err := json.Unmarshal(ctx.PostBody(), &o); err != nil || len(o.Request) == 0 {
 		sendError(ctx, fasthttp.StatusBadRequest, "bad_json", `want {"exchange":"<id>","request":{...},"line":"<optional>"}`)
 		return
@@ -146,19 +147,20 @@ func (a *app) explainNow(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, fasthttp.StatusBadRequest, "bad_exchange", fmt.Sprintf("exchange: got %q; want one of %s", o.Exchange, strings.Join(ids, ", ")))
 		return
 	}
-	sendJSON(ctx, fasthttp.StatusOK, explanationOf(a.bidder, o.Exchange, o.Request, a.now(), o.Line))
+	sendJSON(ctx, fasthttp.StatusOK, explain(a.bidder, o.Exchange, o.Request, a.now(), o.Line))
 }
 
-// diff tells what one configuration changes against another; 1 when anything.
+// diff prints what one configuration changes compared with another, and exits with
+// 1 when there is a change.
 func (p *program) diff(_ context.Context, args []string) int {
 	fs := p.flags("diff")
 	path := fs.String("config", cli.Sample, "configuration `file`")
-	against := fs.String("against", "", "configuration `file` that it is compared with; required")
+	against := fs.String("against", "", "configuration `file` to compare with; required")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
 	if *against == "" {
-		fmt.Fprintln(p.stderr, "diff: got no --against; want the file to compare with")
+		fmt.Fprintln(p.stderr, "diff: got no --against; want the configuration file to compare with")
 		return cli.ExitUsage
 	}
 	before, err := cli.LoadConfig(*against, config.Options{Getenv: p.getenv, Now: p.now()})

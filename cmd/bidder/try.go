@@ -23,65 +23,87 @@ import (
 	"rebound/events"
 	"rebound/exchange"
 	"rebound/internal/cli"
+	"rebound/internal/lab"
 	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
-// trial are the flags that try and explain share.
-type trial struct {
+// trialFlags are the flags that try and explain share.
+type trialFlags struct {
 	config, exchange, at string
 	seed                 uint64
-	history              []past
+	history              []lab.Past
 }
 
-func (t *trial) register(fs *flag.FlagSet) {
-	fs.StringVar(&t.config, "config", cli.Sample, "configuration `file`")
-	fs.StringVar(&t.exchange, "exchange", "", "`id` of the exchange (default: the only one)")
-	fs.StringVar(&t.at, "at", "", "`time` of the request, such as 2026-10-01T12:00:00Z (default: now)")
-	fs.Uint64Var(&t.seed, "seed", 1, "`number` that ids and draws are made from")
-	fs.Func("event", "`event` of the request's visitor before it: name, name:item or name:item@ago; may be repeated or listed with commas", func(text string) error {
+func (f *trialFlags) register(fs *flag.FlagSet) {
+	fs.StringVar(&f.config, "config", cli.Sample, "configuration `file`")
+	fs.StringVar(&f.exchange, "exchange", "", "`id` of the exchange (default: the only one)")
+	fs.StringVar(&f.at, "at", "", "`time` of the request, such as 2026-10-01T12:00:00Z (default: now)")
+	fs.Uint64Var(&f.seed, "seed", 1, "`number` from which ids and draws are generated")
+	fs.Func("event", "past `event` of the request's visitor: name, name:item or name:item@ago; may be repeated or separated by commas", func(text string) error {
 		for one := range strings.SplitSeq(text, ",") {
-			p, err := parsePast(one)
+			p, err := lab.ParsePast(one)
 			if err != nil {
 				return err
 			}
-			t.history = append(t.history, p)
+			f.history = append(f.history, p)
 		}
 		return nil
 	})
 }
 
-// open makes a lab as the flags say, in which the visitor of the request has the
-// history that they tell.
-func (t *trial) open(p *program, body []byte) (*lab, *exchange.Profile, error) {
+// trialLife is the longest time that a bid may be open in a lab, whatever its
+// impression says.
+const trialLife = 48 * time.Hour
+
+// trial is one request in a lab whose clock stands still.
+type trial struct {
+	*lab.Lab
+	profile *exchange.Profile
+	now     time.Time
+	record  *events.BidRecord // of the request, once it is answered
+}
+
+// Borrow implements the bidder's Records.
+func (t *trial) Borrow() *events.BidRecord { return &events.BidRecord{} }
+
+// Offer implements the bidder's Records: it keeps the last record.
+func (t *trial) Offer(r *events.BidRecord) { t.record = r }
+
+// open makes a lab as the flags say, in which the request's visitor has the
+// history of the flags. The caller closes it.
+func (f *trialFlags) open(p *program, body []byte) (*trial, error) {
 	now := p.now()
-	if t.at != "" {
+	if f.at != "" {
 		var err error
-		if now, err = time.Parse(time.RFC3339, t.at); err != nil {
-			return nil, nil, fmt.Errorf("cannot read --at: got %q; want a time such as 2026-10-01T12:00:00Z", t.at)
+		if now, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return nil, fmt.Errorf("cannot read --at: got %q; want a time such as 2026-10-01T12:00:00Z", f.at)
 		}
 	}
-	s, err := cli.LoadConfig(t.config, config.Options{Getenv: p.getenv, Now: now})
+	s, err := cli.LoadConfig(f.config, config.Options{Getenv: p.getenv, Now: now})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ids := exchangeIDs(s.Profiles)
-	if t.exchange == "" && len(ids) == 1 {
-		t.exchange = ids[0]
+	if f.exchange == "" && len(ids) == 1 {
+		f.exchange = ids[0]
 	}
-	profile := s.Profiles[t.exchange]
-	if profile == nil {
-		return nil, nil, fmt.Errorf("cannot find exchange: got %q; want one of %s%s", t.exchange, strings.Join(ids, ", "), hintOf(t.exchange, ids))
+	t := &trial{profile: s.Profiles[f.exchange], now: now.UTC()}
+	if t.profile == nil {
+		return nil, fmt.Errorf("cannot find exchange: got %q; want one of %s%s", f.exchange, strings.Join(ids, ", "), hintOf(f.exchange, ids))
 	}
-	l, err := newLab(s, now.UTC(), t.seed)
+	t.Lab, err = lab.Open(lab.Options{
+		Config: s, Now: func() time.Time { return t.now }, Name: "lab", Node: nodeName, Seed: f.seed, BidLife: trialLife, Unpaced: true,
+		Adjust: func(o *bidder.Options) { o.Records = t },
+	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := l.remember(profile, body, t.history); err != nil {
-		return nil, nil, errors.Join(err, l.close())
+	if err := t.Remember(t.profile, body, f.history); err != nil {
+		return nil, errors.Join(err, t.Close())
 	}
-	l.ready()
-	return l, profile, nil
+	t.CutGrants()
+	return t, nil
 }
 
 func hintOf(got string, ids []string) string {
@@ -91,8 +113,8 @@ func hintOf(got string, ids []string) string {
 	return ""
 }
 
-// readRequest reads a captured request, from standard input for -; one that was
-// captured compressed is inflated.
+// readRequest reads a captured request, from standard input for -, and
+// decompresses it if it is gzip.
 func readRequest(path string) ([]byte, error) {
 	const limit = 16 << 20
 	var in io.Reader = os.Stdin
@@ -116,21 +138,21 @@ func readRequest(path string) ([]byte, error) {
 		b, err = io.ReadAll(io.LimitReader(z, limit))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot inflate request: %w", err)
+		return nil, fmt.Errorf("cannot decompress request: %w", err)
 	}
 	return b, nil
 }
 
-// try answers one captured request as a bidder with the same configuration
-// would, and shows everything that goes back.
+// try answers one captured request as a bidder with the same configuration would,
+// and prints the whole response.
 func (p *program) try(_ context.Context, args []string) int {
-	var t trial
+	var f trialFlags
 	fs := p.flags("try")
-	t.register(fs)
-	zip := fs.Bool("gzip", false, "send the request compressed, and take a compressed answer")
-	body := fs.Bool("body", false, "print the answer's body only")
+	f.register(fs)
+	zip := fs.Bool("gzip", false, "send the request compressed, and accept a compressed response")
+	body := fs.Bool("body", false, "print only the body of the response")
 	var headers []string
-	fs.Func("header", "further `header` of the request, such as \"X-Openrtb-Version: 2.5\"; may be repeated", func(h string) error {
+	fs.Func("header", "additional `header` of the request, such as \"X-Openrtb-Version: 2.5\"; may be repeated", func(h string) error {
 		headers = append(headers, h)
 		return nil
 	})
@@ -143,29 +165,30 @@ func (p *program) try(_ context.Context, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return cli.ExitUsage
 	}
-	l, profile, err := t.open(p, request)
+	t, err := f.open(p, request)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return cli.ExitNotSo
 	}
-	defer l.close() //nolint:errcheck // it was in memory
+	defer t.Close() //nolint:errcheck // it was in memory
 	var ctx fasthttp.RequestCtx
-	l.serve(&ctx, profile, request, headers, *zip)
+	t.serve(&ctx, request, headers, *zip)
 	if *body {
 		_, _ = p.stdout.Write(plainBody(&ctx.Response))
 	} else {
-		p.printAnswer(l, &ctx)
+		p.printResponse(t, &ctx)
 	}
-	if ctx.Response.StatusCode() != fasthttp.StatusOK || l.reason() != rtb.NoBidNone {
+	if ctx.Response.StatusCode() != fasthttp.StatusOK || t.reason() != rtb.NoBidNone {
 		return cli.ExitNotSo
 	}
 	return cli.ExitDone
 }
 
-// serve sends a request through the handler that answers exchanges, from an
-// address and with the secret that the profile takes.
-func (l *lab) serve(ctx *fasthttp.RequestCtx, profile *exchange.Profile, body []byte, headers []string, zip bool) {
+// serve sends a request through the handler of the bid listener, from an address
+// and with the secret that the exchange's profile accepts.
+func (t *trial) serve(ctx *fasthttp.RequestCtx, body []byte, headers []string, zip bool) {
 	var rq fasthttp.Request
+	profile := t.profile
 	rq.Header.SetMethod(fasthttp.MethodPost)
 	rq.SetRequestURI("http://bidder" + bidder.RoutePrefix + profile.ID)
 	rq.Header.SetContentType("application/json")
@@ -186,21 +209,21 @@ func (l *lab) serve(ctx *fasthttp.RequestCtx, profile *exchange.Profile, body []
 		rq.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
 	rq.SetBody(body)
-	ctx.Init(&rq, &net.TCPAddr{IP: callerOf(profile).AsSlice(), Port: 1}, nil)
-	l.bidder.Serve(ctx)
+	ctx.Init(&rq, &net.TCPAddr{IP: senderOf(profile).AsSlice(), Port: 1}, nil)
+	t.Bidder.Serve(ctx)
 }
 
-// callerOf is an address from which the exchange may ask.
-func callerOf(p *exchange.Profile) netip.Addr {
+// senderOf returns an address from which the exchange may send requests.
+func senderOf(p *exchange.Profile) netip.Addr {
 	if len(p.Sources) > 0 {
 		return p.Sources[0].Addr()
 	}
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
-// reason is why the last request got no bid.
-func (l *lab) reason() rtb.NoBidReason {
-	for _, s := range l.bidder.Stats() {
+// reason returns why the request got no bid.
+func (t *trial) reason() rtb.NoBidReason {
+	for _, s := range t.Bidder.Stats() {
 		for r, n := range s.NoBids {
 			if n > 0 {
 				return rtb.NoBidReason(r)
@@ -219,9 +242,9 @@ func plainBody(rs *fasthttp.Response) []byte {
 	return rs.Body()
 }
 
-// printAnswer prints the answer as it goes over the wire, but for its date, and
-// then why lines did not bid.
-func (p *program) printAnswer(l *lab, ctx *fasthttp.RequestCtx) {
+// printResponse prints the response as it is sent, except for its date, and then
+// why lines did not bid.
+func (p *program) printResponse(t *trial, ctx *fasthttp.RequestCtx) {
 	rs := &ctx.Response
 	rs.Header.SetNoDefaultContentType(true)
 	rs.Header.SetContentLength(len(rs.Body()))
@@ -237,20 +260,20 @@ func (p *program) printAnswer(l *lab, ctx *fasthttp.RequestCtx) {
 	if body := plainBody(rs); len(body) > 0 {
 		fmt.Fprintf(p.stdout, "%s\n\n", body)
 	}
-	if r := l.reason(); r != rtb.NoBidNone {
+	if r := t.reason(); r != rtb.NoBidNone {
 		fmt.Fprintf(p.stdout, "no bid: %s\n", r)
 		if r == rtb.NoBidUnknownVisitor {
 			fmt.Fprintln(p.stdout, "  give the visitor a history, such as --event view_item:SKU7@2h")
 		}
 	}
-	if l.record != nil && l.record.Decision != nil {
-		for _, d := range l.record.Decision.Dropped {
+	if t.record != nil && t.record.Decision != nil {
+		for _, d := range t.record.Decision.Dropped {
 			fmt.Fprintln(p.stdout, "  "+dropText(&d))
 		}
 	}
 }
 
-// dropText is a line that did not bid, and why.
+// dropText returns a line that did not bid, and why.
 func dropText(d *events.DecisionDrop) string {
 	text := "line " + d.Advertiser + "/" + d.Campaign + "/" + d.Line
 	if d.ImpID != "" {
@@ -262,14 +285,14 @@ func dropText(d *events.DecisionDrop) string {
 	return text + ": " + d.Reason.String()
 }
 
-// explain tells step by step how a request is decided.
+// explain prints step by step how a request is decided.
 func (p *program) explain(_ context.Context, args []string) int {
-	var t trial
+	var f trialFlags
 	fs := p.flags("explain")
-	t.register(fs)
+	f.register(fs)
 	path := fs.String("request", "", "`file` with the request; - for standard input")
-	line := fs.String("line", "", "tell of this `line` only")
-	asJSON := fs.Bool("json", false, "as JSON, as POST /admin/explain answers")
+	line := fs.String("line", "", "show only this `line`")
+	asJSON := fs.Bool("json", false, "print JSON, as POST /admin/explain returns it")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
@@ -278,13 +301,13 @@ func (p *program) explain(_ context.Context, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return cli.ExitUsage
 	}
-	l, profile, err := t.open(p, request)
+	t, err := f.open(p, request)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return cli.ExitNotSo
 	}
-	defer l.close() //nolint:errcheck // it was in memory
-	x := explanationOf(l.bidder, profile.ID, request, l.now, *line)
+	defer t.Close() //nolint:errcheck // it was in memory
+	x := explain(t.Bidder, t.profile.ID, request, t.now, *line)
 	if *asJSON {
 		b, err := json.MarshalIndent(x, "", "  ")
 		if err != nil {
