@@ -15,53 +15,53 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// Attack is one run of bid requests at a constant rate, whatever the answers
-// do: the schedule is open.
+// Attack sends bid requests at a constant rate that does not depend on the responses:
+// the schedule is open.
 type Attack struct {
-	Target   string        // the bid endpoint of one exchange
-	Rate     int           // requests a second
+	Target   string        // bid endpoint of one exchange
+	Rate     int           // requests per second
 	Duration time.Duration // how long the schedule runs
-	Deadline time.Duration // what an answer must come within to count as in time
-	Bodies   [][]byte      // sent in turn
-	// Results, when set, gets every result in vegeta's binary form.
+	Deadline time.Duration // a response within it counts as in time
+	Bodies   [][]byte      // sent in rotation
+	// Results, if not nil, receives every result in the binary format of vegeta.
 	Results io.Writer
-	// Progress is told once a second how many answers are in; it may be nil.
+	// Progress, if not nil, is called about once per second with the number of responses.
 	Progress func(done, scheduled int)
 }
 
-// MaxRequests is the longest run that one attack may be; every latency is kept
-// so that the percentiles are exact.
+// MaxRequests limits the requests of one attack. Every latency is kept in memory, so
+// that the percentiles are exact.
 const MaxRequests = 20_000_000
 
-// OnlyLoopback refuses a target that is not this machine, so that a load test
-// cannot be aimed at somebody else by a slip of the hand.
+// OnlyLoopback returns an error if the target is not this machine, so that a load test
+// cannot hit another host by mistake.
 func OnlyLoopback(target string) error {
 	u, err := url.Parse(target)
 	if err != nil {
-		return fmt.Errorf("cannot read target: got %q; want a URL such as http://127.0.0.1:8080/openrtb2/demo: %w", target, err)
+		return fmt.Errorf("cannot parse target: got %q; want a URL such as http://127.0.0.1:8080/openrtb2/demo: %w", target, err)
 	}
 	host := u.Hostname()
 	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
 		return nil
 	}
-	return fmt.Errorf("cannot attack %s: got the host %q; want a loopback address, or --remote if the host is yours", target, host)
+	return fmt.Errorf("cannot attack %s: got the host %q; want a loopback address, or --remote if you own the host", target, host)
 }
 
-// validate tells what is wrong with the attack.
+// validate returns an error if the attack cannot run.
 func (a *Attack) validate() error {
 	switch {
 	case a.Rate <= 0 || a.Duration <= 0:
 		return fmt.Errorf("cannot attack: got rate %d and duration %s; want both above zero", a.Rate, a.Duration)
 	case float64(a.Rate)*a.Duration.Seconds() > MaxRequests:
-		return fmt.Errorf("cannot attack: got %d a second for %s; want at most %d requests in all", a.Rate, a.Duration, MaxRequests)
+		return fmt.Errorf("cannot attack: got %d per second for %s; want at most %d requests in total", a.Rate, a.Duration, MaxRequests)
 	case len(a.Bodies) == 0:
 		return errors.New("cannot attack: got no requests to send; want at least one")
 	}
 	return nil
 }
 
-// Run makes the attack and reports it. It ends when every scheduled request has
-// an answer or has failed, or when ctx ends.
+// Run executes the attack and returns its report. It returns when every scheduled
+// request has been answered or has failed, or when ctx ends.
 func (a *Attack) Run(ctx context.Context) (*Report, error) {
 	if err := a.validate(); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (a *Attack) Run(ctx context.Context) (*Report, error) {
 	if a.Results != nil {
 		encode = vegeta.NewEncoder(a.Results)
 	}
-	lastTold := 0
+	lastReported := 0
 	for res := range attacker.Attack(a.targeter(), pacer, a.Duration, "rebound") {
 		run.add(res, pacer.scheduled(res.Seq, a.Rate))
 		if encode != nil {
@@ -85,15 +85,15 @@ func (a *Attack) Run(ctx context.Context) (*Report, error) {
 				return nil, fmt.Errorf("cannot write results: %w", err)
 			}
 		}
-		if a.Progress != nil && run.sent-lastTold >= a.Rate {
-			lastTold = run.sent
+		if a.Progress != nil && run.sent-lastReported >= a.Rate {
+			lastReported = run.sent
 			a.Progress(run.sent, run.scheduled)
 		}
 	}
 	return run.report(), ctx.Err()
 }
 
-// targeter hands out the bodies in turn; vegeta calls it from many goroutines.
+// targeter returns the bodies in rotation; vegeta calls it from many goroutines.
 func (a *Attack) targeter() vegeta.Targeter {
 	var next atomic.Uint64
 	header := http.Header{"Content-Type": {"application/json"}, "X-Openrtb-Version": {"2.6"}}
@@ -105,8 +105,8 @@ func (a *Attack) targeter() vegeta.Targeter {
 	}
 }
 
-// clockedPacer remembers when vegeta's schedule began: results carry only the
-// time at which a worker took the request up.
+// clockedPacer records when the schedule of vegeta began; results contain only the
+// time at which a worker sent the request.
 type clockedPacer struct {
 	vegeta.Pacer
 	began time.Time
@@ -120,13 +120,13 @@ func (p *clockedPacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, 
 	return p.Pacer.Pace(elapsed, hits)
 }
 
-// scheduled is when request seq was due: vegeta's constant pacer lets the first
-// one wait for a whole interval.
+// scheduled returns when request seq was due. The constant pacer of vegeta sends the
+// first request after one interval.
 func (p *clockedPacer) scheduled(seq uint64, rate int) time.Time {
 	return p.began.Add(time.Duration(float64(seq+1) / float64(rate) * float64(time.Second)))
 }
 
-// isBid tells whether an answer carries a bid.
+// isBid reports whether a response contains a bid.
 func isBid(res *vegeta.Result) bool {
 	return res.Code == http.StatusOK && bytes.Contains(res.Body, []byte(`"impid"`))
 }

@@ -15,9 +15,9 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// A server that bids on every third request: the report must find the third,
-// and every request that the schedule asked for.
-func TestAttackCountsWhatComesBack(t *testing.T) {
+// The server bids on every third request; the report must count those bids and every
+// scheduled request.
+func TestAttackCountsResponses(t *testing.T) {
 	var n atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -37,7 +37,7 @@ func TestAttackCountsWhatComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// On a busy machine vegeta leaves out the last few when time is over.
+	// On a busy machine vegeta may skip the last few when its time is over.
 	if r.Scheduled != 300 || r.Sent > 300 || r.Sent != int(n.Load()) {
 		t.Errorf("scheduled %d, sent %d, arrived %d", r.Scheduled, r.Sent, n.Load())
 	}
@@ -60,8 +60,8 @@ func TestAttackCountsWhatComesBack(t *testing.T) {
 	}
 }
 
-// The schedule that latency counts from is vegeta's own: at a low rate a request
-// that leaves in time has a lag of far less than an interval.
+// Latency counts from the schedule of vegeta itself: at a low rate, a request sent on
+// time has a lag of far less than an interval.
 func TestLagIsNotAnInterval(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer s.Close()
@@ -71,12 +71,12 @@ func TestLagIsNotAnInterval(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.ScheduleLag.P50 > 100 {
-		t.Errorf("half of the sends are %.1f ms late at one in 200 ms", r.ScheduleLag.P50)
+		t.Errorf("the median lag is %.1f ms with one request per 200 ms", r.ScheduleLag.P50)
 	}
 }
 
-// The latency counts from the schedule: a request that was sent late is late,
-// however fast its answer was.
+// Latency counts from the schedule: a request that was sent late is late, however fast
+// the response was.
 func TestLatencyCountsFromTheSchedule(t *testing.T) {
 	a := &Attack{Rate: 10, Duration: time.Second, Deadline: 100 * time.Millisecond}
 	run := newTally(a)
@@ -129,12 +129,12 @@ func TestOnlyLoopback(t *testing.T) {
 	}
 	for _, bad := range []string{"http://10.0.0.1/", "https://bidder.example/", "http://127.0.0.1.example/", "::"} {
 		if OnlyLoopback(bad) == nil {
-			t.Errorf("%s was taken for this machine", bad)
+			t.Errorf("%s: got no error; want one for a host that is not this machine", bad)
 		}
 	}
 }
 
-func TestAttackRefusesNonsense(t *testing.T) {
+func TestAttackRefusesInvalidInput(t *testing.T) {
 	for _, a := range []*Attack{
 		{Rate: 0, Duration: time.Second, Bodies: [][]byte{{}}}, {Rate: 1, Duration: 0, Bodies: [][]byte{{}}},
 		{Rate: 1, Duration: time.Second}, {Rate: 1_000_000, Duration: time.Hour, Bodies: [][]byte{{}}},
@@ -145,7 +145,7 @@ func TestAttackRefusesNonsense(t *testing.T) {
 	}
 }
 
-// Introduce names the visitors to the shop and then waits for a bid.
+// Introduce sends the visitors to the shop and then waits for a bid.
 func TestIntroduce(t *testing.T) {
 	var events, probes atomic.Int64
 	mux := http.NewServeMux()
@@ -175,6 +175,6 @@ func TestIntroduce(t *testing.T) {
 	}
 	shop.Key = "wrong"
 	if err := tr.Introduce(context.Background(), shop, s.URL+"/bid", nil); err == nil || !strings.Contains(err.Error(), "401") {
-		t.Errorf("a wrong key gives %v", err)
+		t.Errorf("a wrong key: got %v; want an error with status 401", err)
 	}
 }

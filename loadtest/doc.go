@@ -1,8 +1,8 @@
-// Package loadtest is an exchange under our control: it makes bid requests,
-// sends them on an open schedule with vegeta, and says honestly what came back.
+// Package loadtest is an exchange under our control: it generates bid requests, sends
+// them on an open schedule with vegeta, and reports what came back.
 //
-// It guarantees that a request's latency counts from the moment the schedule
-// asked for it, so that a stalled bidder or a stalled load generator cannot
-// hide; how late the sends themselves were is reported beside it. It never
-// imports the bidder. cmd/loadtest calls it. Rates are requests a second.
+// It guarantees that the latency of a request counts from the moment at which the
+// schedule required it, so that neither a stalled bidder nor a stalled load generator
+// can hide; the report also shows how late the requests were sent. It never imports
+// the bidder. Rates are requests per second. cmd/loadtest calls it.
 package loadtest

@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// Shop is where visitors are made known before an attack.
+// Shop is the advertiser whose visitors are created before an attack.
 type Shop struct {
-	// EdgeURL is the base of the edge listener, e.g. http://127.0.0.1:8081.
+	// EdgeURL is the base URL of the edge listener, e.g. http://127.0.0.1:8081.
 	EdgeURL string
-	// Key is the advertiser's events key.
+	// Key authenticates server events of the advertiser.
 	Key string
-	// Products are the item ids that visitors look at, in turn.
+	// Products are the item ids that visitors view, in rotation.
 	Products []string
 }
 
 const batch = 500
 
-// Introduce sends one view_item for each known visitor as server events, then
-// waits until the last of them gets a bid at target, at most 10 s. progress is
-// told how many visitors are in; it may be nil.
+// Introduce sends one view_item server event for each known visitor, then waits for at
+// most 10 s until the last of them gets a bid at target. progress, if not nil, is called
+// with the number of visitors sent so far.
 func (t Traffic) Introduce(ctx context.Context, s Shop, target string, progress func(done, of int)) error {
 	t = t.withDefaults()
 	for from := 0; from < t.Visitors; from += batch {
@@ -60,23 +60,23 @@ func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode events: %w", err)
 	}
-	code, answer, err := post(ctx, s.EdgeURL+"/v1/events", "Bearer "+s.Key, body)
+	code, response, err := post(ctx, s.EdgeURL+"/v1/events", "Bearer "+s.Key, body)
 	if err != nil {
-		return fmt.Errorf("cannot introduce visitors: is the edge listener at %s? %w", s.EdgeURL, err)
+		return fmt.Errorf("cannot send visitor events to the edge listener at %s: %w", s.EdgeURL, err)
 	}
 	var reply struct {
 		Accepted, Duplicates int
 	}
-	if code != http.StatusOK || json.Unmarshal(answer, &reply) != nil || reply.Accepted+reply.Duplicates != len(events) {
-		return fmt.Errorf("cannot introduce visitors: got status %d and %.200s; want %d accepted events: check --key", code, answer, len(events))
+	if code != http.StatusOK || json.Unmarshal(response, &reply) != nil || reply.Accepted+reply.Duplicates != len(events) {
+		return fmt.Errorf("cannot send visitor events: got status %d and %.200s; want %d accepted events; check --key", code, response, len(events))
 	}
 	return nil
 }
 
-// errNoBid is what the wait ends with when known visitors get no bids.
-var errNoBid = errors.New("a known visitor gets no bid")
+// errNoBid is returned when known visitors get no bids.
+var errNoBid = errors.New("a known visitor got no bid")
 
-// awaitBid asks for the last visitor until a bid comes, for at most 10 s.
+// awaitBid sends requests for the last visitor until one gets a bid, for at most 10 s.
 func (t Traffic) awaitBid(ctx context.Context, target string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -111,6 +111,6 @@ func post(ctx context.Context, url, auth string, body []byte) (int, []byte, erro
 		return 0, nil, err
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	return res.StatusCode, answer, err
+	response, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return res.StatusCode, response, err
 }

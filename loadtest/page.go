@@ -7,7 +7,7 @@ import (
 	"rebound/internal/chart"
 )
 
-// WriteHTML writes the report as a page with charts.
+// WriteHTML writes the report as an HTML page with charts.
 func (r *Report) WriteHTML(w io.Writer) error {
 	q := func(name string, v Quantiles) []string {
 		f := func(x float64) string { return fmt.Sprintf("%.2f", x) }
@@ -21,13 +21,13 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		sent, bids = append(sent, float64(s.Sent)), append(bids, float64(s.Bids))
 	}
 	return chart.WritePage(w, "Load test of "+r.Target, []chart.Section{
-		{Text: fmt.Sprintf("%d of %d scheduled requests sent, %.1f a second; statuses %s; %.1f %% bids; %.3f %% answered within %.0f ms of their schedule.",
+		{Text: fmt.Sprintf("%d of %d scheduled requests sent, %.1f per second; statuses %s; %.1f %% bids; %.3f %% answered within %.0f ms of their scheduled time.",
 			r.Sent, r.Scheduled, r.RateAchieved, statusText(r.Statuses), r.BidPct, r.InsideDeadline, r.DeadlineMS)},
 		{Title: "Milliseconds", Table: &chart.Table{Head: []string{"", "mean", "p50", "p90", "p99", "p99.9", "max"},
 			Rows: [][]string{q("latency from schedule", r.Latency), q("latency from send", r.ServiceLatency), q("schedule lag", r.ScheduleLag)}}},
 		{Charts: []*chart.Line{
 			{Title: "Latency from the scheduled send", XLabel: "second", YLabel: "ms", Series: []chart.Series{{Name: "p50", X: x, Y: p50}, {Name: "p99", X: x, Y: p99}}},
-			{Title: "Requests and bids a second", XLabel: "second", YLabel: "a second", Series: []chart.Series{{Name: "sent", X: x, Y: sent}, {Name: "bids", X: x, Y: bids}}},
+			{Title: "Requests and bids per second", XLabel: "second", YLabel: "per second", Series: []chart.Series{{Name: "sent", X: x, Y: sent}, {Name: "bids", X: x, Y: bids}}},
 		}},
 	})
 }

@@ -10,27 +10,26 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// Report says what an attack found. Shares are percentages, times are
-// milliseconds.
+// Report is the result of an attack. Shares are percentages, times are milliseconds.
 type Report struct {
 	Target         string         `json:"target"`
-	Scheduled      int            `json:"scheduled"`        // requests that the schedule asked for
-	Sent           int            `json:"sent"`             // requests that were sent
+	Scheduled      int            `json:"scheduled"`        // requests in the schedule
+	Sent           int            `json:"sent"`             // requests sent
 	SentPct        float64        `json:"sent_pct"`         // Sent / Scheduled
-	OnSchedulePct  float64        `json:"on_schedule_pct"`  // sent at most 10 ms late, of Scheduled
-	Seconds        float64        `json:"seconds"`          // first due to last answer
-	RateWanted     int            `json:"rate_wanted"`      // a second
-	RateAchieved   float64        `json:"rate_achieved"`    // a second, over the schedule
-	Statuses       map[string]int `json:"statuses"`         // by HTTP status; "0" is no answer
-	Errors         map[string]int `json:"errors,omitempty"` // by text, at most 10 kinds
+	OnSchedulePct  float64        `json:"on_schedule_pct"`  // sent at most 10 ms late / Scheduled
+	Seconds        float64        `json:"seconds"`          // from the first due time to the last response
+	RateWanted     int            `json:"rate_wanted"`      // per second
+	RateAchieved   float64        `json:"rate_achieved"`    // per second, over the schedule
+	Statuses       map[string]int `json:"statuses"`         // by HTTP status; "0" means no response
+	Errors         map[string]int `json:"errors,omitempty"` // by message, at most 10 different ones
 	ErrorStatuses  int            `json:"error_statuses"`   // neither 200 nor 204
-	Bids           int            `json:"bids"`             // answers that carry a bid
-	BidPct         float64        `json:"bid_pct"`          // of Sent
-	DeadlineMS     float64        `json:"deadline_ms"`      // what counts as in time
-	InsideDeadline float64        `json:"in_time_pct"`      // of Sent, from the scheduled send
-	Latency        Quantiles      `json:"latency_ms"`       // from the scheduled send to the answer
-	ServiceLatency Quantiles      `json:"service_ms"`       // from the actual send to the answer
-	ScheduleLag    Quantiles      `json:"schedule_lag_ms"`  // how late the sends were
+	Bids           int            `json:"bids"`             // responses with a bid
+	BidPct         float64        `json:"bid_pct"`          // Bids / Sent
+	DeadlineMS     float64        `json:"deadline_ms"`      // limit for a response in time
+	InsideDeadline float64        `json:"in_time_pct"`      // of Sent, from the scheduled time
+	Latency        Quantiles      `json:"latency_ms"`       // from the scheduled time to the response
+	ServiceLatency Quantiles      `json:"service_ms"`       // from the actual send to the response
+	ScheduleLag    Quantiles      `json:"schedule_lag_ms"`  // how late requests were sent
 	PerSecond      []Second       `json:"per_second"`       // by scheduled second
 }
 
@@ -54,7 +53,7 @@ type Second struct {
 
 const onTime = 10 * time.Millisecond
 
-// tally collects results as they come.
+// tally accumulates results.
 type tally struct {
 	attack          *Attack
 	scheduled, sent int
@@ -78,7 +77,7 @@ func newTally(a *Attack) *tally {
 		seconds: make([][]time.Duration, secs), secondBids: make([]int, secs)}
 }
 
-// add counts one result that was due at the given time.
+// add counts one result, whose request was due at the given time.
 func (t *tally) add(res *vegeta.Result, due time.Time) {
 	if t.sent == 0 || due.Before(t.first) {
 		t.first = due
@@ -131,7 +130,7 @@ func (t *tally) report() *Report {
 	return r
 }
 
-// quantiles sorts d.
+// quantiles returns the quantiles of d, which it sorts.
 func quantiles(d []time.Duration) Quantiles {
 	if len(d) == 0 {
 		return Quantiles{}
@@ -154,14 +153,14 @@ func pct(part, whole int) float64 {
 	return 100 * float64(part) / float64(whole)
 }
 
-// WriteText writes the report for a reader at a terminal.
+// WriteText writes the report as plain text.
 func (r *Report) WriteText(w io.Writer) error {
 	line := func(name string, q Quantiles) string {
 		return fmt.Sprintf("%-26s mean %8.2f  p50 %8.2f  p90 %8.2f  p99 %8.2f  p99.9 %8.2f  max %8.2f\n", name, q.Mean, q.P50, q.P90, q.P99, q.P999, q.Max)
 	}
 	text := fmt.Sprintf("target                     %s\n", r.Target) +
 		fmt.Sprintf("scheduled / sent           %d / %d (%.2f %%); at most 10 ms late: %.2f %%\n", r.Scheduled, r.Sent, r.SentPct, r.OnSchedulePct) +
-		fmt.Sprintf("rate wanted / achieved     %d / %.1f a second, %.1f s in all\n", r.RateWanted, r.RateAchieved, r.Seconds) +
+		fmt.Sprintf("rate wanted / achieved     %d / %.1f per second, %.1f s in total\n", r.RateWanted, r.RateAchieved, r.Seconds) +
 		fmt.Sprintf("statuses                   %s; error statuses: %d\n", statusText(r.Statuses), r.ErrorStatuses) +
 		fmt.Sprintf("bids                       %d (%.1f %%)\n", r.Bids, r.BidPct) +
 		fmt.Sprintf("in time (%.0f ms)           %.3f %%\n", r.DeadlineMS, r.InsideDeadline) +

@@ -8,16 +8,16 @@ import (
 	"rebound/rtb"
 )
 
-// Traffic says what the generated bid requests look like.
+// Traffic describes the generated bid requests.
 type Traffic struct {
-	// Visitors is how many visitors the shop knows; they are named
+	// Visitors is the number of visitors known to the shop; their ids are
 	// "lt-<seed>-<n>". Zero means 2,000.
 	Visitors int
-	// KnownPct is the share of requests, in percent, whose user is one of them.
+	// KnownPct is the percentage of requests whose user is one of them.
 	KnownPct float64
-	// TMax is the request's deadline; zero means 100 ms.
+	// TMaxMS is the tmax of the requests in milliseconds; zero means 100.
 	TMaxMS int
-	// Seed makes the same requests again.
+	// Seed seeds the generator: the same seed gives the same requests.
 	Seed uint64
 }
 
@@ -31,10 +31,10 @@ func (t Traffic) withDefaults() Traffic {
 	return t
 }
 
-// Visitor is the text of the n-th known visitor's id.
+// Visitor returns the id of the n-th known visitor.
 func (t Traffic) Visitor(n int) string { return fmt.Sprintf("lt-%d-%d", t.Seed, n) }
 
-// sizes and how often exchanges ask for them, roughly.
+// sizes are common banner sizes, weighted by how often exchanges request them.
 var sizes = []struct {
 	weight int
 	size   rtb.Size
@@ -49,8 +49,8 @@ var agents = []string{
 	"Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
 }
 
-// Bodies makes n bid requests of OpenRTB 2.6: a web page, one or two banners, a
-// floor, and a user who is known with the share asked for.
+// Bodies generates n OpenRTB 2.6 bid requests: a web page, one or two banners, a floor,
+// and a user who is known in KnownPct percent of them.
 func (t Traffic) Bodies(n int) [][]byte {
 	t = t.withDefaults()
 	r := rand.New(rand.NewPCG(t.Seed, 0x6c6f6164))
@@ -63,7 +63,7 @@ func (t Traffic) Bodies(n int) [][]byte {
 
 func (t Traffic) body(r *rand.Rand, i int) []byte {
 	id := "lt-" + strconv.FormatUint(t.Seed, 36) + "-" + strconv.Itoa(i) + "-" + strconv.FormatUint(r.Uint64(), 36)
-	user := "stranger-" + strconv.FormatUint(r.Uint64(), 36)
+	user := "unknown-" + strconv.FormatUint(r.Uint64(), 36)
 	if r.Float64()*100 < t.KnownPct {
 		user = t.Visitor(r.IntN(t.Visitors))
 	}

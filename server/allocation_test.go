@@ -6,7 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// What the listener and its routes do around a bid must cost no memory.
+// The listener and its routes must not allocate.
 func TestHandlingDoesNotAllocate(t *testing.T) {
 	if raceOn {
 		t.Skip("the race detector allocates")

@@ -6,7 +6,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Health answers /healthz and /readyz. The zero Health is not ready: "starting".
+// Health answers /healthz and /readyz. The zero value is not ready, with
+// the reason "starting".
 type Health struct {
 	state atomic.Pointer[readiness]
 	blind atomic.Pointer[string]
@@ -17,18 +18,18 @@ type readiness struct {
 	why   string
 }
 
-// Ready makes /readyz answer 200.
+// Ready makes /readyz return 200.
 func (h *Health) Ready() { h.state.Store(&readiness{ready: true, why: "ready"}) }
 
-// NotReady makes /readyz answer 503 with the reason.
+// NotReady makes /readyz return 503 with the reason.
 func (h *Health) NotReady(why string) { h.state.Store(&readiness{why: why}) }
 
-// Blind says why no bids are made although requests are answered; empty when they
-// are. What is ready is not ready while it is blind: an exchange gets its no-bids in
-// any case, and what balances load should send the traffic to who can bid.
+// Blind sets the reason why the bidder answers requests but makes no bids; an empty
+// reason means that it bids. A blind bidder is not ready, so that load balancers route
+// to instances that can bid; exchanges that still reach it get no-bids.
 func (h *Health) Blind(why string) { h.blind.Store(&why) }
 
-// IsReady tells the state and why.
+// IsReady reports whether the bidder is ready, and the reason.
 func (h *Health) IsReady() (bool, string) {
 	s := h.state.Load()
 	if s == nil {
@@ -40,10 +41,10 @@ func (h *Health) IsReady() (bool, string) {
 	return s.ready, s.why
 }
 
-// Live answers /healthz: the process runs and serves HTTP.
+// Live handles /healthz: the process is running and serves HTTP.
 func (h *Health) Live(ctx *fasthttp.RequestCtx) { text(ctx, fasthttp.StatusOK, "ok") }
 
-// Readyz answers /readyz: 200 when bids are answered, else 503 with the reason.
+// Readyz handles /readyz: 200 if the bidder is ready, otherwise 503 with the reason.
 func (h *Health) Readyz(ctx *fasthttp.RequestCtx) {
 	ready, why := h.IsReady()
 	status := fasthttp.StatusOK

@@ -13,16 +13,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// Limits bound what one listener takes from its peers. A zero field is the
-// default of [Limits.withDefaults].
+// Limits bound what one listener accepts from its clients. A zero field means the
+// default, which its comment states.
 type Limits struct {
-	Body     int           // bytes of a request body as sent; 1 MiB; more is 413
-	Header   int           // bytes of the request line and headers; 16 KiB; more is 431
-	InFlight int           // requests being answered at once; 4096; more are shed
-	Conns    int           // open connections; 65536; more are refused by the HTTP library
-	Idle     time.Duration // how long a kept-alive connection may be silent; 180 s
-	Read     time.Duration // from the first byte of a request to its last; 10 s
-	Write    time.Duration // to write an answer; 10 s
+	Body     int           // bytes of a request body as sent; default 1 MiB; more is a 413
+	Header   int           // bytes of the request line and headers; default 16 KiB; more is a 431
+	InFlight int           // requests handled at the same time; default 4096; more are shed
+	Conns    int           // open connections; default 65536; the HTTP library refuses more
+	Idle     time.Duration // how long a keep-alive connection may be idle; default 180 s
+	Read     time.Duration // from the first to the last byte of a request; default 10 s
+	Write    time.Duration // to write a response; default 10 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -46,23 +46,23 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Spec says what a listener is.
+// Spec describes a listener.
 type Spec struct {
-	Name    string // bid, edge or admin: in logs and metrics
+	Name    string // bid, edge or admin, in logs and metrics
 	Handler fasthttp.RequestHandler
-	// Route names the route of a path in logs, where the path itself may hold a
-	// secret; nil: none is named.
+	// Route returns the name of a path's route for the log, since the path itself may
+	// contain a secret. If nil, the log names no route.
 	Route  func(path []byte) string
 	Limits Limits
-	// Shed answers a request that is over Limits.InFlight; nil is 503. Panicked
-	// answers a request whose handler panicked; nil is 500. The bid listener
-	// gives 204 for both: an exchange never sees a 5xx.
+	// Shed handles a request above Limits.InFlight; by default it returns 503. Panicked
+	// responds to a request whose handler panicked; by default with 500. The bid
+	// listener returns 204 in both cases, because an exchange must never see a 5xx.
 	Shed     fasthttp.RequestHandler
 	Panicked fasthttp.RequestHandler
 	Logger   *zap.Logger
 }
 
-// Listener is one running listener.
+// Listener is a running listener.
 type Listener struct {
 	spec     Spec
 	http     *fasthttp.Server
@@ -75,7 +75,7 @@ type Listener struct {
 	refused  [3]atomic.Uint64
 }
 
-// Why a request was refused before any route saw it; indices of refusedNames.
+// Reasons for refusing a request before routing; indices into refusedNames.
 const (
 	refusedMalformed = iota
 	refusedTooLarge
@@ -84,7 +84,7 @@ const (
 
 var refusedNames = [...]string{"malformed_http", "too_large", "ambiguous_length"}
 
-// Stats are a listener's counters since its start.
+// Stats are the counters of a listener since its start.
 type Stats struct {
 	Name     string
 	InFlight int64
@@ -94,13 +94,13 @@ type Stats struct {
 	Refused  map[string]uint64 // malformed_http, too_large, ambiguous_length
 }
 
-// Bind takes the address host:port; port 0 takes a free one. Nothing is accepted
-// before [Serve].
+// Bind opens the address host:port; port 0 selects a free port. No connection is
+// accepted before [Serve].
 func Bind(name, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	var op *net.OpError
 	if errors.As(err, &op) {
-		err = op.Err // the rest repeats the address
+		err = op.Err // the outer error repeats the address
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s listener on %s: %w", name, addr, err)
@@ -108,17 +108,17 @@ func Bind(name, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// Serve begins to answer what comes to ln. [Listener.Drain] ends it.
+// Serve starts to serve ln. [Listener.Drain] stops it.
 func Serve(spec Spec, ln net.Listener) *Listener {
 	if spec.Logger == nil {
 		spec.Logger = zap.NewNop()
 	}
 	spec.Limits = spec.Limits.withDefaults()
 	if spec.Shed == nil {
-		spec.Shed = answer(fasthttp.StatusServiceUnavailable)
+		spec.Shed = respond(fasthttp.StatusServiceUnavailable)
 	}
 	if spec.Panicked == nil {
-		spec.Panicked = answer(fasthttp.StatusInternalServerError)
+		spec.Panicked = respond(fasthttp.StatusInternalServerError)
 	}
 	l := &Listener{spec: spec, net: ln, served: make(chan struct{})}
 	lim := spec.Limits
@@ -149,14 +149,14 @@ func Serve(spec Spec, ln net.Listener) *Listener {
 	return l
 }
 
-// Addr is the address that is served, with the port that was taken.
+// Addr returns the listening address, with the actual port.
 func (l *Listener) Addr() string { return l.net.Addr().String() }
 
-// Drain stops accepting, lets what is in flight finish, and returns when the
-// last connection is closed or ctx ends.
+// Drain stops accepting connections, lets the requests in flight finish, and returns
+// when the last connection is closed or ctx ends.
 func (l *Listener) Drain(ctx context.Context) error {
 	err := l.http.ShutdownWithContext(ctx)
-	_ = l.net.Close() // when the library had not begun to accept yet
+	_ = l.net.Close() // in case the library had not started to accept
 	<-l.served
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("cannot drain %s listener: %d requests in flight: %w", l.spec.Name, l.inFlight.Load(), err)
@@ -189,7 +189,7 @@ func (l *Listener) handle(ctx *fasthttp.RequestCtx) {
 		l.refused[why].Add(1)
 		ctx.SetStatusCode(status)
 		if status == fasthttp.StatusBadRequest {
-			ctx.SetConnectionClose() // where the next request begins is in doubt
+			ctx.SetConnectionClose() // it is unclear where the next request begins
 		}
 		return
 	}
@@ -197,8 +197,8 @@ func (l *Listener) handle(ctx *fasthttp.RequestCtx) {
 	l.spec.Handler(ctx)
 }
 
-// ambiguous is the status that refuses a request whose headers can be read in two
-// ways, and what to count it as; 0 for any other.
+// ambiguous returns the status that refuses a request whose headers can be interpreted
+// in two ways, and the index of its counter. The status is 0 for any other request.
 func ambiguous(h *fasthttp.RequestHeader) (status, why int) {
 	switch {
 	case folded(h):
@@ -211,8 +211,8 @@ func ambiguous(h *fasthttp.RequestHeader) (status, why int) {
 	return 0, 0
 }
 
-// expect answers who asks before it sends its body: a body beyond the limit need
-// not be sent at all (RFC 9110 §10.1.1). The library closes the connection then.
+// expect answers a request with Expect: 100-continue. A body above the limit is refused
+// before it is sent (RFC 9110 §10.1.1); the library then closes the connection.
 func (l *Listener) expect(ctx *fasthttp.RequestCtx) int {
 	if ctx.Request.Header.ContentLength() > l.spec.Limits.Body {
 		l.refused[refusedTooLarge].Add(1)
@@ -231,15 +231,15 @@ func (l *Listener) recover(ctx *fasthttp.RequestCtx) {
 	if l.spec.Route != nil {
 		route = l.spec.Route(ctx.Path())
 	}
-	l.spec.Logger.Error("handler panicked; the request was answered without it",
+	l.spec.Logger.Error("handler panicked; sent the fallback response",
 		zap.String("listener", l.spec.Name), zap.String("route", route),
 		zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
 	ctx.Response.Reset()
 	l.spec.Panicked(ctx)
 }
 
-// refuse answers what the HTTP library could not read as a request. The library
-// closes the connection after it: the next request could not be found.
+// refuse responds to input that the HTTP library could not parse as a request. The
+// library then closes the connection, since it cannot find the next request.
 func (l *Listener) refuse(ctx *fasthttp.RequestCtx, err error) {
 	status, why := fasthttp.StatusBadRequest, refusedMalformed
 	var small *fasthttp.ErrSmallBuffer
@@ -257,12 +257,12 @@ func (l *Listener) refuse(ctx *fasthttp.RequestCtx, err error) {
 	ctx.SetStatusCode(status)
 }
 
-func answer(status int) fasthttp.RequestHandler {
+func respond(status int) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(status) }
 }
 
-// quiet keeps the HTTP library's own lines at debug: peers that hang up or send
-// rubbish are counted, not logged.
+// quiet logs the messages of the HTTP library at debug level: clients that disconnect
+// or send garbage are counted, not logged.
 type quiet struct{ log *zap.Logger }
 
 func (q quiet) Printf(format string, args ...any) {

@@ -23,8 +23,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// fasthttp keeps a goroutine for its clock, and one per listener that looks
-	// every 10 s whether its workers are still needed.
+	// fasthttp runs a goroutine for its clock, and one for each listener that stops
+	// idle workers every 10 s.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
@@ -49,7 +49,7 @@ func start(t *testing.T, spec Spec) *Listener {
 
 func echo(ctx *fasthttp.RequestCtx) { ctx.SetBody(ctx.PostBody()) }
 
-// talk writes raw bytes and reads answers until the peer closes or n came.
+// talk writes raw bytes and reads up to n responses, or until the server closes.
 func talk(t *testing.T, l *Listener, raw string, n int) []*http.Response {
 	t.Helper()
 	c, err := net.Dial("tcp", l.Addr())
@@ -119,7 +119,7 @@ func TestRawRequests(t *testing.T) {
 			before := l.Stats().Refused[tt.refused]
 			list := talk(t, l, tt.raw, 1)
 			if len(list) != 1 || list[0].StatusCode != tt.status {
-				t.Fatalf("got %d answers, first %v; want status %d", len(list), list, tt.status)
+				t.Fatalf("got %d responses, first %v; want status %d", len(list), list, tt.status)
 			}
 			if list[0].Close != tt.closes {
 				t.Errorf("connection closed: got %v; want %v", list[0].Close, tt.closes)
@@ -150,11 +150,11 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	}
 	list := talk(t, l, raw.String(), 5)
 	if len(list) != 5 {
-		t.Fatalf("got %d answers; want 5", len(list))
+		t.Fatalf("got %d responses; want 5", len(list))
 	}
 	for i, rs := range list {
 		if b, _ := io.ReadAll(rs.Body); string(b) != fmt.Sprint(i) {
-			t.Errorf("answer %d: got %q", i, b)
+			t.Errorf("response %d: got %q", i, b)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 	l := start(t, Spec{Name: "bid", Handler: boom, Panicked: answer(204)})
 	list := talk(t, l, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", 2)
 	if len(list) != 2 {
-		t.Fatalf("got %d answers; want 2 on one connection", len(list))
+		t.Fatalf("got %d responses; want 2 on one connection", len(list))
 	}
 	for _, rs := range list {
 		if rs.StatusCode != 204 || rs.Header.Get("X-Half") != "" {
@@ -219,7 +219,7 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	<-inside
 	drained := make(chan error)
 	go func() { drained <- l.Drain(context.Background()) }()
-	for { // the address is free as soon as the drain has begun
+	for { // the address is released when draining starts
 		c, err := net.Dial("tcp", l.Addr())
 		if err != nil {
 			break
@@ -269,7 +269,7 @@ func TestBindSaysWhereItFailed(t *testing.T) {
 	}
 }
 
-// A path may hold an exchange's secret: the log names the route.
+// A path may contain the secret of an exchange, so the log names the route instead.
 func TestPanicIsLoggedByRoute(t *testing.T) {
 	core, said := observer.New(zap.ErrorLevel)
 	var r Routes

@@ -15,29 +15,29 @@ import (
 	"github.com/valyala/fasthttp/pprofhandler"
 )
 
-// Metrics is the registry behind /metrics. Rooms count with plain atomics and
-// know nothing of it: each metric reads its numbers by a function at scrape
-// time. Names are rebound_<room>_<noun>_<unit|total>.
+// Metrics is the registry behind /metrics. Packages count with plain atomics and do not
+// know the registry: each metric reads its values through a function at scrape time.
+// Names are rebound_<package>_<noun>_<unit|total>.
 type Metrics struct {
 	registry *prometheus.Registry
-	mu       sync.Mutex // held while a page is made
+	mu       sync.Mutex // held while a page is rendered
 	before   []func()
 }
 
-// Emit gives one value of a metric, with its label values in the order of the
-// metric's labels.
+// Emit reports one value of a metric, with label values in the order of the labels of
+// the metric.
 type Emit func(value float64, labels ...string)
 
-// Buckets is a histogram as a room keeps it: Counts[i] observations were at
-// most Bounds[i] and more than Bounds[i-1]; one more count is above the last
-// bound.
+// Buckets is a snapshot of a histogram: Counts[i] observations were at most Bounds[i]
+// and more than Bounds[i-1]. Counts has one element more, for observations above the
+// last bound.
 type Buckets struct {
 	Bounds []float64
 	Counts []uint64
 	Sum    float64
 }
 
-// NewMetrics makes a registry that already tells about the process and the Go
+// NewMetrics returns a registry that already exports metrics of the process and the Go
 // runtime.
 func NewMetrics() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
@@ -46,13 +46,13 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Before has a function called before each page, to keep what the page's metrics
-// then show: each room is read once, and the figures of a page are of one moment.
-// Pages are made one after the other.
+// Before registers a function that is called before each page, so that it can take a
+// snapshot and all values of a page belong to the same moment. Pages are rendered one
+// after the other.
 func (m *Metrics) Before(read func()) { m.before = append(m.before, read) }
 
-// Counter registers a counter; read emits its values. Registering a name twice
-// is a programming fault and panics, at start.
+// Counter registers a counter; read emits its values. It panics if the name is already
+// registered, which is a bug that shows at startup.
 func (m *Metrics) Counter(name, help string, labels []string, read func(Emit)) {
 	m.registry.MustRegister(&metric{desc: prometheus.NewDesc(name, help, labels, nil), kind: prometheus.CounterValue, read: read})
 }
@@ -67,7 +67,7 @@ func (m *Metrics) Histogram(name, help string, read func() Buckets) {
 	m.registry.MustRegister(&histogram{desc: prometheus.NewDesc(name, help, nil, nil), read: read})
 }
 
-// Handler answers /metrics in the text format of Prometheus.
+// Handler returns the handler of /metrics, which writes the Prometheus text format.
 func (m *Metrics) Handler() fasthttp.RequestHandler {
 	page := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return fasthttpadaptor.NewFastHTTPHandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -82,14 +82,14 @@ func (m *Metrics) Handler() fasthttp.RequestHandler {
 
 var profileIndex = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Index)
 
-// Profiles answers /debug/pprof/ with the list of profiles, and each below it;
-// without the last slash it leads there, because the list's links are relative.
+// Profiles handles /debug/pprof/, the list of profiles, and the profiles below it. It
+// redirects /debug/pprof there, because the links in the list are relative.
 func Profiles(ctx *fasthttp.RequestCtx) {
 	switch string(ctx.Path()) {
 	case "/debug/pprof":
 		ctx.Response.Header.Set(fasthttp.HeaderLocation, "/debug/pprof/")
 		ctx.SetStatusCode(fasthttp.StatusFound)
-	case "/debug/pprof/": // the library's handler knows only what is below
+	case "/debug/pprof/": // the handler of the library serves only the paths below
 		profileIndex(ctx)
 	default:
 		pprofhandler.PprofHandler(ctx)
@@ -102,10 +102,10 @@ type metric struct {
 	read func(Emit)
 }
 
-// Describe is part of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (m *metric) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc }
 
-// Collect is part of prometheus.Collector.
+// Collect implements prometheus.Collector.
 func (m *metric) Collect(ch chan<- prometheus.Metric) {
 	m.read(func(v float64, labels ...string) {
 		c, err := prometheus.NewConstMetric(m.desc, m.kind, v, labels...)
@@ -121,10 +121,10 @@ type histogram struct {
 	read func() Buckets
 }
 
-// Describe is part of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (h *histogram) Describe(ch chan<- *prometheus.Desc) { ch <- h.desc }
 
-// Collect is part of prometheus.Collector.
+// Collect implements prometheus.Collector.
 func (h *histogram) Collect(ch chan<- prometheus.Metric) {
 	b := h.read()
 	total, below := uint64(0), make(map[float64]uint64, len(b.Bounds))
@@ -141,14 +141,15 @@ func (h *histogram) Collect(ch chan<- prometheus.Metric) {
 	ch <- c
 }
 
-// Latency is a histogram of durations that any goroutine may observe into.
+// Latency is a histogram of durations. It is safe for concurrent use.
 type Latency struct {
 	bounds []float64 // seconds
 	counts []atomic.Uint64
 	nanos  atomic.Int64
 }
 
-// NewLatency makes a histogram with upper bounds in seconds, the smallest first.
+// NewLatency returns a histogram with the given upper bounds in seconds, in ascending
+// order.
 func NewLatency(bounds ...float64) *Latency {
 	return &Latency{bounds: bounds, counts: make([]atomic.Uint64, len(bounds)+1)}
 }
@@ -164,7 +165,7 @@ func (l *Latency) Observe(d time.Duration) {
 	l.nanos.Add(int64(d))
 }
 
-// Buckets is the state of now, for [Metrics.Histogram].
+// Buckets returns a snapshot, for [Metrics.Histogram].
 func (l *Latency) Buckets() Buckets {
 	b := Buckets{Bounds: l.bounds, Counts: make([]uint64, len(l.counts)), Sum: float64(l.nanos.Load()) / 1e9}
 	for i := range l.counts {

@@ -7,9 +7,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Routes finds the handler of a request by path and method. It is filled before
-// the listener starts and not changed afterwards. A method that a path does not
-// have is 405 with Allow; an unknown path is 404. Keep-alive stays on in both.
+// Routes dispatches requests by path and method. It must not be changed after the
+// listener has started. A method that a path does not support is answered with 405 and
+// Allow, an unknown path with 404; neither closes the connection.
 type Routes struct {
 	exact  map[string]map[string]fasthttp.RequestHandler
 	prefix []prefixRoute
@@ -20,8 +20,8 @@ type prefixRoute struct {
 	methods map[string]fasthttp.RequestHandler
 }
 
-// Handle sets the handler of a method on a path. A path that ends in "/*"
-// takes every path below it; [Tail] gives the rest.
+// Handle registers the handler of a method and path. A path that ends in "/*" matches
+// every path below it; [Tail] returns the remainder.
 func (r *Routes) Handle(method, path string, h fasthttp.RequestHandler) {
 	if p, ok := strings.CutSuffix(path, "*"); ok {
 		for i := range r.prefix {
@@ -43,16 +43,16 @@ func (r *Routes) Handle(method, path string, h fasthttp.RequestHandler) {
 	r.exact[path][method] = h
 }
 
-// Read sets the handler of GET and HEAD on a path: for pure reads only. HEAD is
-// asked by monitors and link checkers, and must change nothing (RFC 9110
-// §9.2.1), so a handler that takes events or notices is never run for it.
+// Read registers the handler of GET and HEAD on a path. It is only for handlers without
+// side effects: monitors and link checkers send HEAD requests, which must not change
+// anything (RFC 9110 §9.2.1).
 func (r *Routes) Read(path string, h fasthttp.RequestHandler) {
 	r.Handle(fasthttp.MethodGet, path, h)
 	r.Handle(fasthttp.MethodHead, path, h)
 }
 
-// Tail is the part of the request's path below prefix; it lives as long as the
-// request does.
+// Tail returns the part of the path after prefix. The slice is valid until the handler
+// returns.
 func Tail(ctx *fasthttp.RequestCtx, prefix string) []byte {
 	p := ctx.Path()
 	if len(p) < len(prefix) {
@@ -61,7 +61,7 @@ func Tail(ctx *fasthttp.RequestCtx, prefix string) []byte {
 	return p[len(prefix):]
 }
 
-// Serve answers a request by its route.
+// Serve handles a request with the handler of its route.
 func (r *Routes) Serve(ctx *fasthttp.RequestCtx) {
 	methods := r.find(ctx.Path())
 	if methods == nil {
@@ -77,8 +77,8 @@ func (r *Routes) Serve(ctx *fasthttp.RequestCtx) {
 	h(ctx)
 }
 
-// Name is the route of a path, as it was given to [Routes.Handle]: what may be
-// logged where the rest of a path holds a secret. Empty when there is none.
+// Name returns the route of a path as passed to [Routes.Handle], or the empty string if
+// no route matches. Unlike the path it contains no secret and may be logged.
 func (r *Routes) Name(path []byte) string {
 	if r.exact[string(path)] != nil {
 		return string(path)

@@ -33,7 +33,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/openrtb2/", 404, "", ""},
 		{"GET", "/openrtb2/demo", 405, "", "POST"},
 		{"GET", "/v1/px", 200, "px", ""},
-		{"HEAD", "/v1/px", 405, "", "GET"}, // it would take an event
+		{"HEAD", "/v1/px", 405, "", "GET"}, // it would record an event
 		{"HEAD", "/v1/vast/start", 405, "", "GET, POST"},
 		{"HEAD", "/v1/read", 200, "read", ""},
 		{"GET", "/v1/read", 200, "read", ""},
@@ -101,7 +101,7 @@ func TestHealth(t *testing.T) {
 	h.NotReady("draining")
 	expect(503, "draining")
 	if s, b := get("/healthz"); s != 200 || b != "ok" {
-		t.Errorf("got %d %q; want alive all the while", s, b)
+		t.Errorf("got %d %q; want 200 ok throughout", s, b)
 	}
 }
 
@@ -131,8 +131,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// What a page shows is read once and before anything is shown, however many
-// figures come from it.
+// The values of a page are read once, before the page is rendered, however many
+// metrics use them.
 func TestMetricsOfOneMoment(t *testing.T) {
 	m := NewMetrics()
 	now, read, reads := 0, 0, 0
@@ -153,7 +153,7 @@ func TestMetricsOfOneMoment(t *testing.T) {
 			}
 		}
 		if reads != i {
-			t.Errorf("page %d: got %d reads in all; want one for each page", i, reads)
+			t.Errorf("page %d: got %d reads in total; want one for each page", i, reads)
 		}
 	}
 }
@@ -173,8 +173,8 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// A metric that lies about its labels shows as an error of the scrape, not as a
-// crash of the bidder.
+// A metric with the wrong number of labels fails the scrape and does not crash the
+// bidder.
 func TestMetricWithWrongLabels(t *testing.T) {
 	m := NewMetrics()
 	m.Counter("rebound_test_total", "t", []string{"kind"}, func(emit Emit) { emit(1) })

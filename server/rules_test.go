@@ -11,11 +11,11 @@ import (
 	"rebound/internal/conformance"
 )
 
-// A connection outlives 150 s of silence, and takes any number of requests.
+// A connection survives 150 s of idle time and serves any number of requests.
 func TestConnectionsLiveLong(t *testing.T) {
 	conformance.Covers(t, "T6", "T5")
 	if got := (Limits{}).withDefaults().Idle; got < 150*time.Second {
-		t.Errorf("an idle connection is kept for %v; want at least 150s", got)
+		t.Errorf("an idle connection is kept open for %v; want at least 150s", got)
 	}
 	l := start(t, Spec{Name: "bid", Handler: echo})
 	if n := l.http.MaxRequestsPerConn; n != 0 {
@@ -43,7 +43,7 @@ func TestConnectionsLiveLong(t *testing.T) {
 	}
 }
 
-// Who asks before it sends its body is told to go on.
+// A client that sends Expect: 100-continue is told to continue.
 func TestContinue(t *testing.T) {
 	conformance.Covers(t, "T23")
 	l := start(t, Spec{Name: "bid", Handler: echo})
@@ -62,7 +62,7 @@ func TestContinue(t *testing.T) {
 		t.Fatalf("got %q, %v; want 100 Continue", line, err)
 	}
 	if blank, err := in.ReadString('\n'); err != nil || blank != "\r\n" {
-		t.Fatalf("got %q, %v behind it", blank, err)
+		t.Fatalf("got %q, %v after it; want an empty line", blank, err)
 	}
 	if _, err := io.WriteString(c, "ok"); err != nil {
 		t.Fatal(err)

@@ -13,9 +13,9 @@ var (
 	transferEncoding = []byte("transfer-encoding")
 )
 
-// folded tells whether a header goes on in a line that begins with a blank
-// (obs-fold, RFC 9112 §5.2). Who joins such lines and who does not read different
-// headers, so the request is refused.
+// folded reports whether a header continues on a line that begins with white space
+// (obs-fold, RFC 9112 §5.2). Servers that join such lines and servers that do not see
+// different headers, so the request is refused.
 func folded(h *fasthttp.RequestHeader) bool {
 	raw := h.RawHeaders()
 	if len(raw) > 0 && (raw[0] == ' ' || raw[0] == '\t') {
@@ -24,17 +24,17 @@ func folded(h *fasthttp.RequestHeader) bool {
 	return bytes.Contains(raw, foldBlank) || bytes.Contains(raw, foldTab)
 }
 
-// codedTwice tells whether Content-Encoding comes more than once: the body would
-// be coded twice over, or one of the lines is somebody else's.
+// codedTwice reports whether there is more than one Content-Encoding line: the body is
+// encoded twice, or one of the lines was injected.
 func codedTwice(h *fasthttp.RequestHeader) bool {
 	return len(h.PeekAll(fasthttp.HeaderContentEncoding)) > 1
 }
 
-// ambiguousLength tells whether a request gives its length twice: by chunks and
-// by Content-Length (RFC 9112 §6.1). The HTTP library prefers the chunks, forgets
-// the number, and says 0 when the chunks were empty, so the raw header lines are
-// read; a request with an ordinary body does not pay for it. Doubled
-// Content-Length or Transfer-Encoding lines are refused by the library itself.
+// ambiguousLength reports whether a request has both Transfer-Encoding and
+// Content-Length (RFC 9112 §6.1). The HTTP library prefers the former, drops the latter,
+// and reports length 0 for an empty chunked body, so this function reads the raw header
+// lines, but only when the length is not positive. The library itself refuses repeated
+// Content-Length and Transfer-Encoding lines.
 func ambiguousLength(h *fasthttp.RequestHeader) bool {
 	if h.ContentLength() > 0 {
 		return false

@@ -17,7 +17,7 @@ import (
 	"rebound/loadtest"
 )
 
-// attackFlags are the flags of the verb attack.
+// attackFlags are the flags of the command attack.
 type attackFlags struct {
 	target, edge, key      string
 	rate                   int
@@ -36,21 +36,21 @@ func parseAttack(args []string, stderr io.Writer) (*attackFlags, error) {
 	fs := flag.NewFlagSet("attack", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&f.target, "target", "http://127.0.0.1:8080/openrtb2/demo", "bid endpoint of one exchange")
-	fs.IntVar(&f.rate, "rate", 1000, "requests a second")
+	fs.IntVar(&f.rate, "rate", 1000, "requests per second")
 	fs.DurationVar(&f.duration, "duration", 10*time.Second, "how long the schedule runs")
-	fs.StringVar(&f.requests, "requests", "", "file with one bid request a line; empty: generated")
-	fs.Float64Var(&f.knownPct, "known-pct", 40, "generated: share of requests from visitors that the shop knows, in percent")
-	fs.IntVar(&f.visitors, "visitors", 2000, "generated: how many visitors the shop knows")
-	fs.Uint64Var(&f.seed, "seed", 1, "generated: the same seed makes the same requests")
-	fs.StringVar(&f.edge, "edge", "http://127.0.0.1:8081", "edge listener, where the visitors are made known first")
-	fs.StringVar(&f.key, "key", "demo-shop-key", "the shop's events key")
-	fs.IntVar(&f.products, "products", 40, "generated: visitors look at SKU1 to SKUn")
-	fs.DurationVar(&f.deadline, "deadline", 100*time.Millisecond, "an answer within this time of its schedule is in time; also the tmax of generated requests")
-	fs.Float64Var(&f.minInTimePct, "min-in-time-pct", 0, "exit 1 when fewer answers are in time")
+	fs.StringVar(&f.requests, "requests", "", "file with one bid request per line (default: generated requests)")
+	fs.Float64Var(&f.knownPct, "known-pct", 40, "generated requests: percentage whose visitor the shop knows")
+	fs.IntVar(&f.visitors, "visitors", 2000, "generated requests: number of visitors that the shop knows")
+	fs.Uint64Var(&f.seed, "seed", 1, "generated requests: the same seed gives the same requests")
+	fs.StringVar(&f.edge, "edge", "http://127.0.0.1:8081", "edge listener, which receives the events of the known visitors first")
+	fs.StringVar(&f.key, "key", "demo-shop-key", "key for the server events of the shop")
+	fs.IntVar(&f.products, "products", 40, "generated requests: visitors view SKU1 to SKUn")
+	fs.DurationVar(&f.deadline, "deadline", 100*time.Millisecond, "a response within this time of its schedule is in time; also the tmax of generated requests")
+	fs.Float64Var(&f.minInTimePct, "min-in-time-pct", 0, "exit with status 1 if a smaller percentage of responses is in time")
 	fs.StringVar(&f.report, "report", "", "write the report as JSON to this file")
-	fs.StringVar(&f.html, "html", "", "write the report as a page with charts to this file")
-	fs.StringVar(&f.results, "results", "", "write every result to this file, in vegeta's binary form")
-	fs.BoolVar(&f.remote, "remote", false, "allow a target that is not this machine; only ever your own")
+	fs.StringVar(&f.html, "html", "", "write the report as an HTML page with charts to this file")
+	fs.StringVar(&f.results, "results", "", "write every result to this file, in the binary format of vegeta")
+	fs.BoolVar(&f.remote, "remote", false, "allow a target that is not this machine; use it only for hosts that you own")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "loadtest attack sends bid requests on an open schedule and reports latency from the scheduled send.\n\nExample:\n"+
 			"  loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s --report report.json --html report.html\n\nFlags:\n")
@@ -60,7 +60,7 @@ func parseAttack(args []string, stderr io.Writer) (*attackFlags, error) {
 		return nil, err
 	}
 	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("cannot read flags: got the word %q; want flags only", fs.Arg(0))
+		return nil, fmt.Errorf("cannot parse flags: got the argument %q; want flags only", fs.Arg(0))
 	}
 	if !f.remote {
 		for _, u := range []string{f.target, f.edge} {
@@ -84,28 +84,28 @@ func attack(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	report, err := f.run(ctx, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
-		return exitNotSo
+		return exitFailed
 	}
 	if err := f.write(report, stdout); err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
-		return exitNotSo
+		return exitFailed
 	}
 	switch {
 	case report.ErrorStatuses > 0:
-		fmt.Fprintf(stderr, "loadtest: got %d answers with an error status; want none\n", report.ErrorStatuses)
-		return exitNotSo
+		fmt.Fprintf(stderr, "loadtest: got %d responses with an error status; want none\n", report.ErrorStatuses)
+		return exitFailed
 	case report.InsideDeadline < f.minInTimePct:
-		fmt.Fprintf(stderr, "loadtest: got %.3f %% in time; want %.3f\n", report.InsideDeadline, f.minInTimePct)
-		return exitNotSo
+		fmt.Fprintf(stderr, "loadtest: got %.3f %% of responses in time; want at least %.3f %%\n", report.InsideDeadline, f.minInTimePct)
+		return exitFailed
 	}
 	return exitDone
 }
 
-// run introduces the visitors where the traffic is generated, then attacks.
+// run sends the events of the known visitors if the traffic is generated, then attacks.
 func (f *attackFlags) run(ctx context.Context, stderr io.Writer) (*loadtest.Report, error) {
-	say := progressTo(stderr)
+	progress := progressTo(stderr)
 	a := &loadtest.Attack{Target: f.target, Rate: f.rate, Duration: f.duration, Deadline: f.deadline,
-		Progress: func(done, of int) { say("answers", done, of) }}
+		Progress: func(done, of int) { progress("responses", done, of) }}
 	if f.requests != "" {
 		bodies, err := readLines(f.requests)
 		if err != nil {
@@ -116,7 +116,7 @@ func (f *attackFlags) run(ctx context.Context, stderr io.Writer) (*loadtest.Repo
 		t := loadtest.Traffic{Visitors: f.visitors, KnownPct: f.knownPct, TMaxMS: int(f.deadline.Milliseconds()), Seed: f.seed}
 		if f.knownPct > 0 {
 			shop := loadtest.Shop{EdgeURL: f.edge, Key: f.key, Products: skus(f.products)}
-			if err := t.Introduce(ctx, shop, f.target, func(done, of int) { say("visitors", done, of) }); err != nil {
+			if err := t.Introduce(ctx, shop, f.target, func(done, of int) { progress("visitors", done, of) }); err != nil {
 				return nil, err
 			}
 		}
@@ -135,7 +135,7 @@ func (f *attackFlags) run(ctx context.Context, stderr io.Writer) (*loadtest.Repo
 	return report, errors.Join(err, buffered.Flush(), out.Close())
 }
 
-// write prints the report and writes the files that were asked for.
+// write prints the report and writes the requested files.
 func (f *attackFlags) write(r *loadtest.Report, stdout io.Writer) error {
 	if err := r.WriteText(stdout); err != nil {
 		return err
@@ -183,13 +183,13 @@ func readLines(path string) ([][]byte, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("cannot read requests: got no lines in %s; want one bid request a line", path)
+		return nil, fmt.Errorf("cannot read requests: %s is empty; want one bid request per line", path)
 	}
 	return out, nil
 }
 
-// progressTo is a one-line progress display on a terminal, and silence
-// elsewhere.
+// progressTo returns a function that shows progress on one line if w is a terminal, and
+// otherwise does nothing.
 func progressTo(w io.Writer) func(what string, done, of int) {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {

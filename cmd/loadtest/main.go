@@ -1,5 +1,6 @@
-// Command loadtest puts an OpenRTB bidder under load and says honestly how it
-// answered. It owns the flags and the terminal; the work is in loadtest/.
+// Command loadtest sends bid requests to an OpenRTB bidder at a constant rate and
+// reports how it responded. It handles flags and the terminal; package loadtest does the
+// work.
 package main
 
 import (
@@ -13,17 +14,17 @@ import (
 
 // Exit statuses.
 const (
-	exitDone  = 0
-	exitNotSo = 1 // what was asked about is not so
-	exitUsage = 2
+	exitDone   = 0
+	exitFailed = 1 // the test failed: an error, an error status, or too few responses in time
+	exitUsage  = 2
 )
 
-const usage = `loadtest puts a bidder under load.
+const usage = `loadtest sends bid requests to a bidder at a constant rate and reports latency.
 
 Usage:
   loadtest attack --target URL --rate N --duration D [flags]
 
-Every verb takes -h. Example:
+Every command accepts -h. Example:
   loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
 `
 
@@ -46,6 +47,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return exitDone
 	}
-	fmt.Fprintf(stderr, "loadtest: got the verb %q; want attack\n\n%s", args[0], usage)
+	fmt.Fprintf(stderr, "loadtest: got the command %q; want attack\n\n%s", args[0], usage)
 	return exitUsage
 }
