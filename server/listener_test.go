@@ -165,7 +165,7 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("boom")
 	}
-	l := start(t, Spec{Name: "bid", Handler: boom, Panicked: answer(204)})
+	l := start(t, Spec{Name: "bid", Handler: boom, Panicked: respond(204)})
 	list := talk(t, l, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", 2)
 	if len(list) != 2 {
 		t.Fatalf("got %d responses; want 2 on one connection", len(list))
@@ -188,7 +188,7 @@ func TestTooManyInFlightAreShed(t *testing.T) {
 	conformance.Covers(t, "T19")
 	hold, inside := make(chan struct{}), make(chan struct{}, 2)
 	l := start(t, Spec{
-		Name: "bid", Limits: Limits{InFlight: 1}, Shed: answer(204),
+		Name: "bid", Limits: Limits{InFlight: 1}, Shed: respond(204),
 		Handler: func(ctx *fasthttp.RequestCtx) { inside <- struct{}{}; <-hold; ctx.SetBodyString("held") },
 	})
 	first := make(chan []*http.Response)
@@ -274,7 +274,7 @@ func TestPanicIsLoggedByRoute(t *testing.T) {
 	core, said := observer.New(zap.ErrorLevel)
 	var r Routes
 	r.Handle("GET", "/openrtb2/*", func(*fasthttp.RequestCtx) { panic("boom") })
-	l := start(t, Spec{Name: "bid", Handler: r.Serve, Route: r.Name, Panicked: answer(204), Logger: zap.New(core)})
+	l := start(t, Spec{Name: "bid", Handler: r.Serve, Route: r.Name, Panicked: respond(204), Logger: zap.New(core)})
 	talk(t, l, "GET /openrtb2/demo/s3cr3t HTTP/1.1\r\nHost: x\r\n\r\n", 1)
 	all := said.All()
 	if len(all) != 1 || all[0].ContextMap()["route"] != "/openrtb2/*" || strings.Contains(fmt.Sprint(all[0].ContextMap()), "s3cr3t") {
