@@ -12,17 +12,18 @@ import (
 // Limits of POST /v1/events.
 const (
 	MaxBatchEvents = 1000
-	MaxBatchBytes  = 1 << 20 // after gzip is undone
+	MaxBatchBytes  = 1 << 20 // after decompression
 )
 
-// What splitting a body can say.
+// Errors of Inflate and SplitBatch.
 var (
-	ErrTooLarge   = errors.New("body is over 1 MiB")
+	ErrTooLarge   = errors.New("body exceeds 1 MiB")
 	ErrTooMany    = errors.New("more than 1,000 events")
-	ErrUnreadable = errors.New("body is no JSON object, array or NDJSON")
+	ErrUnreadable = errors.New("body is not a JSON object, an array or NDJSON")
 )
 
-// Inflate undoes gzip, to at most MaxBatchBytes.
+// Inflate decompresses a gzip body. It returns ErrTooLarge if the result exceeds
+// MaxBatchBytes.
 func Inflate(body []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
@@ -38,9 +39,9 @@ func Inflate(body []byte) ([]byte, error) {
 	return out, nil
 }
 
-// SplitBatch cuts a body into its events: one JSON object, an array of them, or
-// one object per line. In lines an unreadable one stands alone; an array is
-// readable as a whole or not at all. The events are views into body.
+// SplitBatch splits a body into its events: one JSON object, an array of objects, or one
+// object per line. An invalid line affects only itself, an invalid array is refused as a
+// whole. The events are slices of body.
 func SplitBatch(body []byte) ([]json.RawMessage, error) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	body = bytes.TrimSpace(body)

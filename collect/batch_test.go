@@ -59,7 +59,7 @@ func TestInflate(t *testing.T) {
 		t.Errorf("got %q, %v", b, err)
 	}
 	if _, err := Inflate(zip(t, make([]byte, MaxBatchBytes+1))); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("a bomb: got %v; want too large", err)
+		t.Errorf("a decompression bomb: got %v; want too large", err)
 	}
 	if b, err := Inflate(zip(t, make([]byte, MaxBatchBytes))); err != nil || len(b) != MaxBatchBytes {
 		t.Errorf("exactly the limit: got %d, %v", len(b), err)
@@ -72,8 +72,8 @@ func TestInflate(t *testing.T) {
 	}
 }
 
-// FuzzEvents: whatever a server sends, every event is accepted, a duplicate or
-// rejected with a reason, and what is accepted can be written and read again.
+// Every event of a server is accepted, a duplicate or rejected with a reason, and accepted
+// events survive a round trip through the log format.
 func FuzzEvents(f *testing.F) {
 	for _, s := range []string{
 		`{"event":"view_item","user":{"uid":"u"},"items":[{"id":"A","price":1.5}]}`,
@@ -92,7 +92,7 @@ func FuzzEvents(f *testing.F) {
 		}
 		w := newWorld(t)
 		adv := w.setup.Load().advertisers["shop"]
-		r, err := w.TakeBatch(context.Background(), adv, list)
+		r, err := w.RecordBatch(context.Background(), adv, list)
 		if err != nil {
 			t.Fatal(err)
 		}

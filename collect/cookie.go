@@ -13,34 +13,33 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Names and life of the edge's cookies.
+// Names and lifetime of the cookies.
 const (
 	CookieName    = "rt_uid"             // our visitor id
-	OptOutCookie  = "rt_oo"              // "1": the visitor wants none of this
-	CookieLife    = 390 * 24 * time.Hour // browsers hold cookies for 400 days at most
+	OptOutCookie  = "rt_oo"              // "1" if the visitor has opted out
+	CookieLife    = 390 * 24 * time.Hour // browsers keep cookies for at most 400 days
 	cookieIDLen   = 16
 	cookieSumLen  = 4
 	CookieTextLen = 27 // characters of a cookie's value
 )
 
-// strict refuses a last character with stray bits: one id has one text.
+// strict rejects trailing bits in the last character, so that an id has only one text.
 var strict = base64.RawURLEncoding.Strict()
 
 // Cookies mints and checks visitor ids: 128 random bits and a keyed checksum of
-// 32 bits, as 27 characters of base64url. The checksum keeps garbage and ids
-// that somebody made up from becoming visitors; it is no secret between
-// browsers.
+// 32 bits, as 27 characters of base64url. The checksum prevents garbage and
+// invented ids from becoming visitors; it does not authenticate a browser.
 type Cookies struct {
 	secret [32]byte
 	random io.Reader
 }
 
-// NewCookies makes a minter; random is crypto/rand.Reader but in tests.
+// NewCookies returns a minter. random is crypto/rand.Reader, except in tests.
 func NewCookies(secret [32]byte, random io.Reader) *Cookies {
 	return &Cookies{secret: secret, random: random}
 }
 
-// Mint makes a new visitor id.
+// Mint returns a new visitor id.
 func (c *Cookies) Mint() (string, error) {
 	var b [cookieIDLen + cookieSumLen]byte
 	if _, err := io.ReadFull(c.random, b[:cookieIDLen]); err != nil {
@@ -50,7 +49,7 @@ func (c *Cookies) Mint() (string, error) {
 	return strict.EncodeToString(b[:]), nil
 }
 
-// Valid tells whether a cookie's value is one that Mint made.
+// Valid reports whether a cookie value was minted with the secret.
 func (c *Cookies) Valid(value []byte) bool {
 	if len(value) != CookieTextLen {
 		return false
@@ -64,7 +63,7 @@ func (c *Cookies) Valid(value []byte) bool {
 	return hmac.Equal(b[:], want[:])
 }
 
-// sum writes the checksum of the first 16 bytes behind them.
+// sum writes the checksum of the first 16 bytes after them.
 func (c *Cookies) sum(b []byte) {
 	m := hmac.New(sha256.New, c.secret[:])
 	m.Write([]byte("rt_uid"))
@@ -72,13 +71,12 @@ func (c *Cookies) sum(b []byte) {
 	copy(b[cookieIDLen:], m.Sum(nil))
 }
 
-// setCookie is the Set-Cookie line of a visitor id. On https our own host's
-// cookie is a third-party one (SameSite=None), so that an exchange's page can
-// match its user with ours; a host under an advertiser's domain gets a
-// first-party one (SameSite=Lax). Browsers keep neither without Secure. On plain
-// http, which is for trying things out on one machine, Secure is left out so
-// that the cookie comes back. Scripts never see it (HttpOnly). Every call
-// renews its life.
+// setCookie returns the Set-Cookie value for a visitor id. On https, the cookie of our
+// own host is a third-party cookie (SameSite=None), so that a page of an exchange can
+// match its user with ours; a host below the domain of an advertiser gets a first-party
+// cookie (SameSite=Lax). Browsers require Secure for both. On plain http, which is for
+// local tests, Secure is omitted so that the browser returns the cookie. Scripts cannot
+// read it (HttpOnly). Every call renews its lifetime.
 func setCookie(value, host string, https, thirdParty bool) string {
 	var b strings.Builder
 	b.WriteString(CookieName + "=" + value + "; Path=/; HttpOnly")
@@ -97,9 +95,9 @@ func setCookie(value, host string, https, thirdParty bool) string {
 	return b.String()
 }
 
-// cookieDomain is the registrable domain of the host that was asked, so that
-// t.shop.example and www.shop.example share a visitor; nothing for addresses
-// and single names, whose cookies stay with the host.
+// cookieDomain returns the registrable domain of the requested host, so that
+// t.shop.example and www.shop.example share a visitor. It is empty for IP addresses and
+// single-label names, whose cookies are bound to the host.
 func cookieDomain(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h

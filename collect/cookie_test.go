@@ -23,7 +23,7 @@ func TestCookiesAreOurs(t *testing.T) {
 	}
 	v, _ := c.Mint()
 	if NewCookies([32]byte{2}, rand.Reader).Valid([]byte(v)) {
-		t.Error("an id of another data folder is valid; want forged")
+		t.Error("an id minted with another secret is valid; want it rejected")
 	}
 }
 
@@ -48,7 +48,7 @@ func TestEveryChangedCharacterIsForged(t *testing.T) {
 	}
 	for _, s := range []string{"", "x", v[1:], v + "A", v + "=", strings.Repeat("A", CookieTextLen), "\x00" + v[1:]} {
 		if c.Valid([]byte(s)) {
-			t.Errorf("%q is valid; want garbage", s)
+			t.Errorf("%q is valid; want it rejected", s)
 		}
 	}
 }

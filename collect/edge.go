@@ -18,62 +18,61 @@ import (
 	"rebound/rtb"
 )
 
-// Options are what an Edge is made of. Append, AppendOrSpool, Keyring, Cookies
-// and Random are required.
+// Options configure an Edge. Append, AppendOrSpool, Keyring, Cookies and Random are
+// required.
 type Options struct {
-	// Append stores facts before it returns nil; for servers, who try again
-	// when told that it failed.
+	// Append returns nil only when the facts are stored. It serves servers, which
+	// retry after an error.
 	Append func(context.Context, ...events.Fact) error
-	// AppendOrSpool stores facts in the log or, while that takes none, in a file
-	// from which they reach it later; for browsers, who never try again.
+	// AppendOrSpool stores facts in the log or, while that is unavailable, in a file
+	// from which they are appended later. It serves browsers, which never retry.
 	AppendOrSpool func(context.Context, ...events.Fact) error
-	// Resolve finds the visitor that an outside identifier is linked to; nil:
-	// none ever is.
+	// Resolve returns the visitor to which an external identifier is linked. If nil,
+	// no identifier is linked.
 	Resolve func(rtb.Key) (rtb.Key, bool)
 	Keyring *rtb.Keyring
 	Cookies *Cookies
 	Random  io.Reader
 	Now     func() time.Time // time.Now by default
-	// BrowserTimeout bounds how long a browser waits for the log, 500 ms by
-	// default; ServerTimeout how long a server does, 5 s.
+	// BrowserTimeout bounds how long the request of a browser waits for the log,
+	// 500 ms by default; ServerTimeout bounds that of a server, 5 s by default.
 	BrowserTimeout time.Duration
 	ServerTimeout  time.Duration
 	Logger         *zap.Logger
 }
 
-// Setup is the part of a configuration that the edge reads. It is not changed
-// after Swap.
+// Setup is the part of the configuration that the edge uses. It must not be changed after
+// Swap.
 type Setup struct {
 	Advertisers []*Advertiser
-	// Authenticate finds the id of the advertiser whose key may send events;
-	// false for a key that is nobody's. It compares in constant time.
+	// Authenticate returns the id of the advertiser to which a key for server events
+	// belongs. It compares in constant time.
 	Authenticate func(key []byte) (advertiser string, ok bool)
-	// Exchanges may match their users with ours: by exchange id the space of user
-	// ids, which several exchanges may share.
+	// Exchanges lists the exchanges that may match their users with ours. The value is
+	// the id space of their users, which several exchanges may share.
 	Exchanges map[string]string
 	Policy    *privacy.Policy
-	// EIDSources are the sources of user.eids that are linked; others are counted
-	// and left out.
+	// EIDSources are the sources of user.eids whose ids are linked; others are counted
+	// and ignored.
 	EIDSources []string
-	// EventNames are the names that rules look for: they are counted by name, as
-	// Rebound's own are.
+	// EventNames are the event names that rules use. Like the names defined by Rebound,
+	// they are counted by name.
 	EventNames []string
-	PublicHost string // host of the public URL: its cookie is a third-party one
-	HTTPS      bool   // the public URL is https
+	PublicHost string // host of the public URL; its cookie is a third-party cookie
+	HTTPS      bool   // whether the public URL is https
 
 	advertisers map[string]*Advertiser
 	eids        map[string]bool
 	counted     map[string]bool
 }
 
-// Advertiser is what the edge knows of an advertiser.
+// Advertiser is the part of an advertiser that the edge uses.
 type Advertiser struct {
 	ID       string
 	Currency rtb.Currency
 }
 
-// Edge takes what visitors and servers send. Its methods may be called from any
-// goroutine.
+// Edge receives events from browsers and servers. It is safe for concurrent use.
 type Edge struct {
 	Counters
 	append, appendOrSpool         func(context.Context, ...events.Fact) error
@@ -88,7 +87,7 @@ type Edge struct {
 	recent                        recent
 }
 
-// New makes an edge; it knows no advertiser until Swap.
+// New returns an edge without advertisers; see Swap.
 func New(o Options) *Edge {
 	e := &Edge{
 		append: o.Append, appendOrSpool: o.AppendOrSpool, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
@@ -106,8 +105,8 @@ func New(o Options) *Edge {
 	if e.log == nil {
 		e.log = zap.NewNop()
 	}
-	// While the log is down every event fails: 10 lines a minute say so, counters
-	// have them all.
+	// While the log is unavailable every event fails: log at most 10 of the errors per
+	// minute; the counters count all of them.
 	e.log = e.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 10, 0)
 	}))
@@ -115,7 +114,7 @@ func New(o Options) *Edge {
 	return e
 }
 
-// Swap makes a configuration active.
+// Swap activates a configuration.
 func (e *Edge) Swap(s *Setup) {
 	s.advertisers = make(map[string]*Advertiser, len(s.Advertisers))
 	for _, a := range s.Advertisers {
@@ -132,7 +131,7 @@ func (e *Edge) Swap(s *Setup) {
 	e.setup.Store(s)
 }
 
-// count counts an event that was taken.
+// count counts an accepted event.
 func (e *Edge) count(name string) {
 	if _, known := audiences.CanonicalEvent(name); !known && !e.setup.Load().counted[name] {
 		name = customName
@@ -140,7 +139,7 @@ func (e *Edge) count(name string) {
 	e.event(name)
 }
 
-// byKey finds the advertiser of a key; nil when it is nobody's.
+// byKey returns the advertiser to which a key belongs, or nil.
 func (s *Setup) byKey(key []byte) *Advertiser {
 	if len(key) == 0 || s.Authenticate == nil {
 		return nil
@@ -151,12 +150,12 @@ func (s *Setup) byKey(key []byte) *Advertiser {
 	return nil
 }
 
-// recent remembers the message ids that were stored lately, to tell a sender
-// that an event came twice. It saves work and answers politely; what counts is
-// the folds' own check. An id is remembered for at least the last 65,536 ids, or
-// 24 hours, whichever is less, and at most 48 hours.
+// recent remembers recently stored message ids, so that a sender is told about
+// duplicates. It only saves work: the folds check for duplicates themselves. An id is
+// remembered for the next 65,536 ids or 24 hours, whichever is shorter, and for at most
+// 48 hours.
 type recent struct {
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the following fields
 	now, old map[[16]byte]struct{}
 	since    time.Time
 }

@@ -11,14 +11,14 @@ import (
 	"rebound/rtb"
 )
 
-// How far from now an event's time may be.
+// Limits of the age of an event.
 const (
 	maxAge    = 7 * 24 * time.Hour
 	maxFuture = 10 * time.Minute
 )
 
-// input reads an event's fields into one Input, the names of GA4, Segment and
-// Meta included. The first fault ends it.
+// input converts an event, which may use the field names of GA4, Segment or Meta. It
+// returns the first problem.
 func (w *wireEvent) input() (Input, *Problem) {
 	in := Input{
 		Advertiser: first(w.Advertiser, w.A),
@@ -26,7 +26,7 @@ func (w *wireEvent) input() (Input, *Problem) {
 		EventID:    first(w.EventID, w.MetaID, w.MessageID),
 		Page:       first(w.URL, w.SourceURL),
 		Ref:        first(w.Ref, w.Referrer),
-		Source:     tidy(string(w.Source), maxName),
+		Source:     sanitize(string(w.Source), maxName),
 		Consent:    w.Consent.texts(),
 	}
 	var p *Problem
@@ -46,7 +46,7 @@ func (w *wireEvent) eventName() string {
 	if name := first(w.Event, w.EventName); name != "" {
 		return name
 	}
-	switch w.Type { // Segment's calls without an event name
+	switch w.Type { // calls of Segment without an event name
 	case "page", "screen":
 		return "page_view"
 	case "identify":
@@ -69,7 +69,7 @@ func (c *wireConsent) texts() *ConsentText {
 	}
 }
 
-// flagText writes true and false as the query parameters do.
+// flagText converts true and false to the values of the query parameters.
 func flagText(t text) string {
 	switch t {
 	case "true":
@@ -111,7 +111,7 @@ func (w *wireEvent) user() (User, *Problem) {
 	return u, p
 }
 
-// maxEIDs is how many identifiers of other parties one event may link.
+// maxEIDs is the maximum number of eids that one event may link.
 const maxEIDs = 16
 
 func (w *wireUser) eids() (out []EID, p *Problem) {
@@ -145,7 +145,7 @@ func readHashes(path string, lists ...texts) ([]string, *Problem) {
 				out = append(out, h)
 			case ok:
 			case hasEmail(string(t)):
-				return nil, &Problem{RejectClearText, path + ": got clear text; want its SHA-256"}
+				return nil, &Problem{RejectClearText, path + ": got plain text; want its SHA-256"}
 			case len(t) == 32:
 				return nil, &Problem{RejectHash, path + ": got 32 characters, perhaps md5; want SHA-256 as 64 hex digits or base64"}
 			default:
@@ -156,8 +156,8 @@ func readHashes(path string, lists ...texts) ([]string, *Problem) {
 	return out, nil
 }
 
-// readTime reads seconds or milliseconds since 1970, or RFC 3339; empty is the
-// zero time.
+// readTime parses seconds or milliseconds since 1970, or RFC 3339. Empty gives the zero
+// time.
 func readTime(s string) (time.Time, *Problem) {
 	if s == "" {
 		return time.Time{}, nil
@@ -167,15 +167,15 @@ func readTime(s string) (time.Time, *Problem) {
 	}
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(x) || x < 0 || x > 1e14 {
-		return time.Time{}, &Problem{RejectTime, fmt.Sprintf("ts: got %q; want seconds since 1970 or RFC 3339", tidy(s, 40))}
+		return time.Time{}, &Problem{RejectTime, fmt.Sprintf("ts: got %q; want seconds since 1970 or RFC 3339", sanitize(s, 40))}
 	}
-	if x >= 1e11 { // the year 5138 in seconds, 1973 in milliseconds
+	if x >= 1e11 { // in seconds the year 5138, in milliseconds the year 1973
 		return time.UnixMilli(int64(x)).UTC(), nil
 	}
 	return time.UnixMilli(int64(x * 1000)).UTC(), nil
 }
 
-// checkTime tells whether an event's time is one that we take at now.
+// checkTime returns a problem if the time of an event is too far from now.
 func checkTime(at, now time.Time) *Problem {
 	switch {
 	case at.IsZero():
@@ -198,17 +198,17 @@ func readProps(m map[string]text) (map[string]string, *Problem) {
 	out := make(map[string]string, len(m))
 	for k, v := range m {
 		if hasEmail(k) || hasEmail(string(v)) {
-			return nil, &Problem{RejectClearText, "props: got an e-mail address; want none"}
+			return nil, &Problem{RejectClearText, "props: got an e-mail address, which must not be sent"}
 		}
-		if k = tidy(k, maxName); k != "" {
-			out[k] = tidy(string(v), maxText)
+		if k = sanitize(k, maxName); k != "" {
+			out[k] = sanitize(string(v), maxText)
 		}
 	}
 	return out, nil
 }
 
-// trades reads goods and money from wherever the event has them; what the event
-// itself says wins over its nested objects.
+// trades reads items and amounts from the event and its nested objects; the fields of
+// the event itself take precedence.
 func (w *wireEvent) trades(in *Input) *Problem {
 	for _, t := range []*wireTrade{&w.wireTrade, &w.Properties, &w.Params, &w.CustomData} {
 		if p := t.read(in); p != nil {
@@ -228,14 +228,14 @@ func (t *wireTrade) read(in *Input) *Problem {
 	if s := string(t.Currency); s != "" && in.Currency.IsZero() {
 		c, ok := rtb.ParseCurrency(s)
 		if !ok {
-			return &Problem{RejectCurrency, fmt.Sprintf("currency: got %q; want a code of ISO 4217 such as USD", tidy(s, 20))}
+			return &Problem{RejectCurrency, fmt.Sprintf("currency: got %q; want an ISO 4217 code such as USD", sanitize(s, 20))}
 		}
 		in.Currency = c
 	}
 	if s := first(t.Value, t.Revenue, t.Total); s != "" && in.Value == 0 {
 		m, err := rtb.ParseMicros(s, rtb.RoundDown)
 		if err != nil {
-			return &Problem{RejectValue, fmt.Sprintf("value: got %q; want a decimal number", tidy(s, 40))}
+			return &Problem{RejectValue, fmt.Sprintf("value: got %q; want a decimal number", sanitize(s, 40))}
 		}
 		in.Value = m
 	}
@@ -273,23 +273,23 @@ func (t *wireTrade) readItems(in *Input) *Problem {
 func (w *wireItem) item(i int) (events.Item, *Problem) {
 	it := events.Item{
 		ID:       itemID(first(w.ID, w.ItemID, w.ProductID, w.SKU)),
-		Category: tidy(first(w.Category, w.ItemCat), maxText),
-		Brand:    tidy(first(w.Brand, w.ItemBrand), maxText),
+		Category: sanitize(first(w.Category, w.ItemCat), maxText),
+		Brand:    sanitize(first(w.Brand, w.ItemBrand), maxText),
 	}
 	if hasEmail(it.ID) || hasEmail(it.Category) || hasEmail(it.Brand) {
-		return it, &Problem{RejectClearText, fmt.Sprintf("items[%d]: got an e-mail address; want none", i)}
+		return it, &Problem{RejectClearText, fmt.Sprintf("items[%d]: got an e-mail address, which must not be sent", i)}
 	}
 	if s := first(w.Price, w.ItemPrice); s != "" {
 		m, err := rtb.ParseMicros(s, rtb.RoundDown)
 		if err != nil || m < 0 {
-			return it, &Problem{RejectPrice, fmt.Sprintf("items[%d].price: got %q; want a decimal number", i, tidy(s, 40))}
+			return it, &Problem{RejectPrice, fmt.Sprintf("items[%d].price: got %q; want a decimal number", i, sanitize(s, 40))}
 		}
 		it.Price = m
 	}
 	if w.Quantity != "" {
 		x, err := strconv.ParseFloat(string(w.Quantity), 64)
 		if err != nil || !(x >= 0 && x <= maxQuantity) {
-			return it, &Problem{RejectPrice, fmt.Sprintf("items[%d].quantity: got %q; want a number up to %d", i, tidy(string(w.Quantity), 40), maxQuantity)}
+			return it, &Problem{RejectPrice, fmt.Sprintf("items[%d].quantity: got %q; want a number up to %d", i, sanitize(string(w.Quantity), 40), maxQuantity)}
 		}
 		it.Quantity = int(x)
 	}

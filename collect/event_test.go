@@ -107,7 +107,7 @@ func TestRejectedEvents(t *testing.T) {
 			t.Errorf("%.80s: got %+v; want %s at %d", tt.raw, got, tt.code, 2*i)
 		}
 		if strings.Contains(got.Msg, "jane") {
-			t.Errorf("%.80s: the answer repeats the address: %s", tt.raw, got.Msg)
+			t.Errorf("%.80s: the message repeats the address: %s", tt.raw, got.Msg)
 		}
 		if w.Stats().Rejected[tt.code] == 0 {
 			t.Errorf("%s is not counted", tt.code)
@@ -115,7 +115,7 @@ func TestRejectedEvents(t *testing.T) {
 	}
 }
 
-// The window's borders are in.
+// The limits of the time window are inclusive.
 func TestTimes(t *testing.T) {
 	for raw, want := range map[string]string{
 		"1790855940":                  "2026-10-01T11:59:00Z",

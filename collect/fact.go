@@ -13,15 +13,15 @@ import (
 	"rebound/rtb"
 )
 
-// source says where an event came from, and so how far it is believed.
+// source is the origin of an event, which determines how far it is trusted.
 type source struct {
 	adv        *Advertiser
 	trust      events.Trust
-	provenance string // of the links that it makes: tag or s2s
+	provenance string // of the links that it creates: tag or s2s
 	now        time.Time
 }
 
-// check tells whether an input can become an event fact at all.
+// check returns a problem if an input cannot become an event fact.
 func (in *Input) check() *Problem {
 	switch {
 	case in.Event == "":
@@ -29,7 +29,7 @@ func (in *Input) check() *Problem {
 	case len(in.Event) > maxName:
 		return &Problem{RejectTooLong, fmt.Sprintf("event: got %d bytes; want at most %d", len(in.Event), maxName)}
 	case hasEmail(in.Event):
-		return &Problem{RejectClearText, "event: got an e-mail address; want a name"}
+		return &Problem{RejectClearText, "event: got an e-mail address; want an event name"}
 	case len(in.EventID) > maxID:
 		return &Problem{RejectTooLong, fmt.Sprintf("event_id: got %d bytes; want at most %d", len(in.EventID), maxID)}
 	case len(in.OrderID) > maxID:
@@ -38,9 +38,10 @@ func (in *Input) check() *Problem {
 	return nil
 }
 
-// eventFact makes the fact of one checked input. bad is told what was left out.
+// eventFact returns the fact of one checked input. It calls bad for each value that it
+// drops.
 func (e *Edge) eventFact(in *Input, s *source, visitor rtb.Key, bad func(Reject)) (events.Fact, error) {
-	name, _ := audiences.CanonicalEvent(tidy(in.Event, maxName))
+	name, _ := audiences.CanonicalEvent(sanitize(in.Event, maxName))
 	at := in.At
 	if at.IsZero() {
 		at = s.now
@@ -50,7 +51,7 @@ func (e *Edge) eventFact(in *Input, s *source, visitor rtb.Key, bad func(Reject)
 			bad(RejectClearText)
 			return ""
 		}
-		return tidy(v, max)
+		return sanitize(v, max)
 	}
 	p := readPage(in.Page)
 	for range p.dropped {
@@ -84,12 +85,12 @@ func priced(items []events.Item) bool {
 	return false
 }
 
-// eventID is the message id of an event: the same for every report of one event
-// of one visitor, whichever way it comes, so that retries are one fact. That is
-// the event's own id, or the order of a purchase, beside its visitor; without
-// either it is random. Under another visitor it is another fact: the shop's server
-// may know the buyer by his address before the browser tells of the same order,
-// and neither of the two is to be chased.
+// eventID returns the message id of an event. It is the same for every report of one
+// event of one visitor, so that retries and reports over several channels become one
+// fact: it consists of the visitor and the id of the event, or the order id of a
+// purchase. Without either it is random. The same order under two visitors gives two
+// facts: the server of the shop may know the buyer by e-mail address before the browser
+// reports the same order, and neither visitor should see further ads.
 func (e *Edge) eventID(f *events.Fact, in *Input) (string, error) {
 	switch {
 	case in.EventID != "":
@@ -99,13 +100,13 @@ func (e *Edge) eventID(f *events.Fact, in *Input) (string, error) {
 	}
 	var b [16]byte
 	if _, err := io.ReadFull(e.random, b[:]); err != nil {
-		return "", fmt.Errorf("cannot name event: %w", err)
+		return "", fmt.Errorf("cannot generate event id: %w", err)
 	}
 	return "e:" + base64.RawURLEncoding.EncodeToString(b[:]), nil
 }
 
-// idPart is a text as it can stand in a message id; one that cannot, or that is
-// an e-mail address, is hashed.
+// idPart returns a text for use in a message id. It is hashed if it contains other than
+// printable ASCII characters or an e-mail address.
 func idPart(s string) string {
 	if isToken(s) && !hasEmail(s) {
 		return s
@@ -114,14 +115,14 @@ func idPart(s string) string {
 	return "#" + base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// identity is a server event's visitor, and the keys of its other identifiers.
+// identity is the visitor of a server event and the keys of its other identifiers.
 type identity struct {
 	visitor rtb.Key
 	links   []events.LinkKey
 }
 
-// outside are the keys of the identifiers beside uid, in the order in which they
-// can name a visitor, with the text that a visitor id derived from each has.
+// outside returns the keys of all identifiers except uid, in the order in which they are
+// used to find a visitor, and for each the visitor id that would be derived from it.
 func (e *Edge) outside(u *User, advertiser string) (keys []events.LinkKey, texts []string) {
 	add := func(kind string, space rtb.IDKind, scope, value string) {
 		keys = append(keys, events.LinkKey{KeyKind: kind, Key: e.keyring.Key(space, scope, []byte(value))})
@@ -149,8 +150,8 @@ func (e *Edge) outside(u *User, advertiser string) (keys []events.LinkKey, texts
 	return keys, texts
 }
 
-// identify says whose event it is: the visitor of uid; else the one that
-// another identifier is linked to; else one derived from the first of them.
+// identify returns the visitor of an event: that of uid, else the visitor to which
+// another identifier is linked, else one derived from the first identifier.
 func (e *Edge) identify(u *User, advertiser string) (identity, *Problem) {
 	keys, texts := e.outside(u, advertiser)
 	id := identity{links: keys}
@@ -159,7 +160,7 @@ func (e *Edge) identify(u *User, advertiser string) (identity, *Problem) {
 		return id, nil
 	}
 	if len(keys) == 0 {
-		return id, &Problem{RejectNoUser, "user: got no id; want uid, xid, em, ph, ifa or a listed eid"}
+		return id, &Problem{RejectNoUser, "user: got no id; want uid, xid, em, ph, ifa or an eid of a listed source"}
 	}
 	if e.resolve != nil {
 		for _, k := range keys {
@@ -173,8 +174,8 @@ func (e *Edge) identify(u *User, advertiser string) (identity, *Problem) {
 	return id, nil
 }
 
-// linkFact says that an identifier belongs to a visitor. Its id holds the hour,
-// so that a busy visitor makes one such fact an hour and not one per event.
+// linkFact returns the fact that an identifier belongs to a visitor. Its id contains the
+// hour, so that an active visitor causes one such fact per hour and not one per event.
 func linkFact(advertiser string, visitor rtb.Key, k events.LinkKey, provenance string, now time.Time) events.Fact {
 	hour := strconv.FormatInt(now.Unix()/3600, 36)
 	return events.Fact{

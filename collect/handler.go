@@ -8,27 +8,27 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// gif is a transparent picture of one pixel: 43 bytes of GIF89a.
+// gif is a transparent GIF of one pixel.
 var gif = []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
 
-// maxBeacon bounds the body of POST /v1/t; browsers send no longer beacons.
+// maxBeacon bounds the body of POST /v1/t; browsers do not send longer beacons.
 const maxBeacon = 64 << 10
 
-// appending is the context of what handlers store: not the request's, which ends
-// when the listener begins to drain, while what is in flight must be finished.
-// Appends are bounded by the edge's own timeouts.
+// appending is the context of appends. The context of the request would not do: it ends
+// when the listener starts to drain, while requests in flight must finish. Appends are
+// bounded by the timeouts of the edge.
 var appending = context.Background()
 
-// Pixel answers GET /v1/px: always 200 and the GIF, whatever came.
+// Pixel handles GET /v1/px. It always returns 200 and the GIF.
 func (e *Edge) Pixel(ctx *fasthttp.RequestCtx) {
 	in := ParsePixel(ctx.URI().QueryString(), e.reject)
 	call := callOf(ctx)
-	sendCookie(ctx, e.TakeBrowser(appending, &call, &in))
+	sendCookie(ctx, e.RecordBrowser(appending, &call, &in))
 	sendGIF(ctx)
 }
 
-// Beacon answers POST /v1/t: the pixel's event as JSON, of whatever content type
-// the browser gives it; always 204.
+// Beacon handles POST /v1/t: the event of the pixel as JSON, with any content type. It
+// always returns 204.
 func (e *Edge) Beacon(ctx *fasthttp.RequestCtx) {
 	noStore(ctx)
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
@@ -43,14 +43,15 @@ func (e *Edge) Beacon(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	call := callOf(ctx)
-	sendCookie(ctx, e.TakeBrowser(appending, &call, &in))
+	sendCookie(ctx, e.RecordBrowser(appending, &call, &in))
 }
 
-// Match answers GET /v1/match: the GIF; 204 when the visitor's signals refuse.
+// Match handles GET /v1/match. It returns the GIF, or 204 if the privacy signals of the
+// visitor refuse the match.
 func (e *Edge) Match(ctx *fasthttp.RequestCtx) {
 	m := ParseMatch(ctx.URI().QueryString(), e.reject)
 	call := callOf(ctx)
-	line, allowed := e.TakeMatch(appending, &call, &m)
+	line, allowed := e.RecordMatch(appending, &call, &m)
 	if !allowed {
 		noStore(ctx)
 		ctx.SetStatusCode(fasthttp.StatusNoContent)
@@ -60,8 +61,8 @@ func (e *Edge) Match(ctx *fasthttp.RequestCtx) {
 	sendGIF(ctx)
 }
 
-// ParseBeacon reads a beacon's body: one event object that names its
-// advertiser. A browser says nothing of who its visitor is but by its cookie.
+// ParseBeacon parses the body of a beacon: one event object that names its advertiser. A
+// browser identifies its visitor only by cookie, so other visitor ids are ignored.
 func ParseBeacon(body []byte) (Input, *Problem) {
 	w, p := decodeEvent(body)
 	if p != nil {
@@ -70,7 +71,7 @@ func ParseBeacon(body []byte) (Input, *Problem) {
 	in, p := w.input()
 	in.User.UID, in.User.IFA, in.User.EIDs = "", "", nil
 	if p == nil && hasEmail(in.User.XID) {
-		p = &Problem{RejectClearText, "user.xid: got an e-mail address; want none from a browser"}
+		p = &Problem{RejectClearText, "user.xid: got an e-mail address, which a browser must not send"}
 	}
 	return in, p
 }
@@ -105,7 +106,7 @@ func noStore(ctx *fasthttp.RequestCtx) {
 func sendJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // messages show < and > as they are
+	e.SetEscapeHTML(false) // keep < and > readable in messages
 	if err := e.Encode(v); err != nil {
 		status = fasthttp.StatusInternalServerError
 		b.Reset()
@@ -116,7 +117,7 @@ func sendJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	ctx.SetBody(b.Bytes())
 }
 
-// apiError is the body of a refused call.
+// apiError is the body of an error response.
 type apiError struct {
 	Error struct {
 		Code    string `json:"code"`

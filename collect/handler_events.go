@@ -9,13 +9,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// Events answers POST /v1/events: the events of an advertiser's server, under
-// its key. Each event is taken or rejected by itself.
+// Events handles POST /v1/events: events from the server of an advertiser, authenticated
+// by its key. Each event is accepted or rejected on its own.
 func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
 	adv := e.setup.Load().byKey(bearer(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)))
 	if adv == nil {
 		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <an advertiser's key>")
+		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser>")
 		return
 	}
 	if !jsonType(string(ctx.Request.Header.ContentType())) {
@@ -31,17 +31,18 @@ func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, splitStatus(err), splitCode(err), err.Error())
 		return
 	}
-	reply, err := e.TakeBatch(appending, adv, list)
+	reply, err := e.RecordBatch(appending, adv, list)
 	if err != nil {
-		e.log.Error("events were not stored", zap.String("advertiser", adv.ID), zap.Int("events", len(list)), zap.Error(err))
+		e.log.Error("cannot store events", zap.String("advertiser", adv.ID), zap.Int("events", len(list)), zap.Error(err))
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
-		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log takes nothing now; send the batch again")
+		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log is not available; send the batch again")
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusOK, &reply)
 }
 
-// readBody undoes gzip; when it cannot, it has answered and says false.
+// readBody returns the decompressed body. If that fails it sends an error response and
+// returns false.
 func readBody(ctx *fasthttp.RequestCtx) ([]byte, bool) {
 	body := ctx.PostBody()
 	switch strings.ToLower(strings.TrimSpace(string(ctx.Request.Header.ContentEncoding()))) {
@@ -77,7 +78,7 @@ func splitCode(err error) string {
 	return "bad_body"
 }
 
-// bearer is the key of an Authorization header.
+// bearer returns the key in an Authorization header, or nil.
 func bearer(header []byte) []byte {
 	scheme, key, ok := bytes.Cut(bytes.TrimSpace(header), []byte(" "))
 	if !ok || !bytes.EqualFold(scheme, []byte("Bearer")) {

@@ -9,7 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// serve runs one handler over one request.
+// serve calls a handler with one request.
 func serve(h fasthttp.RequestHandler, method, uri string, body []byte, header ...string) *fasthttp.RequestCtx {
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Request.Header.SetMethod(method)
@@ -58,7 +58,7 @@ func TestBeaconHandler(t *testing.T) {
 		t.Fatalf("got %d and %d facts; want 204 and the event alone", ctx.Response.StatusCode(), len(w.facts))
 	}
 	if f := w.facts[0]; f.Visitor != w.keyring.Key(0, "", []byte(uid)) || f.Trust != "browser" {
-		t.Errorf("got %+v; want the cookie's visitor: a browser may not name another", f)
+		t.Errorf("got %+v; want the visitor of the cookie, not the one that the body names", f)
 	}
 	for body, reason := range map[string]string{
 		"":                       "bad_json",
@@ -141,7 +141,7 @@ func TestEventsWhenTheLogFails(t *testing.T) {
 	w.fail = errLog
 	r := &serve(w.Events, "POST", "/v1/events", []byte(`{"event":"x","user":{"uid":"u"}}`), "Authorization", "Bearer "+shopKey).Response
 	if r.StatusCode() != 503 || string(r.Header.Peek("Retry-After")) != "1" {
-		t.Errorf("got %d; want 503 and Retry-After: it was not stored", r.StatusCode())
+		t.Errorf("got %d; want 503 and Retry-After", r.StatusCode())
 	}
 	r = &serve(w.Events, "POST", "/v1/events", []byte(`{}`), "Authorization", "Bearer "+shopKey).Response
 	if want := `{"accepted":0,"duplicates":0,"rejected":[{"i":0,"code":"no_event","msg":"event: got none; want a name such as view_item"}]}`; strings.TrimSpace(string(r.Body())) != want {
@@ -155,11 +155,11 @@ func ExampleReply() {
 	// Output: {"accepted":998,"duplicates":1,"rejected":[{"i":17,"code":"bad_currency","msg":"..."}]}
 }
 
-// Messages show what they want as it is written.
+// Messages are not HTML-escaped.
 func TestErrorsAreReadable(t *testing.T) {
 	w := newWorld(t)
 	body := string(serve(w.Edge.Events, "POST", "/v1/events", nil).Response.Body())
-	if !strings.Contains(body, "Bearer <an advertiser's key>") {
+	if !strings.Contains(body, "Bearer <key of an advertiser>") {
 		t.Errorf("got %s", body)
 	}
 }

@@ -2,20 +2,21 @@ package collect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 )
 
-// Loose JSON: what tags and shops send for the same thing differs in type, and
-// the meaning is plain. A text may come as a number or a boolean, a list as its
-// only element, an amount as a string. Anything else is an error of the event.
+// The types below decode JSON leniently, because tags and shops send the same value with
+// different types: a text may be a number or a boolean, a list its only element, an
+// amount a string. Any other mismatch rejects the event.
 
-// text is a string, a number or a boolean; null is empty.
+// text decodes a string, a number or a boolean; null is empty.
 type text string
 
-// UnmarshalJSON is part of json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler.
 func (t *text) UnmarshalJSON(b []byte) error {
 	switch {
 	case len(b) == 0 || string(b) == "null":
@@ -27,17 +28,17 @@ func (t *text) UnmarshalJSON(b []byte) error {
 		}
 		*t = text(strings.TrimSpace(s))
 	case b[0] == '{' || b[0] == '[':
-		return errors.New("want text, not an object or a list")
+		return errors.New("got an object or a list; want text")
 	default:
 		*t = text(b)
 	}
 	return nil
 }
 
-// texts is a list of texts, or one.
+// texts decodes a list of texts, or a single one.
 type texts []text
 
-// UnmarshalJSON is part of json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler.
 func (t *texts) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '[' {
 		return json.Unmarshal(b, (*[]text)(t))
@@ -50,7 +51,7 @@ func (t *texts) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// wireItem is one product in the words of GA4, Segment and Meta.
+// wireItem is one product, with the field names of GA4, Segment and Meta.
 type wireItem struct {
 	ID        text `json:"id"`
 	ItemID    text `json:"item_id"`
@@ -65,10 +66,10 @@ type wireItem struct {
 	ItemBrand text `json:"item_brand"`
 }
 
-// wireItems is a list of items, or one; an item may be its bare id.
+// wireItems decodes a list of items, or a single one; an item may be just its id.
 type wireItems []wireItem
 
-// UnmarshalJSON is part of json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler.
 func (w *wireItems) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '[' {
 		var raw []json.RawMessage
@@ -98,8 +99,8 @@ func (w *wireItems) add(b []byte) error {
 	return nil
 }
 
-// wireTrade is what an event says of goods and money; it stands in the event
-// itself, in Segment's properties, GA4's params or Meta's custom_data.
+// wireTrade contains the items and amounts of an event. They are fields of the event
+// itself, of properties (Segment), params (GA4) or custom_data (Meta).
 type wireTrade struct {
 	Items       wireItems `json:"items"`
 	Products    wireItems `json:"products"`
@@ -123,7 +124,7 @@ type wireTrade struct {
 	SearchText  text      `json:"search_string"`
 }
 
-// wireUser is user or Meta's user_data.
+// wireUser is user, or user_data of Meta.
 type wireUser struct {
 	UID        text  `json:"uid"`
 	XID        text  `json:"xid"`
@@ -151,7 +152,7 @@ type wireConsent struct {
 	NPA       text  `json:"npa"`
 }
 
-// wireEvent is one event of a server or a beacon.
+// wireEvent is an event from a server or a beacon.
 type wireEvent struct {
 	Event     text `json:"event"`
 	EventName text `json:"event_name"`
@@ -189,28 +190,21 @@ type wireEvent struct {
 	Consent *wireConsent    `json:"consent"`
 }
 
-// decodeEvent reads one event object.
+// decodeEvent decodes one event object.
 func decodeEvent(raw []byte) (*wireEvent, *Problem) {
 	var w wireEvent
 	if t := bytes.TrimLeft(raw, " \t\r\n"); len(t) == 0 || t[0] != '{' {
-		return nil, &Problem{RejectJSON, "want a JSON object"}
+		return nil, &Problem{RejectJSON, "got something else than a JSON object"}
 	}
 	if err := json.Unmarshal(raw, &w); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return nil, &Problem{RejectJSON, fmt.Sprintf("field %s: got %s; want another type", wrong.Field, wrong.Value)}
+			return nil, &Problem{RejectJSON, fmt.Sprintf("field %s: got %s, which has the wrong type", wrong.Field, wrong.Value)}
 		}
-		return nil, &Problem{RejectJSON, tidy(err.Error(), maxText)}
+		return nil, &Problem{RejectJSON, sanitize(err.Error(), maxText)}
 	}
 	return &w, nil
 }
 
-// first is the first text that says something.
-func first(list ...text) string {
-	for _, t := range list {
-		if t != "" {
-			return string(t)
-		}
-	}
-	return ""
-}
+// first returns the first text that is not empty.
+func first(list ...text) string { return string(cmp.Or(list...)) }

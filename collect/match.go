@@ -11,17 +11,18 @@ import (
 	"rebound/rtb"
 )
 
-// Match is the query of GET /v1/match: an exchange's page tells its user's id.
+// Match is the query of GET /v1/match, with which a page of an exchange passes the id of
+// its user.
 type Match struct {
 	Exchange string
-	UID      string // the exchange's, as sent
+	UID      string // of the exchange, as sent
 	Consent  *ConsentText
 }
 
-// maxExchangeUser is the longest exchange user id that is linked, in bytes.
+// maxExchangeUser is the maximum length of an exchange user id, in bytes.
 const maxExchangeUser = 256
 
-// ParseMatch reads the query; what cannot be decoded is reported to bad.
+// ParseMatch parses the query. It calls bad for each parameter that it cannot decode.
 func ParseMatch(query []byte, bad func(Reject)) Match {
 	var m Match
 	p := pixel{bad: bad}
@@ -43,15 +44,15 @@ func ParseMatch(query []byte, bad func(Reject)) Match {
 		case "uid":
 			m.UID = strings.TrimSpace(value)
 		default:
-			p.takeConsent(k, value)
+			p.setConsent(k, value)
 		}
 	}
 	m.Consent = p.in.Consent
 	return m
 }
 
-// exchangeUser tells whether an exchange's user id names anybody: not empty, not
-// one of the words for nobody, not a macro that the exchange left as it was.
+// exchangeUser reports whether an exchange user id identifies a user: it is not empty, not
+// a placeholder for an unknown user, and not an unexpanded macro.
 func exchangeUser(uid string) bool {
 	if uid == "" || len(uid) > maxExchangeUser || strings.ContainsAny(uid, "${}[]%<>\x00\r\n") {
 		return false
@@ -64,10 +65,10 @@ func exchangeUser(uid string) bool {
 	return true
 }
 
-// TakeMatch links an exchange's user id to the browser's visitor, who gets a
-// cookie when there is none yet. allowed is false when the visitor's signals
-// refuse it: then nothing was read, kept or set.
-func (e *Edge) TakeMatch(ctx context.Context, c *Call, m *Match) (setCookieLine string, allowed bool) {
+// RecordMatch links the user id of an exchange to the visitor of the browser, who gets a
+// cookie if there is none yet. allowed is false if the privacy signals refuse the match;
+// then nothing was read, stored or set.
+func (e *Edge) RecordMatch(ctx context.Context, c *Call, m *Match) (setCookieLine string, allowed bool) {
 	s := e.setup.Load()
 	grant := s.Policy.Browser(c.consent(m.Consent))
 	if !grant.SetCookie || !grant.Sync {
@@ -85,7 +86,7 @@ func (e *Edge) TakeMatch(ctx context.Context, c *Call, m *Match) (setCookieLine 
 	}
 	uid, fresh, err := e.visitor(c)
 	if err != nil {
-		e.log.Error("visitor was not named", zap.Error(err))
+		e.log.Error("cannot generate visitor id", zap.Error(err))
 		return "", true
 	}
 	key := events.LinkKey{

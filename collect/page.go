@@ -7,8 +7,8 @@ import (
 	"rebound/events"
 )
 
-// Lengths, in bytes, beyond which the text of an event is cut (free text) or
-// refused (identifiers).
+// Maximum lengths in bytes. Longer free text is truncated; longer identifiers are
+// rejected.
 const (
 	maxURL      = 2000
 	maxURLPart  = 512
@@ -20,31 +20,30 @@ const (
 	maxQuantity = 1_000_000
 )
 
-// page is the address of an event's page, cleaned.
+// page is the sanitized URL of the page of an event.
 type page struct {
 	url     *events.URL
 	utm     map[string]string
-	dropped int // parts that held an e-mail address
+	dropped int // number of parts that contained an e-mail address
 }
 
-// secretParams are pieces of parameter names whose values are a person's or a
-// session's and nothing that a rule needs.
+// secretParams are substrings of the names of parameters that identify a person or a
+// session. No rule needs their values.
 var secretParams = []string{"mail", "phone", "passw", "token", "session", "secret", "auth", "sid", "gclid", "fbclid", "msclkid", "firstname", "lastname"}
 
-// readPage splits a page's address into host, path and query. The utm
-// parameters are taken out of the query; parts that hold an e-mail address are
-// dropped and counted, parameters that name a person or a session are dropped.
-// An address that cannot be read is no page.
+// readPage splits the URL of a page into host, path and query. It moves utm parameters out
+// of the query, drops and counts parts that contain an e-mail address, and drops
+// parameters that identify a person or a session. An invalid URL gives an empty page.
 func readPage(raw string) page {
 	var p page
-	raw = tidy(raw, maxURL)
+	raw = sanitize(raw, maxURL)
 	u, err := url.Parse(raw)
 	if raw == "" || err != nil || u.Hostname() == "" {
 		return p
 	}
-	p.url = &events.URL{Host: tidy(strings.ToLower(u.Hostname()), maxURLPart)}
-	p.url.Path = tidy(p.cleanPath(u.Path), maxURLPart)
-	p.url.Query = tidy(p.cleanQuery(u.RawQuery), maxURLPart)
+	p.url = &events.URL{Host: sanitize(strings.ToLower(u.Hostname()), maxURLPart)}
+	p.url.Path = sanitize(p.cleanPath(u.Path), maxURLPart)
+	p.url.Query = sanitize(p.cleanQuery(u.RawQuery), maxURLPart)
 	return p
 }
 
@@ -90,7 +89,7 @@ func (p *page) setUTM(name, value string) {
 		if p.utm == nil {
 			p.utm = make(map[string]string, 5)
 		}
-		p.utm[name] = tidy(value, maxText)
+		p.utm[name] = sanitize(value, maxText)
 	}
 }
 
@@ -104,13 +103,13 @@ func secretParam(name string) bool {
 	return false
 }
 
-// refHost is the host of a referrer; nothing else of it is kept.
+// refHost returns the host of a referrer, the only part of it that is stored.
 func refHost(raw string) string {
-	u, err := url.Parse(tidy(raw, maxURL))
+	u, err := url.Parse(sanitize(raw, maxURL))
 	if err != nil {
 		return ""
 	}
-	return tidy(strings.ToLower(u.Hostname()), maxURLPart)
+	return sanitize(strings.ToLower(u.Hostname()), maxURLPart)
 }
 
 func unescape(s string) string {

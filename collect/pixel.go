@@ -9,13 +9,11 @@ import (
 	"rebound/rtb"
 )
 
-// maxParams bounds the parameters that are read of one query; the rest are
-// ignored.
+// maxParams is the maximum number of parameters read from a query; the rest are ignored.
 const maxParams = 128
 
-// ParsePixel reads the query of GET /v1/px. A parameter that cannot be used is
-// left out and its reason reported to bad, once per parameter; the event itself
-// stands. Lists are cut at 200 items.
+// ParsePixel parses the query of GET /v1/px. It ignores invalid parameters and calls bad
+// with the reason for each; the event remains valid. Lists are truncated to 200 items.
 func ParsePixel(query []byte, bad func(Reject)) Input {
 	p := pixel{bad: bad}
 	n := 0
@@ -31,7 +29,7 @@ func ParsePixel(query []byte, bad func(Reject)) Input {
 			bad(RejectBadQuery)
 			continue
 		}
-		p.take(key, strings.TrimSpace(value))
+		p.set(key, strings.TrimSpace(value))
 	}
 	p.in.Items = p.items()
 	return p.in
@@ -44,7 +42,7 @@ type pixel struct {
 	consent         ConsentText
 }
 
-func (p *pixel) take(key, v string) {
+func (p *pixel) set(key, v string) {
 	if v == "" {
 		return
 	}
@@ -52,7 +50,7 @@ func (p *pixel) take(key, v string) {
 		p.prop(name, v)
 		return
 	}
-	if p.takeConsent(key, v) || p.takeLists(key, v) {
+	if p.setConsent(key, v) || p.setList(key, v) {
 		return
 	}
 	if key != "u" && key != "r" && hasEmail(v) {
@@ -87,8 +85,8 @@ func (p *pixel) take(key, v string) {
 	}
 }
 
-// takeLists reads the comma lists that describe items, side by side.
-func (p *pixel) takeLists(key, v string) bool {
+// setList reads one of the comma-separated lists that describe items.
+func (p *pixel) setList(key, v string) bool {
 	var list *[]string
 	switch key {
 	case "id":
@@ -114,7 +112,7 @@ func (p *pixel) takeLists(key, v string) bool {
 	return true
 }
 
-func (p *pixel) takeConsent(key, v string) bool {
+func (p *pixel) setConsent(key, v string) bool {
 	c := &p.consent
 	switch key {
 	case "gdpr":
@@ -148,7 +146,7 @@ func (p *pixel) prop(name, v string) {
 	if p.in.Props == nil {
 		p.in.Props = make(map[string]string)
 	}
-	p.in.Props[tidy(name, maxName)] = tidy(v, maxText)
+	p.in.Props[sanitize(name, maxName)] = sanitize(v, maxText)
 }
 
 func (p *pixel) hashes(v string) []string {
@@ -182,8 +180,8 @@ func (p *pixel) currency(v string) {
 	p.in.Currency = c
 }
 
-// items joins the lists; a price, quantity or category belongs to the item at
-// its place.
+// items combines the lists: a price, quantity or category belongs to the item with the
+// same index.
 func (p *pixel) items() []events.Item {
 	out := make([]events.Item, 0, len(p.ids))
 	at := func(list []string, i int) string {
@@ -193,7 +191,7 @@ func (p *pixel) items() []events.Item {
 		return ""
 	}
 	for i, id := range p.ids {
-		it := events.Item{ID: itemID(id), Category: tidy(at(p.ct, i), maxText)}
+		it := events.Item{ID: itemID(id), Category: sanitize(at(p.ct, i), maxText)}
 		if it.ID == "" {
 			continue
 		}
@@ -221,5 +219,5 @@ func (p *pixel) items() []events.Item {
 	return out
 }
 
-// itemID is a product id as facts and feeds compare it: trimmed, case-folded.
-func itemID(s string) string { return strings.ToLower(tidy(s, maxID)) }
+// itemID normalizes a product id for comparison with feeds: trimmed and in lower case.
+func itemID(s string) string { return strings.ToLower(sanitize(s, maxID)) }

@@ -39,7 +39,7 @@ func TestParsePixel(t *testing.T) {
 	}
 }
 
-// What is wrong is left out and counted; the event stands.
+// Invalid parameters are ignored and counted; the event remains valid.
 func TestBadPixelParameters(t *testing.T) {
 	tests := []struct {
 		query string
@@ -84,8 +84,8 @@ func TestParseMatch(t *testing.T) {
 	}
 }
 
-// pixelSeeds are also read by the property: whatever comes, what is kept is
-// bounded, readable text without an e-mail address.
+// pixelSeeds are also the seeds of the fuzz test, which checks that stored text is
+// bounded, valid UTF-8 and free of e-mail addresses.
 func FuzzPixel(f *testing.F) {
 	for _, s := range []string{
 		"a=shop&e=view_item&id=SKU1&u=https://shop.example/p?q=1", "em=a@b.example", "p.k=v&p.=x&p.k", "&&==&=%", "id=,,&pr=,&qt=",
@@ -100,7 +100,7 @@ func FuzzPixel(f *testing.F) {
 			t.Fatalf("got %d items, %d properties", len(in.Items), len(in.Props))
 		}
 		in.Advertiser, in.Event, in.Consent = "shop", "view_item", nil
-		w.TakeBrowser(t.Context(), &Call{Host: "edge.example"}, &in)
+		w.RecordBrowser(t.Context(), &Call{Host: "edge.example"}, &in)
 		text := w.text(t)
 		if !utf8.ValidString(text) || hasEmail(strings.ReplaceAll(text, `\u0026`, "&")) {
 			t.Fatalf("fact of %q: %s", query, text)

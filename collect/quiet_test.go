@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// While the log is down every event fails: the counter has them all, the program's
-// own log a few lines.
+// While the log is unavailable every event fails: all failures are counted, only a few are
+// logged.
 func TestAFailingLogIsSaidAFewTimes(t *testing.T) {
 	core, said := observer.New(zap.ErrorLevel)
 	w := newWorld(t)

@@ -1,37 +1,37 @@
 package collect
 
-// Reject says why an event, or a part of one, was not taken. The enum is
-// closed: it is the code in the answer to a server and the label of the counter.
+// Reject is the reason why an event, or a part of one, was rejected. It is the code in the
+// response to a server and the label of the counter.
 type Reject uint8
 
 // The reasons.
 const (
-	RejectNone         Reject = iota
-	RejectAdvertiser          // the advertiser is missing or unknown
-	RejectOtherShop           // the event names another advertiser than its key's
-	RejectJSON                // no JSON, or a field of the wrong type
-	RejectNoEvent             // no event name
-	RejectNoUser              // no user id
-	RejectUserID              // a user id is too long or unreadable
-	RejectHash                // em or ph is no SHA-256
-	RejectClearText           // an e-mail address where none may be
-	RejectTime                // the time cannot be read
-	RejectTooOld              // more than 7 days ago
-	RejectFuture              // more than 10 minutes ahead
-	RejectCurrency            // no ISO 4217 code
-	RejectPrice               // an item's price or quantity is no amount
-	RejectValue               // the value is no amount
-	RejectTooMany             // more than 200 items, 32 properties or 1,000 events
-	RejectTooLong             // a text over its limit
-	RejectConsent             // the visitor's signals refuse it
-	RejectOptedOut            // the visitor's opt-out cookie is set
-	RejectForged              // a cookie that we did not mint
-	RejectBadQuery            // a query parameter that cannot be decoded
-	RejectExchange            // the exchange is missing or unknown
-	RejectExchangeUser        // the exchange's user id is empty, 0, too long or an unfilled macro
-	RejectSource              // an eid of a source that is not listed; the event stands
-	RejectNotStored           // the log did not take it
-	RejectReasons             // how many there are; not a reason
+	RejectNone            Reject = iota
+	RejectAdvertiser             // the advertiser is missing or unknown
+	RejectOtherAdvertiser        // the event names another advertiser than the one the key belongs to
+	RejectJSON                   // invalid JSON, or a field of the wrong type
+	RejectNoEvent                // no event name
+	RejectNoUser                 // no user id
+	RejectUserID                 // a user id is too long or invalid
+	RejectHash                   // em or ph is not a SHA-256
+	RejectClearText              // an e-mail address where none is allowed
+	RejectTime                   // the time is invalid
+	RejectTooOld                 // more than 7 days ago
+	RejectFuture                 // more than 10 minutes ahead
+	RejectCurrency               // not an ISO 4217 code
+	RejectPrice                  // the price or quantity of an item is invalid
+	RejectValue                  // the value is invalid
+	RejectTooMany                // more than 200 items, 32 properties or 1,000 events
+	RejectTooLong                // a text exceeds its limit
+	RejectConsent                // the privacy signals of the visitor refuse it
+	RejectOptedOut               // the visitor's opt-out cookie is set
+	RejectForged                 // a visitor cookie that we did not mint
+	RejectBadQuery               // a query parameter that cannot be decoded
+	RejectExchange               // the exchange is missing or unknown
+	RejectExchangeUser           // the exchange user id is empty, a placeholder, too long or an unexpanded macro
+	RejectSource                 // an eid of an unlisted source; the event remains valid
+	RejectNotStored              // the log could not store it
+	RejectReasons                // the number of reasons
 )
 
 var rejectNames = [RejectReasons]string{
@@ -40,7 +40,7 @@ var rejectNames = [RejectReasons]string{
 	"opted_out", "forged_cookie", "bad_query", "exchange", "bad_exchange_user", "eid_source", "not_stored",
 }
 
-// String is the reason's code.
+// String returns the code of the reason.
 func (r Reject) String() string {
 	if r >= RejectReasons {
 		return ""
@@ -48,8 +48,8 @@ func (r Reject) String() string {
 	return rejectNames[r]
 }
 
-// Problem is one fault of an event. Msg says what was found and what is wanted;
-// it never holds a user's identifier.
+// Problem is a fault of an event. Msg states what was found and what is expected; it never
+// contains an identifier of a user.
 type Problem struct {
 	Code Reject
 	Msg  string

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// maxNames is how many different event names are counted by name, and customName
-// where all others are counted: names that nobody configured, so that a browser
-// or a tag gone wild cannot fill the metrics, and those beyond maxNames.
+// maxNames is the maximum number of event names counted by name. All others are counted as
+// customName: those beyond maxNames, and those that no rule uses, so that a misbehaving
+// tag cannot flood the metrics.
 const (
 	maxNames   = 100
 	customName = "custom"
 )
 
-// Counters count what the edge took and refused. The zero value works.
+// Counters count accepted and rejected events. The zero value is ready to use.
 type Counters struct {
 	rejected  [RejectReasons]atomic.Uint64
 	links     atomic.Uint64
@@ -21,7 +21,7 @@ type Counters struct {
 	cookies   atomic.Uint64
 	duplicate atomic.Uint64
 
-	mu    sync.RWMutex // guards names and the making of its entries
+	mu    sync.RWMutex // guards names
 	names map[string]*atomic.Uint64
 }
 
@@ -30,9 +30,9 @@ type Stats struct {
 	Events     map[string]uint64 // accepted events by name
 	Rejected   map[string]uint64 // by reason, all reasons
 	Links      uint64            // link facts appended
-	Unlinked   uint64            // links not made: no cookie came, and the identifier has a visitor
-	Cookies    uint64            // visitor ids minted
-	Duplicates uint64            // server events whose event_id came again
+	Unlinked   uint64            // links refused: no cookie, and the identifier is already linked
+	Cookies    uint64            // new visitor ids
+	Duplicates uint64            // events received again
 }
 
 func (c *Counters) reject(r Reject) { c.rejected[r].Add(1) }

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// hasEmail tells whether a text holds something shaped like an e-mail address,
-// plain or percent-encoded.
+// hasEmail reports whether a text contains what looks like an e-mail address, plain or
+// percent-encoded.
 func hasEmail(s string) bool {
 	for from := 0; from < len(s); {
 		i := strings.IndexByte(s[from:], '@')
@@ -32,7 +32,7 @@ func isLocal(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-+'%", c) >= 0 || c >= 0x80
 }
 
-// dottedHost tells whether s begins with a name that has a dot inside.
+// dottedHost reports whether s begins with a host name that contains a dot.
 func dottedHost(s string) bool {
 	label, dot := false, false
 	for i := 0; i < len(s); i++ {
@@ -61,8 +61,8 @@ func indexFold(s, sub string) int {
 	return -1
 }
 
-// hashText reads a SHA-256 as 64 hex digits in any case or as base64 of 44 (or
-// 43) characters, and writes it as 64 lower-case hex digits.
+// hashText parses a SHA-256, given as 64 hex digits in any case or as 43 or 44 characters
+// of base64, and returns it as 64 lower-case hex digits.
 func hashText(s string) (string, bool) {
 	s = strings.TrimSpace(s)
 	switch len(s) {
@@ -83,8 +83,8 @@ func hashText(s string) (string, bool) {
 	return "", false
 }
 
-// ifaText is a device id in lower case; false for what is none: not a UUID, or
-// the all-zero one that a device without consent sends.
+// ifaText returns a device id in lower case. It returns false for a value that is not a
+// UUID, and for the all-zero UUID that a device without consent sends.
 func ifaText(s string) (string, bool) {
 	s = strings.ToLower(strings.TrimSpace(s))
 	if len(s) != 36 {
@@ -107,9 +107,9 @@ func ifaText(s string) (string, bool) {
 	return s, !zero
 }
 
-// tidy trims a text, takes control characters and broken UTF-8 out and cuts it
-// to at most max bytes at a rune's border.
-func tidy(s string, max int) string {
+// sanitize trims a text, removes control characters and invalid UTF-8, and truncates it to
+// at most max bytes without splitting a rune.
+func sanitize(s string, max int) string {
 	s = strings.TrimSpace(s)
 	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }) {
 		s = strings.Map(func(r rune) rune {
@@ -128,8 +128,7 @@ func tidy(s string, max int) string {
 	return s[:max]
 }
 
-// isToken tells whether a text can stand in a message id: printable ASCII
-// without spaces.
+// isToken reports whether a text consists of printable ASCII characters without spaces.
 func isToken(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {

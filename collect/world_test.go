@@ -59,14 +59,14 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// batch takes one event as a server sends it.
+// batch records one event as sent by a server.
 func (w *world) batch(t testing.TB, list ...string) Reply {
 	t.Helper()
 	raw := make([]json.RawMessage, len(list))
 	for i := range list {
 		raw[i] = json.RawMessage(list[i])
 	}
-	r, err := w.TakeBatch(context.Background(), w.setup.Load().advertisers["shop"], raw)
+	r, err := w.RecordBatch(context.Background(), w.setup.Load().advertisers["shop"], raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func hash(s string) string {
 
 var errLog = errors.New("log is full")
 
-// text is the facts as the log and the archive would hold them.
+// text returns the facts in the format of the log.
 func (w *world) text(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder

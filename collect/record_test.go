@@ -16,10 +16,10 @@ import (
 func (w *world) pixel(t testing.TB, call *Call, query string) string {
 	t.Helper()
 	in := ParsePixel([]byte(query), w.reject)
-	return w.TakeBrowser(t.Context(), call, &in)
+	return w.RecordBrowser(t.Context(), call, &in)
 }
 
-// value is the cookie's value in a Set-Cookie line.
+// value returns the value of the cookie in a Set-Cookie line.
 func value(line string) string {
 	v, _, _ := strings.Cut(strings.TrimPrefix(line, CookieName+"="), ";")
 	return v
@@ -34,7 +34,7 @@ func TestPixelNamesTheVisitor(t *testing.T) {
 	}
 	f := w.events()[0]
 	if f.Visitor != w.keyring.Key(rtb.IDVisitor, "", []byte(uid)) {
-		t.Error("the visitor's key is not that of the cookie's value")
+		t.Error("the visitor key does not match the cookie")
 	}
 	if f.Name != "view_item" || f.Trust != events.TrustBrowser || !f.At.Equal(testNow) || f.URL.Host != "shop.example" || f.URL.Path != "/p/1" {
 		t.Errorf("got %+v %+v", f, f.Event)
@@ -88,7 +88,7 @@ func TestPixelTakesNothing(t *testing.T) {
 	}
 }
 
-// Nothing that names a person reaches the log, wherever it stood.
+// No personal data reaches the log, whatever field it was sent in.
 func TestFactsHoldNobodysName(t *testing.T) {
 	w := newWorld(t)
 	const page = "https://shop.example/u/jane@doe.example/orders?mail=jane%40doe.example&ref=jane%2540doe.example&utm_source=mail" +
@@ -213,7 +213,7 @@ func TestWhoseEvent(t *testing.T) {
 	}
 }
 
-// The same link twice in an hour is one fact for the log.
+// Repeating a link within an hour gives the same fact id.
 func TestLinksAreFewFacts(t *testing.T) {
 	w := newWorld(t)
 	w.batch(t, `{"event":"x","user":{"uid":"u","xid":"c"}}`, `{"event":"x","user":{"uid":"u","xid":"c"}}`)
@@ -236,7 +236,7 @@ func TestAFailingLog(t *testing.T) {
 	w := newWorld(t)
 	w.fail = errLog
 	raw := []json.RawMessage{json.RawMessage(`{"event":"x","event_id":"1","user":{"uid":"u"}}`)}
-	if _, err := w.TakeBatch(context.Background(), w.setup.Load().advertisers["shop"], raw); !errors.Is(err, errLog) {
+	if _, err := w.RecordBatch(context.Background(), w.setup.Load().advertisers["shop"], raw); !errors.Is(err, errLog) {
 		t.Errorf("got %v; want the log's error", err)
 	}
 	w.pixel(t, &Call{}, "a=shop&e=x&eid=2")
@@ -251,7 +251,7 @@ func TestAFailingLog(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	w := newWorld(t)
-	line, ok := w.TakeMatch(t.Context(), &Call{Host: "edge.example"}, &Match{Exchange: "demo-first", UID: "theirs"})
+	line, ok := w.RecordMatch(t.Context(), &Call{Host: "edge.example"}, &Match{Exchange: "demo-first", UID: "theirs"})
 	uid := value(line)
 	if !ok || !w.cookies.Valid([]byte(uid)) || len(w.facts) != 1 {
 		t.Fatalf("got %q, %v, %d facts; want a cookie and a link", line, ok, len(w.facts))
@@ -262,14 +262,14 @@ func TestMatch(t *testing.T) {
 		t.Errorf("got %+v %+v", f, f.Link)
 	}
 	for _, bad := range []string{"", "0", "-1", "null", "$UID", "${USER_ID}", "{UID}", "[UID]", "%%UID%%", "OPTOUT", "00000000-0000-0000-0000-000000000000", strings.Repeat("x", 257)} {
-		if line, ok := w.TakeMatch(t.Context(), &Call{}, &Match{Exchange: "demo", UID: bad}); line != "" || !ok {
+		if line, ok := w.RecordMatch(t.Context(), &Call{}, &Match{Exchange: "demo", UID: bad}); line != "" || !ok {
 			t.Errorf("uid %q: got %q, %v; want the GIF and nothing kept", bad, line, ok)
 		}
 	}
-	w.TakeMatch(t.Context(), &Call{}, &Match{Exchange: "nobody", UID: "u"})
+	w.RecordMatch(t.Context(), &Call{}, &Match{Exchange: "nobody", UID: "u"})
 	refused := []Match{{Exchange: "demo", UID: "u", Consent: &ConsentText{GDPR: "1"}}, {Exchange: "demo", UID: "u", Consent: &ConsentText{GPC: "1"}}}
 	for i := range refused {
-		if line, ok := w.TakeMatch(t.Context(), &Call{}, &refused[i]); line != "" || ok {
+		if line, ok := w.RecordMatch(t.Context(), &Call{}, &refused[i]); line != "" || ok {
 			t.Errorf("%+v: got %q, %v; want nothing", refused[i].Consent, line, ok)
 		}
 	}
@@ -281,8 +281,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// A browser that keeps no cookies is a new visitor each time; it links an
-// identifier once and not at each hit.
+// A browser that does not keep cookies is a new visitor on every hit; it links an
+// identifier only once.
 func TestWithoutCookies(t *testing.T) {
 	w := newWorld(t)
 	key := w.keyring.Key(rtb.IDXID, "shop", []byte("c7"))
@@ -290,7 +290,7 @@ func TestWithoutCookies(t *testing.T) {
 	hit := func(cookie string) string {
 		call := &Call{Host: "127.0.0.1", Cookie: []byte(cookie)}
 		line := w.pixel(t, call, "a=shop&e=view_item&xid=c7")
-		w.TakeMatch(t.Context(), call, &Match{Exchange: "demo", UID: "theirs"})
+		w.RecordMatch(t.Context(), call, &Match{Exchange: "demo", UID: "theirs"})
 		for _, f := range w.links() { // as the folds do, a moment later
 			w.linked[f.Link.Key] = f.Visitor
 		}
@@ -330,8 +330,7 @@ func TestNamesInMetricsAreBounded(t *testing.T) {
 	}
 }
 
-// Names that nobody configured are not counted by name: they cannot crowd out
-// those that matter.
+// Event names that no rule uses are not counted by name, so they cannot displace others.
 func TestNamesOfNobody(t *testing.T) {
 	w := newWorld(t)
 	setup := *w.setup.Load()

@@ -13,23 +13,23 @@ import (
 	"rebound/rtb"
 )
 
-// Call is what a browser's request says beside its parameters.
+// Call contains the headers of a browser request that the edge uses.
 type Call struct {
 	Cookie  []byte // rt_uid
 	OptOut  bool   // rt_oo=1
 	SecGPC  []byte
-	Referer string // the page, where the parameters name none
-	Host    string // that was asked
+	Referer string // the page, if the parameters do not name one
+	Host    string // the requested host
 }
 
-// Rejected is one event of a batch that was not taken.
+// Rejected is an event of a batch that was rejected.
 type Rejected struct {
 	I    int    `json:"i"`
 	Code string `json:"code"`
 	Msg  string `json:"msg"`
 }
 
-// Reply is the answer to a batch.
+// Reply is the response to a batch.
 type Reply struct {
 	Accepted   int        `json:"accepted"`
 	Duplicates int        `json:"duplicates"`
@@ -48,7 +48,7 @@ func (c *Call) consent(t *ConsentText) *privacy.Consent {
 	return p
 }
 
-// refused counts why a browser's signals forbid what was asked.
+// refused counts a call that the privacy signals of the browser refuse.
 func (e *Edge) refused(c *Call) {
 	if c.OptOut {
 		e.reject(RejectOptedOut)
@@ -57,7 +57,7 @@ func (e *Edge) refused(c *Call) {
 	e.reject(RejectConsent)
 }
 
-// visitor is the id of the cookie, or a new one: then fresh.
+// visitor returns the visitor id of the cookie or, with fresh set, a new one.
 func (e *Edge) visitor(c *Call) (uid string, fresh bool, err error) {
 	if len(c.Cookie) > 0 {
 		if e.cookies.Valid(c.Cookie) {
@@ -72,10 +72,10 @@ func (e *Edge) visitor(c *Call) (uid string, fresh bool, err error) {
 	return uid, true, err
 }
 
-// mayLink tells whether an identifier may be linked to a browser's visitor. A
-// browser that keeps no cookies is a new visitor at every hit: it links an
-// identifier once, when nobody has it, and not at every hit. One that keeps them
-// proves so at its next hit.
+// mayLink reports whether an identifier may be linked to the visitor of a browser. Without
+// a cookie, it may be linked only if it is not linked yet: a browser that does not keep
+// cookies is a new visitor on every hit and must not link the identifier each time. A
+// browser that keeps cookies sends one on its next hit.
 func (e *Edge) mayLink(fresh bool, k rtb.Key) bool {
 	if !fresh || e.resolve == nil {
 		return true
@@ -87,10 +87,10 @@ func (e *Edge) mayLink(fresh bool, k rtb.Key) bool {
 	return true
 }
 
-// TakeBrowser takes one event of the pixel or the tag. It returns the Set-Cookie
-// line of the visitor, empty when nothing may be kept. What is wrong is counted;
-// a browser has nobody to tell.
-func (e *Edge) TakeBrowser(ctx context.Context, c *Call, in *Input) (setCookieLine string) {
+// RecordBrowser records an event of the pixel or the tag. It returns the Set-Cookie value,
+// which is empty if nothing may be stored. Problems are counted and not reported to the
+// browser.
+func (e *Edge) RecordBrowser(ctx context.Context, c *Call, in *Input) (setCookieLine string) {
 	s := e.setup.Load()
 	adv := s.advertisers[in.Advertiser]
 	if adv == nil {
@@ -104,7 +104,7 @@ func (e *Edge) TakeBrowser(ctx context.Context, c *Call, in *Input) (setCookieLi
 	}
 	uid, fresh, err := e.visitor(c)
 	if err != nil {
-		e.log.Error("visitor was not named", zap.Error(err))
+		e.log.Error("cannot generate visitor id", zap.Error(err))
 		return ""
 	}
 	who := browser{visitor: e.keyring.Key(rtb.IDVisitor, "", []byte(uid)), fresh: fresh, referer: c.Referer}
@@ -114,10 +114,10 @@ func (e *Edge) TakeBrowser(ctx context.Context, c *Call, in *Input) (setCookieLi
 
 func (c *Call) thirdParty(s *Setup) bool { return strings.EqualFold(c.Host, s.PublicHost) }
 
-// browser is who an event of the pixel or the tag is of.
+// browser is the origin of an event of the pixel or the tag.
 type browser struct {
 	visitor rtb.Key
-	fresh   bool // no cookie of ours came
+	fresh   bool // the request had no valid visitor cookie
 	referer string
 }
 
@@ -133,7 +133,7 @@ func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, who *browser, 
 	if in.Page == "" {
 		in.Page = who.referer
 	}
-	in.At = e.now() // a browser's clock is anybody's guess
+	in.At = e.now() // the clock of a browser is not reliable
 	src := &source{adv: adv, trust: events.TrustBrowser, provenance: "tag", now: in.At}
 	keys, _ := e.outside(&in.User, adv.ID)
 	keys = slices.DeleteFunc(keys, func(k events.LinkKey) bool { return !e.mayLink(who.fresh, k.Key) })
@@ -161,13 +161,13 @@ func (e *Edge) linkFacts(s *source, visitor rtb.Key, keys []events.LinkKey) []ev
 	return facts
 }
 
-// storeOrSpool appends what a browser sent, and counts.
+// storeOrSpool appends the facts of a browser request and counts the outcome.
 func (e *Edge) storeOrSpool(ctx context.Context, facts ...events.Fact) bool {
 	ctx, cancel := context.WithTimeout(ctx, e.browserTimeout)
 	defer cancel()
 	if err := e.appendOrSpool(ctx, facts...); err != nil {
 		e.reject(RejectNotStored)
-		e.log.Error("facts of a browser were not stored", zap.Int("facts", len(facts)), zap.Error(err))
+		e.log.Error("cannot store facts of a browser", zap.Int("facts", len(facts)), zap.Error(err))
 		return false
 	}
 	for i := range facts {
@@ -178,15 +178,15 @@ func (e *Edge) storeOrSpool(ctx context.Context, facts ...events.Fact) bool {
 	return true
 }
 
-// TakeBatch takes the events of an advertiser's server. The good ones are in the
-// log when it returns; an error means that the log took none for certain, and
-// that the sender should try again.
-func (e *Edge) TakeBatch(ctx context.Context, adv *Advertiser, list []json.RawMessage) (Reply, error) {
+// RecordBatch records events from the server of an advertiser. The valid ones are in the
+// log when it returns without error. After an error it is unknown which ones are, and the
+// sender should retry.
+func (e *Edge) RecordBatch(ctx context.Context, adv *Advertiser, list []json.RawMessage) (Reply, error) {
 	r := Reply{Rejected: []Rejected{}}
 	b := batch{seen: make(map[string]bool, len(list))}
 	src := &source{adv: adv, trust: events.TrustServer, provenance: "s2s", now: e.now()}
 	for i, raw := range list {
-		if p := e.takeOne(&b, src, raw); p != nil {
+		if p := e.addEvent(&b, src, raw); p != nil {
 			e.reject(p.Code)
 			r.Rejected = append(r.Rejected, Rejected{I: i, Code: p.Code.String(), Msg: p.Msg})
 		}
@@ -214,14 +214,14 @@ func (e *Edge) TakeBatch(ctx context.Context, adv *Advertiser, list []json.RawMe
 	return r, nil
 }
 
-// batch gathers the facts of one call.
+// batch collects the facts of one call.
 type batch struct {
 	facts      []events.Fact
-	seen       map[string]bool // ids of facts that are in facts
+	seen       map[string]bool // ids of the facts
 	duplicates int
 }
 
-func (e *Edge) takeOne(b *batch, src *source, raw []byte) *Problem {
+func (e *Edge) addEvent(b *batch, src *source, raw []byte) *Problem {
 	w, p := decodeEvent(raw)
 	if p != nil {
 		return p
@@ -231,7 +231,7 @@ func (e *Edge) takeOne(b *batch, src *source, raw []byte) *Problem {
 		return p
 	}
 	if in.Advertiser != "" && in.Advertiser != src.adv.ID {
-		return &Problem{RejectOtherShop, "advertiser: got another one than the key's"}
+		return &Problem{RejectOtherAdvertiser, "advertiser: the key belongs to another advertiser"}
 	}
 	if p = in.check(); p != nil {
 		return p
@@ -248,7 +248,7 @@ func (e *Edge) takeOne(b *batch, src *source, raw []byte) *Problem {
 	}
 	f, err := e.eventFact(&in, src, id.visitor, e.reject)
 	if err != nil {
-		return &Problem{RejectNotStored, "the event could not be named; send it again"}
+		return &Problem{RejectNotStored, "the event could not be stored; send it again"}
 	}
 	if b.seen[f.ID] || e.recent.has(f.ID, src.now) {
 		b.duplicates++
@@ -265,15 +265,15 @@ func (e *Edge) takeOne(b *batch, src *source, raw []byte) *Problem {
 	return nil
 }
 
-// serverConsent asks the gate only where the event says something of its
-// visitor's wishes: a server's key stands for the rest.
+// serverConsent checks the privacy signals of a server event, if it has any. Without
+// signals the advertiser is responsible for the consent.
 func (e *Edge) serverConsent(in *Input) *Problem {
 	if in.Consent == nil {
 		return nil
 	}
 	c := &Call{}
 	if g := e.setup.Load().Policy.Browser(c.consent(in.Consent)); !g.StoreProfile {
-		return &Problem{RejectConsent, "consent: the visitor's signals refuse it: " + g.Refusal.String()}
+		return &Problem{RejectConsent, "consent: the privacy signals of the visitor refuse it: " + g.Refusal.String()}
 	}
 	return nil
 }
