@@ -9,18 +9,17 @@ import (
 	"rebound/exchange"
 )
 
-// FlagCrawler marks a notice whose client says that it is a program.
+// FlagCrawler marks a notice whose user agent is a program.
 const FlagCrawler = "crawler"
 
-// device is what the sender of a notice says of the user's device (OpenRTB
-// implementation guide §7.8): believed only from the exchange's own networks.
+// device is what the sender of a notice says about the user's device (OpenRTB
+// implementation guide §7.8). It is believed only from the exchange's own networks.
 type device struct {
 	from      netip.Addr
 	ip, agent []byte // X-Device-IP or X-Forwarded-For; X-Device-User-Agent
 }
 
-// describe notes the device's network, cut to /24 or /48, and whether the client
-// is a program.
+// describe sets the device's network, truncated to /24 or /48, and flags programs.
 func (d *device) describe(p *exchange.Profile, n *events.Notice) {
 	if p == nil || !p.BelievesDevice(d.from) {
 		return

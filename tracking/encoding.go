@@ -8,9 +8,9 @@ import (
 	"rebound/rtb"
 )
 
-// The payload of a token: a version, flags, fixed-size ids, then numbers as
-// varints and texts behind their length. Fields are only ever added under a new
-// version; every version in flight must stay readable for notice_ttl.
+// The payload of a token is a version, flags, fixed-size ids, numbers as varints,
+// and texts preceded by their length. A new field needs a new version; every
+// version in use must stay readable for notice_ttl.
 const (
 	payloadVersion = 2 // the rate is a ratio
 	payloadRatePPM = 1 // the rate is in millionths
@@ -77,8 +77,8 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// reader walks a payload; the first thing that does not fit makes it bad, and
-// everything after that reads as zero.
+// reader reads a payload. The first field that cannot be read makes it bad, and
+// every later field reads as zero.
 type reader struct {
 	b   []byte
 	bad bool
@@ -114,8 +114,8 @@ func (r *reader) text() string {
 	return string(r.take(int(v)))
 }
 
-// readClaims reads a payload whose signature has been checked already; it is
-// careful all the same, for a payload of another version of the program.
+// readClaims reads a payload whose signature has been verified. It still checks
+// every field, because another version of the program may have written it.
 func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	r := &reader{b: b}
 	head := r.take(5)
@@ -156,7 +156,7 @@ func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 		c.Landing = r.text()
 	}
 	if r.bad || len(r.b) > 0 {
-		return rtb.Claims{}, fmt.Errorf("%w: payload does not fit", ErrMalformed)
+		return rtb.Claims{}, fmt.Errorf("%w: payload has another layout", ErrMalformed)
 	}
 	return c, nil
 }

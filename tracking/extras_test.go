@@ -228,7 +228,7 @@ func TestLossAlarm(t *testing.T) {
 		e := newEdge(t)
 		bids := uint64(5_000)
 		e.h.o.Logger, e.h.o.Bids = zap.New(core), func() uint64 { return bids }
-		e.h.alarm.born = e.now.Add(-time.Hour)
+		e.h.alarm.start = e.now.Add(-time.Hour)
 		e.h.mark()
 		e.now = e.now.Add(20 * time.Second)
 		bids += 2_000
@@ -365,7 +365,7 @@ func TestDelaysAreMeasured(t *testing.T) {
 func TestLossAlarmAfterTheStart(t *testing.T) {
 	e := newEdge(t)
 	e.h.o.Bids = func() uint64 { return 1_500 }
-	e.h.alarm.born = e.now
+	e.h.alarm.start = e.now
 	e.now = e.now.Add(time.Minute)
 	c := sampleClaims()
 	e.fire("GET", rtb.NoticeLoss, c, "&l=3")

@@ -13,7 +13,7 @@ import (
 	"rebound/rtb"
 )
 
-// Bounds of feedback that waits, and of one request's feedback.
+// Limits of the feedback queue and of one request's feedback.
 const (
 	feedbackQueue = 1024
 	feedbackBytes = 64 << 10
@@ -26,8 +26,8 @@ type feedback struct {
 	rows     []byte
 }
 
-// feedbackRow is one entry of Google's bid_feedback: the token is the one that
-// our bid brought in bid.ext.
+// feedbackRow is one entry of Google's bid_feedback. The token is the one that our
+// bid carried in bid.ext.
 type feedbackRow struct {
 	Token struct {
 		Payload string `json:"payload"`
@@ -37,19 +37,19 @@ type feedbackRow struct {
 	Status   int             `json:"creative_status_code"`
 }
 
-// FeedbackStats count feedback since the process started.
+// FeedbackStats counts feedback since the process started.
 type FeedbackStats struct {
 	Taken   uint64 // requests whose feedback was queued
-	Dropped uint64 // because the queue was full, or it was too large
+	Dropped uint64 // requests whose feedback was too large, or met a full queue
 	Rows    uint64 // entries that were recorded
-	Refused uint64 // entries without a token of ours or a status, or unreadable
-	// Repeated are entries, or notices that said the same, that this node recorded
-	// before.
+	Refused uint64 // entries that are unreadable, or without our token or a status
+	// Repeated counts entries that this node had already recorded, from feedback or
+	// from a notice.
 	Repeated uint64
 }
 
-// TakeFeedback queues what a request tells of earlier bids. It copies it, and
-// never blocks: what does not fit is dropped and counted.
+// TakeFeedback queues what a request reports about earlier bids. It copies rows and
+// never blocks: feedback beyond the limits is dropped and counted.
 func (h *Handler) TakeFeedback(exchange string, rows []byte) {
 	if len(rows) > feedbackBytes {
 		h.feedbackDropped.Add(1)
@@ -63,7 +63,7 @@ func (h *Handler) TakeFeedback(exchange string, rows []byte) {
 	}
 }
 
-// Run records queued feedback, and keeps the alarm's count of bids, until ctx ends.
+// Run records queued feedback and the alarm's count of bids until ctx ends.
 func (h *Handler) Run(ctx context.Context) error {
 	h.mark()
 	step := time.NewTicker(alarmStep)
@@ -103,16 +103,13 @@ func (h *Handler) record(ctx context.Context, f *feedback) {
 		}
 		if err := h.appendFeedback(ctx, fact); err != nil {
 			h.feedbackRefused.Add(1)
-			h.rare.Error("feedback is lost", zap.String("id", fact.ID), zap.Error(err))
+			h.limited.Error("cannot record feedback: it is lost", zap.String("id", fact.ID), zap.Error(err))
 			continue
 		}
 		h.feedbackRows.Add(1)
 		h.recorded.add(fact.ID, 0)
 		if fact.Kind == events.KindLoss {
-			loss := exchange.Loss{Code: fact.Notice.LossReason, Known: true}
-			h.countLoss(loss)
-			h.lossTable.add(&c, loss.String())
-			h.watch(&c, loss, h.o.Now())
+			h.countLoss(&c, exchange.Loss{Code: fact.Notice.LossReason, Known: true}, h.o.Now())
 		}
 	}
 }
@@ -123,36 +120,36 @@ func (h *Handler) appendFeedback(ctx context.Context, fact events.Fact) error {
 	return h.o.Append(ctx, fact)
 }
 
-// Google's statuses that have a meaning of their own here (Authorized Buyers,
-// creative-status-codes); the rest are kept as they come.
+// Google's statuses that are translated (Authorized Buyers, creative-status-codes).
+// The others are kept as they are.
 const (
 	statusWon    = 1
 	statusOutbid = 79
 
-	maxStatus     = 8_000 // what is above it is one code
+	maxStatus     = 8_000 // larger ones share one code
 	lossHigherBid = 102
 )
 
-// feedbackFact makes the loss, or the win, that an entry tells of: none without a
-// status. It never charges, and never takes the place of the notice that bills.
-func (h *Handler) feedbackFact(id string, raw []byte) (events.Fact, rtb.Claims, bool) {
+// feedbackFact returns the loss or the win that an entry reports; ok is false where
+// it reports none. The fact never charges and never replaces the notice that bills.
+func (h *Handler) feedbackFact(id string, raw []byte) (f events.Fact, c rtb.Claims, ok bool) {
 	var row feedbackRow
 	if json.Unmarshal(raw, &row) != nil || row.Status <= 0 {
-		return events.Fact{}, rtb.Claims{}, false
+		return f, c, false
 	}
 	c, err := h.o.Signer.Verify(rtb.NoticeLoss, []byte(row.Token.Payload))
 	now := h.o.Now()
 	if err != nil || c.Test || c.Exchange != id || now.Sub(c.Issued) > h.o.NoticeTTL {
-		return events.Fact{}, rtb.Claims{}, false
+		return f, c, false
 	}
 	kind := rtb.NoticeLoss
 	if row.Status == statusWon {
 		kind = rtb.NoticeWin
 	}
 	if kind == c.BillOn.Notice() {
-		return events.Fact{}, rtb.Claims{}, false
+		return f, c, false
 	}
-	f := events.NoticeFact(kind, &c, now)
+	f = events.NoticeFact(kind, &c, now)
 	n := f.Notice
 	n.Flags = append(n.Flags, FlagFeedback)
 	if v, err := rtb.ParseMicros(bytes.Trim(row.MinToWin, `"`), rtb.RoundUp); err == nil && v > 0 && rtb.CPM(v) <= rtb.MaxCPM {

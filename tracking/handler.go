@@ -10,14 +10,14 @@ import (
 	"rebound/rtb"
 )
 
-// Route is one path of the edge; a path that ends in "/*" takes everything below
-// it. All of them take GET and POST (an exchange may fire either).
+// Route is one path of the edge listener. A path that ends in "/*" takes every path
+// below it. All take GET and POST, because an exchange may send either.
 type Route struct {
 	Path    string
 	Handler fasthttp.RequestHandler
 }
 
-// Routes are the paths that the handler answers.
+// Routes returns the paths that the handler answers.
 func (h *Handler) Routes() []Route {
 	return []Route{
 		{"/v1/win", h.notice(rtb.NoticeWin)},
@@ -30,7 +30,7 @@ func (h *Handler) Routes() []Route {
 	}
 }
 
-// Serve answers a request by its path; false means that the path is not one of
+// Serve answers a request by its path, and reports whether the path is one of
 // [Handler.Routes].
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx) bool {
 	path := string(ctx.Path())
@@ -44,12 +44,13 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
-// notice answers 204 whatever comes, because anything else makes exchanges send it
-// again (OpenRTB 2.6 implementation guide §7.8): so what nothing could store is 503.
+// notice always answers 204, because any other status makes exchanges retry
+// (OpenRTB 2.6 implementation guide §7.8), except for a notice that could not be
+// stored: that is 503.
 func (h *Handler) notice(kind rtb.NoticeKind) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
-		t := toldBy(ctx)
-		_, code := h.take(kind, &t)
+		q := paramsOf(ctx)
+		_, code := h.process(kind, &q)
 		noStore(ctx)
 		if code == CodeFailed {
 			ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "10")
@@ -60,35 +61,35 @@ func (h *Handler) notice(kind rtb.NoticeKind) fasthttp.RequestHandler {
 	}
 }
 
-// pixel answers its GIF whatever comes: it stands in a page.
+// pixel always answers with a GIF, because a page shows it.
 func (h *Handler) pixel(kind rtb.NoticeKind) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
-		t := toldBy(ctx)
-		h.take(kind, &t)
-		gif(ctx)
+		q := paramsOf(ctx)
+		h.process(kind, &q)
+		sendGIF(ctx)
 	}
 }
 
 func (h *Handler) video(ctx *fasthttp.RequestCtx) {
-	t := toldBy(ctx)
+	q := paramsOf(ctx)
 	event := strings.TrimPrefix(string(ctx.Path()), "/v1/vast/")
 	for i := range videoEvents {
 		if videoEvents[i].name == event {
-			t.video = &videoEvents[i]
+			q.video = &videoEvents[i]
 		}
 	}
-	h.take(rtb.NoticeVideo, &t)
-	gif(ctx)
+	h.process(rtb.NoticeVideo, &q)
+	sendGIF(ctx)
 }
 
-// click leads on to the landing page inside the token, and nowhere else: a
-// token that is not ours is 404. A click counts late as well, and leads on even
-// when it cannot be recorded.
+// click redirects to the landing page in the token, and nowhere else: a token that
+// is not ours is 404. A late click redirects too, as does one that cannot be
+// recorded.
 func (h *Handler) click(ctx *fasthttp.RequestCtx) {
-	t := toldBy(ctx)
-	c, code := h.take(rtb.NoticeClick, &t)
+	q := paramsOf(ctx)
+	c, code := h.process(rtb.NoticeClick, &q)
 	if len(ctx.QueryArgs().Peek(paramTrackOnly)) > 0 {
-		gif(ctx) // a player or a native placement only tells of the click
+		sendGIF(ctx) // a player or a native placement opens the page itself
 		return
 	}
 	noStore(ctx)
@@ -101,8 +102,8 @@ func (h *Handler) click(ctx *fasthttp.RequestCtx) {
 	ctx.SetStatusCode(fasthttp.StatusFound)
 }
 
-// isLanding is a second look at what may stand in a Location header; the
-// configuration has checked it before it was signed.
+// isLanding reports whether a URL may be sent as a Location header. It is a second
+// check: the configuration was checked before the URL was signed.
 func isLanding(u string) bool {
 	if !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
 		return false
@@ -110,21 +111,21 @@ func isLanding(u string) bool {
 	return !strings.ContainsFunc(u, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }
 
-// Parameters of markup's own URLs: a click that is only told, and VAST's
+// Parameters of our own URLs in markup: a click that must not redirect, and VAST's
 // [ERRORCODE].
 const (
 	paramTrackOnly = "t"
 	paramError     = "e"
 )
 
-func toldBy(ctx *fasthttp.RequestCtx) told {
+func paramsOf(ctx *fasthttp.RequestCtx) noticeParams {
 	q, head := ctx.QueryArgs(), &ctx.Request.Header
 	from, _ := netip.AddrFromSlice(ctx.RemoteIP())
 	ip := head.Peek("X-Device-IP")
 	if len(ip) == 0 {
 		ip = head.Peek(fasthttp.HeaderXForwardedFor)
 	}
-	return told{
+	return noticeParams{
 		multiplier: q.Peek(exchange.ParamMultiplier), discountPct: q.Peek(exchange.ParamDiscountPct), discountCPM: q.Peek(exchange.ParamDiscountCPM),
 		device: device{from: from, ip: ip, agent: head.Peek("X-Device-User-Agent")},
 		token:  q.Peek("k"), price: q.Peek(exchange.ParamPrice), currency: q.Peek(exchange.ParamCurrency),
@@ -139,7 +140,7 @@ func noStore(ctx *fasthttp.RequestCtx) {
 
 var pixelGIF = []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
 
-func gif(ctx *fasthttp.RequestCtx) {
+func sendGIF(ctx *fasthttp.RequestCtx) {
 	noStore(ctx)
 	ctx.SetStatusCode(fasthttp.StatusOK)
 	ctx.SetContentType("image/gif")

@@ -426,7 +426,7 @@ func TestNoticesThatNeedALookAreSaid(t *testing.T) {
 		t.Fatalf("got %d lines of 50 prices above their bids and %d of one late notice", n, late.Len())
 	}
 	m := above.All()[0].ContextMap()
-	if m["exchange"] != c.Exchange || m["told_cpm"] != "900" || m["bid_cpm"] != rtb.Micros(c.Price).String() || m["bid"] == "" {
+	if m["exchange"] != c.Exchange || m["price_cpm"] != "900" || m["bid_cpm"] != rtb.Micros(c.Price).String() || m["bid"] == "" {
 		t.Errorf("got %v; want exchange, bid and both prices", m)
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"rebound/rtb"
 )
 
-// LossCount is how often one line's creative lost for one reason.
+// LossCount is the number of losses of a line's creative for one reason.
 type LossCount struct {
 	Advertiser string `json:"advertiser,omitempty"`
 	Campaign   string `json:"campaign,omitempty"`
-	Line       string `json:"line"` // "other" where there are too many
+	Line       string `json:"line"` // "other" for rows beyond the table's limit
 	Creative   string `json:"creative,omitempty"`
 	Reason     string `json:"reason"`
 	N          uint64 `json:"n"`
 }
 
-// maxLossRows bounds the table; what does not fit counts under the line "other".
+// maxLossRows bounds the table. Losses beyond it count under the line "other".
 const maxLossRows = 4096
 
 type lossKey struct {
@@ -44,13 +44,13 @@ func (t *lossTable) add(c *rtb.Claims, reason string) {
 	if t.rows == nil {
 		t.rows = map[lossKey]uint64{}
 	}
-	if _, there := t.rows[k]; !there && len(t.rows) >= maxLossRows {
+	if _, ok := t.rows[k]; !ok && len(t.rows) >= maxLossRows {
 		k = lossKey{line: rtb.LineID{Line: "other"}, reason: reason}
 	}
 	t.rows[k]++
 }
 
-// LossTable is every count of losses by line, creative and reason, the largest
+// LossTable returns the losses by line, creative and reason, the largest count
 // first.
 func (h *Handler) LossTable() []LossCount {
 	h.lossTable.mu.Lock()
@@ -65,13 +65,13 @@ func (h *Handler) LossTable() []LossCount {
 	return list
 }
 
-// lossClass is what a kind of losses says about us.
+// lossClass is the kind of mistake of ours that a loss suggests.
 type lossClass uint8
 
 const (
 	classNone   lossClass = iota
-	classAnswer           // 3 to 10: our answers are wrong
-	classFilter           // 203 to 211: our filters let through what is blocked
+	classAnswer           // 3 to 10: our responses are invalid
+	classFilter           // 203 to 211: our filters miss what is blocked
 	classFloor            // 100, 101: we bid below floors
 	lossClasses
 )
@@ -90,19 +90,19 @@ func classOf(l exchange.Loss) lossClass {
 	return classNone
 }
 
-// The alarm looks at five minutes in steps of ten seconds, and rings when a class
-// is more than a thousandth of the bids made meanwhile.
+// The alarm covers the last five minutes in steps of ten seconds. A class raises it
+// when its losses exceed a thousandth of the bids made in that time.
 const (
 	alarmStep   = 10 * time.Second
 	alarmSteps  = 30
 	alarmShare  = 1000
-	alarmRepeat = 5 * time.Minute // between two log lines of one class
+	alarmRepeat = 5 * time.Minute // least time between two log lines of one class
 )
 
-// lossAlarm keeps losses by class for the last five minutes.
+// lossAlarm counts losses by class for the last five minutes.
 type lossAlarm struct {
 	mu     sync.Mutex
-	born   time.Time // bids count from there
+	start  time.Time // of the count of bids
 	steps  [alarmSteps]alarmSlot
 	logged [lossClasses]time.Time
 }
@@ -122,12 +122,11 @@ func (a *lossAlarm) slot(now time.Time, bids uint64) *alarmSlot {
 	return s
 }
 
-// window is how many losses of a class and how many bids the last five minutes
-// had.
+// window returns the losses of a class and the bids of the last five minutes.
 func (a *lossAlarm) window(now time.Time, bids uint64, class lossClass) (losses, made uint64) {
 	step := now.UnixNano() / int64(alarmStep)
 	first := bids
-	if now.Sub(a.born) < alarmSteps*alarmStep {
+	if now.Sub(a.start) < alarmSteps*alarmStep {
 		first = 0
 	}
 	for i := range a.steps {
@@ -141,11 +140,11 @@ func (a *lossAlarm) window(now time.Time, bids uint64, class lossClass) (losses,
 	return losses, bids - first
 }
 
-// rings tells whether a class is above its share. Losses without bids in the
-// window are of bids before it.
-func rings(losses, made uint64) bool { return losses > 0 && losses*alarmShare > max(made, 1) }
+// aboveShare reports whether losses exceed their share of bids. Without bids in the
+// window the losses are of earlier bids.
+func aboveShare(losses, made uint64) bool { return losses > 0 && losses*alarmShare > max(made, 1) }
 
-// mark notes how many bids were made by now; [Handler.Run] calls it in every step.
+// mark records the number of bids made so far; [Handler.Run] calls it in every step.
 func (h *Handler) mark() {
 	if h.o.Bids == nil {
 		return
@@ -156,8 +155,8 @@ func (h *Handler) mark() {
 	h.alarm.mu.Unlock()
 }
 
-// watch counts a loss and says in the log, once in a while, when a class is above
-// its share.
+// watch counts a loss, and logs a warning, at most once per alarmRepeat, when its
+// class is above its share.
 func (h *Handler) watch(c *rtb.Claims, l exchange.Loss, now time.Time) {
 	class := classOf(l)
 	if h.o.Bids == nil || class == classNone {
@@ -167,20 +166,20 @@ func (h *Handler) watch(c *rtb.Claims, l exchange.Loss, now time.Time) {
 	h.alarm.mu.Lock()
 	h.alarm.slot(now, bids).losses[class]++
 	losses, made := h.alarm.window(now, bids, class)
-	ring := rings(losses, made) && now.Sub(h.alarm.logged[class]) >= alarmRepeat
-	if ring {
+	alarm := aboveShare(losses, made) && now.Sub(h.alarm.logged[class]) >= alarmRepeat
+	if alarm {
 		h.alarm.logged[class] = now
 	}
 	h.alarm.mu.Unlock()
-	if ring {
-		h.o.Logger.Warn("losses tell of a fault of ours", zap.String("class", lossClassNames[class]), zap.String("last_reason", l.String()),
+	if alarm {
+		h.o.Logger.Warn("a high loss rate suggests that our bids are invalid", zap.String("class", lossClassNames[class]), zap.String("last_reason", l.String()),
 			zap.String("exchange", c.Exchange), zap.String("line", c.Line), zap.String("creative", c.Creative),
 			zap.Uint64("losses", losses), zap.Uint64("bids", made))
 	}
 }
 
-// Alarms tells for every class of losses whether it is above its share of the
-// bids of the last five minutes: answer, filter, floor.
+// Alarms reports for each class of losses (answer, filter, floor) whether it is above
+// its share of the bids of the last five minutes.
 func (h *Handler) Alarms() map[string]bool {
 	m := map[string]bool{}
 	if h.o.Bids == nil {
@@ -191,7 +190,7 @@ func (h *Handler) Alarms() map[string]bool {
 	defer h.alarm.mu.Unlock()
 	h.alarm.slot(now, bids)
 	for class := classAnswer; class < lossClasses; class++ {
-		m[lossClassNames[class]] = rings(h.alarm.window(now, bids, class))
+		m[lossClassNames[class]] = aboveShare(h.alarm.window(now, bids, class))
 	}
 	return m
 }

@@ -15,22 +15,21 @@ import (
 	"rebound/rtb"
 )
 
-// Code is what became of one notice, for metrics. Every notice counts under
-// exactly one.
+// Code is the outcome of one notice, for metrics. Every notice has exactly one.
 type Code uint8
 
 // The codes.
 const (
-	CodeOK            Code = iota // believed and recorded
-	CodeForged                    // the signature does not fit
-	CodeMalformed                 // no token, or no such event
+	CodeOK            Code = iota // accepted and recorded
+	CodeForged                    // the signature does not match
+	CodeMalformed                 // not a token, or an unknown video event
 	CodeExpired                   // older than notice_ttl: recorded, not charged
 	CodeAudit                     // a rendering for review: dropped
-	CodeTest                      // a bid of a test request: dropped
-	CodePriceAboveBid             // recorded, booked at the bid
-	CodePriceMissing              // recorded, booked at the bid
-	CodeFailed                    // could not be recorded: lost, unless it is sent again
-	CodeDuplicate                 // this node recorded the same notice before
+	CodeTest                      // of a bid on a test request: dropped
+	CodePriceAboveBid             // recorded, charged at the bid
+	CodePriceMissing              // recorded, charged at the bid
+	CodeFailed                    // could not be recorded: lost unless it is sent again
+	CodeDuplicate                 // already recorded by this node
 	codes
 )
 
@@ -38,7 +37,7 @@ var codeNames = [codes]string{
 	"ok", "forged", "malformed", "expired", "audit", "test", "price_above_bid", "price_missing", "failed", "duplicate",
 }
 
-// String is the code's name in metrics.
+// String returns the code's name in metrics.
 func (c Code) String() string {
 	if c >= codes {
 		return ""
@@ -55,14 +54,13 @@ const (
 	FlagExpired       = "expired"
 	FlagPriceStale    = "price_stale"    // encrypted long before or after its notice
 	FlagPriceReplayed = "price_replayed" // encrypted for another bid
-	FlagFeedback      = "feedback"       // told by a later bid request
-	// FlagError and, where the player told it, _ and VAST's code: the ad did not
-	// play.
+	FlagFeedback      = "feedback"       // reported by a later bid request
+	// FlagError means that the ad did not play. VAST's code follows after a "_" where
+	// the player reports one.
 	FlagError = "error"
 )
 
-// errorCode is what [ERRORCODE] of VAST became, with a _ before it; nothing where
-// it is no code.
+// errorCode returns VAST's [ERRORCODE] after a "_", or nothing where it is not a code.
 func errorCode(raw []byte) string {
 	if l := exchange.ParseLoss(raw); l.Code >= 100 && l.Code <= 999 {
 		return "_" + strconv.Itoa(l.Code)
@@ -73,24 +71,25 @@ func errorCode(raw []byte) string {
 // Options of a [Handler].
 type Options struct {
 	Signer *Signer
-	// Append records facts; nil means that they are safe. It is called with a
-	// deadline, and must give up by it.
+	// Append stores facts; a nil error means that they are on disk. It must return by
+	// the deadline of ctx.
 	Append func(ctx context.Context, facts ...events.Fact) error
-	// Profiles finds an exchange by its id; nil where there is none (any more).
+	// Profiles returns the profile of an exchange, or nil when it is not configured.
 	Profiles func(exchange string) *exchange.Profile
 	// Now reads the time.
 	Now func() time.Time
-	// NoticeTTL is how long a notice of a bid is charged; 48 h by default.
+	// NoticeTTL is the age of a bid up to which its notices are charged; default 48 h.
 	NoticeTTL time.Duration
-	// AppendTimeout bounds the wait for the log; 2 s by default.
+	// AppendTimeout bounds the wait for the log; default 2 s.
 	AppendTimeout time.Duration
-	// Bids is how many bids were made so far, for the alarm on losses; nil: no alarm.
+	// Bids returns the number of bids made so far, for the alarm on losses; nil: no
+	// alarm.
 	Bids func() uint64
-	// Logger takes facts that could not be recorded; none when nil.
+	// Logger logs notices that are lost or suspicious; nil: none.
 	Logger *zap.Logger
 }
 
-// Handler answers notices. It is safe for any number of goroutines.
+// Handler answers notices. It is safe for concurrent use.
 type Handler struct {
 	o      Options
 	counts [kinds][codes]atomic.Uint64
@@ -98,10 +97,10 @@ type Handler struct {
 
 	delays    [kinds]delays
 	recorded  recent // ids of facts
-	sealed    recent // initialisation vectors of prices, and their bids
+	sealed    recent // initialisation vectors of encrypted prices, with their bids
 	lossTable lossTable
 	alarm     lossAlarm
-	rare      *zap.Logger // says the same at most 10 times a minute; the counters have them all
+	limited   *zap.Logger // logs a message at most 10 times a minute; the counters have them all
 
 	feedback         chan feedback
 	feedbackTaken    atomic.Uint64
@@ -111,7 +110,7 @@ type Handler struct {
 	feedbackRepeated atomic.Uint64
 }
 
-// recentNotices is how many notices are remembered for counting duplicates.
+// recentNotices is the number of notices that are remembered to detect duplicates.
 const recentNotices = 1 << 17
 
 // NewHandler makes a handler.
@@ -125,17 +124,17 @@ func NewHandler(o Options) *Handler {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	h := &Handler{o: o, rare: o.Logger.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+	h := &Handler{o: o, limited: o.Logger.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 10, 0)
 	})), recorded: recent{size: recentNotices}, sealed: recent{size: recentNotices}, feedback: make(chan feedback, feedbackQueue)}
 	if o.Now != nil {
-		h.alarm.born = o.Now()
+		h.alarm.start = o.Now()
 	}
 	return h
 }
 
-// told is what a notice says beside its kind; views into the request.
-type told struct {
+// noticeParams are the parameters of a notice. They point into the request.
+type noticeParams struct {
 	token, price, currency, loss, minToWin []byte
 	errorCode                              []byte
 	multiplier, discountPct, discountCPM   []byte
@@ -143,9 +142,8 @@ type told struct {
 	video                                  *videoEvent
 }
 
-// videoEvent is one of the events of /v1/vast/{ev}. The impression is the one
-// that can bill; its fact has the id "video:<bid id>", the others carry their
-// name behind it.
+// videoEvent is one of the events of /v1/vast/{event}. Only the impression can bill;
+// its fact has the id "video:<bid id>", to which the others append their name.
 type videoEvent struct {
 	name       string
 	progress   int
@@ -158,55 +156,56 @@ var videoEvents = []videoEvent{
 	{name: "q3", progress: 75}, {name: "complete", progress: 100}, {name: "error", failed: true},
 }
 
-// take verifies one notice, records it and says what became of it. The claims
-// are those of a token that was believed, for the click's redirect.
-func (h *Handler) take(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
-	c, code := h.judge(kind, t)
+// process verifies and records one notice, and counts its outcome. The claims are
+// those of a valid token, for the click's redirect.
+func (h *Handler) process(kind rtb.NoticeKind, q *noticeParams) (rtb.Claims, Code) {
+	c, code := h.accept(kind, q)
 	h.counts[kind][code].Add(1)
-	h.warn(kind, code, &c, t)
+	h.warn(kind, code, &c, q)
 	return c, code
 }
 
-// warn logs what somebody should look at.
-func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims, t *told) {
-	said := ""
+// warn logs an outcome that an operator should look into.
+func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims, q *noticeParams) {
+	message := ""
 	switch code {
 	case CodePriceAboveBid:
-		said = "notice tells a price above the bid: the bid is booked"
+		message = "notice has a price above the bid; the bid is charged"
 	case CodeExpired:
-		said = "notice comes after notice_ttl: it is recorded, not charged"
+		message = "notice arrived after notice_ttl; it is recorded but not charged"
 	default:
 		return
 	}
 	price := rtb.CPM(0)
 	if p := h.o.Profiles(c.Exchange); p != nil {
-		price, _ = p.ParsePrice(t.price)
+		price, _ = p.ParsePrice(q.price)
 	}
-	h.rare.Warn(said, zap.Stringer("kind", kind), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid), zap.String("line", c.Line),
-		zap.Stringer("bid_cpm", rtb.Micros(c.Price)), zap.Stringer("told_cpm", rtb.Micros(price)), zap.ByteString("told", t.price[:min(len(t.price), 64)]), zap.Stringer("currency", c.Currency),
+	h.limited.Warn(message, zap.Stringer("kind", kind), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid), zap.String("line", c.Line),
+		zap.Stringer("bid_cpm", rtb.Micros(c.Price)), zap.Stringer("price_cpm", rtb.Micros(price)), zap.ByteString("raw_price", q.price[:min(len(q.price), 64)]), zap.Stringer("currency", c.Currency),
 		zap.Duration("age", h.o.Now().Sub(c.Issued)))
 }
 
-// sayLost logs a notice that nothing stored, with what it would have charged.
-func (h *Handler) sayLost(f *events.Fact, c *rtb.Claims, err error) {
-	h.rare.Error("notice is lost: neither log nor spool took it", zap.String("id", f.ID), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid),
+// logLost logs a notice that could not be stored, with what it would have charged.
+func (h *Handler) logLost(f *events.Fact, c *rtb.Claims, err error) {
+	h.limited.Error("notice is lost: neither the log nor the spool could store it", zap.String("id", f.ID), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid),
 		zap.String("line", c.Line), zap.Bool("bills", f.Notice.Bills), zap.Stringer("charge", f.Notice.Charge),
 		zap.Stringer("currency", c.AdvertiserCurrency), zap.Error(err))
 }
 
-func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
-	c, err := h.o.Signer.Verify(kind, t.token)
+// accept verifies one notice, records it and returns its outcome.
+func (h *Handler) accept(kind rtb.NoticeKind, q *noticeParams) (rtb.Claims, Code) {
+	c, err := h.o.Signer.Verify(kind, q.token)
 	if errors.Is(err, ErrForged) {
 		return rtb.Claims{}, CodeForged
 	}
-	if err != nil || (kind == rtb.NoticeVideo && t.video == nil) {
+	if err != nil || (kind == rtb.NoticeVideo && q.video == nil) {
 		return rtb.Claims{}, CodeMalformed
 	}
 	if c.Test {
 		return c, CodeTest
 	}
 	now := h.o.Now()
-	fact, code := h.fact(kind, &c, t, now)
+	fact, code := h.fact(kind, &c, q, now)
 	if code == CodeAudit {
 		return c, code
 	}
@@ -216,56 +215,53 @@ func (h *Handler) judge(kind rtb.NoticeKind, t *told) (rtb.Claims, Code) {
 	ctx, cancel := context.WithTimeout(context.Background(), h.o.AppendTimeout)
 	defer cancel()
 	if err := h.o.Append(ctx, fact); err != nil {
-		h.sayLost(&fact, &c, err)
+		h.logLost(&fact, &c, err)
 		return c, CodeFailed
 	}
 	h.recorded.add(fact.ID, 0)
 	h.delays[kind].observe(now.Sub(c.Issued))
 	if kind == rtb.NoticeLoss {
-		loss := exchange.ParseLoss(t.loss)
-		h.countLoss(loss)
-		h.lossTable.add(&c, loss.String())
-		h.watch(&c, loss, now)
+		h.countLoss(&c, exchange.ParseLoss(q.loss), now)
 	}
 	return c, code
 }
 
-// fact is what a believed notice says. Its price is settled by [Handler.price].
-func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, t *told, now time.Time) (events.Fact, Code) {
+// fact returns the fact of a notice with a valid token, and its outcome.
+func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, q *noticeParams, now time.Time) (events.Fact, Code) {
 	f := events.NoticeFact(kind, c, now)
 	n := f.Notice
 	bills := kind == c.BillOn.Notice()
 	if kind == rtb.NoticeVideo {
-		n.Progress = t.video.progress
-		if !t.video.impression {
-			f.ID += ":" + t.video.name
+		n.Progress = q.video.progress
+		if !q.video.impression {
+			f.ID += ":" + q.video.name
 			bills = false
 		}
-		if t.video.failed {
-			n.Flags = append(n.Flags, FlagError+errorCode(t.errorCode))
+		if q.video.failed {
+			n.Flags = append(n.Flags, FlagError+errorCode(q.errorCode))
 		}
 	}
 	profile := h.o.Profiles(c.Exchange)
-	code := h.price(kind, c, t, profile, bills, n)
+	code := h.price(kind, c, q, profile, bills, n)
 	if kind == rtb.NoticeLoss {
-		n.LossReason = exchange.ParseLoss(t.loss).Code
+		n.LossReason = exchange.ParseLoss(q.loss).Code
 	}
 	if profile != nil {
-		if v, status := profile.ParseMinToWin(t.minToWin); status == exchange.PriceOK {
+		if v, status := profile.ParseMinToWin(q.minToWin); status == exchange.PriceOK {
 			n.MinToWin = v
 		}
-		if v, status := profile.ParseMinToWin(t.discountCPM); status == exchange.PriceOK {
+		if v, status := profile.ParseMinToWin(q.discountCPM); status == exchange.PriceOK {
 			n.Discount = v
 		}
 	}
-	n.Multiplier, n.DiscountPct = int64(multiplier(kind, c, t)), exchange.ParseMultiplier(t.discountPct)
-	t.device.describe(profile, n)
+	n.Multiplier, n.DiscountPct = int64(multiplier(kind, c, q)), exchange.ParseMultiplier(q.discountPct)
+	q.device.describe(profile, n)
 	if code != CodeAudit && now.Sub(c.Issued) > h.o.NoticeTTL {
 		n.Flags = append(n.Flags, FlagExpired)
 		bills, code = false, CodeExpired
 	}
 	if n.Bills = bills; bills {
-		n.Charge = c.ChargeFor(n.Price, multiplier(kind, c, t))
+		n.Charge = c.ChargeFor(n.Price, multiplier(kind, c, q))
 	}
 	return f, code
 }

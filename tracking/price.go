@@ -11,15 +11,14 @@ import (
 	"rebound/rtb"
 )
 
-// price fills in the price that the notice stands for, as the package comment
-// says. Without a believable one it is the bid where the notice bills, and
-// nothing where it does not.
-func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *exchange.Profile, bills bool, n *events.Notice) Code {
+// price sets the notice's price as the package comment describes. Without a
+// credible price it is the bid where the notice bills, and absent otherwise.
+func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, q *noticeParams, profile *exchange.Profile, bills bool, n *events.Notice) Code {
 	price, status := rtb.CPM(0), exchange.PriceEmpty
 	if profile != nil {
-		price, status = profile.ParsePrice(t.price)
+		price, status = profile.ParsePrice(q.price)
 	}
-	if status == exchange.PriceAudit || bytes.Equal(t.price, []byte("AUDIT")) {
+	if status == exchange.PriceAudit || bytes.Equal(q.price, []byte("AUDIT")) {
 		return CodeAudit
 	}
 	browser := kind == rtb.NoticeImp || kind == rtb.NoticeVideo
@@ -29,17 +28,17 @@ func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *ex
 		}
 		return CodeOK
 	}
-	if status == exchange.PriceOK && h.replayed(profile, c, t, n) {
+	if status == exchange.PriceOK && h.replayed(profile, c, q, n) {
 		status = exchange.PriceBad
 	}
-	if cur, ok := rtb.ParseCurrency(t.currency); ok && cur != c.Currency {
+	if cur, ok := rtb.ParseCurrency(q.currency); ok && cur != c.Currency {
 		n.Flags = append(n.Flags, FlagCurrency)
 		status = exchange.PriceBad
 	}
 	if status == exchange.PriceForged {
 		n.Flags = append(n.Flags, FlagPriceForged)
 	}
-	if status == exchange.PriceBad && len(n.Flags) == 0 && beyond(profile, t.price) {
+	if status == exchange.PriceBad && len(n.Flags) == 0 && tooLarge(profile, q.price) {
 		price, status = rtb.MaxCPM+1, exchange.PriceOK
 	}
 	switch {
@@ -51,8 +50,8 @@ func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *ex
 		n.Price, n.PriceTold = price, true
 	case bills:
 		n.Price = c.Price
-		// In first price what says nothing is the bid; what says something else is not.
-		if !c.FirstPrice || len(t.price) > 0 || len(n.Flags) > 0 {
+		// In first price an absent price means the bid; an unreadable one is an error.
+		if !c.FirstPrice || len(q.price) > 0 || len(n.Flags) > 0 {
 			n.Flags = append(n.Flags, FlagPriceMissing)
 			return CodePriceMissing
 		}
@@ -60,9 +59,9 @@ func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, t *told, profile *ex
 	return CodeOK
 }
 
-// beyond tells whether a plain price that was refused is a number above all that
-// prices can be.
-func beyond(p *exchange.Profile, raw []byte) bool {
+// tooLarge reports whether a plain price that was rejected is a number above the
+// largest price.
+func tooLarge(p *exchange.Profile, raw []byte) bool {
 	raw = bytes.TrimSpace(raw)
 	if p == nil || p.PriceSealed() || len(raw) == 0 || raw[0] < '0' || raw[0] > '9' {
 		return false
@@ -73,22 +72,23 @@ func beyond(p *exchange.Profile, raw []byte) bool {
 	return json.Valid(raw) // a number too large even for Micros
 }
 
-// multiplier is how many impressions a bid for several was, in millionths, as the
-// exchange's server tells it; 0 when it does not.
-func multiplier(kind rtb.NoticeKind, c *rtb.Claims, t *told) rtb.Quantity {
+// multiplier returns the number of impressions, in millionths, that the exchange's
+// server reports for a bid on several; 0 when it reports none.
+func multiplier(kind rtb.NoticeKind, c *rtb.Claims, q *noticeParams) rtb.Quantity {
 	if c.Quantity == 0 || kind != rtb.NoticeWin && kind != rtb.NoticeBill {
 		return 0
 	}
-	return rtb.Quantity(exchange.ParseMultiplier(t.multiplier))
+	return rtb.Quantity(exchange.ParseMultiplier(q.multiplier))
 }
 
-// stampWindow is how far the time in an encrypted price may be from the notice's.
+// stampWindow is the largest difference between the time in an encrypted price and
+// the notice's.
 const stampWindow = 24 * time.Hour
 
-// replayed looks at the stamp of an encrypted price. A stale one is flagged; one
-// that another bid came with is not believed (conformance E4).
-func (h *Handler) replayed(p *exchange.Profile, c *rtb.Claims, t *told, n *events.Notice) bool {
-	at, iv, ok := p.PriceStamp(t.price)
+// replayed reports whether an encrypted price was sent for another bid before, and
+// so must not be believed (conformance E4). A price with a stale time is flagged.
+func (h *Handler) replayed(p *exchange.Profile, c *rtb.Claims, q *noticeParams, n *events.Notice) bool {
+	at, iv, ok := p.PriceStamp(q.price)
 	if !ok {
 		return false
 	}

@@ -5,9 +5,8 @@ import (
 	"sync"
 )
 
-// recent remembers the last things that were seen, at least size of them and at
-// most twice as many, each with an owner. It only saves work and counts: what is
-// counted twice is decided by the folds.
+// recent remembers at least the last size keys and at most twice as many, each with
+// an owner. It saves work and counts duplicates; the views decide what counts.
 type recent struct {
 	mu       sync.Mutex
 	size     int
@@ -16,7 +15,7 @@ type recent struct {
 
 var recentSeed = maphash.MakeSeed()
 
-// seen tells who a key was seen for last; ok is false for a key that was not.
+// seen returns the owner with which a key was added; ok is false for an unknown key.
 func (r *recent) seen(key string) (owner uint64, ok bool) {
 	h := maphash.String(recentSeed, key)
 	r.mu.Lock()

@@ -14,8 +14,8 @@ import (
 	"rebound/rtb"
 )
 
-// MaxURL is the most characters of a signed URL. Exchanges cut URLs at about
-// 2,000 characters; the rest is room for the price macros behind it.
+// MaxURL is the longest signed URL in bytes. Exchanges truncate URLs at about 2,000
+// characters; the difference leaves room for the price macros.
 const MaxURL = 1800
 
 const (
@@ -25,25 +25,26 @@ const (
 	kinds      = int(rtb.NoticeVideo) + 1
 )
 
-// Reasons for which a token is not believed.
+// Reasons for which a token is rejected.
 var (
-	// ErrMalformed means that the text is no token at all.
+	// ErrMalformed means that the text is not a token.
 	ErrMalformed = errors.New("malformed token")
-	// ErrForged means that the signature does not fit the kind of notice, or that
-	// the key is not known.
+	// ErrForged means that the signature does not match the kind of notice, or that
+	// the key is unknown.
 	ErrForged = errors.New("forged token")
 )
 
 var tokenText = base64.RawURLEncoding.Strict()
 
-// Key is one signing key. ID travels in front of the token, so that two
-// generations of keys work side by side.
+// Key is one signing key. Its ID is the first byte of a token, so that two
+// generations of keys can be in use at once.
 type Key struct {
 	ID     byte
 	Secret [32]byte
 }
 
-// pads are the two padded keys of HMAC (RFC 2104), computed once per key and kind.
+// pads are the two padded keys of HMAC (RFC 2104), computed once for each key and
+// kind of notice.
 type pads struct{ inner, outer [blockLen]byte }
 
 type keySet struct {
@@ -51,12 +52,12 @@ type keySet struct {
 	kinds [kinds]pads
 }
 
-// Signer writes and checks the signed URLs of notices. It is immutable, and safe
-// for any number of goroutines.
+// Signer signs the URLs of notices and verifies their tokens. It is immutable and
+// safe for concurrent use.
 type Signer struct {
 	prefix [kinds][]byte // "<public_url>/v1/bill?k="
 	events []byte        // "<public_url>/v1/vast/"
-	keys   []keySet      // the current first
+	keys   []keySet      // the current key first
 }
 
 // eventPath is the path of video events; the event's name follows.
@@ -72,9 +73,9 @@ var paths = [kinds]string{
 	rtb.NoticeVideo: eventPath + "impression",
 }
 
-// NewSigner makes a signer. The first key signs, all of them verify; publicURL
-// is the edge as exchanges and browsers reach it, and must be https unless it
-// is a loopback address.
+// NewSigner makes a signer. The first key signs, all keys verify. publicURL is the
+// base URL at which exchanges and browsers reach the edge listener; it must be
+// https unless it is a loopback address.
 func NewSigner(keys []Key, publicURL string) (*Signer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("cannot make signer: got no key; want at least one")
@@ -116,8 +117,8 @@ func checkBase(base string) error {
 	return nil
 }
 
-// kindPads derives the key of one kind from the secret and pads it. A token of
-// one kind therefore says nothing about any other kind.
+// kindPads derives and pads the key of one kind of notice, so that a token of one
+// kind is worthless for another.
 func kindPads(secret [32]byte, kind rtb.NoticeKind) pads {
 	master := padKey(secret)
 	key := master.mac([]byte("rebound notice " + kind.String()))
@@ -140,7 +141,7 @@ func (p *pads) mac(message []byte) [32]byte {
 	return p.sum(append(append(stack[:0], p.inner[:]...), message...))
 }
 
-// sum is HMAC-SHA256 of a message that already stands behind the inner pad.
+// sum is HMAC-SHA256 of a message that follows the inner pad in padded.
 func (p *pads) sum(padded []byte) [32]byte {
 	inner := sha256.Sum256(padded)
 	var outer [blockLen + sha256.Size]byte
@@ -207,8 +208,8 @@ func (s *Signer) appendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims, lim
 	return tokenText.AppendEncode(dst, buf[blockLen+1:]), true
 }
 
-// Verify tells what a token of one kind claims. The error is [ErrMalformed] or
-// [ErrForged]; nothing of the claims may be used then.
+// Verify returns the claims of a token of one kind of notice. The error wraps
+// [ErrMalformed] or [ErrForged]; the claims must not be used then.
 func (s *Signer) Verify(kind rtb.NoticeKind, token []byte) (rtb.Claims, error) {
 	if len(token) < tokenText.EncodedLen(1+macLen) || len(token) > MaxURL || !isTokenText(token) {
 		return rtb.Claims{}, ErrMalformed
@@ -245,8 +246,8 @@ func (s *Signer) key(id byte) *keySet {
 	return nil
 }
 
-// isTokenText refuses what base64 decoding would skip over (line ends), so that
-// a token has exactly one text.
+// isTokenText reports whether text holds only base64url characters. The decoder
+// would skip line ends; without them a token has exactly one text.
 func isTokenText(b []byte) bool {
 	for _, c := range b {
 		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'

@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// Slots of the loss counters: a code of the standard each, one for the
-// exchanges' own codes and one for everything else.
+// Slots of the loss counters: one for each standard code, one for the exchanges'
+// own codes and one for all others.
 const (
 	lossCodes    = 216
 	lossExchange = lossCodes
@@ -17,7 +17,8 @@ const (
 	lossSlots    = lossCodes + 2
 )
 
-func (h *Handler) countLoss(l exchange.Loss) {
+// countLoss counts a recorded loss in every statistic of losses.
+func (h *Handler) countLoss(c *rtb.Claims, l exchange.Loss, now time.Time) {
 	slot := lossOther
 	switch {
 	case l.Code >= 0 && l.Code < lossCodes:
@@ -26,13 +27,15 @@ func (h *Handler) countLoss(l exchange.Loss) {
 		slot = lossExchange
 	}
 	h.losses[slot].Add(1)
+	h.lossTable.add(c, l.String())
+	h.watch(c, l, now)
 }
 
 // DelayBuckets are the upper bounds, in seconds, of the time from a bid to its
-// win, and to its bill; one more bucket holds what is slower.
+// notice. One more bucket holds anything slower.
 var DelayBuckets = [...]float64{0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600}
 
-// delays is a histogram of one kind of notice.
+// delays is the histogram of one kind of notice.
 type delays struct {
 	counts [len(DelayBuckets) + 1]atomic.Uint64
 	nanos  atomic.Int64
@@ -47,8 +50,8 @@ func (d *delays) observe(took time.Duration) {
 	d.nanos.Add(int64(max(took, 0)))
 }
 
-// Delays are how long after their bids notices of a kind were recorded: counts by
-// [DelayBuckets], and the sum in seconds (conformance M22).
+// Delays returns how long after their bids the notices of a kind were recorded:
+// counts by [DelayBuckets], and the sum in seconds (conformance M22).
 func (h *Handler) Delays(kind rtb.NoticeKind) (counts []uint64, sum float64) {
 	if int(kind) >= kinds {
 		return make([]uint64, len(DelayBuckets)+1), 0
@@ -60,15 +63,15 @@ func (h *Handler) Delays(kind rtb.NoticeKind) (counts []uint64, sum float64) {
 	return counts, float64(d.nanos.Load()) / 1e9
 }
 
-// Count is how many notices of one kind had one outcome.
+// Count is the number of notices of one kind with one outcome.
 type Count struct {
 	Kind rtb.NoticeKind
 	Code Code
 	N    uint64
 }
 
-// Stats are all outcomes since the process started, in a fixed order; those that
-// never happened are there with 0.
+// Stats returns the counts of all kinds and outcomes since the process started, in
+// a fixed order, zeros included.
 func (h *Handler) Stats() []Count {
 	list := make([]Count, 0, kinds*int(codes))
 	for kind := 1; kind < kinds; kind++ {
@@ -79,8 +82,8 @@ func (h *Handler) Stats() []Count {
 	return list
 }
 
-// Losses are the recorded loss notices by the name of their reason
-// ([exchange.Loss]): "other" holds what no list knows.
+// Losses returns the recorded loss notices by the name of their reason
+// ([exchange.Loss]). Unknown reasons count as "other".
 func (h *Handler) Losses() map[string]uint64 {
 	m := map[string]uint64{}
 	for slot := range h.losses {
