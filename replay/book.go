@@ -10,8 +10,8 @@ import (
 	"rebound/rtb"
 )
 
-// book keeps the figures of a run. Times are kept by the minute and laid into
-// the curve's windows at the end, when the span is known.
+// book collects the figures of a run. It counts by the minute; the report divides
+// the minutes into the windows of the curve once the run's span is known.
 type book struct {
 	requests, known, bids int
 	first, last           time.Time
@@ -28,9 +28,9 @@ func (b *book) line(id rtb.LineID) *tally {
 	return t
 }
 
-// request counts one answer. Lines count as matched from the moment their
-// audience holds, whatever stopped them after that.
-func (b *book) request(at time.Time, a bidder.Response, known bool, d *events.Decision) {
+// request counts one response. A line counts as matched when the visitor was in its
+// audience, even if a later stage dropped it.
+func (b *book) request(at time.Time, rs bidder.Response, known bool, d *events.Decision) {
 	if b.requests == 0 {
 		b.first = at
 	}
@@ -39,8 +39,8 @@ func (b *book) request(at time.Time, a bidder.Response, known bool, d *events.De
 	if known {
 		b.known++
 	}
-	if a.Offers == 0 {
-		b.nobids[a.Reason.String()]++
+	if rs.Offers == 0 {
+		b.nobids[rs.Reason.String()]++
 	} else {
 		b.bids++
 	}
@@ -85,7 +85,7 @@ func (b *book) win(c *rtb.Claims, bid *events.DecisionBid, paid rtb.CPM, m event
 	}
 }
 
-// paid notes when a line's money went.
+// paid counts a line's spend at the time of its notice.
 func (b *book) paid(d *due) {
 	t := b.line(rtb.LineID{Advertiser: d.claims.Advertiser, Campaign: d.claims.Campaign, Line: d.claims.Line})
 	t.at(d.at).spend += d.claims.Charge(d.paid)
@@ -99,8 +99,8 @@ func (b *book) multipliers(at time.Time, lines []pacing.LineStats) {
 	}
 }
 
-// report closes the book. Spend is the ledger's, so that what the notices said
-// and what was booked can be compared.
+// report returns the report of the run. Spend is what the ledger charged, so that it
+// can be compared with what the notices reported.
 func (b *book) report(s *config.Snapshot, stats []pacing.LineStats, seed uint64) *Report {
 	r := &Report{Run: RunInfo{Requests: b.requests, Known: b.known, Bids: b.bids, Config: s.Hash, Seed: seed}, NoBids: b.nobids, Lines: []LineReport{}}
 	ledger := map[rtb.LineID]pacing.LineStats{}
@@ -120,7 +120,7 @@ func (b *book) report(s *config.Snapshot, stats []pacing.LineStats, seed uint64)
 	return r
 }
 
-// tightest is the smallest cap above zero; 0 when there is none.
+// tightest returns the smallest cap above zero; 0 when there is none.
 func tightest(caps ...rtb.Micros) rtb.Micros {
 	var least rtb.Micros
 	for _, c := range caps {

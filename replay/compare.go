@@ -1,7 +1,7 @@
 package replay
 
-// compare counts how two decisions about one request part, and names the kind of
-// difference; empty when there is none.
+// compare counts the difference between two decisions on one request and returns
+// its kind; empty when there is none.
 func (d *Differences) compare(a, b *outcome) string {
 	d.Compared++
 	switch {

@@ -15,45 +15,45 @@ import (
 	"rebound/rtb"
 )
 
-// Day makes one day of bid records: visitors of the index's lines who meet
-// banners on the web, and a market that competes for each. The market has the
-// shape of the iPinYou sample of campaign 1458 (log-normal prices, a third of
-// them on a few round numbers, prices that rise a little with the visitor's
-// worth); traffic follows two daily harmonics with noise from minute to minute.
+// Day generates one day of bid records: visitors of the index's lines on pages with
+// banners, and a market that competes for each impression. The market is modelled
+// on the iPinYou sample of campaign 1458: log-normal prices, a third of them at a
+// few round numbers, that rise slightly with the visitor's value. Traffic follows
+// two daily harmonics with noise from minute to minute.
 type Day struct {
 	Index    *campaigns.Index
 	Exchange string
 	// Start is the day's first instant; the day is 24 h long.
 	Start time.Time
-	// Requests is how many are expected; the noise moves it a little.
+	// Requests is the expected number of requests; the noise changes it slightly.
 	Requests int
 	// Price is the median of the highest competing bid, as CPM.
 	Price rtb.CPM
 	Seed  uint64
 }
 
-// atoms are the round numbers that a third of the prices stand on, relative to
-// a median of 47, and how often each does.
+// atoms are the round numbers of a third of the prices, relative to a median of 47,
+// with their weights.
 var atoms = []struct{ price, weight float64 }{{20, .26}, {40, .12}, {50, .20}, {70, .28}, {80, .14}}
 
 const (
 	logMedian  = 3.85 // ln of the sample's median price
 	logSpread  = 0.80
 	atomShare  = 0.33
-	valueSlope = 0.10 // how much the market's price follows the visitor's worth
+	valueSlope = 0.10 // how much the market's price follows the visitor's value
 )
 
-// diurnal is the relative traffic at an hour: a trough at four in the morning,
-// a peak at nine in the evening.
+// diurnal returns the relative traffic at an hour: lowest at four in the morning,
+// highest at nine in the evening.
 func diurnal(h float64) float64 {
 	return max(0.08, 1+0.55*math.Cos(2*math.Pi*(h-19.5)/24)+0.22*math.Cos(4*math.Pi*(h-11)/24))
 }
 
-// Write writes the records as NDJSON, in the order of time.
+// Write writes the records as NDJSON in order of time.
 func (d *Day) Write(w io.Writer) error {
 	lines := d.reachable()
 	if len(lines) == 0 {
-		return fmt.Errorf("cannot make a day: got no active line that a visitor with one event can match; want at least one")
+		return fmt.Errorf("cannot generate a day: got no active line that a visitor with one event can match; want at least one")
 	}
 	r := rand.New(rand.NewPCG(d.Seed, 77))
 	norm := 0.0
@@ -80,7 +80,7 @@ func (d *Day) Write(w io.Writer) error {
 	return nil
 }
 
-// moments are the arrivals of one minute, in order.
+// moments returns the arrivals within one minute, in order.
 func moments(r *rand.Rand, want float64) []time.Duration {
 	out := make([]time.Duration, poisson(r, want))
 	for i := range out {
@@ -102,7 +102,7 @@ func poisson(r *rand.Rand, mean float64) int {
 	return k
 }
 
-// reachable are the active lines that one event makes a visitor match.
+// reachable returns the active lines that a visitor with one event can match.
 func (d *Day) reachable() []*campaigns.Line {
 	var out []*campaigns.Line
 	for _, l := range d.Index.Lines() {
@@ -117,8 +117,8 @@ func (d *Day) reachable() []*campaigns.Line {
 	return out
 }
 
-// visitor holds what the line's audience looks for: count events, the latest age
-// ago.
+// visitor returns a visitor with count events of those that the line's audience
+// includes, the latest of them age ago.
 func (d *Day) visitor(l *campaigns.Line, now time.Time, age time.Duration, count int) *rtb.Visitor {
 	v := &rtb.Visitor{}
 	last := rtb.SecondOf(now.Add(-age))
@@ -138,7 +138,7 @@ func (d *Day) visitor(l *campaigns.Line, now time.Time, age time.Duration, count
 
 var daySizes = []rtb.Size{{W: 300, H: 250}, {W: 728, H: 90}, {W: 320, H: 50}}
 
-// record is one request with its visitor and its market.
+// record returns one request with its visitor and its market.
 func (d *Day) record(r *rand.Rand, n int, at time.Time, lines []*campaigns.Line, drift float64) *events.BidRecord {
 	l := lines[0]
 	if len(lines) > 1 && r.Float64() > 0.7 {
@@ -159,7 +159,7 @@ func (d *Day) record(r *rand.Rand, n int, at time.Time, lines []*campaigns.Line,
 		Market: map[string]events.Market{"1": {MinToWin: price, Clicked: r.Float64() < 0.004}}}
 }
 
-// price draws the highest competing bid.
+// price returns a random highest competing bid.
 func (d *Day) price(r *rand.Rand, hour float64, slot int, worth, drift float64) rtb.CPM {
 	x := math.Exp(logMedian + []float64{0, 0.30, -0.35}[slot] + 0.10*math.Cos(2*math.Pi*(hour-20)/24) + valueSlope*worth + drift + logSpread*r.NormFloat64())
 	if r.Float64() < atomShare {

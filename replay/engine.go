@@ -20,9 +20,11 @@ type engine struct {
 	config   *config.Snapshot
 	lab      *lab.Lab
 	decision *bidder.Decision
-	visitors visitors
-	notices  notices
-	lost     *rand.Rand // selects the notices that never arrive
+	// described is the decision on the present record, which outcomes share.
+	described events.Decision
+	visitors  visitors
+	notices   notices
+	lost      *rand.Rand // selects the notices that never arrive
 
 	clock, stepped time.Time
 	book           book
@@ -103,7 +105,7 @@ func (e *engine) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	known := e.decision.Visitor() != nil
 	var decision *events.Decision
 	if !rs.Repeated && (known || rs.Offers > 0) {
-		decision = new(events.Decision)
+		decision = &e.described
 		e.decision.Describe(decision, &rs)
 	}
 	e.book.request(e.clock, rs, known, decision)

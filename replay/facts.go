@@ -8,7 +8,7 @@ import (
 	"rebound/events"
 )
 
-// openFacts begins to read the facts; the function that it gives ends that.
+// openFacts starts reading the facts; the returned function stops it.
 func (r *runner) openFacts() (stop func()) {
 	if r.o.Facts == nil || r.o.Store == nil {
 		return func() {}
@@ -17,8 +17,8 @@ func (r *runner) openFacts() (stop func()) {
 	return stop
 }
 
-// teach tells the store which events to remember.
-func (r *runner) teach(at time.Time) error {
+// foldRules folds the configuration's rules: which events the store remembers.
+func (r *runner) foldRules(at time.Time) error {
 	if r.o.Store == nil {
 		return nil
 	}
@@ -26,7 +26,7 @@ func (r *runner) teach(at time.Time) error {
 		Config: &events.Config{Hash: r.o.Config.Hash, ActivatedAt: at, Rules: r.o.Config.AudienceSet.Rules()}}})
 }
 
-// fold numbers the facts as a log of their own and applies them.
+// fold applies facts to the store, numbered as a log of their own.
 func (r *runner) fold(facts []events.Fact) error {
 	for i := range facts {
 		r.seq++
@@ -38,9 +38,9 @@ func (r *runner) fold(facts []events.Fact) error {
 	return nil
 }
 
-// foldUntil folds the visitors' facts that were appended by t. What money did
-// is left out: a replay makes its own. The rules are those of the configuration
-// being tried, not those of then.
+// foldUntil folds the facts about visitors that were appended by t. Facts about
+// money are skipped, because the replay produces its own. The rules are those of
+// the configuration being tried, not those of the time.
 func (r *runner) foldUntil(t time.Time) error {
 	var batch []events.Fact
 	for r.facts != nil {
@@ -59,7 +59,7 @@ func (r *runner) foldUntil(t time.Time) error {
 		if r.pending.TS.After(t) {
 			break
 		}
-		if ofVisitors(r.pending.Kind) {
+		if aboutVisitor(r.pending.Kind) {
 			batch = append(batch, *r.pending)
 		}
 		r.pending = nil
@@ -70,7 +70,7 @@ func (r *runner) foldUntil(t time.Time) error {
 	return r.fold(batch)
 }
 
-func ofVisitors(k events.Kind) bool {
+func aboutVisitor(k events.Kind) bool {
 	switch k {
 	case events.KindEvent, events.KindLink, events.KindOptOut, events.KindErase:
 		return true

@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// won settles one bid against the competition of its impression: a bid wins at
-// or above the price to beat; a second-price auction charges that price, a
+// won settles one bid against the competition for its impression. A bid wins at or
+// above the minimum to win; a second-price auction charges that minimum, a
 // first-price auction the bid.
 func won(m events.Market, c *rtb.Claims) (paid rtb.CPM, ok bool) {
 	if c.Price < m.MinToWin {
@@ -21,15 +21,15 @@ func won(m events.Market, c *rtb.Claims) (paid rtb.CPM, ok bool) {
 	return m.MinToWin, true
 }
 
-// due is what an exchange still has to tell.
+// due is a win whose notices have not arrived yet.
 type due struct {
 	at     time.Time
-	seq    int // of making, so that equal times keep their order
+	seq    int // order of the wins, which breaks ties
 	claims rtb.Claims
 	paid   rtb.CPM
 }
 
-// notices are the outstanding notices, the earliest first.
+// notices is a heap of the outstanding notices, the earliest first.
 type notices struct {
 	queue []due
 	made  int
@@ -57,7 +57,7 @@ func (n *notices) add(at time.Time, c *rtb.Claims, paid rtb.CPM) {
 	heap.Push(n, due{at: at, seq: n.made, claims: *c, paid: paid})
 }
 
-// before takes the earliest notice that is due by t.
+// before removes and returns the earliest notice that is due by t.
 func (n *notices) before(t time.Time) (due, bool) {
 	if len(n.queue) == 0 || n.queue[0].at.After(t) {
 		return due{}, false
@@ -65,8 +65,8 @@ func (n *notices) before(t time.Time) (due, bool) {
 	return heap.Pop(n).(due), true
 }
 
-// facts are the win and the bill that a notice stands for. Where another notice
-// bills by the exchange's profile, the bill is of that kind.
+// facts returns the win and the bill of a won impression. The bill is of the kind
+// that the exchange's profile bills on.
 func (d *due) facts(at time.Time) []events.Fact {
 	win := events.NoticeFact(rtb.NoticeWin, &d.claims, at)
 	bill := win

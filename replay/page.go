@@ -1,33 +1,36 @@
 package replay
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 
 	"rebound/internal/chart"
 )
 
-// WriteText writes the report for a reader at a terminal.
+// WriteText writes the report as plain text.
 func (r *Report) WriteText(w io.Writer) error {
 	t := fmt.Sprintf("%d requests, %d known visitors, %d bids; config %s, seed %d\n", r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Config, r.Run.Seed)
 	if r.Run.Seconds > 0 {
 		t += fmt.Sprintf("%.1f s, %.0f requests a second\n", r.Run.Seconds, r.Run.PerSecond)
 	}
 	if r.Run.Skipped > 0 {
-		t += fmt.Sprintf("%d lines skipped: not readable, or of an exchange that the configuration does not know\n", r.Run.Skipped)
+		t += fmt.Sprintf("%d lines skipped: they could not be read, or their exchange is not configured\n", r.Run.Skipped)
 	}
 	for _, reason := range reasons(r.Run.Bodiless) {
-		t += fmt.Sprintf("%d records without a request (%s): refused before it was read, not replayed\n", r.Run.Bodiless[reason], reason)
+		t += fmt.Sprintf("%d records without a request (%s) were not replayed: the request was refused before it was read\n", r.Run.Bodiless[reason], reason)
 	}
 	if r.Run.Markets == 0 {
-		t += "no record carries a market: wins and spend are not simulated\n"
+		t += "no record has a market: wins and spend are not simulated\n"
 	}
 	t += fmt.Sprintf("%-28s %9s %8s %8s %12s %12s %8s %8s %9s\n", "line", "matched", "bids", "wins", "spend", "value", "used %", "avg bid", "avg clear")
-	for _, l := range r.Lines {
+	for i := range r.Lines {
+		l := &r.Lines[i]
 		t += fmt.Sprintf("%-28s %9d %8d %8d %12s %12s %8.1f %8.3f %9.3f\n",
-			l.Advertiser+"/"+l.Campaign+"/"+l.Line, l.Matched, l.Bids, l.Wins, l.Spend, l.Value, l.UtilisationPct, l.AvgBid, l.AvgClear)
+			l.name(), l.Matched, l.Bids, l.Wins, l.Spend, l.Value, l.UtilisationPct, l.AvgBid, l.AvgClear)
 	}
 	for _, reason := range reasons(r.NoBids) {
 		t += fmt.Sprintf("no bid: %-20s %9d\n", reason, r.NoBids[reason])
@@ -45,7 +48,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	if err := r.Against.WriteText(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d decisions compared: %d same, %d bids gained, %d lost, %d of another line, %d higher, %d lower\n",
+	_, err := fmt.Fprintf(w, "\n%d decisions compared: %d same, %d bids gained, %d bids lost, %d with another line, %d higher, %d lower\n",
 		d.Compared, d.Same, d.BidGained, d.BidLost, d.OtherLine, d.PriceUp, d.PriceDown)
 	if err != nil {
 		return fmt.Errorf("cannot write report: %w", err)
@@ -53,29 +56,14 @@ func (r *Report) WriteText(w io.Writer) error {
 	return nil
 }
 
-// reasons are the no-bid reasons, the most frequent first.
+// reasons returns the no-bid reasons, the most frequent first.
 func reasons(m map[string]int) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.SortFunc(out, func(a, b string) int {
-		if m[a] != m[b] {
-			return m[b] - m[a]
-		}
-		return compareText(a, b)
-	})
+	out := slices.Collect(maps.Keys(m))
+	slices.SortFunc(out, func(a, b string) int { return cmp.Or(m[b]-m[a], cmp.Compare(a, b)) })
 	return out
 }
 
-func compareText(a, b string) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
-
-// WriteHTML writes the report as a page with a curve for each line that spent.
+// WriteHTML writes the report as a page with the curves of every line that spent.
 func (r *Report) WriteHTML(w io.Writer) error {
 	sections := []chart.Section{
 		{Text: fmt.Sprintf("%d requests, %d of known visitors, %d bids. Configuration %s, seed %d.", r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Config, r.Run.Seed)},
@@ -97,22 +85,25 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	return chart.WritePage(w, "Replay", sections)
 }
 
+// name returns the line's full name.
+func (l *LineReport) name() string { return l.Advertiser + "/" + l.Campaign + "/" + l.Line }
+
 func (r *Report) table() *chart.Table {
 	t := &chart.Table{Head: []string{"line", "pacing", "matched", "bids", "wins", "spend", "cap", "used %", "value", "avg bid", "avg clear", "over cap", "late"}}
-	for _, l := range r.Lines {
-		t.Rows = append(t.Rows, []string{l.Advertiser + "/" + l.Campaign + "/" + l.Line, l.Pacing, strconv.Itoa(l.Matched), strconv.Itoa(l.Bids), strconv.Itoa(l.Wins),
+	for i := range r.Lines {
+		l := &r.Lines[i]
+		t.Rows = append(t.Rows, []string{l.name(), l.Pacing, strconv.Itoa(l.Matched), strconv.Itoa(l.Bids), strconv.Itoa(l.Wins),
 			l.Spend.String(), l.Cap.String(), fmt.Sprintf("%.1f", l.UtilisationPct), l.Value.String(),
 			fmt.Sprintf("%.3f", l.AvgBid), fmt.Sprintf("%.3f", l.AvgClear), l.OverCap.String(), l.LateSpend.String()})
 	}
 	return t
 }
 
-// curves are the spend and the multiplier of a line, with those of the second
-// configuration beside them; nil when neither spent.
+// curves returns charts of a line's spend and multiplier under both configurations;
+// nil when the line spent under neither.
 func (r *Report) curves(l *LineReport) []*chart.Line {
-	name := l.Advertiser + "/" + l.Campaign + "/" + l.Line
-	spend := &chart.Line{Title: "Spend of " + name, XLabel: "quarter of an hour", YLabel: "share", YText: percent}
-	multiplier := &chart.Line{Title: "Pacing multiplier of " + name, XLabel: "quarter of an hour", YLabel: "multiplier"}
+	spend := &chart.Line{Title: "Spend of " + l.name(), XLabel: "quarter of an hour", YLabel: "share", YText: percent}
+	multiplier := &chart.Line{Title: "Pacing multiplier of " + l.name(), XLabel: "quarter of an hour", YLabel: "multiplier"}
 	add := func(tag string, l *LineReport) {
 		var x, s, t, m []float64
 		for i, p := range l.Curve {
@@ -130,7 +121,7 @@ func (r *Report) curves(l *LineReport) []*chart.Line {
 	if r.Against != nil {
 		for i := range r.Against.Lines {
 			o := &r.Against.Lines[i]
-			if o.Line == l.Line && o.Campaign == l.Campaign && o.Advertiser == l.Advertiser {
+			if o.name() == l.name() {
 				add(o.Pacing+" (against)", o)
 				spent = spent || o.Spend > 0
 			}

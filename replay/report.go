@@ -12,35 +12,35 @@ import (
 	"rebound/rtb"
 )
 
-// Report says what a replay found. Seconds and PerSecond are the only fields
-// that differ between two replays of the same input.
+// Report is the result of a replay. Only Seconds and PerSecond differ between two
+// replays of the same input.
 type Report struct {
 	Run    RunInfo        `json:"run"`
 	Lines  []LineReport   `json:"lines"`
 	NoBids map[string]int `json:"nobids"`
-	// Against is the same traffic under the second configuration, where one was
-	// given, and Differences how the decisions part.
+	// Against is the report of the same traffic under the second configuration, if
+	// there is one, and Differences counts the decisions that differ.
 	Against     *Report      `json:"against,omitempty"`
 	Differences *Differences `json:"differences,omitempty"`
 }
 
-// RunInfo is the run as a whole.
+// RunInfo describes the run as a whole.
 type RunInfo struct {
 	Requests int `json:"requests"`
 	Known    int `json:"known"` // requests whose visitor was found
 	Bids     int `json:"bids"`
-	Skipped  int `json:"skipped"` // lines that could not be read, or whose exchange the configuration does not know
-	// Bodiless counts records whose request was not kept, because privacy or a
-	// stop refused it before it was read, by their recorded reason.
+	Skipped  int `json:"skipped"` // lines that could not be read, or whose exchange is not configured
+	// Bodiless counts records without a request, by their recorded reason: privacy or
+	// a pause refused the request before it was read.
 	Bodiless  map[string]int `json:"bodiless,omitempty"`
-	Markets   int            `json:"markets"` // requests whose record says what the competition was
+	Markets   int            `json:"markets"` // requests whose record has a market
 	Seconds   float64        `json:"seconds"`
 	PerSecond float64        `json:"per_second"`
 	Config    string         `json:"config"`
 	Seed      uint64         `json:"seed"`
 }
 
-// LineReport is what one line did. Amounts are micros of the advertiser's
+// LineReport is the result of one line. Amounts are micros of the advertiser's
 // currency; avg_bid and avg_clear are CPM.
 type LineReport struct {
 	Line           string       `json:"line"`
@@ -50,9 +50,9 @@ type LineReport struct {
 	Matched        int          `json:"matched"` // requests whose visitor was in the line's audience
 	Bids           int          `json:"bids"`
 	Wins           int          `json:"wins"`
-	Spend          rtb.Micros   `json:"spend_micros"` // as the ledger settled it
+	Spend          rtb.Micros   `json:"spend_micros"` // as charged by the ledger
 	Value          rtb.Micros   `json:"value_micros"` // of the impressions won
-	Cap            rtb.Micros   `json:"cap_micros"`   // the caps of the days seen, the tightest kind; 0: none
+	Cap            rtb.Micros   `json:"cap_micros"`   // the tightest of the caps over the days of the run; 0: none
 	UtilisationPct float64      `json:"utilisation_pct"`
 	OverCap        rtb.Micros   `json:"over_cap_micros"`
 	LateSpend      rtb.Micros   `json:"late_spend_micros"`
@@ -63,9 +63,9 @@ type LineReport struct {
 	Curve          []CurvePoint `json:"curve"`
 }
 
-// CurvePoint is the cumulative share of spend and of traffic at the end of a
-// window. Spend is a share of the cap, or of the whole spend where there is no
-// cap; traffic is a share of the line's matched requests.
+// CurvePoint is the cumulative share of spend and traffic at the end of a window.
+// Spend is a share of the cap, or of the total spend where there is no cap; traffic
+// is a share of the line's matched requests.
 type CurvePoint struct {
 	At           string  `json:"at"`
 	SpendShare   float64 `json:"spend_share"`
@@ -73,7 +73,7 @@ type CurvePoint struct {
 	Multiplier   float64 `json:"multiplier"`
 }
 
-// Differences counts the decisions that two runs made differently.
+// Differences compares the decisions of two configurations.
 type Differences struct {
 	Compared   int            `json:"compared"`
 	Same       int            `json:"same"`
@@ -85,10 +85,10 @@ type Differences struct {
 	ReasonMove map[string]int `json:"reason_moved,omitempty"` // "from -> to"
 }
 
-// windows is how many points a curve has.
+// windows is the number of points of a curve.
 const windows = 96
 
-// tally collects one line while the replay runs.
+// tally collects the figures of one line during the replay.
 type tally struct {
 	id              rtb.LineID
 	matched, bids   int
@@ -99,11 +99,11 @@ type tally struct {
 	minutes         map[int64]*minute // since 1970
 }
 
-// minute is what a line did in one minute.
+// minute holds the figures of a line for one minute.
 type minute struct {
 	spend      rtb.Micros
 	matched    int
-	multiplier float64 // at its end; 0 unknown
+	multiplier float64 // at its end; 0: unknown
 }
 
 func (t *tally) at(when time.Time) *minute {
@@ -115,8 +115,8 @@ func (t *tally) at(when time.Time) *minute {
 	return m
 }
 
-// span is the time that a curve covers: a day in the advertiser's zone when the
-// records fit in one, else from the first record to the last.
+// span is the time that a curve covers: a day in the advertiser's zone if the
+// records fit in one, else the time from the first record to the last.
 type span struct {
 	start  time.Time
 	window time.Duration
@@ -135,7 +135,7 @@ func (s span) index(t time.Time) int {
 	return min(max(int(t.Sub(s.start)/s.window), 0), windows-1)
 }
 
-// label is the end of window i, as time of day; the day's end is 24:00.
+// label returns the end of window i as a time of day; the end of the day is 24:00.
 func (s span) label(i int, zone *time.Location) string {
 	if i == windows-1 {
 		return "24:00"
@@ -143,7 +143,7 @@ func (s span) label(i int, zone *time.Location) string {
 	return s.start.Add(time.Duration(i+1) * s.window).In(zone).Format("15:04")
 }
 
-// line turns a tally into its report.
+// line returns the report of a tally.
 func (t *tally) line(s span, zone *time.Location, cap, spend, late rtb.Micros) LineReport {
 	r := LineReport{Line: t.id.Line, Campaign: t.id.Campaign, Advertiser: t.id.Advertiser, Matched: t.matched, Bids: t.bids, Wins: t.wins,
 		Spend: spend, Value: t.value, Cap: cap, LateSpend: late, Clicks: t.clicks, Conversions: t.conv}
@@ -157,16 +157,16 @@ func (t *tally) line(s span, zone *time.Location, cap, spend, late rtb.Micros) L
 	if t.wins > 0 {
 		r.AvgClear = t.paidSum.Units() / float64(t.wins)
 	}
-	whole := cap
-	if whole == 0 {
-		whole = spend
+	total := cap
+	if total == 0 {
+		total = spend
 	}
-	r.Curve = t.curve(s, zone, whole)
+	r.Curve = t.curve(s, zone, total)
 	return r
 }
 
-// curve lays the minutes into the windows and sums them up.
-func (t *tally) curve(s span, zone *time.Location, whole rtb.Micros) []CurvePoint {
+// curve sums the minutes up by window.
+func (t *tally) curve(s span, zone *time.Location, total rtb.Micros) []CurvePoint {
 	var at [windows]minute
 	for _, min := range slices.Sorted(maps.Keys(t.minutes)) {
 		m, w := t.minutes[min], &at[s.index(time.Unix(min*60, 0))]
@@ -184,17 +184,17 @@ func (t *tally) curve(s span, zone *time.Location, whole rtb.Micros) []CurvePoin
 		if w.multiplier > 0 {
 			sum.multiplier = w.multiplier
 		}
-		points[i] = CurvePoint{At: s.label(i, zone), SpendShare: share(float64(sum.spend), float64(whole)),
+		points[i] = CurvePoint{At: s.label(i, zone), SpendShare: share(float64(sum.spend), float64(total)),
 			TrafficShare: share(float64(sum.matched), float64(t.matched)), Multiplier: round6(sum.multiplier)}
 	}
 	return points
 }
 
-func share(part, whole float64) float64 {
-	if whole <= 0 {
+func share(part, total float64) float64 {
+	if total <= 0 {
 		return 0
 	}
-	return round6(part / whole)
+	return round6(part / total)
 }
 
 func round6(x float64) float64 { return float64(int64(x*1e6+0.5)) / 1e6 }
@@ -205,7 +205,7 @@ func sortLines(lines []LineReport) {
 	})
 }
 
-// WriteJSON writes the report, indented, keys in a fixed order.
+// WriteJSON writes the report as indented JSON with keys in a fixed order.
 func (r *Report) WriteJSON(w io.Writer) error {
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

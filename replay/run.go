@@ -17,15 +17,15 @@ import (
 type Options struct {
 	Config  *config.Snapshot
 	Against *config.Snapshot // a second configuration for the same traffic; nil: none
-	// Store finds the visitors of records that carry none; nil: they are unknown.
+	// Store finds the visitors of records without one; nil: they are unknown.
 	Store *segments.Store
-	// Facts are folded into Store as time passes, in their order; nil: none.
+	// Facts are folded into Store in their order, as the virtual clock reaches them;
+	// nil: none.
 	Facts iter.Seq2[*events.Fact, error]
 
 	Exchange string // of bare requests
-	Only     string // skip records of other exchanges; empty: none
-	// At is the time of the first bare request, and Spacing how far the next are
-	// apart.
+	Only     string // skip records of other exchanges; empty: replay all
+	// At is the time of the first bare request, and Spacing the time between two.
 	At       time.Time
 	Spacing  time.Duration
 	From, To time.Time // skip records outside [From, To); zero: open
@@ -34,12 +34,13 @@ type Options struct {
 	LostPct     float64       // share of wins whose notices never arrive
 	Seed        uint64
 
-	// Differ is told of every decision that the two configurations make
-	// differently; nil: nobody is.
+	// Differ is called for every decision that the two configurations make
+	// differently; nil: not called.
 	Differ func(Difference) error
-	// Progress is told how many records are done, about once in 10,000.
+	// Progress is called with the number of records done, every 10,000 records; nil:
+	// not called.
 	Progress func(done int)
-	// Clock measures how long the replay takes; nothing else reads it.
+	// Clock measures the duration of the replay and nothing else.
 	Clock func() time.Time
 }
 
@@ -58,8 +59,8 @@ type Decided struct {
 	Bids  []events.DecisionBid `json:"bids,omitempty"`
 }
 
-// Run replays the records and reports. A line that cannot be read is counted
-// and skipped; any other error ends the run.
+// Run replays the records and returns the report. Lines that cannot be read are
+// counted and skipped; any other error ends the run.
 func Run(ctx context.Context, o Options, lines iter.Seq2[*events.BidRecord, error]) (*Report, error) {
 	r := &runner{o: &o, nextBare: o.At, bodiless: map[string]int{}}
 	began := o.Clock()
@@ -88,7 +89,7 @@ func Run(ctx context.Context, o Options, lines iter.Seq2[*events.BidRecord, erro
 	return report, nil
 }
 
-// runner is a replay under way.
+// runner is a replay in progress.
 type runner struct {
 	o        *Options
 	engines  []*engine
@@ -140,7 +141,7 @@ func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) err
 	return r.decide(ctx, rec, exchange)
 }
 
-// start makes the engines at the time of the first record.
+// start makes the engines, at the time of the first record.
 func (r *runner) start(at time.Time) error {
 	if len(r.engines) > 0 {
 		return nil
@@ -155,10 +156,10 @@ func (r *runner) start(at time.Time) error {
 		}
 		r.engines = append(r.engines, e)
 	}
-	return r.teach(at)
+	return r.foldRules(at)
 }
 
-// reasonOf is the recorded reason of a record without a request.
+// reasonOf returns the reason in a record without a request.
 func reasonOf(rec *events.BidRecord) string {
 	if rec.Decision == nil {
 		return "unknown"
@@ -185,7 +186,7 @@ func (r *runner) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	return r.o.Differ(Difference{N: r.n, TS: rec.TS, Kind: kind, First: first.decided(), Second: second.decided()})
 }
 
-// report closes every engine's book.
+// report ends every engine and returns the report.
 func (r *runner) report(ctx context.Context) (*Report, error) {
 	var reports []*Report
 	for _, e := range r.engines {
