@@ -14,18 +14,17 @@ import (
 	"rebound/rtb"
 )
 
-// Bounds of one rule text.
+// Limits of one canonical text.
 const (
 	maxConditions = 16
 	maxEventName  = 100
 )
 
-// rule is what one segment remembers: events of one name of one advertiser
-// that meet every condition. Its canonical text is
+// rule selects the events that one segment counts: those of one advertiser and
+// one name that meet every condition. Its canonical text has the advertiser, the
+// event and the conditions sorted by their text:
 //
 //	shop "view_item" item.category under "shoes > running" & url.path prefix "/p/"
-//
-// advertiser, event, then the conditions in the order of their texts.
 type rule struct {
 	id         rtb.SegmentID
 	advertiser string
@@ -35,7 +34,7 @@ type rule struct {
 	text       string
 }
 
-// newRule orders the conditions, drops doubles and names the segment.
+// newRule sorts the conditions, drops duplicates and derives the segment.
 func newRule(advertiser, event string, conditions []*condition) *rule {
 	conditions = slices.Clone(conditions)
 	slices.SortFunc(conditions, func(a, b *condition) int { return strings.Compare(a.text(), b.text()) })
@@ -57,28 +56,29 @@ func newRule(advertiser, event string, conditions []*condition) *rule {
 	return r
 }
 
-// SegmentOf is the segment that a canonical text names: the first 64 bits of
-// its SHA-256.
+// SegmentOf returns the segment of a canonical text: the first 64 bits of its
+// SHA-256.
 func SegmentOf(text string) rtb.SegmentID {
 	sum := sha256.Sum256([]byte(text))
 	return rtb.SegmentID(binary.BigEndian.Uint64(sum[:8]))
 }
 
-// CheckText tells whether text is a canonical text that this version can read.
+// CheckText returns an error unless text is a canonical text that this version
+// can parse.
 func CheckText(text string) error {
 	_, err := parseRule(text)
 	return err
 }
 
-// parseRule reads a canonical text. Any other spelling of the same rule is
-// refused: it would name another segment.
+// parseRule parses a canonical text. It refuses any other spelling of the same
+// rule, which would be another segment.
 func parseRule(text string) (*rule, error) {
 	r, err := parseWords(text)
 	if err == nil && r.text != text {
-		err = errors.New("the spelling is not the canonical one")
+		err = errors.New("the spelling is not canonical")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read segment rule: got %.200q; want advertiser \"event\" [field op \"value\"...]: %w", text, err)
+		return nil, fmt.Errorf("cannot parse segment rule: got %.200q; want advertiser \"event\" [field op \"value\"...]: %w", text, err)
 	}
 	return r, nil
 }
@@ -86,14 +86,14 @@ func parseRule(text string) (*rule, error) {
 func parseWords(text string) (*rule, error) {
 	advertiser, rest, _ := strings.Cut(text, " ")
 	if !spec.ValidID(advertiser) {
-		return nil, errors.New("no advertiser at the start")
+		return nil, errors.New("the advertiser is missing")
 	}
 	event, rest, err := quoted(rest)
 	if err != nil {
 		return nil, err
 	}
 	if event == "" || len(event) > maxEventName {
-		return nil, errors.New("no event name, or too long")
+		return nil, errors.New("the event name is missing or too long")
 	}
 	var conditions []*condition
 	for rest != "" {
@@ -103,7 +103,7 @@ func parseWords(text string) (*rule, error) {
 		if len(conditions) > 0 {
 			var ok bool
 			if rest, ok = strings.CutPrefix(rest, " &"); !ok {
-				return nil, errors.New("no & between conditions")
+				return nil, errors.New("& is missing between conditions")
 			}
 		}
 		var c *condition
@@ -115,17 +115,17 @@ func parseWords(text string) (*rule, error) {
 	return newRule(advertiser, event, conditions), nil
 }
 
-// parseCondition reads ` field op[.cs] "value"...` off the front of s.
+// parseCondition parses ` field op[.cs] "value"...` at the start of s.
 func parseCondition(s string) (*condition, string, error) {
 	s, ok := strings.CutPrefix(s, " ")
 	field, rest, ok2 := strings.Cut(s, " ")
 	if !ok || !ok2 {
-		return nil, "", errors.New("no field")
+		return nil, "", errors.New("the field is missing")
 	}
 	raw := Condition{Field: field}
 	end := strings.IndexByte(rest, ' ')
 	if end < 0 {
-		return nil, "", errors.New("no value")
+		return nil, "", errors.New("the value is missing")
 	}
 	raw.Op, rest = rest[:end], rest[end:]
 	raw.Op, raw.CS = strings.CutSuffix(raw.Op, ".cs")
@@ -143,18 +143,18 @@ func parseCondition(s string) (*condition, string, error) {
 	return c, rest, nil
 }
 
-// quoted reads a quoted text off the front of s.
+// quoted parses a quoted string at the start of s and returns the rest.
 func quoted(s string) (value, rest string, err error) {
 	prefix, err := strconv.QuotedPrefix(s)
 	if err != nil || prefix[0] != '"' {
-		return "", "", errors.New("no quoted text where one should be")
+		return "", "", errors.New("a quoted text is missing")
 	}
 	value, err = strconv.Unquote(prefix)
 	return value, s[len(prefix):], err
 }
 
-// match tells whether the event meets the conditions; its advertiser and name
-// are the caller's business.
+// match reports whether an event meets the conditions. The caller has checked
+// its advertiser and name.
 func (r *rule) match(e *events.Event) bool {
 	for _, c := range r.onEvent {
 		if !c.matchEvent(e) {

@@ -2,28 +2,29 @@ package audiences
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
-// Bounds of a set of audiences.
+// Limits of a configuration.
 const (
 	MaxAudiences = 1000 // of one advertiser
 	MaxLeaves    = 64   // of one audience
-	maxCost      = 1024 // leaves of one audience, those of the audiences that it names included
-	maxDepth     = 4    // of all and any
+	maxCost      = 1024 // leaves of one audience, including those of the audiences that it refers to
+	maxDepth     = 4    // of nested all and any
 	defaultTTL   = 30 * day
 	minTTL       = spec.Duration(time.Hour)
 	maxTTL       = 540 * day
 )
 
-// Compile turns specs into a Set, or tells every problem. Advertisers are the
-// known ids; where there is one, it owns every audience that names none.
+// Compile compiles specs into a Set, or returns every problem. advertisers are
+// the known ids. If there is exactly one, it owns every audience that names no
+// advertiser.
 func Compile(specs []Spec, advertisers []string) (*Set, spec.Problems) {
 	c := &compiler{
 		advertisers: advertisers,
@@ -47,7 +48,7 @@ func Compile(specs []Spec, advertisers []string) (*Set, spec.Problems) {
 type state uint8
 
 const (
-	fresh state = iota
+	waiting state = iota
 	compiling
 	done
 )
@@ -73,33 +74,27 @@ func (c *compiler) owned(s Spec) Spec {
 	return s
 }
 
-// index checks ids and owners, so that references can be followed.
+// index checks ids and owners, and records ids so that references can be
+// resolved.
 func (c *compiler) index() {
 	owned := map[string]int{}
 	for i := range c.specs {
 		s, at := &c.specs[i], spec.At("", i)
-		if !spec.ValidID(s.ID) {
-			c.Add(at+".id", spec.Quote(s.ID), "lower-case letters, digits, _ and -, at most 64, the first a letter or digit")
-		}
+		c.ID(at+".id", s.ID)
 		if first, ok := c.byID[s.ID]; ok {
-			c.Add(at+".id", spec.Quote(s.ID), fmt.Sprintf("an id of its own; audience [%d] has it already", first))
+			c.Add(at+".id", spec.Quote(s.ID)+" again", fmt.Sprintf("an id that no other audience has; audiences[%d] has it", first))
 		} else {
 			c.byID[s.ID] = i
 		}
-		switch {
-		case s.Advertiser == "":
-			c.Add(at+".advertiser", "nothing", "one of "+strings.Join(c.advertisers, " "))
-		case !slices.Contains(c.advertisers, s.Advertiser) || !spec.ValidID(s.Advertiser):
-			c.Add(at+".advertiser", spec.Quote(s.Advertiser), "one of "+strings.Join(c.advertisers, " "))
-		}
+		c.Known(at+".advertiser", s.Advertiser, "an advertiser", c.advertisers)
 		if owned[s.Advertiser]++; owned[s.Advertiser] == MaxAudiences+1 {
-			c.Add(at, "one more audience of "+s.Advertiser, "at most "+strconv.Itoa(MaxAudiences))
+			c.Add(at, "more than "+strconv.Itoa(MaxAudiences)+" audiences of "+s.Advertiser, "at most "+strconv.Itoa(MaxAudiences))
 		}
 	}
 }
 
-// audience compiles one audience, and before it those that it names. It returns
-// nil when the audience is part of a circle.
+// audience compiles one audience, after those that it refers to. It returns nil
+// if the audience is part of a cycle.
 func (c *compiler) audience(i int) *Program {
 	if c.state[i] == compiling {
 		return nil
@@ -125,10 +120,10 @@ func (c *compiler) withRecipe(i int) Spec {
 	if s.Recipe != "" {
 		r, ok := recipes[s.Recipe]
 		if !ok {
-			c.Add(at+".recipe", spec.Quote(s.Recipe), "one of "+strings.Join(Recipes(), " "))
+			c.OneOf(at+".recipe", s.Recipe, Recipes())
 		}
 		if !s.Include.empty() {
-			c.Add(at+".include", "include beside recipe", "one of the two")
+			c.Add(at+".include", "both include and recipe", "one of them")
 		}
 		s = r.apply(s)
 		if !ok {
@@ -161,12 +156,12 @@ func (c *compiler) program(s *Spec, at string) *Program {
 		c.Add(at, strconv.Itoa(c.leaves)+" leaves", "at most "+strconv.Itoa(MaxLeaves))
 	}
 	if c.cost > maxCost {
-		c.Add(at, strconv.Itoa(c.cost)+" leaves with those of the audiences it names", "at most "+strconv.Itoa(maxCost))
+		c.Add(at, strconv.Itoa(c.cost)+" leaves, including those of the audiences that it refers to", "at most "+strconv.Itoa(maxCost))
 	}
 	return p
 }
 
-// place is where in a rule the compiler is.
+// place is the position of the compiler in a rule.
 type place struct {
 	path    string
 	exclude bool
@@ -188,14 +183,14 @@ func (c *compiler) node(r *Rule, at place) node {
 		}
 	}
 	if set != 1 {
-		c.Add(at.path, strconv.Itoa(set)+" of all, any, event and audience", "exactly one")
+		c.Add(at.path, strconv.Itoa(set)+" of all, any, event and audience", "exactly one of them")
 		return node{}
 	}
 	if r.Event != "" {
 		return c.leaf(r, at)
 	}
 	if r.Within != 0 || r.NotWithin != 0 || r.MinCount != 0 || r.Where != nil || r.After != "" {
-		c.Add(at.path, "within, not_within, min_count, where or after", "these only beside event")
+		c.Add(at.path, "within, not_within, min_count, where or after without event", "these fields only with event")
 	}
 	if r.Audience != "" {
 		return c.reference(r.Audience, at)
@@ -205,7 +200,7 @@ func (c *compiler) node(r *Rule, at place) node {
 		kind, list, kids = nodeAny, "any", r.Any
 	}
 	if len(kids) == 0 || at.depth >= maxDepth {
-		c.Add(at.path+"."+list, fmt.Sprintf("%d rules at depth %d", len(kids), at.depth+1), fmt.Sprintf("at least one, and a depth of at most %d", maxDepth))
+		c.Add(at.path+"."+list, fmt.Sprintf("%d rules at depth %d", len(kids), at.depth+1), fmt.Sprintf("at least one rule, at a depth of at most %d", maxDepth))
 		return node{}
 	}
 	n := node{kind: kind}
@@ -215,11 +210,11 @@ func (c *compiler) node(r *Rule, at place) node {
 	return n
 }
 
-// reference compiles {audience: id}.
+// reference compiles a rule that refers to another audience.
 func (c *compiler) reference(id string, at place) node {
 	i, ok := c.byID[id]
 	if !ok {
-		c.Add(at.path+".audience", spec.Quote(id), "the id of an audience")
+		c.Known(at.path+".audience", id, "an audience", slices.Sorted(maps.Keys(c.byID)))
 		return node{}
 	}
 	if c.specs[i].Advertiser != c.spec.Advertiser {
@@ -228,15 +223,16 @@ func (c *compiler) reference(id string, at place) node {
 	}
 	p := c.audience(i)
 	if p == nil {
-		c.Add(at.path+".audience", spec.Quote(id), "no circle: that audience leads back to this one")
+		c.Add(at.path+".audience", spec.Quote(id), "an audience that does not refer back to this one")
 		return node{}
 	}
 	c.cost += p.cost
 	return node{kind: nodeAudience, audience: p}
 }
 
-// triggers are segments of which at least one must be held for the node to be
-// true: all of any's, and of all's the child that has the fewest.
+// triggers returns segments of which a visitor must have at least one for the
+// node to be true: those of every child of any, and those of the child of all
+// that has the fewest.
 func (n *node) triggers() []rtb.SegmentID {
 	var out []rtb.SegmentID
 	switch n.kind {

@@ -9,16 +9,17 @@ import (
 	"strings"
 
 	"rebound/events"
+	"rebound/internal/spec"
 )
 
-// Bounds of one condition.
+// Limits of one condition.
 const (
 	maxRegex  = 256
 	maxValue  = 512
 	maxValues = 200
 )
 
-// condition is a condition in its canonical form, ready to match.
+// condition is a condition in its canonical form, ready to match events.
 type condition struct {
 	def    fieldDef
 	key    string
@@ -30,21 +31,21 @@ type condition struct {
 	re      *regexp.Regexp // of values[0], for regex
 }
 
-// flaw says what is wrong with a condition; part is field, op or value.
+// flaw is what is wrong with a condition. part is field, op or value.
 type flaw struct{ part, got, want string }
 
-// newCondition brings a condition into its canonical form.
+// newCondition returns the canonical form of a condition.
 func newCondition(c Condition) (*condition, *flaw) {
 	def, key, ok := findField(c.Field)
 	if !ok {
-		return nil, &flaw{"field", strconv.Quote(c.Field), "one of " + strings.Join(Fields(), " ")}
+		return nil, &flaw{"field", spec.Quote(c.Field), "one of " + strings.Join(Fields(), ", ")}
 	}
 	n := &condition{def: def, key: key, op: c.Op, cs: c.CS}
 	if n.op == "" {
 		n.op = "eq"
 	}
 	if allowed := opsOf(def); !slices.Contains(allowed, n.op) {
-		return nil, &flaw{"op", strconv.Quote(c.Op), "one of " + strings.Join(allowed, " ") + " for " + c.Field}
+		return nil, &flaw{"op", spec.Quote(c.Op), "one of " + strings.Join(allowed, ", ") + " for " + c.Field}
 	}
 	if f := n.setValues(c.Value); f != nil {
 		return nil, f
@@ -52,7 +53,7 @@ func newCondition(c Condition) (*condition, *flaw) {
 	return n, nil
 }
 
-// setValues folds, sorts and checks the values.
+// setValues checks the values, folds their case and sorts them.
 func (c *condition) setValues(values Values) *flaw {
 	if c.op == "exists" && len(values) == 0 {
 		values = Values{"true"}
@@ -66,7 +67,7 @@ func (c *condition) setValues(values Values) *flaw {
 	}
 	for _, v := range values {
 		if len(v) > maxValue {
-			return &flaw{"value", strconv.Itoa(len(v)) + " bytes", "at most " + strconv.Itoa(maxValue)}
+			return &flaw{"value", strconv.Itoa(len(v)) + " bytes", "at most " + strconv.Itoa(maxValue) + " bytes"}
 		}
 		v, f := c.canonicalValue(v)
 		if f != nil {
@@ -80,7 +81,7 @@ func (c *condition) setValues(values Values) *flaw {
 	return c.prepare()
 }
 
-// listOp makes eq of several values in, and in of one value eq.
+// listOp turns eq with several values into in, and in with one value into eq.
 func (c *condition) listOp(n int) {
 	switch {
 	case n > 1 && c.op == "eq":
@@ -94,7 +95,7 @@ func (c *condition) listOp(n int) {
 	}
 }
 
-// numeric tells whether the condition compares numbers.
+// numeric reports whether the condition compares numbers.
 func (c *condition) numeric() bool {
 	if c.op == "exists" {
 		return false
@@ -102,7 +103,8 @@ func (c *condition) numeric() bool {
 	return c.def.kind == numberField || c.def.kind == itemNumber || slices.Contains(orderOps, c.op)
 }
 
-// canonicalValue is the one spelling of a value, and settles whether case counts.
+// canonicalValue returns the canonical spelling of a value. It clears cs where
+// case has no meaning.
 func (c *condition) canonicalValue(v string) (string, *flaw) {
 	switch {
 	case c.op == "exists":
@@ -129,7 +131,7 @@ func (c *condition) canonicalValue(v string) (string, *flaw) {
 	return v, nil
 }
 
-// prepare compiles what matching needs.
+// prepare compiles the values for matching.
 func (c *condition) prepare() *flaw {
 	if c.numeric() {
 		for _, v := range c.values {
@@ -142,20 +144,21 @@ func (c *condition) prepare() *flaw {
 	}
 	pattern := c.values[0]
 	if len(pattern) > maxRegex {
-		return &flaw{"value", strconv.Itoa(len(pattern)) + " bytes", "a regular expression of at most " + strconv.Itoa(maxRegex)}
+		return &flaw{"value", strconv.Itoa(len(pattern)) + " bytes", "a regular expression of at most " + strconv.Itoa(maxRegex) + " bytes"}
 	}
 	if !c.cs {
 		pattern = "(?i)" + pattern
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return &flaw{"value", strconv.Quote(c.values[0]), fmt.Sprintf("a regular expression of RE2 (%v)", err)}
+		return &flaw{"value", strconv.Quote(c.values[0]), fmt.Sprintf("a regular expression in RE2 syntax (%v)", err)}
 	}
 	c.re = re
 	return nil
 }
 
-// categoryPath spells a category path in one way: "Shoes > Running".
+// categoryPath returns the canonical spelling of a category path: "Shoes >
+// Running".
 func categoryPath(s string) string {
 	parts := strings.Split(s, ">")
 	for i := range parts {
@@ -164,7 +167,7 @@ func categoryPath(s string) string {
 	return strings.Join(parts, " > ")
 }
 
-// text is the condition's canonical text.
+// text returns the canonical text of the condition.
 func (c *condition) text() string {
 	var b strings.Builder
 	b.WriteString(c.def.name + c.key + " " + c.op)
@@ -178,7 +181,7 @@ func (c *condition) text() string {
 	return b.String()
 }
 
-// ofItem tells whether the condition is about one item.
+// ofItem reports whether the condition is about one item.
 func (c *condition) ofItem() bool { return c.def.kind == itemText || c.def.kind == itemNumber }
 
 func (c *condition) matchEvent(e *events.Event) bool {
@@ -199,7 +202,7 @@ func (c *condition) matchItem(it *events.Item) bool {
 	return c.matchText(s, ok)
 }
 
-// matchNumber compares a number. What is absent is only unequal to everything.
+// matchNumber compares a number. An absent number differs from every value.
 func (c *condition) matchNumber(x float64, ok bool) bool {
 	switch c.op {
 	case "exists":
@@ -223,7 +226,7 @@ func (c *condition) matchNumber(x float64, ok bool) bool {
 	return x <= c.numbers[0] // lte
 }
 
-// matchText compares a text. What is absent is only unequal to everything.
+// matchText compares a text. An absent text differs from every value.
 func (c *condition) matchText(s string, ok bool) bool {
 	switch c.op {
 	case "exists":
@@ -237,7 +240,7 @@ func (c *condition) matchText(s string, ok bool) bool {
 	return ok && c.holds(s)
 }
 
-// holds tests the positive form of the operator.
+// holds reports whether the positive form of the operator is true.
 func (c *condition) holds(s string) bool {
 	if c.op == "regex" {
 		return c.re.MatchString(s)

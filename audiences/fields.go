@@ -9,7 +9,7 @@ import (
 	"rebound/rtb"
 )
 
-// fieldKind says how a field is read and compared.
+// fieldKind is how a field is read and compared.
 type fieldKind uint8
 
 const (
@@ -19,7 +19,7 @@ const (
 	itemNumber                   // of one item, an amount
 )
 
-// fieldDef is one field, or a family of them when its name ends in a dot.
+// fieldDef is a field, or a family of fields if its name ends in a dot.
 type fieldDef struct {
 	name string
 	kind fieldKind
@@ -33,8 +33,8 @@ var fieldDefs = []fieldDef{
 	{"item.id", itemText}, {"item.category", itemText}, {"item.brand", itemText}, {"item.price", itemNumber},
 }
 
-// Fields are the fields that a condition may name, with a placeholder where a
-// key follows.
+// Fields returns the fields that a condition may name, with <key> in place of
+// the key of a family.
 func Fields() []string {
 	names := make([]string, 0, len(fieldDefs))
 	for _, d := range fieldDefs {
@@ -48,7 +48,7 @@ func Fields() []string {
 
 const maxFieldKey = 64
 
-// findField finds the definition of a field's name, and the key behind a family.
+// findField returns the definition of a field and, for a family, the key.
 func findField(name string) (def fieldDef, key string, ok bool) {
 	for _, d := range fieldDefs {
 		if d.name == name && !strings.HasSuffix(name, ".") {
@@ -62,7 +62,8 @@ func findField(name string) (def fieldDef, key string, ok bool) {
 	return fieldDef{}, "", false
 }
 
-// validKey keeps keys free of what separates words in a canonical text.
+// validKey reports whether a key can be part of a canonical text: it has none
+// of the characters that separate words there.
 func validKey(key string) bool {
 	if key == "" || len(key) > maxFieldKey {
 		return false
@@ -79,16 +80,17 @@ func validKey(key string) bool {
 
 var (
 	textOps   = []string{"eq", "neq", "in", "not_in", "contains", "not_contains", "prefix", "suffix", "regex", "exists"}
-	numberOps = []string{"eq", "neq", "in", "not_in", "exists"} // beside orderOps, on amounts
-	orderOps  = []string{"gt", "gte", "lt", "lte"}              // on any field; texts are read as numbers
+	numberOps = []string{"eq", "neq", "in", "not_in", "exists"} // with orderOps, on amounts
+	orderOps  = []string{"gt", "gte", "lt", "lte"}              // on any field; texts are parsed as numbers
 )
 
-// Ops are the operators that a condition may use. under wants item.category.
+// Ops returns the operators that a condition may use; under is for
+// item.category only.
 func Ops() []string {
 	return append(append(slices.Clone(textOps), orderOps...), "under")
 }
 
-// opsOf are the operators that a field takes.
+// opsOf returns the operators that a field accepts.
 func opsOf(d fieldDef) []string {
 	switch {
 	case d.name == "item.category":
@@ -99,7 +101,8 @@ func opsOf(d fieldDef) []string {
 	return append(slices.Clone(textOps), orderOps...)
 }
 
-// eventText reads a text field of an event; false when the event has none.
+// eventText returns a text field of an event; ok is false if the event does not
+// have it.
 func eventText(e *events.Event, field, key string) (string, bool) {
 	var s string
 	switch field {
@@ -116,7 +119,7 @@ func eventText(e *events.Event, field, key string) (string, bool) {
 	case "prop.":
 		s, ok := e.Props[key]
 		return s, ok
-	default: // utm.source and its like: the map has the last part
+	default: // utm.source and the like: the map is keyed by the last part
 		s, ok := e.UTM[strings.TrimPrefix(field, "utm.")]
 		return s, ok
 	}
@@ -141,7 +144,7 @@ func urlText(u *events.URL, field, key string) (string, bool) {
 	return u.Host + u.Path + "?" + u.Query, true
 }
 
-// queryValue is the first value of a key in a raw query.
+// queryValue returns the first value of a key in a raw query.
 func queryValue(query, key string) (string, bool) {
 	for query != "" {
 		var pair string
@@ -171,6 +174,7 @@ func itemFieldText(it *events.Item, field string) (string, bool) {
 	return it.Category, it.Category != ""
 }
 
-// amount is money in major units. The division is the nearest double to the
-// decimal, so it equals the parsed text of the same decimal. Zero is absent.
+// amount returns money in major units; ok is false for zero, which means
+// absent. The quotient is the float64 nearest to the decimal, so it equals the
+// parsed text of that decimal.
 func amount(m rtb.Micros) (float64, bool) { return float64(m) / 1e6, m != 0 }

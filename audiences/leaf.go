@@ -9,7 +9,7 @@ import (
 	"rebound/rtb"
 )
 
-// leaf compiles a rule over one kind of event.
+// leaf compiles a rule about one event name.
 func (c *compiler) leaf(r *Rule, at place) node {
 	c.leaves++
 	c.cost++
@@ -18,7 +18,7 @@ func (c *compiler) leaf(r *Rule, at place) node {
 		c.Add(at.path+".min_count", strconv.Itoa(r.MinCount), "1 to "+strconv.Itoa(rtb.MaxRecent))
 	}
 	if r.After != "" && (r.After != "include" || !at.exclude) {
-		c.Add(at.path+".after", spec.Quote(r.After), "include, and only under exclude")
+		c.Add(at.path+".after", spec.Quote(r.After), "include, in exclude only")
 	}
 	c.window(r, &n, at)
 	event := eventName(r.Event)
@@ -27,15 +27,15 @@ func (c *compiler) leaf(r *Rule, at place) node {
 	}
 	conditions := c.conditions(r.Where, at)
 	if len(c.Problems) > 0 {
-		return n // the texts of wrong rules are of no use
+		return n // the canonical texts of invalid rules are meaningless
 	}
 	rule := newRule(c.spec.Advertiser, event, conditions)
 	n.segment = rule.id
 	if err := CheckText(rule.text); err != nil {
-		c.Add(at.path, err.Error(), "letters that keep their meaning when folded twice")
+		c.Add(at.path, err.Error(), "values that stay the same when their case is folded twice")
 	}
 	if other, ok := c.set.rules[rule.id]; ok && other != rule.text {
-		c.Add(at.path, "a hash that the segment "+other+" has", "another rule: two of them cannot be told apart")
+		c.Add(at.path, "a rule whose hash collides with that of segment "+other, "a slightly different rule")
 	}
 	c.set.rules[rule.id] = rule.text
 	return n
@@ -49,19 +49,19 @@ func eventName(name string) string {
 	return canonical
 }
 
-// window checks within and not_within. Who is looked for must still be in the
-// audience's ttl; who is excluded may have done it long before.
+// window checks within and not_within. An included visitor must still be within
+// the ttl of the audience; an excluded one may have acted long before.
 func (c *compiler) window(r *Rule, n *node, at place) {
-	longest, why := c.spec.TTL, "at most the audience's ttl, "+c.spec.TTL.String()
+	longest, want := c.spec.TTL, "at most the ttl of the audience, "+c.spec.TTL.String()
 	within := r.Within
 	if within == 0 {
 		within = c.spec.TTL
 	}
 	if at.exclude {
-		longest, why = maxTTL, "at most "+maxTTL.String()
+		longest, want = maxTTL, "at most "+maxTTL.String()
 	}
 	if within > longest {
-		c.Add(at.path+".within", within.String(), why)
+		c.Add(at.path+".within", within.String(), want)
 	}
 	if r.NotWithin >= within {
 		c.Add(at.path+".not_within", r.NotWithin.String(), "less than within, "+within.String())
@@ -69,7 +69,7 @@ func (c *compiler) window(r *Rule, n *node, at place) {
 	if time.Duration(within)%time.Second != 0 || time.Duration(r.NotWithin)%time.Second != 0 {
 		c.Add(at.path, within.String()+" and "+r.NotWithin.String(), "whole seconds in within and not_within")
 	}
-	n.within, n.notWithin = seconds(time.Duration(within)), seconds(time.Duration(r.NotWithin))
+	n.within, n.notWithin = time.Duration(within), time.Duration(r.NotWithin)
 }
 
 func (c *compiler) conditions(where []Condition, at place) []*condition {
@@ -80,7 +80,7 @@ func (c *compiler) conditions(where []Condition, at place) []*condition {
 	for i, w := range where {
 		n, flaw := newCondition(w)
 		if flaw != nil {
-			c.Add(at.path+".where["+strconv.Itoa(i)+"]."+flaw.part, flaw.got, flaw.want)
+			c.Add(spec.At(at.path+".where", i)+"."+flaw.part, flaw.got, flaw.want)
 			continue
 		}
 		out = append(out, n)

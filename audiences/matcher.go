@@ -8,22 +8,22 @@ import (
 	"rebound/rtb"
 )
 
-// Matcher says which segments an event belongs to. It never changes and may be
-// used by many goroutines.
+// Matcher decides which segments an event belongs to. It is immutable and safe
+// for concurrent use.
 type Matcher struct {
 	tenants map[string]tenant
 	size    int
 }
 
-// tenant holds the rules of one advertiser by event name; anywhere are those
-// for every event, and stand in each list as well. Lists are sorted by id.
+// tenant holds the rules of one advertiser by event name. The rules for every
+// event are in anywhere and in each list as well. Lists are sorted by segment.
 type tenant struct {
 	byEvent  map[string][]*rule
 	anywhere []*rule
 }
 
-// NewMatcher compiles canonical texts, as [Set.Rules] gives them. A text that it
-// cannot read ([CheckText]) is an error.
+// NewMatcher compiles canonical texts as [Set.Rules] returns them. It fails if
+// [CheckText] rejects one.
 func NewMatcher(canonical []string) (*Matcher, error) {
 	m := &Matcher{tenants: map[string]tenant{}}
 	seen := map[rtb.SegmentID]bool{}
@@ -66,11 +66,11 @@ func sortRules(rules []*rule) {
 	slices.SortFunc(rules, func(a, b *rule) int { return cmp.Compare(a.id, b.id) })
 }
 
-// Len is how many segments the matcher knows.
+// Len returns the number of segments.
 func (m *Matcher) Len() int { return m.size }
 
-// Match appends the segments that an event fact belongs to, in the order of
-// their ids. Facts of other kinds belong to none.
+// Match appends the segments that a fact belongs to, sorted. Facts that are not
+// events belong to none.
 func (m *Matcher) Match(f *events.Fact, dst []rtb.SegmentID) []rtb.SegmentID {
 	if f.Kind != events.KindEvent || f.Event == nil {
 		return dst

@@ -2,11 +2,11 @@ package audiences
 
 import "strings"
 
-// anyEvent in a rule stands for every event.
+// anyEvent is the event name that matches every event.
 const anyEvent = "*"
 
-// canonicalNames are the events that Rebound knows: the names of GA4 where it
-// has one, else our own.
+// canonicalNames are the events that Rebound knows, under their GA4 names if
+// they have one.
 var canonicalNames = []string{
 	"page_view", "home_view", "view_item_list", "search", "view_item", "add_to_wishlist", "add_to_cart",
 	"remove_from_cart", "view_cart", "begin_checkout", "add_payment_info", "purchase", "refund", "sign_up",
@@ -14,10 +14,10 @@ var canonicalNames = []string{
 	"identify", "optout",
 }
 
-// aliases are other tags' names, folded, by canonical name: Meta, Segment and
-// Rudder v2, Criteo, RTB House, AdRoll, Xandr. RTB House writes the product's or
-// page's id behind names that end in _; without a digit in what follows, such a
-// name is somebody's own (offer_accepted).
+// aliases are the folded names of other vendors' tags by canonical name: Meta,
+// Segment and Rudder v2, Criteo, RTB House, AdRoll, Xandr. RTB House appends
+// the id of a product or page to names that end in _. Without a digit in what
+// follows, such a name is a custom event (offer_accepted).
 var aliases = map[string][]string{
 	"page_view":        {"pageview", "page", "viewpage"},
 	"home_view":        {"viewhome", "home", "homeview", "landingpage"},
@@ -36,14 +36,14 @@ var aliases = map[string][]string{
 	"generate_lead":    {"lead", "contact"},
 }
 
-// byName and byPrefix are the tables by folded name.
+// byName and byPrefix map folded names and prefixes to canonical names.
 var byName, byPrefix = nameTables()
 
 func nameTables() (names, prefixes map[string]string) {
 	names, prefixes = map[string]string{}, map[string]string{}
 	for _, n := range canonicalNames {
 		names[n] = n
-		// viewItem and ViewItem are Criteo's and others' spelling of view_item.
+		// Criteo and others write view_item as viewItem or ViewItem.
 		names[strings.ReplaceAll(n, "_", "")] = n
 	}
 	for canonical, list := range aliases {
@@ -58,10 +58,10 @@ func nameTables() (names, prefixes map[string]string) {
 	return names, prefixes
 }
 
-// CanonicalEvent is Rebound's name of an event that may come under another
-// tag's name (Meta, Segment, Criteo, RTB House, AdRoll, Xandr; any case). A name
-// that no table knows is kept as it is, without spaces around it, and known is
-// false: it is a custom event, which rules may name.
+// CanonicalEvent returns the canonical name of an event that may have another
+// vendor's name (Meta, Segment, Criteo, RTB House, AdRoll, Xandr; in any case).
+// For an unknown name, which is a custom event that rules may use, it returns
+// the name without surrounding space and known is false.
 func CanonicalEvent(name string) (canonical string, known bool) {
 	name = strings.TrimSpace(name)
 	folded := strings.ToLower(name)

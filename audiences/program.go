@@ -6,30 +6,31 @@ import (
 	"rebound/rtb"
 )
 
-// Program decides whether a visitor is in an audience. It never changes and may
-// be used by many goroutines.
+// Program decides whether a visitor is in an audience. It is immutable and safe
+// for concurrent use.
 type Program struct {
 	id, advertiser string
 	include        node
 	exclude        *node
 	triggers       []rtb.SegmentID
-	cost           int // leaves that one evaluation may visit
+	cost           int // leaves that one evaluation visits at most
 }
 
-// Window narrows an audience by the age of its last qualifying event, as a line
-// does; zero means no limit.
+// Window limits an audience to visitors whose last qualifying event has a
+// certain age. Zero means no limit.
 type Window struct{ Within, NotWithin time.Duration }
 
-// Verdict is what a Program says of a visitor.
+// Verdict is the result of evaluating a Program for a visitor.
 type Verdict struct {
-	// In: the visitor is in the audience and in the window.
+	// In is set if the visitor is in the audience and in the window.
 	In bool
-	// Excluded: he would be in, but for the exclusion.
+	// Excluded is set if the visitor would be in, but for the exclusion.
 	Excluded bool
-	// Last is the latest event that the true leaves of the inclusion counted,
-	// and Count the largest number of events that one of them counted in its
-	// look-back: for recency and intensity pricing. Both are 0 unless In or
-	// Excluded. Count is exact up to rtb.MaxRecent, and a lower bound beyond.
+	// Last is the latest event counted by the leaves of the inclusion that are
+	// true, and Count the largest number of events that one of them counted
+	// within its look-back. They feed recency and intensity pricing, and are 0
+	// unless In or Excluded is set. Count is exact up to rtb.MaxRecent, and a
+	// lower bound beyond.
 	Last  rtb.Second
 	Count uint32
 }
@@ -43,20 +44,20 @@ const (
 	nodeAudience
 )
 
-// node is one node of a rule. Lengths of time are seconds.
+// node is one node of a compiled rule.
 type node struct {
 	kind nodeKind
 	kids []node
 
 	segment           rtb.SegmentID
-	within, notWithin uint32
+	within, notWithin time.Duration
 	minCount          int
 	after             bool // not older than the inclusion's last event
 
 	audience *Program
 }
 
-// result is what a node says; last and count are 0 unless ok.
+// result is the value of a node. last and count are 0 unless ok.
 type result struct {
 	ok    bool
 	last  rtb.Second
@@ -68,21 +69,21 @@ func (r *result) merge(o result) {
 	r.count = max(r.count, o.count)
 }
 
-// ID is the audience's id.
+// ID returns the id of the audience.
 func (p *Program) ID() string { return p.id }
 
-// Advertiser is the id of the audience's owner.
+// Advertiser returns the id of the advertiser that owns the audience.
 func (p *Program) Advertiser() string { return p.advertiser }
 
-// Triggers are segments of which a visitor must hold at least one to be in the
-// audience. The caller must not change them.
+// Triggers returns segments of which a visitor must have at least one to be in
+// the audience. The caller must not modify them.
 func (p *Program) Triggers() []rtb.SegmentID { return p.triggers }
 
-// Eval says whether v is in the audience at now. It does not allocate.
+// Eval reports whether v is in the audience at now. It does not allocate.
 //
-// A leaf is true when at least min_count events lie at or after now - within
-// and, where not_within is set, none lies after now - not_within. Events later
-// than now count as now.
+// A leaf is true if at least min_count events happened at or after now - within
+// and, if not_within is set, none after now - not_within. Events later than now
+// count as happening now.
 func (p *Program) Eval(v *rtb.Visitor, now time.Time, w Window) Verdict {
 	return p.eval(v, rtb.SecondOf(now), w)
 }
@@ -96,25 +97,17 @@ func (p *Program) eval(v *rtb.Visitor, now rtb.Second, w Window) Verdict {
 	return Verdict{In: !out, Excluded: out, Last: in.last, Count: in.count}
 }
 
-// holds tells whether an event's age is in the window.
+// holds reports whether the age of an event is in the window.
 func (w Window) holds(last, now rtb.Second) bool {
-	if w.Within > 0 && last < ago(now, seconds(w.Within)) {
+	if w.Within > 0 && last < ago(now, w.Within) {
 		return false
 	}
-	return w.NotWithin <= 0 || last <= ago(now, seconds(w.NotWithin))
+	return w.NotWithin <= 0 || last <= ago(now, w.NotWithin)
 }
 
-// ago is now - d, not before 1970.
-func ago(now rtb.Second, d uint32) rtb.Second {
-	if uint32(now) < d {
-		return 0
-	}
-	return now - rtb.Second(d)
-}
-
-// seconds is a length of time in whole seconds, at most what a Second holds.
-func seconds(d time.Duration) uint32 {
-	return uint32(min(max(d/time.Second, 0), 1<<32-1))
+// ago returns now - d in whole seconds, but not before 1970.
+func ago(now rtb.Second, d time.Duration) rtb.Second {
+	return now - rtb.Second(min(max(d/time.Second, 0), time.Duration(now)))
 }
 
 func (n *node) eval(v *rtb.Visitor, now, after rtb.Second) result {
@@ -160,8 +153,9 @@ func (n *node) leaf(v *rtb.Visitor, now, after rtb.Second) result {
 	return result{true, s.Recent[0], countSince(s, from)}
 }
 
-// countSince is how many of a segment's events lie at or after from: exact
-// unless more than the kept times do and some older event does not.
+// countSince returns how many events of a segment happened at or after from. It
+// is a lower bound if there were more than the profile keeps and the oldest of
+// all was before from.
 func countSince(s *rtb.SegmentState, from rtb.Second) uint32 {
 	if s.First >= from {
 		return s.Count

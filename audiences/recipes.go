@@ -16,7 +16,7 @@ type recipe struct {
 	exclude Rule
 }
 
-// bought excludes who bought after the event that put them in.
+// bought excludes visitors who bought after the event that included them.
 var bought = Rule{Event: "purchase", After: "include"}
 
 var recipes = map[string]recipe{
@@ -37,7 +37,7 @@ var recipes = map[string]recipe{
 		include: Rule{Any: []Rule{{Event: "engaged"}, {Event: "view_item", MinCount: 3}}}, exclude: Rule{Event: "purchase"}},
 }
 
-// Recipes are the names that a Spec's recipe may have, sorted.
+// Recipes returns the names of the recipes, sorted.
 func Recipes() []string {
 	names := make([]string, 0, len(recipes))
 	for n := range recipes {
@@ -47,7 +47,8 @@ func Recipes() []string {
 	return names
 }
 
-// apply fills what the spec leaves to its recipe.
+// apply returns the spec with the rules of the recipe. An Exclude of the spec
+// is added to that of the recipe.
 func (r recipe) apply(s Spec) Spec {
 	if s.TTL == 0 {
 		s.TTL = r.ttl
@@ -62,7 +63,7 @@ func (r recipe) apply(s Spec) Spec {
 	return s
 }
 
-// empty tells whether nothing is written.
+// empty reports whether no field is set.
 func (r *Rule) empty() bool {
 	return r.All == nil && r.Any == nil && r.Audience == "" && r.Event == "" && r.Within == 0 && r.NotWithin == 0 &&
 		r.MinCount == 0 && r.Where == nil && r.After == ""

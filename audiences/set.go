@@ -7,27 +7,29 @@ import (
 	"rebound/rtb"
 )
 
-// Set is the compiled audiences of one configuration. It never changes.
+// Set holds the compiled audiences of one configuration. It is immutable.
 type Set struct {
 	programs map[string]*Program
 	rules    map[rtb.SegmentID]string
 }
 
-// Audience is the program of one audience; nil when there is none of that id.
+// Audience returns the program of an audience, or nil if there is none with
+// that id.
 func (s *Set) Audience(id string) *Program { return s.programs[id] }
 
-// IDs are the audiences' ids, sorted.
+// IDs returns the ids of the audiences, sorted.
 func (s *Set) IDs() []string { return slices.Sorted(maps.Keys(s.programs)) }
 
-// Rules are the canonical texts of every segment of the set, sorted. They go
-// into the config fact; [NewMatcher] reads them.
+// Rules returns the canonical texts of all segments, sorted. The config fact
+// carries them, and [NewMatcher] compiles them.
 func (s *Set) Rules() []string { return slices.Sorted(maps.Values(s.rules)) }
 
-// Text is the canonical text of a segment; empty when the set has it not.
+// Text returns the canonical text of a segment, or an empty string if it is not
+// in the set.
 func (s *Set) Text(id rtb.SegmentID) string { return s.rules[id] }
 
-// Events are the names of the events that the rules look for, sorted; the rule
-// for every event names none.
+// Events returns the names of the events that the rules refer to, sorted. A
+// rule for every event adds none.
 func (s *Set) Events() []string {
 	names := map[string]bool{}
 	for _, text := range s.rules {
