@@ -11,13 +11,13 @@ import (
 	"rebound/internal/spec"
 )
 
-// App is the app that a line wants installed or opened.
+// App is the app that a line advertises.
 type App struct {
 	Bundle string
-	SKAdN  *SKAd // nil: SKAdNetwork is not answered
+	SKAdN  *SKAd // nil: SKAdNetwork requests are not answered
 }
 
-// SKAd is what answers SKAdNetwork requests.
+// SKAd answers SKAdNetwork requests.
 type SKAd struct {
 	Network          string // lower case
 	Campaign         string // 1 to 100; empty: no version before 4.0
@@ -28,7 +28,7 @@ type SKAd struct {
 func (c *compiler) app(path string, s *AppSpec) *App {
 	if s.Bundle == "" {
 		if s.SKAdN != (SKAdSpec{}) {
-			c.Add(path+".bundle", "nothing", "the app's store id")
+			c.Add(path+".bundle", "nothing", "the store id of the app")
 		}
 		return nil
 	}
@@ -44,10 +44,10 @@ func (c *compiler) skadn(path, bundle string, s *SKAdSpec) *SKAd {
 	}
 	out := &SKAd{Network: strings.ToLower(s.Network), SourceIdentifier: s.SourceIdentifier}
 	if !strings.HasSuffix(out.Network, ".skadnetwork") {
-		c.Add(path+".network", spec.Quote(s.Network), "our id such as abcd1234.skadnetwork")
+		c.Add(path+".network", spec.Quote(s.Network), "our ad network id, such as abcd1234.skadnetwork")
 	}
 	if _, err := strconv.ParseUint(bundle, 10, 63); err != nil {
-		c.Add(path, "the bundle "+spec.Quote(bundle), "an app of Apple's store: digits")
+		c.Add(path, "the bundle "+spec.Quote(bundle), "the id of an app in Apple's App Store, which is a number")
 	}
 	if s.Campaign != 0 {
 		out.Campaign = strconv.Itoa(s.Campaign)
@@ -62,12 +62,13 @@ func (c *compiler) skadn(path, bundle string, s *SKAdSpec) *SKAd {
 		c.Add(path, "neither campaign nor source_identifier", "at least one of them")
 	}
 	if out.Key = privateKey(s.Key); out.Key == nil {
-		c.AddHint(path+".key", "no key", "a private key on the curve P-256 in PEM", "openssl ecparam -name prime256v1 -genkey -noout")
+		c.AddHint(path+".key", "no valid key", "a P-256 private key in PEM format", "openssl ecparam -name prime256v1 -genkey -noout")
 	}
 	return out
 }
 
-// privateKey reads a PEM key, PKCS #8 or SEC 1; nil when it is none on P-256.
+// privateKey parses a PEM key, PKCS #8 or SEC 1, and returns nil unless it is a
+// P-256 key.
 func privateKey(text string) *ecdsa.PrivateKey {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {

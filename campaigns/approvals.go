@@ -10,9 +10,9 @@ import (
 	"rebound/internal/spec"
 )
 
-// The states of a creative at an exchange.
+// States of a creative at an exchange.
 const (
-	ApprovalAuto     = "auto"     // nothing is known: shown unless the exchange wants approval
+	ApprovalAuto     = "auto"     // unknown: shown unless the exchange requires approval
 	ApprovalPending  = "pending"  // under review: not shown
 	ApprovalApproved = "approved" // shown
 	ApprovalRejected = "rejected" // not shown
@@ -20,8 +20,8 @@ const (
 
 var approvalStates = []string{ApprovalAuto, ApprovalPending, ApprovalApproved, ApprovalRejected}
 
-// Approval is what an exchange says of a creative. Where CRID is set it is said
-// of that content only: once the content changes it says nothing.
+// Approval is the state of a creative at an exchange. With a CRID it applies to
+// that content only, and no longer once the content changes.
 type Approval struct {
 	Creative string    `json:"creative"`
 	Exchange string    `json:"exchange"`
@@ -41,14 +41,14 @@ func (a *Approval) Check(creatives map[string]*creatives.Creative, exchanges []s
 	return r.Problems
 }
 
-// Approvals says where creatives must not be shown. It is immutable; nil forbids
-// nothing.
+// Approvals holds the creatives that must not be shown, by exchange. It is
+// immutable; nil refuses none.
 type Approvals struct {
 	refused map[string]map[*creatives.Creative]struct{}
 }
 
-// Refused are the creatives that must not be shown on an exchange; nil when all
-// may be.
+// Refused returns the creatives that must not be shown on an exchange; nil if
+// there are none.
 func (a *Approvals) Refused(exchange string) map[*creatives.Creative]struct{} {
 	if a == nil {
 		return nil
@@ -56,9 +56,10 @@ func (a *Approvals) Refused(exchange string) map[*creatives.Creative]struct{} {
 	return a.refused[exchange]
 }
 
-// NewApprovals works out what is refused. exchanges tells of each whether it
-// wants approval before a creative is shown; of several approvals of a creative at
-// an exchange the last one that holds counts.
+// NewApprovals returns the creatives that are refused. exchanges maps each
+// exchange to whether it requires approval before a creative is shown. Of
+// several approvals of a creative at an exchange the last one that applies
+// counts.
 func NewApprovals(list []Approval, all map[string]*creatives.Creative, exchanges map[string]bool) *Approvals {
 	type at struct{ creative, exchange string }
 	state := map[at]string{}
@@ -94,12 +95,12 @@ func NewApprovals(list []Approval, all map[string]*creatives.Creative, exchanges
 	return out
 }
 
-// maxApprovals bounds an approvals file.
+// maxApprovals is the largest approvals file in bytes.
 const maxApprovals = 16 << 20
 
-// ReadApprovals reads rows of creative, exchange, state and, where it holds for
-// one content only, crid; separated by tabs, # begins a comment. The problems'
-// paths are the lines.
+// ReadApprovals parses rows of creative, exchange, state and, for an approval
+// of one content only, crid, separated by tabs or spaces; # begins a comment.
+// lines are the line numbers of the approvals.
 func ReadApprovals(r io.Reader) (list []Approval, lines []int, err error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxApprovals+1))
 	if err != nil {

@@ -10,12 +10,11 @@ import (
 	"rebound/rtb"
 )
 
-// BuiltinPrefix begins the ids of audiences that Rebound makes itself; no
-// configured audience may begin so.
+// BuiltinPrefix begins the ids of built-in audiences. No configured audience
+// may have it.
 const BuiltinPrefix = "builtin-"
 
-// BuyersID is the id of the built-in audience of those who bought from an
-// advertiser.
+// BuyersID returns the id of the built-in audience of an advertiser's buyers.
 func BuyersID(advertiser string) string {
 	if len(advertiser) > 40 {
 		h := fnv.New64a()
@@ -25,12 +24,12 @@ func BuyersID(advertiser string) string {
 	return BuiltinPrefix + "buyers-" + advertiser
 }
 
-// maxConverters is how far exclude_converters may look back: as long as an
-// audience may remember.
+// maxConverters is the longest look-back of exclude_converters, which is the
+// longest ttl of an audience.
 const maxConverters = 540 * 24 * time.Hour
 
-// BuyersSpec is the rule of that audience: any purchase, remembered as long as
-// anything may be. It goes to [audiences.Compile] with the configured ones.
+// BuyersSpec returns the rule of that audience: any purchase within the longest
+// ttl. It is compiled with the configured audiences by [audiences.Compile].
 func BuyersSpec(advertiser string) audiences.Spec {
 	return audiences.Spec{
 		ID: BuyersID(advertiser), Advertiser: advertiser, TTL: spec.Duration(maxConverters),
@@ -38,9 +37,9 @@ func BuyersSpec(advertiser string) audiences.Spec {
 	}
 }
 
-// seeksBuyers tells whether the line is for people because they bought: one of
-// the audiences that it includes is held by buyers as such. Converters are then
-// not excluded unless the configuration asks for it.
+// seeksBuyers reports whether an audience that the line includes has the
+// buyers' own segment as a trigger. Such a line does not exclude converters by
+// default.
 func seeksBuyers(a *Audience, buyers *audiences.Program) bool {
 	if buyers == nil {
 		return false

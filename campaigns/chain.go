@@ -6,20 +6,20 @@ import (
 	"rebound/rtb"
 )
 
-// chainStatus is how good a supply chain is.
+// chainStatus is the quality of a supply chain.
 type chainStatus uint8
 
 const (
 	chainAbsent chainStatus = iota
-	chainBad                // unreadable, of another version, without nodes, or another's end
+	chainBad                // unreadable, of another version, without nodes, or ending at another exchange
 	chainPartial
 	chainWhole
 )
 
-// chainState is what is known of a request's supply chain.
+// chainState is what is known about a request's supply chain.
 type chainState struct {
 	status  chainStatus
-	blocked bool // one of its nodes is
+	blocked bool // at least one node is blocked
 }
 
 func (c chainState) satisfies(r chainRule) bool {
@@ -29,8 +29,8 @@ func (c chainState) satisfies(r chainRule) bool {
 	return c.status != chainBad
 }
 
-// schain verifies the supply chain (IAB Tech Lab, SupplyChain object): a version
-// 1, nodes that name themselves, and the exchange that asks as the last of them.
+// schain verifies the supply chain (IAB Tech Lab, SupplyChain object): version
+// 1, nodes with asi and sid, and the requesting exchange as the last node.
 func (f *Facts) schain() chainState {
 	if f.first(factChain) {
 		f.chain = chainState{status: chainStatusOf(&f.o.SChain, f.asi)}
@@ -82,7 +82,7 @@ func (s *Supply) nodeBlocked(c *rtb.SChain) bool {
 	return false
 }
 
-// sellerSet names systems as a whole, and single accounts of systems.
+// sellerSet holds advertising systems, and single accounts of systems.
 type sellerSet struct{ systems, accounts hashSet }
 
 func (s *sellerSet) has(n *rtb.SChainNode) bool {
@@ -122,11 +122,11 @@ func (c *compiler) sellerNames(path string, entries []string) (out []*sellerSet)
 	return out
 }
 
-// sellerStatus is how a publisher's ads.txt names the one who sells.
+// sellerStatus is how a publisher's ads.txt lists the seller.
 type sellerStatus uint8
 
 const (
-	sellerMissing sellerStatus = iota // the table lacks the publisher
+	sellerMissing sellerStatus = iota // the table does not have the publisher
 	sellerUnlisted
 	sellerReseller
 	sellerDirect
@@ -134,7 +134,7 @@ const (
 
 type sellerState struct {
 	status  sellerStatus
-	missing bool // such a publisher is allowed
+	missing bool // a publisher that the table does not have is allowed
 }
 
 func (s sellerState) satisfies(r adsTxtRule) bool {
@@ -147,13 +147,14 @@ func (s sellerState) satisfies(r adsTxtRule) bool {
 	return s.status == sellerDirect
 }
 
-// sellerTable are the rows of many ads.txt: 8 bytes for a row, and 8 for a
-// publisher.
+// sellerTable holds the rows of many ads.txt files, in 8 bytes for each row and
+// each publisher.
 type sellerTable struct{ publishers, direct, resellers hashSet }
 
-// sellers looks the seller up: the supply chain's last node, or without a chain
-// the publisher's account at the exchange. A subdomain without rows of its own is
-// under its parent's; an app is found by its domain or by its bundle.
+// sellers looks up the seller: the last node of the supply chain or, without a
+// chain, the publisher's account at the exchange. A subdomain without rows of
+// its own takes those of its parent domain; an app is found by its domain or
+// its bundle.
 func (f *Facts) sellers() sellerState {
 	if !f.first(factSeller) {
 		return f.seller
@@ -184,7 +185,8 @@ func (f *Facts) sellers() sellerState {
 	return f.seller
 }
 
-// lookUp asks for the rows of one publisher, and keeps the best that is known.
+// lookUp looks up the seller in the rows of one publisher, and keeps the best
+// status found so far.
 func (f *Facts) lookUp(publisher uint64) {
 	t := f.supply.sellers
 	if !t.publishers.has(publisher) {
@@ -219,7 +221,7 @@ func (t *sellerTable) status(publisher, system uint64, sid []byte) sellerStatus 
 	return sellerUnlisted
 }
 
-// sellerSink takes rows of domain, asi, sid, DIRECT or RESELLER.
+// sellerSink collects rows of domain, asi, sid, and DIRECT or RESELLER.
 type sellerSink struct{ publishers, direct, resellers []uint64 }
 
 func (s *sellerSink) add(row string) bool {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	// Zones must be known on machines without a zone database too.
+	// The time zone database is embedded for machines that have none.
 	_ "time/tzdata"
 
 	"rebound/creatives"
@@ -15,8 +15,8 @@ import (
 	"rebound/rtb"
 )
 
-// advertiser checks and keeps one advertiser. It is kept even with problems, so
-// that its campaigns can be checked too.
+// advertiser compiles one advertiser. It is kept even if it has problems, so
+// that its campaigns are checked too.
 func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 	c.ID(path+".id", s.ID)
 	if c.x.byID[s.ID] != nil {
@@ -33,7 +33,7 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 	if s.Timezone != "" {
 		zone, err := time.LoadLocation(s.Timezone)
 		if err != nil || s.Timezone == "Local" {
-			c.Add(path+".timezone", spec.Quote(s.Timezone), "a name of the IANA time zone database such as Europe/Rome")
+			c.Add(path+".timezone", spec.Quote(s.Timezone), "a name in the IANA time zone database, such as Europe/Rome")
 		} else {
 			a.Zone = zone
 		}
@@ -41,7 +41,7 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 	a.Domains = c.domains(path+".domains", s.Domains)
 	for i, cat := range s.IABCat {
 		if !strings.HasPrefix(cat, "IAB") || len(cat) > 16 {
-			c.Add(spec.At(path+".iab_cat", i), spec.Quote(cat), "a category of IAB Content Taxonomy 1.0 such as IAB18-5")
+			c.Add(spec.At(path+".iab_cat", i), spec.Quote(cat), "a category of IAB Content Taxonomy 1.0, such as IAB18-5")
 		}
 	}
 	a.Keys = c.keys(path+".keys", s.Keys)
@@ -88,7 +88,7 @@ func (c *compiler) keys(path string, specs []KeySpec) []Key {
 		copy(k.SHA256[:], sum)
 		for _, other := range c.x.advertisers {
 			if slices.ContainsFunc(other.Keys, func(o Key) bool { return o.SHA256 == k.SHA256 }) {
-				c.Add(spec.At(path, i)+".sha256", "the key of advertiser "+spec.Quote(other.ID), "a key of its own")
+				c.Add(spec.At(path, i)+".sha256", "the key of advertiser "+spec.Quote(other.ID), "a key that no other advertiser has")
 			}
 		}
 		for j, name := range s.Scopes {
@@ -112,7 +112,7 @@ const (
 func (c *compiler) frequency(path string, caps Frequency) {
 	for i, f := range caps {
 		if f.Max < 1 {
-			c.AddHint(spec.At(path, i)+".max", strconv.Itoa(f.Max), "1 or more impressions", "frequency: none lifts the cap")
+			c.AddHint(spec.At(path, i)+".max", strconv.Itoa(f.Max), "1 or more impressions", "frequency: none removes the cap")
 		}
 		if f.Per < minPer || f.Per > maxPer {
 			c.Add(spec.At(path, i)+".per", spec.FormatDuration(f.Per), "1m to 90d")
@@ -120,7 +120,7 @@ func (c *compiler) frequency(path string, caps Frequency) {
 	}
 }
 
-// landing checks that a page is inside the advertiser's domains.
+// landing checks that a page is on the advertiser's domains.
 func (c *compiler) landing(path, page string, a *Advertiser) {
 	u, err := url.Parse(page)
 	if err != nil || !creatives.HostWithin(u.Hostname(), a.Domains) {
@@ -133,7 +133,7 @@ func (c *compiler) money(path string, m *rtb.Micros) rtb.Micros {
 		return 0
 	}
 	if *m <= 0 {
-		c.AddHint(path, m.String(), "more than 0", "leave it out for no such cap")
+		c.AddHint(path, m.String(), "more than 0", "leave the field out to set no cap")
 		return 0
 	}
 	return *m
@@ -145,7 +145,7 @@ func (c *compiler) cpm(path string, p rtb.CPM) {
 		if p == 0 {
 			got = "nothing"
 		}
-		c.Add(path, got, "a price for a thousand impressions, more than 0 and at most "+rtb.MaxCPM.String())
+		c.Add(path, got, "a price per thousand impressions, more than 0 and at most "+rtb.MaxCPM.String())
 	}
 }
 

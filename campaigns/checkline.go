@@ -21,7 +21,7 @@ const (
 
 var defaultFrequency = Frequency{{Max: 10, Per: 24 * time.Hour}}
 
-// maxFactor bounds the factors of a price; rtb.MaxCPM leaves room for it.
+// maxFactor is the largest factor of a price. rtb.MaxCPM leaves room for it.
 const maxFactor = 100
 
 func (c *compiler) campaign(path string, s *CampaignSpec) {
@@ -43,7 +43,7 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 		HoldbackPct: c.holdback(path, &s.Budget, 0)}
 	c.dates(path, s.Start, s.End)
 	if s.Budget.Daily == nil && s.Budget.Total == nil {
-		c.Add(path+".budget", "neither daily nor total", "at least one of them, so that spending has an end")
+		c.Add(path+".budget", "neither daily nor total", "at least one of them, to limit spending")
 	}
 	c.frequency(path+".frequency", s.Frequency)
 	c.level(path, a, s)
@@ -67,16 +67,13 @@ func (c *compiler) dates(path string, start, end time.Time) {
 	}
 }
 
-// holdback reads a budget's share for late bills.
+// holdback returns the percentage of a budget that is held back for late bills.
 func (c *compiler) holdback(path string, s *BudgetSpec, fallback int) int {
 	if s.HoldbackPct == nil {
 		return fallback
 	}
-	if n := *s.HoldbackPct; n >= 0 && n <= 90 {
-		return n
-	}
-	c.Add(path+".budget.holdback_pct", strconv.Itoa(*s.HoldbackPct), "0 to 90")
-	return fallback
+	c.Range(path+".budget.holdback_pct", *s.HoldbackPct, 0, 90)
+	return *s.HoldbackPct
 }
 
 func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec) {
@@ -90,9 +87,7 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	l.Status = max(k.Status, Status(c.choose(path+".status", s.Status, statusNames, int(k.Status))))
 	if s.Priority != nil {
 		l.Priority = *s.Priority
-		if l.Priority < 0 || l.Priority > 100 {
-			c.Add(path+".priority", strconv.Itoa(l.Priority), "0 to 100, the higher first")
-		}
+		c.Range(path+".priority", l.Priority, 0, 100)
 	}
 	c.dates(path, s.Start, s.End)
 	if l.Start.Before(k.Start) {
@@ -107,7 +102,7 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	} else {
 		c.audience(path+".audience", l, &s.Audience)
 		if s.ChildSafe {
-			c.Add(path+".child_safe", "child_safe on a line for visitors", "a contextual line: children are never recognised")
+			c.Add(path+".child_safe", "child_safe on a line with an audience", "a contextual line, because children are never identified")
 		}
 	}
 	c.converters(path+".exclude_converters", l, s.ExcludeConverters)
@@ -132,7 +127,7 @@ func capsOf(l *Line) rtb.CapSet {
 
 func (c *compiler) audience(path string, l *Line, s *AudienceSpec) {
 	if len(s.Include) == 0 && len(s.AnyOf) == 0 {
-		c.Add(path, "neither include nor any_of", "at least one audience that the line is for")
+		c.Add(path, "neither include nor any_of", "at least one audience")
 	}
 	l.Audience.Include = c.programs(path+".include", l, s.Include)
 	l.Audience.AnyOf = c.programs(path+".any_of", l, s.AnyOf)
@@ -143,14 +138,14 @@ func (c *compiler) audience(path string, l *Line, s *AudienceSpec) {
 	}
 }
 
-// contextual checks a line that is for nobody in particular: where no visitor is
-// known no audience can hold and no cap can count.
+// contextual checks a line that bids without knowing the visitor: it can have
+// no audience, and its caps count only known visitors.
 func (c *compiler) contextual(path string, s *LineSpec) {
 	if a := &s.Audience; len(a.Include)+len(a.AnyOf)+len(a.Exclude) > 0 || a.Within != 0 || a.NotWithin != 0 {
-		c.AddHint(path+".audience", "an audience", "none: the line is contextual", "leave contextual out to bid for visitors")
+		c.AddHint(path+".audience", "an audience", "none, because the line is contextual", "remove contextual to bid on visitors")
 	}
 	if len(s.Frequency) > 0 {
-		c.Warn(path+".frequency", "a cap on a contextual line", "none: it counts only where the visitor is known")
+		c.Warn(path+".frequency", "a cap on a contextual line", "no cap: it counts known visitors only")
 	}
 }
 
@@ -172,8 +167,8 @@ func (c *compiler) programs(path string, l *Line, ids []string) []*audiences.Pro
 	return out
 }
 
-// converters keeps those out who bought lately, unless the line is off or looks
-// for buyers.
+// converters excludes recent buyers, unless that is off or the line is for
+// buyers.
 func (c *compiler) converters(path string, l *Line, o OffDuration) {
 	if c.in.Audiences == nil {
 		return
@@ -204,14 +199,14 @@ func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 			c.Add(p+".within", spec.FormatDuration(r.Within), "a duration such as 24h")
 		}
 		if i > 0 && r.Within <= s.Recency[i-1].Within {
-			c.Add(p+".within", spec.FormatDuration(r.Within), "more than the step before, "+spec.FormatDuration(s.Recency[i-1].Within))
+			c.Add(p+".within", spec.FormatDuration(r.Within), "more than in the previous step, "+spec.FormatDuration(s.Recency[i-1].Within))
 		}
 		c.factor(p+".x", r.X)
 	}
 	for i, r := range s.Intensity {
 		p := spec.At(path+".intensity", i)
 		if r.MinCount < 1 || i > 0 && r.MinCount <= s.Intensity[i-1].MinCount {
-			c.Add(p+".min_count", strconv.Itoa(r.MinCount), "1 or more, and more than the step before")
+			c.Add(p+".min_count", strconv.Itoa(r.MinCount), "1 or more, and more than in the previous step")
 		}
 		c.factor(p+".x", r.X)
 	}
@@ -220,11 +215,11 @@ func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 
 func (c *compiler) factor(path string, x float64) {
 	if !(x >= 0 && x <= maxFactor) {
-		c.Add(path, spec.Float(x), "a factor of 0 to 100")
+		c.Add(path, spec.Float(x), "a factor from 0 to 100")
 	}
 }
 
-// caps gathers every frequency cap over the line.
+// caps returns the frequency caps that apply to the line.
 func (c *compiler) caps(path string, l *Line, cs *CampaignSpec, s *LineSpec) []rtb.FrequencyCap {
 	c.frequency(path+".frequency", s.Frequency)
 	own := s.Frequency
@@ -258,7 +253,7 @@ func (c *compiler) caps(path string, l *Line, cs *CampaignSpec, s *LineSpec) []r
 	return out
 }
 
-// unlimited is the count of a cap that is there for its gap alone.
+// unlimited is the count of a cap that only has a gap.
 const unlimited = 1 << 30
 
 func (c *compiler) exchanges(path string, l *Line, ids []string) {
@@ -272,11 +267,11 @@ func (c *compiler) exchanges(path string, l *Line, ids []string) {
 		}
 	}
 	if len(ids) == 0 {
-		c.Add(path, "an empty list", "at least one exchange, or nothing for all")
+		c.Add(path, "an empty list", "at least one exchange; leave the field out for all exchanges")
 	}
 }
 
-// target compiles where the line may be shown, and what goes with its bids.
+// target compiles the targeting of the line and what its bids declare.
 func (c *compiler) target(path string, l *Line, cs *CampaignSpec, s *LineSpec) {
 	above := c.levels[cs]
 	l.Targeting = c.targeting(path, l, &s.TargetSpec, above.safety)
@@ -287,13 +282,14 @@ func (c *compiler) target(path string, l *Line, cs *CampaignSpec, s *LineSpec) {
 	l.App = c.app(path+".app", &s.App)
 }
 
-// level is what a campaign and its advertiser ask of all their lines.
+// level is what an advertiser or campaign requires of all its lines.
 type level struct {
 	safety safety
 	dsa    *Disclosure
 }
 
-// level compiles a campaign's level over its advertiser's.
+// level compiles the level of a campaign, which includes that of its
+// advertiser.
 func (c *compiler) level(path string, a *Advertiser, s *CampaignSpec) {
 	if c.levels == nil {
 		c.levels, c.above = map[*CampaignSpec]level{}, map[*Advertiser]level{}
@@ -329,7 +325,7 @@ func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
 	}
 }
 
-// creative checks one creative against the line's advertiser.
+// creative checks that a creative can be used by the line's advertiser.
 func (c *compiler) creative(path string, l *Line, cr *creatives.Creative) {
 	a := l.Advertiser
 	if cr.Advertiser != "" && cr.Advertiser != a.ID {
@@ -339,6 +335,6 @@ func (c *compiler) creative(path string, l *Line, cr *creatives.Creative) {
 		c.landing(path, cr.ClickURL, a)
 	}
 	if cr.NeedsProduct && a.Feed == nil && a.ID != "" && c.specs[a].Feed == "" {
-		c.Add(path, "a creative with products", "a creative without, or a feed for advertiser "+spec.Quote(a.ID))
+		c.Add(path, "a creative that needs products", "a creative that needs none, or a feed for advertiser "+spec.Quote(a.ID))
 	}
 }

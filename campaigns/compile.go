@@ -10,22 +10,22 @@ import (
 	"rebound/rtb"
 )
 
-// Input is what an index is compiled from.
+// Input is everything that an index is compiled from.
 type Input struct {
 	Advertisers []AdvertiserSpec
 	Campaigns   []CampaignSpec
-	// Audiences holds the compiled rules, those of [BuyersSpec] included; nil
-	// when they have problems of their own. AudienceIDs are all that exist.
+	// Audiences are the compiled rules, including those of [BuyersSpec]; nil if
+	// they have problems. AudienceIDs are the ids of all configured audiences.
 	Audiences   *audiences.Set
 	AudienceIDs []string
 	// Creatives are the compiled creatives by id; nil for one that has problems.
 	Creatives map[string]*creatives.Creative
 	// Feeds are the loaded feeds by id; nil for one that has problems.
 	Feeds     map[string]*creatives.Feed
-	Exchanges []string // the ids that exist
-	// Tables loads the list files that lines name; nil allows none.
+	Exchanges []string // ids of all configured exchanges
+	// Tables loads the list files that lines refer to; nil allows none.
 	Tables *Tables
-	// HasSellers tells that there is a table of ads.txt to look sellers up in.
+	// HasSellers is set if there is a table of ads.txt to look up sellers in.
 	HasSellers bool
 }
 
@@ -98,9 +98,10 @@ func (c *compiler) build() {
 	}
 }
 
-// triggers are segments of which a visitor must hold one for the audience to
-// hold. Every included audience must hold, so the one with the fewest is
-// enough; without any, one of AnyOf's must.
+// triggers returns segments of which a visitor must have one to be in the
+// audience. The visitor must be in every included audience, so the triggers of
+// the one with the fewest suffice; without Include, the visitor must be in one
+// of AnyOf.
 func (a *Audience) triggers() []rtb.SegmentID {
 	var best []rtb.SegmentID
 	for _, p := range a.Include {

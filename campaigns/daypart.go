@@ -8,14 +8,14 @@ import (
 	"rebound/internal/spec"
 )
 
-// dayparts are the minutes of the week in which a line runs, by wall clocks: the
-// advertiser's, the visitor's, or either.
+// dayparts are the minutes of the week in which a line runs, by the
+// advertiser's clock, the visitor's, or either.
 type dayparts struct {
 	zone        *time.Location
-	own, theirs *week // nil: no part by that clock
+	own, theirs *week // nil: no parts by that clock
 }
 
-// week is a set of minutes, from Sunday's first.
+// week is a set of minutes, counted from the start of Sunday.
 type week [(minutesOfWeek + 63) / 64]uint64
 
 const (
@@ -35,18 +35,18 @@ func (w *week) has(t time.Time) bool {
 	return w[n/64]&(1<<(n%64)) != 0
 }
 
-// matches tells whether one of the parts holds now. A visitor whose local time
-// is not told is in none of the parts by his clock.
-func (d *dayparts) matches(now time.Time, offset time.Duration, told bool) bool {
+// matches reports whether one of the parts includes now. If the request does
+// not give the visitor's time zone, parts by the visitor's clock do not match.
+func (d *dayparts) matches(now time.Time, offset time.Duration, known bool) bool {
 	if d.own != nil && d.own.has(now.In(d.zone)) {
 		return true
 	}
-	return d.theirs != nil && told && d.theirs.has(now.UTC().Add(offset))
+	return d.theirs != nil && known && d.theirs.has(now.UTC().Add(offset))
 }
 
 var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-const wantDaypart = `days, hours, and the word user for the visitor's clock, such as "mon-fri 08-22", "sat,sun 10-14:30" or "mon-sun 18-02 user"`
+const wantDaypart = `days and hours, followed by user for the visitor's clock, such as "mon-fri 08-22", "sat,sun 10-14:30" or "mon-sun 18-02 user"`
 
 func (c *compiler) daypart(path string, specs []string, zone *time.Location) *dayparts {
 	if len(specs) == 0 {
@@ -69,8 +69,8 @@ func (c *compiler) daypart(path string, specs []string, zone *time.Location) *da
 	return d
 }
 
-// addDayparts adds hours of days; hours that end before they begin go into the
-// next day.
+// addDayparts adds hours of days. Hours that end before they begin extend into
+// the next day.
 func addDayparts(w *week, days, hours string) bool {
 	from, to, ok := parseHours(hours)
 	if !ok {
@@ -108,7 +108,7 @@ func parseDay(s string) (int, bool) {
 	return 0, false
 }
 
-// parseHours reads 08-22 or 8:30-14:15 as minutes of the day; 24 is midnight.
+// parseHours parses 08-22 or 8:30-14:15 as minutes of the day; 24 is midnight.
 func parseHours(s string) (from, to int, ok bool) {
 	a, b, cut := strings.Cut(s, "-")
 	from, okA := parseClock(a)

@@ -9,15 +9,15 @@ import (
 	"rebound/rtb"
 )
 
-// deviceNames are the types of device, osNames the systems and browserNames the
-// browsers that lines can ask for; a device is a bit of each.
+// deviceNames, osNames and browserNames are the device types, operating systems
+// and browsers that lines can target. A set of them is a bit mask.
 var (
 	deviceNames  = []string{"phone", "tablet", "desktop", "tv", "settopbox", "connected", "dooh"}
 	osNames      = []string{"ios", "android", "windows", "macos", "linux", "chromeos", "tizen", "webos", "roku", "tvos"}
 	browserNames = []string{"chrome", "safari", "firefox", "edge", "opera", "samsung", "yandex", "uc", "silk", "ie", "webview"}
 )
 
-// bitOf is a name's bit in a set over names; 0 for none.
+// bitOf returns the bit of a name, or 0 if names does not have it.
 func bitOf(names []string, name string) uint16 {
 	if i := slices.Index(names, name); i >= 0 {
 		return 1 << i
@@ -30,10 +30,11 @@ var (
 	tv                     = bitOf(deviceNames, "tv")
 )
 
-// deviceFacts are what lines ask of a device; 0 where nobody knows.
+// deviceFacts are the properties of a device that lines target; 0 means
+// unknown.
 type deviceFacts struct{ class, os, browser uint16 }
 
-// maxUA is how much of a user agent is read.
+// maxUA is how many bytes of a user agent are examined.
 const maxUA = 512
 
 func (f *deviceFacts) set(d *rtb.Device) {
@@ -47,9 +48,9 @@ func (f *deviceFacts) set(d *rtb.Device) {
 	}
 }
 
-// classOf is the type of a device. devicetype decides where it is exact (AdCOM
-// 1.0, List: Device Types); between phone, tablet and desktop sua.mobile comes
-// first (OpenRTB 2.6 §3.2.18), then the user agent.
+// classOf returns the type of a device. devicetype decides if it is exact
+// (AdCOM 1.0, List: Device Types); between phone, tablet and desktop sua.mobile
+// comes first (OpenRTB 2.6 §3.2.18), then the user agent.
 func classOf(d *rtb.Device, ua []byte) uint16 {
 	switch d.Type {
 	case 3:
@@ -79,14 +80,14 @@ func classOf(d *rtb.Device, ua []byte) uint16 {
 	return fromUA
 }
 
-// token is a part of a user agent and the bit that it stands for; but takes it
-// back where it is there too.
+// token is a part of a user agent and the bit that it means, unless the part
+// "but" is also present.
 type token struct {
 	part, but string
 	bit       uint16
 }
 
-// tokenIn finds the first token that is in the text.
+// tokenIn returns the first token that the text contains.
 func tokenIn(list []token, ua []byte) uint16 {
 	for i := range list {
 		t := &list[i]
@@ -123,8 +124,8 @@ func tokens(names []string, rows ...string) (out []token) {
 	return out
 }
 
-// The families of user agents: the first that is found counts, so what imitates
-// others stands before them. A token behind ! must not be there.
+// Families of user agents. The first match counts, so an imitator comes before
+// what it imitates. The part after ! must be absent.
 var (
 	classTokens = tokens(deviceNames,
 		"tv:SmartTV|SMART-TV|Smart-TV|HbbTV|AppleTV|Apple TV|Roku/|GoogleTV|Android TV|BRAVIA|AFT|CrKey|Web0S|NetCast",
@@ -141,7 +142,7 @@ var (
 		"chrome:CriOS/|Chrome/|Chromium/", "ie:Trident/|MSIE ", "safari:Safari/", "webview:AppleWebKit/")
 )
 
-// brand is how a structured hint names a family.
+// brand is the name of a family in a structured hint.
 type brand struct {
 	name string // lower case
 	bit  uint16
@@ -176,7 +177,7 @@ func familyOf(list []brand, name []byte) uint16 {
 	return 0
 }
 
-// devices is which devices a line takes; 0 takes all.
+// devices are the devices that a line accepts; 0 accepts all.
 type devices struct {
 	class, os, browser uint16
 	languages          []string // lower case; none: all
@@ -197,8 +198,8 @@ func (d *devices) matches(f *deviceFacts, language []byte) bool {
 	return false
 }
 
-// languageIs tells whether a tag is of a language: en covers en-GB, and en-GB
-// itself only.
+// languageIs reports whether a tag is in a language: en includes en-GB, but
+// en-GB does not include en.
 func languageIs(tag []byte, language string) bool {
 	if len(tag) > len(language) && (tag[len(language)] == '-' || tag[len(language)] == '_') && !strings.Contains(language, "-") {
 		tag = tag[:len(language)]

@@ -18,11 +18,12 @@ import (
 type Deals struct {
 	ids  []string
 	any  bool
-	Only bool // no open bid
+	Only bool // no open bids
 }
 
-// Takes tells whether the line bids on a deal, and under which of its texts; nil
-// takes none. The id is the configuration's own text, empty where any deal will do.
+// Takes reports whether the line bids on a deal, and returns the id as
+// configured, which is empty if the line bids on any deal. A nil Deals takes
+// none.
 func (d *Deals) Takes(id []byte) (own string, ok bool) {
 	if d == nil {
 		return "", false
@@ -38,41 +39,42 @@ func (d *Deals) Takes(id []byte) (own string, ok bool) {
 func (c *compiler) deals(path string, s *DealsSpec) *Deals {
 	if len(s.IDs) == 0 && !s.Any {
 		if s.Only {
-			c.Add(path+".only", "true without a deal", "ids, or any: true")
+			c.Add(path+".only", "only without a deal", "ids or any: true")
 		}
 		return nil
 	}
 	for i, id := range s.IDs {
 		if id == "" || len(id) > 1024 {
-			c.Add(spec.At(path+".ids", i), spec.Quote(id), "a deal's id, as the exchange has it")
+			c.Add(spec.At(path+".ids", i), spec.Quote(id), "the id of a deal at the exchange")
 		}
 	}
 	return &Deals{slices.Clone(s.IDs), s.Any, s.Only}
 }
 
-// Rotation says which of a line's creatives is shown where several fit. A line
-// without one shows the first that fits.
+// Rotation chooses between several creatives of a line that fit. A line without
+// one shows the first that fits.
 type Rotation struct {
 	weights []float64
-	when    []*audiences.Program // nil: for all
-	pick    bool                 // by weight; otherwise the first
+	when    []*audiences.Program // nil: all visitors
+	pick    bool                 // draw by weight; otherwise show the first
 }
 
-// Eligible tells whether the creative at a place of the line's list is for the
-// visitor.
+// Eligible reports whether the creative with index i in the line's list may be
+// shown to the visitor.
 func (r *Rotation) Eligible(i int, v *rtb.Visitor, now time.Time) bool {
 	return r.weights[i] > 0 && (r.when[i] == nil || r.when[i].Eval(v, now, audiences.Window{}).In)
 }
 
-// Picks tells whether one of several that fit is drawn; otherwise it is the first.
+// Picks reports whether one of the creatives that fit is drawn by weight;
+// otherwise the first is shown.
 func (r *Rotation) Picks() bool { return r.pick }
 
-// Weight is a creative's share.
+// Weight returns the weight of a creative.
 func (r *Rotation) Weight(i int) float64 { return r.weights[i] }
 
 var rotationNames = []string{"first", "even", "weighted"}
 
-// rotation compiles the references; the line's creatives are their ids.
+// rotation compiles the references to creatives.
 func (c *compiler) rotation(path string, l *Line, mode string, refs []CreativeRef) *Rotation {
 	how := c.choose(path+".rotation", mode, rotationNames, 0)
 	r := &Rotation{pick: how > 0}
@@ -83,7 +85,7 @@ func (c *compiler) rotation(path string, l *Line, mode string, refs []CreativeRe
 		if ref.Weight != nil {
 			w = *ref.Weight
 			if how != 2 {
-				c.Add(p+".weight", spec.Float(w), "no weight without rotation: weighted")
+				c.Add(p+".weight", spec.Float(w), "no weight, or rotation: weighted")
 			}
 		}
 		if !(w >= 0 && w <= 1000) {
@@ -99,7 +101,7 @@ func (c *compiler) rotation(path string, l *Line, mode string, refs []CreativeRe
 		r.weights, r.when = append(r.weights, w), append(r.when, when)
 	}
 	if len(r.weights) > 0 && !slices.ContainsFunc(r.weights, func(w float64) bool { return w > 0 }) {
-		c.Add(path+".creatives", "weights of 0 only", "at least one creative with a weight")
+		c.Add(path+".creatives", "only weights of 0", "at least one weight above 0")
 	}
 	if plain {
 		return nil
@@ -107,16 +109,16 @@ func (c *compiler) rotation(path string, l *Line, mode string, refs []CreativeRe
 	return r
 }
 
-// Adjust multiplies a price by what the request is like.
+// Adjust multiplies a price by factors that depend on the request.
 type Adjust struct {
-	class   [16]float64 // by the bit of the type of device
+	class   [16]float64 // by the bit of the device type
 	classes bool
 	domains map[uint64]float64
 	hour    *[24]float64
 	zone    *time.Location
 }
 
-// Factor is the product of all adjustments; 0 means that nothing is bid.
+// Factor returns the product of all adjustments, at most 100. 0 means no bid.
 func (a *Adjust) Factor(f *Facts, now time.Time) float64 {
 	x := 1.0
 	if a.classes {
@@ -188,7 +190,7 @@ func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64)
 		}
 		for h := from / 60; h%24 != to/60%24 || h == from/60; h++ {
 			if given[h%24] {
-				c.Add(path, spec.Quote(text), "hours that no other entry has")
+				c.Add(path, spec.Quote(text), "hours that are not in another entry")
 				break
 			}
 			given[h%24], a.hour[h%24] = true, hours[text]
@@ -199,10 +201,10 @@ func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64)
 // Disclosure is what an advertiser discloses under the Digital Services Act.
 type Disclosure struct {
 	Ext     []byte // a member of bid.ext: "dsa":{...}
-	Renders bool   // the creatives show it
+	Renders bool   // the creatives show the disclosure
 }
 
-// dsa compiles a disclosure; nil when there is none.
+// dsa compiles a disclosure, or returns nil if there is none.
 func (c *compiler) dsa(path string, s *DSASpec, a *Advertiser) *Disclosure {
 	if s.Behalf == "" && s.Paid == "" && s.Domain == "" && len(s.Params) == 0 && !s.Renders {
 		return nil

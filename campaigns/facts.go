@@ -6,15 +6,15 @@ import (
 	"rebound/rtb"
 )
 
-// Facts are what lines ask about one request, worked out once, when the first
-// line asks. It is reused: [Facts.Begin] starts the next request. It is not safe
-// for concurrent use.
+// Facts are properties of one request that lines target. Each is computed once,
+// when the first line needs it. Facts are reused: [Facts.Begin] starts the next
+// request. They are not safe for concurrent use.
 type Facts struct {
 	o       *rtb.Opportunity
 	supply  *Supply
 	asi     []string
 	precise bool
-	user    bool // what the request says of its user may be read
+	user    bool // the user's own keywords and segments may be read
 
 	have   factSet
 	device deviceFacts
@@ -22,13 +22,13 @@ type Facts struct {
 	domain hostKeys // site.domain
 	page   hostKeys // the host of site.page
 	app    bundleKeys
-	words  []byte   // the page's path, in lower case, a blank around each word
+	words  []byte   // the page's path in lower case, with a space around each word
 	terms  []uint64 // hashes of the words
 	chain  chainState
 	seller sellerState
 }
 
-// factSet says which facts are worked out.
+// factSet is the set of facts that have been computed.
 type factSet uint16
 
 const (
@@ -40,15 +40,15 @@ const (
 	factSeller
 )
 
-// Begin starts a request. supply may be nil; asi are the domains that the
-// exchange's own node in a supply chain may have, none for any. precise and user
-// tell whether privacy lets exact coordinates, and the user's own keywords and
-// segments, be used.
+// Begin starts a request. supply may be nil. asi are the domains that the
+// exchange's own node in a supply chain may have; none allows any. precise and
+// user report whether privacy permits exact coordinates, and the user's own
+// keywords and segments.
 func (f *Facts) Begin(o *rtb.Opportunity, supply *Supply, asi []string, precise, user bool) {
 	f.o, f.supply, f.asi, f.precise, f.user, f.have = o, supply, asi, precise, user, 0
 }
 
-// keywords are those of the request that may be read.
+// keywords returns the keywords of the request that may be read.
 func (f *Facts) keywords() [][]byte {
 	if f.user {
 		return f.o.Keywords
@@ -56,7 +56,7 @@ func (f *Facts) keywords() [][]byte {
 	return f.o.Keywords[:min(f.o.UserKeywords, len(f.o.Keywords))]
 }
 
-// End forgets the request, whose memory is borrowed.
+// End drops the request, whose memory is borrowed.
 func (f *Facts) End() {
 	f.o, f.supply, f.asi, f.have = nil, nil, nil, 0
 	f.where = where{}
@@ -84,7 +84,7 @@ func (f *Facts) place() *where {
 	return &f.where
 }
 
-// hosts works out the keys of site and app.
+// hosts computes the keys of the site and the app.
 func (f *Facts) hosts() {
 	if !f.first(factHosts) {
 		return
@@ -106,7 +106,7 @@ func (f *Facts) hosts() {
 	}
 }
 
-// listed tells whether one of the lists holds the site or the app.
+// listed reports whether one of the lists has the site or the app.
 func (f *Facts) listed(h hosts, b bundles) bool {
 	if len(h) == 0 && len(b) == 0 {
 		return false
@@ -118,8 +118,8 @@ func (f *Facts) listed(h hosts, b bundles) bool {
 	return h.has(&f.domain)
 }
 
-// blocked is as listed, and looks at the page's host too: a site may name itself
-// differently from where it is.
+// blocked is like listed, and also checks the host of the page, because a site
+// can declare another domain than its own.
 func (f *Facts) blocked(h hosts, b bundles) bool {
 	if f.listed(h, b) {
 		return true
@@ -127,7 +127,7 @@ func (f *Facts) blocked(h hosts, b bundles) bool {
 	return len(h) > 0 && !f.o.Supply.App && f.page.known && f.page.full != f.domain.full && h.has(&f.page)
 }
 
-// unnamed tells that the request names neither site nor app.
+// unnamed reports whether the request names neither a site nor an app.
 func (f *Facts) unnamed() bool {
 	f.hosts()
 	if f.o.Supply.App {
@@ -136,10 +136,10 @@ func (f *Facts) unnamed() bool {
 	return !f.domain.known
 }
 
-// maxPage is how much of a page's address is searched for words.
+// maxPage is how many bytes of a page's address are searched for words.
 const maxPage = 2048
 
-// pageWords works the words of the page's path out.
+// pageWords computes the words of the page's path.
 func (f *Facts) pageWords() {
 	if !f.first(factWords) {
 		return
@@ -166,9 +166,9 @@ func (f *Facts) pageWords() {
 	}
 }
 
-// appendWords appends the words of a text, percent-encoding undone, in lower
-// case (ASCII), a blank before, between and behind them. What is not a letter or
-// digit parts words; bytes beyond ASCII are letters.
+// appendWords appends the words of a percent-encoded text in lower case
+// (ASCII), with a space before, between and after them. Characters other than
+// letters and digits separate words; bytes beyond ASCII are letters.
 func appendWords(dst, text []byte) []byte {
 	dst = append(dst, ' ')
 	for i := 0; i < len(text); i++ {

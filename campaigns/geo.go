@@ -8,23 +8,23 @@ import (
 	"rebound/rtb"
 )
 
-// geo is where a line's devices may be.
+// geo is where the devices of a line may be.
 type geo struct{ include, exclude []place }
 
-// place is one compiled place: all that is set must hold.
+// place is one place. All fields that are set must match.
 type place struct {
 	country rtb.Country
 	region  string // upper case
 	city    string // lower case
-	zip     string // lower case, without blanks
-	prefix  bool   // zip stands for all that begin with it
+	zip     string // lower case, without spaces
+	prefix  bool   // zip matches all postcodes that begin with it
 	circle  bool
 	lat     float64
 	lon     float64
 	km      float64
 }
 
-// where is the device's place as a request tells it.
+// where is the location of the device as the request gives it.
 type where struct {
 	country  rtb.Country
 	device   *rtb.Device
@@ -32,8 +32,8 @@ type where struct {
 	lat, lon float64
 }
 
-// coarse is how many parts a degree has where privacy hides exact places: a
-// hundredth is 1.1 km or less (TCF 2.2, special feature 1).
+// coarse is how many parts a degree has if privacy forbids exact locations: a
+// hundredth is at most 1.1 km (TCF 2.2, special feature 1).
 const coarse = 100
 
 func (w *where) set(o *rtb.Opportunity, precise bool) {
@@ -49,9 +49,10 @@ func (w *where) set(o *rtb.Opportunity, precise bool) {
 	}
 }
 
-// matches tells whether the device is at one of the included places and at none
-// of the excluded ones. What the request does not tell matches no place; but a
-// country that is not told is kept out where countries are excluded.
+// matches reports whether the device is in one of the included places and in
+// none of the excluded ones. A place does not match what the request leaves
+// out, except that a line that excludes countries also excludes an unknown
+// country.
 func (g *geo) matches(w *where) bool {
 	in := len(g.include) == 0
 	for i := range g.include {
@@ -84,8 +85,8 @@ func (p *place) holds(w *where) bool {
 	return true
 }
 
-// regionIs compares ISO 3166-2 regions; senders write them with and without the
-// country.
+// regionIs compares ISO 3166-2 regions, which senders write with and without
+// the country.
 func regionIs(got []byte, country rtb.Country, want string) bool {
 	if n := len(got) - len(want); n == 3 && got[2] == '-' && foldEqual(got[:2], country.String()) {
 		got = got[3:]
@@ -93,7 +94,7 @@ func regionIs(got []byte, country rtb.Country, want string) bool {
 	return foldEqual(got, want)
 }
 
-// zipIs compares postcodes without regard to case and blanks.
+// zipIs compares postcodes without regard to case and spaces.
 func zipIs(got []byte, want string, prefix bool) bool {
 	at := 0
 	for _, c := range got {
@@ -114,8 +115,8 @@ func zipIs(got []byte, want string, prefix bool) bool {
 // earthKM is the mean radius of the earth.
 const earthKM = 6371.0088
 
-// distanceKM is the length of the great circle between two places in degrees
-// (haversine).
+// distanceKM returns the length in kilometres of the great circle between two
+// places in degrees (haversine).
 func distanceKM(lat1, lon1, lat2, lon2 float64) float64 {
 	const rad = math.Pi / 180
 	dLat, dLon := (lat2-lat1)*rad/2, (lon2-lon1)*rad/2
@@ -174,7 +175,7 @@ func (c *compiler) circle(path string, s *PlaceSpec, p *place) {
 		return
 	}
 	if s.Lat == nil || s.Lon == nil || s.KM == 0 {
-		c.Add(path, "a part of a circle", "lat, lon and km together")
+		c.Add(path, "an incomplete circle", "lat, lon and km together")
 		return
 	}
 	p.circle, p.lat, p.lon = true, *s.Lat, *s.Lon
@@ -189,6 +190,6 @@ func (c *compiler) circle(path string, s *PlaceSpec, p *place) {
 		c.Add(path+".km", number(p.km), "0.1 to 20000")
 	}
 	if p.km < 1 && p.km >= 0.1 {
-		c.Warn(path+".km", number(p.km), "1 or more: where privacy hides exact places, they are cut to about a kilometre")
+		c.Warn(path+".km", number(p.km), "1 or more: if privacy forbids exact locations, they are rounded to about a kilometre")
 	}
 }

@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// hashSeed makes hashes that no sender can aim at: a host that only looks like a
-// listed one to the table cannot be constructed. It is new in every process.
+// hashSeed makes hashes unpredictable, so that no sender can construct a host
+// whose hash collides with a listed one. It is new in every process.
 var hashSeed = maphash.MakeSeed()
 
-// hashSet is a set of texts as sorted 64-bit hashes: 8 bytes a row. Two texts are
-// taken for one with a chance of rows/2^64 per lookup.
+// hashSet is a set of texts as sorted 64-bit hashes: 8 bytes per row. The
+// chance that a lookup confuses two texts is rows/2^64.
 type hashSet struct {
 	rows []uint64
-	// index leads by the top bits to where rows begins with them; nil for a
-	// small set.
+	// index maps the top bits of a hash to the first row that has them; nil for
+	// a small set.
 	index []uint32
 	shift uint
 }
@@ -55,12 +55,12 @@ func (s *hashSet) has(h uint64) bool {
 	return ok
 }
 
-// foldBytes is how long a text may be that is hashed without regard to case;
-// longer ones are in no list.
+// foldBytes is the longest text that is hashed without regard to case. Longer
+// texts are in no list.
 const foldBytes = 256
 
-// hashFold is the hash of a text in lower case (ASCII); false for one that is
-// empty or too long. It does not allocate.
+// hashFold returns the hash of a text in lower case (ASCII); ok is false if it
+// is empty or too long. It does not allocate.
 func hashFold[T ~string | ~[]byte](text T) (uint64, bool) {
 	if len(text) == 0 || len(text) > foldBytes {
 		return 0, false
@@ -72,10 +72,10 @@ func hashFold[T ~string | ~[]byte](text T) (uint64, bool) {
 	return maphash.Bytes(hashSeed, buf[:len(text)]), true
 }
 
-// hashExact is the hash of a text as it stands.
+// hashExact returns the hash of a text as it is.
 func hashExact(text []byte) uint64 { return maphash.Bytes(hashSeed, text) }
 
-// pair is the hash of two hashes in their order.
+// pair returns the hash of two hashes; their order matters.
 func pair(a, b uint64) uint64 {
 	a = (a ^ b>>32 ^ b<<32) * 0x9e3779b97f4a7c15
 	a = (a ^ a>>30 ^ b) * 0xbf58476d1ce4e5b9

@@ -7,11 +7,11 @@ import (
 	"rebound/creatives"
 )
 
-// maxLabels is how many of a host's last labels lists are asked for.
+// maxLabels is how many of the last labels of a host are looked up.
 const maxLabels = 12
 
-// hostKeys are the hashes of a host and of everything above it: what every list
-// of a request is asked with.
+// hostKeys are the hashes of a host and of its parent domains, for lookups in
+// lists.
 type hostKeys struct {
 	known  bool
 	n      int
@@ -19,7 +19,8 @@ type hostKeys struct {
 	suffix [maxLabels]uint64 // of the last 1, 2, ... labels
 }
 
-// cleanHost is a host name without scheme, path, port, www and trailing dot.
+// cleanHost returns a host name without scheme, path, port, www. and trailing
+// dot.
 func cleanHost(b []byte) []byte {
 	if i := bytes.Index(b, []byte("://")); i >= 0 {
 		b = b[i+3:]
@@ -40,7 +41,7 @@ func cleanHost(b []byte) []byte {
 	return b
 }
 
-// set computes the keys of a host as a request has it.
+// set computes the keys of a host in a request.
 func (k *hostKeys) set(host []byte) {
 	*k = hostKeys{}
 	host = cleanHost(host)
@@ -58,7 +59,7 @@ func (k *hostKeys) set(host []byte) {
 	}
 }
 
-// hostSet is a list of hosts: some with everything below them, some alone.
+// hostSet is a list of hosts, some with their subdomains and some without.
 type hostSet struct{ below, exact hashSet }
 
 func (s *hostSet) has(k *hostKeys) bool {
@@ -72,7 +73,8 @@ func (s *hostSet) has(k *hostKeys) bool {
 	return len(s.exact.rows) > 0 && k.known && s.exact.has(k.full)
 }
 
-// rowSink takes the rows of a list, one text at a time; false refuses a row.
+// rowSink collects the rows of a list, one text at a time. add reports whether
+// a row is valid.
 type rowSink interface{ add(row string) bool }
 
 type hostSink struct{ below, exact []uint64 }
@@ -97,7 +99,7 @@ func (h *hostSink) add(row string) bool {
 
 func (h *hostSink) set() *hostSet { return &hostSet{newHashSet(h.below), newHashSet(h.exact)} }
 
-// bundleKeys are the hashes of an app's id and of its beginnings up to each dot.
+// bundleKeys are the hashes of an app's id and of its prefixes up to each dot.
 type bundleKeys struct {
 	known  bool
 	n      int
@@ -119,7 +121,7 @@ func (k *bundleKeys) set(bundle []byte) {
 	}
 }
 
-// bundleSet is a list of apps: single ones, and everything of a beginning.
+// bundleSet is a list of apps: single ones, and all with a prefix.
 type bundleSet struct{ exact, below hashSet }
 
 func (s *bundleSet) has(k *bundleKeys) bool {
@@ -151,7 +153,7 @@ func (b *bundleSink) add(row string) bool {
 
 func (b *bundleSink) set() *bundleSet { return &bundleSet{newHashSet(b.exact), newHashSet(b.below)} }
 
-// textSet is a list of texts that are compared as they stand.
+// textSet is a list of texts that are compared as they are.
 type textSet struct{ hashSet }
 
 func (s *textSet) has(text []byte) bool { return len(s.rows) > 0 && s.hashSet.has(hashExact(text)) }

@@ -13,26 +13,26 @@ type Index struct {
 	advertisers []*Advertiser
 	byID        map[string]*Advertiser
 	lines       []*Line                   // every line, by advertiser, campaign and line id
-	live        []*Line                   // the active ones, the best first
+	live        []*Line                   // active lines in the order of Candidates
 	byTrigger   map[rtb.SegmentID][]int32 // ordinals in live
 	always      []int32                   // ordinals of lines that need no segment
-	contextual  []*Line                   // the active ones that need no visitor, the best first
+	contextual  []*Line                   // active lines that need no visitor, in the same order
 }
 
-// Scratch is what Candidates works in; it is reused, and never shared by two
-// goroutines at a time. The zero value is ready.
+// Scratch is the working memory of Candidates. It is reused, but not safe for
+// concurrent use. The zero value is ready to use.
 type Scratch struct {
 	index  *Index
 	epoch  uint32
-	seen   []uint32 // by ordinal: the epoch that found it last
+	seen   []uint32 // by ordinal: the epoch in which it was found last
 	found  []int32
 	result []*Line
 }
 
-// Candidates are the active lines that could be for the visitor, the best first:
-// by priority, the higher first, then by id. Every line whose audience holds is
-// among them; whether it does is the line's own question ([Audience.Match]). The
-// result is valid until the scratch is used again.
+// Candidates returns the active lines that may be for the visitor, ordered by
+// priority, highest first, then by id. They include every line whose audience
+// the visitor is in; [Audience.Match] decides. The result is valid until the
+// scratch is used again.
 func (x *Index) Candidates(v *rtb.Visitor, s *Scratch) []*Line {
 	s.begin(x)
 	for _, n := range x.always {
@@ -50,8 +50,8 @@ func (x *Index) Candidates(v *rtb.Visitor, s *Scratch) []*Line {
 	return s.result
 }
 
-// Contextual are the active lines that may bid where no visitor is known, the best
-// first.
+// Contextual returns the active lines that may bid without knowing the visitor,
+// in the order of Candidates.
 func (x *Index) Contextual() []*Line {
 	if x == nil {
 		return nil
@@ -79,13 +79,13 @@ func (s *Scratch) add(n int32) {
 	}
 }
 
-// Lines are all lines, active or not, by their ids.
+// Lines returns all lines, active or not, by id.
 func (x *Index) Lines() []*Line { return x.lines }
 
-// Live is how many lines are active.
+// Live returns the number of active lines.
 func (x *Index) Live() int { return len(x.live) }
 
-// Line finds a line, active or not; nil when there is none.
+// Line returns a line, active or not, or nil if there is none.
 func (x *Index) Line(id rtb.LineID) *Line {
 	i, ok := slices.BinarySearchFunc(x.lines, id, func(l *Line, id rtb.LineID) int { return compareIDs(l.ID, id) })
 	if !ok {
@@ -94,14 +94,14 @@ func (x *Index) Line(id rtb.LineID) *Line {
 	return x.lines[i]
 }
 
-// Advertisers are all advertisers, in the order of the configuration.
+// Advertisers returns all advertisers, in the order of the configuration.
 func (x *Index) Advertisers() []*Advertiser { return x.advertisers }
 
-// Advertiser finds an advertiser; nil when there is none.
+// Advertiser returns an advertiser, or nil if there is none.
 func (x *Index) Advertiser(id string) *Advertiser { return x.byID[id] }
 
-// Plan is what pacing needs to know of a line. Amounts are micros of Currency; 0
-// means that there is no such cap.
+// Plan is what pacing needs to know about a line. Amounts are in Currency; 0
+// means no cap.
 type Plan struct {
 	Line          rtb.LineID
 	Priority      int
@@ -115,16 +115,16 @@ type Plan struct {
 	CampaignTotal rtb.Micros
 	// CampaignPacing is how the campaign's own caps are spread.
 	CampaignPacing Pacing
-	// Holdback are the shares of the line's own caps and of the campaign's that
-	// are not bid, in percent.
+	// Holdback is the percentage of the line's own caps that is held back for
+	// late bills, CampaignHoldback that of the campaign's caps.
 	Holdback, CampaignHoldback int
 	MaxCPM                     rtb.CPM
 	Start, End                 time.Time // zero: open
 	Active                     bool
 }
 
-// Plan lists every line with its caps, by their ids; lines that are not active
-// are there too, because what they spent still counts.
+// Plan returns the plan of every line, by id. It includes inactive lines,
+// because what they spent still counts.
 func (x *Index) Plan() []Plan {
 	plan := make([]Plan, 0, len(x.lines))
 	for _, l := range x.lines {

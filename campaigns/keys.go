@@ -5,7 +5,7 @@ import (
 	"crypto/subtle"
 )
 
-// Scopes are what a key allows.
+// Scopes are what a key permits.
 type Scopes uint8
 
 // The scopes.
@@ -19,17 +19,17 @@ const (
 
 var scopeNames = []string{"events", "lists", "feeds", "audiences", "privacy"}
 
-// Has tells whether all of want is allowed.
+// Has reports whether all scopes in want are permitted.
 func (s Scopes) Has(want Scopes) bool { return s&want == want }
 
-// Key is an advertiser's key, as its hash.
+// Key is the hash of an advertiser's key.
 type Key struct {
 	SHA256 [sha256.Size]byte
 	Scopes Scopes
 }
 
-// Authenticate finds whose key a bearer token is, and what it allows; nil when it
-// is nobody's. Every key is compared, in constant time.
+// Authenticate returns the advertiser and the scopes of a bearer token, or nil
+// if the token is unknown. It compares every key in constant time.
 func (x *Index) Authenticate(token []byte) (*Advertiser, Scopes) {
 	sum := sha256.Sum256(token)
 	var found *Advertiser

@@ -8,11 +8,11 @@ import (
 	"rebound/rtb"
 )
 
-// Status says whether a campaign or line may spend.
+// Status is whether a campaign or line may spend.
 type Status uint8
 
-// The statuses, from the one that spends; of a line and its campaign the higher
-// counts.
+// Statuses, from the least to the most restrictive. Of a line and its campaign
+// the more restrictive counts.
 const (
 	StatusActive Status = iota
 	StatusPaused
@@ -22,7 +22,7 @@ const (
 
 var statusNames = []string{"active", "paused", "draft", "archived"}
 
-// String is the status's name in the configuration.
+// String returns the status as configured.
 func (s Status) String() string {
 	if int(s) >= len(statusNames) {
 		return ""
@@ -33,7 +33,7 @@ func (s Status) String() string {
 // Pacing is how a budget is spread over its window.
 type Pacing uint8
 
-// The ways of pacing.
+// Ways of pacing.
 const (
 	PacingEven Pacing = iota // over the day
 	PacingASAP               // until it is gone
@@ -41,7 +41,7 @@ const (
 
 var pacingNames = []string{"even", "asap"}
 
-// String is the way's name in the configuration.
+// String returns the pacing as configured.
 func (p Pacing) String() string {
 	if int(p) >= len(pacingNames) {
 		return ""
@@ -49,7 +49,7 @@ func (p Pacing) String() string {
 	return pacingNames[p]
 }
 
-// Advertiser is who pays.
+// Advertiser is a company that pays for impressions.
 type Advertiser struct {
 	ID       string
 	Name     string
@@ -61,7 +61,7 @@ type Advertiser struct {
 	Keys     []Key
 }
 
-// Campaign is a set of lines under common budgets and dates.
+// Campaign is a set of lines with common budgets and dates.
 type Campaign struct {
 	ID           string
 	Advertiser   *Advertiser
@@ -69,61 +69,61 @@ type Campaign struct {
 	Start, End   time.Time // zero: open
 	Daily, Total rtb.Micros
 	Pacing       Pacing
-	HoldbackPct  int // share of each cap that is not bid, for late bills
+	HoldbackPct  int // percentage of each cap held back for late bills
 	Lines        []*Line
 }
 
-// Line is the smallest thing that bids. It is immutable and safe for concurrent
+// Line is the smallest unit that bids. It is immutable and safe for concurrent
 // use.
 type Line struct {
 	ID         rtb.LineID
 	Advertiser *Advertiser
 	Campaign   *Campaign
-	Priority   int // the higher first
+	Priority   int // highest first
 	Status     Status
-	Start, End time.Time // narrowed by the campaign's; zero: open; End is exclusive
+	Start, End time.Time // within those of the campaign; zero: open; End is exclusive
 	Audience   Audience
-	Contextual bool // for nobody in particular: it may bid where no visitor is known
-	ChildSafe  bool // and where children are
+	Contextual bool // may bid without knowing the visitor
+	ChildSafe  bool // may be shown to children
 	Bid        Bid
 	Creatives  []*creatives.Creative
-	// Frequency are the caps of the line, its campaign and its advertiser; all
-	// of them bind. MinGap stands on the line's first cap.
+	// Frequency are the caps of the line, its campaign and its advertiser,
+	// which all apply. MinGap is on the line's first cap.
 	Frequency    []rtb.FrequencyCap
-	Caps         rtb.CapSet // the budgets that bind it
+	Caps         rtb.CapSet // the budgets that apply
 	Daily, Total rtb.Micros // its own caps; 0: none
 	Pacing       Pacing
 	HoldbackPct  int         // of its own caps
-	Targeting    *Targeting  // nil: nothing is asked
+	Targeting    *Targeting  // nil: no restrictions
 	Rotation     *Rotation   // nil: the first creative that fits
 	Deals        *Deals      // nil: open bids only
 	Disclosure   *Disclosure // nil: nothing is disclosed
-	App          *App        // nil: the line is for no app
+	App          *App        // nil: the line advertises no app
 
 	exchanges map[string]struct{} // nil: all
 }
 
-// Audience is whom a line is for.
+// Audience is the visitors that a line is for.
 type Audience struct {
 	Include []*audiences.Program // the visitor is in all of these
 	AnyOf   []*audiences.Program // and in at least one of these, where there are any
 	Exclude []*audiences.Program // and in none of these
 	Window  audiences.Window     // narrows Include and AnyOf
-	// Buyers is the built-in audience of those who bought from the advertiser;
-	// who was in it within Converters is excluded. Nil when that is off.
+	// Buyers is the built-in audience of the advertiser's buyers. A visitor who
+	// was in it within Converters is excluded. Nil if that is off.
 	Buyers     *audiences.Program
 	Converters time.Duration
 }
 
-// Match is what an audience says of a visitor.
+// Match is the result of matching an audience against a visitor.
 type Match struct {
 	Reason rtb.NoBidReason // NoBidNone, NoBidNoAudience or NoBidAudienceExcluded
 	Last   rtb.Second      // the latest qualifying event, for recency
 	Count  uint32          // the qualifying events, for intensity
 }
 
-// Match tells whether the line is for the visitor at a time. It reads nothing
-// else and does not allocate.
+// Match reports whether the line is for the visitor at a time. It does not
+// allocate.
 func (a *Audience) Match(v *rtb.Visitor, now time.Time) Match {
 	var m Match
 	excluded := false
@@ -155,7 +155,8 @@ func (a *Audience) Match(v *rtb.Visitor, now time.Time) Match {
 	return m
 }
 
-// add takes the freshest event and the largest count of the programs that hold.
+// add keeps the latest event and the largest count of the programs that are
+// true.
 func (m *Match) add(r audiences.Verdict) {
 	m.Last = max(m.Last, r.Last)
 	m.Count = max(m.Count, r.Count)
@@ -170,7 +171,7 @@ func (a *Audience) excludes(v *rtb.Visitor, now time.Time) bool {
 	return a.Buyers != nil && a.Buyers.Eval(v, now, audiences.Window{Within: a.Converters}).In
 }
 
-// On tells whether the line may be shown on an exchange.
+// On reports whether the line may be shown on an exchange.
 func (l *Line) On(exchange string) bool {
 	if l.exchanges == nil {
 		return true
@@ -179,12 +180,12 @@ func (l *Line) On(exchange string) bool {
 	return ok
 }
 
-// Live tells whether the line runs at a time: Start included, End not.
+// Live reports whether the line runs at a time: from Start, until before End.
 func (l *Line) Live(now time.Time) bool {
 	return !now.Before(l.Start) && (l.End.IsZero() || now.Before(l.End))
 }
 
-// Bid is what an impression is worth to a line.
+// Bid is the price that a line pays for an impression.
 type Bid struct {
 	CPM       rtb.CPM
 	MaxCPM    rtb.CPM
@@ -193,9 +194,9 @@ type Bid struct {
 	Adjust    *Adjust         // nil: none
 }
 
-// RecencyFactor is the factor for a last event of an age: that of the first step
-// whose window holds it, beyond the last window the last step's, 1 without
-// steps.
+// RecencyFactor returns the factor for the age of the last event: that of the
+// first step whose window includes it, that of the last step beyond all
+// windows, and 1 without steps.
 func (b *Bid) RecencyFactor(age time.Duration) float64 {
 	x := 1.0
 	for i := range b.Recency {
@@ -207,8 +208,8 @@ func (b *Bid) RecencyFactor(age time.Duration) float64 {
 	return x
 }
 
-// IntensityFactor is the factor for a number of events: that of the highest step
-// that is reached, else 1.
+// IntensityFactor returns the factor for a number of events: that of the
+// highest step that is reached, else 1.
 func (b *Bid) IntensityFactor(count uint32) float64 {
 	x := 1.0
 	for i := range b.Intensity {

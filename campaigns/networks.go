@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// ipKey is an address of IPv6, or of IPv4 mapped into it, as two numbers.
+// ipKey is an IPv6 address, or an IPv4 address mapped into IPv6, as two
+// numbers.
 type ipKey struct{ hi, lo uint64 }
 
 func (a ipKey) compare(b ipKey) int {
@@ -21,10 +22,10 @@ func keyOf(b [16]byte) ipKey {
 	return ipKey{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
-// ipRange is from one address to another, both included.
+// ipRange is a range of addresses, both ends included.
 type ipRange struct{ from, to ipKey }
 
-// networkSet is a list of networks as ranges that do not touch, in order.
+// networkSet is a list of networks as sorted ranges that do not touch.
 type networkSet struct{ ranges []ipRange }
 
 func (n *networkSet) has(ip ipKey) bool {
@@ -47,7 +48,7 @@ func (n *networkSink) add(row string) bool {
 		p = netip.PrefixFrom(a, a.BitLen())
 	}
 	if p.Bits() == 0 {
-		return false // everybody
+		return false // all addresses
 	}
 	bits := p.Bits()
 	if p.Addr().Is4() {
@@ -91,7 +92,7 @@ func (c *compiler) networks(path string, entries []string) (out []*networkSet) {
 	return out
 }
 
-// parseIP reads an address without allocating: the standard library wants a
+// parseIP parses an address without allocating. The standard library needs a
 // string and keeps it in its errors.
 func parseIP(b []byte) (ipKey, bool) {
 	var out [16]byte
@@ -139,7 +140,7 @@ func parseIP(b []byte) (ipKey, bool) {
 	}
 	if gap >= 0 {
 		if n == 16 {
-			return ipKey{}, false // :: stands for a group at least
+			return ipKey{}, false // :: replaces at least one group
 		}
 		copy(out[16-(n-gap):], out[gap:n])
 		clear(out[gap : 16-(n-gap)])
@@ -148,7 +149,7 @@ func parseIP(b []byte) (ipKey, bool) {
 	return keyOf(out), n == 16
 }
 
-// hexGroup reads up to four hexadecimal digits.
+// hexGroup parses up to four hexadecimal digits.
 func hexGroup(b []byte) (group uint16, n int) {
 	for n < len(b) && n < 5 {
 		d := hexDigit(b[n])
@@ -164,7 +165,7 @@ func hexGroup(b []byte) (group uint16, n int) {
 	return group, n
 }
 
-// dotted reads four decimal numbers into dst.
+// dotted parses four decimal numbers into dst.
 func dotted(b, dst []byte) bool {
 	if len(dst) < 4 {
 		return false

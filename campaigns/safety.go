@@ -9,8 +9,8 @@ import (
 	"rebound/rtb"
 )
 
-// safety is what keeps a line off a place: the advertiser's, the campaign's and
-// its own rules together.
+// safety is where a line must not be shown, by the rules of its advertiser, its
+// campaign and its own.
 type safety struct {
 	cats       []category
 	words      words
@@ -27,7 +27,7 @@ type category struct {
 	id  string
 }
 
-// chainRule is what a line asks of supply chains.
+// chainRule is what a line requires of supply chains.
 type chainRule uint8
 
 const (
@@ -38,7 +38,7 @@ const (
 
 var chainNames = []string{"off", "valid", "complete"}
 
-// adsTxtRule is what a line asks of ads.txt.
+// adsTxtRule is what a line requires of ads.txt.
 type adsTxtRule uint8
 
 const (
@@ -49,13 +49,14 @@ const (
 
 var adsTxtNames = []string{"off", "listed", "direct"}
 
-// empty tells that nothing is asked.
+// empty reports whether there are no rules.
 func (s *safety) empty() bool {
 	return len(s.cats) == 0 && s.words.empty() && len(s.domains)+len(s.bundles)+len(s.publishers) == 0 &&
 		s.chain == chainOff && s.adsTxt == adsTxtOff
 }
 
-// check asks whether the place is safe. exchange is the asking exchange's id.
+// check reports whether the place is safe, as [rtb.NoBidNone] or why not.
+// exchange is the id of the requesting exchange.
 func (s *safety) check(f *Facts, exchange string) rtb.NoBidReason {
 	switch {
 	case f.blocked(s.domains, s.bundles), len(s.publishers) > 0 && publisherIn(s.publishers, f.o.Supply.PublisherID, exchange),
@@ -69,7 +70,8 @@ func (s *safety) check(f *Facts, exchange string) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// publisherIn asks for a publisher's id, alone and with its exchange's.
+// publisherIn reports whether a list has a publisher's id, alone or with the
+// exchange's.
 func publisherIn(t texts, id []byte, exchange string) bool {
 	if len(id) == 0 {
 		return false
@@ -78,9 +80,10 @@ func publisherIn(t texts, id []byte, exchange string) bool {
 	return t.has(id) || t.has(append(append(append(buf[:0], exchange...), '/'), id...))
 }
 
-// categoryBlocked compares the place's categories with the blocked ones. Where
-// the line blocks nothing of the taxonomy that the request uses, nobody can tell:
-// the place is taken for blocked. A place that names no category passes.
+// categoryBlocked compares the place's categories with the blocked ones. If the
+// line blocks categories, but none in the taxonomy of the request, they cannot
+// be compared and the place counts as blocked. A place without categories
+// passes.
 func (s *safety) categoryBlocked(u *rtb.Supply) bool {
 	if len(s.cats) == 0 || len(u.Cats) == 0 {
 		return false
@@ -104,12 +107,12 @@ func (s *safety) categoryBlocked(u *rtb.Supply) bool {
 // words are single words and phrases.
 type words struct {
 	single  []*textSet
-	phrases [][]byte // a blank around each word
+	phrases [][]byte // with a space around each word
 }
 
 func (w *words) empty() bool { return len(w.single)+len(w.phrases) == 0 }
 
-// on tells whether one of the words is in the page's address.
+// on reports whether one of the words is in the page's address.
 func (w *words) on(f *Facts) bool {
 	if w.empty() || len(f.o.Supply.Page) == 0 {
 		return false
@@ -130,7 +133,7 @@ func (w *words) on(f *Facts) bool {
 	return false
 }
 
-// wordSink takes words and phrases.
+// wordSink collects words and phrases.
 type wordSink struct {
 	single  []uint64
 	phrases [][]byte
@@ -173,7 +176,7 @@ func (c *compiler) words(path string, entries []string) (out words) {
 	return out
 }
 
-// safety compiles one level's rules.
+// safety compiles the rules of one level.
 func (c *compiler) safety(path string, s *SafetySpec) safety {
 	out := safety{
 		words:      c.words(path+".block_words", s.BlockWords),
@@ -184,7 +187,7 @@ func (c *compiler) safety(path string, s *SafetySpec) safety {
 		adsTxt:     adsTxtRule(c.choose(path+".require_ads_txt", s.RequireAdsTxt, adsTxtNames, 0)),
 	}
 	if out.adsTxt != adsTxtOff && !c.in.HasSellers {
-		c.Add(path+".require_ads_txt", spec.Quote(s.RequireAdsTxt), "supply.sellers, the table of ads.txt that it is looked up in")
+		c.Add(path+".require_ads_txt", spec.Quote(s.RequireAdsTxt), "supply.sellers, the table of ads.txt to look sellers up in")
 	}
 	for i, text := range s.BlockCat {
 		cat := category{1, text}
@@ -207,7 +210,7 @@ func (c *compiler) safety(path string, s *SafetySpec) safety {
 
 const wantPublisher = "a publisher's id, exchange/id, or file:name"
 
-// plus adds another level's rules.
+// plus returns the rules of both levels.
 func (s safety) plus(o safety) safety {
 	join := func(a, b words) words {
 		return words{append(a.single[:len(a.single):len(a.single)], b.single...), append(a.phrases[:len(a.phrases):len(a.phrases)], b.phrases...)}

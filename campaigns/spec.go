@@ -11,19 +11,19 @@ import (
 // AdvertiserSpec is an advertiser as the configuration writes it.
 type AdvertiserSpec struct {
 	ID        string       `yaml:"id"`        // [a-z0-9][a-z0-9_-]{0,63}; required
-	Name      string       `yaml:"name"`      // for people; default the id
+	Name      string       `yaml:"name"`      // a label; default the id
 	Domains   []string     `yaml:"domains"`   // hosts of landing pages, with their subdomains; the first is the bid's adomain; required
 	Currency  rtb.Currency `yaml:"currency"`  // ISO 4217; of prices and budgets; default USD
 	Timezone  string       `yaml:"timezone"`  // IANA name; decides when a budget's day begins; default UTC
 	IABCat    []string     `yaml:"iab_cat"`   // IAB content categories 1.0, sent as bid.cat
-	Keys      []KeySpec    `yaml:"keys"`      // what its servers authenticate with; several may be active
+	Keys      []KeySpec    `yaml:"keys"`      // authenticate its servers; several may be active
 	Feed      string       `yaml:"feed"`      // id under feeds; none: no products
 	Frequency Frequency    `yaml:"frequency"` // caps over all of its campaigns; default none
-	Safety    SafetySpec   `yaml:"safety"`    // places that none of its lines goes to
-	DSA       DSASpec      `yaml:"dsa"`       // what is disclosed in the European Union
+	Safety    SafetySpec   `yaml:"safety"`    // where none of its lines is shown
+	DSA       DSASpec      `yaml:"dsa"`       // disclosure under the EU's Digital Services Act
 }
 
-// KeySpec is one key of an advertiser. The key itself is never written down.
+// KeySpec is one key of an advertiser. The configuration has its hash only.
 type KeySpec struct {
 	SHA256 string   `yaml:"sha256"` // SHA-256 of the key, 64 hex digits; required
 	Scopes []string `yaml:"scopes"` // events, lists, feeds, audiences, privacy; default [events]
@@ -34,8 +34,8 @@ type CampaignSpec struct {
 	ID         string     `yaml:"id"`         // [a-z0-9][a-z0-9_-]{0,63}, unique for its advertiser; required
 	Advertiser string     `yaml:"advertiser"` // id under advertisers; required
 	Status     string     `yaml:"status"`     // active, paused, draft or archived; default draft
-	Start      time.Time  `yaml:"start"`      // RFC 3339; default: has begun
-	End        time.Time  `yaml:"end"`        // RFC 3339, exclusive; default: never
+	Start      time.Time  `yaml:"start"`      // RFC 3339; default no start
+	End        time.Time  `yaml:"end"`        // RFC 3339, exclusive; default no end
 	Budget     BudgetSpec `yaml:"budget"`     // daily or total is required
 	Frequency  Frequency  `yaml:"frequency"`  // caps over all of its lines; default none
 	Safety     SafetySpec `yaml:"safety"`     // added to the advertiser's
@@ -45,56 +45,58 @@ type CampaignSpec struct {
 
 // BudgetSpec is how much may be spent.
 type BudgetSpec struct {
-	Daily  *rtb.Micros `yaml:"daily"`  // most per civil day, in the advertiser's currency; absent: no such cap
-	Total  *rtb.Micros `yaml:"total"`  // most over the whole life; absent: no such cap
-	Pacing string      `yaml:"pacing"` // even: over the day; asap: until it is gone; default even, a line's default its campaign's
-	// share of each cap that is not bid but kept for late bills; 0 to 90, default 0, a line's default its campaign's
+	Daily  *rtb.Micros `yaml:"daily"`  // most per civil day, in the advertiser's currency; default no cap
+	Total  *rtb.Micros `yaml:"total"`  // most in total; default no cap
+	Pacing string      `yaml:"pacing"` // even: spread over the day; asap: as fast as possible; default even, for a line that of its campaign
+	// percentage of each cap that is held back for late bills; 0 to 90, default
+	// 0, for a line that of its campaign
 	HoldbackPct *int `yaml:"holdback_pct"`
 }
 
 // LineSpec is a line as the configuration writes it.
 type LineSpec struct {
 	ID                string        `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
-	Status            string        `yaml:"status"`             // as the campaign's; default the campaign's; the stricter of the two counts
-	Priority          *int          `yaml:"priority"`           // 0 to 100, the higher first; default 50
+	Status            string        `yaml:"status"`             // as for the campaign, whose status is the default; the more restrictive of the two counts
+	Priority          *int          `yaml:"priority"`           // 0 to 100, highest first; default 50
 	Start             time.Time     `yaml:"start"`              // default the campaign's
 	End               time.Time     `yaml:"end"`                // default the campaign's
-	Budget            BudgetSpec    `yaml:"budget"`             // the line's own caps, under the campaign's
-	Audience          AudienceSpec  `yaml:"audience"`           // include or any_of is required, but for contextual lines
-	Contextual        bool          `yaml:"contextual"`         // bids on what a request is about, also where nobody is known or may be; instead of an audience
-	ChildSafe         bool          `yaml:"child_safe"`         // a contextual line that may be shown to children
-	ExcludeConverters OffDuration   `yaml:"exclude_converters"` // nobody who bought this recently; off; default 30d, off for lines that look for buyers
+	Budget            BudgetSpec    `yaml:"budget"`             // the line's own caps, besides the campaign's
+	Audience          AudienceSpec  `yaml:"audience"`           // include or any_of is required, except for contextual lines
+	Contextual        bool          `yaml:"contextual"`         // bids without an audience, also if the visitor is unknown or may not be identified
+	ChildSafe         bool          `yaml:"child_safe"`         // the line, which must be contextual, may be shown to children
+	ExcludeConverters OffDuration   `yaml:"exclude_converters"` // excludes visitors who bought within this time; off: nobody; default 30d, off for lines whose audience is buyers
 	Bid               BidSpec       `yaml:"bid"`                // required
-	Frequency         Frequency     `yaml:"frequency"`          // default 10 per 24h; none
-	MinGap            OffDuration   `yaml:"min_gap"`            // least time between two impressions; off; default 1m
+	Frequency         Frequency     `yaml:"frequency"`          // default 10 per 24h; or none
+	MinGap            OffDuration   `yaml:"min_gap"`            // least time between two impressions; or off; default 1m
 	Exchanges         []string      `yaml:"exchanges"`          // ids under exchanges; default all
 	Creatives         []CreativeRef `yaml:"creatives"`          // ids under creatives, or tables; required
-	Rotation          string        `yaml:"rotation"`           // which of several that fit: first, even or weighted; default first
-	App               AppSpec       `yaml:"app"`                // the app that the line is for
+	Rotation          string        `yaml:"rotation"`           // how one of several creatives that fit is chosen: first, even or weighted; default first
+	App               AppSpec       `yaml:"app"`                // the app that the line advertises
 	TargetSpec        `yaml:",inline"`
 }
 
-// AudienceSpec says whom a line is for. Windows apply to the included audiences.
+// AudienceSpec is the visitors that a line is for. Windows apply to the
+// included audiences.
 type AudienceSpec struct {
 	Include   []string      `yaml:"include"`    // the visitor is in all of these
 	AnyOf     []string      `yaml:"any_of"`     // and in at least one of these
 	Exclude   []string      `yaml:"exclude"`    // and in none of these
-	Within    time.Duration `yaml:"within"`     // the last qualifying event is at most this old; default the audience's own window
-	NotWithin time.Duration `yaml:"not_within"` // and at least this old; default 0
+	Within    time.Duration `yaml:"within"`     // greatest age of the last qualifying event; default the window of the audience
+	NotWithin time.Duration `yaml:"not_within"` // least age of the last qualifying event; default 0
 }
 
-// BidSpec says what an impression is worth: cpm x recency x intensity, at most
+// BidSpec is the price of an impression: cpm x recency x intensity, at most
 // max_cpm.
 type BidSpec struct {
 	Strategy  string          `yaml:"strategy"`  // fixed; default fixed
 	CPM       rtb.CPM         `yaml:"cpm"`       // base price, in the advertiser's currency; required
-	MaxCPM    rtb.CPM         `yaml:"max_cpm"`   // the price never exceeds it; at least cpm; required
-	Recency   []RecencyStep   `yaml:"recency"`   // the first step whose window holds the last event counts; none holds it: 1
-	Intensity []IntensityStep `yaml:"intensity"` // the step with the highest min_count that is reached counts; none: 1
-	Adjust    AdjustSpec      `yaml:"adjust"`    // factors for what the request is like
+	MaxCPM    rtb.CPM         `yaml:"max_cpm"`   // the highest price; at least cpm; required
+	Recency   []RecencyStep   `yaml:"recency"`   // the first step whose window includes the last event counts; default factor 1
+	Intensity []IntensityStep `yaml:"intensity"` // the step with the highest min_count that is reached counts; default factor 1
+	Adjust    AdjustSpec      `yaml:"adjust"`    // factors that depend on the request
 }
 
-// RecencyStep multiplies the price for visitors whose last event is fresh.
+// RecencyStep multiplies the price for visitors with a recent last event.
 type RecencyStep struct {
 	Within time.Duration `yaml:"within"` // required
 	X      float64       `yaml:"x"`      // factor, 0 to 100; 0: no bid; required
@@ -106,20 +108,21 @@ type IntensityStep struct {
 	X        float64 `yaml:"x"`         // factor, 0 to 100; required
 }
 
-// FrequencySpec allows max impressions to a visitor in any per.
+// FrequencySpec allows at most max impressions per visitor in any period of
+// length per.
 type FrequencySpec struct {
 	Max int           `yaml:"max"` // 1 or more; required
 	Per time.Duration `yaml:"per"` // 1m to 90d; required
 }
 
-// Frequency is a list of caps that all bind, or the word none. Nil is the
+// Frequency is a list of caps that all apply, or the word none. Nil is the
 // default.
 type Frequency []FrequencySpec
 
-// UnmarshalText reads the word none.
+// UnmarshalText accepts the word none.
 func (f *Frequency) UnmarshalText(b []byte) error {
 	if string(b) != "none" {
-		return fmt.Errorf("cannot read frequency: got %q; want none or a list such as [{max: 10, per: 24h}]", b)
+		return fmt.Errorf("cannot parse frequency: got %q; want none or a list such as [{max: 10, per: 24h}]", b)
 	}
 	*f = Frequency{}
 	return nil
@@ -127,11 +130,11 @@ func (f *Frequency) UnmarshalText(b []byte) error {
 
 // OffDuration is a duration or the word off. The zero value is the default.
 type OffDuration struct {
-	Set bool          // the configuration names it
+	Set bool          // the configuration sets it
 	D   time.Duration // 0 when off
 }
 
-// UnmarshalText reads a duration or the word off.
+// UnmarshalText parses a duration or the word off.
 func (o *OffDuration) UnmarshalText(b []byte) error {
 	if string(b) == "off" || string(b) == "none" {
 		*o = OffDuration{Set: true}
@@ -145,7 +148,8 @@ func (o *OffDuration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// String is the duration as the configuration writes it; empty by default.
+// String returns the duration as the configuration writes it; empty for the
+// default.
 func (o OffDuration) String() string {
 	switch {
 	case !o.Set:

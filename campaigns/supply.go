@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// Codes of no-bids that say more than their reason does (OpenRTB 3.0, List:
+// Codes of no-bids that are more specific than their reason (OpenRTB 3.0, List:
 // No-Bid Reason Codes).
 const (
 	nbrNonHuman      = 4
@@ -19,8 +19,8 @@ const (
 	nbrSChainNode    = 17
 )
 
-// Supply is what is known of supply, for all lines. It is immutable and safe for
-// concurrent use.
+// Supply is the rules about supply that apply to all lines. It is immutable and
+// safe for concurrent use.
 type Supply struct {
 	crawlers, agents []*agentSet
 	requireUA        bool
@@ -28,7 +28,7 @@ type Supply struct {
 
 	allowDomains, blockDomains hosts
 	allowBundles, blockBundles bundles
-	allows                     bool // one of the allow lists is there
+	allows                     bool // there is an allow list
 	publishers                 texts
 	blockedSellers             []*sellerSet
 
@@ -36,9 +36,10 @@ type Supply struct {
 	missingAllow bool
 }
 
-// Traffic asks whether a request comes from a person's device: crawler,
-// invalid_traffic, or none. code is the wire's where the reason has several. It
-// reads nothing but the device and does not allocate; nil asks nothing.
+// Traffic reports whether a request comes from a person's device: crawler,
+// invalid_traffic, or none. code is the code on the wire if the reason has
+// several. Traffic examines the device only and does not allocate. A nil Supply
+// has no rules.
 func (s *Supply) Traffic(d *rtb.Device) (r rtb.NoBidReason, code int) {
 	if s == nil {
 		return rtb.NoBidNone, 0
@@ -63,8 +64,8 @@ func (s *Supply) Traffic(d *rtb.Device) (r rtb.NoBidReason, code int) {
 	return rtb.NoBidNone, 0
 }
 
-// plausible tells whether a text could be the user agent of a device: long
-// enough, printable, and no macro that nobody replaced.
+// plausible reports whether a text can be the user agent of a device: long
+// enough, printable, and not an unreplaced macro.
 func plausible(ua []byte) bool {
 	letters := 0
 	for _, c := range ua {
@@ -91,8 +92,8 @@ func (s *Supply) inNetwork(text []byte) bool {
 	return false
 }
 
-// Place asks whether anything may be shown where the request is from:
-// site_blocked, schain (a node is blocked), or none; nil asks nothing.
+// Place reports whether anything may be shown where the request comes from:
+// site_blocked, schain (a node is blocked), or none. A nil Supply has no rules.
 func (s *Supply) Place(f *Facts, exchange string) rtb.NoBidReason {
 	switch {
 	case s == nil:
@@ -106,8 +107,8 @@ func (s *Supply) Place(f *Facts, exchange string) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// Code is the wire's code of a reason where it has several; 0 where the reason's
-// own will do.
+// Code returns the code on the wire of a reason that has several; 0 if the
+// reason's own code is right.
 func (f *Facts) Code(r rtb.NoBidReason) int {
 	switch {
 	case f.o == nil:
@@ -124,8 +125,8 @@ func (f *Facts) Code(r rtb.NoBidReason) int {
 	return 0
 }
 
-// CompileSupply checks the section supply and loads its tables. The result is
-// nil where nothing is configured, so that nothing is asked on the bid path.
+// CompileSupply compiles the section supply and loads its tables. The result is
+// nil if nothing is configured.
 func CompileSupply(s *SupplySpec, tables *Tables) (*Supply, spec.Report) {
 	c := &compiler{in: Input{Tables: tables}}
 	out := &Supply{
@@ -152,10 +153,10 @@ func CompileSupply(s *SupplySpec, tables *Tables) (*Supply, spec.Report) {
 	return out, c.Report
 }
 
-// agentSet finds any of many parts in a user agent in one pass, without regard to
-// case.
+// agentSet finds any of many parts of a user agent in one pass, without regard
+// to case.
 type agentSet struct {
-	pairs [1 << 16 / 64]uint64 // which two first bytes begin a part
+	pairs [1 << 16 / 64]uint64 // pairs of bytes that begin a part
 	parts map[uint16][]string
 }
 
@@ -197,11 +198,11 @@ func (a *agentSink) set() *agentSet {
 	return s
 }
 
-// builtinWord stands for the lists below.
+// builtinWord names the lists below in a configuration.
 const builtinWord = "builtin"
 
-// The crawlers and programs that say who they are. A configuration adds its own,
-// or a list that is kept up to date.
+// Crawlers and programs that identify themselves. A configuration can add its
+// own, or a list that is kept up to date.
 var (
 	builtinCrawlers = []string{
 		"bot/", "bot;", "-bot", "crawl", "spider", "googlebot", "adsbot", "mediapartners-google", "google-read-aloud", "bingpreview", "slurp",

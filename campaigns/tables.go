@@ -20,14 +20,14 @@ const (
 	maxListRows  = 50_000_000
 	maxListBytes = 4 << 30
 	maxListLine  = 4096
-	// filePrefix begins an entry that names a file of entries.
+	// filePrefix begins an entry that is the name of a file with entries.
 	filePrefix = "file:"
 )
 
-// Tables are the files of lists that a configuration names, each read once. The
-// rows of a file that has not changed since the previous configuration are
-// taken over from there. It is filled by [Compile] and [CompileSupply], and
-// immutable afterwards.
+// Tables are the list files of a configuration, each read once. The rows of a
+// file that has not changed are taken from the previous configuration.
+// [Compile] and [CompileSupply] fill the tables, which are immutable
+// afterwards.
 type Tables struct {
 	open     func(name string) (fs.File, error)
 	previous *Tables
@@ -46,8 +46,8 @@ type table struct {
 	list any
 }
 
-// NewTables makes tables that open files by open. Files that previous has read
-// and that have not changed are not read again; previous may be nil.
+// NewTables returns tables that open files with open. Files that previous has
+// read and that have not changed are not read again. previous may be nil.
 func NewTables(open func(name string) (fs.File, error), previous *Tables) *Tables {
 	return &Tables{open: open, previous: previous, files: map[string]*table{}}
 }
@@ -58,12 +58,12 @@ type File struct {
 	Size int64
 	Mod  time.Time
 	Sum  [sha256.Size]byte // SHA-256 of the content
-	Rows int               // that are in use
-	Bad  int               // that were skipped
-	Line int               // of the first skipped one
+	Rows int               // valid rows
+	Bad  int               // rows that were skipped
+	Line int               // of the first row that was skipped
 }
 
-// Files lists the files that were read, by name.
+// Files returns the files that were read, by name.
 func (t *Tables) Files() []File {
 	var out []File
 	for _, key := range slices.Sorted(maps.Keys(t.files)) {
@@ -74,8 +74,8 @@ func (t *Tables) Files() []File {
 	return slices.CompactFunc(out, func(a, b File) bool { return a.Name == b.Name })
 }
 
-// load gives the rows of a file to a sink, or takes over what was made of them
-// before. done makes the list.
+// load passes the rows of a file to a sink, and done makes the list. If the
+// file has not changed, load returns the previous list.
 func (t *Tables) load(kind, name string, sink rowSink, done func() any) (any, error) {
 	key := kind + ":" + name
 	if x := t.files[key]; x != nil {
@@ -141,8 +141,8 @@ func (x *table) read(r io.Reader, sink rowSink) error {
 	return nil
 }
 
-// fill gives the entries of a configuration list to a sink and names the files
-// among them.
+// fill passes the entries of a list in the configuration to a sink, and returns
+// the names of the files among them.
 func (c *compiler) fill(path string, entries []string, sink rowSink, want string) (files []string) {
 	for i, e := range entries {
 		if name, ok := strings.CutPrefix(e, filePrefix); ok {
@@ -158,10 +158,10 @@ func (c *compiler) fill(path string, entries []string, sink rowSink, want string
 	return files
 }
 
-// table loads one file, or says why not.
+// table loads one file.
 func (c *compiler) table(path, kind, name string, sink rowSink, done func() any) any {
 	if c.in.Tables == nil {
-		c.Add(path, "file "+spec.Quote(name), "no file here")
+		c.Add(path, "file "+spec.Quote(name), "entries, not a file")
 		return nil
 	}
 	list, err := c.in.Tables.load(kind, name, sink, done)
@@ -172,9 +172,9 @@ func (c *compiler) table(path, kind, name string, sink rowSink, done func() any)
 	x := c.in.Tables.files[kind+":"+name]
 	switch {
 	case x.rows == 0:
-		c.Warn(path, "file "+spec.Quote(name)+" without a row", "a list with rows")
+		c.Warn(path, "file "+spec.Quote(name)+" without valid rows", "a list with rows")
 	case x.bad > 0:
-		c.Warn(path, fmt.Sprintf("file %q with %d rows that cannot be used, the first on line %d", name, x.bad, x.line), "good rows; these were skipped")
+		c.Warn(path, fmt.Sprintf("file %q with %d invalid rows, the first on line %d", name, x.bad, x.line), "valid rows; the others were skipped")
 	}
 	return list
 }
@@ -187,7 +187,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// hosts are the lists of one field; nil when it has no entry.
+// hosts returns the lists of one field; nil if it has no entries.
 type hosts []*hostSet
 
 func (h hosts) has(k *hostKeys) bool {

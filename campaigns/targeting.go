@@ -9,9 +9,8 @@ import (
 	"rebound/rtb"
 )
 
-// Targeting is where and when a line may be shown, beyond its audience. It is
-// immutable and safe for concurrent use. A line that asks for nothing has none,
-// so that it costs one comparison; a rule that is not configured costs the same.
+// Targeting is where and when a line may be shown, besides its audience. It is
+// immutable and safe for concurrent use. A line without restrictions has none.
 type Targeting struct {
 	geo       *geo
 	device    *devices
@@ -23,21 +22,21 @@ type Targeting struct {
 	mm        uint8 // accepted match methods as bits; 0: all
 }
 
-// inventory is on what a line may show.
+// inventory is the sites, apps and screens that a line may be shown on.
 type inventory struct {
 	site, app, dooh      bool
 	includeDomains       hosts
 	excludeDomains       hosts
 	includeBundles       bundles
 	excludeBundles       bundles
-	includes             bool // one of the include lists is there
+	includes             bool // there is an include list
 	positions            uint16
 	minViewability       float64
-	refuseRewarded, only bool // rewarded impressions are refused, or the only ones
+	refuseRewarded, only bool // rewarded impressions are refused, or required
 }
 
-// Supply asks whether the line may be shown at the place that the request is
-// from: site_blocked, schain, ads_txt, inventory, or none.
+// Supply reports whether the line may be shown where the request comes from:
+// site_blocked, schain, ads_txt, inventory, or none.
 func (t *Targeting) Supply(f *Facts, exchange string) rtb.NoBidReason {
 	if v := t.inventory; v != nil && f.blocked(v.excludeDomains, v.excludeBundles) {
 		return rtb.NoBidSiteBlocked
@@ -56,8 +55,8 @@ func (t *Targeting) Supply(f *Facts, exchange string) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// takes asks about the kind of inventory and the lists of what is allowed. Where
-// something is excluded, what does not say what it is cannot be let in.
+// takes checks the kind of inventory and the include lists. If a list excludes
+// something, a request that does not name its site or app does not pass.
 func (v *inventory) takes(f *Facts) bool {
 	u := &f.o.Supply
 	if u.Site && !v.site || u.App && !v.app || u.DOOH && !v.dooh {
@@ -70,7 +69,7 @@ func (v *inventory) takes(f *Facts) bool {
 	return !excludes || !f.unnamed()
 }
 
-// Device asks about the visitor's place, device and time: no_audience (the
+// Device checks the visitor's location, device and time: no_audience (the
 // request's own segments), geo, device, daypart, or none.
 func (t *Targeting) Device(f *Facts, now time.Time) rtb.NoBidReason {
 	d := &f.o.Device
@@ -87,8 +86,8 @@ func (t *Targeting) Device(f *Facts, now time.Time) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// Identity asks how surely the identifier that was found is the visitor's own
-// (AdCOM 1.0, List: ID Match Methods). mm is -1 where the request does not say.
+// Identity checks how reliably the identifier was matched to the visitor (AdCOM
+// 1.0, List: ID Match Methods). mm is -1 if the request does not say.
 func (t *Targeting) Identity(mm int) rtb.NoBidReason {
 	if t.mm == 0 || mm < 0 || mm < 8 && t.mm&(1<<mm) != 0 {
 		return rtb.NoBidNone
@@ -96,8 +95,8 @@ func (t *Targeting) Identity(mm int) rtb.NoBidReason {
 	return rtb.NoBidNoID
 }
 
-// Impression asks about position, viewability and reward; pos is the format's, -1
-// where it is not told. It answers inventory or none.
+// Impression checks position, viewability and reward: inventory or none. pos is
+// the position of the format, -1 if unknown.
 func (t *Targeting) Impression(imp *rtb.Impression, pos int) rtb.NoBidReason {
 	v := t.inventory
 	switch {
@@ -111,13 +110,13 @@ func (t *Targeting) Impression(imp *rtb.Impression, pos int) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// positions by their names (AdCOM 1.0, List: Placement Positions).
+// Positions by name (AdCOM 1.0, List: Placement Positions).
 var (
 	positionNames = []string{"unknown", "above_fold", "below_fold", "header", "footer", "sidebar", "fullscreen"}
 	positionCodes = []int{0, 1, 3, 4, 5, 6, 7}
 )
 
-// keywords are sets of words in lower case.
+// keywords are sets of keywords in lower case.
 type keywords struct{ any, none hashSet }
 
 func (k *keywords) match(list [][]byte) bool {
@@ -135,7 +134,7 @@ func (k *keywords) match(list [][]byte) bool {
 	return found
 }
 
-// requestSegment is one configured entry of request_segments.
+// requestSegment is one entry of request_segments.
 type requestSegment struct {
 	provider string
 	tax      int
@@ -160,7 +159,8 @@ func (t *Targeting) segmentsMatch(list []rtb.UserSegment) bool {
 	return false
 }
 
-// targeting compiles a line's targeting; nil when nothing is asked.
+// targeting compiles the targeting of a line, or returns nil if there are no
+// restrictions.
 func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above safety) *Targeting {
 	t := &Targeting{
 		geo: c.geo(path+".geo", &s.Geo), device: c.devices(path+".device", &s.Device), inventory: c.inventory(path+".inventory", &s.Inventory),
@@ -201,7 +201,7 @@ func (c *compiler) inventory(path string, s *InventorySpec) *inventory {
 		}
 	}
 	if !(s.MinViewability >= 0 && s.MinViewability <= 1) {
-		c.Add(path+".min_viewability", spec.Float(s.MinViewability), "a share from 0 to 1")
+		c.Add(path+".min_viewability", spec.Float(s.MinViewability), "a number from 0 to 1")
 	}
 	if !v.site && !v.app && !v.dooh {
 		c.Add(path, "neither site nor app nor dooh", "at least one of them")
