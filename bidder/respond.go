@@ -27,14 +27,14 @@ type Response struct {
 // respond encodes the bids. Bids that make the response larger than the exchange
 // takes, or that come too late, are released.
 func (d *Decision) respond() Response {
-	id := newBidID(d.source)
+	r := exchange.Response{ID: newBidID(d.source)}
 	for {
 		d.offers = d.offers[:0]
 		for i := range d.out.Bids {
 			d.offers = append(d.offers, d.out.Bids[i].Offer)
 		}
-		d.body = exchange.AppendResponse(d.body[:0], d.profile, &d.opportunity, id, d.offers)
-		d.body = d.profile.AppendTook(d.body, d.clock().Sub(d.now))
+		r.Offers, r.Took = d.offers, d.clock().Sub(d.now)
+		d.body = exchange.AppendResponse(d.body[:0], d.profile, &d.opportunity, &r)
 		if limit := d.profile.RespMaxBytes; limit == 0 || len(d.body) <= limit {
 			break
 		}

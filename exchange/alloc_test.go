@@ -38,7 +38,7 @@ func TestAllocations(t *testing.T) {
 	offers[0].Markup = []byte("<b>\u2028é\"\xff</b>")
 	one := r0Opportunity()
 	dst := make([]byte, 0, 4096)
-	check("response", func() { dst = AppendResponse(dst[:0], p, one, rtb.BidID{1}, offers) })
+	check("response", func() { dst = AppendResponse(dst[:0], p, one, &Response{ID: rtb.BidID{1}, Offers: offers}) })
 	check("no-bid", func() { dst = p.AppendNoBid(dst[:0], one, rtb.NoBidFloor) })
 	check("macros", func() { dst = p.AppendMacros(dst[:0], rtb.NoticeBill) })
 	check("fits", func() { p.Fits(&offers[0]) })

@@ -56,7 +56,7 @@ func BenchmarkAppendResponse(b *testing.B) {
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = AppendResponse(dst[:0], p, &o, rtb.BidID{1}, offers)
+		dst = AppendResponse(dst[:0], p, &o, &Response{ID: rtb.BidID{1}, Offers: offers})
 	}
 }
 

@@ -8,22 +8,28 @@ import (
 	"rebound/rtb"
 )
 
-// AppendResponse appends the answer to o: a bid response (OpenRTB 2.6 §4.2,
-// readable as 2.5 too) in the currency of the first offer. Offers without a
-// price, in another currency, or for an impression that is not in o are left
-// out; when none is left nothing is appended, because an answer without a bid
-// has no body.
-func AppendResponse(dst []byte, p *Profile, o *rtb.Opportunity, response rtb.BidID, offers []rtb.Offer) []byte {
+// Response is what a bid response is encoded from.
+type Response struct {
+	ID     rtb.BidID // the response's own id
+	Offers []rtb.Offer
+	Took   time.Duration // since the request arrived, for exchanges that ask for it
+}
+
+// AppendResponse appends the response to o: a bid response (OpenRTB 2.6 §4.2,
+// readable as 2.5) in the currency of the first offer. Offers without a price, in
+// another currency, or for an impression that is not in o are left out. When none
+// is left nothing is appended, because a response without a bid has no body.
+func AppendResponse(dst []byte, p *Profile, o *rtb.Opportunity, r *Response) []byte {
 	start := len(dst)
 	var cur rtb.Currency
-	for i := range offers {
-		of := &offers[i]
+	for i := range r.Offers {
+		of := &r.Offers[i]
 		if of.Price <= 0 || of.Currency.IsZero() || of.Imp < 0 || of.Imp >= len(o.Imps) {
 			continue
 		}
 		if cur.IsZero() {
 			cur = of.Currency
-			dst = appendHead(dst, p, o.ID, response, cur)
+			dst = appendHead(dst, p, o.ID, r.ID, cur)
 		} else if of.Currency != cur {
 			continue
 		} else {
@@ -34,7 +40,12 @@ func AppendResponse(dst []byte, p *Profile, o *rtb.Opportunity, response rtb.Bid
 	if len(dst) == start {
 		return dst
 	}
-	return append(dst, "]}]}"...)
+	dst = append(dst, "]}]"...)
+	if p.procTime {
+		dst = append(dst, `,"ext":{"processing_time_ms":`...)
+		dst = append(strconv.AppendInt(dst, max(r.Took.Milliseconds(), 0), 10), '}')
+	}
+	return append(dst, '}')
 }
 
 func appendHead(dst []byte, p *Profile, id []byte, response rtb.BidID, cur rtb.Currency) []byte {

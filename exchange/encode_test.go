@@ -36,7 +36,7 @@ func parseResponse(t testing.TB, body []byte) openrtb2.BidResponse {
 func TestR1Response(t *testing.T) {
 	conformance.Covers(t, "R1", "R3", "R5", "R10", "R11", "R12", "P10")
 	p := testProfile(t, nil)
-	got := AppendResponse([]byte("kept"), p, r0Opportunity(), rtb.BidID{1}, []rtb.Offer{sampleOffer()})
+	got := AppendResponse([]byte("kept"), p, r0Opportunity(), &Response{ID: rtb.BidID{1}, Offers: []rtb.Offer{sampleOffer()}})
 	want := `kept{"id":"r0","bidid":"AQAAAAAAAAAAAAAAAAAAAA","cur":"USD","seatbid":[{"seat":"seat-1","bid":[{"id":"BwAAAAAAAAAAAAAAAAAAAA","impid":"1","price":2.31,` +
 		`"adm":"<a href=\"https://edge.example/v1/c?k=abc\"><img src=\"https://edge.example/v1/imp?k=abc&p=${AUCTION_PRICE}\"></a>",` +
 		`"adomain":["shop.example"],"cid":"c0","crid":"cr0","cat":["IAB22"],"cattax":1,"mtype":1,"w":300,"h":250,"exp":300,"language":"en",` +
@@ -57,14 +57,14 @@ func TestR8NothingToSend(t *testing.T) {
 	free.Price, lost.Imp, none.Currency = 0, 2, rtb.Currency{}
 	negative := sampleOffer()
 	negative.Price = -1
-	if got := AppendResponse(nil, p, o, rtb.BidID{}, []rtb.Offer{free, lost, none, negative}); len(got) != 0 {
+	if got := AppendResponse(nil, p, o, &Response{Offers: []rtb.Offer{free, lost, none, negative}}); len(got) != 0 {
 		t.Errorf("got %s; want nothing", got)
 	}
 	eur := sampleOffer()
 	eur.Currency = rtb.Currency{'E', 'U', 'R'}
 	second := sampleOffer()
 	second.Imp = 1
-	r := parseResponse(t, AppendResponse(nil, p, o, rtb.BidID{}, []rtb.Offer{free, sampleOffer(), eur, second}))
+	r := parseResponse(t, AppendResponse(nil, p, o, &Response{Offers: []rtb.Offer{free, sampleOffer(), eur, second}}))
 	if bids := r.SeatBid[0].Bid; r.Cur != "USD" || len(bids) != 2 || bids[0].ImpID != "1" || bids[1].ImpID != "2" {
 		t.Errorf("got %+v; want the two in USD", r)
 	}
@@ -79,14 +79,14 @@ func TestR13OptionalFields(t *testing.T) {
 	of.Deal, of.Bundle, of.IURL, of.Ext = []byte("d1"), "com.shop", "https://img.example/i.png", []byte(`"dsa":{"adrender":1}`)
 	of.AdDomains = []string{"shop.example", "other.example"}
 	of.Flex = rtb.FlexSize{WRatio: 6, HRatio: 5}
-	r := parseResponse(t, AppendResponse(nil, p, r0Opportunity(), rtb.BidID{}, []rtb.Offer{of}))
+	r := parseResponse(t, AppendResponse(nil, p, r0Opportunity(), &Response{Offers: []rtb.Offer{of}}))
 	b := r.SeatBid[0].Bid[0]
 	if r.SeatBid[0].Seat != "11" || b.MType != 2 || b.Protocol != 3 || b.Dur != 15 || b.API != 7 || len(b.APIs) != 2 || b.DealID != "d1" ||
 		b.Bundle != "com.shop" || b.IURL == "" || string(b.Ext) != `{"dsa":{"adrender":1}}` || len(b.ADomain) != 1 || b.WRatio != 6 || b.HRatio != 5 {
 		t.Errorf("got %+v", b)
 	}
 	of.Format = rtb.FormatNative
-	text := string(AppendResponse(nil, p, r0Opportunity(), rtb.BidID{}, []rtb.Offer{of}))
+	text := string(AppendResponse(nil, p, r0Opportunity(), &Response{Offers: []rtb.Offer{of}}))
 	if strings.Contains(text, `"w":`) || !strings.Contains(text, `"attr":[]`) || !strings.Contains(text, `"mtype":4`) {
 		t.Errorf("NA12: got %s", text)
 	}
@@ -105,7 +105,7 @@ func TestP4Prices(t *testing.T) {
 	for _, price := range prices {
 		of := sampleOffer()
 		of.Price = price
-		text := AppendResponse(nil, p, r0Opportunity(), rtb.BidID{}, []rtb.Offer{of})
+		text := AppendResponse(nil, p, r0Opportunity(), &Response{Offers: []rtb.Offer{of}})
 		m := form.FindSubmatch(text)
 		if m == nil {
 			t.Fatalf("no plain price in %s", text)
@@ -130,7 +130,7 @@ func TestR18Strings(t *testing.T) {
 		o.Imps[0].ID = []byte(s + "i")
 		of := sampleOffer()
 		of.Markup = []byte(s)
-		text := AppendResponse(nil, p, o, rtb.BidID{}, []rtb.Offer{of})
+		text := AppendResponse(nil, p, o, &Response{Offers: []rtb.Offer{of}})
 		r := parseResponse(t, text)
 		if r.ID != s || r.SeatBid[0].Bid[0].ImpID != s+"i" || r.SeatBid[0].Bid[0].AdM != s {
 			t.Errorf("%q came back as %q, %q", s, r.ID, r.SeatBid[0].Bid[0].AdM)
@@ -153,7 +153,7 @@ func TestR1IDRoundTrip(t *testing.T) {
 	p := testProfile(t, nil)
 	for raw, want := range map[string]string{`"a\"b/é"`: `a"b/é`, `"\u0061\u0000\ud83d\ude00"`: "a\x00\U0001F600", `17`: "17", `"a/b\/c"`: "a/b/c"} {
 		o := mustDecode(t, p, []byte(`{"id":`+raw+`,"imp":[{"id":`+raw+`,"banner":{}}],"site":{}}`))
-		r := parseResponse(t, AppendResponse(nil, p, o, rtb.BidID{}, []rtb.Offer{sampleOffer()}))
+		r := parseResponse(t, AppendResponse(nil, p, o, &Response{Offers: []rtb.Offer{sampleOffer()}}))
 		if r.ID != want || r.SeatBid[0].Bid[0].ImpID != want {
 			t.Errorf("%s came back as %q", raw, r.ID)
 		}

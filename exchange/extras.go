@@ -117,14 +117,3 @@ func AppendBillingID(dst, id []byte) []byte {
 func AppendToken(dst, token []byte) []byte {
 	return append(rtb.AppendQuoted(append(dst, `"event_notification_token":{"payload":`...), token), '}')
 }
-
-// AppendTook closes an answer again with the time that it took, where the
-// exchange wants to know; answer must come from [AppendResponse].
-func (p *Profile) AppendTook(answer []byte, took time.Duration) []byte {
-	if !p.procTime || len(answer) == 0 || answer[len(answer)-1] != '}' {
-		return answer
-	}
-	answer = append(answer[:len(answer)-1], `,"ext":{"processing_time_ms":`...)
-	answer = strconv.AppendInt(answer, max(took.Milliseconds(), 0), 10)
-	return append(answer, "}}"...)
-}

@@ -118,15 +118,17 @@ func TestBillingIDs(t *testing.T) {
 
 func TestProcessingTime(t *testing.T) {
 	conformance.Covers(t, "R20")
+	r := Response{Offers: []rtb.Offer{sampleOffer()}, Took: 12_345 * time.Microsecond}
+	const ext = `,"ext":{"processing_time_ms":12}}`
 	p := testProfile(t, func(s *ProfileSpec) { s.ProcessingTime = true })
-	if got := string(p.AppendTook([]byte(`{"id":"1"}`), 12_345*time.Microsecond)); got != `{"id":"1","ext":{"processing_time_ms":12}}` {
-		t.Errorf("got %s", got)
+	if got := AppendResponse(nil, p, r0Opportunity(), &r); !json.Valid(got) || !strings.HasSuffix(string(got), ext) {
+		t.Errorf("got %s; want %s at the end", got, ext)
 	}
-	if got := p.AppendTook(nil, time.Second); got != nil {
-		t.Errorf("no answer: got %s", got)
+	if got := AppendResponse(nil, p, r0Opportunity(), &Response{Took: time.Second}); len(got) != 0 {
+		t.Errorf("without a bid: got %s", got)
 	}
-	if got := string(testProfile(t, nil).AppendTook([]byte(`{}`), time.Second)); got != `{}` {
-		t.Errorf("not asked for: got %s", got)
+	if got := AppendResponse(nil, testProfile(t, nil), r0Opportunity(), &r); !json.Valid(got) || strings.Contains(string(got), "processing_time") {
+		t.Errorf("not enabled: got %s", got)
 	}
 }
 

@@ -91,7 +91,7 @@ func FuzzEncodeRoundTrip(f *testing.F) {
 		o := rtb.Opportunity{ID: []byte(id), Imps: []rtb.Impression{{ID: []byte(imp)}}}
 		of := sampleOffer()
 		of.Markup, of.Price, of.Deal = []byte(adm), rtb.CPM(price), []byte(deal)
-		body := AppendResponse(nil, p, &o, rtb.BidID{1}, []rtb.Offer{of})
+		body := AppendResponse(nil, p, &o, &Response{ID: rtb.BidID{1}, Offers: []rtb.Offer{of}})
 		if of.Price <= 0 {
 			if len(body) > 0 {
 				t.Fatalf("a bid at %d: %s", price, body)
