@@ -22,8 +22,8 @@ func (d *Decision) buildExt(l *campaigns.Line, c *rtb.Claims, imp *rtb.Impressio
 	if !ok {
 		return nil, false
 	}
-	if d.opportunity.DSARequired > 0 && l.Disclosure != nil && len(l.Disclosure.Ext) > 0 {
-		d.text = append(next(), l.Disclosure.Ext...)
+	if disclosure, ok := l.Disclosure.Answer(d.opportunity.DSAPubRender); ok && d.opportunity.DSARequired > 0 {
+		d.text = append(next(), disclosure...)
 	}
 	if l.App != nil && l.App.SKAdN != nil && len(imp.SKAdN) > 0 {
 		if signed := d.signSKAdN(l.App, imp.SKAdN); signed != nil {

@@ -102,7 +102,7 @@ func filterApp(o *rtb.Opportunity, l *campaigns.Line) rtb.NoBidReason {
 		return rtb.NoBidAdvertiserBlocked
 	}
 	const required = 2
-	if o.DSARequired >= required && (l.Disclosure == nil || !l.Disclosure.Renders && o.DSAPubRender == 0) {
+	if _, ok := l.Disclosure.Answer(o.DSAPubRender); o.DSARequired >= required && !ok {
 		return rtb.NoBidAdvertiserBlocked
 	}
 	return rtb.NoBidNone

@@ -136,8 +136,6 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 		{name: "language", o: func(o *rtb.Opportunity) { o.WLang = texts("fr") }, want: rtb.NoBidLanguage},
 		{name: "battr", creative: func(c *creatives.Creative) { c.Attrs = []int{3} }, imp: func(i *rtb.Impression) { i.Banner.BAttr = []int{1, 3} }, want: rtb.NoBidAttribute},
 		{name: "battr of others", creative: func(c *creatives.Creative) { c.Attrs = []int{3} }, imp: func(i *rtb.Impression) { i.Banner.BAttr = []int{500} }},
-		{name: "btype script", imp: func(i *rtb.Impression) { i.Banner.BType = []int{3} }, want: rtb.NoBidAttribute},
-		{name: "btype of others", imp: func(i *rtb.Impression) { i.Banner.BType = []int{1, 2} }},
 		{name: "unreadable list", imp: func(i *rtb.Impression) { i.Banner.ListsBad = true }, want: rtb.NoBidAttribute},
 		{name: "bcat", o: func(o *rtb.Opportunity) { o.BCat = texts("IAB22") }, want: rtb.NoBidCategory},
 		{name: "excluded creative", imp: func(i *rtb.Impression) { i.ExcludedCreativeIDs = texts("cr0") }, want: rtb.NoBidCreativePending},

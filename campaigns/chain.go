@@ -53,8 +53,10 @@ func chainStatusOf(c *rtb.SChain, asi []string) chainStatus {
 			return chainBad
 		}
 	}
-	if len(asi) > 0 && !oneOf(asi, c.Nodes[len(c.Nodes)-1].ASI) {
-		return chainBad
+	for _, end := range c.Ends[:c.Chains] {
+		if len(asi) > 0 && !oneOf(asi, c.Nodes[end].ASI) {
+			return chainBad
+		}
 	}
 	if !c.Complete {
 		return chainPartial
@@ -71,7 +73,12 @@ func oneOf(list []string, text []byte) bool {
 	return false
 }
 
+// nodeBlocked reports whether a node of a chain is a blocked seller. A chain that
+// cannot be read whole may hide one, so it is blocked where any seller is.
 func (s *Supply) nodeBlocked(c *rtb.SChain) bool {
+	if c.Bad && len(s.blockedSellers) > 0 {
+		return true
+	}
 	for i := range c.Nodes {
 		for _, set := range s.blockedSellers {
 			if set.has(&c.Nodes[i]) {
@@ -86,7 +93,7 @@ func (s *Supply) nodeBlocked(c *rtb.SChain) bool {
 type sellerSet struct{ systems, accounts hashSet }
 
 func (s *sellerSet) has(n *rtb.SChainNode) bool {
-	asi, ok := hashFold(n.ASI)
+	asi, ok := hashFold(cleanHost(n.ASI))
 	return ok && (s.systems.has(asi) || s.accounts.has(pair(asi, hashExact(n.SID))))
 }
 
@@ -94,7 +101,7 @@ type sellerNameSink struct{ systems, accounts []uint64 }
 
 func (s *sellerNameSink) add(row string) bool {
 	name, sid, account := strings.Cut(row, "/")
-	asi, ok := hashFold(strings.TrimSpace(name))
+	asi, ok := hashFold(cleanHost([]byte(name)))
 	if account {
 		sid = strings.TrimSpace(sid)
 		s.accounts = append(s.accounts, pair(asi, hashExact([]byte(sid))))
@@ -194,9 +201,13 @@ func (f *Facts) lookUp(publisher uint64) {
 	}
 	status := sellerUnlisted
 	if c := &f.o.SChain; c.Present && len(c.Nodes) > 0 {
-		n := &c.Nodes[len(c.Nodes)-1]
-		if system, ok := hashFold(n.ASI); ok {
-			status = t.status(publisher, system, n.SID)
+		status = sellerDirect // of several chains the worst one counts
+		for _, end := range c.Ends[:c.Chains] {
+			n, of := &c.Nodes[end], sellerUnlisted
+			if system, ok := hashFold(cleanHost(n.ASI)); ok {
+				of = t.status(publisher, system, n.SID)
+			}
+			status = min(status, of)
 		}
 	} else {
 		for _, asi := range f.asi {
@@ -233,7 +244,7 @@ func (s *sellerSink) add(row string) bool {
 		cells[i] = strings.TrimSpace(cells[i])
 	}
 	publisher, ok := hashFold(cleanHost([]byte(cells[0])))
-	system, ok2 := hashFold(cells[1])
+	system, ok2 := hashFold(cleanHost([]byte(cells[1])))
 	if !ok || !ok2 || cells[2] == "" {
 		return false
 	}

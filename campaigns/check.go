@@ -11,6 +11,7 @@ import (
 	_ "time/tzdata"
 
 	"rebound/creatives"
+	"rebound/internal/inventory"
 	"rebound/internal/spec"
 	"rebound/rtb"
 )
@@ -68,7 +69,7 @@ func (c *compiler) domains(path string, domains []string) []string {
 	}
 	out := make([]string, 0, len(domains))
 	for i, d := range domains {
-		host := strings.ToLower(strings.TrimSuffix(d, "."))
+		host := inventory.ASCIIHost(d)
 		if !creatives.ValidHost(host) {
 			c.AddHint(spec.At(path, i), spec.Quote(d), want, creatives.HostOf(d))
 		}

@@ -200,8 +200,30 @@ func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64)
 
 // Disclosure is what an advertiser discloses under the Digital Services Act.
 type Disclosure struct {
-	Ext     []byte // a member of bid.ext: "dsa":{...}
-	Renders bool   // the creatives show the disclosure
+	renders bool      // the creatives show the disclosure
+	ext     [2][]byte // a member of bid.ext: "dsa":{...}, by adrender
+}
+
+// Answer returns the member of bid.ext that discloses the advertiser, given who
+// renders the disclosure on the publisher's side. ok is false if nobody would: the
+// publisher cannot and the creatives do not. It never says that both will render
+// (as Prebid Server validates it, dsa/validate.go).
+func (d *Disclosure) Answer(publisher rtb.DSARender) (ext []byte, ok bool) {
+	if d == nil {
+		return nil, false
+	}
+	switch publisher {
+	case rtb.DSARenderUnreadable:
+		return nil, false
+	case rtb.DSARenderNo:
+		return d.ext[1], d.renders
+	case rtb.DSARenderYes:
+		return d.ext[0], true
+	}
+	if d.renders {
+		return d.ext[1], true
+	}
+	return d.ext[0], true
 }
 
 // dsa compiles a disclosure, or returns nil if there is none.
@@ -241,14 +263,15 @@ func (c *compiler) dsa(path string, s *DSASpec, a *Advertiser) *Disclosure {
 		}
 	}
 	d.Transparency = []transparency{t}
-	if s.Renders {
-		d.AdRender = 1
+	out := &Disclosure{renders: s.Renders}
+	for d.AdRender = range out.ext {
+		var text strings.Builder
+		enc := json.NewEncoder(&text)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(&d); err != nil {
+			c.Add(path, err.Error(), "texts")
+		}
+		out.ext[d.AdRender] = []byte(`"dsa":` + strings.TrimSpace(text.String()))
 	}
-	var text strings.Builder
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(&d); err != nil {
-		c.Add(path, err.Error(), "texts")
-	}
-	return &Disclosure{Ext: []byte(`"dsa":` + strings.TrimSpace(text.String())), Renders: s.Renders}
+	return out
 }

@@ -22,8 +22,9 @@ type Facts struct {
 	domain hostKeys // site.domain
 	page   hostKeys // the host of site.page
 	app    bundleKeys
-	words  []byte   // the page's path in lower case, with a space around each word
-	terms  []uint64 // hashes of the words
+	store  bundleKeys // of the app's page in a store
+	words  []byte     // the page's path in lower case, with a space around each word
+	terms  []uint64   // hashes of the words
 	chain  chainState
 	seller sellerState
 }
@@ -90,13 +91,19 @@ func (f *Facts) hosts() {
 		return
 	}
 	u := &f.o.Supply
-	f.domain, f.page, f.app = hostKeys{}, hostKeys{}, bundleKeys{}
-	if u.App {
-		f.app.set(u.Bundle)
-		return
-	}
+	f.domain, f.page, f.app, f.store = hostKeys{}, hostKeys{}, bundleKeys{}, bundleKeys{}
 	if len(u.Domain) > 0 {
 		f.domain.set(u.Domain)
+	}
+	if u.App {
+		f.app.set(u.Bundle)
+		if len(u.StoreURL) > 0 {
+			f.store.set(u.StoreURL)
+		}
+		if !f.app.known {
+			f.app = f.store
+		}
+		return
 	}
 	if len(u.Page) > 0 {
 		f.page.set(u.Page)
@@ -118,13 +125,20 @@ func (f *Facts) listed(h hosts, b bundles) bool {
 	return h.has(&f.domain)
 }
 
-// blocked is like listed, and also checks the host of the page, because a site
-// can declare another domain than its own.
+// blocked reports whether one of the lists holds any name of the site or the app. A
+// site may name a domain that differs from the host of its page; an app has a store
+// id, a page in a store, and the domain of its maker.
 func (f *Facts) blocked(h hosts, b bundles) bool {
 	if f.listed(h, b) {
 		return true
 	}
-	return len(h) > 0 && !f.o.Supply.App && f.page.known && f.page.full != f.domain.full && h.has(&f.page)
+	if len(h) == 0 && len(b) == 0 {
+		return false
+	}
+	if f.o.Supply.App {
+		return f.store.known && f.store.full != f.app.full && b.has(&f.store) || f.domain.known && h.has(&f.domain)
+	}
+	return len(h) > 0 && f.page.known && f.page.full != f.domain.full && h.has(&f.page)
 }
 
 // unnamed reports whether the request names neither a site nor an app.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"rebound/creatives"
+	"rebound/internal/inventory"
 )
 
 // maxLabels is how many of the last labels of a host are looked up.
@@ -19,22 +20,15 @@ type hostKeys struct {
 	suffix [maxLabels]uint64 // of the last 1, 2, ... labels
 }
 
-// cleanHost returns a host name without scheme, path, port, www. and trailing
-// dot.
+// cleanHost returns the host name of a URL or of a bare host, without www and
+// surrounding dots, in ASCII.
 func cleanHost(b []byte) []byte {
-	if i := bytes.Index(b, []byte("://")); i >= 0 {
-		b = b[i+3:]
+	b = bytes.TrimSpace(b)
+	start, end := inventory.HostPart(b)
+	b = bytes.Trim(b[start:end], ". ")
+	if inventory.NeedsASCII(b) {
+		b = []byte(inventory.ASCIIHost(string(b)))
 	}
-	if i := bytes.IndexAny(b, "/?#"); i >= 0 {
-		b = b[:i]
-	}
-	if i := bytes.LastIndexByte(b, '@'); i >= 0 {
-		b = b[i+1:]
-	}
-	if i := bytes.IndexByte(b, ':'); i >= 0 {
-		b = b[:i]
-	}
-	b = bytes.TrimRight(bytes.TrimSpace(b), ".")
 	if len(b) > 4 && foldEqual(b[:4], "www.") {
 		b = b[4:]
 	}
@@ -109,7 +103,7 @@ type bundleKeys struct {
 
 func (k *bundleKeys) set(bundle []byte) {
 	*k = bundleKeys{}
-	bundle = bytes.TrimSpace(bundle)
+	bundle = inventory.Bundle(bundle)
 	if k.full, k.known = hashFold(bundle); !k.known {
 		return
 	}
@@ -138,6 +132,7 @@ func (s *bundleSet) has(k *bundleKeys) bool {
 type bundleSink struct{ exact, below []uint64 }
 
 func (b *bundleSink) add(row string) bool {
+	row = string(inventory.Bundle([]byte(row)))
 	if strings.ContainsAny(row, " \t/") {
 		return false
 	}

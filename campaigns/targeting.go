@@ -14,7 +14,7 @@ import (
 type Targeting struct {
 	geo       *geo
 	device    *devices
-	inventory *inventory
+	inventory *inventoryRule
 	daypart   *dayparts
 	keywords  *keywords
 	segments  []requestSegment
@@ -22,8 +22,8 @@ type Targeting struct {
 	mm        uint8 // accepted match methods as bits; 0: all
 }
 
-// inventory is the sites, apps and screens that a line may be shown on.
-type inventory struct {
+// inventoryRule is the sites, apps and screens that a line may be shown on.
+type inventoryRule struct {
 	site, app, dooh      bool
 	includeDomains       hosts
 	excludeDomains       hosts
@@ -57,7 +57,7 @@ func (t *Targeting) Supply(f *Facts, exchange string) rtb.NoBidReason {
 
 // takes checks the kind of inventory and the include lists. If a list excludes
 // something, a request that does not name its site or app does not pass.
-func (v *inventory) takes(f *Facts) bool {
+func (v *inventoryRule) takes(f *Facts) bool {
 	u := &f.o.Supply
 	if u.Site && !v.site || u.App && !v.app || u.DOOH && !v.dooh {
 		return false
@@ -183,9 +183,9 @@ func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above safety) 
 	return t
 }
 
-func (c *compiler) inventory(path string, s *InventorySpec) *inventory {
+func (c *compiler) inventory(path string, s *InventorySpec) *inventoryRule {
 	on := func(b *bool) bool { return b == nil || *b }
-	v := &inventory{site: on(s.Site), app: on(s.App), dooh: on(s.DOOH), minViewability: s.MinViewability,
+	v := &inventoryRule{site: on(s.Site), app: on(s.App), dooh: on(s.DOOH), minViewability: s.MinViewability,
 		includeDomains: c.hosts(path+".domains.include", s.Domains.Include), excludeDomains: c.hosts(path+".domains.exclude", s.Domains.Exclude),
 		includeBundles: c.bundles(path+".bundles.include", s.Bundles.Include), excludeBundles: c.bundles(path+".bundles.exclude", s.Bundles.Exclude),
 		includes: len(s.Domains.Include)+len(s.Bundles.Include) > 0}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rebound/creatives"
+	"rebound/internal/inventory"
 	"rebound/internal/spec"
 	"rebound/privacy"
 	"rebound/rtb"
@@ -228,7 +229,7 @@ func (l *loader) loadFeed(s *Snapshot, f *FeedSpec, at string, o Options) *creat
 	for i := range s.Advertisers {
 		if s.Advertisers[i].Feed == f.ID {
 			for _, d := range s.Advertisers[i].Domains {
-				opts.Domains = append(opts.Domains, strings.ToLower(d))
+				opts.Domains = append(opts.Domains, inventory.ASCIIHost(d))
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package creatives
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -11,14 +10,9 @@ import (
 
 // banner is a template, and what the types that are shown as banners share.
 type banner struct {
-	btype  int // AdCOM 1.0, List: Creative Subtypes - Banner
-	pieces []piece
+	subtypes []int // what the markup consists of, against btype
+	pieces   []piece
 }
-
-const (
-	btypeImage  = 2
-	btypeScript = 3
-)
 
 // maxSource bounds the source of a template. Macros may be longer than what
 // replaces them, but not by that much.
@@ -67,7 +61,7 @@ func (b *banner) template(c *compiler, out *Creative, field, markup string) {
 	if url, line := insecure(markup); url != "" && out.Secure {
 		report(line, spec.Quote(url), "https", "secure: false allows http and keeps the creative out of secure impressions")
 	}
-	b.pieces = t.pieces
+	b.pieces, b.subtypes = t.pieces, bannerSubtypes(markup)
 }
 
 func (c *compiler) sizes(out *Creative) {
@@ -115,7 +109,7 @@ func (b *banner) fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Excha
 	case !c.offersAPIs(slot.API):
 		return f, rtb.NoBidAPI
 	}
-	f.AttributeBlocked = slot.ListsBad || slices.Contains(slot.BType, b.btype) || c.blocks(slot.BAttr, x)
+	f.AttributeBlocked = slot.ListsBad || containsAny(slot.BType, b.subtypes) || c.blocks(slot.BAttr, x)
 	return f, rtb.NoBidNone
 }
 

@@ -80,7 +80,7 @@ var mediaMimes = map[string]string{".mp4": "video/mp4", ".webm": "video/webm", "
 // mediaFile compiles one file.
 func (k *clip) mediaFile(c *compiler, out *Creative, i int) mediaFile {
 	s, field := &c.spec.Media[i], spec.At("media", i)
-	m := mediaFile{mime: s.Mime, size: rtb.Size{W: s.W, H: s.H}, bitrate: s.Bitrate, streaming: s.Delivery == "streaming"}
+	m := mediaFile{mime: mediaType(s.Mime), size: rtb.Size{W: s.W, H: s.H}, bitrate: s.Bitrate, streaming: s.Delivery == "streaming"}
 	c.checkLink(field+".url", s.URL, out)
 	if m.mime == "" {
 		if u, err := url.Parse(s.URL); err == nil {

@@ -75,7 +75,7 @@ func (c *compiler) compile() *Creative {
 	}
 	k := &kinds[n]
 	out := &Creative{ID: s.ID, Advertiser: s.Advertiser, Type: k.name, Format: k.format, ClickURL: s.ClickURL, IURL: s.IURL,
-		Secure: s.Secure == nil || *s.Secure, FullScreen: s.FullScreen, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, Mimes: s.Mimes, MaxBytes: MaxMarkup, body: k.make()}
+		Secure: s.Secure == nil || *s.Secure, FullScreen: s.FullScreen, Attrs: s.Attr, Cats: s.Cat, APIs: s.API, Mimes: mediaTypes(s.Mimes), MaxBytes: MaxMarkup, body: k.make()}
 	c.only(k)
 	c.lists(out)
 	if s.MaxAdm != 0 {

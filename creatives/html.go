@@ -7,7 +7,6 @@ type htmlAd struct {
 }
 
 func (b *htmlAd) compile(c *compiler, out *Creative) string {
-	b.btype = btypeScript
 	if len(out.Mimes) == 0 {
 		out.Mimes = []string{"text/html"}
 	}

@@ -13,7 +13,6 @@ type imageAd struct{ banner }
 
 func (b *imageAd) compile(c *compiler, out *Creative) string {
 	s := c.spec
-	b.btype = btypeImage
 	if len(out.Mimes) == 0 {
 		out.Mimes = []string{imageMime(s.ImageURL)}
 	}

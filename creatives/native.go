@@ -69,7 +69,7 @@ func (n *native) compile(c *compiler, out *Creative) string {
 
 func (c *compiler) nativeImage(out *Creative, i int) nativeImage {
 	s, field := &c.spec.Native.Images[i], spec.At("native.images", i)
-	img := nativeImage{kind: imageMain, size: rtb.Size{W: s.W, H: s.H}, mime: s.Mime}
+	img := nativeImage{kind: imageMain, size: rtb.Size{W: s.W, H: s.H}, mime: mediaType(s.Mime)}
 	if s.Type != "" {
 		img.kind = 1 + c.OneOf(field+".type", s.Type, imageNames[1:])
 	}
@@ -121,9 +121,9 @@ func (img *nativeImage) serves(kind int) bool {
 }
 
 // listedImage reports whether the MIME types of an asset include an image's; an
-// empty list includes all. image/jpg is what some senders call image/jpeg.
+// empty list includes all.
 func listedImage(mimes [][]byte, mime string) bool {
-	return len(mimes) == 0 || lists(mimes, mime) || mime == "image/jpeg" && lists(mimes, "image/jpg")
+	return len(mimes) == 0 || lists(mimes, mime)
 }
 
 // fits finds the size in which a picture is shown. A width without a least width

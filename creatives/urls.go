@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"rebound/internal/inventory"
 )
 
 // ValidHost tells whether s is a host name in lower case, without scheme, port
@@ -26,8 +28,8 @@ func ValidHost(s string) bool {
 	return true
 }
 
-// HostOf is the host of a URL, or of a text that is one but for its scheme;
-// empty when there is none.
+// HostOf returns the host of a URL, or of a URL without its scheme, in the form in
+// which hosts are compared; empty if there is none.
 func HostOf(s string) string {
 	if !strings.Contains(s, "//") {
 		s = "//" + s
@@ -36,13 +38,13 @@ func HostOf(s string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.ToLower(u.Hostname())
+	return inventory.ASCIIHost(u.Hostname())
 }
 
-// HostWithin tells whether host is one of domains or below one of them. Domains
-// are in lower case.
+// HostWithin reports whether host is one of domains or below one of them. The
+// domains must be in the form of [inventory.ASCIIHost].
 func HostWithin(host string, domains []string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = inventory.ASCIIHost(host)
 	for _, d := range domains {
 		if host == d || len(host) > len(d) && strings.HasSuffix(host, d) && host[len(host)-len(d)-1] == '.' {
 			return true

@@ -37,15 +37,15 @@ func (d *Decoder) banner(m *rtb.Impression) {
 		case "topframe":
 			b.TopFrame = s.readFlag()
 		case "mimes":
-			d.block(&b.Mimes, &b.ListsBad)
+			d.block(&b.Mimes, &b.ListsBad, mimeTypes)
 		case "battr":
 			d.blockCodes(&b.BAttr, &b.ListsBad)
 		case "btype":
 			d.blockCodes(&b.BType, &b.ListsBad)
 		case "api":
-			d.codes(&b.API)
+			d.offeredCodes(&b.API)
 		case "expdir":
-			d.codes(&b.ExpDir)
+			d.offeredCodes(&b.ExpDir)
 		default:
 			s.skip()
 		}

@@ -62,15 +62,21 @@ type head struct {
 	buyerUID, userID, ifa, ifaType []byte
 	geo, userGeo                   []byte // countries
 	impGiven                       bool
+	schainBad                      bool // a supply chain is doubled, or an object that may hold one cannot be read
 	catTaxBad                      bool // cattax was there and names no taxonomy, or two
 	deviceExtBad                   bool // device.ext is present but not an object
 }
 
-// listNames are the block and allow lists of a request.
-var listNames = [...]string{"wseat", "bseat", "bcat", "acat", "badv", "bapp", "wlang", "wlangb"}
-
-// invites tells which of listNames say what may answer, not what may not.
-var invites = [len(listNames)]bool{0: true, 3: true, 6: true, 7: true}
+// listNames are the block and allow lists of a request. Those that invite name what
+// may answer; the others name what may not.
+var listNames = [...]struct {
+	name    string
+	form    listForm
+	invites bool
+}{
+	{"wseat", invitedSeats, true}, {"bseat", blockedSeats, false}, {"bcat", labeledCodes, false}, {"acat", labeledCodes, true},
+	{"badv", domains, false}, {"bapp", bundles, false}, {"wlang", labeledCodes, true}, {"wlangb", labeledCodes, true},
+}
 
 // Head reads what must be known before a visitor is looked up: id, tmax, test,
 // at, cur, identifiers, privacy signals and device; it checks the whole body's

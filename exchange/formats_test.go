@@ -132,30 +132,50 @@ func TestImpressionPlaces(t *testing.T) {
 	}
 }
 
-// Section 14 and B18: the supply chain from its three places, the newest first.
+// Section 14 and B18: the supply chains of all three places bind; one that repeats
+// another adds nothing.
 func TestB18SupplyChain(t *testing.T) {
 	p := testProfile(t, nil)
 	chain := func(sid string) string {
 		return `{"complete":1,"ver":"1.0","nodes":[{"asi":"ssp.example","sid":"` + sid + `","hp":1}]}`
 	}
 	for body, want := range map[string]string{
-		`"source":{"schain":` + chain("a") + `,"ext":{"schain":` + chain("b") + `}},"ext":{"schain":` + chain("c") + `}`: "a",
-		`"source":{"ext":{"schain":` + chain("b") + `}},"ext":{"schain":` + chain("c") + `}`:                             "b",
+		`"source":{"schain":` + chain("a") + `,"ext":{"schain":` + chain("b") + `}},"ext":{"schain":` + chain("c") + `}`: "abc",
+		`"source":{"ext":{"schain":` + chain("b") + `}},"ext":{"schain":` + chain("c") + `}`:                             "bc",
+		`"source":{"schain":` + chain("a") + `,"ext":{"schain":` + chain("a") + `}},"ext":{"schain":` + chain("a") + `}`: "a",
+		`"SOURCE":{"SCHAIN":` + chain("a") + `}`:                       "a",
 		`"ext":{"schain":` + chain("c") + `}`:                          "c",
 		`"source":{"schain":null,"ext":{"schain":` + chain("b") + `}}`: "b",
 	} {
 		c := mustDecode(t, p, root0(body)).SChain
-		if !c.Present || c.Bad || !c.Complete || len(c.Nodes) != 1 || string(c.Nodes[0].SID) != want || string(c.Nodes[0].ASI) != "ssp.example" {
+		var sids string
+		for _, end := range c.Ends[:c.Chains] {
+			sids += string(c.Nodes[end].SID)
+		}
+		if !c.Present || c.Bad || !c.Complete || len(c.Nodes) != len(want) || sids != want || string(c.Nodes[0].ASI) != "ssp.example" {
 			t.Errorf("%s: got %+v", body, c)
 		}
 	}
-	for _, bad := range []string{`"x"`, `{"nodes":7}`, `{"nodes":[7]}`, `{"complete":"?"}`, `{"nodes":[` + strings.Repeat(`{},`, 100) + `{}]}`} {
+	for _, bad := range []string{`"x"`, `{"nodes":7}`, `{"nodes":[7]}`, `{"complete":"?"}`, `{}`, `[]`, `1`,
+		`{"ver":"1.0","complete":1,"nodes":[]}`, `{"ver":"1.0","complete":1,"nodes":[{"asi":"a.example"}]}`, `{"ver":"1.0","complete":1,"nodes":[{"sid":"1"}]}`,
+		`{"ver":"1.0","complete":1,"nodes":[{"asi":"a.example","sid":"1"}],"nodes":[{"asi":"b.example","sid":"1"}]}`,
+		`{"ver":"1.0","complete":1,"nodes":[{"asi":"b.example","asi":"a.example","sid":"1"}]}`,
+		chain("a") + `,"schain":` + chain("b"), `"1.0,1!bad.example,1,1,,,"`,
+		`{"nodes":[` + strings.Repeat(`{"asi":"a.example","sid":"1"},`, 100) + `{"asi":"a.example","sid":"1"}]}`} {
 		if c := mustDecode(t, p, root0(`"source":{"schain":`+bad+`}`)).SChain; !c.Present || !c.Bad {
 			t.Errorf("%.40s: got %+v; want it unreadable", bad, c)
 		}
 	}
-	if c := mustDecode(t, p, root0(`"source":{}`)).SChain; c.Present || c.Bad {
-		t.Errorf("got %+v for none", c)
+	for _, bad := range []string{`"source":"1.0,1!bad.example,1,1"`, `"source":{"ext":"x"}`, `"source":{"schain":` + chain("a") + `},"source":{"schain":` + chain("b") + `}`,
+		`"ext":{"schain":7}`} {
+		if c := mustDecode(t, p, root0(bad)).SChain; !c.Present || !c.Bad {
+			t.Errorf("%s: got %+v; want it unreadable", bad, c)
+		}
+	}
+	for _, none := range []string{`"source":{}`, `"source":null`, `"source":{"schain":null,"ext":{}}`, `"source":{"tid":"t"},"ext":{}`} {
+		if c := mustDecode(t, p, root0(none)).SChain; c.Present || c.Bad {
+			t.Errorf("%s: got %+v for none", none, c)
+		}
 	}
 }
 
@@ -191,7 +211,7 @@ func TestFacts(t *testing.T) {
 	if !reflect.DeepEqual(o.UserSegments, want) {
 		t.Errorf("got %v", o.UserSegments)
 	}
-	if o.DSARequired != 3 || o.DSAPubRender != 1 || o.CatTax != 2 || join(o.ACat) != "IAB9" || join(o.BApp) != "1" || join(o.WLangB) != "en" || join(o.BSeat) != "x" {
+	if o.DSARequired != 3 || o.DSAPubRender != rtb.DSARenderMaybe || o.CatTax != 2 || join(o.ACat) != "IAB9" || join(o.BApp) != "1" || join(o.WLangB) != "en" || join(o.BSeat) != "x" {
 		t.Errorf("got %+v", o)
 	}
 	if string(o.Signals.Country) != "CAN" {

@@ -69,9 +69,9 @@ func (d *Decoder) catTax(o *rtb.Opportunity) {
 func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
 	s := &d.s
 	if k := s.key; len(k) >= 4 && len(k) <= 6 {
-		for i, name := range listNames {
-			if string(k) == name {
-				// A second list would leave open which one binds.
+		for i := range listNames {
+			if s.keyFolds(listNames[i].name) {
+				// With a second list it is unknown which one binds.
 				o.BlockListsBad = o.BlockListsBad || d.head.lists[i] != 0
 				d.head.lists[i] = at
 				break
@@ -83,6 +83,8 @@ func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
 		d.regs(o)
 	case s.keyFolds("user"), s.keyFolds("device"):
 		d.strayPrivacy(o)
+	case s.keyFolds("source"):
+		d.source()
 	default:
 		s.skip()
 	}
@@ -163,27 +165,26 @@ func (d *Decoder) currencies(o *rtb.Opportunity) {
 	o.CurBad = o.CurBad && len(o.Currencies) == 0
 }
 
-// source reads source (OpenRTB 2.6 §3.2.2) for its supply chain.
+// source reads source (OpenRTB 2.6 §3.2.2) for its supply chains. Chains of a
+// second source bind too, but only one of each place can be read.
 func (d *Decoder) source() {
-	s := &d.s
-	d.head.schain[0], d.head.schain[1] = 0, 0
+	s, h := &d.s, &d.head
 	if !s.enter('{') {
-		s.skip()
+		h.schainBad = s.value().given() || h.schainBad
 		return
 	}
 	for s.member() {
-		switch string(s.key) {
-		case "schain":
-			d.head.schain[0] = s.mark()
-		case "ext":
-			d.head.schain[1] = 0
+		switch {
+		case s.keyFolds("schain"):
+			d.markChain(0)
+		case s.keyFolds("ext"):
 			if !s.enter('{') {
-				s.skip()
+				h.schainBad = s.value().given() || h.schainBad
 				continue
 			}
 			for s.member() {
-				if string(s.key) == "schain" {
-					d.head.schain[1] = s.mark()
+				if s.keyFolds("schain") {
+					d.markChain(1)
 				} else {
 					s.skip()
 				}
@@ -191,6 +192,16 @@ func (d *Decoder) source() {
 		default:
 			s.skip()
 		}
+	}
+}
+
+// markChain notes where a supply chain starts. A second one in the same place
+// makes the chains unreadable.
+func (d *Decoder) markChain(place int) {
+	at := d.s.mark()
+	d.head.schainBad = d.head.schainBad || at != 0 && d.head.schain[place] != 0
+	if at != 0 {
+		d.head.schain[place] = at
 	}
 }
 
@@ -203,11 +214,10 @@ func (s *scanner) mark() int {
 	return at
 }
 
-// rootExt reads ext of the request: the supply chain's oldest place, and flags
-// against personalisation.
+// rootExt reads ext of the request: the oldest place of the supply chain, and
+// flags against personalization.
 func (d *Decoder) rootExt(o *rtb.Opportunity) {
 	s := &d.s
-	d.head.schain[2] = 0
 	if !s.enter('{') {
 		s.skip()
 		return
@@ -215,7 +225,7 @@ func (d *Decoder) rootExt(o *rtb.Opportunity) {
 	for s.member() {
 		switch string(s.key) {
 		case "schain":
-			d.head.schain[2] = s.mark()
+			d.markChain(2)
 		case "coppa":
 			// No place of the standard: only a clear yes is believed.
 			if s.readFlag() == rtb.Yes {

@@ -105,7 +105,7 @@ func (d *Decoder) impMember(m *rtb.Impression) {
 	case "displaymanager":
 		m.BuyerFrom = s.readText()
 	case "iframebuster":
-		list, _ := d.textList(maxTexts)
+		list, _ := d.textList(maxTexts, plainTexts)
 		m.IFBuster = len(list) > 0
 	case "banner":
 		d.banner(m)
@@ -277,9 +277,9 @@ func (d *Decoder) dealMember(deal *rtb.Deal) {
 		deal.At = n
 		deal.FloorBad = deal.FloorBad || v.given() && !ok
 	case "wseat":
-		d.invite(&deal.WSeat, &deal.ListsBad)
+		d.invite(&deal.WSeat, &deal.ListsBad, invitedSeats)
 	case "wadomain":
-		d.invite(&deal.WADomain, &deal.ListsBad)
+		d.invite(&deal.WADomain, &deal.ListsBad, domains)
 	case "guar":
 		deal.Guaranteed = s.readFlag() == rtb.Yes
 	case "mincpmpersec":

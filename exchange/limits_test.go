@@ -131,7 +131,7 @@ func TestIdentifiers(t *testing.T) {
 		{"I5 session", `"device":{"ifa":"a1","ext":{"ifa_type":"sessionid"}}`, "", p},
 		{"I6 screen", `"device":{"ifa":"a1","devicetype":8}`, "", p},
 		{"I7 ext", `"user":{"ext":{"eids":[{"source":"s","uids":[{"id":"e"}]}]}}`, "1:s:e", p},
-		{"I7 both", `"user":{"eids":[{"source":"t","uids":[{"id":"f"}]}],"ext":{"eids":[{"source":"s","uids":[{"id":"e"}]}]}}`, "1:t:f", p},
+		{"I7 both", `"user":{"eids":[{"source":"t","uids":[{"id":"f"}]}],"ext":{"eids":[{"source":"s","uids":[{"id":"e"}]}]}}`, "1:t:f 1:s:e", p},
 		{"I7 top empty", `"user":{"eids":[],"ext":{"eids":[{"source":"s","uids":[{"id":"e"}]}]}}`, "1:s:e", p},
 		{"I7 source last", `"user":{"eids":[{"uids":[{"id":"e"},{"id":"f"}],"source":"s"}]}`, "1:s:e 1:s:f", p},
 		{"I11 empty", `"user":{"eids":[{"source":"s","uids":[{"id":""},{"id":null},7]},{"uids":[{"id":"x"}]},null,7]}`, "", p},

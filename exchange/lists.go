@@ -2,24 +2,75 @@ package exchange
 
 import (
 	"bytes"
+	"net/url"
+	"strings"
 	"time"
 
+	"rebound/internal/inventory"
 	"rebound/rtb"
 )
 
+// listForm is how the entries of a list may be joined. The standard wants one
+// array element for each entry; some senders put several into one text.
+type listForm uint8
+
+const (
+	// plainTexts are never split: keywords and ids.
+	plainTexts listForm = iota
+	// invitedSeats are split at commas, semicolons and bars. White space does not
+	// split them, because a part of a seat's name could be ours.
+	invitedSeats
+	// blockedSeats are also split at white space. Lists of seats keep the text as a
+	// whole too, which may be the name of one seat.
+	blockedSeats
+	// labeledCodes are split like blockedSeats; labels after a code are dropped.
+	labeledCodes
+	// domains are split like codes, and brought into punycode.
+	domains
+	// bundles are split like codes, and reduced to the store id.
+	bundles
+	// mimeTypes are split like codes but for the semicolon, behind which the
+	// parameters of a type are dropped; aliases become the registered name.
+	mimeTypes
+)
+
+// splitsAt reports whether a byte separates entries.
+func (f listForm) splitsAt(c byte) bool {
+	switch c {
+	case ',', '|':
+		return f != plainTexts
+	case ';':
+		return f != plainTexts && f != mimeTypes
+	case ' ', '\t', '\r', '\n':
+		return f > invitedSeats
+	}
+	return false
+}
+
+// quotes are what senders put around the entries of a list in a text.
+const quotes = " \t\r\n\"'`[]()"
+
 // appendTexts appends the texts of the list at hand to dst: an array of strings
-// or numbers, or one of them alone. bad tells that there is something that
-// cannot be read, or more than limit.
-func (s *scanner) appendTexts(dst [][]byte, limit int) (list [][]byte, bad bool) {
+// or numbers, or a single one. bad reports that something in it cannot be read, or
+// that there are more than limit.
+func (s *scanner) appendTexts(dst [][]byte, limit int, form listForm) (list [][]byte, bad bool) {
 	room := len(dst) + limit
 	take := func(v value) {
 		t := s.text(v)
 		switch {
 		case !v.given():
-		case v.kind != kindString && v.kind != kindNumber, len(dst) == room:
+		case v.kind != kindString && v.kind != kindNumber:
 			bad = true
-		case len(t) > 0:
+		case len(t) > 0 && form == plainTexts:
+			if len(dst) == room {
+				bad = true
+				return
+			}
 			dst = append(dst, t)
+		case len(t) > 0:
+			var full bool
+			dst, full = s.appendEntries(dst, room, t, form)
+			bad = bad || full
 		}
 	}
 	if !s.enter('[') {
@@ -32,21 +83,109 @@ func (s *scanner) appendTexts(dst [][]byte, limit int) (list [][]byte, bad bool)
 	return dst, bad
 }
 
+// appendEntries appends the entries that are joined in a text. full reports that
+// there are more than room.
+func (s *scanner) appendEntries(dst [][]byte, room int, text []byte, form listForm) (list [][]byte, full bool) {
+	add := func(entry []byte) {
+		switch {
+		case len(entry) == 0:
+		case len(dst) >= room:
+			full = true
+		default:
+			dst = append(dst, entry)
+		}
+	}
+	from, parts := 0, 0
+	for i := 0; i <= len(text); i++ {
+		if i < len(text) && !form.splitsAt(text[i]) {
+			continue
+		}
+		if entry := s.entry(text[from:i], form); len(entry) > 0 {
+			add(entry)
+			parts++
+		}
+		from = i + 1
+	}
+	if parts > 1 && (form == invitedSeats || form == blockedSeats) {
+		add(text)
+	}
+	return dst, full
+}
+
+// entry returns one entry of a list in the form in which it is compared.
+func (s *scanner) entry(text []byte, form listForm) []byte {
+	text = bytes.Trim(text, quotes)
+	switch form {
+	case labeledCodes:
+		return categoryCode(text)
+	case domains:
+		return s.asciiHost(text)
+	case bundles:
+		return inventory.Bundle(text)
+	case mimeTypes:
+		return inventory.MediaType(text)
+	}
+	return text
+}
+
+// categoryCode drops a label that is joined to a category of the IAB Content
+// Taxonomy 1.0: IAB22-1 of "IAB22-1:Sports". Other texts come back unchanged.
+func categoryCode(text []byte) []byte {
+	if len(text) < 4 || !foldsTo(text[:3], "iab") {
+		return text
+	}
+	i := digits(text, 3)
+	if i == 3 {
+		return text
+	}
+	if i < len(text) && text[i] == '-' {
+		if j := digits(text, i+1); j > i+1 {
+			i = j
+		}
+	}
+	return text[:i]
+}
+
+// asciiHost returns a host name, or a URL, whose host name is in ASCII (punycode).
+// Plain ASCII comes back unchanged.
+func (s *scanner) asciiHost(text []byte) []byte {
+	if !inventory.NeedsASCII(text) {
+		return text
+	}
+	if _, _, ok := bytes.Cut(text, []byte("://")); !ok && bytes.IndexByte(text, '%') >= 0 {
+		if plain, err := url.PathUnescape(string(text)); err == nil {
+			text = []byte(plain) // an encoded address
+		}
+	}
+	start, end := inventory.HostPart(text)
+	if !inventory.NeedsASCII(text[start:end]) {
+		return text
+	}
+	from := len(s.buf)
+	s.buf = append(s.buf, text[:start]...)
+	s.buf = append(s.buf, inventory.ASCIIHost(string(text[start:end]))...)
+	s.buf = append(s.buf, text[end:]...)
+	return s.buf[from:len(s.buf):len(s.buf)]
+}
+
 // textList reads the list at hand into the decoder's memory.
-func (d *Decoder) textList(limit int) (list [][]byte, bad bool) {
+func (d *Decoder) textList(limit int, form listForm) (list [][]byte, bad bool) {
 	from := len(d.texts)
-	d.texts, bad = d.s.appendTexts(d.texts, limit)
+	d.texts, bad = d.s.appendTexts(d.texts, limit, form)
 	return d.texts[from:len(d.texts):len(d.texts)], bad
 }
 
-// inviteList reads a list of whom or what may answer. One that was given and
-// names nothing, [""] or [null], invites nobody: it becomes a list of one empty
-// text, which nothing matches. An empty list is no list.
-func (d *Decoder) inviteList(limit int) (list [][]byte, bad bool) {
+// inviteList reads a list of those who, or what, may answer. A list that is
+// present but names nothing, such as [""] or [null], invites nobody: it becomes a
+// list of one empty text, which matches nothing. An empty array is no list.
+func (d *Decoder) inviteList(limit int, form listForm) (list [][]byte, bad bool) {
 	s := &d.s
 	at := s.i
-	list, bad = d.textList(limit)
-	if len(list) > 0 || bad || s.err != 0 || s.b[at] != '[' || s.b[s.space(at+1)] == ']' {
+	list, bad = d.textList(limit, form)
+	names := func() bool { // a filled array, or a text that is not empty
+		return s.b[at] == '[' && s.b[s.space(at+1)] != ']' || s.b[at] == '"' && s.b[at+1] != '"'
+	}
+	if len(list) > 0 || bad || s.err != 0 || !names() {
 		return list, bad
 	}
 	from := len(d.texts)
@@ -54,27 +193,65 @@ func (d *Decoder) inviteList(limit int) (list [][]byte, bad bool) {
 	return d.texts[from:len(d.texts):len(d.texts)], false
 }
 
-// someTexts reads a list in which what cannot be read does not matter.
-func (d *Decoder) someTexts(dst *[][]byte) { *dst, _ = d.textList(maxTexts) }
+// someTexts reads a list that restricts nothing, so unreadable entries are ignored.
+func (d *Decoder) someTexts(dst *[][]byte) { *dst, _ = d.textList(maxTexts, plainTexts) }
 
-// block reads a list that binds us: bad is set when it cannot be read, or when
-// it comes twice.
-func (d *Decoder) block(dst *[][]byte, bad *bool) {
+// block reads a restricting list: bad is set if it cannot be read, or if it is
+// present twice.
+func (d *Decoder) block(dst *[][]byte, bad *bool, form listForm) {
 	twice := len(*dst) > 0
-	list, unread := d.textList(maxTexts)
+	list, unread := d.textList(maxTexts, form)
 	*dst = list
 	*bad = *bad || unread || twice
 }
 
-// invite reads a list of whom a deal invites, as [Decoder.inviteList].
-func (d *Decoder) invite(dst *[][]byte, bad *bool) {
+// invite reads a list of those whom a deal invites, as [Decoder.inviteList].
+func (d *Decoder) invite(dst *[][]byte, bad *bool, form listForm) {
 	twice := len(*dst) > 0
-	list, unread := d.inviteList(maxTexts)
+	list, unread := d.inviteList(maxTexts, form)
 	*dst = list
 	*bad = *bad || unread || twice
 }
 
-// intList reads the list of numbers at hand: an array or one alone.
+// appendCodes appends the codes of a text: numbers between the separators of
+// lists, each perhaps before a label. ok is false if an entry holds no code, or if
+// there are more than room.
+func appendCodes(dst []int, room int, text []byte) (list []int, ok bool) {
+	start := len(dst)
+	label, found := false, false // of the entry at hand
+	for len(text) > 0 {
+		c := text[0]
+		switch {
+		case c == ',' || c == ';' || c == '|':
+			label, found = false, false
+			text = text[1:]
+			continue
+		case strings.IndexByte(quotes, c) >= 0, label:
+			text = text[1:]
+			continue
+		case c-'0' > 9:
+			if !found {
+				return dst, false
+			}
+			label = true
+			continue
+		}
+		end := digits(text, 0)
+		n, isCode := integer(value{raw: text[:end], kind: kindNumber})
+		if !isCode || len(dst) == room {
+			return dst, false
+		}
+		dst, found = append(dst, n), true
+		if text = text[end:]; len(text) > 0 && text[0] == '.' { // 3.0 is 3
+			text = text[digits(text, 1):]
+		}
+		label = len(text) > 0 && strings.IndexByte(quotes+",;|", text[0]) < 0
+	}
+	return dst, len(dst) > start
+}
+
+// intList reads the list of codes at hand: an array of numbers, a single one, or
+// texts that hold some.
 func (d *Decoder) intList() (list []int, bad bool) {
 	s := &d.s
 	from := len(d.ints)
@@ -82,10 +259,15 @@ func (d *Decoder) intList() (list []int, bad bool) {
 		n, ok := integer(v)
 		switch {
 		case !v.given():
-		case !ok, len(d.ints)-from == maxInts:
-			bad = true
-		default:
+		case ok && len(d.ints)-from < maxInts:
 			d.ints = append(d.ints, n)
+		case !ok && v.kind == kindString:
+			if t := s.text(v); len(bytes.TrimSpace(t)) > 0 {
+				d.ints, ok = appendCodes(d.ints, from+maxInts, t)
+				bad = bad || !ok
+			}
+		default:
+			bad = true
 		}
 	}
 	if s.enter('[') {
@@ -98,10 +280,10 @@ func (d *Decoder) intList() (list []int, bad bool) {
 	return d.ints[from:len(d.ints):len(d.ints)], bad
 }
 
-// codes reads a list of offered codes; what cannot be read is not offered.
-func (d *Decoder) codes(dst *[]int) { *dst, _ = d.intList() }
+// offeredCodes reads a list of offered codes; an entry that cannot be read is not offered.
+func (d *Decoder) offeredCodes(dst *[]int) { *dst, _ = d.intList() }
 
-// blockCodes reads a list of codes that binds us.
+// blockCodes reads a restricting list of codes.
 func (d *Decoder) blockCodes(dst *[]int, bad *bool) {
 	twice := len(*dst) > 0
 	list, unread := d.intList()
@@ -109,7 +291,7 @@ func (d *Decoder) blockCodes(dst *[]int, bad *bool) {
 	*bad = *bad || unread || twice
 }
 
-// requireCodes reads a list of codes of which one must be met; a list without a
+// requireCodes reads a list of codes of which one must be met. A list without a
 // readable code is unreadable, not absent.
 func (d *Decoder) requireCodes(dst *[]int, bad *bool) {
 	list, unread := d.intList()
@@ -117,24 +299,26 @@ func (d *Decoder) requireCodes(dst *[]int, bad *bool) {
 	*bad = *bad || unread && len(list) == 0
 }
 
-// seconds reads a number of seconds; ok is false for what is there and is none.
+// seconds reads a number of seconds; ok is false if the value is present and is
+// not a number.
 func (s *scanner) seconds() (t time.Duration, ok bool) {
 	v := s.value()
 	n, ok := integer(v)
 	return time.Duration(min(max(n, 0), maxSeconds)) * time.Second, ok || !v.given()
 }
 
-// maxSeconds bounds a number of seconds: a year, far below what a Duration holds.
+// maxSeconds is the largest number of seconds, a year; it is far below the range
+// of a Duration.
 const maxSeconds = 365 * 86400
 
-// limit reads a number of seconds that binds us.
+// limit reads a number of seconds that restricts what may be bid.
 func (s *scanner) limit(dst *time.Duration, bad *bool) {
 	t, ok := s.seconds()
 	*dst = t
 	*bad = *bad || !ok
 }
 
-// floor reads a floor; of two the higher holds.
+// floor reads a floor; if there are two, the higher one applies.
 func (s *scanner) floor(dst *rtb.CPM, bad *bool) {
 	v := s.value()
 	c, ok := money(v)
@@ -147,8 +331,8 @@ func (s *scanner) floor(dst *rtb.CPM, bad *bool) {
 	}
 }
 
-// currency reads a floor's currency: one that cannot be read, or two that
-// differ, void the floor.
+// currency reads a floor's currency. One that cannot be read, or two that differ,
+// make the floor unreadable.
 func (s *scanner) currency(dst *rtb.Currency, bad *bool) {
 	v := s.value()
 	t := s.text(v)
@@ -198,7 +382,7 @@ func (d *Decoder) durFloorList(bad *bool) []rtb.DurFloor {
 	return d.durFloors[from:len(d.durFloors):len(d.durFloors)]
 }
 
-// appendKeywords appends keywords: a text with commas, or a list of such.
+// appendKeywords appends keywords: a text with commas, or a list of such texts.
 func (s *scanner) appendKeywords(dst [][]byte) [][]byte {
 	if s.enter('[') {
 		for s.element() {

@@ -18,7 +18,7 @@ func (d *Decoder) native(m *rtb.Impression) {
 		case "ver":
 			n.Ver = s.readText()
 		case "api":
-			d.codes(&n.API)
+			d.offeredCodes(&n.API)
 		case "battr":
 			d.blockCodes(&n.BAttr, &n.Bad)
 		default:

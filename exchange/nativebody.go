@@ -111,7 +111,7 @@ func (d *Decoder) nativePart(a *rtb.NativeAsset) {
 			s.bound(&a.HMin, &a.Bad)
 		case "mimes":
 			from, bad := len(d.texts), false
-			d.texts, bad = s.appendTexts(d.texts, maxTexts)
+			d.texts, bad = s.appendTexts(d.texts, maxTexts, mimeTypes)
 			a.Mimes = d.texts[from:len(d.texts):len(d.texts)]
 			a.Bad = a.Bad || bad
 		default:

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"slices"
 
 	"rebound/rtb"
 )
@@ -17,8 +18,9 @@ func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 	d.supply(o)
 	o.UserKeywords = len(o.Keywords)
 	d.restOfUser(o)
+	o.SChain.Present, o.SChain.Bad = d.head.schainBad, d.head.schainBad
 	for _, at := range d.head.schain {
-		if at != 0 && !o.SChain.Present {
+		if at != 0 {
 			d.schain(o, at)
 		}
 	}
@@ -28,7 +30,7 @@ func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 // at goes to the start of a value that Head marked.
 func (s *scanner) at(i int) { s.i, s.depth = i, 1 }
 
-// blockLists reads the request's block and allow lists. One that is there and
+// blockLists reads the request's block and allow lists. One that is present and
 // cannot be read forbids every bid.
 func (d *Decoder) blockLists(o *rtb.Opportunity) {
 	dst := [len(listNames)]*[][]byte{&o.WSeat, &o.BSeat, &o.BCat, &o.ACat, &o.BAdv, &o.BApp, &o.WLang, &o.WLangB}
@@ -38,17 +40,12 @@ func (d *Decoder) blockLists(o *rtb.Opportunity) {
 		}
 		d.s.at(at)
 		var bad bool
-		if invites[i] {
-			*dst[i], bad = d.inviteList(maxBlocked)
+		if list := listNames[i]; list.invites {
+			*dst[i], bad = d.inviteList(maxBlocked, list.form)
 		} else {
-			*dst[i], bad = d.textList(maxBlocked)
+			*dst[i], bad = d.textList(maxBlocked, list.form)
 		}
 		o.BlockListsBad = o.BlockListsBad || bad
-	}
-	for _, list := range [...][][]byte{o.BCat, o.ACat, o.BApp} {
-		for i, e := range list {
-			list[i] = bytes.TrimSpace(e)
-		}
 	}
 	if o.CatTax <= 0 {
 		o.CatTax = 1
@@ -58,43 +55,63 @@ func (d *Decoder) blockLists(o *rtb.Opportunity) {
 	}
 }
 
-// schain reads the supply chain (IAB Tech Lab, SupplyChain object).
+// schain reads one supply chain (IAB Tech Lab, SupplyChain object) and adds it to
+// those that were read before. Every chain of the request binds; one that repeats
+// an earlier chain adds nothing. A chain that cannot be read whole is bad.
 func (d *Decoder) schain(o *rtb.Opportunity, at int) {
 	s, c := &d.s, &o.SChain
 	s.at(at)
+	first := !c.Present
 	c.Present = true
 	if !s.enter('{') {
 		c.Bad = true
 		return
 	}
-	complete := rtb.Absent
+	complete, from, lists := rtb.Absent, len(c.Nodes), 0
+	var ver []byte
 	for s.member() {
 		switch string(s.key) {
 		case "complete":
-			complete = s.readFlag()
+			complete = complete.Or(s.readFlag())
 		case "ver":
-			c.Ver = s.readText()
+			ver = s.readText()
 		case "nodes":
-			c.Nodes = c.Nodes[:0]
+			lists++
 			if !s.enter('[') {
 				s.skip()
 				c.Bad = true
 				continue
 			}
 			for s.element() {
-				d.schainNode(c)
+				d.schainNode(c, from+maxNodes)
 			}
 		default:
 			s.skip()
 		}
 	}
-	c.Complete = complete == rtb.Yes
-	c.Bad = c.Bad || complete == rtb.Unreadable
+	c.Bad = c.Bad || complete == rtb.Unreadable || lists != 1 || len(c.Nodes) == from
+	c.Complete = complete == rtb.Yes && (first || c.Complete)
+	if first || len(ver) == 0 || ver[0] != '1' {
+		c.Ver = ver
+	}
+	if repeats(c.Nodes[:from], c.Nodes[from:]) {
+		c.Nodes = c.Nodes[:from]
+	} else if len(c.Nodes) > from {
+		c.Ends[c.Chains] = len(c.Nodes) - 1
+		c.Chains++
+	}
 }
 
-func (d *Decoder) schainNode(c *rtb.SChain) {
+// repeats reports whether the nodes of a chain are those of the chains before it.
+func repeats(before, nodes []rtb.SChainNode) bool {
+	return len(nodes) > 0 && slices.EqualFunc(before, nodes, func(a, b rtb.SChainNode) bool {
+		return bytes.Equal(a.ASI, b.ASI) && bytes.Equal(a.SID, b.SID)
+	})
+}
+
+func (d *Decoder) schainNode(c *rtb.SChain, room int) {
 	s := &d.s
-	if len(c.Nodes) == maxNodes || !s.enter('{') {
+	if len(c.Nodes) == room || !s.enter('{') {
 		c.Bad = true
 		s.skip()
 		return
@@ -103,15 +120,18 @@ func (d *Decoder) schainNode(c *rtb.SChain) {
 	for s.member() {
 		switch string(s.key) {
 		case "asi":
-			n.ASI = s.readText()
+			c.Bad = c.Bad || n.ASI != nil
+			n.ASI = s.asciiHost(bytes.TrimSpace(s.readText()))
 		case "sid":
-			n.SID = s.readText()
+			c.Bad = c.Bad || n.SID != nil
+			n.SID = bytes.TrimSpace(s.readText())
 		case "hp":
 			n.HP = s.readInt(0)
 		default:
 			s.skip()
 		}
 	}
+	c.Bad = c.Bad || len(n.ASI) == 0 || len(n.SID) == 0
 	c.Nodes = append(c.Nodes, n)
 }
 

@@ -309,7 +309,7 @@ func TestV6FailClosed(t *testing.T) {
 				name string
 				body []byte
 				ok   func(*rtb.Opportunity) bool
-			}{list + " " + bad, root0(`"` + list + `":` + bad), func(o *rtb.Opportunity) bool { return o.BlockListsBad }})
+			}{list.name + " " + bad, root0(`"` + list.name + `":` + bad), func(o *rtb.Opportunity) bool { return o.BlockListsBad }})
 		}
 	}
 	for _, c := range cases {

@@ -147,8 +147,20 @@ func (d *Decoder) treatments(o *rtb.Opportunity) {
 	}
 }
 
-// dsa reads regs.ext.dsa (IAB extension "DSA transparency"). What is there and
-// cannot be read counts as required.
+// pubRender reads who renders the disclosure, from the publisher's side.
+func pubRender(v value) rtb.DSARender {
+	n, ok := integer(v)
+	switch {
+	case !v.given():
+		return rtb.DSARenderAbsent
+	case !ok || n < 0 || n > 2:
+		return rtb.DSARenderUnreadable
+	}
+	return rtb.DSARenderNo + rtb.DSARender(n)
+}
+
+// dsa reads regs.ext.dsa (IAB extension "DSA transparency"). A value that is present
+// and cannot be read counts as required.
 func (d *Decoder) dsa(o *rtb.Opportunity) {
 	const required = 2
 	s := &d.s
@@ -168,7 +180,7 @@ func (d *Decoder) dsa(o *rtb.Opportunity) {
 			}
 			o.DSARequired = max(o.DSARequired, n)
 		case "pubrender":
-			o.DSAPubRender = s.readInt(0)
+			o.DSAPubRender = o.DSAPubRender.And(pubRender(s.value()))
 		default:
 			s.skip()
 		}

@@ -30,13 +30,15 @@ func (d *Decoder) supplyMember(o *rtb.Opportunity) {
 	case "id":
 		u.ID = s.readText()
 	case "domain":
-		u.Domain = s.readText()
+		u.Domain = s.asciiHost(s.readText())
 	case "page":
-		u.Page = s.readText()
+		u.Page = s.asciiHost(s.readText())
 	case "ref":
 		u.Ref = s.readText()
 	case "bundle":
 		u.Bundle = s.readText()
+	case "storeurl":
+		u.StoreURL = s.readText()
 	case "cattax":
 		u.CatTax = s.readInt(0)
 	case "cat", "sectioncat", "pagecat":
@@ -44,7 +46,7 @@ func (d *Decoder) supplyMember(o *rtb.Opportunity) {
 	case "keywords", "kwarray":
 		o.Keywords = s.appendKeywords(o.Keywords)
 	case "inventorypartnerdomain":
-		u.InventoryDomain = s.readText()
+		u.InventoryDomain = s.asciiHost(s.readText())
 	case "publisher":
 		d.publisher(u)
 	case "content":
@@ -57,7 +59,7 @@ func (d *Decoder) supplyMember(o *rtb.Opportunity) {
 }
 
 func (d *Decoder) cats(u *rtb.Supply) {
-	u.Cats, _ = d.s.appendTexts(u.Cats, maxTexts)
+	u.Cats, _ = d.s.appendTexts(u.Cats, maxTexts, plainTexts)
 }
 
 func (d *Decoder) publisher(u *rtb.Supply) {
@@ -104,7 +106,7 @@ func (d *Decoder) supplyExt(u *rtb.Supply) {
 	}
 	for s.member() {
 		if string(s.key) == "inventorypartnerdomain" && len(u.InventoryDomain) == 0 {
-			u.InventoryDomain = s.readText()
+			u.InventoryDomain = s.asciiHost(s.readText())
 		} else {
 			s.skip()
 		}

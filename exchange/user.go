@@ -81,10 +81,8 @@ func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 	if id, d.s.buf = decodeBuyerUID(h.buyerUID, d.s.buf, p.buyerB64); len(id) > 0 {
 		o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDVisitor, Value: id, MM: -1})
 	}
-	// The 2.6 place wins where it names anybody.
-	before := len(o.IDs)
-	for _, at := range h.eids {
-		if at != 0 && len(o.IDs) == before {
+	for _, at := range h.eids { // senders in transition split them between both places
+		if at != 0 {
 			d.eids(o, at)
 		}
 	}
@@ -143,7 +141,7 @@ func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 		for s.member() {
 			switch string(s.key) {
 			case "source":
-				source = s.readText()
+				source = bytes.TrimSpace(s.readText())
 			case "mm":
 				mm = s.readInt(-1)
 			case "uids":

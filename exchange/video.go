@@ -29,7 +29,7 @@ func (d *Decoder) videoLimit(v *rtb.Video, m *rtb.Impression) bool {
 	s := &d.s
 	switch string(s.key) {
 	case "mimes":
-		d.block(&v.Mimes, &v.ListsBad)
+		d.block(&v.Mimes, &v.ListsBad, mimeTypes)
 	case "protocols":
 		d.requireCodes(&v.Protocols, &v.ListsBad)
 	case "protocol":
@@ -61,7 +61,7 @@ func (d *Decoder) videoLimit(v *rtb.Video, m *rtb.Impression) bool {
 	case "maxbitrate":
 		v.MaxBitrate = s.readInt(0)
 	case "poddedupe":
-		d.codes(&v.PodDedupe)
+		d.offeredCodes(&v.PodDedupe)
 	case "maxseq":
 		v.MaxSeq = s.readInt(0)
 	default:
@@ -90,11 +90,11 @@ func (d *Decoder) videoFact(v *rtb.Video, m *rtb.Impression) {
 	case "plcmt":
 		v.Plcmt = s.readInt(0)
 	case "delivery":
-		d.codes(&v.Delivery)
+		d.offeredCodes(&v.Delivery)
 	case "playbackmethod":
-		d.codes(&v.PlaybackMethod)
+		d.offeredCodes(&v.PlaybackMethod)
 	case "api":
-		d.codes(&v.API)
+		d.offeredCodes(&v.API)
 	case "podid":
 		v.PodID = s.readText()
 	case "pos":

@@ -130,14 +130,22 @@ func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
 	buf := append(stack[:0], r.secret[:]...)
 	buf = append(buf, byte(kind), byte(len(scope)))
 	buf = append(buf, scope...)
+	if kind == IDEID {
+		lowerASCII(buf[len(buf)-len(scope):])
+	}
 	buf = append(buf, value...)
 	if kind == IDIFA {
-		for i, c := range buf[len(buf)-len(value):] {
-			if c >= 'A' && c <= 'Z' {
-				buf[len(buf)-len(value)+i] = c + 'a' - 'A'
-			}
-		}
+		lowerASCII(buf[len(buf)-len(value):])
 	}
 	sum := sha256.Sum256(buf)
 	return Key(sum[:16])
+}
+
+// lowerASCII changes the upper-case letters of b to lower case.
+func lowerASCII(b []byte) {
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
 }

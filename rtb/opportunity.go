@@ -82,7 +82,7 @@ type Opportunity struct {
 	UserKeywords  int      // where in Keywords the user's begin; those before are the inventory's
 	UserSegments  []UserSegment
 	DSARequired   int // regs.ext.dsa.dsarequired
-	DSAPubRender  int
+	DSAPubRender  DSARender
 	Imps          []Impression
 	BidFeedback   []byte // ext.bid_feedback, raw: what became of earlier bids
 	// MalformedImps counts impressions that were skipped because they were
@@ -106,7 +106,8 @@ type Supply struct {
 	Domain          []byte
 	Page            []byte
 	Ref             []byte
-	Bundle          []byte
+	Bundle          []byte // as sent: a store id, or the address of the app's page in a store
+	StoreURL        []byte
 	PublisherID     []byte
 	Cats            [][]byte // site.cat/app.cat, pagecat, content.cat
 	CatTax          int
@@ -148,19 +149,50 @@ type UserSegment struct {
 	ID       []byte
 }
 
-// SChain is the supply chain, from whichever of its three places it stands in.
+// MaxSChains is how many supply chains a request can hold: one in each of the
+// places that versions of the protocol define.
+const MaxSChains = 3
+
+// SChain holds the supply chains of a request. Senders in transition put the chain
+// into several places; where these differ every one of them binds.
 type SChain struct {
 	Present  bool
-	Bad      bool
-	Complete bool
-	Ver      []byte // version of the specification, e.g. 1.0
-	Nodes    []SChainNode
+	Bad      bool            // one of them cannot be read, or not as a whole
+	Complete bool            // all of them are complete
+	Ver      []byte          // version of the specification, e.g. 1.0; of several, one that is not 1
+	Nodes    []SChainNode    // of all chains, one after the other
+	Chains   int             // how many chains Nodes holds
+	Ends     [MaxSChains]int // index in Nodes of the last node of each
 }
 
-// SChainNode is one node of the supply chain.
+// SChainNode is one node of a supply chain.
 type SChainNode struct {
 	ASI, SID []byte
 	HP       int
+}
+
+// DSARender says who renders the disclosure that the Digital Services Act
+// requires, from the publisher's side (IAB Tech Lab, DSA Transparency, pubrender).
+type DSARender uint8
+
+// The values of pubrender, each one above that of the standard.
+const (
+	DSARenderAbsent     DSARender = iota
+	DSARenderNo                   // 0: the publisher cannot render it
+	DSARenderMaybe                // 1: the publisher could, depending on adrender
+	DSARenderYes                  // 2: the publisher will
+	DSARenderUnreadable           // not a value of the standard, or two that differ
+)
+
+// And combines two readings of the same field.
+func (r DSARender) And(other DSARender) DSARender {
+	switch {
+	case r == DSARenderAbsent || r == other:
+		return other
+	case other == DSARenderAbsent:
+		return r
+	}
+	return DSARenderUnreadable
 }
 
 // Impression is one imp object.

@@ -48,7 +48,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 		name, file, text, want string
 	}{
 		{"exchange imports segments", "exchange/decode.go", "package exchange\n\nimport (\n\t\"rebound/rtb\"\n\t\"rebound/segments\"\n)\n",
-			"exchange/decode.go:5: exchange imports segments; it may import only internal/spec, rtb: it knows the protocol and nothing about visitors or money; it exchanges values with its callers [import]"},
+			"exchange/decode.go:5: exchange imports segments; it may import only internal/inventory, internal/spec, rtb: it knows the protocol and nothing about visitors or money; it exchanges values with its callers [import]"},
 		{"rtb imports anything", "rtb/id.go", "package rtb\n\nimport \"rebound/events\"\n",
 			"rtb/id.go:3: rtb imports events; it may import no other package of the module: it defines the shared types, so it depends on the standard library alone and every room may import it [import]"},
 		{"a room below another", "exchange/price/a.go", "// Package price reads prices.\npackage price\n\nimport \"rebound/journal\"\n", "exchange imports journal"},

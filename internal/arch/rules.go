@@ -10,16 +10,16 @@ type room struct {
 // rooms is the table of import directions. A new room must be added to it.
 var rooms = map[string]room{
 	"rtb":         {"", "it defines the shared types, so it depends on the standard library alone and every room may import it"},
-	"exchange":    {"internal/spec rtb", "it knows the protocol and nothing about visitors or money; it exchanges values with its callers"},
+	"exchange":    {"internal/inventory internal/spec rtb", "it knows the protocol and nothing about visitors or money; it exchanges values with its callers"},
 	"privacy":     {"internal/spec rtb", "privacy is decided before any lookup, so it must not be able to look anything up"},
-	"creatives":   {"internal/spec rtb", "it renders markup from values that the caller passes"},
+	"creatives":   {"internal/inventory internal/spec rtb", "it renders markup from values that the caller passes"},
 	"events":      {"rtb", "it defines the records of the log and does not know how they are stored"},
 	"journal":     {"events rtb", "it stores facts and does not interpret them"},
 	"audiences":   {"events internal/spec rtb", "a rule is a function of events and a visitor, independent of where they come from"},
 	"pacing":      {"events rtb", "money is a fold over facts; plans are passed to it as plain values"},
-	"campaigns":   {"audiences creatives events internal/spec rtb", "it compiles rules and creatives into an immutable index and holds no state"},
+	"campaigns":   {"audiences creatives events internal/inventory internal/spec rtb", "it compiles rules and creatives into an immutable index and holds no state"},
 	"segments":    {"audiences events rtb", "profiles are a fold over facts, independent of who reads them"},
-	"config":      {"audiences campaigns creatives exchange internal/spec pacing privacy rtb", "it compiles the configuration into values of the rooms that use them, and starts nothing"},
+	"config":      {"audiences campaigns creatives exchange internal/inventory internal/spec pacing privacy rtb", "it compiles the configuration into values of the rooms that use them, and starts nothing"},
 	"bidder":      {"audiences campaigns creatives events exchange privacy rtb", "it declares interfaces for visitors, budgets, links and records, so that the server and replay run the same decision"},
 	"tracking":    {"events exchange rtb", "a notice carries its own claims; money and profiles change only through facts"},
 	"collect":     {"audiences events privacy rtb", "it writes facts; the folds interpret them"},
@@ -34,6 +34,7 @@ var rooms = map[string]room{
 
 	"internal/lab":         {"audiences bidder campaigns config creatives events exchange internal/spec pacing privacy segments rtb tracking", "it connects the parts of an in-memory bidder once, for try, explain, replay and tests, and needs no server, collector or journal"},
 	"internal/spec":        {"", "every room that compiles a part of the configuration imports it, so it can import none of them"},
+	"internal/inventory":   {"", "it normalizes names of sites, apps and media types, which requests, configuration and feeds share"},
 	"internal/arch":        {"", "it parses the sources"},
 	"internal/reference":   {"internal/cli rtb", "it parses the sources, and lists the no-bid reasons"},
 	"internal/cli":         {"config examples", "it loads the configuration for the command lines"},
@@ -65,7 +66,7 @@ var fences = []fence{
 	{"github.com/prometheus", "server cmd/bidder", "rooms count with plain atomics; only the server exports metrics"},
 	{"github.com/klauspost/compress", "events journal server collect bidder/handler*.go bidder/gzip.go replay loadtest cmd/bidder cmd/replay cmd/loadtest", "compression is for files and network bodies"},
 	{"go.yaml.in/yaml", "config", "only the configuration is YAML; config reads it once and hands out plain values"},
-	{"golang.org/x/net", "bidder campaigns collect config creatives exchange", "only its public suffix list is used"},
+	{"golang.org/x/net", "bidder collect internal/inventory", "only its public suffix list and its internationalized domain names are used"},
 	{"golang.org/x/term", "cmd/bidder cmd/replay cmd/loadtest", "only the programs use a terminal"},
 	{"go.uber.org/goleak", "", "it finds leaked goroutines in tests"},
 }

@@ -1,0 +1,173 @@
+// Package inventory brings the names of sites, apps and media types into the one
+// form in which Rebound compares them, however a request, the configuration or a feed spells
+// them. It holds no state. exchange, creatives, campaigns and config call it.
+package inventory
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// lookup maps a host name the way browsers do (UTS #46), and accepts labels that
+// only real host names in use have, such as those with an underscore.
+var lookup = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+
+// ASCIIHost returns a host name in lower case, in ASCII (punycode) and without
+// dots and spaces around it. The name must come without scheme, port and path;
+// percent-encoding is undone. A name that cannot be converted is returned in lower
+// case, so it still equals itself.
+func ASCIIHost(name string) string {
+	if strings.Contains(name, "%") {
+		if plain, err := url.PathUnescape(name); err == nil {
+			name = plain
+		}
+	}
+	name = strings.Trim(strings.TrimSpace(name), ".\u3002\uff0e\uff61")
+	if ascii, err := lookup.ToASCII(name); err == nil {
+		name = ascii
+	}
+	return strings.ToLower(name)
+}
+
+// NeedsASCII reports whether a host name is anything but plain ASCII, so that
+// [ASCIIHost] may change more than the case of its letters.
+func NeedsASCII[T ~string | ~[]byte](name T) bool {
+	for i := range len(name) {
+		if name[i] >= 0x80 || name[i] == '%' {
+			return true
+		}
+	}
+	return false
+}
+
+// HostPart returns where the host name of a URL, of a URL without a scheme, or of
+// a bare host name begins and ends. User, port, path and query do not belong to
+// it.
+func HostPart[T ~string | ~[]byte](text T) (start, end int) {
+	for i := 0; i+2 < len(text); i++ {
+		if text[i] == ':' && text[i+1] == '/' && text[i+2] == '/' {
+			start = i + 3
+			break
+		}
+		if text[i] == '/' || text[i] == '?' || text[i] == '#' {
+			break
+		}
+	}
+	if start == 0 && len(text) > 1 && text[0] == '/' && text[1] == '/' {
+		start = 2
+	}
+	for end = start; end < len(text); end++ {
+		switch text[end] {
+		case '/', '?', '#', '\\':
+			return start, portStart(text, start, end)
+		case '@':
+			start = end + 1
+		}
+	}
+	return start, portStart(text, start, end)
+}
+
+// portStart returns where the port begins in text[start:end]; end without one.
+func portStart[T ~string | ~[]byte](text T, start, end int) int {
+	for i := start; i < end; i++ {
+		if text[i] == ':' {
+			return i
+		}
+	}
+	return end
+}
+
+// Bundle returns the store id of an app: the package name or the number that
+// identifies it in its store. Exchanges write it plainly, as id123456789, or as
+// the address of the app's page in a store. The result is a part of text; it is
+// empty for a page that names no app.
+func Bundle(text []byte) []byte {
+	text = bytes.Trim(text, " \t\r\n\"'")
+	if !bytes.ContainsAny(text, "/?") {
+		return appleNumber(text)
+	}
+	path, query, _ := bytes.Cut(text, []byte{'?'})
+	query, _, _ = bytes.Cut(query, []byte{'#'})
+	path, _, _ = bytes.Cut(path, []byte{'#'})
+	for len(query) > 0 {
+		var pair []byte
+		pair, query, _ = bytes.Cut(query, []byte{'&'})
+		key, value, _ := bytes.Cut(pair, []byte{'='})
+		switch string(bytes.ToLower(key)) {
+		case "id", "p", "asin", "appid":
+			if len(value) > 0 {
+				return appleNumber(value)
+			}
+		}
+	}
+	return storePath(path)
+}
+
+// storePath finds the store id in the path of an app's page: a segment id123456789
+// (Apple), the one after /dp/ (Amazon) or /details/ (Roku, Samsung), or else the
+// last.
+func storePath(path []byte) []byte {
+	if i := bytes.Index(path, []byte("://")); i >= 0 {
+		path = path[i+3:]
+	}
+	_, path, _ = bytes.Cut(path, []byte{'/'})
+	var last, before []byte
+	for len(path) > 0 {
+		var segment []byte
+		segment, path, _ = bytes.Cut(path, []byte{'/'})
+		if number := appleNumber(segment); len(number) < len(segment) {
+			return number
+		}
+		switch string(bytes.ToLower(before)) {
+		case "dp", "details", "appdetail":
+			return segment
+		}
+		if len(segment) > 0 {
+			last, before = segment, segment
+		}
+	}
+	return last
+}
+
+// appleNumber returns the digits of id123456789, and any other text unchanged.
+func appleNumber(text []byte) []byte {
+	if len(text) > 2 && text[0]|0x20 == 'i' && text[1]|0x20 == 'd' && len(bytes.Trim(text[2:], "0123456789")) == 0 {
+		return text[2:]
+	}
+	return text
+}
+
+// mediaTypes are the registered names of media types for which senders use others.
+var mediaTypes = map[string][]byte{
+	"image/jpg": []byte("image/jpeg"), "image/pjpeg": []byte("image/jpeg"), "image/x-png": []byte("image/png"),
+	"audio/mp3": []byte("audio/mpeg"), "audio/x-mp3": []byte("audio/mpeg"), "audio/mpg": []byte("audio/mpeg"), "audio/x-mpeg": []byte("audio/mpeg"),
+	"audio/m4a": []byte("audio/mp4"), "audio/x-m4a": []byte("audio/mp4"),
+	"video/x-mp4": []byte("video/mp4"), "video/m4v": []byte("video/mp4"), "video/x-m4v": []byte("video/mp4"),
+	"text/javascript": []byte("application/javascript"), "application/x-javascript": []byte("application/javascript"),
+}
+
+// MediaType returns the name of a media type that Rebound compares, without
+// parameters: image/jpeg for image/jpg. The case of other names is kept; they are
+// compared without regard to it. The result may not be changed.
+func MediaType(text []byte) []byte {
+	if i := bytes.IndexByte(text, ';'); i >= 0 {
+		text = bytes.TrimSpace(text[:i])
+	}
+	var low [32]byte
+	if len(text) > len(low) {
+		return text
+	}
+	for i, c := range text {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		low[i] = c
+	}
+	if name, ok := mediaTypes[string(low[:len(text)])]; ok {
+		return name
+	}
+	return text
+}
