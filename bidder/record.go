@@ -57,31 +57,19 @@ func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 	if r == nil {
 		return
 	}
-	visitor, decision := r.Visitor, r.Decision
-	*r = events.BidRecord{
-		V: 1, TS: d.now, Exchange: d.request.Exchange, Node: b.o.Node, Build: b.o.Build, Config: d.catalog.Hash, SampleWeight: weight,
-		DeadlineUS: d.deadline.Sub(d.now).Microseconds(), TookUS: took.Microseconds(), Request: r.Request[:0],
-		Privacy: events.RecordPrivacy{Level: d.permissions.Level, Signal: d.permissions.Signal, ConsentHash: consentHash(d.permissions.ConsentHash)},
-	}
+	r.V, r.TS, r.Exchange, r.Node, r.Build = 1, d.now, d.request.Exchange, b.o.Node, b.o.Build
+	r.Config, r.SampleWeight = d.catalog.Hash, weight
+	r.DeadlineUS, r.TookUS = d.deadline.Sub(d.now).Microseconds(), took.Microseconds()
+	r.Privacy = events.RecordPrivacy{Level: d.permissions.Level, Signal: d.permissions.Signal, ConsentHash: consentHash(d.permissions.ConsentHash)}
 	if b.o.Positions != nil {
 		r.Pos = b.o.Positions()
 	}
 	if d.permissions.Level == rtb.LevelPersonalised {
-		r.Request = append(r.Request, d.request.Body...)
-	} else {
-		r.Request = nil // written as null
+		r.SetRequest(d.request.Body)
 	}
-	if d.known {
-		if r.Visitor = visitor; visitor == nil {
-			r.Visitor = new(rtb.Visitor)
-		}
-		r.Visitor.CopyFrom(&d.visitor)
-	}
-	if r.Decision = decision; decision == nil {
-		r.Decision = new(events.Decision)
-	}
-	d.Describe(r.Decision, rs)
-	if len(d.out.Bids) > 0 && rs.Offers > 0 {
+	r.SetVisitor(d.Visitor())
+	d.Describe(r.Decide(), rs)
+	if rs.Offers > 0 {
 		r.BidID = d.out.Bids[0].Offer.Bid
 	}
 	b.o.Records.Offer(r)
