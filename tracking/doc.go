@@ -1,4 +1,4 @@
-// Package tracking recognises the notices of our own bids and turns them into
+// Package tracking recognizes the notices of our own bids and turns them into
 // facts: win, bill, loss, impression, view, click and video.
 //
 // It guarantees that a notice is accepted only with a token that this bidder

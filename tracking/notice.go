@@ -97,7 +97,7 @@ type Handler struct {
 
 	delays    [kinds]delays
 	recorded  recent // ids of facts
-	sealed    recent // initialisation vectors of encrypted prices, with their bids
+	sealed    recent // initialization vectors of encrypted prices, with their bids
 	lossTable lossTable
 	alarm     lossAlarm
 	limited   *zap.Logger // logs a message at most 10 times a minute; the counters have them all
