@@ -2,7 +2,6 @@ package collect
 
 import (
 	"context"
-	"net/url"
 	"strings"
 
 	"go.uber.org/zap"
@@ -26,27 +25,16 @@ const maxExchangeUser = 256
 func ParseMatch(query []byte, bad func(Reject)) Match {
 	var m Match
 	p := pixel{bad: bad}
-	n := 0
-	for part := range strings.SplitSeq(string(query), "&") {
-		if n++; n > maxParams {
-			bad(RejectTooMany)
-			break
-		}
-		k, v, _ := strings.Cut(part, "=")
-		value, err := url.QueryUnescape(v)
-		if err != nil {
-			bad(RejectBadQuery)
-			continue
-		}
-		switch k {
+	eachParam(query, bad, func(key, value string) {
+		switch key {
 		case "ex":
 			m.Exchange = value
 		case "uid":
-			m.UID = strings.TrimSpace(value)
+			m.UID = value
 		default:
-			p.setConsent(k, value)
+			p.setConsent(key, value)
 		}
-	}
+	})
 	m.Consent = p.in.Consent
 	return m
 }

@@ -16,11 +16,19 @@ const maxParams = 128
 // with the reason for each; the event remains valid. Lists are truncated to 200 items.
 func ParsePixel(query []byte, bad func(Reject)) Input {
 	p := pixel{bad: bad}
+	eachParam(query, bad, p.set)
+	p.in.Items = p.items()
+	return p.in
+}
+
+// eachParam calls f for each parameter of a query, decoded and trimmed. It calls bad for
+// a parameter that it cannot decode and for a query with more than maxParams.
+func eachParam(query []byte, bad func(Reject), f func(key, value string)) {
 	n := 0
 	for part := range strings.SplitSeq(string(query), "&") {
 		if n++; n > maxParams {
 			bad(RejectTooMany)
-			break
+			return
 		}
 		k, v, _ := strings.Cut(part, "=")
 		key, err := url.QueryUnescape(k)
@@ -29,10 +37,8 @@ func ParsePixel(query []byte, bad func(Reject)) Input {
 			bad(RejectBadQuery)
 			continue
 		}
-		p.set(key, strings.TrimSpace(value))
+		f(key, strings.TrimSpace(value))
 	}
-	p.in.Items = p.items()
-	return p.in
 }
 
 type pixel struct {

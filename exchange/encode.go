@@ -131,13 +131,8 @@ func (p *Profile) appendDomains(dst []byte, domains []string) []byte {
 	return appendStrings(dst, domains)
 }
 
-// AppendNoBid appends {"id":...,"nbr":...}: a no-bid with the standard's code
-// (OpenRTB 2.6 §4.2.1). Without a request id nothing is appended.
-func AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason) []byte {
-	return appendNBR(dst, o, r.NBR())
-}
-
-// AppendNoBid appends a no-bid with the exchange's own code for the reason.
+// AppendNoBid appends {"id":...,"nbr":...}: a no-bid with the exchange's code for
+// the reason (OpenRTB 2.6 §4.2.1). Without a request id nothing is appended.
 func (p *Profile) AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason) []byte {
 	return appendNBR(dst, o, p.NBR(r))
 }

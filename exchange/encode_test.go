@@ -157,7 +157,7 @@ func TestR1IDRoundTrip(t *testing.T) {
 		if r.ID != want || r.SeatBid[0].Bid[0].ImpID != want {
 			t.Errorf("%s came back as %q", raw, r.ID)
 		}
-		n := parseResponse(t, AppendNoBid(nil, o, rtb.NoBidLate))
+		n := parseResponse(t, p.AppendNoBid(nil, o, rtb.NoBidLate))
 		if n.ID != want || n.NBR == nil || *n.NBR != 15 || n.SeatBid != nil {
 			t.Errorf("no-bid of %s: %+v", raw, n)
 		}
@@ -177,7 +177,7 @@ func TestR9NoBid(t *testing.T) {
 			t.Errorf("%v: got %s; want %s", r, got, want)
 		}
 	}
-	if got := AppendNoBid(nil, &rtb.Opportunity{}, rtb.NoBidMalformed); len(got) != 0 {
+	if got := p.AppendNoBid(nil, &rtb.Opportunity{}, rtb.NoBidMalformed); len(got) != 0 {
 		t.Errorf("a no-bid without an id: %s", got)
 	}
 }

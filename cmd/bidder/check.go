@@ -29,10 +29,10 @@ func (p *program) check(_ context.Context, args []string) int {
 			fmt.Fprintln(p.stdout, pr.String())
 		}
 		fmt.Fprintf(p.stdout, "%s: %s\n", *path, count(len(problems), "problem"))
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	case err != nil:
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	for _, w := range s.Warnings {
 		fmt.Fprintln(p.stdout, "warning: "+w.String())
@@ -83,13 +83,13 @@ func (p *program) healthCheck(ctx context.Context, args []string) int {
 	rs, err := http.DefaultClient.Do(rq)
 	if err != nil {
 		fmt.Fprintf(p.stderr, "not ready: %v\n", err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	defer rs.Body.Close()
 	why, _ := io.ReadAll(io.LimitReader(rs.Body, 1<<10))
 	fmt.Fprintln(p.stdout, strings.TrimSpace(string(why)))
 	if rs.StatusCode != http.StatusOK {
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }

@@ -178,7 +178,7 @@ func (p *program) diff(_ context.Context, args []string) int {
 		fmt.Fprintln(p.stdout, c)
 	}
 	if len(changes) > 0 {
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }
@@ -191,7 +191,7 @@ func (p *program) schema(_ context.Context, args []string) int {
 	b, err := json.MarshalIndent(config.Schema(), "", "  ")
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	fmt.Fprintf(p.stdout, "%s\n", b)
 	return cli.ExitDone

@@ -58,7 +58,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 		logEnd(log, err)
 		con.line(err.Error())
 	}
-	return cli.ExitNotSo
+	return cli.ExitFailed
 }
 
 // logEnd says why the bidder ended or never began; each problem of a

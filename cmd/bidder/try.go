@@ -168,7 +168,7 @@ func (p *program) try(_ context.Context, args []string) int {
 	t, err := f.open(p, request)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	defer t.Close() //nolint:errcheck // it was in memory
 	var ctx fasthttp.RequestCtx
@@ -179,7 +179,7 @@ func (p *program) try(_ context.Context, args []string) int {
 		p.printResponse(t, &ctx)
 	}
 	if ctx.Response.StatusCode() != fasthttp.StatusOK || t.reason() != rtb.NoBidNone {
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }
@@ -304,7 +304,7 @@ func (p *program) explain(_ context.Context, args []string) int {
 	t, err := f.open(p, request)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	defer t.Close() //nolint:errcheck // it was in memory
 	x := explain(t.Bidder, t.profile.ID, request, t.now, *line)
@@ -312,14 +312,14 @@ func (p *program) explain(_ context.Context, args []string) int {
 		b, err := json.MarshalIndent(x, "", "  ")
 		if err != nil {
 			fmt.Fprintln(p.stderr, err)
-			return cli.ExitNotSo
+			return cli.ExitFailed
 		}
 		fmt.Fprintf(p.stdout, "%s\n", b)
 	} else {
 		x.write(p.stdout)
 	}
 	if len(x.Decision.Bids) == 0 {
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }

@@ -40,7 +40,7 @@ func generate(args []string, stderr io.Writer) int {
 	}
 	if err := makeDay(*config, *out, *date, &replay.Day{Exchange: *exchange, Requests: *requests, Price: rtb.CPM(*price * 1e6), Seed: *seed}); err != nil {
 		fmt.Fprintln(stderr, "replay:", err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }

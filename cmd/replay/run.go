@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := f.replay(ctx, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "replay:", err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }

@@ -14,9 +14,9 @@ import (
 
 // Exit statuses of every program.
 const (
-	ExitDone  = 0
-	ExitNotSo = 1 // the check failed: an invalid configuration, differences, or a missed target
-	ExitUsage = 2
+	ExitDone   = 0
+	ExitFailed = 1 // the check failed: an invalid configuration, differences, or a missed target
+	ExitUsage  = 2
 )
 
 // Sample is the path of the sample shop, relative to the root of the repository.
