@@ -1,23 +1,24 @@
 package events
 
 import (
+	"encoding/base64"
 	"strconv"
 
 	"rebound/rtb"
 )
 
-// AppendFact appends a fact as one JSON object on one line, without the line's
-// end: the same object that encoding/json writes, faster. The common fields come
-// first, v, seq, id and ts in this order. It fails for a time outside the years
-// 0 to 9999, and dst is then as it was.
-func AppendFact(dst []byte, f *Fact) ([]byte, error) {
+// AppendBody appends what a fact says without its personal part, as the members
+// of a JSON object: id first, no braces. It fails for a time outside the years 0 to
+// 9999, and dst is then as it was.
+func AppendBody(dst []byte, f *Fact) ([]byte, error) {
 	e := encoder{b: dst}
 	e.common(f)
 	if f.Event != nil {
 		e.event(f.Event)
 	}
 	if f.Link != nil {
-		e.linkKey(',', &f.Link.LinkKey)
+		e.b = append(e.b, `,"key_kind":`...)
+		e.b = rtb.AppendQuoted(e.b, f.Link.KeyKind)
 		e.str(`,"provenance":`, f.Provenance)
 	}
 	if f.Notice != nil {
@@ -37,11 +38,66 @@ func AppendFact(dst []byte, f *Fact) ([]byte, error) {
 		e.b = strconv.AppendBool(e.b, f.On)
 		e.str(`,"by":`, f.By)
 	}
-	e.keys(f.Keys)
+	if f.Adjustment != nil {
+		e.adjustment(f.Adjustment)
+	}
+	if f.AcceptLoss != nil {
+		e.uint(`,"from_seq":`, f.AcceptLoss.From)
+		e.uint(`,"to_seq":`, f.AcceptLoss.To)
+	}
+	if f.keepsKeys() {
+		e.key(`,"visitor":`, f.Visitor)
+		e.keys(f.Keys)
+	}
 	if e.err != nil {
 		return dst, e.err
 	}
-	return append(e.b, '}'), nil
+	return e.b, nil
+}
+
+// keepsKeys reports whether the fact's keys belong to its body: an opt-out or an
+// erasure must still say whom it is about when everything personal is gone.
+func (f *Fact) keepsKeys() bool { return f.Kind == KindOptOut || f.Kind == KindErase }
+
+// AppendWho appends the fact's personal part, everything that can name a person,
+// as a JSON object that ends with the salt; nothing if the fact has none. The
+// salt keeps the hash of an erased part from being guessed.
+func AppendWho(dst []byte, f *Fact, salt [16]byte) []byte {
+	e := encoder{b: dst}
+	n := len(e.b)
+	if !f.keepsKeys() {
+		e.key(`,"visitor":`, f.Visitor)
+		e.keys(f.Keys)
+	}
+	if f.Link != nil {
+		e.key(`,"key":`, f.Link.Key)
+	}
+	if f.Notice != nil {
+		e.str(`,"client_net":`, f.ClientNet)
+	}
+	if v := f.Event; v != nil {
+		e.str(`,"event_id":`, v.EventID)
+		e.str(`,"order_id":`, v.OrderID)
+		if v.URL != nil {
+			e.b = append(e.b, `,"url":{`...)
+			m := len(e.b)
+			e.str(`,"host":`, v.URL.Host)
+			e.str(`,"path":`, v.URL.Path)
+			e.str(`,"query":`, v.URL.Query)
+			e.close(m)
+		}
+		e.str(`,"ref_host":`, v.RefHost)
+		e.strMap(`,"utm":`, v.UTM)
+		e.str(`,"q":`, v.Query)
+		e.strMap(`,"props":`, v.Props)
+	}
+	if len(e.b) == n {
+		return dst
+	}
+	e.b[n] = '{' // in place of the first comma
+	e.b = append(e.b, `,"salt":"`...)
+	e.b = base64.RawURLEncoding.AppendEncode(e.b, salt[:])
+	return append(e.b, '"', '}')
 }
 
 // encoder appends fields; each name comes with the comma before it and the colon
@@ -53,24 +109,18 @@ type encoder struct {
 
 // common writes what every fact has.
 func (e *encoder) common(f *Fact) {
-	e.b = append(e.b, `{"v":`...)
-	e.b = strconv.AppendInt(e.b, int64(f.V), 10)
-	e.uint(`,"seq":`, f.Seq)
-	e.b = append(e.b, `,"id":`...)
+	e.b = append(e.b, `"id":`...)
 	e.b = rtb.AppendQuoted(e.b, f.ID)
-	e.time(`,"ts":`, f.TS)
 	e.time(`,"at":`, f.At)
 	e.b = append(e.b, `,"kind":`...)
 	e.b = rtb.AppendQuoted(e.b, string(f.Kind))
 	e.str(`,"advertiser":`, f.Advertiser)
-	e.key(`,"visitor":`, f.Visitor)
 	e.str(`,"node":`, f.Node)
 	e.currency(`,"currency":`, f.Currency)
 }
 
 func (e *encoder) event(v *Event) {
 	e.str(`,"name":`, v.Name)
-	e.str(`,"event_id":`, v.EventID)
 	for i := range v.Items {
 		e.item(i, &v.Items[i])
 	}
@@ -78,19 +128,6 @@ func (e *encoder) event(v *Event) {
 		e.b = append(e.b, ']')
 	}
 	e.int(`,"value_micros":`, int64(v.Value))
-	e.str(`,"order_id":`, v.OrderID)
-	if v.URL != nil {
-		e.b = append(e.b, `,"url":{`...)
-		n := len(e.b)
-		e.str(`,"host":`, v.URL.Host)
-		e.str(`,"path":`, v.URL.Path)
-		e.str(`,"query":`, v.URL.Query)
-		e.close(n)
-	}
-	e.str(`,"ref_host":`, v.RefHost)
-	e.strMap(`,"utm":`, v.UTM)
-	e.str(`,"q":`, v.Query)
-	e.strMap(`,"props":`, v.Props)
 	e.str(`,"action_source":`, v.Source)
 	e.str(`,"trust":`, string(v.Trust))
 }
@@ -127,10 +164,7 @@ func (e *encoder) notice(v *Notice) {
 	e.str(`,"item":`, v.Item)
 	e.str(`,"deal":`, v.Deal)
 	e.str(`,"format":`, v.Format)
-	if v.Day != 0 {
-		e.b = append(e.b, `,"day":`...)
-		e.b = rtb.AppendQuoted(e.b, v.Day.String())
-	}
+	e.day(v.Day)
 	e.int(`,"caps":`, int64(v.Caps))
 	e.cpm(`,"bid":`, v.Bid)
 	e.cpm(`,"price":`, v.Price)
@@ -151,7 +185,6 @@ func (e *encoder) notice(v *Notice) {
 	e.int(`,"multiplier_millionths":`, v.Multiplier)
 	e.cpm(`,"discount":`, v.Discount)
 	e.int(`,"discount_pct_millionths":`, v.DiscountPct)
-	e.str(`,"client_net":`, v.ClientNet)
 	e.strs(`,"flags":`, v.Flags)
 }
 
@@ -165,6 +198,18 @@ func (e *encoder) grant(v *Grant) {
 	e.int(`,"cap_micros":`, int64(v.Cap))
 	e.time(`,"until":`, v.Until)
 	e.time(`,"held_until":`, v.HeldUntil)
+}
+
+func (e *encoder) adjustment(v *Adjustment) {
+	if v.Budget != (rtb.BudgetID{}) {
+		e.b = append(e.b, `,"budget":`...)
+		e.b = rtb.AppendQuoted(e.b, v.Budget.String())
+	}
+	e.str(`,"exchange":`, v.Exchange)
+	e.day(v.Day)
+	e.int(`,"amount_micros":`, int64(v.Amount))
+	e.int(`,"late_spend_micros":`, int64(v.LateSpend))
+	e.str(`,"reason":`, v.Reason)
 }
 
 func (e *encoder) linkKey(open byte, k *LinkKey) {

@@ -53,6 +53,13 @@ func (e *encoder) currency(name string, c rtb.Currency) {
 	}
 }
 
+func (e *encoder) day(d rtb.Day) {
+	if d != 0 {
+		e.b = append(e.b, `,"day":`...)
+		e.b = rtb.AppendQuoted(e.b, d.String())
+	}
+}
+
 func (e *encoder) time(name string, t time.Time) {
 	if t.IsZero() {
 		return

@@ -38,20 +38,41 @@ func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.L
 // Unwrap is what is wrong.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// ReadFacts reads facts, one a line; name stands for the file in errors. A bad
-// line gives a [*LineError] and reading goes on with the next, unless the caller
-// stops; any other error is the last thing that comes. Facts may be kept.
+// ReadFacts reads the facts of a log file; name stands for the file in errors. The
+// header is passed over, and every line is checked against the hash before it. A
+// bad line gives a [*LineError] and reading goes on with the next, unless the
+// caller stops; any other error is the last thing that comes. Facts may be kept.
 func ReadFacts(name string, r io.Reader) iter.Seq2[*Fact, error] {
-	return readLines(name, r, func(line []byte) (*Fact, error) {
-		f := new(Fact)
-		if err := json.Unmarshal(line, f); err != nil {
-			return nil, fmt.Errorf("cannot read fact: %w", err)
+	return func(yield func(*Fact, error) bool) {
+		var previous Hash
+		known := false // whether previous is the hash of the line before
+		decode := func(text []byte) (*Fact, error) {
+			if h, err := ParseHeader(text); err == nil {
+				previous, known = h.Previous, true
+				return nil, nil
+			}
+			was, check := previous, known
+			known = false
+			l, err := ParseLine(text)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read fact: %w", err)
+			}
+			if check && !l.Follows(was) {
+				return nil, fmt.Errorf("cannot read fact %d: its hash does not fit behind the line before: the file is damaged or was edited", l.Seq)
+			}
+			previous, known = l.Hash, true
+			f := new(Fact)
+			return f, l.Decode(f)
 		}
-		if f.ID == "" || f.Kind == "" {
-			return nil, errors.New("cannot read fact: got no id or no kind; want both")
+		for f, err := range readLines(name, r, decode) {
+			if f == nil && err == nil {
+				continue
+			}
+			if !yield(f, err) {
+				return
+			}
 		}
-		return f, nil
-	})
+	}
 }
 
 // ReadRecords reads bid records as ReadFacts reads facts. A line that is a bare

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // read collects ids and errors.
@@ -25,24 +26,41 @@ func read(text string) (ids, errs []string) {
 	return ids, errs
 }
 
+// chainOf returns lines of ticks with these ids, each chained to the one before it.
+func chainOf(t testing.TB, ids ...string) []string {
+	t.Helper()
+	lines := make([]string, len(ids))
+	var previous Hash
+	for i, id := range ids {
+		l := lineOf(t, &Fact{Seq: uint64(i + 1), ID: id, Kind: KindTick, TS: time.Unix(7, 0).UTC(), At: time.Unix(7, 0).UTC()}, previous)
+		lines[i], previous = string(l.Append(nil)), l.Hash
+	}
+	return lines
+}
+
 // A bad line is named by its place and the rest is read; a torn last line is
 // known as such.
 func TestReadFacts(t *testing.T) {
-	const a, b = `{"v":1,"id":"a","kind":"tick"}`, `{"v":1,"id":"b","kind":"tick"}`
+	lines := chainOf(t, "a", "b")
+	a, b := lines[0], lines[1]
 	long := `{"v":1,"id":"` + strings.Repeat("x", MaxLine) + `"}`
+	large := chainOf(t, "a", strings.Repeat("y", 1<<20))
 	for name, c := range map[string]struct {
 		text, ids, errs string
 	}{
 		"empty":          {"", "[]", ""},
 		"blank lines":    {"\n" + a + "\r\n\n  \n" + b + "\n\n", "[a b]", ""},
+		"header":         {string(Header{Log: "l", First: 1}.Append(nil)) + a + "\n" + b + "\n", "[a b]", ""},
+		"edited number":  {a + "\n" + strings.Replace(b, `:07Z`, `:08Z`, 1) + "\n", "[a]", "f:2: cannot read fact 2: its hash does not fit"},
+		"line left out":  {string(Header{Log: "l", First: 1}.Append(nil)) + b + "\n", "[]", "f:2: cannot read fact 2: its hash does not fit"},
 		"no last end":    {a + "\n" + b, "[a b]", ""},
 		"torn":           {a + "\n" + b[:20], "[a]", "f:2: torn last line"},
 		"bad in between": {a + "\nnonsense\n" + b + "\n", "[a b]", "f:2: cannot read fact"},
 		"zeros":          {a + "\n\x00\x00\x00\n" + b + "\n", "[a b]", "f:2: cannot read fact"},
-		"not a fact":     {`{"v":1}` + "\n" + b + "\n", "[b]", "f:1: cannot read fact: got no id"},
+		"not a fact":     {`{"v":1}` + "\n" + b + "\n", "[b]", "f:1: cannot read fact: not a line of the log"},
 		"too long":       {a + "\n" + long + "\n" + b + "\n", "[a b]", "f:2: cannot read line"},
 		"long and torn":  {a + "\n" + long, "[a]", "f:2: cannot read line"},
-		"large line":     {a + "\n" + `{"id":"b","kind":"` + strings.Repeat("y", 1<<20) + `"}` + "\n", "[a b]", ""},
+		"large line":     {large[0] + "\n" + large[1] + "\n", "[a " + strings.Repeat("y", 1<<20) + "]", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ids, errs := read(c.text)
@@ -121,10 +139,11 @@ func TestReadFiles(t *testing.T) {
 // A packed file that is damaged gives what is whole and then an error.
 func TestReadDamagedPack(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "facts.ndjson")
-	var text []byte
-	for i := range 20_000 {
-		text = fmt.Appendf(text, `{"v":1,"id":"%d-%x","kind":"tick"}`+"\n", i, i*i*7919)
+	ids := make([]string, 20_000)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("%d-%x", i, i*i*7919)
 	}
+	text := []byte(strings.Join(chainOf(t, ids...), "\n"))
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
