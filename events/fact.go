@@ -71,16 +71,12 @@ type Fact struct {
 	Erased bool `json:"-"`
 	// LineHash is the chain hash of the fact's line; set by the journal.
 	LineHash Hash `json:"-"`
-
-	// Stream is the id of the stream that the fact was read from; set by the
-	// journal beside Seq, never written.
-	Stream string `json:"-"`
 }
 
 // Position returns the fact's place in the log, which is where a view stands
 // once it has applied the fact.
 func (f *Fact) Position() Position {
-	return Position{Stream: f.Stream, Seq: f.Seq, Hash: f.LineHash, Time: f.TS}
+	return Position{Seq: f.Seq, Hash: f.LineHash, Time: f.TS}
 }
 
 // Trust says who vouches for an event.
@@ -230,7 +226,6 @@ type AcceptLoss struct {
 // Position is a place in the log: the sequence, chain hash and TS of a fact. The
 // zero Position is before the first fact.
 type Position struct {
-	Stream string    `json:"stream,omitempty"`
 	Seq    uint64    `json:"seq"`
 	Hash   Hash      `json:"h,omitzero"`
 	Time   time.Time `json:"time"`

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"rebound/events"
 	"rebound/rtb"
@@ -21,7 +20,7 @@ func TestAppendAndFollow(t *testing.T) {
 	v := newTape("v")
 	r.follow(v)
 	v.want(t, "a:1000")
-	if got, want := v.Position(), r.l.Last(); got.Stream != want.Stream || got.Seq != 1000 || want.Seq != 1000 || !got.Time.Equal(want.Time) {
+	if got, want := v.Position(), r.l.Last(); got.Hash != want.Hash || got.Seq != 1000 || want.Seq != 1000 || !got.Time.Equal(want.Time) {
 		t.Fatalf("position %+v; want %+v", got, want)
 	}
 	r.append("b", 3)
@@ -104,33 +103,6 @@ func TestGrantCompareAndSet(t *testing.T) {
 	}
 }
 
-// A grant that was trimmed away since its writer saw it still counts.
-func TestGrantAfterTrim(t *testing.T) {
-	r := newRig(t)
-	r.open()
-	if err := r.l.Append(t.Context(), grant("g1", 0)); err != nil {
-		t.Fatal(err)
-	}
-	r.append("a", 1)
-	r.archived()
-	if err := r.l.archive.sync(); err != nil {
-		t.Fatal(err)
-	}
-	r.now.add(73 * time.Hour)
-	if err := r.l.trim(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if first := r.l.first.Load(); first != 2 {
-		t.Fatalf("stream begins at %d; want 2", first)
-	}
-	if err := r.l.Append(t.Context(), grant("g2", 1)); err != nil {
-		t.Fatalf("grant after a trimmed one: %v", err)
-	}
-	if err := r.l.Append(t.Context(), grant("g3", 1)); !errors.Is(err, ErrConflict) {
-		t.Fatalf("got %v; want ErrConflict", err)
-	}
-}
-
 // What can never be stored is refused at once and is not the log's failure.
 func TestAppendInvalid(t *testing.T) {
 	r := newRig(t)
@@ -138,12 +110,12 @@ func TestAppendInvalid(t *testing.T) {
 	big := event("big")
 	big.Event.Query = strings.Repeat("x", maxFactBytes)
 	for name, f := range map[string]events.Fact{"no id": {Kind: events.KindTick}, "large": big} {
-		if err := r.l.AppendOrSpool(t.Context(), f); !errors.Is(err, ErrInvalid) {
+		if err := r.l.Append(t.Context(), f); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: got %v; want ErrInvalid", name, err)
 		}
 	}
-	if s := r.l.Stats(); !s.FailingSince.IsZero() || s.Spooled != 0 {
-		t.Errorf("got %+v; want no failure and nothing spooled", s)
+	if s := r.l.Stats(); !s.FailingSince.IsZero() {
+		t.Errorf("got %+v; want no failure ", s)
 	}
 }
 

@@ -1,6 +1,18 @@
-//go:build !unix
+//go:build !linux
 
 package journal
 
-// freeBytes is not known here.
-func freeBytes(string) (uint64, bool) { return 0, false }
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+func reserve(*os.File, int64, int64) error { return errUnsupported }
+
+func syncData(f *os.File) error { return f.Sync() }
+
+func freeBytes(string) uint64 { return 0 }
+
+// isFull reports whether an error means that there is no space left.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) }

@@ -8,233 +8,148 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
 
 	"rebound/events"
 )
 
 // Log is the log of facts. Its methods may be called from any goroutine.
 type Log struct {
-	o       Options
-	gate    gate    // before e and stream
-	e       *engine // nil while it cannot be started anew
-	stream  jetstream.Stream
-	id      string // the stream's
-	archive *archive
-	spool   *spool
+	o     Options
+	id    string
+	files *catalog
+	queue *queue
+	ring  *ring
+	w     *writer
+	fleet *fleet // nil on one machine
+	room  atomic.Uint32
+	blind blindness
 
 	ctx    context.Context // ends when the log closes
 	cancel context.CancelFunc
-	own    sync.WaitGroup // the log's goroutines
-	pokes  chan struct{}  // asks for a trim
+	tasks  sync.WaitGroup // the log's goroutines other than the writer
+	writes sync.WaitGroup // the writer
+	seals  chan struct{}  // asks for files to be packed
+	broken chan error
 
 	closeMu   sync.RWMutex // protects closing
 	closing   bool
-	inflight  sync.WaitGroup // appends
+	appends   sync.WaitGroup
 	followers sync.WaitGroup
-
-	slots  *semaphore.Weighted // facts that wait for their acknowledgement
-	pubMu  sync.Mutex          // protects lastTS, and keeps the order of sending
-	lastTS time.Time
 
 	lastMu sync.Mutex // protects last
 	last   events.Position
 
-	viewMu sync.Mutex // protects views and seen
+	viewMu sync.Mutex // protects views and names
 	views  map[string]*follower
-	seen   map[string]bool // every view followed since Open
+	names  map[string]bool // of every view that follows or may follow
 
-	meter    meter
-	first    atomic.Uint64 // of the stream, as last asked
-	bytes    atomic.Uint64 // likewise
-	unread   atomic.Uint64 // the last sequence that was no fact
-	healed   atomic.Uint64
-	diskFree atomic.Uint64
-
-	mending  mending // the keeper's
-	restarts atomic.Uint64
-	broken   chan error
-	opened   time.Time
+	meter meter
+	start startReport
 }
 
-// Open starts the log: the embedded server or the connection to the cluster, the
-// stream, the archive and the spool. It repairs what is torn, appends again what
-// the stream lost and the archive still holds, and says so in the log.
+// Open opens or creates the log. It verifies the newest file, cuts off what a crash
+// left half written, and fails where it cannot tell a torn end from damage in files
+// that it does not have; damage itself is reported by Follow and Stats.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	l := &Log{o: o, pokes: make(chan struct{}, 1), slots: semaphore.NewWeighted(maxInFlight),
-		views: map[string]*follower{}, seen: map[string]bool{}, broken: make(chan error, 1), opened: o.Now()}
+	l := &Log{o: o, queue: newQueue(), ring: newRing(), seals: make(chan struct{}, 1), broken: make(chan error, 1),
+		views: map[string]*follower{}, names: map[string]bool{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	for _, v := range o.Views {
+		l.names[v.Name()] = true
+	}
 	if err := l.open(ctx); err != nil {
 		l.cancel()
-		if l.e != nil {
-			l.e.stop()
-		}
-		if l.archive != nil {
-			err = errors.Join(err, l.archive.close())
-		}
-		return nil, fmt.Errorf("cannot open log: %w", err)
+		return nil, err
 	}
-	l.start()
-	s := l.Stats()
-	o.Logger.Info("log opened", zap.String("stream", s.Stream), zap.Uint64("first_seq", s.First), zap.Uint64("last_seq", s.Last),
-		zap.Uint64("archived_seq", s.Archived), zap.Bool("embedded", o.URL == ""))
+	l.writes.Go(l.write)
+	l.tasks.Go(func() { l.keep(l.ctx) })
+	l.tasks.Go(func() { l.seal(l.ctx) })
+	l.pokeSeal()
+	o.Logger.Info("log opened", zap.String("log", l.id), zap.Uint64("last_seq", l.Last().Seq), zap.Stringer("last_h", l.Last().Hash),
+		zap.Int("files", len(l.start.files)), zap.Bool("clean_stop", l.start.clean), zap.Duration("took", o.Now().Sub(l.start.began)))
 	return l, nil
 }
 
-func (l *Log) open(ctx context.Context) error {
-	var err error
-	if l.archive, err = openArchive(&l.o); err != nil {
-		return err
-	}
-	if err = l.startOver(ctx); err != nil {
-		return err
-	}
-	if err = l.reconcileDamaged(ctx); err != nil {
-		return err
-	}
-	if err = l.readLast(ctx); err != nil {
-		return err
-	}
-	l.checkDisk()
-	l.spool, err = openSpool(&l.o)
-	return err
-}
-
-// startOver starts the server, and once more without the stream's folder if the
-// server does not recognise what is in it.
-func (l *Log) startOver(ctx context.Context) error {
-	var err error
-	if l.e, err = startEngine(&l.o); err != nil {
-		return err
-	}
-	s, err := l.e.lookup(ctx)
-	if err != nil || s != nil || !leftovers(&l.o) {
-		return err
-	}
-	l.e.stop()
-	l.e = nil
-	if err = moveLeftovers(&l.o); err != nil {
-		return err
-	}
-	l.e, err = startEngine(&l.o)
-	return err
-}
-
-// reconcileDamaged reconciles, and where the server contradicts itself, because
-// the inside of its files is damaged, does so again: first with the server
-// started anew, which recovers what it can, then without the stream's folder.
-func (l *Log) reconcileDamaged(ctx context.Context) error {
-	for try := 0; ; try++ {
-		err := l.reconcile(ctx)
-		if err == nil || l.o.URL != "" || !isConflict(err) || try == 2 {
-			return err
+// write is the goroutine of the writer on one machine. In a fleet the stream
+// writes; see fleet.go.
+func (l *Log) write() {
+	if l.fleet != nil {
+		if err := l.fleet.follow(l.ctx); err != nil {
+			l.fail(err)
 		}
-		l.o.Logger.Warn("the stream's files are damaged", zap.Int("try", try+1), zap.Error(err))
-		l.e.stop()
-		l.e = nil
-		if try == 1 {
-			if err := moveLeftovers(&l.o); err != nil {
-				return err
-			}
-		}
-		if l.e, err = startEngine(&l.o); err != nil {
-			return err
-		}
+		return
 	}
-}
-
-// readLast finds the newest fact, after which TS goes on.
-func (l *Log) readLast(ctx context.Context) error {
-	_, last, _, err := l.state(ctx)
-	if err != nil || last == 0 {
-		return err
-	}
-	ts := l.archive.lastTS
-	f, ok, err := l.message(ctx, last)
-	if err != nil {
-		return err
-	}
-	if ok && f.TS.After(ts) {
-		ts = f.TS
-	}
-	if now := l.o.Now(); ts.Sub(now) > time.Second {
-		l.o.Logger.Warn("the clock is behind the log: facts are stamped with the time of the last one until it has caught up",
-			zap.Time("clock", now.UTC()), zap.Time("last_fact", ts), zap.String("remedy", "set the clock right"))
-	}
-	l.pubMu.Lock()
-	if ts.After(l.lastTS) {
-		l.lastTS = ts
-	}
-	l.pubMu.Unlock()
-	l.noteLast(last, ts)
-	return nil
-}
-
-// start starts the log's own goroutines: archiver, keeper and spool drainer.
-// They stop in Close.
-func (l *Log) start() {
-	l.gate.lift()
-	l.own.Go(func() { l.archiver(l.ctx) })
-	l.own.Go(func() { l.keeper(l.ctx) })
-	l.own.Go(func() { l.drain(l.ctx) })
-}
-
-// archiver copies the stream to the archive. After a failure it tries again.
-func (l *Log) archiver(ctx context.Context) {
+	var batch []*pending
 	for {
-		within, leave := l.gate.settle(ctx)
-		if within == nil {
+		batch = l.queue.next(context.Background(), batch[:0], l.o.Now, l.bulkRate)
+		if len(batch) == 0 {
+			return // closed and empty
+		}
+		if err := l.w.commit(batch); err != nil {
+			l.fail(err)
+			l.refuse()
 			return
 		}
-		l.archive.work.Store(true)
-		err := l.consume(within, l.archive.last.Load()+1, func(batch []entry) error { return l.archive.write(l, batch) })
-		stopped := within.Err() != nil
-		leave()
-		if err == nil || stopped {
-			continue
-		}
-		if l.archive.work.Swap(false) {
-			l.o.Logger.Error("archiving fails and is tried again; the stream is not trimmed meanwhile", zap.Error(err))
-		}
-		wait(ctx, time.Second)
+		clear(batch)
 	}
 }
 
-func (l *Log) enterFollow() bool {
-	l.closeMu.RLock()
-	defer l.closeMu.RUnlock()
-	if l.closing {
-		return false
+// fail says that the log cannot go on.
+func (l *Log) fail(err error) {
+	select {
+	case l.broken <- fmt.Errorf("log cannot go on: %w", err):
+	default:
 	}
-	l.followers.Add(1)
-	return true
 }
 
-func (l *Log) register(name string, f *follower) error {
-	f.l = l
+// refuse answers everything that waits or comes after the log has failed.
+func (l *Log) refuse() {
+	for {
+		batch := l.queue.next(context.Background(), nil, l.o.Now, func() float64 { return 1e9 })
+		if len(batch) == 0 {
+			return
+		}
+		answer(batch, errors.New("cannot write log: it failed before; restart the bidder"))
+	}
+}
+
+// Broken returns a channel that gets the reason when the log cannot go on: the
+// process should end and be started again.
+func (l *Log) Broken() <-chan error { return l.broken }
+
+// bulkRate is how many bulk facts a second may be written: those that take a fifth
+// of the slowest view's time.
+func (l *Log) bulkRate() float64 {
 	l.viewMu.Lock()
 	defer l.viewMu.Unlock()
-	if l.views[name] != nil {
-		return fmt.Errorf("cannot follow log: got view %s twice; want each once", name)
+	rate := 100_000.0
+	for _, f := range l.views {
+		if cost := f.cost(); cost > 0 {
+			rate = min(rate, 0.2/cost.Seconds())
+		}
 	}
-	l.views[name], l.seen[name] = f, true
-	return nil
+	return rate
 }
 
-func (l *Log) unregister(name string) {
-	l.viewMu.Lock()
-	defer l.viewMu.Unlock()
-	delete(l.views, name)
+// Last returns the position of the newest fact on disk; zero when there is none.
+func (l *Log) Last() events.Position {
+	l.lastMu.Lock()
+	defer l.lastMu.Unlock()
+	return l.last
 }
 
-// Close takes no more facts, waits for the appends in flight, for the archive to
-// reach the end of the stream and for the followers to stop, and shuts the
-// server down. When ctx ends first it hurries; nothing acknowledged is lost.
+func (l *Log) setLast(p events.Position) {
+	l.lastMu.Lock()
+	l.last = p
+	l.lastMu.Unlock()
+}
+
+// Close takes no more facts, writes what waits, waits for the followers to stop
+// and notes where the log ends. Nothing acknowledged is lost if ctx ends first.
 func (l *Log) Close(ctx context.Context) error {
 	l.closeMu.Lock()
 	was := l.closing
@@ -243,21 +158,28 @@ func (l *Log) Close(ctx context.Context) error {
 	if was {
 		return ErrClosed
 	}
-	appends := make(chan struct{})
-	go func() { l.inflight.Wait(); close(appends) }() // ends at the latest with AckTimeout
-	hurried := waitFor(ctx, appends)
-	if !hurried && l.archive.work.Load() && l.gate.open() {
-		hurried = waitFor(ctx, l.archive.reached(l.Last().Seq))
+	written := make(chan struct{})
+	go func() { // ends with the appends, which end with the writer
+		l.appends.Wait()
+		l.queue.close()
+		if l.fleet != nil {
+			l.cancel()
+		}
+		l.writes.Wait()
+		close(written)
+	}()
+	select {
+	case <-written:
+	case <-ctx.Done():
+		l.queue.close()
+		<-written
 	}
 	l.cancel()
-	l.own.Wait()
+	l.tasks.Wait()
 	l.followers.Wait()
-	err := errors.Join(l.archive.close(), l.spool.close())
-	if l.e != nil {
-		l.e.stop()
-	}
-	if hurried {
-		l.o.Logger.Warn("log closed in a hurry; the archive catches up at the next start")
+	err := l.w.close()
+	if err == nil {
+		err = l.writeHead(true)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot close log: %w", err)
@@ -265,12 +187,53 @@ func (l *Log) Close(ctx context.Context) error {
 	return nil
 }
 
-// waitFor waits for done; true when ctx ended first.
-func waitFor(ctx context.Context, done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return false
-	case <-ctx.Done():
-		return true
+// close trims and closes the current file.
+func (w *writer) close() error {
+	if w.f == nil {
+		return nil
+	}
+	f := w.f
+	w.f = nil
+	return errors.Join(f.Trim(w.size), f.Sync(), f.Close())
+}
+
+// keep is the log's housekeeping: once a second it notes where the log ends and
+// looks at the disk; now and then it deletes what is old and re-reads sealed files.
+func (l *Log) keep(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := l.writeHead(false); err != nil {
+			l.o.Logger.Warn("cannot note where the log ends", zap.Error(err))
+		}
+		if n%60 == 0 {
+			p := l.Last()
+			l.o.Logger.Info("log head", zap.Uint64("seq", p.Seq), zap.Stringer("h", p.Hash))
+			if err := l.retain(); err != nil {
+				l.o.Logger.Error("cannot delete old files of the log", zap.Error(err))
+			}
+		}
+		l.freshen()
+		if l.room.Load()&(1<<classEvent) == 0 {
+			l.probe(ctx)
+		}
+	}
+}
+
+// probe lets the writer look for space again, with a fact that changes nothing:
+// nobody else may append while there is none.
+func (l *Log) probe(ctx context.Context) {
+	if l.fleet != nil {
+		return
+	}
+	now := l.o.Now().UTC()
+	p, err := l.encode(&events.Fact{ID: fmt.Sprintf("probe:%s:%d", l.id, now.UnixNano()), Kind: events.KindTick, At: now})
+	if err == nil && l.queue.put([]*pending{p}) == nil {
+		await(ctx, []*pending{p}) //nolint:errcheck // what matters is that the writer looked
 	}
 }

@@ -2,101 +2,104 @@ package journal
 
 import (
 	"errors"
-	"fmt"
+	"iter"
 	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
+
+	"rebound/events"
 )
 
-// What Append and Follow say beside wrapped errors of the server.
+// Errors that Append and Follow return besides those of the file system.
 var (
-	// ErrConflict says that a grant's ExpectSeq is stale: the budget has a
-	// later grant.
+	// ErrConflict says that a grant's ExpectSeq is stale: the budget has a later grant.
 	ErrConflict = errors.New("stale expected sequence")
 	// ErrInvalid says that a fact can never be appended: it has no id, is too
 	// large, or has a time outside the years 0 to 9999.
 	ErrInvalid = errors.New("invalid fact")
 	// ErrClosed says that the log is closed or closing.
 	ErrClosed = errors.New("log is closed")
+	// ErrBusy says that too much is waiting to be written or folded: try later.
+	ErrBusy = errors.New("log is busy")
+	// ErrFull says that the disk has no space for facts of this class.
+	ErrFull = errors.New("no disk space for the log")
 )
 
 // Options of a log. Zero fields take the defaults that are named here.
 type Options struct {
-	// Dir is the data folder: Dir/stream, Dir/spool and Dir/checkpoints are the
-	// journal's. Required.
+	// Dir is the data folder: Dir/checkpoints and Dir/blind.json are the journal's.
+	// Required.
 	Dir string
-	// ArchiveDir holds the facts as NDJSON; Dir/log/facts when empty.
-	ArchiveDir string
-	// URL is that of a NATS cluster with JetStream; empty: embedded in the
-	// process, without a listener.
-	URL string
-	// Replicas of the stream in a cluster; 1 when 0.
-	Replicas int
-	// MaxBytes bounds the stream, 8 GiB by default: it is trimmed above three
-	// quarters of it, and takes no more facts at it.
+	// FactsDir holds the log; Dir/log/facts when empty.
+	FactsDir string
+	// Views are all views that will follow the log, at their positions after a start.
+	Views []View
+	// FileBytes and FileAge seal a file: 256 MiB, 1 h.
+	FileBytes int64
+	FileAge   time.Duration
+	// MaxAge is how long sealed files are kept, 90 days by default, and MaxBytes how
+	// much of them, 100 GiB by default. Neither removes a file that the oldest
+	// checkpoint of a view still needs, or one younger than MinAge.
+	MaxAge   time.Duration
 	MaxBytes int64
-	// MaxAge is how long facts stay in the stream, 72 h by default.
-	MaxAge time.Duration
-	// ArchiveMaxBytes bounds the archive's files, 20 GiB by default; the oldest
-	// go first.
-	ArchiveMaxBytes int64
-	// ArchiveMaxAge is how long facts stay in the archive, 90 days by default.
-	ArchiveMaxAge time.Duration
-	// ArchiveFileBytes and ArchiveFileAge rotate the archive's file: 64 MiB, 1 h.
-	ArchiveFileBytes int64
-	ArchiveFileAge   time.Duration
+	// MinAge protects files by age, 8 days by default: a repeated notice must still
+	// find the first one.
+	MinAge time.Duration
+	// Base folds the facts of files that are to be deleted, older base facts first,
+	// into the facts that must outlive them. No file is deleted when it is nil.
+	Base func(facts iter.Seq2[*events.Fact, error]) ([]events.Fact, error)
 	// CheckpointEvery is the time between checkpoints of a view, 1 h by default.
 	CheckpointEvery time.Duration
-	// SpoolMaxBytes bounds the notices that wait for the stream, 256 MiB by default.
-	SpoolMaxBytes int64
-	// MinFreeBytes is the free disk space under Dir below which Stats says
-	// DiskLow, 512 MiB by default.
+	// Reserve is the space in bytes that is taken ahead of what is written, 8 MiB by
+	// default. On a full disk visitor events are refused at once, money when a
+	// quarter of it is left, and opt-outs when nothing is.
+	Reserve int64
+	// MinFreeBytes is the free disk space below which Stats reports DiskLow, 512 MiB
+	// by default; below half of it visitor events are refused.
 	MinFreeBytes uint64
-	// MendAfter is how long appending may fail, while neither the disk nor the
-	// stream is full, before the embedded server is started anew; 5 s by default.
-	MendAfter time.Duration
-	// SpoolReserve is the size of the file that is kept for the spool while the
-	// disk has room, so that a full one still takes some notices; 1 MiB by default.
-	SpoolReserve int64
-	// AckTimeout is how long Append waits for the server, 5 s by default.
-	AckTimeout time.Duration
+	// MaxLag is how many facts a view may be behind before visitor events are
+	// refused, 500,000 by default.
+	MaxLag uint64
+	// Fleet, when its URL is set, makes a JetStream stream the giver of order.
+	Fleet FleetOptions
 	// Now is the clock, time.Now by default. Facts are stamped with it.
 	Now func() time.Time
 	// Logger takes what the log has to say; none when nil.
 	Logger *zap.Logger
+
+	disk disk // osDisk but in tests
 }
 
 func (o *Options) setDefaults() error {
 	if o.Dir == "" {
-		return fmt.Errorf("cannot open log: got no data folder; want Options.Dir")
+		return errors.New("cannot open log: got no data folder; want Options.Dir")
 	}
-	if o.ArchiveDir == "" {
-		o.ArchiveDir = filepath.Join(o.Dir, "log", "facts")
+	if o.FactsDir == "" {
+		o.FactsDir = filepath.Join(o.Dir, "log", "facts")
 	}
-	def(&o.Replicas, 1)
-	def(&o.MaxBytes, 8<<30)
-	def(&o.MaxAge, 72*time.Hour)
-	def(&o.ArchiveMaxBytes, 20<<30)
-	def(&o.ArchiveMaxAge, 90*24*time.Hour)
-	def(&o.ArchiveFileBytes, 64<<20)
-	def(&o.ArchiveFileAge, time.Hour)
+	def(&o.FileBytes, 256<<20)
+	def(&o.FileAge, time.Hour)
+	def(&o.MaxAge, 90*24*time.Hour)
+	def(&o.MaxBytes, 100<<30)
+	def(&o.MinAge, 8*24*time.Hour)
 	def(&o.CheckpointEvery, time.Hour)
-	def(&o.SpoolMaxBytes, 256<<20)
+	def(&o.Reserve, 8<<20)
 	def(&o.MinFreeBytes, 512<<20)
-	def(&o.MendAfter, 5*time.Second)
-	def(&o.SpoolReserve, 1<<20)
-	def(&o.AckTimeout, 5*time.Second)
+	def(&o.MaxLag, 500_000)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	if o.disk == nil {
+		o.disk = osDisk{}
+	}
 	return nil
 }
 
-// def gives *p the value d when it is zero.
+// def sets *p to d if it is zero.
 func def[T comparable](p *T, d T) {
 	var zero T
 	if *p == zero {

@@ -1,28 +1,42 @@
 package journal
 
-import "time"
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rebound/events"
+)
 
 // Stats is the log's state at one moment.
 type Stats struct {
-	Stream      string // the stream's id
-	First, Last uint64 // the sequences that the stream holds
-	Bytes       uint64 // of the stream
+	Log   string // names the log
+	First uint64 // the sequence with which the files begin
+	Last  events.Position
+	Files int
+	Bytes int64 // of all files
 
 	Append       Histogram // of Append, in seconds
 	AppendErrors uint64
+	WriteErrors  uint64    // writes and syncs that failed
+	SealErrors   uint64    // files that could not be compressed
 	LastError    string    // of the last Append that failed; empty when none did
 	LastErrorAt  time.Time // zero when none did
 	// FailingSince is when appending began to fail; zero while it works.
 	FailingSince time.Time
 
-	Spooled   uint64 // facts that wait in the spool
-	Healed    uint64 // facts appended again from the archive since Open
-	Archived  uint64 // the last sequence in the archive
-	DiskFree  uint64 // bytes; 0 when unknown, 1 when there is none
-	DiskLow   bool   // DiskFree is below Options.MinFreeBytes
-	ArchiveOK bool   // the archiver is at work
-	Restarts  uint64 // of the embedded server, because it took no facts
-	Views     []ViewStats
+	CutBytes int64  // of a torn end that was cut off at the start
+	DiskFree uint64 // bytes; 0 when unknown
+	DiskLow  bool   // DiskFree is below Options.MinFreeBytes
+	Full     bool   // there is no space for visitor events
+	Damaged  bool   // a sealed file is damaged; the log says which
+	Blind    string // why money must not be spent; empty when it may
+	Outbox   uint64 // facts that wait for the cluster, in a fleet
+	Views    []ViewStats
 }
 
 // ViewStats says how far a followed view is behind the log.
@@ -31,9 +45,6 @@ type ViewStats struct {
 	Seq  uint64        // last applied
 	Lag  uint64        // facts that are not applied yet
 	Age  time.Duration // how long the oldest of them waits; 0 when Lag is 0
-	// LostFacts are those that the view was carried past because neither the
-	// stream nor the archive holds them. It is remembered over restarts.
-	LostFacts uint64
 }
 
 // Histogram counts durations. Counts[i] are those of at most Bounds[i] seconds
@@ -45,14 +56,18 @@ type Histogram struct {
 	Count  uint64
 }
 
-// Blind names the first reason for which a bidder that relies on this log must
-// not bid; empty when there is none. maxLag bounds the age of what a view has
-// not folded.
-func (s *Stats) Blind(maxLag time.Duration) string {
-	if !s.FailingSince.IsZero() {
-		return "log is not writable"
-	}
-	if s.DiskLow {
+// BlindFor names the first reason for which a bidder that relies on this log must
+// not bid; empty when there is none. maxLag bounds the age of what a view has not
+// folded.
+func (s *Stats) BlindFor(maxLag time.Duration) string {
+	switch {
+	case s.Blind != "":
+		return s.Blind
+	case !s.FailingSince.IsZero():
+		return "log is not writable: " + s.LastError
+	case s.Full:
+		return "no disk space for the log"
+	case s.DiskLow:
 		return "disk is nearly full"
 	}
 	for i := range s.Views {
@@ -61,4 +76,93 @@ func (s *Stats) Blind(maxLag time.Duration) string {
 		}
 	}
 	return ""
+}
+
+// Stats returns the log's state now.
+func (l *Log) Stats() Stats {
+	files, _ := l.files.snapshot()
+	free := l.o.disk.Free(l.o.Dir)
+	s := Stats{Log: l.id, Last: l.Last(), Files: len(files), CutBytes: l.start.cut, Blind: l.BlindReason(), DiskFree: free,
+		DiskLow: free > 0 && free < l.o.MinFreeBytes, Full: l.room.Load()&(1<<classEvent) == 0, Damaged: l.meter.damaged.Load()}
+	for i := range files {
+		s.Bytes += files[i].bytes
+	}
+	if len(files) > 0 {
+		s.First = files[0].header.After + 1
+	}
+	if l.fleet != nil {
+		s.Outbox = l.fleet.waiting()
+	}
+	l.meter.fill(&s)
+	now := l.o.Now()
+	l.viewMu.Lock()
+	defer l.viewMu.Unlock()
+	for name, f := range l.views {
+		v := ViewStats{Name: name, Seq: f.seq.Load()}
+		if v.Lag = s.Last.Seq - min(v.Seq, s.Last.Seq); v.Lag > 0 {
+			v.Age = age(now, f.fresh.Load())
+		}
+		s.Views = append(s.Views, v)
+	}
+	slices.SortFunc(s.Views, func(a, b ViewStats) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+// appendBounds are the upper bounds of the append histogram, in seconds.
+var appendBounds = [...]float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
+
+// meter counts what the log does.
+type meter struct {
+	counts      [len(appendBounds) + 1]atomic.Uint64
+	nanos       atomic.Int64
+	errors      atomic.Uint64
+	writeErrors atomic.Uint64
+	sealErrors  atomic.Uint64
+	damaged     atomic.Bool
+	bad         atomic.Bool // failingSince is set
+
+	mu           sync.Mutex // protects what follows
+	lastError    string
+	lastErrorAt  time.Time
+	failingSince time.Time
+}
+
+// observe counts one append. A stale grant, a fact that is no good, a class that
+// is refused for now and a caller who gave up are not the log's failure.
+func (m *meter) observe(now, start time.Time, err error) {
+	d := now.Sub(start)
+	i, _ := slices.BinarySearch(appendBounds[:], d.Seconds())
+	m.counts[i].Add(1)
+	m.nanos.Add(int64(d))
+	switch {
+	case err == nil:
+		if m.bad.Load() {
+			m.mu.Lock()
+			m.failingSince = time.Time{}
+			m.bad.Store(false)
+			m.mu.Unlock()
+		}
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid), errors.Is(err, ErrBusy), errors.Is(err, ErrFull), errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
+	default:
+		m.errors.Add(1)
+		m.mu.Lock()
+		m.lastError, m.lastErrorAt = err.Error(), now
+		if m.failingSince.IsZero() {
+			m.failingSince = now
+			m.bad.Store(true)
+		}
+		m.mu.Unlock()
+	}
+}
+
+func (m *meter) fill(s *Stats) {
+	h := Histogram{Bounds: appendBounds[:], Counts: make([]uint64, len(m.counts)), Sum: time.Duration(m.nanos.Load()).Seconds()}
+	for i := range m.counts {
+		h.Counts[i] = m.counts[i].Load()
+		h.Count += h.Counts[i]
+	}
+	s.Append, s.AppendErrors, s.WriteErrors, s.SealErrors = h, m.errors.Load(), m.writeErrors.Load(), m.sealErrors.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.LastError, s.LastErrorAt, s.FailingSince = m.lastError, m.lastErrorAt, m.failingSince
 }

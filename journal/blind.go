@@ -1,0 +1,179 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+)
+
+// blindName is the file that says, across restarts, that the log lost facts that
+// had been seen. While it exists the bidder must not spend money.
+const blindName = "blind.json"
+
+// Blind is what blind.json holds.
+type Blind struct {
+	V       int         `json:"v"`
+	Since   time.Time   `json:"since"`
+	Reasons []string    `json:"reasons"`
+	Seen    uint64      `json:"seen_seq"` // new facts get sequences above it
+	Views   []BlindView `json:"views,omitempty"`
+}
+
+// BlindView is where a view stood and what it knew before it was taken back.
+type BlindView struct {
+	Name    string          `json:"name"`
+	Seq     uint64          `json:"seq"`
+	H       events.Hash     `json:"h,omitzero"`
+	Witness json.RawMessage `json:"witness,omitempty"`
+}
+
+// blindness is the log's copy of blind.json.
+type blindness struct {
+	mu   sync.Mutex // protects what follows
+	file *Blind
+}
+
+func (b *blindness) seen() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file == nil {
+		return 0
+	}
+	return b.file.Seen
+}
+
+// why returns the reasons; it is empty when there are none.
+func (b *blindness) why() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file == nil {
+		return ""
+	}
+	return strings.Join(b.file.Reasons, "; ") + `; put the facts back with "bidder log repair --from BACKUP", or book them as spent with "bidder log accept-loss"`
+}
+
+func (l *Log) readBlind() error {
+	file, err := readBlindFile(l.o.disk, l.o.Dir)
+	l.blind.file = file
+	return err
+}
+
+// ReadBlind returns what blind.json of a data folder holds; nil if there is none.
+func ReadBlind(dir string) (*Blind, error) { return readBlindFile(osDisk{}, dir) }
+
+func readBlindFile(d disk, dir string) (*Blind, error) {
+	path := filepath.Join(dir, blindName)
+	b, err := readWhole(d, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	file := new(Blind)
+	if err := json.Unmarshal(b, file); err != nil {
+		return &Blind{V: 1, Reasons: []string{path + " exists and cannot be read: " + err.Error()}}, nil
+	}
+	return file, nil
+}
+
+// ClearBlind removes blind.json of a data folder. It is for "log accept-loss",
+// once the unproven money is booked.
+func ClearBlind(dir string) error {
+	d := osDisk{}
+	if err := d.Remove(filepath.Join(dir, blindName)); err != nil && !isGone(err) {
+		return fmt.Errorf("cannot remove %s: %w", blindName, err)
+	}
+	return d.SyncDir(dir)
+}
+
+// WriteBlind makes a data folder blind for money before it is used; "restore"
+// does so, because the backup may be older than what was seen.
+func WriteBlind(dir, reason string, seen uint64, now time.Time) error {
+	return writeBlindFile(osDisk{}, dir, &Blind{V: 1, Since: now.UTC(), Reasons: []string{reason}, Seen: seen})
+}
+
+func writeBlindFile(d disk, dir string, file *Blind) error {
+	b, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeWhole(d, filepath.Join(dir, blindName), func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
+}
+
+// goBlind writes down that facts are gone, before anything that knew of them is
+// taken back. What the views know is noted once, when the first reason comes.
+func (l *Log) goBlind(reason string, about View) error {
+	l.blind.mu.Lock()
+	defer l.blind.mu.Unlock()
+	file := l.blind.file
+	if file == nil {
+		file = &Blind{V: 1, Since: l.o.Now().UTC()}
+	}
+	next := *file
+	next.Reasons = append(next.Reasons[:len(next.Reasons):len(next.Reasons)], reason)
+	next.Seen = max(next.Seen, l.Last().Seq)
+	for _, v := range l.o.Views {
+		next.Seen = max(next.Seen, v.Position().Seq)
+	}
+	views := l.o.Views
+	if about != nil {
+		views = []View{about}
+	}
+	for _, v := range views {
+		if err := next.note(v); err != nil {
+			return err
+		}
+	}
+	if err := writeBlindFile(l.o.disk, l.o.Dir, &next); err != nil {
+		return err
+	}
+	l.blind.file = &next
+	l.o.Logger.Error("facts that had been seen are gone; bids stop", zap.String("why", reason), zap.Uint64("seen_seq", next.Seen))
+	return nil
+}
+
+// note adds where a view stands and what it knows, unless that is noted already.
+func (b *Blind) note(v View) error {
+	pos := v.Position()
+	for i := range b.Views {
+		if b.Views[i].Name == v.Name() {
+			return nil
+		}
+	}
+	n := BlindView{Name: v.Name(), Seq: pos.Seq, H: pos.Hash}
+	if w, ok := v.(Witness); ok && pos.Seq > 0 {
+		text, err := w.Witness()
+		if err != nil {
+			return fmt.Errorf("cannot note what view %s knows: %w", v.Name(), err)
+		}
+		n.Witness = text
+	}
+	b.Views = append(b.Views[:len(b.Views):len(b.Views)], n)
+	return nil
+}
+
+// BlindReason says why the bidder must not spend money although the log can be
+// read and written; empty when it may.
+func (l *Log) BlindReason() string {
+	if why := l.blind.why(); why != "" {
+		return why
+	}
+	if l.start.damage != nil {
+		return l.start.damage.Error()
+	}
+	return ""
+}

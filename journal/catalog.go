@@ -1,0 +1,256 @@
+package journal
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"rebound/events"
+)
+
+const (
+	plainEnd  = ".ndjson"
+	packedEnd = ".ndjson.zst"
+	basePart  = "base-"
+	cutPart   = "cut-"
+	headName  = "head"
+)
+
+// logFile is one file of the log. Its facts end where the header of the next file
+// says that that one begins; whatever follows in the file never counted.
+type logFile struct {
+	header events.Header
+	packed bool
+	bytes  int64
+	// marks are places inside a plain file that this process verified or wrote, so
+	// that a reader does not begin at the start of the file.
+	marks []mark
+}
+
+// mark is where the line after a fact begins.
+type mark struct {
+	seq uint64
+	off int64
+}
+
+// markEvery is how many bytes of a file lie between marks.
+const markEvery = 1 << 20
+
+func (f *logFile) name() string {
+	if f.packed {
+		return fmt.Sprintf("%020d", f.header.First) + packedEnd
+	}
+	return fmt.Sprintf("%020d", f.header.First) + plainEnd
+}
+
+// catalog lists the files of a folder of facts.
+type catalog struct {
+	d   disk
+	dir string
+
+	mu       sync.Mutex // protects what follows
+	files    []logFile  // by first sequence; the last one is being written
+	accepted []skip
+}
+
+// snapshot returns the files as they are now. The slices are shared and are never
+// changed in place.
+func (c *catalog) snapshot() ([]logFile, []skip) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.files), c.accepted
+}
+
+// change applies a change to the list of files.
+func (c *catalog) change(fn func(files []logFile) []logFile) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files = fn(c.files)
+}
+
+func (c *catalog) path(name string) string { return filepath.Join(c.dir, name) }
+
+// OldFormatError says that a folder holds the log of a version before 2026-12.
+type OldFormatError struct{ Path string }
+
+func (e *OldFormatError) Error() string {
+	return "cannot open log: got " + e.Path + ", which an earlier version of Rebound wrote in another format; want an empty data folder: " +
+		"the old data cannot be converted, so keep it for your records and begin with a new folder"
+}
+
+// openCatalog lists the files of a folder and reads their headers. Where a plain
+// and a packed file of the same facts exist, the plain one counts if it verifies.
+func openCatalog(d disk, dir string) (*catalog, error) {
+	c := &catalog{d: d, dir: dir}
+	names, err := d.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list log files: %w", err)
+	}
+	plain := map[uint64]bool{}
+	for _, name := range names {
+		if strings.HasPrefix(name, "facts-") {
+			return nil, &OldFormatError{c.path(name)}
+		}
+		first, packed, ok := parseName(name)
+		if !ok {
+			continue
+		}
+		f := logFile{packed: packed}
+		if f.header, f.bytes, err = c.readHeader(name); err != nil {
+			return nil, err
+		}
+		if f.header.First != first {
+			return nil, &DamageError{File: c.path(name), Line: 1, Seq: first, Why: fmt.Sprintf("got first_seq %d in the header; want that of the file's name", f.header.First)}
+		}
+		plain[first] = plain[first] || !packed
+		c.files = append(c.files, f)
+	}
+	slices.SortStableFunc(c.files, func(a, b logFile) int {
+		if a.header.First != b.header.First {
+			return int(int64(a.header.First - b.header.First))
+		}
+		return strings.Compare(a.name(), b.name()) // plain before packed
+	})
+	for i := range c.files {
+		if got, want := c.files[i].header.Log, c.files[0].header.Log; got != want {
+			return nil, &DamageError{File: c.path(c.files[i].name()), Line: 1, Seq: c.files[i].header.First, Why: fmt.Sprintf("got a file of log %s; want log %s", got, want)}
+		}
+	}
+	if c.accepted, err = c.readAccepted(); err != nil {
+		return nil, err
+	}
+	return c, c.settleDoubles()
+}
+
+// parseName reads the name of a log file; packed reports whether it is compressed.
+func parseName(name string) (first uint64, packed, ok bool) {
+	digits, packed := strings.CutSuffix(name, packedEnd)
+	if !packed {
+		digits, ok = strings.CutSuffix(name, plainEnd)
+		if !ok {
+			return 0, false, false
+		}
+	}
+	first, err := strconv.ParseUint(digits, 10, 64)
+	return first, packed, err == nil && len(digits) == 20
+}
+
+// settleDoubles decides between a plain and a packed file of the same facts: the
+// process was stopped between packing and removing.
+func (c *catalog) settleDoubles() error {
+	for i := 0; i+1 < len(c.files); i++ {
+		if c.files[i].header.First != c.files[i+1].header.First {
+			continue
+		}
+		lose := i + 1
+		var end events.Header
+		if i+2 < len(c.files) {
+			end = c.files[i+2].header
+		}
+		if end.First > 0 && c.verifyFile(&c.files[i], &end, nil) != nil {
+			lose = i
+		}
+		if err := c.d.Remove(c.path(c.files[lose].name())); err != nil {
+			return fmt.Errorf("cannot remove second copy of log file: %w", err)
+		}
+		c.files = slices.Delete(c.files, lose, lose+1)
+	}
+	return nil
+}
+
+func (c *catalog) readHeader(name string) (h events.Header, size int64, err error) {
+	r, err := c.open(name, 0)
+	if err != nil {
+		return h, 0, err
+	}
+	defer r.close()
+	text, err := r.next()
+	if err == nil || errors.Is(err, errUnfinished) {
+		h, err = events.ParseHeader(text)
+	}
+	if err != nil {
+		return h, 0, &DamageError{File: c.path(name), Line: 1, Why: err.Error()}
+	}
+	size, err = r.f.Size()
+	return h, size, err
+}
+
+// lineReader reads the lines of one file.
+type lineReader struct {
+	f      file
+	z      *zstd.Decoder
+	br     *bufio.Reader
+	long   []byte
+	offset int64 // where the next line begins, before compression
+}
+
+var (
+	errUnfinished = errors.New("the last line has no end")
+	errTooLong    = fmt.Errorf("got a line of more than %d bytes", events.MaxLine)
+)
+
+// open opens a log file at an offset, which must be 0 for a packed one.
+func (c *catalog) open(name string, offset int64) (*lineReader, error) {
+	f, err := c.d.Open(c.path(name))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open log file: %w", err)
+	}
+	r := &lineReader{f: f, offset: offset}
+	var from io.Reader = io.NewSectionReader(f, offset, 1<<62)
+	if strings.HasSuffix(name, ".zst") || strings.HasSuffix(name, ".zst"+tmpEnd) {
+		r.z, err = zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("cannot unpack %s: %w", name, err)
+		}
+		from = r.z
+	}
+	r.br = bufio.NewReaderSize(from, 256<<10)
+	return r, nil
+}
+
+func (r *lineReader) close() {
+	if r.z != nil {
+		r.z.Close()
+	}
+	r.f.Close()
+}
+
+// next returns the next line without its newline, until the next call. At the end
+// it returns io.EOF, and for a line without a newline what there is with
+// errUnfinished.
+func (r *lineReader) next() ([]byte, error) {
+	line, err := r.br.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		r.long = r.long[:0]
+		for errors.Is(err, bufio.ErrBufferFull) {
+			if len(r.long)+len(line) > events.MaxLine {
+				return nil, errTooLong
+			}
+			r.long = append(r.long, line...)
+			line, err = r.br.ReadSlice('\n')
+		}
+		line = append(r.long, line...)
+		r.long = line
+	}
+	r.offset += int64(len(line))
+	switch {
+	case err == nil:
+		return line[:len(line)-1], nil
+	case errors.Is(err, io.EOF) && len(line) > 0:
+		return line, errUnfinished
+	}
+	return nil, err
+}
+
+// isGone reports whether a file was removed, for instance because it was packed.
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }

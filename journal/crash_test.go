@@ -1,0 +1,203 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"rebound/events"
+)
+
+// acked collects the ids of facts that were acknowledged.
+type acked struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (a *acked) add(id string) {
+	a.mu.Lock()
+	a.ids[id] = true
+	a.mu.Unlock()
+}
+
+func (a *acked) copy() map[string]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := map[string]bool{}
+	for id := range a.ids {
+		c[id] = true
+	}
+	return c
+}
+
+// readAll opens a log on d, folds it and returns how often each id is in it.
+func readAll(t *testing.T, o Options) map[string]int {
+	t.Helper()
+	l, err := Open(ctxOf(t), o)
+	if err != nil {
+		t.Fatalf("cannot open after the crash: %v", err)
+	}
+	defer closeLog(t, l)
+	if why := l.BlindReason(); why != "" {
+		t.Fatalf("blind after the crash: %s", why)
+	}
+	v := newTape("v")
+	ctx, cancel := context.WithCancel(ctxOf(t))
+	if err := l.Follow(ctx, v, cancel); err != nil {
+		t.Fatalf("cannot follow after the crash: %v", err)
+	}
+	n := map[string]int{}
+	for _, id := range v.ids {
+		n[id]++
+	}
+	return n
+}
+
+func closeLog(t *testing.T, l *Log) {
+	t.Helper()
+	if err := l.Close(ctxOf(t)); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// Whatever was acknowledged before the power went is in the log afterwards, once,
+// whatever part of the rest the disk kept; also when the power goes again and
+// again, while files are begun and sealed.
+func TestPowerCut(t *testing.T) {
+	for seed := range uint64(60) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		r, d := memRig(t)
+		r.o.FileBytes = 20_000
+		kept := &acked{ids: map[string]bool{}}
+		for cut := range 4 {
+			l, err := Open(ctxOf(t), r.o)
+			if err != nil {
+				t.Fatalf("seed %d, cut %d: %v", seed, cut, err)
+			}
+			if why := l.BlindReason(); why != "" {
+				t.Fatalf("seed %d, cut %d: blind: %s", seed, cut, why)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			for g := range 4 {
+				wg.Go(func() {
+					for i := 0; ctx.Err() == nil; i++ {
+						id := fmt.Sprintf("%d-%d-%d", cut, g, i)
+						if l.Append(ctx, event(id), grantless(id+"b")) == nil {
+							kept.add(id)
+							kept.add(id + "b")
+						}
+					}
+				})
+			}
+			time.Sleep(time.Duration(rnd.IntN(3000)) * time.Microsecond)
+			must := kept.copy()
+			after := d.cut(rnd, rnd.IntN(101))
+			cancel()
+			wg.Wait()
+			closeLog(t, l)
+			d, r.o.disk = after, after
+			kept = &acked{ids: must}
+		}
+		got := readAll(t, r.o)
+		for id := range kept.ids {
+			if got[id] != 1 {
+				t.Fatalf("seed %d: fact %s is in the log %d times; want once", seed, id, got[id])
+			}
+		}
+		for id, n := range got {
+			if n != 1 {
+				t.Fatalf("seed %d: fact %s is in the log %d times; want once", seed, id, n)
+			}
+		}
+	}
+}
+
+// grantless is a fact of the class of money.
+func grantless(id string) events.Fact {
+	return events.Fact{ID: id, Kind: events.KindTick, At: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)}
+}
+
+// A fault at any system call loses nothing that was acknowledged, neither when the
+// process is started again nor when the power goes too.
+func TestFaultAtEveryCall(t *testing.T) {
+	any := func(call, name string) bool { return true }
+	for name, c := range map[string]struct {
+		err     error
+		forever bool
+		which   func(call, name string) bool
+	}{
+		"io once":       {syscall.EIO, false, any},
+		"io for good":   {syscall.EIO, true, any},
+		"full once":     {syscall.ENOSPC, false, any},
+		"full for good": {syscall.ENOSPC, true, func(call, _ string) bool { return call != "read" && call != "open" }},
+		"sync fails":    {syscall.EIO, true, func(call, _ string) bool { return call == "sync" }},
+		"no writes":     {syscall.EIO, true, func(call, _ string) bool { return call == "write" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				reached := faultRun(t, n, c.forever, c.err, c.which)
+				if !reached {
+					if n < 20 {
+						t.Fatalf("got %d calls; want more", n)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// faultRun runs a workload with a fault at the nth call and reports whether the
+// workload made that many calls.
+func faultRun(t *testing.T, n int, forever bool, fault error, which func(call, name string) bool) bool {
+	t.Helper()
+	r, d := memRig(t)
+	r.o.FileBytes = 3_000
+	var reached atomic.Bool
+	inner := nth(n, forever, fault, which)
+	d.fault = func(call, name string) error {
+		err := inner(call, name)
+		if err != nil {
+			reached.Store(true)
+		}
+		return err
+	}
+	kept := &acked{ids: map[string]bool{}}
+	for run := range 3 {
+		l, err := Open(ctxOf(t), r.o)
+		if err != nil {
+			if !errors.Is(err, fault) && !strings.Contains(err.Error(), fault.Error()) {
+				t.Fatalf("call %d, run %d: open: %v", n, run, err)
+			}
+			continue
+		}
+		for i := range 8 {
+			id := fmt.Sprintf("%d-%d", run, i)
+			if l.Append(ctxOf(t), event(id), event(id+"b")) == nil {
+				kept.add(id)
+				kept.add(id + "b")
+			}
+			r.now.add(2 * time.Second)
+		}
+		l.Close(ctxOf(t)) //nolint:errcheck // it may fail here
+	}
+	d.fault = nil
+	for _, disk := range []*memDisk{d, d.cut(rand.New(rand.NewPCG(uint64(n), 2)), 50)} {
+		r.o.disk = disk
+		got := readAll(t, r.o)
+		for id := range kept.ids {
+			if got[id] != 1 {
+				t.Fatalf("call %d: fact %s is in the log %d times; want once", n, id, got[id])
+			}
+		}
+	}
+	return reached.Load()
+}

@@ -1,0 +1,74 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"rebound/events"
+)
+
+// head is where the log ended when it was last noted. A log that is shorter has
+// lost facts that were on disk.
+type head struct {
+	V     int         `json:"v"`
+	Log   string      `json:"log"`
+	Seq   uint64      `json:"seq"`
+	H     events.Hash `json:"h,omitzero"`
+	TS    time.Time   `json:"ts,omitzero"`
+	Clean bool        `json:"clean"` // the log was closed
+	Sum   string      `json:"sum,omitempty"`
+}
+
+// sum protects a head from being read with a changed digit.
+func (h head) sum() string {
+	h.Sum = ""
+	b, err := json.Marshal(h)
+	if err != nil {
+		return ""
+	}
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:8])
+}
+
+// readHead reads what was noted; ok is false when nothing was or it is damaged.
+func readHead(c *catalog) (h head, ok bool, err error) {
+	b, err := readWhole(c.d, c.path(headName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return h, false, nil
+	}
+	if err != nil {
+		return h, false, fmt.Errorf("cannot read where the log ended: %w", err)
+	}
+	if json.Unmarshal(b, &h) != nil || h.Sum != h.sum() {
+		return head{}, false, nil
+	}
+	return h, true, nil
+}
+
+// writeHead notes where the log ends.
+func (l *Log) writeHead(clean bool) error {
+	p := l.Last()
+	h := head{V: 1, Log: l.id, Seq: p.Seq, H: p.Hash, TS: p.Time, Clean: clean}
+	h.Sum = h.sum()
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	if l.start.noted == string(b) {
+		return nil
+	}
+	err = writeWhole(l.o.disk, l.files.path(headName), func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
+	if err == nil {
+		l.start.noted = string(b)
+	}
+	return err
+}

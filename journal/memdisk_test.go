@@ -1,0 +1,175 @@
+package journal
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// memDisk is a file system in memory that forgets what was not synced when its
+// power is cut. fault, if it is set, is asked before every call that changes
+// something or reads.
+type memDisk struct {
+	fs    *vfs.MemFS
+	fault func(call, name string) error
+}
+
+func newMemDisk() *memDisk { return &memDisk{fs: vfs.NewCrashableMem()} }
+
+// cut returns the disk as it is after a power cut: of what was not synced, each
+// block and name is kept or lost by chance.
+func (d *memDisk) cut(r *rand.Rand, keepPercent int) *memDisk {
+	return &memDisk{fs: d.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keepPercent, RNG: r})}
+}
+
+func (d *memDisk) check(call, name string) error {
+	if d.fault == nil {
+		return nil
+	}
+	return d.fault(call, name)
+}
+
+func (d *memDisk) Create(name string) (file, error) {
+	if err := d.check("create", name); err != nil {
+		return nil, err
+	}
+	f, err := d.fs.Create(name, vfs.WriteCategoryUnspecified)
+	return &memFile{File: f, d: d, name: name}, err
+}
+
+func (d *memDisk) Open(name string) (file, error) {
+	if err := d.check("open", name); err != nil {
+		return nil, err
+	}
+	f, err := d.fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &memFile{File: f, d: d, name: name}, nil
+}
+
+func (d *memDisk) Rename(from, to string) error {
+	if err := d.check("rename", to); err != nil {
+		return err
+	}
+	return d.fs.Rename(from, to)
+}
+
+func (d *memDisk) Remove(name string) error {
+	if err := d.check("remove", name); err != nil {
+		return err
+	}
+	return d.fs.Remove(name)
+}
+
+func (d *memDisk) List(dir string) ([]string, error) {
+	names, err := d.fs.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+func (d *memDisk) MkdirAll(dir string) error {
+	if err := d.fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for dir != "/" && dir != "." { // a power cut must not take the folder itself
+		dir = filepath.Dir(dir)
+		if err := d.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *memDisk) SyncDir(dir string) error {
+	if err := d.check("syncdir", dir); err != nil {
+		return err
+	}
+	f, err := d.fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func (d *memDisk) Free(string) uint64 { return 1 << 40 }
+
+type memFile struct {
+	vfs.File
+	d    *memDisk
+	name string
+}
+
+func (f *memFile) Write(p []byte) (int, error) {
+	if err := f.d.check("write", f.name); err != nil {
+		n, _ := f.File.Write(p[:len(p)/2]) // half of it may be there
+		return n, err
+	}
+	return f.File.Write(p)
+}
+
+func (f *memFile) Sync() error {
+	if err := f.d.check("sync", f.name); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.d.check("read", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f *memFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func (f *memFile) Reserve(int64, int64) error { return f.d.check("reserve", f.name) }
+func (f *memFile) Trim(int64) error           { return f.d.check("trim", f.name) }
+
+// nth returns a fault at the nth call that which selects, once or from then on.
+func nth(n int, forever bool, err error, which func(call, name string) bool) func(call, name string) error {
+	var mu sync.Mutex
+	seen := 0
+	return func(call, name string) error {
+		if !which(call, name) {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		seen++
+		if seen == n || forever && seen > n {
+			return err
+		}
+		return nil
+	}
+}
+
+var errIO = syscall.EIO
+
+// memRig is a rig on a disk in memory.
+func memRig(t testing.TB) (*rig, *memDisk) {
+	r := newRig(t)
+	d := newMemDisk()
+	if err := d.MkdirAll("/data"); err != nil {
+		t.Fatal(err)
+	}
+	r.o.Dir, r.o.disk = "/data", d
+	return r, d
+}

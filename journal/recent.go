@@ -1,0 +1,45 @@
+package journal
+
+import "hash/maphash"
+
+// recentIDs is how many ids are remembered: a repeat within them is not written
+// again. What counts is the views' own check.
+const recentIDs = 200_000
+
+// factID stands for a message id: two hashes with different seeds, so that two
+// ids are never taken for one.
+type factID [2]uint64
+
+var idSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func idOf(id []byte) factID {
+	return factID{maphash.Bytes(idSeeds[0], id), maphash.Bytes(idSeeds[1], id)}
+}
+
+// recent remembers the ids of the newest facts.
+type recent struct {
+	known map[factID]struct{}
+	ring  []factID
+	next  int
+}
+
+func newRecent() *recent { return &recent{known: map[factID]struct{}{}} }
+
+func (r *recent) has(id factID) bool {
+	_, ok := r.known[id]
+	return ok
+}
+
+func (r *recent) add(id factID) {
+	if r.has(id) {
+		return
+	}
+	r.known[id] = struct{}{}
+	if len(r.ring) < recentIDs {
+		r.ring = append(r.ring, id)
+		return
+	}
+	delete(r.known, r.ring[r.next])
+	r.ring[r.next] = id
+	r.next = (r.next + 1) % recentIDs
+}

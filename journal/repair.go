@@ -1,0 +1,271 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"rebound/events"
+)
+
+// damagedPart begins the names of files whose header cannot be read; they are kept
+// for those who want to look at them.
+const damagedPart = "damaged-"
+
+// beginning says why the log may not begin where it does; empty when it may.
+func (c *catalog) beginning() string {
+	files, _ := c.snapshot()
+	if len(files) == 0 || files[0].header.After == 0 || c.isAccepted(1, files[0].header.After) {
+		return ""
+	}
+	after := files[0].header.After
+	f, err := c.d.Open(c.path(baseName(after)))
+	if err != nil {
+		return fmt.Sprintf("the log begins after fact %d and there is no %s: its first file is missing", after, baseName(after))
+	}
+	f.Close()
+	return ""
+}
+
+// openDamaged opens a catalog after files without a readable header were renamed.
+func openDamaged(d disk, dir string) (*catalog, error) {
+	c := &catalog{d: d, dir: dir}
+	names, err := d.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list log files: %w", err)
+	}
+	for _, name := range names {
+		first, _, ok := parseName(name)
+		if !ok {
+			continue
+		}
+		if h, _, err := c.readHeader(name); err != nil || h.First != first {
+			if err := d.Rename(c.path(name), c.path(damagedPart+name)); err != nil {
+				return nil, fmt.Errorf("cannot put damaged file aside: %w", err)
+			}
+		}
+	}
+	if err := d.SyncDir(dir); err != nil {
+		return nil, err
+	}
+	return openCatalog(d, dir)
+}
+
+// Repair puts back facts that are damaged or missing in a folder of facts, from
+// another folder that holds them: that of a backup or of another node. Only lines
+// that fit the chain are taken. It returns the places that were mended, and fails
+// at the first one that the other folder cannot mend. No other process may use the
+// folder.
+func Repair(factsDir, from string) ([]DamageError, error) {
+	c, err := openDamaged(osDisk{}, factsDir)
+	if err != nil {
+		return nil, err
+	}
+	other, err := openCatalog(osDisk{}, from)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the folder to repair from: %w", err)
+	}
+	var mended []DamageError
+	if c.beginning() != "" {
+		place, err := c.mendBeginning(other)
+		if err != nil {
+			return nil, err
+		}
+		mended = append(mended, place)
+	}
+	noted, _, err := readHead(c)
+	if err != nil {
+		return nil, err
+	}
+	for range maxDamage * maxDamage {
+		last := max(noted.Seq, c.lastStated())
+		bad := c.firstDamage(last)
+		if bad == nil {
+			return mended, nil
+		}
+		if err := c.mend(bad, last, other); err != nil {
+			return mended, fmt.Errorf("cannot repair %s:%d (fact %d) from %s: %w", bad.File, bad.Line, bad.Seq, from, err)
+		}
+		mended = append(mended, *bad)
+	}
+	return mended, errors.New("cannot repair log: got too many damaged places; restore it from a backup")
+}
+
+// mendBeginning copies the facts before the first file.
+func (c *catalog) mendBeginning(other *catalog) (DamageError, error) {
+	files, _ := c.snapshot()
+	theirs, _ := other.snapshot()
+	next := files[0].header
+	place := DamageError{File: c.path(files[0].name()), Line: 1, Seq: next.After, Why: c.beginning()}
+	if len(theirs) == 0 || theirs[0].header.Log != next.Log || theirs[0].header.After > 0 {
+		return place, fmt.Errorf("cannot repair the beginning of the log: %s does not hold it", other.dir)
+	}
+	f := logFile{header: theirs[0].header}
+	return place, c.rewrite(&f, &next, other)
+}
+
+// mend rewrites the file that a damaged place is in; last is the newest fact of the log.
+func (c *catalog) mend(bad *DamageError, last uint64, other *catalog) error {
+	files, _ := c.snapshot()
+	for i := range files {
+		f := files[i]
+		if f.header.After >= bad.Seq || i+1 < len(files) && files[i+1].header.After < bad.Seq {
+			continue
+		}
+		next := events.Header{After: last}
+		if i+1 < len(files) {
+			next = files[i+1].header
+		}
+		return c.rewrite(&f, &next, other)
+	}
+	return errors.New("the file is not in the list of the log's files")
+}
+
+// rewrite writes a file from its own lines and, where these do not fit, those of
+// other. It becomes a plain file, which is packed later.
+func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error {
+	mended := logFile{header: f.header}
+	err := writeWhole(c.d, c.path(mended.name()), func(w io.Writer) error {
+		m, err := newMerge(c, f, other)
+		if err != nil {
+			return err
+		}
+		defer m.close()
+		if _, err := w.Write(f.header.Append(nil)); err != nil {
+			return err
+		}
+		seq, hash := f.header.After, f.header.Previous
+		var text []byte
+		for seq < next.After {
+			l, err := m.next(max(seq+1, f.header.First), hash)
+			if err != nil {
+				return err
+			}
+			seq, hash = l.Seq, l.Hash
+			text = append(l.Append(text[:0]), '\n')
+			if _, err := w.Write(text); err != nil {
+				return err
+			}
+		}
+		if !next.Previous.IsZero() && hash != next.Previous {
+			return errors.New("what was put together does not fit before the next file")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if f.packed {
+		if err := c.d.Remove(c.path(f.name())); err != nil && !isGone(err) {
+			return err
+		}
+	}
+	fresh, err := openCatalog(c.d, c.dir)
+	if err != nil {
+		return err
+	}
+	c.change(func([]logFile) []logFile { return fresh.files })
+	return nil
+}
+
+// merge reads the lines of one file and, next to them, those of another folder.
+type merge struct {
+	own    *lineReader // nil where there is no such file yet
+	have   events.Line // of own; seq 0: none yet
+	text   []byte
+	other  *catalog
+	theirs []events.Line // of the other folder, ahead of what was used
+	from   events.Position
+}
+
+func newMerge(c *catalog, f *logFile, other *catalog) (*merge, error) {
+	m := &merge{other: other}
+	r, err := c.open(f.name(), 0)
+	if err == nil {
+		m.own = r
+	} else if !isGone(err) {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *merge) close() {
+	if m.own != nil {
+		m.own.close()
+	}
+}
+
+// next returns the line of a fact that fits behind a hash.
+func (m *merge) next(seq uint64, previous events.Hash) (events.Line, error) {
+	for m.own != nil && m.have.Seq < seq {
+		text, err := m.own.next()
+		if err != nil && !errors.Is(err, errTooLong) && !errors.Is(err, errUnfinished) {
+			m.own.close()
+			m.own = nil
+			break
+		}
+		m.text = append(m.text[:0], text...)
+		if l, err := events.ParseLine(m.text); err == nil && l.Seq >= seq {
+			m.have = l
+		}
+	}
+	if m.have.Seq == seq && m.have.Follows(previous) {
+		return m.have, nil
+	}
+	for len(m.theirs) > 0 && m.theirs[0].Seq < seq {
+		m.theirs = m.theirs[1:]
+	}
+	if len(m.theirs) == 0 || m.theirs[0].Seq > seq {
+		if err := m.read(seq, previous); err != nil {
+			return events.Line{}, err
+		}
+	}
+	if l := m.theirs[0]; l.Seq == seq && l.Follows(previous) {
+		return l, nil
+	}
+	return events.Line{}, fmt.Errorf("fact %d is there too, but does not fit the chain", seq)
+}
+
+// mergeAhead is how many lines of the other folder are read at once.
+const mergeAhead = 4096
+
+// read fetches the lines of the other folder from a fact on.
+func (m *merge) read(seq uint64, previous events.Hash) error {
+	m.theirs = nil
+	err := m.other.walk(events.Position{Seq: seq - 1, Hash: previous}, seq-1+mergeAhead, func(l *events.Line) error {
+		kept := *l
+		kept.Body, kept.Who = append([]byte(nil), l.Body...), append([]byte(nil), l.Who...)
+		if len(l.Who) == 0 {
+			kept.Who = nil
+		}
+		m.theirs = append(m.theirs, kept)
+		return nil
+	})
+	if len(m.theirs) > 0 {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("it ends before")
+	}
+	return fmt.Errorf("fact %d is not there: %w", seq, err)
+}
+
+// FactsDir returns the folder of facts of a path that may be one, or a data folder
+// or backup that has one.
+func FactsDir(path string) string {
+	for _, dir := range []string{path + "/log/facts", path} {
+		if names, err := (osDisk{}).List(dir); err == nil {
+			for _, name := range names {
+				if _, _, ok := parseName(name); ok || strings.HasPrefix(name, basePart) {
+					return dir
+				}
+			}
+		}
+	}
+	if _, err := os.Stat(path + "/log/facts"); err == nil {
+		return path + "/log/facts"
+	}
+	return path
+}

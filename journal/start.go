@@ -1,0 +1,356 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+)
+
+// startReport is what Open found.
+type startReport struct {
+	began  time.Time
+	files  []logFile
+	clean  bool         // the log was closed before
+	damage *DamageError // in the newest file
+	cut    int64        // bytes of a torn end
+	noted  string       // the head that is on disk
+}
+
+// open reads what is there. The order matters: nothing is changed before it is
+// known whether the end of the newest file is torn or damaged.
+func (l *Log) open(ctx context.Context) error {
+	l.start.began = l.o.Now()
+	d := l.o.disk
+	if err := l.refuseOldFormat(); err != nil {
+		return err
+	}
+	if err := d.MkdirAll(l.o.FactsDir); err != nil {
+		return fmt.Errorf("cannot make folder of the log: %w", err)
+	}
+	if err := removeTemporary(d, l.o.FactsDir); err != nil {
+		return err
+	}
+	var err error
+	if l.files, err = openCatalog(d, l.o.FactsDir); err != nil {
+		return err
+	}
+	l.start.files, _ = l.files.snapshot()
+	noted, known, err := readHead(l.files)
+	if err != nil {
+		return err
+	}
+	l.start.clean = known && noted.Clean
+	if err := l.readBlind(); err != nil {
+		return err
+	}
+	if err := l.name(noted.Log); err != nil {
+		return err
+	}
+	l.w = &writer{l: l, ids: newRecent(), grants: map[string]uint64{}}
+	seen := l.seen(&noted)
+	if err := l.readEnd(&noted, seen); err != nil {
+		return err
+	}
+	l.w.gap = max(seen, l.w.gap)
+	l.setLast(l.w.last)
+	l.sayClock()
+	if l.o.Fleet.URL != "" {
+		if l.fleet, err = joinFleet(ctx, l); err != nil {
+			return err
+		}
+	}
+	if err := l.w.create(); err != nil {
+		return fmt.Errorf("cannot open log: %w", err)
+	}
+	l.w.judge()
+	return l.writeHead(false)
+}
+
+func (l *Log) refuseOldFormat() error {
+	names, err := l.o.disk.List(l.o.Dir)
+	if err != nil {
+		return fmt.Errorf("cannot list data folder: %w", err)
+	}
+	if slices.Contains(names, "stream") {
+		return &OldFormatError{filepath.Join(l.o.Dir, "stream")}
+	}
+	return nil
+}
+
+// removeTemporary removes files that were not whole when the process ended.
+func removeTemporary(d disk, dir string) error {
+	names, err := d.List(dir)
+	for _, name := range names {
+		if err == nil && strings.HasSuffix(name, tmpEnd) {
+			err = d.Remove(filepath.Join(dir, name))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot remove unfinished file of the log: %w", err)
+	}
+	return nil
+}
+
+// name finds the name of the log, or gives a new one.
+func (l *Log) name(noted string) error {
+	switch files := l.start.files; {
+	case len(files) > 0 && noted != "" && files[0].header.Log != noted:
+		return fmt.Errorf("cannot open log: got files of log %s in %s; want those of log %s: restore the folder from one backup", files[0].header.Log, l.o.FactsDir, noted)
+	case len(files) > 0:
+		l.id = files[0].header.Log
+	case noted != "":
+		l.id = noted
+	default:
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return fmt.Errorf("cannot name log: %w", err)
+		}
+		l.id = hex.EncodeToString(b[:])
+	}
+	return nil
+}
+
+// seen returns the highest sequence that is known to have been on disk.
+func (l *Log) seen(noted *head) uint64 {
+	seen := max(noted.Seq, l.blind.seen())
+	for _, v := range l.o.Views {
+		seen = max(seen, v.Position().Seq)
+	}
+	return seen
+}
+
+// readEnd verifies the newest file, cuts off a torn end, and finds where the log
+// goes on. seen facts were on disk.
+func (l *Log) readEnd(noted *head, seen uint64) error {
+	if len(l.start.files) == 0 {
+		return l.checkHead(noted, nil)
+	}
+	i := len(l.start.files) - 1
+	f := &l.start.files[i]
+	e, err := l.files.readEnd(f, noted.Seq, nil)
+	if err != nil {
+		return err
+	}
+	l.w.last = e.good
+	for _, id := range e.ids {
+		l.w.ids.add(id)
+	}
+	l.files.change(func(files []logFile) []logFile {
+		files[i].marks = e.marks
+		return files
+	})
+	if e.bad != nil && max(e.synced, seen) >= e.bad.Seq {
+		l.start.damage = e.bad
+		l.w.last, l.w.gap = e.end, max(e.highest, e.synced)
+		l.o.Logger.Error("the newest file of the log is damaged; bids stop", zap.Error(e.bad))
+		if lost := max(seen, e.highest, e.synced); lost > e.end.Seq { // nothing continues the chain there: no reader would come across it
+			if err := l.goBlind(fmt.Sprintf("facts %d to %d were on disk and cannot be read: %s:%d: %s", e.end.Seq+1, lost, e.bad.File, e.bad.Line, e.bad.Why), nil); err != nil {
+				return err
+			}
+		}
+	}
+	if err := l.tidyEnd(f, e); err != nil {
+		return err
+	}
+	if len(e.ids) < recentIDs/10 && i > 0 {
+		l.refillIDs(&l.start.files[i-1], &f.header)
+	}
+	return l.checkHead(noted, e)
+}
+
+// refillIDs remembers the ids of an older file. They only save work, so damage is
+// left for those who need the facts.
+func (l *Log) refillIDs(f *logFile, next *events.Header) {
+	newest := l.w.ids
+	l.w.ids = newRecent()
+	l.files.verifyFile(f, next, func(line *events.Line) error { //nolint:errcheck // see above
+		l.w.ids.add(bodyID(line.Body))
+		return nil
+	})
+	for _, id := range newest.ring {
+		l.w.ids.add(id)
+	}
+}
+
+// checkHead compares the end of the log with what was noted: facts that were on
+// disk and are gone, or are others now, make the bidder blind for money.
+func (l *Log) checkHead(noted *head, e *endOfFile) error {
+	switch last := l.w.last.Seq; {
+	case noted.Seq == 0 || l.start.damage != nil:
+		return nil
+	case noted.Seq > last:
+		return l.goBlind(fmt.Sprintf("facts %d to %d were on disk and are gone from %s", last+1, noted.Seq, l.o.FactsDir), nil)
+	case e != nil && noted.Seq >= e.first && e.noted != noted.H:
+		return l.goBlind(fmt.Sprintf("fact %d in %s is not the one that was noted there: the log was exchanged", noted.Seq, l.o.FactsDir), nil)
+	}
+	return nil
+}
+
+func (l *Log) sayClock() {
+	if ts, now := l.w.last.Time, l.o.Now(); ts.Sub(now) > time.Second {
+		l.o.Logger.Warn("the clock is behind the log: facts get the time of the last one until the clock has caught up",
+			zap.Time("clock", now.UTC()), zap.Time("last_fact", ts), zap.String("remedy", "correct the clock"))
+	}
+}
+
+// endOfFile is what a file's lines say about where the log ends.
+type endOfFile struct {
+	first uint64          // of the file, or of its predecessor's last fact
+	good  events.Position // of the last line that fits, and of those before it
+	size  int64           // bytes up to there
+	marks []mark
+	ids   []factID
+	noted events.Hash // of the fact that head names
+
+	bad     *DamageError // where the first line is that does not fit; nil: there is none
+	rest    int64        // bytes from there on
+	synced  uint64       // the highest synced mark behind it
+	end     events.Position
+	highest uint64 // the highest sequence behind it
+}
+
+// readEnd reads the newest file to its end. each, if it is not nil, gets every
+// line that fits.
+func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*endOfFile, error) {
+	r, err := c.open(f.name(), 0)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	if _, err := r.next(); err != nil && !errors.Is(err, errUnfinished) {
+		return nil, fmt.Errorf("cannot read %s: %w", c.path(f.name()), err)
+	}
+	h := &f.header
+	e := &endOfFile{first: h.After, size: r.offset, good: events.Position{Seq: h.After, Hash: h.Previous, Time: h.At}}
+	if noted == h.After {
+		e.noted = h.Previous
+	}
+	want := h.First
+	for {
+		text, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return e, nil
+		}
+		var l events.Line
+		if err == nil {
+			l, err = events.ParseLine(text)
+		}
+		if err == nil && (l.Seq != want || !l.Follows(e.good.Hash)) {
+			err = errors.New("the line does not fit behind the line before")
+		}
+		if err != nil {
+			e.bad = &DamageError{File: c.path(f.name()), Line: int(want + 2 - h.First), Seq: want, Why: err.Error()}
+			e.behind(r, text)
+			return e, nil
+		}
+		e.take(&l, r.offset, noted)
+		if each != nil {
+			each(&l)
+		}
+		want = l.Seq + 1
+	}
+}
+
+func (e *endOfFile) take(l *events.Line, offset int64, noted uint64) {
+	e.good, e.size = events.Position{Seq: l.Seq, Hash: l.Hash, Time: l.TS}, offset
+	if l.Seq == noted {
+		e.noted = l.Hash
+	}
+	if n := len(e.marks); n == 0 || offset-e.marks[n-1].off >= markEvery {
+		e.marks = append(e.marks, mark{l.Seq, offset})
+	}
+	if len(e.ids) >= 2*recentIDs {
+		e.ids = append(e.ids[:0], e.ids[recentIDs:]...)
+	}
+	e.ids = append(e.ids, bodyID(l.Body))
+}
+
+// farthest bounds the sequences that are believed behind a damaged line: what
+// cannot be checked against the chain may be damaged too.
+const farthest = 10_000_000
+
+// behind reads what follows a line that does not fit, which decides whether the
+// end is torn or damaged, and where the log goes on if it is damaged.
+func (e *endOfFile) behind(r *lineReader, text []byte) {
+	e.end = e.good
+	var previous events.Hash
+	for {
+		if l, err := events.ParseLine(text); err == nil {
+			if l.Seq >= e.bad.Seq && l.Seq < e.bad.Seq+farthest {
+				e.synced, e.highest = max(e.synced, l.Synced), max(e.highest, l.Seq)
+			}
+			if l.Follows(previous) && l.Seq > e.end.Seq {
+				e.end = events.Position{Seq: l.Seq, Hash: l.Hash, Time: l.TS}
+			}
+			previous = l.Hash
+		}
+		var err error
+		if text, err = r.next(); err != nil && !errors.Is(err, errUnfinished) && !errors.Is(err, errTooLong) {
+			break
+		}
+	}
+	e.rest = r.offset - e.size
+}
+
+// bodyID returns the id of a fact whose body is given.
+func bodyID(body []byte) factID {
+	const start = `"id":"`
+	if rest, ok := bytes.CutPrefix(body, []byte(start)); ok {
+		if i := bytes.IndexByte(rest, '"'); i >= 0 && bytes.IndexByte(rest[:i], '\\') < 0 {
+			return idOf(rest[:i])
+		}
+	}
+	var f events.Fact
+	l := events.Line{Body: body}
+	if l.Decode(&f) != nil {
+		return factID{}
+	}
+	return idOf([]byte(f.ID))
+}
+
+// tidyEnd cuts a torn end off, and after an unclean stop copies the file: what
+// was read may be in the page cache only, and is on disk once the copy is synced.
+// Nothing is cut off a damaged file.
+func (l *Log) tidyEnd(f *logFile, e *endOfFile) error {
+	torn := e.rest > 0 && l.start.damage == nil
+	if f.packed || !torn && l.start.clean {
+		return nil
+	}
+	path := l.files.path(f.name())
+	from, err := l.o.disk.Open(path)
+	if err != nil {
+		return fmt.Errorf("cannot open log file: %w", err)
+	}
+	defer from.Close()
+	part := func(at, n int64) func(io.Writer) error {
+		return func(w io.Writer) error {
+			_, err := io.CopyBuffer(struct{ io.Writer }{w}, io.NewSectionReader(from, at, n), make([]byte, 1<<20))
+			return err
+		}
+	}
+	size := e.size
+	if !torn {
+		size += e.rest
+	} else {
+		cut := l.files.path(fmt.Sprintf("%s%020d", cutPart, e.bad.Seq))
+		if err := writeWhole(l.o.disk, cut, part(e.size, e.rest)); err != nil {
+			return err
+		}
+		l.start.cut = e.rest
+		l.o.Logger.Warn("the end of the log was half written when the process ended; it was never acknowledged, and is kept aside",
+			zap.Uint64("last_seq", e.good.Seq), zap.Int64("bytes", e.rest), zap.String("kept", cut))
+	}
+	return writeWhole(l.o.disk, path, part(0, size))
+}

@@ -1,0 +1,211 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"rebound/events"
+)
+
+// Report is what Verify found.
+type Report struct {
+	Log    string
+	Files  int
+	Facts  uint64
+	First  uint64          // the sequence with which the log begins
+	Last   events.Position // of the newest fact
+	Damage []DamageError
+	// Lost are sequences that no file has, because facts were lost and later ones
+	// were given higher sequences.
+	Lost []events.AcceptLoss
+	// Accepted are losses that were accepted; they are no damage any more.
+	Accepted []events.AcceptLoss
+	Torn     int64 // bytes at the end that are not a whole line: a process writes there, or was killed
+	Erased   uint64
+}
+
+// OK reports whether every fact that should be there is.
+func (r *Report) OK() bool { return len(r.Damage) == 0 && len(r.Lost) == 0 }
+
+// Verify reads the whole log of a folder against its chain, files in parallel. The
+// folder may be in use. anchor, unless it is zero, is a head noted earlier, which
+// the log must still contain. progress, which may be nil, gets the bytes read of
+// each file when it is done.
+func Verify(factsDir string, anchor events.Position, progress func(done, all int64)) (*Report, error) {
+	c, err := openCatalog(osDisk{}, factsDir)
+	if err != nil {
+		return nil, err
+	}
+	files, accepted := c.snapshot()
+	r := &Report{Files: len(files)}
+	for _, s := range accepted {
+		r.Accepted = append(r.Accepted, events.AcceptLoss{From: s.From, To: s.To})
+	}
+	if len(files) == 0 {
+		return r, nil
+	}
+	r.Log, r.First = files[0].header.Log, files[0].header.After+1
+	v := &verifier{c: c, files: files, anchor: anchor, report: r, progress: progress}
+	v.run()
+	if why := c.beginning(); why != "" {
+		r.Damage = append(r.Damage, DamageError{File: c.path(files[0].name()), Line: 1, Seq: files[0].header.After, Why: why})
+	}
+	noted, known, err := readHead(c)
+	if err != nil {
+		return nil, err
+	}
+	if known && noted.Seq > r.Last.Seq && len(r.Damage) == 0 && !c.isAccepted(r.Last.Seq+1, noted.Seq) {
+		r.Lost = append(r.Lost, events.AcceptLoss{From: r.Last.Seq + 1, To: noted.Seq})
+	}
+	if anchor.Seq > 0 && !v.anchored {
+		return r, fmt.Errorf("cannot find anchor %d:%s: the log holds another fact there, or none: it was rewritten since the anchor was noted", anchor.Seq, anchor.Hash)
+	}
+	return r, nil
+}
+
+// verifier checks files in parallel.
+type verifier struct {
+	c        *catalog
+	files    []logFile
+	anchor   events.Position
+	progress func(done, all int64)
+
+	mu       sync.Mutex // protects what follows
+	report   *Report
+	anchored bool
+	done     int64
+}
+
+// verifyWorkers is how many files are read at once.
+const verifyWorkers = 4
+
+func (v *verifier) run() {
+	all := int64(0)
+	for i := range v.files {
+		all += v.files[i].bytes
+	}
+	next := make(chan int)
+	var wg sync.WaitGroup
+	damage := make([][]DamageError, len(v.files))
+	for range verifyWorkers {
+		wg.Go(func() {
+			for i := range next {
+				damage[i] = v.file(i)
+				v.mu.Lock()
+				v.done += v.files[i].bytes
+				if v.progress != nil {
+					v.progress(v.done, all)
+				}
+				v.mu.Unlock()
+			}
+		})
+	}
+	for i := range v.files {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for _, list := range damage {
+		v.report.Damage = append(v.report.Damage, list...)
+	}
+	v.gaps()
+}
+
+// file checks one file and returns the places that do not fit.
+func (v *verifier) file(i int) []DamageError {
+	n, erased, anchored := uint64(0), uint64(0), false
+	f := &v.files[i]
+	if v.anchor.Seq > 0 && v.anchor.Seq == f.header.After && v.anchor.Hash == f.header.Previous {
+		anchored = true
+	}
+	count := func(l *events.Line) error {
+		n++
+		if l.Erased() {
+			erased++
+		}
+		if l.Seq == v.anchor.Seq && l.Hash == v.anchor.Hash {
+			anchored = true
+		}
+		return nil
+	}
+	var damage []DamageError
+	if i+1 < len(v.files) {
+		damage = v.sealed(f, &v.files[i+1].header, count)
+	} else {
+		damage = v.newest(f, count)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.report.Facts += n
+	v.report.Erased += erased
+	v.anchored = v.anchored || anchored
+	return damage
+}
+
+// sealed checks a file that another one follows. Behind a damaged place it goes on
+// where the chain fits again.
+func (v *verifier) sealed(f *logFile, next *events.Header, count func(*events.Line) error) (damage []DamageError) {
+	from := events.Position{Seq: f.header.After, Hash: f.header.Previous}
+	c := &catalog{d: v.c.d, dir: v.c.dir, files: []logFile{*f, {header: *next}}, accepted: v.c.acceptedNow()}
+	note := func(seq uint64, why string) {
+		damage = append(damage, DamageError{File: v.c.path(f.name()), Line: int(seq + 2 - f.header.First), Seq: seq, Why: why})
+	}
+	end := from
+	for from.Seq < next.After {
+		err := c.walk(from, next.After, func(l *events.Line) error {
+			end = events.Position{Seq: l.Seq, Hash: l.Hash}
+			return count(l)
+		})
+		var bad *DamageError
+		if err == nil {
+			break
+		}
+		if !errors.As(err, &bad) {
+			note(from.Seq+1, err.Error())
+			return damage
+		}
+		damage = append(damage, *bad)
+		to, h, ok := v.c.fitsAgain(f, bad.Seq)
+		if !ok || to <= from.Seq || len(damage) == maxDamage {
+			return damage
+		}
+		from = events.Position{Seq: to, Hash: h}
+	}
+	if end.Seq == next.After && end.Hash != next.Previous {
+		note(end.Seq, "the next file does not go on behind this fact: a file was exchanged")
+	}
+	return damage
+}
+
+// maxDamage bounds the places that are listed of one file.
+const maxDamage = 100
+
+// newest checks the file that is, or was, being written.
+func (v *verifier) newest(f *logFile, count func(*events.Line) error) []DamageError {
+	e, err := v.c.readEnd(f, 0, func(l *events.Line) { count(l) }) //nolint:errcheck // it only counts
+	if err != nil {
+		return []DamageError{{File: v.c.path(f.name()), Line: 1, Seq: f.header.First, Why: err.Error()}}
+	}
+	v.mu.Lock()
+	v.report.Last = e.good
+	v.mu.Unlock()
+	if e.bad == nil {
+		return nil
+	}
+	noted, _, err := readHead(v.c)
+	if err == nil && max(e.synced, noted.Seq) < e.bad.Seq {
+		v.report.Torn = e.rest
+		return nil
+	}
+	return []DamageError{*e.bad}
+}
+
+// gaps lists the sequences that the headers leave out.
+func (v *verifier) gaps() {
+	for i := range v.files {
+		if h := &v.files[i].header; h.First > h.After+1 && !v.c.isAccepted(h.After+1, h.First-1) {
+			v.report.Lost = append(v.report.Lost, events.AcceptLoss{From: h.After + 1, To: h.First - 1})
+		}
+	}
+}
