@@ -1,101 +1,70 @@
 package apptest
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
-// TestOlderCopyOfTheLog stops the bidder, keeps a copy of the stream's folder,
-// lets more happen, and puts the older copy back: as a restored backup does. It
-// must be noticed, said, and mended from the archive; what happened in between
-// still counts, once.
-func TestOlderCopyOfTheLog(t *testing.T) {
-	b := startBidder(t)
-	w := b.browser()
-	ann := w.pixel("a=shop&e=view_item&id=SKU1")
-	first := b.bidWithin(time.Second, ann)
-	b.notify(str(first["burl"]), "1.00")
-	within(t, 5*time.Second, "the bill is booked", func() bool { return spent(b.budget("autumn", "", "day")) == 1000 })
-	if status := b.terminate(); status != 0 {
-		t.Fatalf("stopped with status %d", status)
+// newestFacts returns the newest file of the log that holds facts.
+func (b *bidder) newestFacts() string {
+	b.t.Helper()
+	files, err := filepath.Glob(filepath.Join(b.dir, "log", "facts", "[0-9]*.ndjson*"))
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	stream := filepath.Join(b.dir, "stream")
-	copied := filepath.Join(t.TempDir(), "stream")
-	if err := os.CopyFS(copied, os.DirFS(stream)); err != nil {
-		t.Fatal(err)
+	slices.Sort(files)
+	for _, name := range slices.Backward(files) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if bytes.Count(text, []byte("\n")) > 1 {
+			return name
+		}
 	}
-
-	b.start()
-	second := b.bidWithin(2*time.Second, ann)
-	b.notify(str(second["burl"]), "2.00")
-	bob := b.browser().pixel("a=shop&e=view_item&id=SKU2")
-	b.bidWithin(time.Second, bob)
-	b.events(`{"event":"purchase","user":{"uid":"` + ann + `"},"order_id":"o1","items":[{"id":"SKU1"}]}`)
-	within(t, 5*time.Second, "both bills are booked", func() bool { return spent(b.budget("autumn", "", "day")) == 3000 })
-	if status := b.terminate(); status != 0 {
-		t.Fatalf("stopped with status %d", status)
-	}
-	if err := os.RemoveAll(stream); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(stream, os.DirFS(copied)); err != nil {
-		t.Fatal(err)
-	}
-
-	b.start()
-	said := b.log.find(0, "stream is behind its archive")
-	if said == nil {
-		t.Fatalf("nothing is said of the older copy:\n%s", b.log.tail(30))
-	}
-	t.Logf("said: %v", said)
-	if got := spent(b.budget("autumn", "", "day")); got != 3000 {
-		t.Errorf("spent %v micros; want 3000: nothing lost, nothing twice", got)
-	}
-	if status, _ := b.ask("demo", request("r-bob", bob)); status != http.StatusOK {
-		t.Errorf("bob, who looked at a shoe after the copy was made, gets %d; want a bid", status)
-	}
-	if status, _ := b.ask("demo", request("r-ann", ann)); status != http.StatusNoContent {
-		t.Errorf("ann, who bought after the copy was made, gets %d; want none", status)
-	}
-	// Notices of before still count once.
-	b.notify(str(second["burl"]), "2.00")
-	carol := b.browser().pixel("a=shop&e=view_item&id=SKU3")
-	b.bidWithin(time.Second, carol)
-	if got := spent(b.budget("autumn", "", "day")); got != 3000 {
-		t.Errorf("spent %v micros after the bill came again; want 3000", got)
-	}
+	b.t.Fatalf("no facts in %v", files)
+	return ""
 }
 
-// TestTornArchive cuts the archive's last line in half and empties the views: the
-// tear is said and mended, and everything is folded again.
-func TestTornArchive(t *testing.T) {
-	b := startBidder(t)
-	ann := b.browser().pixel("a=shop&e=view_item&id=SKU1")
-	bid := b.bidWithin(time.Second, ann)
+// loop makes a visitor who is bid for, and a bill of 1.00 CPM.
+func (b *bidder) loop() (visitor string, bid map[string]any) {
+	b.t.Helper()
+	visitor = b.browser().pixel("a=shop&e=view_item&id=SKU1")
+	bid = b.bidWithin(2*time.Second, visitor)
 	b.notify(str(bid["burl"]), "1.00")
-	within(t, 5*time.Second, "the bill is booked", func() bool { return spent(b.budget("autumn", "", "day")) == 1000 })
+	within(b.t, 5*time.Second, "the bill is booked", func() bool { return spent(b.budget("autumn", "", "day")) == 1000 })
+	return visitor, bid
+}
+
+// TestTornLog leaves half a line at the end of the log, as a kill does, and
+// removes the views: the half line is cut off and named, and everything is folded again.
+func TestTornLog(t *testing.T) {
+	b := startBidder(t)
+	ann, _ := b.loop()
 	b.kill()
-	files, err := filepath.Glob(filepath.Join(b.dir, "log", "facts", "*.ndjson"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no archive: %v", err)
-	}
-	last := files[len(files)-1]
-	info, err := os.Stat(last)
+	f, err := os.OpenFile(b.newestFacts(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(last, info.Size()-20); err != nil {
+	if _, err := f.WriteString(`{"v":1,"seq":9999,"ts":"2026-10-01T08:`); err != nil {
 		t.Fatal(err)
 	}
+	f.Close()
 	if err := os.RemoveAll(filepath.Join(b.dir, "views")); err != nil {
 		t.Fatal(err)
 	}
 	b.start()
-	if b.log.find(0, "torn end of the archive") == nil {
+	if b.log.find(0, "the end of the log was half written") == nil {
 		t.Errorf("nothing is said of the torn line:\n%s", b.log.tail(30))
+	}
+	if cut, _ := filepath.Glob(filepath.Join(b.dir, "log", "facts", "cut-*")); len(cut) != 1 {
+		t.Errorf("got %v; want what was cut off to be kept", cut)
 	}
 	if got := spent(b.budget("autumn", "", "day")); got != 1000 {
 		t.Errorf("spent %v micros; want 1000", got)
@@ -103,4 +72,148 @@ func TestTornArchive(t *testing.T) {
 	if status, _ := b.ask("demo", request("r-ann", ann)); status != http.StatusOK {
 		t.Errorf("ann gets %d; want a bid", status)
 	}
+}
+
+// TestDamagedLog changes a digit of a bill while the bidder is stopped. It must not
+// become money: the bidder is blind and names the place, until the line is put back
+// from a backup.
+func TestDamagedLog(t *testing.T) {
+	b := startBidder(t)
+	ann, _ := b.loop()
+	backup := filepath.Join(t.TempDir(), "backup")
+	if status, out := tool(t, "bidder", "backup", "--data", b.dir, backup); status != 0 {
+		t.Fatalf("backup: got %d %s", status, out)
+	}
+	if status := b.terminate(); status != 0 {
+		t.Fatalf("stopped with status %d", status)
+	}
+	name := b.newestFacts()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(text, []byte(`"price_micros":1000,`), []byte(`"price_micros":9000,`), 1)
+	if bytes.Equal(text, changed) {
+		t.Fatalf("no bill in %s", text)
+	}
+	if err := os.WriteFile(name, changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(b.dir, "views")); err != nil {
+		t.Fatal(err)
+	}
+	status, out := tool(t, "bidder", "verify", "--data", b.dir)
+	if status != 1 || !strings.Contains(out, "damaged: "+name+":") {
+		t.Errorf("verify: got %d %s; want 1 and the place", status, out)
+	}
+	b.launch()
+	b.log.wait(t, "view failed", 10*time.Second, b.ended)
+	if said := b.log.tail(30); !strings.Contains(said, name+":") {
+		t.Errorf("the place is not named:\n%s", said)
+	}
+	b.kill()
+	if status, out := tool(t, "bidder", "log", "repair", "--data", b.dir, "--from", backup); status != 0 || !strings.Contains(out, "put back: "+name) {
+		t.Fatalf("repair: got %d %s", status, out)
+	}
+	if status, out := tool(t, "bidder", "verify", "--data", b.dir); status != 0 {
+		t.Errorf("verify after the repair: got %d %s", status, out)
+	}
+	b.start()
+	if got := spent(b.budget("autumn", "", "day")); got != 1000 {
+		t.Errorf("spent %v micros; want 1000", got)
+	}
+	if status, _ := b.ask("demo", request("r-ann", ann)); status != http.StatusOK {
+		t.Errorf("ann gets %d; want a bid", status)
+	}
+}
+
+// TestOlderCopyOfTheLog puts an older copy of the log in place while the views know
+// more: the bidder is blind for money and says so. Once the loss is accepted, what
+// the views had seen spent counts as spent.
+func TestOlderCopyOfTheLog(t *testing.T) {
+	b := startBidder(t)
+	ann, _ := b.loop()
+	if status := b.terminate(); status != 0 {
+		t.Fatalf("stopped with status %d", status)
+	}
+	facts, older, newer := filepath.Join(b.dir, "log", "facts"), filepath.Join(t.TempDir(), "older"), filepath.Join(t.TempDir(), "newer")
+	copyFolder(t, facts, older)
+	b.start()
+	second := b.bidWithin(2*time.Second, ann)
+	b.notify(str(second["burl"]), "2.00")
+	within(t, 5*time.Second, "both bills are booked", func() bool { return spent(b.budget("autumn", "", "day")) == 3000 })
+	if status := b.terminate(); status != 0 {
+		t.Fatalf("stopped with status %d", status)
+	}
+	copyFolder(t, facts, newer)
+	copyFolder(t, older, facts)
+
+	b.start()
+	within(t, 5*time.Second, "blind", func() bool {
+		status, _ := b.ask("demo", request("r-ann", ann))
+		_, body := call(t, nil, "GET", "http://"+b.Admin+"/readyz", "", nil)
+		return status == http.StatusNoContent && strings.Contains(string(body), "which the log does not hold")
+	})
+	if status := b.terminate(); status != 0 {
+		t.Fatalf("stopped with status %d", status)
+	}
+	if status, out := tool(t, "bidder", "log", "accept-loss", "--data", b.dir); status != 0 {
+		t.Fatalf("accept-loss: got %d %s", status, out)
+	}
+	b.start()
+	if got := spent(b.budget("autumn", "", "day")); got < 3000 {
+		t.Errorf("spent %v micros; want 3000 or more: the bill that is lost was seen", got)
+	}
+	if status, _ := b.ask("demo", request("r-bob", b.browser().pixel("a=shop&e=view_item&id=SKU2"))); status != http.StatusOK && status != http.StatusNoContent {
+		t.Errorf("got %d", status)
+	}
+	b.notify(str(second["burl"]), "2.00") // a repeat of what is booked already may not count on top
+	if status := b.terminate(); status != 0 {
+		t.Fatalf("stopped with status %d", status)
+	}
+	if status, out := tool(t, "bidder", "verify", "--data", b.dir); status != 0 || !strings.Contains(out, "lost and accepted") {
+		t.Errorf("verify: got %d %s; want the loss, accepted", status, out)
+	}
+}
+
+// TestRestore makes a data folder from a backup that was taken while the bidder ran.
+func TestRestore(t *testing.T) {
+	b := startBidder(t)
+	ann, _ := b.loop()
+	backup := filepath.Join(t.TempDir(), "backup")
+	if status, out := tool(t, "bidder", "backup", "--data", b.dir, backup); status != 0 {
+		t.Fatalf("backup: got %d %s", status, out)
+	}
+	b.kill()
+	b.dir = filepath.Join(t.TempDir(), "restored")
+	if status, out := tool(t, "bidder", "restore", "--data", b.dir, backup); status != 0 || !strings.Contains(out, "blind for money") {
+		t.Fatalf("restore: got %d %s", status, out)
+	}
+	if status, out := tool(t, "bidder", "log", "accept-loss", "--data", b.dir); status != 0 {
+		t.Fatalf("accept-loss: got %d %s", status, out)
+	}
+	b.start()
+	if got := spent(b.budget("autumn", "", "day")); got != 1000 {
+		t.Errorf("spent %v micros; want 1000", got)
+	}
+	if status, _ := b.ask("demo", request("r-ann", ann)); status != http.StatusOK {
+		t.Errorf("ann gets %d; want a bid", status)
+	}
+}
+
+func copyFolder(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tool runs a built program and returns what it printed.
+func tool(t *testing.T, name string, args ...string) (status int, output string) {
+	t.Helper()
+	status, out, errs := program(t, name, args...)
+	return status, out + errs
 }

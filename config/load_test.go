@@ -74,7 +74,7 @@ func TestGood(t *testing.T) {
 	check("bid", s.Listen.Bid, "127.0.0.1:0")
 	check("edge, by default", s.Listen.Edge, ":8081")
 	check("public URL", s.Listen.PublicURL, "https://t.shop.example")
-	check("bytes", s.Data.MaxBytes, spec.Bytes(2<<30))
+	check("bytes", s.Data.CacheBytes, spec.Bytes(2<<30))
 	check("bid log", s.Logs.Bids.Dir, "data/log/bids")
 	check("share", *s.Logs.Bids.UnknownNoBidPct, 0.1)
 	check("notice ttl", s.Privacy.NoticeTTL, 48*time.Hour)

@@ -24,13 +24,13 @@ const (
 	defaultEdge  = ":8081"
 	defaultAdmin = "127.0.0.1:8082"
 
-	defaultDataDir  = "./data"
-	defaultMaxBytes = spec.Bytes(20 << 30)
-	defaultCache    = spec.Bytes(256 << 20)
+	defaultDataDir = "./data"
+	defaultCache   = spec.Bytes(256 << 20)
 
 	defaultBidLog  = spec.Bytes(10 << 30)
 	defaultFactLog = spec.Bytes(100 << 30)
 	defaultKeep    = 90 * 24 * time.Hour
+	minKeep        = 8 * 24 * time.Hour // above the longest notice_ttl
 
 	defaultNoticeTTL = 48 * time.Hour
 	minNoticeTTL     = time.Hour
@@ -87,7 +87,6 @@ func loopback(host string) bool {
 
 func (l *loader) data(s *Snapshot) {
 	orDefault(&s.Data.Dir, defaultDataDir)
-	orDefault(&s.Data.MaxBytes, defaultMaxBytes)
 	orDefault(&s.Data.CacheBytes, defaultCache)
 	bids, facts := &s.Logs.Bids, &s.Logs.Facts
 	orDefault(&bids.Dir, path.Join(s.Data.Dir, "log/bids"))
@@ -95,13 +94,22 @@ func (l *loader) data(s *Snapshot) {
 	orDefault(&facts.Dir, path.Join(s.Data.Dir, "log/facts"))
 	orDefault(&facts.MaxBytes, defaultFactLog)
 	orDefault(&facts.Keep, defaultKeep)
+	if facts.Keep < minKeep {
+		l.Add("logs.facts.keep", facts.Keep.String(), "at least 8d: a repeated notice must still find the first one")
+	}
+	if s.Data.NATS == "" {
+		orDefault(&s.Data.Node, "n1")
+	}
+	if s.Data.Node != "" && !spec.ValidID(s.Data.Node) {
+		l.Add("data.node", spec.Quote(s.Data.Node), "an id: lower-case letters, digits, - and _")
+	}
 	l.percent("logs.bids.known_nobid_pct", &bids.KnownNoBidPct, 1)
 	l.percent("logs.bids.unknown_nobid_pct", &bids.UnknownNoBidPct, 0.1)
 	for _, x := range []struct {
 		path  string
 		least spec.Bytes
 		have  spec.Bytes
-	}{{"data.max_bytes", 1 << 20, s.Data.MaxBytes}, {"data.cache_bytes", 1 << 20, s.Data.CacheBytes},
+	}{{"data.cache_bytes", 1 << 20, s.Data.CacheBytes},
 		{"logs.bids.max_bytes", 1 << 20, bids.MaxBytes}, {"logs.facts.max_bytes", 1 << 20, facts.MaxBytes}} {
 		if x.have < x.least {
 			l.Add(x.path, x.have.String(), "at least "+x.least.String())
@@ -109,7 +117,7 @@ func (l *loader) data(s *Snapshot) {
 	}
 	if s.Data.NATS != "" {
 		if u, err := url.Parse(s.Data.NATS); err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			l.Add("data.nats", "something else", "a URL such as nats://host:4222, or nothing for the embedded log")
+			l.Add("data.nats", "something else", "a URL such as nats://host:4222, or nothing for the log of this machine alone")
 		}
 	}
 }

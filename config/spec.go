@@ -42,9 +42,9 @@ type Listen struct {
 // Data says where state is kept.
 type Data struct {
 	Dir        string     `yaml:"dir"`               // folder, relative to the working directory; default ./data
-	MaxBytes   spec.Bytes `yaml:"max_bytes"`         // most that the stream may take; default 20GiB
 	CacheBytes spec.Bytes `yaml:"cache_bytes"`       // memory for profiles; default 256MiB
-	NATS       string     `yaml:"nats" config:"env"` // URL of a NATS cluster; empty: embedded
+	NATS       string     `yaml:"nats" config:"env"` // URL of a NATS cluster that gives the order of facts; empty: this machine alone
+	Node       string     `yaml:"node" config:"env"` // name of this node, required with nats; default n1
 }
 
 // Logs are the two NDJSON logs.
@@ -61,11 +61,11 @@ type BidLog struct {
 	UnknownNoBidPct *float64   `yaml:"unknown_nobid_pct"` // share of the other no-bids; 0 to 100, default 0.1
 }
 
-// FactLog says where the archive of facts is.
+// FactLog says where the log of facts is and how long its files are kept.
 type FactLog struct {
 	Dir      string        `yaml:"dir"`       // default log/facts in the data folder
-	Keep     time.Duration `yaml:"keep"`      // default 90d
-	MaxBytes spec.Bytes    `yaml:"max_bytes"` // default 100GiB
+	Keep     time.Duration `yaml:"keep"`      // files older than this are deleted once nothing needs them; at least 8d, default 90d
+	MaxBytes spec.Bytes    `yaml:"max_bytes"` // the oldest files are deleted beyond it, as far as nothing needs them; default 100GiB
 }
 
 // Privacy says what may be used.

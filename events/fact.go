@@ -226,7 +226,7 @@ type AcceptLoss struct {
 // Position is a place in the log: the sequence, chain hash and TS of a fact. The
 // zero Position is before the first fact.
 type Position struct {
-	Seq    uint64    `json:"seq"`
-	Hash   Hash      `json:"h,omitzero"`
-	Time   time.Time `json:"time"`
+	Seq  uint64    `json:"seq"`
+	Hash Hash      `json:"h,omitzero"`
+	Time time.Time `json:"time"`
 }

@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"rebound/events"
 )
 
 // CopyFacts copies a folder of facts, which may be in use, to a new folder: every
@@ -38,17 +42,20 @@ func copyFacts(d disk, from, to string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range append([]string{headName}, names...) {
+	if err := copyFile(d, filepath.Join(from, headName), filepath.Join(to, headName)); err != nil && !isGone(err) {
+		return fmt.Errorf("cannot copy %s: %w", headName, err)
+	}
+	for _, name := range names {
 		_, _, isFact := parseName(name)
-		if !isFact && name != headName && name != acceptedName && !strings.HasPrefix(name, basePart) || strings.HasSuffix(name, tmpEnd) {
+		if !isFact && name != acceptedName && (!strings.HasPrefix(name, basePart) || strings.HasSuffix(name, tmpEnd)) {
 			continue
 		}
-		if err := copyFile(d, filepath.Join(from, name), filepath.Join(to, name)); err != nil && (name != headName || !isGone(err)) {
+		if err := copyFile(d, filepath.Join(from, name), filepath.Join(to, name)); err != nil {
 			return fmt.Errorf("cannot copy %s: %w", name, err)
 		}
 	}
-	for _, name := range copied { // of a try before: they were packed since
-		if _, err := d.Open(filepath.Join(from, name)); isGone(err) {
+	for _, name := range copied { // of a try before: they were packed or deleted since
+		if name != headName && !slices.Contains(names, name) {
 			if err := d.Remove(filepath.Join(to, name)); err != nil {
 				return err
 			}
@@ -67,4 +74,88 @@ func copyFile(d disk, from, to string) error {
 		_, err := io.Copy(struct{ io.Writer }{w}, io.NewSectionReader(f, 0, 1<<62))
 		return err
 	})
+}
+
+// CopyCheckpoints copies the newest whole checkpoint of each view from one data
+// folder, which may be in use, to another.
+func CopyCheckpoints(from, to string) error {
+	d := osDisk{}
+	names, err := d.List(filepath.Join(from, "checkpoints"))
+	if err != nil {
+		return fmt.Errorf("cannot list checkpoints: %w", err)
+	}
+	for _, view := range names {
+		for range 10 { // a newer one may take its place meanwhile
+			list, err := checkpoints(d, from, view)
+			if err != nil || len(list) == 0 {
+				break
+			}
+			seq := list[len(list)-1].Seq
+			source, target := checkpointPath(from, view, seq), checkpointPath(to, view, seq)
+			err = os.CopyFS(target, os.DirFS(source))
+			if err == nil {
+				err = copyFile(d, source+positionEnd, target+positionEnd)
+			}
+			if err == nil {
+				break
+			}
+			if err := removeCheckpoint(target); err != nil {
+				return err
+			}
+			if !isGone(err) {
+				return fmt.Errorf("cannot copy checkpoint of %s: %w", view, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Proven reports whether a log holds everything that blind says had been seen.
+func Proven(factsDir string, blind *Blind) (bool, error) {
+	c, err := openCatalog(osDisk{}, factsDir)
+	if err != nil {
+		return false, err
+	}
+	last := c.lastStated()
+	if last < blind.Seen || c.firstDamage(last) != nil {
+		return false, nil
+	}
+	for _, v := range blind.Views {
+		if v.Seq == 0 {
+			continue
+		}
+		if h, ok := c.hashOf(v.Seq); !ok || h != v.H {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// hashOf returns the hash that the log states for a fact.
+func (c *catalog) hashOf(seq uint64) (events.Hash, bool) {
+	files, _ := c.snapshot()
+	for i := len(files) - 1; i >= 0; i-- {
+		f := &files[i]
+		if f.header.After == seq {
+			return f.header.Previous, true
+		}
+		if f.header.First > seq {
+			continue
+		}
+		r, err := c.open(f.name(), 0)
+		if err != nil {
+			return events.Hash{}, false
+		}
+		defer r.close()
+		for {
+			text, err := r.next()
+			if err != nil && !errors.Is(err, errTooLong) {
+				return events.Hash{}, false
+			}
+			if l, err := events.ParseLine(text); err == nil && l.Seq == seq {
+				return l.Hash, true
+			}
+		}
+	}
+	return events.Hash{}, false
 }

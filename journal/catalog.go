@@ -82,6 +82,7 @@ func (c *catalog) path(name string) string { return filepath.Join(c.dir, name) }
 // OldFormatError says that a folder holds the log of a version before 2026-12.
 type OldFormatError struct{ Path string }
 
+// Error names the path and what to do.
 func (e *OldFormatError) Error() string {
 	return "cannot open log: got " + e.Path + ", which an earlier version of Rebound wrote in another format; want an empty data folder: " +
 		"the old data cannot be converted, so keep it for your records and begin with a new folder"

@@ -22,8 +22,9 @@ type disk interface {
 	MkdirAll(dir string) error
 	// SyncDir makes created, renamed and removed names durable.
 	SyncDir(dir string) error
-	// Free returns the space that is left in bytes; 0 if it is not known.
-	Free(dir string) uint64
+	// Space returns the space that is left and the size of the disk, in bytes; 0 if
+	// they are not known.
+	Space(dir string) (free, all uint64)
 }
 
 // file is an open file of a disk.
@@ -56,10 +57,10 @@ func (osDisk) Open(name string) (file, error) {
 	return osFile{f}, err
 }
 
-func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
-func (osDisk) Remove(name string) error     { return os.Remove(name) }
-func (osDisk) MkdirAll(dir string) error    { return os.MkdirAll(dir, 0o700) }
-func (osDisk) Free(dir string) uint64       { return freeBytes(dir) }
+func (osDisk) Rename(from, to string) error        { return os.Rename(from, to) }
+func (osDisk) Remove(name string) error            { return os.Remove(name) }
+func (osDisk) MkdirAll(dir string) error           { return os.MkdirAll(dir, 0o700) }
+func (osDisk) Space(dir string) (free, all uint64) { return diskSpace(dir) }
 
 func (osDisk) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -137,4 +138,3 @@ func readWhole(d disk, name string) ([]byte, error) {
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxSmallFile))
 	return b, errors.Join(err, f.Close())
 }
-

@@ -32,13 +32,16 @@ func syncData(f *os.File) error {
 	}
 }
 
-func freeBytes(dir string) uint64 {
+func diskSpace(dir string) (free, all uint64) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0
+		return 0, 0
 	}
-	return max(uint64(st.Bavail)*uint64(st.Bsize), 1)
+	return max(st.Bavail*uint64(st.Bsize), 1), st.Blocks * uint64(st.Bsize)
 }
 
-// isFull reports whether an error means that there is no space left.
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+// isFull reports whether an error means that there is no space left, or that a
+// limit on the size of files is reached: both can pass.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}

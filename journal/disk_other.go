@@ -12,7 +12,7 @@ func reserve(*os.File, int64, int64) error { return errUnsupported }
 
 func syncData(f *os.File) error { return f.Sync() }
 
-func freeBytes(string) uint64 { return 0 }
+func diskSpace(string) (free, all uint64) { return 0, 0 }
 
 // isFull reports whether an error means that there is no space left.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) }

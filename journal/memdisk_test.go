@@ -102,7 +102,7 @@ func (d *memDisk) SyncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (d *memDisk) Free(string) uint64 { return 1 << 40 }
+func (d *memDisk) Space(string) (free, all uint64) { return 1 << 40, 1 << 41 }
 
 type memFile struct {
 	vfs.File

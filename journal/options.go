@@ -56,7 +56,8 @@ type Options struct {
 	// quarter of it is left, and opt-outs when nothing is.
 	Reserve int64
 	// MinFreeBytes is the free disk space below which Stats reports DiskLow, 512 MiB
-	// by default; below half of it visitor events are refused.
+	// by default and at most a twentieth of the disk; below half of it visitor events
+	// are refused.
 	MinFreeBytes uint64
 	// MaxLag is how many facts a view may be behind before visitor events are
 	// refused, 500,000 by default.

@@ -81,9 +81,9 @@ func (s *Stats) BlindFor(maxLag time.Duration) string {
 // Stats returns the log's state now.
 func (l *Log) Stats() Stats {
 	files, _ := l.files.snapshot()
-	free := l.o.disk.Free(l.o.Dir)
+	free, least := l.diskFree()
 	s := Stats{Log: l.id, Last: l.Last(), Files: len(files), CutBytes: l.start.cut, Blind: l.BlindReason(), DiskFree: free,
-		DiskLow: free > 0 && free < l.o.MinFreeBytes, Full: l.room.Load()&(1<<classEvent) == 0, Damaged: l.meter.damaged.Load()}
+		DiskLow: free > 0 && free < least, Full: l.room.Load()&(1<<classEvent) == 0, Damaged: l.meter.damaged.Load()}
 	for i := range files {
 		s.Bytes += files[i].bytes
 	}
@@ -106,6 +106,13 @@ func (l *Log) Stats() Stats {
 	}
 	slices.SortFunc(s.Views, func(a, b ViewStats) int { return strings.Compare(a.Name, b.Name) })
 	return s
+}
+
+// diskFree returns the space that is left where the data folder is, 0 if it is not
+// known, and the space below which the disk counts as nearly full.
+func (l *Log) diskFree() (free, least uint64) {
+	free, all := l.o.disk.Space(l.o.Dir)
+	return free, min(l.o.MinFreeBytes, all/20)
 }
 
 // appendBounds are the upper bounds of the append histogram, in seconds.

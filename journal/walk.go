@@ -17,6 +17,7 @@ type DamageError struct {
 	Why  string
 }
 
+// Error names the place and what to do.
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("log is damaged at %s:%d (fact %d): %s; repair it with \"bidder log repair --from BACKUP\", or give the fact up with \"bidder log accept-loss\"",
 		e.File, e.Line, e.Seq, e.Why)
@@ -25,6 +26,7 @@ func (e *DamageError) Error() string {
 // GoneError says that facts are wanted that are older than the log.
 type GoneError struct{ From, First uint64 }
 
+// Error says where the log begins.
 func (e *GoneError) Error() string {
 	return fmt.Sprintf("cannot read facts from %d: the log begins at %d", e.From, e.First)
 }
@@ -103,6 +105,9 @@ func done(err error) error {
 func (w *walker) enter(i int) error {
 	h := &w.files[i].header
 	if w.resync && h.After <= w.seq {
+		if w.seq > h.After && w.seq < h.First && w.seq == w.after.Seq {
+			return errElsewhere // no fact has this sequence any more
+		}
 		return w.at(h.After, h.Previous)
 	}
 	if w.seq == h.After && w.hash == h.Previous {

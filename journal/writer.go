@@ -244,7 +244,8 @@ func (w *writer) extend(bytes int64) {
 	want := w.size + bytes + w.ahead()
 	switch {
 	case w.free:
-		w.space = w.size + int64(w.l.o.disk.Free(w.l.o.FactsDir))
+		free, _ := w.l.o.disk.Space(w.l.o.FactsDir)
+		w.space = w.size + int64(free)
 	case w.space < want:
 		want += w.ahead()
 		err := w.f.Reserve(w.space, want-w.space)
@@ -263,8 +264,9 @@ func (w *writer) extend(bytes int64) {
 
 // judge notes which classes there is room for.
 func (w *writer) judge() {
-	left, free := w.space-w.size, w.l.o.disk.Free(w.l.o.Dir)
-	low := free > 0 && free < w.l.o.MinFreeBytes/2
+	left := w.space - w.size
+	free, least := w.l.diskFree()
+	low := free > 0 && free < least/2
 	room := uint32(0)
 	for c := range classes {
 		if left > w.floor(c) && (c < classEvent || !low) {

@@ -51,7 +51,7 @@ func (l *MemLog) Append(_ context.Context, facts ...events.Fact) error {
 			l.last = now
 		}
 		l.seq++
-		f.V, f.Seq, f.TS, f.Stream = 1, l.seq, l.last, l.Stream
+		f.V, f.Seq, f.TS = 1, l.seq, l.last
 		if f.Grant != nil {
 			if l.grants == nil {
 				l.grants = map[rtb.BudgetID]uint64{}

@@ -30,7 +30,7 @@ func (r *runner) foldRules(at time.Time) error {
 func (r *runner) fold(facts []events.Fact) error {
 	for i := range facts {
 		r.seq++
-		facts[i].Seq, facts[i].Stream = r.seq, "replay"
+		facts[i].Seq = r.seq
 	}
 	if err := r.o.Store.Apply(facts); err != nil {
 		return fmt.Errorf("cannot fold facts: %w", err)

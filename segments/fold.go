@@ -27,7 +27,7 @@ const (
 // of the last one in one batch. Facts at or below the position are skipped.
 func (s *Store) Apply(facts []events.Fact) error {
 	at := s.Position()
-	for len(facts) > 0 && at.Stream == facts[0].Stream && facts[0].Seq <= at.Seq && at.Seq > 0 {
+	for len(facts) > 0 && facts[0].Seq <= at.Seq && at.Seq > 0 {
 		facts = facts[1:]
 	}
 	if len(facts) == 0 {

@@ -39,7 +39,7 @@ func newLog() *log {
 
 func (l *log) add(f events.Fact) {
 	l.seq++
-	f.V, f.Seq, f.Stream, f.TS = 1, l.seq, "stream-1", l.now
+	f.V, f.Seq, f.TS = 1, l.seq, l.now
 	if f.ID == "" {
 		f.ID = fmt.Sprint("f", l.seq)
 	}

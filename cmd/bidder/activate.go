@@ -81,7 +81,7 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := a.journal.Append(ctx, events.Fact{
-		ID: "config:" + a.run + ":" + strconv.FormatInt(now.UnixNano(), 36), At: now.UTC(), Kind: events.KindConfig, Node: nodeName,
+		ID: "config:" + a.run + ":" + strconv.FormatInt(now.UnixNano(), 36), At: now.UTC(), Kind: events.KindConfig, Node: a.node(),
 		Config: &events.Config{Hash: s.Hash, ActivatedAt: now.UTC(), Rules: s.AudienceSet.Rules()},
 	})
 	if err != nil {

@@ -28,9 +28,6 @@ import (
 	"rebound/tracking"
 )
 
-// nodeName is this node's in grants and records; there is one as yet.
-const nodeName = "n1"
-
 // app is a bidder that runs: its parts in the order in which they start.
 type app struct {
 	flags   serveFlags
@@ -85,7 +82,7 @@ type app struct {
 func (a *app) start(ctx context.Context) error {
 	a.console.line("Rebound is starting with " + a.flags.config)
 	for _, step := range []func(context.Context) error{
-		a.openData, a.probePorts, a.openLog, a.openViews, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
+		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
 		a.follow, a.grant, a.firstLook, a.serveBids,
 	} {
 		if err := step(ctx); err != nil {
@@ -133,10 +130,18 @@ func (a *app) openLog(ctx context.Context) error {
 	d, l := &a.bound.Data, &a.bound.Logs.Facts
 	var err error
 	a.journal, err = journal.Open(ctx, journal.Options{
-		Dir: d.Dir, ArchiveDir: l.Dir, URL: d.NATS, MaxBytes: int64(d.MaxBytes),
-		ArchiveMaxAge: l.Keep, ArchiveMaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("journal"),
+		Dir: d.Dir, FactsDir: l.Dir, Views: []journal.View{a.visitors, a.money}, Fleet: journal.FleetOptions{URL: d.NATS},
+		MaxAge: l.Keep, MaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("journal"),
 	})
 	return err
+}
+
+// node names this node in grants and records.
+func (a *app) node() string { return a.bound.Data.Node }
+
+// append stores facts in the log.
+func (a *app) append(ctx context.Context, facts ...events.Fact) error {
+	return a.journal.Append(ctx, facts...)
 }
 
 func (a *app) openViews(context.Context) error {
@@ -159,7 +164,7 @@ func (a *app) openViews(context.Context) error {
 		}
 	})
 	a.money, err = pacing.Open(pacing.Options{
-		Dir: filepath.Join(views, "money"), Node: nodeName, Run: a.run, Append: a.journal.Append,
+		Dir: filepath.Join(views, "money"), Node: a.node(), Run: a.run, Append: a.append,
 		IsConflict: func(err error) bool { return errors.Is(err, journal.ErrConflict) },
 		Now:        a.now, Logger: a.log.Named("pacing"), BidLife: bidLife(a.bound.Profiles),
 		MaxBidLife: longestBidLife,
@@ -216,7 +221,7 @@ func (a *app) bidderOptions() bidder.Options {
 		Positions: func() events.RecordPos {
 			return events.RecordPos{Segments: a.visitors.Position().Seq, Money: a.money.Position().Seq}
 		},
-		Node: nodeName, Build: build(),
+		Node: a.node(), Build: build(),
 		KnownNoBidShare: known, UnknownNoBidShare: unknown,
 		Logger: a.log.Named("bidder"), Feedback: a.notices.TakeFeedback,
 	}
@@ -250,11 +255,11 @@ func (a *app) openEdge(context.Context) error {
 		return errors.Join(err, ln.Close())
 	}
 	a.notices = tracking.NewHandler(tracking.Options{
-		Signer: a.signer, Append: a.journal.AppendOrSpool, Profiles: a.profile, Now: a.now,
+		Signer: a.signer, Append: a.append, Profiles: a.profile, Now: a.now,
 		NoticeTTL: a.bound.Privacy.NoticeTTL, Logger: a.log.Named("tracking"), Bids: a.offers,
 	})
 	a.edge = collect.New(collect.Options{
-		Append: a.journal.Append, AppendOrSpool: a.journal.AppendOrSpool, Resolve: a.resolve, Keyring: a.keyring,
+		Append: a.append, AppendOrSpool: a.append, Resolve: a.resolve, Keyring: a.keyring,
 		Cookies: collect.NewCookies([32]byte(a.keys.Cookies), rand.Reader), Random: rand.Reader, Now: a.now,
 		Logger: a.log.Named("collect"),
 	})

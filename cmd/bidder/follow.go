@@ -142,17 +142,6 @@ func (a *app) watch(ctx context.Context) error {
 	}
 }
 
-// unknownSpend says that the money view misses facts that are gone, so that what
-// was spent is not known; the log has said what to do about it.
-func unknownSpend(st *journal.Stats, money string) string {
-	for i := range st.Views {
-		if v := &st.Views[i]; v.Name == money && v.LostFacts > 0 {
-			return fmt.Sprintf("view %s misses %d facts that are gone: what they spent is unknown", v.Name, v.LostFacts)
-		}
-	}
-	return ""
-}
-
 // firstLook judges before the first request comes.
 func (a *app) firstLook(context.Context) error {
 	a.look()
@@ -162,12 +151,9 @@ func (a *app) firstLook(context.Context) error {
 // look judges once whether the bidder is blind.
 func (a *app) look() {
 	st := a.journal.Stats()
-	why := st.Blind(maxLag)
+	why := st.BlindFor(maxLag)
 	if why == "" {
 		why = a.faults.first()
-	}
-	if why == "" {
-		why = unknownSpend(&st, a.money.Name())
 	}
 	if why == "" {
 		why = a.money.Blind()

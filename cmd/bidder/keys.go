@@ -65,7 +65,7 @@ func (a *app) checkKeys() error {
 	if _, err := os.Stat(filepath.Join(dir, "keys.json")); a.flags.newKeys || !errors.Is(err, fs.ErrNotExist) {
 		return nil // what else is wrong with the file is said when it is read
 	}
-	for _, stored := range []string{filepath.Join(dir, "stream"), a.bound.Logs.Facts.Dir, filepath.Join(dir, "views")} {
+	for _, stored := range []string{a.bound.Logs.Facts.Dir, filepath.Join(dir, "views")} {
 		list, err := os.ReadDir(stored)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot look for stored facts: %w", err)

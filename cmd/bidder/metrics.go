@@ -277,16 +277,15 @@ func (a *app) logMetrics(m *server.Metrics, f *figures) {
 			emit(v.Age.Seconds(), v.Name)
 		}
 	})
-	m.Gauge("rebound_journal_lost_facts", "facts that a view was carried past because neither log nor archive holds them", []string{"view"}, func(emit server.Emit) {
-		for _, v := range f.journal.Views {
-			emit(float64(v.LostFacts), v.Name)
-		}
-	})
-	m.Counter("rebound_journal_restarts_total", "new starts of the embedded log because it took no facts", nil, func(emit server.Emit) { emit(float64(f.journal.Restarts)) })
+	m.Gauge("rebound_journal_blind", "1 while facts of the log are lost or damaged, so that no money is spent", nil, func(emit server.Emit) { emit(flag01(f.journal.Blind != "")) })
+	m.Gauge("rebound_journal_damaged", "1 once a sealed file of the log was found damaged", nil, func(emit server.Emit) { emit(flag01(f.journal.Damaged)) })
+	m.Gauge("rebound_journal_full", "1 while the disk has no space for visitor events", nil, func(emit server.Emit) { emit(flag01(f.journal.Full)) })
+	m.Counter("rebound_journal_write_errors_total", "writes and syncs of the log that failed", nil, func(emit server.Emit) { emit(float64(f.journal.WriteErrors)) })
+	m.Counter("rebound_journal_seal_errors_total", "files of the log that could not be compressed", nil, func(emit server.Emit) { emit(float64(f.journal.SealErrors)) })
 	m.Counter("rebound_journal_append_errors_total", "appends that failed", nil, func(emit server.Emit) { emit(float64(f.journal.AppendErrors)) })
-	m.Gauge("rebound_journal_spooled", "facts that wait in the spool for the log", nil, func(emit server.Emit) { emit(float64(f.journal.Spooled)) })
-	m.Gauge("rebound_journal_bytes", "size of the stream", nil, func(emit server.Emit) { emit(float64(f.journal.Bytes)) })
-	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(f.journal.Last)) })
+	m.Gauge("rebound_journal_outbox", "facts that wait for the cluster in a fleet", nil, func(emit server.Emit) { emit(float64(f.journal.Outbox)) })
+	m.Gauge("rebound_journal_bytes", "size of the files of the log", nil, func(emit server.Emit) { emit(float64(f.journal.Bytes)) })
+	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(f.journal.Last.Seq)) })
 	m.Gauge("rebound_journal_disk_free_bytes", "free space where the log is", nil, func(emit server.Emit) { emit(float64(f.journal.DiskFree)) })
 	m.Counter("rebound_events_bid_records_written_total", "bid records on file", nil, func(emit server.Emit) { emit(float64(f.bids.Written)) })
 	m.Counter("rebound_events_bid_records_dropped_total", "bid records lost because the writer could not keep up", nil, func(emit server.Emit) { emit(float64(f.bids.Dropped)) })

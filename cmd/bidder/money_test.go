@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"rebound/events"
-	"rebound/journal"
 	"rebound/rtb"
 )
 
@@ -61,17 +60,5 @@ func TestReloadKeepsTheCurrencyThatWasSpentIn(t *testing.T) {
 	}
 	if log := r.log.String(); !strings.Contains(log, "configuration refused") || !strings.Contains(log, "want USD, in which 0.001 was spent") {
 		t.Errorf("the log does not say why:\n%s", log)
-	}
-}
-
-// Facts that are gone stop bids only where they are the money's.
-func TestUnknownSpend(t *testing.T) {
-	st := journal.Stats{Views: []journal.ViewStats{{Name: "segments", LostFacts: 7}, {Name: "money"}}}
-	if why := unknownSpend(&st, "money"); why != "" {
-		t.Errorf("got %q", why)
-	}
-	st.Views[1].LostFacts = 3
-	if why := unknownSpend(&st, "money"); why != "view money misses 3 facts that are gone: what they spent is unknown" {
-		t.Errorf("got %q", why)
 	}
 }

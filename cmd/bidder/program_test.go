@@ -161,7 +161,7 @@ func TestServe(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(data, "keys.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("keys.json: got %v, %v; want mode 0600", info, err)
 	}
-	for _, sub := range []string{"stream", "views/segments", "views/money", "log/bids"} {
+	for _, sub := range []string{"log/facts", "views/segments", "views/money", "log/bids"} {
 		if _, err := os.Stat(filepath.Join(data, sub)); err != nil {
 			t.Errorf("data folder: %v", err)
 		}
@@ -318,41 +318,6 @@ func TestBlind(t *testing.T) {
 	eventually(t, "bids are judged again", func() bool { return r.app.money.Paused("demo", "", "") == rtb.NoBidNone })
 	if status, _ := r.do("GET", "http://"+r.at.Admin+"/readyz", ""); status != 200 {
 		t.Errorf("/readyz: got %d; want 200", status)
-	}
-}
-
-// A log that is full takes no facts: servers are told, pages get their GIF, and
-// bids stop, because what they spend could not be written down.
-func TestFullLog(t *testing.T) {
-	file := copyShop(t)
-	replace(t, file, "max_bytes: 20GiB", "max_bytes: 1MiB")
-	r := startProgram(t, file, filepath.Join(t.TempDir(), "data"))
-	filler := strings.Repeat("x", 200)
-	status := 0
-	for i := 0; i < 50 && status != 503; i++ {
-		var b strings.Builder
-		for j := range 100 {
-			fmt.Fprintf(&b, `{"event":"view_item","event_id":"%d-%d","user":{"uid":"u"},"props":{"a":"%s","b":"%s"}}`+"\n", i, j, filler, filler)
-		}
-		status, _ = r.do("POST", "http://"+r.at.Edge+"/v1/events", b.String())
-	}
-	if status != 503 {
-		t.Fatalf("a full log: got %d; want 503 in the end", status)
-	}
-	eventually(t, "no room for a small fact either", func() bool {
-		status, _ := r.do("POST", "http://"+r.at.Edge+"/v1/events", `{"event":"x","user":{"uid":"u"}}`)
-		return status == 503
-	})
-	if status, _ := r.do("GET", "http://"+r.at.Edge+"/v1/px?a=shop&e=view_item", ""); status != 200 {
-		t.Errorf("pixel: got %d; want its GIF all the same", status)
-	}
-	eventually(t, "blind for the log", func() bool { return strings.Contains(r.log.String(), "log is not writable") })
-	if !r.refused("blind") {
-		t.Error("bids go on while spend cannot be written down")
-	}
-	_, metrics := r.do("GET", "http://"+r.at.Admin+"/metrics", "")
-	if !strings.Contains(metrics, "rebound_pacing_blind 1") {
-		t.Error("metrics do not show that the bidder is blind")
 	}
 }
 

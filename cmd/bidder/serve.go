@@ -17,7 +17,7 @@ import (
 
 // serveFlags override what the configuration says.
 type serveFlags struct {
-	config, data, bid, edge, admin, publicURL string
+	config, data, bid, edge, admin, publicURL, node string
 	// newKeys lets a data folder that has lost its keys begin with new ones.
 	newKeys bool
 }
@@ -35,6 +35,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	fs.StringVar(&f.edge, "edge", "", "`address` for browsers and advertisers' servers (default: the configuration's, :8081)")
 	fs.StringVar(&f.admin, "admin", "", "`address` for metrics and operators (default: the configuration's, 127.0.0.1:8082)")
 	fs.StringVar(&f.publicURL, "public-url", "", "`URL` at which the edge is reached from outside: base of notice links")
+	fs.StringVar(&f.node, "node", "", "`name` of this node (default: the configuration's, n1)")
 	fs.BoolVar(&f.newKeys, "new-keys", false, "make new keys for a data folder that has lost its keys.json: its visitors, cookies and notices in flight become strangers")
 	if status, done := p.parse(fs, args); done {
 		return status
@@ -101,6 +102,10 @@ func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snap
 	override(&s.Listen.Edge, f.edge)
 	override(&s.Listen.Admin, f.admin)
 	override(&s.Listen.PublicURL, f.publicURL)
+	override(&s.Data.Node, f.node)
+	if s.Data.Node == "" {
+		return nil, "", fmt.Errorf("cannot start: got data.nats and no name of this node; want data.node or --node, which no other node of the cluster has")
+	}
 	return s, edge, nil
 }
 

@@ -32,7 +32,7 @@ func TestFailedStart(t *testing.T) {
 		if strings.Contains(errs, "stopping") || strings.Contains(errs, "stopped") {
 			t.Errorf("%s: what never ran is said to stop: %s", name, errs)
 		}
-		if _, err := os.Stat(filepath.Join(data, "stream")); err == nil {
+		if _, err := os.Stat(filepath.Join(data, "log", "facts")); err == nil {
 			t.Errorf("%s: the log was opened although the port was taken", name)
 		}
 	}
@@ -127,7 +127,7 @@ func TestGreetingIsShort(t *testing.T) {
 func TestMissingKeysAreNotMadeAnew(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "data")
 	startProgram(t, shop, whole).stop()
-	for _, left := range []string{"stream", "views", "log/facts"} { // each of them alone is enough
+	for _, left := range []string{"views", "log/facts"} { // each of them alone is enough
 		data := filepath.Join(t.TempDir(), "data")
 		if err := os.CopyFS(filepath.Join(data, left), os.DirFS(filepath.Join(whole, left))); err != nil {
 			t.Fatal(err)

@@ -93,7 +93,7 @@ func (f *trialFlags) open(p *program, body []byte) (*trial, error) {
 		return nil, fmt.Errorf("cannot find exchange: got %q; want one of %s%s", f.exchange, strings.Join(ids, ", "), hintOf(f.exchange, ids))
 	}
 	t.Lab, err = lab.Open(lab.Options{
-		Config: s, Now: func() time.Time { return t.now }, Name: "lab", Node: nodeName, Seed: f.seed, BidLife: trialLife, Unpaced: true,
+		Config: s, Now: func() time.Time { return t.now }, Name: "lab", Node: s.Data.Node, Seed: f.seed, BidLife: trialLife, Unpaced: true,
 		Adjust: func(o *bidder.Options) { o.Records = t },
 	})
 	if err != nil {
