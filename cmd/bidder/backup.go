@@ -29,17 +29,17 @@ func (p *program) backup(_ context.Context, args []string) int {
 	}
 	if err := p.copyData(*data, to); err != nil {
 		fmt.Fprintln(p.stderr, fmt.Errorf("cannot make backup: %w", err))
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	report, err := journal.Verify(journal.FactsDir(to), events.Position{}, nil)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	fmt.Fprintf(p.stdout, "%s holds %d facts up to %d:%s\n", to, report.Facts, report.Last.Seq, report.Last.Hash)
 	if !report.OK() {
 		fmt.Fprintln(p.stdout, "the log is damaged, and so is the backup: run \"bidder verify\"")
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }
@@ -67,12 +67,12 @@ func (p *program) restore(_ context.Context, args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, fmt.Errorf("cannot restore: %w", err))
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	fmt.Fprintf(p.stdout, "%s holds %d facts up to %d:%s\n", *data, report.Facts, report.Last.Seq, report.Last.Hash)
 	fmt.Fprintln(p.stdout, "the bidder is blind for money until \"bidder log accept-loss\" says that nothing after that fact is missing, or \"bidder log repair\" puts it back")
 	if !report.OK() {
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }

@@ -33,14 +33,14 @@ func (p *program) verify(_ context.Context, args []string) int {
 	report, err := journal.Verify(journal.FactsDir(*data), at, p.progress("verified"))
 	if report == nil {
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	p.printReport(report, p.now().Sub(began))
 	if err != nil {
 		fmt.Fprintln(p.stdout, err)
 	}
 	if err != nil || !report.OK() {
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }
@@ -119,7 +119,7 @@ func (p *program) folder(dir string) (unlock func(), status int) {
 	unlock, err := lockFolder(dir)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return nil, cli.ExitNotSo
+		return nil, cli.ExitFailed
 	}
 	return unlock, cli.ExitDone
 }
@@ -151,7 +151,7 @@ func (p *program) repair(args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	if len(mended) == 0 {
 		fmt.Fprintln(p.stdout, "nothing to repair")
@@ -199,7 +199,7 @@ func (p *program) acceptLoss(ctx context.Context, args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
-		return cli.ExitNotSo
+		return cli.ExitFailed
 	}
 	return cli.ExitDone
 }
