@@ -25,21 +25,20 @@ import (
 	"rebound/rtb"
 )
 
-// bare is a bidder over the world's parts that records nothing and whose clock
-// stands still, for measuring.
+// bare returns a bidder over the world's views that records nothing and whose clock
+// stands still, for measurements.
 func (w *world) bare() *bidder.Bidder {
 	b := bidder.New(bidder.Options{Visitors: w.segments, Budgets: w.pacer, Links: w.signer, Clock: func() time.Time { return w.now }})
 	b.Swap(w.bidder.Catalog())
 	return b
 }
 
-// lasting is a world whose budget does not end within a test.
+// lasting returns a world whose budget outlasts any test.
 func lasting(t testing.TB) *world {
 	return newWorld(t, &scenario{Campaign: map[string]any{"budget": map[string]any{"daily": 1_000_000, "pacing": "asap"}}})
 }
 
-// TestAllocations holds the bid path to its promise: nothing for a visitor that is
-// not ours, and nothing that grows for a bid.
+// A no-bid allocates nothing, and a bid a bounded number of times.
 func TestAllocations(t *testing.T) {
 	if raceOn {
 		t.Skip("allocation counts differ under the race detector")
@@ -74,7 +73,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// explosive panics where the budgets are asked, as a defect would.
+// explosive panics when it is asked for a quote.
 type explosive struct{ bidder.Budgets }
 
 func (e explosive) Quote(id rtb.LineID, v, f rtb.CPM, a int) (rtb.Quote, rtb.NoBidReason) {
@@ -103,7 +102,7 @@ func TestAPanicCostsOneRequest(t *testing.T) {
 	}
 }
 
-// A dry run decides as the real one and leaves nothing behind.
+// A dry run decides like a real one and leaves no trace.
 func TestADryRunLeavesNoTrace(t *testing.T) {
 	w := lasting(t)
 	s := bidder.NewDecision()
@@ -147,7 +146,7 @@ func bidTexts(t *testing.T, body []byte) string {
 	return strings.Join(ids, ", ")
 }
 
-// The record says how the price came about, and keeps its own copy of everything.
+// The record explains the price and shares no memory with the decision.
 func TestTheRecordExplainsTheBid(t *testing.T) {
 	conformance.Covers(t, "G25")
 	w := lasting(t)
@@ -178,7 +177,7 @@ func TestTheRecordExplainsTheBid(t *testing.T) {
 	}
 }
 
-// Requests read one catalog from beginning to end while others are swapped in.
+// A request reads one catalog from beginning to end while others are swapped in.
 func TestSwapUnderTraffic(t *testing.T) {
 	w := lasting(t)
 	b := w.bare()
@@ -205,7 +204,7 @@ func TestSwapUnderTraffic(t *testing.T) {
 	}
 }
 
-// Rule T5: one connection outlives every ordinary refusal.
+// Rule T5: a connection stays open after every ordinary refusal.
 func TestOneConnectionForEverything(t *testing.T) {
 	conformance.Covers(t, "T5")
 	w := lasting(t)
@@ -245,7 +244,7 @@ func TestOneConnectionForEverything(t *testing.T) {
 	}
 }
 
-// Whatever bytes come, the answer is one that exchanges know, and money is whole.
+// Any request gets a valid response, and no price exceeds the maximum.
 func FuzzAnswer(f *testing.F) {
 	w := lasting(f)
 	f.Add(w.r0)
@@ -311,7 +310,7 @@ func BenchmarkAnswer(b *testing.B) {
 	})
 }
 
-// Rule T11: too large as sent, and too large when inflated.
+// Rule T11: the body is too large as sent, or after decompression.
 func TestTooLargeBodies(t *testing.T) {
 	conformance.Covers(t, "T11")
 	w := newWorld(t, &scenario{Exchange: map[string]any{"max_body": "64KiB", "max_inflated": "128KiB"}})
@@ -322,7 +321,7 @@ func TestTooLargeBodies(t *testing.T) {
 	w.call(&call{Expect: expect{Bid: map[string]any{"price": 2}}}, "the next request")
 }
 
-// The listener sheds what it has no room for: a counted 204.
+// A request for which the listener has no capacity gets a 204 and is counted.
 func TestShed(t *testing.T) {
 	conformance.Covers(t, "T19")
 	w := lasting(t)

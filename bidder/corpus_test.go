@@ -16,7 +16,7 @@ import (
 	"rebound/rtb"
 )
 
-// corpus opens a file of real requests where there is one above the repository.
+// corpus reads a file of real requests, where there is one next to the repository.
 func corpus(t *testing.T, name string) [][]byte {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -45,8 +45,8 @@ func corpus(t *testing.T, name string) [][]byte {
 	return nil
 }
 
-// generous is a world that bids for anything that may be bid for: every common
-// size, unknown countries, any inventory.
+// generous returns a world that bids wherever it is allowed to: on every common
+// size, in unknown countries, on any inventory.
 func generous(t *testing.T) *world {
 	return newWorld(t, &scenario{
 		Config:   map[string]any{"privacy": map[string]any{"vendor_id": 42, "unknown_country": "allow"}},
@@ -57,8 +57,8 @@ func generous(t *testing.T) *world {
 	})
 }
 
-// TestCorpus answers every real request for a visitor that we know, and looks at
-// every bid with eyes of its own.
+// TestCorpus answers every real request for a known visitor, and checks each bid
+// independently of the bidder.
 func TestCorpus(t *testing.T) {
 	w := generous(t)
 	s := bidder.NewDecision()
@@ -89,12 +89,12 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// refusedBefore tells whether a rule forbade a bid before any creative was tried.
+// refusedBefore reports whether a rule forbade a bid before any creative was tried.
 func refusedBefore(r rtb.NoBidReason) bool {
 	return r != rtb.NoBidNone && r < rtb.NoBidAdvertiserBlocked || r == rtb.NoBidCurrency || r == rtb.NoBidAdvertiserBlocked
 }
 
-// asOurs is a request whose user is the visitor that the world knows.
+// asOurs changes a request's user to the visitor that the world knows.
 func asOurs(t *testing.T, line []byte) []byte {
 	var rq map[string]json.RawMessage
 	if json.Unmarshal(line, &rq) != nil {
@@ -118,8 +118,7 @@ func hasBanner(body []byte) bool {
 	return json.Unmarshal(body, &rq) == nil && slices.ContainsFunc(rq.Imp, func(i struct{ Banner map[string]any }) bool { return i.Banner != nil })
 }
 
-// wire is as much of a request and an answer as the check needs, read by
-// encoding/json.
+// wire is the part of a request and a response that the check needs.
 type wire struct {
 	ID  string
 	Cur any
@@ -188,8 +187,7 @@ func checkBids(t *testing.T, line int, request, answer []byte) {
 	}
 }
 
-// TestHostile posts everything that is meant to hurt, and then asks whether the
-// bidder still bids.
+// TestHostile posts hostile bodies, and checks that the bidder still bids afterwards.
 func TestHostile(t *testing.T) {
 	w := generous(t)
 	codes := map[int]int{}

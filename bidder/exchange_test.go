@@ -13,7 +13,7 @@ import (
 	"rebound/rtb"
 )
 
-// held is a store whose answers wait for the test.
+// held is a store that blocks until the test releases it.
 type held struct {
 	bidder.Visitors
 	entered, leave chan struct{}
@@ -25,7 +25,7 @@ func (h *held) Find(space string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBi
 	return h.Visitors.Find(space, ids, v)
 }
 
-// postTo sends a body to a bidder's handler and gives the answer.
+// postTo sends a body to a bidder's handler and returns the response.
 func postTo(b *bidder.Bidder, body []byte) *fasthttp.Response {
 	var rq fasthttp.Request
 	rq.Header.SetMethod("POST")
@@ -37,8 +37,8 @@ func postTo(b *bidder.Bidder, body []byte) *fasthttp.Response {
 	return &ctx.Response
 }
 
-// Rule T19: what is above an exchange's in-flight limit gets a cheap 204 at once,
-// while the others are still being worked on.
+// Rule T19: a request above an exchange's in-flight limit gets a 204 at once, while
+// the others are still being decided.
 func TestInFlightLimitOfAnExchange(t *testing.T) {
 	conformance.Covers(t, "T19")
 	w := newWorld(t, &scenario{Exchange: map[string]any{"max_in_flight": 2}})
@@ -70,8 +70,8 @@ func TestInFlightLimitOfAnExchange(t *testing.T) {
 	}
 }
 
-// Rule M16: what a request tells of earlier bids is handed on as it came, whatever
-// becomes of the request, and only for exchanges that are asked for it.
+// Rule M16: feedback on earlier bids is passed on unchanged, whatever the decision
+// on the request, and only for exchanges that are configured for it.
 func TestFeedbackIsHandedOn(t *testing.T) {
 	conformance.Covers(t, "M16")
 	const feedback = `[{"request_id":"r","minimum_bid_to_win":1.5}]`
@@ -99,8 +99,8 @@ func TestFeedbackIsHandedOn(t *testing.T) {
 	}
 }
 
-// Rule V19: answers that are kept are bounded, and one request's answer is never
-// another's.
+// Rule V19: the number of stored responses is bounded, and no request gets the
+// response of another.
 func TestRetriesAreBounded(t *testing.T) {
 	conformance.Covers(t, "V19")
 	w := newWorld(t, &scenario{Exchange: map[string]any{"retry_window": "10s"},

@@ -12,7 +12,7 @@ import (
 	"rebound/rtb"
 )
 
-// formatsWorld has a film, a sound and a native creative in one line.
+// formatsWorld returns a world with a video, an audio and a native creative in one line.
 func formatsWorld(t testing.TB) *world {
 	list := []any{
 		map[string]any{"id": "film", "type": "vast", "duration": "15s", "click_url": "https://shop.example/",
@@ -35,7 +35,7 @@ var formatImps = map[string]string{
 	"native": `"native":{"request":"{\"ver\":\"1.2\",\"assets\":[{\"id\":1,\"required\":1,\"title\":{\"len\":25}},{\"id\":2,\"img\":{\"type\":3,\"wmin\":1}},{\"id\":3,\"data\":{\"type\":2}}],\"eventtrackers\":[{\"event\":1,\"methods\":[1]}]}"` + `}`,
 }
 
-// A bid of another format costs no more memory than a banner's.
+// A bid of another format allocates no more than one of a banner.
 func TestAllocationsOfFormats(t *testing.T) {
 	if raceOn {
 		t.Skip("allocation counts differ under the race detector")
@@ -57,8 +57,8 @@ func TestAllocationsOfFormats(t *testing.T) {
 	}
 }
 
-// FuzzNativeRequest: whatever a native request asks for is answered with nothing,
-// or with JSON that has an answer to every required asset, once and under its id.
+// FuzzNativeRequest: any native request gets no bid, or JSON with each required asset
+// exactly once, under its id.
 func FuzzNativeRequest(f *testing.F) {
 	for _, s := range []string{
 		`{"ver":"1.2","assets":[{"id":1,"required":1,"title":{"len":25}},{"id":2,"required":1,"img":{"type":3,"wmin":1}}]}`,
@@ -121,7 +121,7 @@ func FuzzNativeRequest(f *testing.F) {
 	})
 }
 
-// VD8, VD13: a film, a sound and native by one line, with what each declares.
+// Rules VD8, VD13: one line bids with video, audio and native, each with its attributes.
 func TestEveryFormatIsAnswered(t *testing.T) {
 	conformance.Covers(t, "VD13", "R11")
 	w := formatsWorld(t)

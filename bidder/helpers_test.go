@@ -2,7 +2,7 @@ package bidder
 
 import "rebound/events"
 
-// noRecords says that records are wanted, and drops them.
+// noRecords drops every record.
 type noRecords struct{}
 
 func (noRecords) Borrow() *events.BidRecord { return nil }

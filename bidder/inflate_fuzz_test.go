@@ -10,8 +10,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Whatever arrives, inflating gives no more than the limit and agrees with the
-// standard library where that can read all of it.
+// Decompression never returns more than the limit, and agrees with the standard
+// library wherever that can read the whole body.
 func FuzzInflate(f *testing.F) {
 	pack := func(b []byte) []byte {
 		var out bytes.Buffer
@@ -40,13 +40,13 @@ func FuzzInflate(f *testing.F) {
 		if stdErr == nil {
 			want, stdErr = io.ReadAll(io.LimitReader(r, limit+1))
 		}
-		// Flags that RFC 1952 reserves are refused, as it demands; the standard
-		// library lets them pass.
+		// Reserved flags are refused, as RFC 1952 requires; the standard library accepts
+		// them.
 		if stdErr == nil && len(want) <= limit && !errors.Is(err, gzip.ErrHeader) && (err != nil || !bytes.Equal(got, want)) {
 			t.Fatalf("%x: got %q, %v; the standard library reads %q", raw, got, err, want)
 		}
-		// A second member that is cut off ends the body for one library and is an
-		// error for the other; neither may make bytes up.
+		// A truncated second member ends the body for one library and is an error for the
+		// other; neither may invent bytes.
 		if err == nil && stdErr != nil && !bytes.Equal(got, want) {
 			t.Fatalf("%x: read as %q; the standard library reads %q, %v", raw, got, want, stdErr)
 		}

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// checkMarkup reads the markup of a bid as its type says: VAST must be strict XML,
-// native one JSON object. What a scenario names of it must be there.
+// checkMarkup parses the markup of a bid by its type: VAST must be strict XML, native
+// must be one JSON object. It must contain what the scenario expects.
 func checkMarkup(e *expect, bid map[string]any, fail func(string, ...any)) {
 	adm, _ := bid["adm"].(string)
 	switch bid["mtype"] {
@@ -38,8 +38,8 @@ func checkMarkup(e *expect, bid map[string]any, fail func(string, ...any)) {
 	}
 }
 
-// checkElement wants an element, or an attribute behind @, whose text holds a
-// text; null wants that there is none.
+// checkElement checks that the text of an element, or of an attribute after @,
+// contains a text; null means that it must be absent.
 func checkElement(doc map[string][]string, path string, want *string, fail func(string, ...any)) {
 	got := doc[path]
 	switch {
@@ -50,9 +50,8 @@ func checkElement(doc map[string][]string, path string, want *string, fail func(
 	}
 }
 
-// readXML gives the texts of a document by the path of their element below the
-// root, and of attributes behind @. Tracking elements have their event in the
-// path.
+// readXML returns the texts of a document by the path of their element below the
+// root; attributes follow @. Tracking elements have their event in the path.
 func readXML(text string) (map[string][]string, error) {
 	d := xml.NewDecoder(strings.NewReader(text))
 	doc := map[string][]string{}
@@ -92,7 +91,7 @@ func readXML(text string) (map[string][]string, error) {
 	}
 }
 
-// markupURL is a URL inside a bid's markup: "vast " and a path of its VAST, or
+// markupURL returns a URL in a bid's markup: that of "vast " and a path, or of
 // "native " and imptracker, clicktracker or an event tracker's number.
 func markupURL(bid map[string]any, notice string) string {
 	adm, _ := bid["adm"].(string)

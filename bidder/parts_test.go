@@ -17,7 +17,7 @@ import (
 
 var start = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
 
-// Rule T20: of 1,500 a second about 1,000 pass, and a burst is bounded whoever asks.
+// Rule T20: of 1,500 requests per second about 1,000 pass, and bursts are bounded.
 func TestThrottleKeepsItsQuota(t *testing.T) {
 	conformance.Covers(t, "T20")
 	var th throttle
@@ -112,8 +112,7 @@ func zipped(t testing.TB, b []byte) []byte {
 	return buf.Bytes()
 }
 
-// Rule T11: a small body never becomes more than the limit, however often it is
-// compressed.
+// Rule T11: a small body never expands beyond the limit, however it was compressed.
 func TestInflateStopsAtItsLimit(t *testing.T) {
 	conformance.Covers(t, "T11")
 	b := New(Options{})

@@ -12,8 +12,8 @@ import (
 	"rebound/rtb"
 )
 
-// Every answer has a bidid of its own, fit for a URL, and every bid an id of its own
-// that is not the bidid.
+// Every response has a unique bidid that is safe in a URL, and every bid a unique id
+// that differs from the bidid.
 func TestAnswersHaveTheirOwnIDs(t *testing.T) {
 	conformance.Covers(t, "R2", "R4")
 	w := lasting(t)
@@ -42,8 +42,8 @@ func TestAnswersHaveTheirOwnIDs(t *testing.T) {
 	}
 }
 
-// A block list of 20,000 advertisers is read once for each of ours, not once for
-// each line: it stays far below any deadline.
+// A block list of 20,000 advertisers is read once for each of our advertisers, not
+// once for each line.
 func TestALongBlockListIsCheap(t *testing.T) {
 	conformance.Covers(t, "V16")
 	w := lasting(t)

@@ -24,10 +24,10 @@ import (
 	"rebound/rtb"
 )
 
-// A scenario is one file under testdata/scenarios: state, requests and what must
-// come of them. Requests are JSON merge patches on testdata/r0.json, the
-// configuration is patches on testdata/c0.yaml. The rules that it shows are
-// conformance rule ids.
+// scenario is one document of a file under testdata/scenarios: state, requests and
+// the expected responses. Requests are JSON merge patches of testdata/r0.json, and
+// the configuration is a patch of testdata/c0.yaml. Its rules are the ids of the
+// conformance rules that it covers.
 type scenario struct {
 	Description string    `yaml:"description"`
 	Rules       []string  `yaml:"rules"`
@@ -44,15 +44,15 @@ type scenario struct {
 	Campaign   map[string]any    `yaml:"campaign"`
 	Line       map[string]any    `yaml:"line"`
 
-	// Visitors are what is known before; default: u-retarget viewed an item an
-	// hour ago.
+	// Visitors is the history before the first request; default: u-retarget viewed an
+	// item an hour ago.
 	Visitors []seed `yaml:"visitors"`
 
 	step  `yaml:",inline"`
 	Steps []step `yaml:"steps"` // instead of the one step of the file itself
 }
 
-// seed is an event of a visitor, or an identifier that belongs to him.
+// seed is an event of a visitor, or an identifier that is linked to the visitor.
 type seed struct {
 	Visitor    string        `yaml:"visitor"`    // default u-retarget
 	Advertiser string        `yaml:"advertiser"` // of the event; default shop
@@ -65,7 +65,7 @@ type seed struct {
 	OptOut     bool          `yaml:"opt_out"`
 }
 
-// step is one request, and what is told before and after it.
+// step is one request with the notices before and after it.
 type step struct {
 	Name   string        `yaml:"name"`
 	After  time.Duration `yaml:"after"` // passes first
@@ -94,20 +94,20 @@ type call struct {
 	Expect  expect            `yaml:"expect"`
 }
 
-// fire is a notice of the last bid, its macros replaced as an exchange does.
+// fire is a notice of the last bid. Its macros are replaced as an exchange would.
 type fire struct {
 	Notice string `yaml:"notice"` // nurl, burl, lurl, or one in the markup: see markupURL
 	Price  string `yaml:"price"`
 	Loss   string `yaml:"loss"`
-	// Multiplier is what ${AUCTION_MULTIPLIER} becomes.
+	// Multiplier replaces ${AUCTION_MULTIPLIER}.
 	Multiplier string `yaml:"multiplier"`
 	Times      int    `yaml:"times"`
 	Method     string `yaml:"method"`
 	Flip       bool   `yaml:"flip"` // with a changed token
 }
 
-// expect is what must come of a call. Maps are subsets of the JSON; null means
-// that the member must not be there.
+// expect is the expected result of a call. Maps are subsets of the JSON; null means
+// that the member must be absent.
 type expect struct {
 	Status   int               `yaml:"status"`
 	NoBid    string            `yaml:"nobid"`
@@ -124,8 +124,8 @@ type expect struct {
 	Codes    map[string]uint64 `yaml:"codes"`    // "bill forged" to how many
 	Landing  string            `yaml:"landing"`  // where a click on the bid leads
 	Recorded string            `yaml:"recorded"` // body: the record holds the request; none: it does not
-	// Of the markup of every bid: elements and attributes of VAST by their path
-	// with a text that they hold, and members of native.
+	// The markup of every bid: VAST's elements and attributes by their path with a text
+	// that they contain, and members of native.
 	VAST   map[string]*string `yaml:"vast"`
 	Native map[string]any     `yaml:"native"`
 }
@@ -317,7 +317,7 @@ func bidsOf(answer map[string]any) (bids []map[string]any) {
 	return bids
 }
 
-// subset compares what a scenario names with what came.
+// subset checks that got contains want.
 func subset(fail func(string, ...any), path string, want map[string]any, got any) {
 	if want == nil {
 		return
@@ -344,7 +344,7 @@ func subset(fail func(string, ...any), path string, want map[string]any, got any
 	}
 }
 
-// plain makes YAML's and JSON's values comparable.
+// plain converts values of YAML and JSON to comparable ones.
 func plain(v any) any {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -357,7 +357,7 @@ func plain(v any) any {
 	return out
 }
 
-// mergeJSON is a JSON merge patch (RFC 7396) that keeps the text of scalars.
+// mergeJSON applies a JSON merge patch (RFC 7396) and keeps the text of scalars.
 func mergeJSON(t testing.TB, target, patch json.RawMessage) json.RawMessage {
 	t.Helper()
 	if len(bytes.TrimSpace(patch)) == 0 {
@@ -404,7 +404,7 @@ func mergeYAML(base, patch map[string]any) {
 	}
 }
 
-// send makes the request of a call and keeps what came back.
+// send sends the request of a call and keeps the response.
 func (w *world) send(c *call) {
 	w.t.Helper()
 	body := w.requestBody(c)
@@ -469,7 +469,7 @@ func (w *world) requestBody(c *call) []byte {
 	return []byte(c.Prefix + string(r) + c.Suffix)
 }
 
-// stats are the totals of the counters of every exchange.
+// stats returns the totals of the counters of all exchanges.
 func (w *world) stats() bidder.Stats {
 	var sum bidder.Stats
 	for _, s := range w.bidder.Stats() {
@@ -482,7 +482,7 @@ func (w *world) stats() bidder.Stats {
 	return sum
 }
 
-// count finds the reason that the request was counted under: exactly one.
+// count finds the one reason under which the request was counted.
 func (w *world) count(before bidder.Stats) {
 	after := w.stats()
 	n := after.Bids - before.Bids
@@ -497,7 +497,7 @@ func (w *world) count(before bidder.Stats) {
 	}
 }
 
-// drops are the lines that did not bid, in the last record.
+// drops returns the lines in the last record that did not bid.
 func (w *world) drops() map[string]string {
 	m := map[string]string{}
 	if w.records.last != nil && w.records.last.Decision != nil {

@@ -16,7 +16,7 @@ import (
 	"rebound/rtb"
 )
 
-// everything is a line that asks for all that there is, and is given it by asked.
+// everything is a line with every kind of targeting, all of which asked matches.
 var everything = map[string]any{
 	"geo":       map[string]any{"include": []any{"CA", map[string]any{"lat": 43.65, "lon": -79.38, "km": 50}}, "exclude": []any{"MX"}},
 	"device":    map[string]any{"types": []any{"desktop"}, "os": []any{"linux"}, "browsers": []any{"chrome"}, "languages": []any{"en"}},
@@ -49,8 +49,8 @@ func demanding(t testing.TB) *world {
 	})
 }
 
-// A line that asks for everything allocates nothing more than one that asks for
-// nothing, whether it bids or not.
+// A line with every kind of targeting allocates no more than a line without, whether
+// it bids or not.
 func TestTargetingAllocatesNothing(t *testing.T) {
 	if raceOn {
 		t.Skip("allocation counts differ under the race detector")
@@ -88,8 +88,8 @@ func TestTargetingAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Each creative gets its share of requests, and a request drawn again gets the
-// same one.
+// Each creative gets its share of requests, and the same draw selects the same
+// creative.
 func TestRotationKeepsItsShares(t *testing.T) {
 	cr := func(id string) map[string]any {
 		return map[string]any{"id": id, "advertiser": "shop", "type": "html", "size": "300x250", "language": "en", "click_url": "https://shop.example/", "html": `<a href="{{click}}">` + id + `</a>`}
@@ -133,7 +133,7 @@ func TestRotationKeepsItsShares(t *testing.T) {
 	}
 }
 
-// steps is a source that can be set back.
+// steps is a source that can be reset.
 type steps struct{ n uint64 }
 
 func (s *steps) Uint64() uint64 {
@@ -153,7 +153,7 @@ func shown(t *testing.T, b *bidder.Bidder, s *bidder.Decision, w *world, source 
 	return int(s.Outcome().Bids[0].Creative.ID[0] - 'a')
 }
 
-// The signatures of a SKAdNetwork answer are the network's over its own fields.
+// The SKAdNetwork signatures are valid for the network's key over the response's fields.
 func TestSKAdNetworkIsSigned(t *testing.T) {
 	text, err := os.ReadFile("testdata/scenarios/R22-skadnetwork.yaml")
 	if err != nil {
@@ -198,8 +198,8 @@ func TestSKAdNetworkIsSigned(t *testing.T) {
 	}
 }
 
-// An approval that is told while the bidder runs takes effect with the next
-// catalog, and only for the content that it was given for.
+// An approval that arrives while the bidder runs takes effect with the next catalog,
+// and only for the content that was approved.
 func TestApprovalsAreSwappedIn(t *testing.T) {
 	w := newWorld(t, &scenario{Exchange: map[string]any{"requires_approval": true}})
 	try := func(list []campaigns.Approval) string {
@@ -222,7 +222,7 @@ func TestApprovalsAreSwappedIn(t *testing.T) {
 	}
 }
 
-// The record says what the request made of the price, and why a line was dropped.
+// The record holds the price factor of the request, and why a line was dropped.
 func TestTheRecordHoldsTheAdjustment(t *testing.T) {
 	w := newWorld(t, &scenario{Line: map[string]any{"bid": map[string]any{"cpm": 2, "max_cpm": 5, "adjust": map[string]any{"domain": map[string]any{"pub.example": 1.5}}}}})
 	w.send(&call{})
@@ -231,8 +231,8 @@ func TestTheRecordHoldsTheAdjustment(t *testing.T) {
 	}
 }
 
-// BenchmarkTargeting answers requests for a line that asks for nothing, and for one
-// that asks for everything.
+// BenchmarkTargeting answers requests for a line without targeting and for one with
+// every kind of it.
 func BenchmarkTargeting(b *testing.B) {
 	for name, w := range map[string]*world{"nothing asked": lasting(b), "everything asked": demanding(b)} {
 		b.Run(name, func(b *testing.B) {

@@ -14,8 +14,8 @@ import (
 
 const manyLines, manyImps = 31, 100
 
-// crowd is a world of many lines, each with a creative of its own; patch changes
-// every line.
+// crowd returns a world of many lines, each with its own creative; patch is applied
+// to every line.
 func crowd(t testing.TB, exchange, patch map[string]any) *world {
 	var lines, list []any
 	for i := range manyLines {
@@ -31,8 +31,8 @@ func crowd(t testing.TB, exchange, patch map[string]any) *world {
 		Campaign: map[string]any{"lines": lines, "budget": map[string]any{"daily": 1_000_000, "pacing": "asap"}}})
 }
 
-// wide is the scenarios' request with many impressions, each patched, and members
-// of its own.
+// wide returns the scenarios' request with many patched impressions and the members
+// of rest.
 func (w *world) wide(imp, rest map[string]any) []byte {
 	w.t.Helper()
 	var rq map[string]any
@@ -63,8 +63,8 @@ func deals(n int, id func(int) string) map[string]any {
 	return map[string]any{"pmp": map[string]any{"private_auction": 1, "deals": list}}
 }
 
-// Hundreds of deals on a hundred impressions for lines that take any deal: what is
-// kept, priced and noted has limits, and what is beyond is counted.
+// With hundreds of deals on a hundred impressions and lines that take any deal, the
+// options, quotes and drops stay within their limits, and the rest is counted.
 func TestManyDealsAreBounded(t *testing.T) {
 	w := crowd(t, nil, map[string]any{"deals": "only"})
 	b, s := w.bare(), bidder.NewDecision()
@@ -80,15 +80,15 @@ func TestManyDealsAreBounded(t *testing.T) {
 	if out.Lost.Options < 500*manyImps-bidder.MaxQuotes {
 		t.Errorf("got %d options lost; want those of the first line that were not priced, at least", out.Lost.Options)
 	}
-	// Lines, impressions and their creatives, and two steps for every deal that is
-	// priced: far below one for each deal, impression and line.
+	// One step for each line, impression and creative, and two for each deal that is
+	// priced: far fewer than one for each deal, impression and line.
 	if most := 4*bidder.MaxQuotes + 8*manyLines*manyImps; did.Steps > most {
 		t.Errorf("got %d steps; want at most %d of the %d that every deal would cost", did.Steps, most, 500*manyImps*manyLines)
 	}
 }
 
-// Every line and impression have options of their own: the limit of all binds, and
-// what is noted of those that did not bid.
+// With an option for every line and impression, the limits of options and drops
+// bind.
 func TestOptionsOfARequestAreBounded(t *testing.T) {
 	w := crowd(t, nil, map[string]any{"deals": map[string]any{"any": true}})
 	b, s := w.bare(), bidder.NewDecision()
@@ -114,7 +114,7 @@ func TestOptionsOfARequestAreBounded(t *testing.T) {
 	}
 }
 
-// A deal's id counts once, however often it comes.
+// A deal that is listed several times is priced once.
 func TestARepeatedDealCountsOnce(t *testing.T) {
 	for _, n := range []int{2, 8, 9, 500} {
 		w := crowd(t, map[string]any{"multibid_max": 10}, map[string]any{"deals": "only"})
@@ -129,7 +129,7 @@ func TestARepeatedDealCountsOnce(t *testing.T) {
 	}
 }
 
-// Of more deals than a line can bid under, those that would be tried first are kept.
+// Of more deals than a line can bid under, the best are kept.
 func TestTheBestDealsAreKept(t *testing.T) {
 	w := newWorld(t, &scenario{Line: map[string]any{"deals": "only"}})
 	var list []any
@@ -150,8 +150,8 @@ func TestTheBestDealsAreKept(t *testing.T) {
 	}
 }
 
-// The decision ends soon after the clock passes the deadline, in whatever it is
-// doing, and nothing stays reserved.
+// The decision ends soon after the clock passes the deadline, in any stage, and
+// nothing stays reserved.
 func TestTheClockEndsTheWork(t *testing.T) {
 	w := crowd(t, nil, map[string]any{"deals": map[string]any{"any": true}})
 	imp := deals(400, func(i int) string { return fmt.Sprint(i) })

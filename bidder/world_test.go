@@ -90,7 +90,7 @@ func newWorld(t testing.TB, sc *scenario) *world {
 	return w
 }
 
-// load is the configuration of a scenario: c0.yaml and its patches.
+// load loads the configuration of a scenario: c0.yaml with the scenario's patches.
 func (w *world) load(sc *scenario) *config.Snapshot {
 	w.t.Helper()
 	text, err := os.ReadFile("testdata/c0.yaml")
@@ -144,7 +144,7 @@ func (w *world) open() {
 	})
 }
 
-// tick lets pacing do its round, as often as it takes to have grants.
+// tick lets pacing cut grants.
 func (w *world) tick() {
 	w.drift = 0
 	w.lab.CutGrants()
@@ -202,7 +202,7 @@ func (w *world) pause(scope string, on bool) {
 	}
 }
 
-// fire sends notices of the first bid of the last answer to the real handler.
+// fire sends notices of the first bid of the last response to the handler.
 func (w *world) fire(list []fire) {
 	w.t.Helper()
 	if len(list) == 0 {
@@ -259,7 +259,7 @@ func (w *world) fire(list []fire) {
 	}
 }
 
-// linkIn finds our click or pixel URL in markup, as a browser would.
+// linkIn returns our click or pixel URL in markup, as a browser would find it.
 func linkIn(markup, notice string) string {
 	path := map[string]string{"click": "/v1/c?k=", "imp": "/v1/imp?k="}[notice]
 	_, rest, ok := strings.Cut(html.UnescapeString(markup), "https://edge.example"+path)
@@ -272,7 +272,7 @@ func linkIn(markup, notice string) string {
 	return "https://edge.example" + path + rest
 }
 
-// landing is where a click on the last bid would lead, read from its token.
+// landing returns the landing page in the click token of the last bid.
 func (w *world) landing() string {
 	var answer map[string]any
 	if json.Unmarshal(w.won, &answer) != nil || len(bidsOf(answer)) == 0 {
@@ -286,7 +286,7 @@ func (w *world) landing() string {
 	return c.Landing
 }
 
-// money is what the first line's campaign has spent and holds, today.
+// money returns what the first line's campaign has spent and reserved today.
 func (w *world) money() (spent, reserved string) {
 	for _, b := range w.pacer.Budgets(w.now) {
 		if b.Campaign == "c0" && b.Line == "" && b.Window == "day" {

@@ -36,7 +36,7 @@ func start(t testing.TB) time.Time {
 	return time.Date(2026, 10, 1, 0, 0, 0, 0, zone)
 }
 
-// aDay is a generated day as NDJSON.
+// aDay returns a generated day as NDJSON.
 func aDay(t testing.TB, s *config.Snapshot, requests int, seed uint64) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -61,8 +61,8 @@ func replayed(t testing.TB, o Options, records []byte) *Report {
 	return r
 }
 
-// At full price the money of a day is gone before the morning is; spread over the
-// day it lasts, is spent, and wins more.
+// Without pacing the budget of a day is spent before noon; with pacing it lasts the
+// day, is spent, and wins more.
 func TestEvenLastsTheDayAndWinsMore(t *testing.T) {
 	even, asap := snapshot(t, "day/even.yaml"), snapshot(t, "day/asap.yaml")
 	r := replayed(t, Options{Config: even, Against: asap, NoticeDelay: time.Second, Seed: 1}, aDay(t, even, 100_000, 5))
@@ -128,7 +128,7 @@ func TestReplayIsRepeatable(t *testing.T) {
 	}
 }
 
-// A bid wins at the price to beat; second price pays that, first price the bid.
+// A bid wins at the minimum to win; second price pays that, first price the bid.
 func TestMarket(t *testing.T) {
 	f := func(bid rtb.CPM, first bool, min rtb.CPM, paid rtb.CPM, wins bool) {
 		t.Helper()
@@ -143,7 +143,7 @@ func TestMarket(t *testing.T) {
 	f(2_000_000, false, 2_000_001, 0, false)
 }
 
-// Notices arrive in the order of their times; those of one time as they were made.
+// Notices arrive in the order of their times, and those of the same time in the order of their bids.
 func TestNoticesKeepTheirOrder(t *testing.T) {
 	var n notices
 	t0 := start(t)
@@ -163,7 +163,7 @@ func TestNoticesKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// Bare requests find their visitors in the folded facts, at the time from the flags.
+// Bare requests find their visitors in the folded facts, at the time of the flags.
 func TestBareRequestsWithFacts(t *testing.T) {
 	s, err := config.LoadFS(examples.FS, examples.Shop, config.Options{})
 	if err != nil {
@@ -193,8 +193,8 @@ func TestBareRequestsWithFacts(t *testing.T) {
 			}
 		}
 	}}, []byte(in))
-	// The third is nobody we know; the fourth comes after the purchase, as does
-	// the second: facts up to a request's time are folded before it.
+	// The third visitor is unknown. The second and the fourth request come after the
+	// purchase: facts up to a request's time are folded before it.
 	if r.Run.Requests != 4 || r.Run.Known != 3 || r.Run.Bids != 1 || r.Run.Skipped != 1 {
 		t.Errorf("run %+v, no bids %v", r.Run, r.NoBids)
 	}
@@ -214,7 +214,7 @@ func TestNothingToReplay(t *testing.T) {
 	}
 }
 
-// The report's names are what scripts rely on.
+// Scripts rely on the names in the report.
 func TestReportNames(t *testing.T) {
 	s := snapshot(t, "day/even.yaml")
 	var b bytes.Buffer
@@ -240,7 +240,7 @@ func TestReportNames(t *testing.T) {
 	}
 }
 
-// The public corpus is replayed where it lies beside the project.
+// The public corpus is replayed where it is next to the repository.
 func TestCorpusReplaysTheSameTwice(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("..", "..", "shared", "corpus", "requests.jsonl"))
 	if err != nil {

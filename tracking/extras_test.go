@@ -22,8 +22,8 @@ import (
 	"rebound/rtb"
 )
 
-// A second copy is counted as one and not recorded again; one that failed is
-// not taken for recorded.
+// A duplicate is counted as such and not recorded again; a notice that could not be
+// stored does not count as recorded.
 func TestASecondCopyIsADuplicate(t *testing.T) {
 	conformance.Covers(t, "M8")
 	e := newEdge(t)
@@ -77,8 +77,8 @@ func testKeys() exchange.PriceKeySpec {
 	return exchange.PriceKeySpec{Encryption: key(0), Integrity: key(0x20)}
 }
 
-// Rule E4: an old seal is flagged, one of another bid is not believed, and the same
-// bid may bring its own twice.
+// Rule E4: an old encrypted price is flagged, one of another bid is rejected, and a bid
+// may repeat its own.
 func TestSealsThatAreStaleOrReplayed(t *testing.T) {
 	conformance.Covers(t, "E4")
 	e := newEdge(t, exchange.ProfileSpec{ID: "sealed", Seat: "s", PriceCodec: "hmac-sha1", PriceKeys: []exchange.PriceKeySpec{testKeys()}})
@@ -101,8 +101,8 @@ func TestSealsThatAreStaleOrReplayed(t *testing.T) {
 	}
 }
 
-// Rule E2: a last character that differs in spare bits only is another text, and
-// no price.
+// Rule E2: an encrypted price whose last character has nonzero padding bits is
+// rejected.
 func TestSpareBitsAreNoPrice(t *testing.T) {
 	conformance.Covers(t, "E2")
 	e := newEdge(t, exchange.ProfileSpec{ID: "sealed", Seat: "s", PriceCodec: "hmac-sha1", PriceKeys: []exchange.PriceKeySpec{testKeys()}})
@@ -126,7 +126,7 @@ func TestSpareBitsAreNoPrice(t *testing.T) {
 	}
 }
 
-// Rule M21: the price is after discount; what was taken off is kept.
+// Rule M21: the price is after the discount; the discount is recorded.
 func TestDiscountIsKept(t *testing.T) {
 	conformance.Covers(t, "M21", "M1")
 	e := newEdge(t)
@@ -138,8 +138,8 @@ func TestDiscountIsKept(t *testing.T) {
 	}
 }
 
-// Rule P13: a bid for 30.3 impressions costs that many, the exchange may tell
-// fewer, and never more.
+// Rule P13: a bid for 30.3 impressions reserves the cost of that many; the exchange may
+// report fewer, but is never charged for more.
 func TestMultiplierIsBoundedByTheQuantity(t *testing.T) {
 	conformance.Covers(t, "P13")
 	for _, x := range []struct {
@@ -167,8 +167,8 @@ func TestMultiplierIsBoundedByTheQuantity(t *testing.T) {
 	}
 }
 
-// Rule M18: X-Device-* count only from the exchange's networks, and the address is
-// cut.
+// Rule M18: X-Device-* headers are believed only from the exchange's networks, and the
+// address is truncated.
 func TestDeviceHeadersNeedAKnownSender(t *testing.T) {
 	conformance.Covers(t, "M18")
 	for _, x := range []struct {
@@ -214,8 +214,8 @@ func TestLossesByLineAndCreative(t *testing.T) {
 	}
 }
 
-// Section 16: more than one loss of a bad kind in a thousand bids of five minutes
-// rings, and is logged once in that time.
+// Section 16: more than one loss of a class in a thousand bids of five minutes raises
+// the alarm, which is logged once in that time.
 func TestLossAlarm(t *testing.T) {
 	for _, x := range []struct {
 		loss  string
@@ -250,7 +250,7 @@ func TestLossAlarm(t *testing.T) {
 	}
 }
 
-// Rule M16: feedback becomes facts off the bid path; what does not fit is dropped.
+// Rule M16: feedback becomes facts outside the bid path; feedback beyond the limits is dropped.
 func TestFeedbackBecomesFacts(t *testing.T) {
 	conformance.Covers(t, "M16")
 	e := newEdge(t)
@@ -294,8 +294,8 @@ func TestFeedbackBecomesFacts(t *testing.T) {
 	}
 }
 
-// The same entry is one loss however often it comes, and however else it was
-// told; one without a status says nothing; what is lost is not counted.
+// An entry counts as one loss, even if it is repeated or also arrives as a notice. An
+// entry without a status is refused, and one that could not be stored is not counted.
 func TestFeedbackCountsOnce(t *testing.T) {
 	conformance.Covers(t, "M16")
 	e := newEdge(t)
@@ -343,7 +343,7 @@ func TestFeedbackCountsOnce(t *testing.T) {
 
 func tcpAddr(ip string) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
 
-// Rule M22: the time from bid to notice is measured, each notice once.
+// Rule M22: the time from bid to notice is measured once for each notice.
 func TestDelaysAreMeasured(t *testing.T) {
 	conformance.Covers(t, "M22")
 	e := newEdge(t)
@@ -360,8 +360,8 @@ func TestDelaysAreMeasured(t *testing.T) {
 	}
 }
 
-// Just after the start the bids since then are what losses are a share of, though
-// nothing was marked yet.
+// Shortly after the start, losses are compared with the bids since the start, although
+// no step has been marked yet.
 func TestLossAlarmAfterTheStart(t *testing.T) {
 	e := newEdge(t)
 	e.h.o.Bids = func() uint64 { return 1_500 }
@@ -379,8 +379,8 @@ func TestLossAlarmAfterTheStart(t *testing.T) {
 	}
 }
 
-// Whatever a notice's parameters say, it is answered 204, and never charged more
-// than was reserved.
+// Whatever its parameters, a notice is answered with 204 and never charges more than
+// was reserved.
 func FuzzParameters(f *testing.F) {
 	for _, seed := range []string{"&p=1", "&p=AUDIT&c=EUR", "&p=%24%7BAUCTION_PRICE%7D", "&p=1e9&x=30&dp=1e99&dc=-1", "&l=9999999&m=", "&p=${X}&e=[ERRORCODE]", "&p=%%%", "&k=x"} {
 		f.Add(seed, "198.51.100.1, x", "bot")
@@ -414,7 +414,7 @@ func FuzzParameters(f *testing.F) {
 	})
 }
 
-// Whatever stands in feedback, it makes no fact that charges.
+// Feedback never becomes a fact that charges.
 func FuzzFeedback(f *testing.F) {
 	s := newSigner(f, testKey(1))
 	c := sampleClaims()

@@ -22,7 +22,7 @@ import (
 	"rebound/rtb"
 )
 
-// edge is a handler behind real HTTP, and what it recorded.
+// edge is a handler behind real HTTP with the facts that it recorded.
 type edge struct {
 	t      *testing.T
 	h      *Handler
@@ -72,7 +72,7 @@ func newEdge(t *testing.T, specs ...exchange.ProfileSpec) *edge {
 	return e
 }
 
-// fire sends a notice with parameters behind its token, as the exchange would.
+// fire sends a notice with parameters after its token, as the exchange would.
 func (e *edge) fire(method string, kind rtb.NoticeKind, c rtb.Claims, params string) *fasthttp.Response {
 	e.t.Helper()
 	return e.get(method, string(e.s.AppendURL(nil, kind, &c))+params)
@@ -99,7 +99,7 @@ func (e *edge) count(kind rtb.NoticeKind, code Code) uint64 {
 	return 0
 }
 
-// only is the one fact that was recorded.
+// only returns the one recorded fact.
 func (e *edge) only() events.Fact {
 	e.t.Helper()
 	if len(e.facts) != 1 {
@@ -108,7 +108,7 @@ func (e *edge) only() events.Fact {
 	return e.facts[0]
 }
 
-// Rules M4, M10, M11: what a bill's price parameter may hold, and what is booked.
+// Rules M4, M10, M11: values of a bill's price parameter, and what is charged.
 func TestBillIsBookedAsItsPriceSays(t *testing.T) {
 	conformance.Covers(t, "M4", "M11", "P12")
 	first := func(c *rtb.Claims) { c.FirstPrice = true }
@@ -182,7 +182,7 @@ func TestBillIsBookedAsItsPriceSays(t *testing.T) {
 	}
 }
 
-// M5: one billing source per exchange and format; everything else never charges.
+// Rule M5: an exchange and format have one billing source; no other notice charges.
 func TestOnlyTheBillingSourceCharges(t *testing.T) {
 	conformance.Covers(t, "M5", "VD16")
 	for _, source := range []rtb.BillingSource{rtb.BillOnBURL, rtb.BillOnNURL, rtb.BillOnImp, rtb.BillOnVAST} {
@@ -202,7 +202,7 @@ func TestOnlyTheBillingSourceCharges(t *testing.T) {
 	}
 }
 
-// A browser's pixel never sets a price; one that only the exchange can make does.
+// A browser's pixel never sets a price, unless only the exchange can have encrypted it.
 func TestAPixelSetsNoPrice(t *testing.T) {
 	conformance.Covers(t, "E2", "M5")
 	e := newEdge(t)
@@ -272,7 +272,7 @@ func TestAnExchangeThatIsGoneStillBills(t *testing.T) {
 	}
 }
 
-// Rules M6, M7, M10: 204 for notices whatever comes, by any method.
+// Rules M6, M7, M10: a notice is always answered with 204, for any method.
 func TestEveryNoticeIsAnsweredAsItsSenderExpects(t *testing.T) {
 	conformance.Covers(t, "M6", "M7", "M10", "K3", "K4")
 	e := newEdge(t)
@@ -316,7 +316,7 @@ func TestEveryNoticeIsAnsweredAsItsSenderExpects(t *testing.T) {
 	}
 }
 
-// A token of one kind does nothing on any other endpoint.
+// A token of one kind of notice is rejected on every other endpoint.
 func TestATokenIsWorthlessElsewhere(t *testing.T) {
 	conformance.Covers(t, "M10")
 	c := sampleClaims()
@@ -405,8 +405,8 @@ func TestANoticeThatCannotBeRecordedIsCounted(t *testing.T) {
 	}
 }
 
-// A price above the bid, and a notice that comes too late, are said with both
-// prices, and not each time.
+// A price above the bid and a notice that is too late are logged with both prices, at
+// a limited rate.
 func TestNoticesThatNeedALookAreSaid(t *testing.T) {
 	core, said := observer.New(zap.InfoLevel)
 	e := newEdge(t)
@@ -431,7 +431,7 @@ func TestNoticesThatNeedALookAreSaid(t *testing.T) {
 	}
 }
 
-// Rules M14, M15: loss reasons and the price to win.
+// Rules M14, M15: loss reasons and the minimum to win.
 func TestLossReasonsAndPriceToWin(t *testing.T) {
 	conformance.Covers(t, "M14", "M15")
 	e := newEdge(t)
@@ -473,7 +473,7 @@ func TestVideoEventsAreFactsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// VAST's Error URL: the code that the player put in, kept as a flag.
+// The player's code in VAST's Error URL is kept as a flag.
 func TestVideoErrorsAreFlagged(t *testing.T) {
 	c := sampleClaims()
 	c.BillOn = rtb.BillOnVAST
@@ -486,7 +486,7 @@ func TestVideoErrorsAreFlagged(t *testing.T) {
 	}
 }
 
-// A click that a player or a native placement only tells of: no redirect.
+// A click that a player or a native placement reports is not redirected.
 func TestClickThatIsOnlyTold(t *testing.T) {
 	e := newEdge(t)
 	rs := e.fire("GET", rtb.NoticeClick, sampleClaims(), "&t=1")

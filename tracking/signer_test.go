@@ -50,7 +50,7 @@ func sampleClaims() rtb.Claims {
 	}
 }
 
-// token signs claims and cuts the token out of the URL.
+// token returns the token of the URL of signed claims.
 func token(t testing.TB, s *Signer, kind rtb.NoticeKind, c *rtb.Claims) string {
 	t.Helper()
 	_, tok, ok := strings.Cut(string(s.AppendURL(nil, kind, c)), "?k=")
@@ -180,7 +180,7 @@ func TestATokenServesItsOwnKindOnly(t *testing.T) {
 	}
 }
 
-// M12: the previous key still verifies, one before it does not.
+// Rule M12: the previous key still verifies, the key before it does not.
 func TestKeysRotate(t *testing.T) {
 	conformance.Covers(t, "M12")
 	first, second, third := newSigner(t, testKey(1)), newSigner(t, testKey(2), testKey(1)), newSigner(t, testKey(3), testKey(2))
@@ -202,7 +202,7 @@ func TestKeysRotate(t *testing.T) {
 	}
 }
 
-// The hand-written HMAC is the standard library's.
+// The HMAC agrees with the standard library's.
 func TestMACIsHMAC(t *testing.T) {
 	secret := testKey(5).Secret
 	for _, n := range []int{0, 1, 55, 56, 63, 64, 65, 500} {
@@ -216,7 +216,7 @@ func TestMACIsHMAC(t *testing.T) {
 	}
 }
 
-// M13: no URL is longer than exchanges take, and none shows an id in clear.
+// Rule M13: no URL is longer than exchanges take, and none contains a readable id.
 func TestURLsStayShortAndOpaque(t *testing.T) {
 	conformance.Covers(t, "M13")
 	s := newSigner(t, testKey(1))
@@ -319,7 +319,7 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// FuzzPayload reads payloads as if their signature had been right.
+// FuzzPayload reads payloads as if their signature had been verified.
 func FuzzPayload(f *testing.F) {
 	c := sampleClaims()
 	f.Add(appendClaims(nil, rtb.NoticeBill, &c), true)
