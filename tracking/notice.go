@@ -192,6 +192,15 @@ func (h *Handler) logLost(f *events.Fact, c *rtb.Claims, err error) {
 		zap.Stringer("currency", c.AdvertiserCurrency), zap.Error(err))
 }
 
+// received is a notice with a valid token.
+type received struct {
+	*noticeParams
+	kind    rtb.NoticeKind
+	claims  rtb.Claims
+	profile *exchange.Profile // nil when the exchange is not configured
+	at      time.Time
+}
+
 // accept verifies one notice, records it and returns its outcome.
 func (h *Handler) accept(kind rtb.NoticeKind, q *noticeParams) (rtb.Claims, Code) {
 	c, err := h.o.Signer.Verify(kind, q.token)
@@ -204,8 +213,8 @@ func (h *Handler) accept(kind rtb.NoticeKind, q *noticeParams) (rtb.Claims, Code
 	if c.Test {
 		return c, CodeTest
 	}
-	now := h.o.Now()
-	fact, code := h.fact(kind, &c, q, now)
+	r := &received{q, kind, c, h.o.Profiles(c.Exchange), h.o.Now()}
+	fact, code := h.fact(r)
 	if code == CodeAudit {
 		return c, code
 	}
@@ -219,49 +228,48 @@ func (h *Handler) accept(kind rtb.NoticeKind, q *noticeParams) (rtb.Claims, Code
 		return c, CodeFailed
 	}
 	h.recorded.add(fact.ID, 0)
-	h.delays[kind].observe(now.Sub(c.Issued))
+	h.delays[kind].observe(r.at.Sub(c.Issued))
 	if kind == rtb.NoticeLoss {
-		h.countLoss(&c, exchange.ParseLoss(q.loss), now)
+		h.countLoss(&c, exchange.ParseLoss(q.loss), r.at)
 	}
 	return c, code
 }
 
-// fact returns the fact of a notice with a valid token, and its outcome.
-func (h *Handler) fact(kind rtb.NoticeKind, c *rtb.Claims, q *noticeParams, now time.Time) (events.Fact, Code) {
-	f := events.NoticeFact(kind, c, now)
+// fact returns the fact of a notice, and its outcome.
+func (h *Handler) fact(r *received) (events.Fact, Code) {
+	f := events.NoticeFact(r.kind, &r.claims, r.at)
 	n := f.Notice
-	bills := kind == c.BillOn.Notice()
-	if kind == rtb.NoticeVideo {
-		n.Progress = q.video.progress
-		if !q.video.impression {
-			f.ID += ":" + q.video.name
+	bills := r.kind == r.claims.BillOn.Notice()
+	if r.kind == rtb.NoticeVideo {
+		n.Progress = r.video.progress
+		if !r.video.impression {
+			f.ID += ":" + r.video.name
 			bills = false
 		}
-		if q.video.failed {
-			n.Flags = append(n.Flags, FlagError+errorCode(q.errorCode))
+		if r.video.failed {
+			n.Flags = append(n.Flags, FlagError+errorCode(r.errorCode))
 		}
 	}
-	profile := h.o.Profiles(c.Exchange)
-	code := h.price(kind, c, q, profile, bills, n)
-	if kind == rtb.NoticeLoss {
-		n.LossReason = exchange.ParseLoss(q.loss).Code
+	code := h.price(r, bills, n)
+	if r.kind == rtb.NoticeLoss {
+		n.LossReason = exchange.ParseLoss(r.loss).Code
 	}
-	if profile != nil {
-		if v, status := profile.ParseMinToWin(q.minToWin); status == exchange.PriceOK {
+	if p := r.profile; p != nil {
+		if v, status := p.ParseMinToWin(r.minToWin); status == exchange.PriceOK {
 			n.MinToWin = v
 		}
-		if v, status := profile.ParseMinToWin(q.discountCPM); status == exchange.PriceOK {
+		if v, status := p.ParseMinToWin(r.discountCPM); status == exchange.PriceOK {
 			n.Discount = v
 		}
 	}
-	n.Multiplier, n.DiscountPct = int64(multiplier(kind, c, q)), exchange.ParseMultiplier(q.discountPct)
-	q.device.describe(profile, n)
-	if code != CodeAudit && now.Sub(c.Issued) > h.o.NoticeTTL {
+	n.Multiplier, n.DiscountPct = int64(r.quantity()), exchange.ParseMultiplier(r.discountPct)
+	r.device.describe(r.profile, n)
+	if code != CodeAudit && r.at.Sub(r.claims.Issued) > h.o.NoticeTTL {
 		n.Flags = append(n.Flags, FlagExpired)
 		bills, code = false, CodeExpired
 	}
 	if n.Bills = bills; bills {
-		n.Charge = c.ChargeFor(n.Price, multiplier(kind, c, q))
+		n.Charge = r.claims.ChargeFor(n.Price, r.quantity())
 	}
 	return f, code
 }

@@ -13,32 +13,33 @@ import (
 
 // price sets the notice's price as the package comment describes. Without a
 // credible price it is the bid where the notice bills, and absent otherwise.
-func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, q *noticeParams, profile *exchange.Profile, bills bool, n *events.Notice) Code {
+func (h *Handler) price(r *received, bills bool, n *events.Notice) Code {
+	c, profile := &r.claims, r.profile
 	price, status := rtb.CPM(0), exchange.PriceEmpty
 	if profile != nil {
-		price, status = profile.ParsePrice(q.price)
+		price, status = profile.ParsePrice(r.price)
 	}
-	if status == exchange.PriceAudit || bytes.Equal(q.price, []byte("AUDIT")) {
+	if status == exchange.PriceAudit || bytes.Equal(r.price, []byte("AUDIT")) {
 		return CodeAudit
 	}
-	browser := kind == rtb.NoticeImp || kind == rtb.NoticeVideo
+	browser := r.kind == rtb.NoticeImp || r.kind == rtb.NoticeVideo
 	if browser && (profile == nil || !profile.PriceSealed()) {
 		if bills {
 			n.Price = c.Price
 		}
 		return CodeOK
 	}
-	if status == exchange.PriceOK && h.replayed(profile, c, q, n) {
+	if status == exchange.PriceOK && h.replayed(r, n) {
 		status = exchange.PriceBad
 	}
-	if cur, ok := rtb.ParseCurrency(q.currency); ok && cur != c.Currency {
+	if cur, ok := rtb.ParseCurrency(r.currency); ok && cur != c.Currency {
 		n.Flags = append(n.Flags, FlagCurrency)
 		status = exchange.PriceBad
 	}
 	if status == exchange.PriceForged {
 		n.Flags = append(n.Flags, FlagPriceForged)
 	}
-	if status == exchange.PriceBad && len(n.Flags) == 0 && tooLarge(profile, q.price) {
+	if status == exchange.PriceBad && len(n.Flags) == 0 && tooLarge(profile, r.price) {
 		price, status = rtb.MaxCPM+1, exchange.PriceOK
 	}
 	switch {
@@ -51,7 +52,7 @@ func (h *Handler) price(kind rtb.NoticeKind, c *rtb.Claims, q *noticeParams, pro
 	case bills:
 		n.Price = c.Price
 		// In first price an absent price means the bid; an unreadable one is an error.
-		if !c.FirstPrice || len(q.price) > 0 || len(n.Flags) > 0 {
+		if !c.FirstPrice || len(r.price) > 0 || len(n.Flags) > 0 {
 			n.Flags = append(n.Flags, FlagPriceMissing)
 			return CodePriceMissing
 		}
@@ -72,13 +73,13 @@ func tooLarge(p *exchange.Profile, raw []byte) bool {
 	return json.Valid(raw) // a number too large even for Micros
 }
 
-// multiplier returns the number of impressions, in millionths, that the exchange's
-// server reports for a bid on several; 0 when it reports none.
-func multiplier(kind rtb.NoticeKind, c *rtb.Claims, q *noticeParams) rtb.Quantity {
-	if c.Quantity == 0 || kind != rtb.NoticeWin && kind != rtb.NoticeBill {
+// quantity returns the number of impressions that the exchange's server reports for a
+// bid on several; 0 when it reports none.
+func (r *received) quantity() rtb.Quantity {
+	if r.claims.Quantity == 0 || r.kind != rtb.NoticeWin && r.kind != rtb.NoticeBill {
 		return 0
 	}
-	return rtb.Quantity(exchange.ParseMultiplier(q.multiplier))
+	return rtb.Quantity(exchange.ParseMultiplier(r.multiplier))
 }
 
 // stampWindow is the largest difference between the time in an encrypted price and
@@ -87,15 +88,15 @@ const stampWindow = 24 * time.Hour
 
 // replayed reports whether an encrypted price was sent for another bid before, and
 // so must not be believed (conformance E4). A price with a stale time is flagged.
-func (h *Handler) replayed(p *exchange.Profile, c *rtb.Claims, q *noticeParams, n *events.Notice) bool {
-	at, iv, ok := p.PriceStamp(q.price)
+func (h *Handler) replayed(r *received, n *events.Notice) bool {
+	at, iv, ok := r.profile.PriceStamp(r.price)
 	if !ok {
 		return false
 	}
-	if age := h.o.Now().Sub(at); age > stampWindow || age < -stampWindow {
+	if age := r.at.Sub(at); age > stampWindow || age < -stampWindow {
 		n.Flags = append(n.Flags, FlagPriceStale)
 	}
-	key, owner := c.Exchange+string(iv[:]), binary.LittleEndian.Uint64(c.Bid[:])
+	key, owner := r.claims.Exchange+string(iv[:]), binary.LittleEndian.Uint64(r.claims.Bid[:])
 	if of, seen := h.sealed.seen(key); seen {
 		if of != owner {
 			n.Flags = append(n.Flags, FlagPriceReplayed)
