@@ -18,15 +18,10 @@ import (
 	"rebound/rtb"
 )
 
-// Options configure an Edge. Append, AppendOrSpool, Keyring, Cookies and Random are
-// required.
+// Options configure an Edge. Append, Keyring, Cookies and Random are required.
 type Options struct {
-	// Append returns nil only when the facts are stored. It serves servers, which
-	// retry after an error.
+	// Append returns nil only when the facts are stored.
 	Append func(context.Context, ...events.Fact) error
-	// AppendOrSpool stores facts in the log or, while that is unavailable, in a file
-	// from which they are appended later. It serves browsers, which never retry.
-	AppendOrSpool func(context.Context, ...events.Fact) error
 	// Resolve returns the visitor to which an external identifier is linked. If nil,
 	// no identifier is linked.
 	Resolve func(rtb.Key) (rtb.Key, bool)
@@ -75,7 +70,7 @@ type Advertiser struct {
 // Edge receives events from browsers and servers. It is safe for concurrent use.
 type Edge struct {
 	Counters
-	append, appendOrSpool         func(context.Context, ...events.Fact) error
+	append                        func(context.Context, ...events.Fact) error
 	resolve                       func(rtb.Key) (rtb.Key, bool)
 	keyring                       *rtb.Keyring
 	cookies                       *Cookies
@@ -90,7 +85,7 @@ type Edge struct {
 // New returns an edge without advertisers; see Swap.
 func New(o Options) *Edge {
 	e := &Edge{
-		append: o.Append, appendOrSpool: o.AppendOrSpool, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
+		append: o.Append, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
 		random: o.Random, now: o.Now, browserTimeout: o.BrowserTimeout, serverTimeout: o.ServerTimeout, log: o.Logger,
 	}
 	if e.now == nil {

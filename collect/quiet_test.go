@@ -13,7 +13,7 @@ func TestAFailingLogIsSaidAFewTimes(t *testing.T) {
 	core, said := observer.New(zap.ErrorLevel)
 	w := newWorld(t)
 	setup := w.setup.Load()
-	w.Edge = New(Options{Append: w.append, AppendOrSpool: w.appendOrSpool, Keyring: w.keyring, Cookies: w.cookies, Random: w.random,
+	w.Edge = New(Options{Append: w.append, Keyring: w.keyring, Cookies: w.cookies, Random: w.random,
 		Now: w.Edge.now, Logger: zap.New(core)})
 	w.Swap(setup)
 	w.fail = errLog

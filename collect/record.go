@@ -147,7 +147,7 @@ func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, who *browser, 
 		return
 	}
 	facts := append(e.linkFacts(src, who.visitor, keys), f)
-	if e.storeOrSpool(ctx, facts...) {
+	if e.store(ctx, facts...) {
 		e.count(f.Name)
 		e.recent.add(f.ID, src.now)
 	}
@@ -161,11 +161,11 @@ func (e *Edge) linkFacts(s *source, visitor rtb.Key, keys []events.LinkKey) []ev
 	return facts
 }
 
-// storeOrSpool appends the facts of a browser request and counts the outcome.
-func (e *Edge) storeOrSpool(ctx context.Context, facts ...events.Fact) bool {
+// store appends the facts of a browser request and counts the outcome.
+func (e *Edge) store(ctx context.Context, facts ...events.Fact) bool {
 	ctx, cancel := context.WithTimeout(ctx, e.browserTimeout)
 	defer cancel()
-	if err := e.appendOrSpool(ctx, facts...); err != nil {
+	if err := e.append(ctx, facts...); err != nil {
 		e.reject(RejectNotStored)
 		e.log.Error("cannot store facts of a browser", zap.Int("facts", len(facts)), zap.Error(err))
 		return false

@@ -42,7 +42,7 @@ func newWorld(t testing.TB) *world {
 		return nil
 	}
 	w.Edge = New(Options{
-		Append: add, AppendOrSpool: add, Keyring: w.keyring, Cookies: NewCookies([32]byte{9}, random), Random: random,
+		Append: add, Keyring: w.keyring, Cookies: NewCookies([32]byte{9}, random), Random: random,
 		Resolve: func(k rtb.Key) (rtb.Key, bool) { v, ok := w.linked[k]; return v, ok },
 		Now:     func() time.Time { return w.now },
 	})

@@ -259,7 +259,7 @@ func (a *app) openEdge(context.Context) error {
 		NoticeTTL: a.bound.Privacy.NoticeTTL, Logger: a.log.Named("tracking"), Bids: a.offers,
 	})
 	a.edge = collect.New(collect.Options{
-		Append: a.append, AppendOrSpool: a.append, Resolve: a.resolve, Keyring: a.keyring,
+		Append: a.append, Resolve: a.resolve, Keyring: a.keyring,
 		Cookies: collect.NewCookies([32]byte(a.keys.Cookies), rand.Reader), Random: rand.Reader, Now: a.now,
 		Logger: a.log.Named("collect"),
 	})
