@@ -8,14 +8,14 @@ import (
 	"rebound/rtb"
 )
 
-// banner is a template, and what the types that are shown as banners share.
+// banner is a compiled template. The types that are shown as banners share it.
 type banner struct {
 	subtypes []int // what the markup consists of, against btype
 	pieces   []piece
 }
 
-// maxSource bounds the source of a template. Macros may be longer than what
-// replaces them, but not by that much.
+// maxSource is the largest source of a template in bytes. Macros may be longer
+// than what replaces them, but not by that much.
 const maxSource = 4 * MaxMarkup
 
 // pixelMarkup counts the impression. It is added to templates that do not.

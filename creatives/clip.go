@@ -10,16 +10,16 @@ import (
 // clip is a video or audio ad: VAST or DAAST.
 type clip struct {
 	audio      bool
-	skippable  bool // it has a skip button of its own: attribute 16
-	linearity  int  // 1 linear, 2 overlay
-	protocols  []int
+	skippable  bool        // it has a skip button of its own: attribute 16
+	linearity  int         // 1 linear, 2 overlay
+	protocols  []int       // that it can be written in, best first
 	media      []mediaFile // empty: a wrapper
 	placements []int       // AdCOM video placement subtypes; empty: all
 	playback   []int       // AdCOM playback methods; empty: all
 
 	title        text
-	verification string // element; empty: none
-	apis         []int  // with Open Measurement
+	verification string // the AdVerifications element; empty: none
+	apis         []int  // the API frameworks with Open Measurement
 	docs         [lastProtocol + 1][]part
 }
 
@@ -41,7 +41,7 @@ func (k *clip) object(imp *rtb.Impression) *rtb.Video {
 	return &imp.Video
 }
 
-// Protocols of AdCOM 1.0, List: Creative Subtypes - Audio/Video.
+// Protocols (AdCOM 1.0, List: Creative Subtypes - Audio/Video).
 const (
 	vast2, vast3, vast2Wrapper, vast3Wrapper = 2, 3, 5, 6
 	vast4, vast4Wrapper                      = 7, 8
@@ -53,20 +53,20 @@ const (
 	lastProtocol = vast43Wrapper
 )
 
-// protocolVersions are the version attributes of the protocols that we write.
+// protocolVersions are the version attributes by protocol.
 var protocolVersions = [lastProtocol + 1]string{
 	vast2: "2.0", vast3: "3.0", vast2Wrapper: "2.0", vast3Wrapper: "3.0", vast4: "4.0", vast4Wrapper: "4.0",
 	daast1: "1.0", daast1Wrapper: "1.0", vast41: "4.1", vast41Wrapper: "4.1", vast42: "4.2", vast42Wrapper: "4.2",
 	vast43: "4.3", vast43Wrapper: "4.3",
 }
 
-// The protocols that are written, the best first.
+// Protocols that can be written, best first.
 var (
 	inlineProtocols  = []int{vast42, vast41, vast4, vast43, vast3, vast2, daast1}
 	wrapperProtocols = []int{vast42Wrapper, vast41Wrapper, vast4Wrapper, vast43Wrapper, vast3Wrapper, vast2Wrapper, daast1Wrapper}
 )
 
-// Codes of AdCOM 1.0 that have consequences here.
+// Codes of AdCOM 1.0 that matter here.
 const (
 	attrSkippable = 16 // List: Creative Attributes
 
@@ -80,7 +80,7 @@ const (
 func wrapper(protocol int) bool { return slices.Contains(wrapperProtocols, protocol) }
 func daast(protocol int) bool   { return protocol == daast1 || protocol == daast1Wrapper }
 
-// fourth tells whether a protocol is VAST 4.0 or later.
+// fourth reports whether a protocol is VAST 4.0 or later.
 func fourth(protocol int) bool { return protocol >= vast4 && !daast(protocol) }
 
 // fits checks what video and audio ads must satisfy (OpenRTB 2.6 §3.2.7, §3.2.8).

@@ -98,7 +98,7 @@ func (k *clip) mediaFile(c *compiler, out *Creative, i int) mediaFile {
 		c.Add(field+".w", fmt.Sprintf("%dx%d", m.size.W, m.size.H), "the width and height of the video in pixels")
 	}
 	if m.bitrate < 0 {
-		c.Add(field+".bitrate", itoa(m.bitrate), "kilobits per second")
+		c.Add(field+".bitrate", itoa(m.bitrate), "kilobits per second, 0 or more")
 	}
 	delivery := "progressive"
 	if s.Delivery != "" {
@@ -109,7 +109,7 @@ func (k *clip) mediaFile(c *compiler, out *Creative, i int) mediaFile {
 	return m
 }
 
-// write makes the file's element in either language.
+// write writes the file's element in VAST and in DAAST.
 func (m *mediaFile) write(u, delivery string) {
 	attrs := ` delivery="` + delivery + `" type="` + xmlText(m.mime) + `"`
 	rate := ""
@@ -126,7 +126,7 @@ func (m *mediaFile) write(u, delivery string) {
 	m.daast = string(b.lit)
 }
 
-// interactive tells whether a type is a program, which VPAID runs.
+// interactive reports whether a MIME type is a script, which VPAID runs.
 func interactive(mime string) bool {
 	return strings.HasSuffix(mime, "javascript") || mime == "application/x-shockwave-flash"
 }
@@ -156,7 +156,7 @@ func (k *clip) compileProtocols(c *compiler) {
 	}
 }
 
-// beyond tells whether a protocol cannot say what the spec wants said.
+// beyond reports whether a protocol cannot express what the spec asks for.
 func (c *compiler) beyond(p int) bool {
 	s := c.spec
 	return s.Skippable > 0 && (p == vast2 || p == vast2Wrapper || daast(p)) ||
@@ -164,18 +164,19 @@ func (c *compiler) beyond(p int) bool {
 		s.Interactive != "" && (p < vast41 || wrapper(p))
 }
 
-// compileScripts checks what runs code: VPAID, SIMID and Open Measurement.
+// compileScripts checks everything that runs code: VPAID, SIMID and Open
+// Measurement.
 func (k *clip) compileScripts(c *compiler, out *Creative) {
 	s := c.spec
 	vpaid := slices.Contains(out.APIs, apiVPAID1) || slices.Contains(out.APIs, apiVPAID2)
 	for i := range k.media {
 		if interactive(k.media[i].mime) && !vpaid {
-			c.Add("api", "a script under media", "1 or 2 in api: VPAID runs it")
+			c.Add("api", "a script in media", "1 or 2 (VPAID) in api")
 		}
 	}
 	simid := slices.Contains(out.APIs, apiSIMID1) || slices.Contains(out.APIs, apiSIMID2)
 	if simid != (s.Interactive != "") {
-		c.Add("interactive", spec.Quote(s.Interactive), "a SIMID document where api names 8 or 9, and only there")
+		c.Add("interactive", spec.Quote(s.Interactive), "the URL of a SIMID document if api has 8 or 9, and only then")
 	}
 	if s.Interactive != "" {
 		c.checkLink("interactive", s.Interactive, out)

@@ -100,13 +100,13 @@ func (c *compiler) lists(out *Creative) {
 	for field, codes := range map[string][]int{"attr": s.Attr, "api": s.API} {
 		for i, code := range codes {
 			if code < 1 {
-				c.Add(spec.At(field, i), strconv.Itoa(code), "a code of AdCOM 1.0, 1 or more")
+				c.Add(spec.At(field, i), strconv.Itoa(code), "a code of AdCOM 1.0, at least 1")
 			}
 		}
 	}
 	out.Language = strings.ToLower(s.Language)
 	if n := len(out.Language); s.Language != "" && (n < 2 || n > 8) {
-		c.Add("language", spec.Quote(s.Language), "a code of ISO 639-1 such as en, or xx for none")
+		c.Add("language", spec.Quote(s.Language), "an ISO 639-1 code such as en, or xx for a creative without words")
 	}
 	if len(s.Fill) == 0 {
 		out.Fill = []Fill{FillCart, FillViewed}
@@ -130,18 +130,19 @@ func (c *compiler) urls(out *Creative) {
 	if out.ClickURL != "" {
 		check("click_url", out.ClickURL)
 	} else if !out.NeedsProduct {
-		c.Add("click_url", "nothing", "the landing page, because the creative can be shown without a product")
+		c.Add("click_url", "nothing", "the landing page, which a creative that needs no product must have")
 	}
 	if out.IURL != "" {
 		check("iurl", out.IURL)
 	}
 }
 
-// maxCRIDName leaves room for a dash and 12 hex digits in 64 bytes.
+// maxCRIDName is the longest name in a crid: 64 bytes less a dash and 12 hex
+// digits.
 const maxCRIDName = 51
 
-// crid is the id, or what the spec says instead, and a hash of everything that
-// is shown or that decides where.
+// crid returns the id, or the name that the spec sets instead, followed by a
+// hash of everything that is shown or that decides where.
 func (c *compiler) crid(markup string) string {
 	s := c.spec
 	h := sha256.New()

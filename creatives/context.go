@@ -2,32 +2,33 @@ package creatives
 
 import "strings"
 
-// place is where in a document a macro stands; it decides the escaping.
+// place is the kind of position of a macro in a document. It decides the
+// escaping.
 type place uint8
 
 const (
 	inText     place = iota // between tags
-	inAttr                  // in a quoted attribute that is no URL
+	inAttr                  // in a quoted attribute that is not a URL
 	inURLStart              // at the start of a quoted attribute that is a URL
-	inURL                   // later in one
+	inURL                   // later in such an attribute
 	inJS                    // in a quoted string of a script
-	inNowhere               // where no text from outside is safe: only numbers
+	inNowhere               // where only numbers are safe
 )
 
-// scanner follows HTML as far as it must to know where a macro stands. It is
-// made for markup that an advertiser wrote, and refuses to call a place safe when
-// it is not sure; it is no full HTML parser.
+// scanner follows HTML as far as is needed to know the position of a macro. It
+// is meant for markup that an advertiser wrote, is not a full HTML parser, and
+// treats a position as unsafe if in doubt.
 type scanner struct {
 	state scanState
 	quote byte   // of the attribute or of the script's string
 	tag   string // name of the open tag, lower case
 	attr  string // name of the open attribute, lower case
-	value bool   // the attribute's value has begun
-	raw   string // script, style, textarea or title: their content ends with its end tag only
+	value bool   // the attribute has a value already
+	raw   string // script, style, textarea or title, whose content ends only with their end tag
 	tail  []byte // the last bytes of raw text or of a comment, lower case, to find the end
 	esc   bool   // the last byte of the script's string was a backslash
-	line  bool   // in a comment of the script that ends with the line
-	block bool   // in a comment of the script that ends with */
+	line  bool   // in a // comment of the script
+	block bool   // in a /* comment of the script
 	prev  byte   // the last byte of the script
 }
 
@@ -40,7 +41,7 @@ const (
 	scanAttrName  // in an attribute's name
 	scanAfterAttr // after the equals sign
 	scanQuoted    // in a quoted value
-	scanBare      // in a value without quotes
+	scanBare      // in an unquoted value
 	scanComment
 	scanRaw // in script, style, textarea or title
 )
@@ -48,7 +49,7 @@ const (
 var urlAttrs = map[string]bool{"href": true, "src": true, "action": true, "formaction": true, "poster": true, "data": true,
 	"cite": true, "background": true, "xlink:href": true, "ping": true, "longdesc": true}
 
-// place is where the next byte would stand.
+// place returns the position of the next byte.
 func (s *scanner) place() place {
 	switch s.state {
 	case scanText:
@@ -74,7 +75,7 @@ func (s *scanner) place() place {
 	return inNowhere
 }
 
-// macro tells the scanner that a macro stood here.
+// macro advances the scanner over a macro.
 func (s *scanner) macro() {
 	if s.state == scanQuoted {
 		s.value = true
@@ -82,7 +83,7 @@ func (s *scanner) macro() {
 	s.esc, s.prev = false, 'x'
 }
 
-// literal follows text of the template.
+// literal advances the scanner over text of the template.
 func (s *scanner) literal(text string) {
 	for i := range len(text) {
 		s.next(text[i])
@@ -96,7 +97,7 @@ func lower(c byte) byte {
 	return c
 }
 
-// grow adds a byte to a name, in lower case; the names that matter are short.
+// grow appends a byte to a name in lower case. Names that matter are short.
 func grow(name string, c byte) string {
 	if len(name) > 32 {
 		return name
@@ -107,7 +108,7 @@ func grow(name string, c byte) string {
 	return name + string(rune(lower(c)))
 }
 
-// remember keeps the last bytes, to find the end of what they are in.
+// remember keeps the last bytes, to find the end of raw text or of a comment.
 func (s *scanner) remember(c byte) {
 	if len(s.tail) >= 64 {
 		s.tail = append(s.tail[:0], s.tail[len(s.tail)-16:]...)
@@ -155,7 +156,7 @@ func (s *scanner) tagName(c byte) {
 		s.endTag()
 	case blank(c) || c == '/' && s.tag != "":
 		if s.tag == "" {
-			s.state = scanText // "< " is no tag
+			s.state = scanText // "< " does not begin a tag
 			return
 		}
 		s.state = scanTag
@@ -217,7 +218,7 @@ func (s *scanner) inRaw(c byte) {
 	}
 }
 
-// script follows quotes and comments of a script.
+// script follows the quotes and comments of a script.
 func (s *scanner) script(c byte) {
 	prev := s.prev
 	s.prev = c

@@ -6,31 +6,30 @@ import (
 	"rebound/rtb"
 )
 
-// MaxMarkup is how many bytes a creative's markup may have unless its spec
-// says less.
+// MaxMarkup is the size limit of a creative's markup in bytes. A spec may set a
+// lower one.
 const MaxMarkup = 32 << 10
 
-// Creative is one compiled creative. It is immutable and safe for concurrent
-// use.
+// Creative is a compiled creative. It is immutable and safe for concurrent use.
 type Creative struct {
 	ID         string
 	CRID       string // id and content hash, at most 64 bytes; changes when the content does
-	Advertiser string // empty: any advertiser's line may use it
+	Advertiser string // empty: lines of any advertiser may use it
 	Type       string // as configured, such as html_template
 	Format     rtb.Formats
 	Sizes      []rtb.Size
-	Attrs      []int    // creative attributes, against battr
+	Attrs      []int    // creative attributes, checked against battr
 	Cats       []string // empty: the advertiser's
-	Language   string   // empty: not known
+	Language   string   // empty: unknown
 	Mimes      []string
 	APIs       []int
 	Secure     bool // everything it loads is https
 	FullScreen bool // only for interstitials (OpenRTB 2.6 §3.2.4, instl)
 	ClickURL   string
-	IURL       string // a picture for the exchange's audit; may be empty
-	// NeedsProduct tells that there is no markup without a product.
+	IURL       string // an image for the exchange's audit; may be empty
+	// NeedsProduct is set if the creative cannot be shown without a product.
 	NeedsProduct bool
-	Fallback     *Creative // used where the products do not suffice; may be nil
+	Fallback     *Creative // used if there is no product; may be nil
 	Fill         []Fill
 	MaxBytes     int
 	Duration     time.Duration // of a video or audio ad; 0 for other formats
@@ -39,8 +38,9 @@ type Creative struct {
 	crids []string // by size, if there are several
 }
 
-// CRIDOf is the creative id of one size: what an exchange reviews under one id is
-// one look (conformance R6). It is CRID where the creative has one size or none.
+// CRIDOf returns the creative id of one size, so that what an exchange reviews
+// under one id has one appearance (conformance R6). It is CRID if the creative
+// has one size or none.
 func (c *Creative) CRIDOf(s rtb.Size) string {
 	for i := range c.crids {
 		if c.Sizes[i] == s {
@@ -50,7 +50,7 @@ func (c *Creative) CRIDOf(s rtb.Size) string {
 	return c.CRID
 }
 
-// HasSize tells whether the creative can be shown in a size.
+// HasSize reports whether the creative can be shown in a size.
 func (c *Creative) HasSize(s rtb.Size) bool {
 	for _, have := range c.Sizes {
 		if have == s {
@@ -60,8 +60,8 @@ func (c *Creative) HasSize(s rtb.Size) bool {
 	return false
 }
 
-// Landing is where a click leads: the product's page, or the creative's own
-// click_url without a product.
+// Landing returns the landing page: that of the first product, or else the
+// click_url of the creative.
 func (c *Creative) Landing(products []*Product) string {
 	if len(products) > 0 {
 		return products[0].Link.Raw

@@ -2,8 +2,8 @@ package creatives
 
 const hexDigits = "0123456789ABCDEF"
 
-// appendHTML appends s for HTML text and quoted attributes. Exchange macros in it
-// stay as they are: for our own URLs and the configuration's texts.
+// appendHTML appends s for HTML text and quoted attributes. It leaves exchange
+// macros as they are, and is for our own URLs and texts of the configuration.
 func appendHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	for i := range len(s) {
 		switch c := s[i]; c {
@@ -28,9 +28,9 @@ func appendHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return dst
 }
 
-// appendHostileHTML is appendHTML for texts from outside, in which nothing may
-// look like a macro of ours or of an exchange: ${X}, {x}, %%X%%.
-func appendHostileHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
+// appendUntrustedHTML is appendHTML for untrusted texts: nothing in them may
+// look like a macro of ours or of an exchange (${X}, {x}, %%X%%).
+func appendUntrustedHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	from := 0
 	for i := range len(s) {
 		var entity string
@@ -54,15 +54,15 @@ func appendHostileHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return appendHTML(dst, s[from:])
 }
 
-// unreserved tells whether a byte stands for itself in any part of a URL (RFC
+// unreserved reports whether a byte needs no escaping anywhere in a URL (RFC
 // 3986 §2.3).
 func unreserved(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
 		c == '-' || c == '_' || c == '.' || c == '~'
 }
 
-// appendURL appends s percent-encoded: safe as a part of a URL and, because only
-// unreserved bytes and % are left, in HTML and in scripts too.
+// appendURL appends s percent-encoded. The result is safe in a part of a URL
+// and, having only unreserved bytes and %, in HTML and scripts too.
 func appendURL[T ~string | ~[]byte](dst []byte, s T) []byte {
 	for i := range len(s) {
 		if c := s[i]; unreserved(c) {
@@ -74,7 +74,7 @@ func appendURL[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return dst
 }
 
-// appendURL2 is appendURL applied twice: for a URL in a URL in a URL.
+// appendURL2 is appendURL applied twice, for a URL in a URL in a URL.
 func appendURL2[T ~string | ~[]byte](dst []byte, s T) []byte {
 	for i := range len(s) {
 		if c := s[i]; unreserved(c) {
@@ -86,9 +86,9 @@ func appendURL2[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return dst
 }
 
-// appendJS appends s for a string in a script, in either kind of quotes. Nothing
-// in it can end the string, the script or the comment around it. Exchange macros
-// stay as they are.
+// appendJS appends s for a string in a script, in either kind of quotes.
+// Nothing in it can end the string, the script or a comment around it. It
+// leaves exchange macros as they are.
 func appendJS[T ~string | ~[]byte](dst []byte, s T) []byte {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -96,7 +96,7 @@ func appendJS[T ~string | ~[]byte](dst []byte, s T) []byte {
 		case c < ' ', c == '\'', c == '"', c == '`', c == '\\', c == '<', c == '>', c == '&', c == '/', c == '=', c == 0x7f:
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		case c == 0xE2 && i+2 < len(s) && s[i+1] == 0x80 && s[i+2]&0xFE == 0xA8:
-			// U+2028 and U+2029 end lines in scripts; as escapes they do not.
+			// U+2028 and U+2029 end lines in scripts unless they are escaped.
 			dst = append(append(dst, "\\u202"...), hexDigits[s[i+2]&15])
 			i += 2
 		default:
@@ -106,9 +106,9 @@ func appendJS[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return dst
 }
 
-// appendHostileJS is appendJS for texts from outside: nothing may look like a
-// macro.
-func appendHostileJS[T ~string | ~[]byte](dst []byte, s T) []byte {
+// appendUntrustedJS is appendJS for untrusted texts: nothing in them may look
+// like a macro.
+func appendUntrustedJS[T ~string | ~[]byte](dst []byte, s T) []byte {
 	from := 0
 	for i := range len(s) {
 		if c := s[i]; c == '$' || c == '{' || c == '%' {
@@ -120,8 +120,8 @@ func appendHostileJS[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return appendJS(dst, s[from:])
 }
 
-// newText escapes a text from outside, once. Forms that need no escaping share
-// its memory.
+// newText escapes an untrusted text once. Forms that need no escaping share its
+// memory.
 func newText(s string) Text {
 	t := Text{Raw: s}
 	share := func(b []byte) string {
@@ -130,14 +130,14 @@ func newText(s string) Text {
 		}
 		return string(b)
 	}
-	t.HTML = share(appendHostileHTML(nil, s))
+	t.HTML = share(appendUntrustedHTML(nil, s))
 	t.URL = share(appendURL(nil, s))
-	t.JS = share(appendHostileJS(nil, s))
+	t.JS = share(appendUntrustedJS(nil, s))
 	return t
 }
 
-// appendHost appends what host names are made of and leaves the rest out: safe
-// everywhere, whatever a request calls its site.
+// appendHost appends the characters of s that host names may have. The result
+// is safe everywhere, whatever a request gives as its site.
 func appendHost(dst, s []byte) []byte {
 	for _, c := range s[:min(len(s), 253)] {
 		if unreserved(c) && c != '~' {

@@ -20,10 +20,11 @@ import (
 const (
 	MaxRowBytes    = 64 << 10  // a longer row is skipped
 	MaxRows        = 5_000_000 // further rows are skipped
-	MaxRowProblems = 1000      // further bad rows are counted only
+	MaxRowProblems = 1000      // further invalid rows are only counted
 )
 
-// Text is a product's text and its escaped forms, made once at load.
+// Text is a text of a product and its escaped forms, which are made when the
+// feed is loaded.
 type Text struct {
 	Raw  string
 	HTML string // for HTML text and for quoted attributes
@@ -31,55 +32,55 @@ type Text struct {
 	JS   string // for a quoted string in a script
 }
 
-// Product is one good row of a feed.
+// Product is a valid row of a feed.
 type Product struct {
 	ID          string // trimmed and case-folded
-	SKU         Text   // the id as the feed writes it
+	SKU         Text   // the id as in the feed
 	Title       Text
 	Link        Text
 	Image       Text
 	Brand       Text
 	Price       Text // "29.90 USD"
-	SalePrice   Text // empty without a sale
+	SalePrice   Text // empty if there is no sale
 	Type        string
 	GroupID     string
 	Amount      rtb.Micros
 	SaleAmount  rtb.Micros
 	Currency    rtb.Currency
-	SaleFrom    time.Time // zero: since ever
-	SaleTo      time.Time // zero: for ever; exclusive
+	SaleFrom    time.Time // zero: no start
+	SaleTo      time.Time // exclusive; zero: no end
 	InStock     bool
 	Complements []string // ids, trimmed and case-folded
 }
 
-// OnSale tells whether the sale price holds at a time.
+// OnSale reports whether the sale price applies at a time.
 func (p *Product) OnSale(now time.Time) bool {
 	return p.SalePrice.Raw != "" && !now.Before(p.SaleFrom) && (p.SaleTo.IsZero() || now.Before(p.SaleTo))
 }
 
-// Feed is a loaded product feed; immutable.
+// Feed is a loaded product feed. It is immutable.
 type Feed struct {
 	ID   string
 	Good int // products
 	Bad  int // rows that were skipped
-	// Kept tells that a newer file was refused and this is the older feed.
+	// Kept is set if a newer file was rejected and this is the older feed.
 	Kept bool
 
 	products map[string]*Product
 }
 
-// FeedOptions say how a feed is read.
+// FeedOptions are the options of [LoadFeed].
 type FeedOptions struct {
 	ID       string
 	Domains  []string // hosts that links may have, with their subdomains; empty: any
-	Previous *Feed    // what is served now; nil at start
-	// MinKeepPct is the least share of the previous good rows, in percent, that a
-	// new file must have; 0 means 50.
+	Previous *Feed    // the feed in use; nil at start
+	// MinKeepPct is the least number of valid rows that a new file must have,
+	// in percent of the previous ones; 0 means 50.
 	MinKeepPct int
 }
 
-// Product finds a product by its folded id; nil when there is none. A nil feed
-// has none.
+// Product returns a product by its folded id, or nil if there is none. A nil
+// feed has none.
 func (f *Feed) Product(id string) *Product {
 	if f == nil {
 		return nil
@@ -87,7 +88,7 @@ func (f *Feed) Product(id string) *Product {
 	return f.products[id]
 }
 
-// All are the products, by id.
+// All returns the products, by id.
 func (f *Feed) All() []*Product {
 	all := make([]*Product, 0, len(f.products))
 	for _, p := range f.products {
@@ -97,22 +98,22 @@ func (f *Feed) All() []*Product {
 	return all
 }
 
-// ErrNoFeed is why nothing could be read.
+// ErrNoFeed means that a file is not a product feed.
 var ErrNoFeed = errors.New("not a product feed")
 
-// LoadFeed reads products as tab separated values with a header line of
-// Merchant field names. Bad rows are skipped and reported. An error means that
-// nothing could be read; a file with far fewer good rows than the previous feed
-// gives the previous feed back, marked Kept.
+// LoadFeed parses tab-separated values with a header line of Merchant field
+// names. Invalid rows are skipped and returned as problems. An error means that
+// nothing could be read. If a file has far fewer valid rows than the previous
+// feed, LoadFeed returns the previous feed with Kept set.
 func LoadFeed(r io.Reader, o FeedOptions) (*Feed, spec.Problems, error) {
 	rd := &rowReader{r: bufio.NewReaderSize(r, MaxRowBytes)}
 	header, _, err := rd.next()
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, fmt.Errorf("cannot read feed %s: %w", o.ID, err)
+		return nil, nil, fmt.Errorf("cannot load feed %s: %w", o.ID, err)
 	}
 	columns, err := readHeader(header)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read feed %s: %w", o.ID, err)
+		return nil, nil, fmt.Errorf("cannot load feed %s: %w", o.ID, err)
 	}
 	f := &Feed{ID: o.ID, products: map[string]*Product{}}
 	var problems spec.Problems
@@ -128,7 +129,7 @@ func LoadFeed(r io.Reader, o FeedOptions) (*Feed, spec.Problems, error) {
 			break
 		}
 		if err != nil {
-			return nil, problems, fmt.Errorf("cannot read feed %s: line %d: %w", o.ID, rd.line, err)
+			return nil, problems, fmt.Errorf("cannot load feed %s: line %d: %w", o.ID, rd.line, err)
 		}
 		if tooLong {
 			bad(spec.Problem{Got: "a longer row", Want: fmt.Sprintf("at most %d bytes", MaxRowBytes)})
@@ -151,7 +152,7 @@ func LoadFeed(r io.Reader, o FeedOptions) (*Feed, spec.Problems, error) {
 	return f.orPrevious(o), problems, nil
 }
 
-// orPrevious keeps the older feed where the new one lost too much.
+// orPrevious returns the previous feed if the new one has lost too many rows.
 func (f *Feed) orPrevious(o FeedOptions) *Feed {
 	pct := o.MinKeepPct
 	if pct <= 0 {
@@ -165,13 +166,13 @@ func (f *Feed) orPrevious(o FeedOptions) *Feed {
 	return &kept
 }
 
-// rowReader reads lines with a bound on their length.
+// rowReader reads lines of limited length.
 type rowReader struct {
 	r    *bufio.Reader
 	line int
 }
 
-// next is the next line without its end; tooLong tells that it was cut off.
+// next returns the next line without its end. tooLong is set if it was cut off.
 func (rd *rowReader) next() (row []byte, tooLong bool, err error) {
 	row, err = rd.r.ReadSlice('\n')
 	rd.line++
@@ -185,13 +186,13 @@ func (rd *rowReader) next() (row []byte, tooLong bool, err error) {
 	return bytes.TrimRight(row, "\r\n"), tooLong, nil
 }
 
-// feedColumns are the places of known fields in a row.
+// feedColumns are the columns of known fields.
 type feedColumns struct {
 	at map[string]int
 	n  int
 }
 
-// RequiredFields are the columns that a feed must have.
+// RequiredFields are the columns that every feed must have.
 var RequiredFields = []string{"id", "title", "link", "image_link", "price", "availability"}
 
 func readHeader(row []byte) (feedColumns, error) {
@@ -213,7 +214,7 @@ func readHeader(row []byte) (feedColumns, error) {
 	return c, nil
 }
 
-// unquote takes the quotes off a field that some tools put there.
+// unquote removes the quotes that some tools put around a field.
 func unquote(s string) string {
 	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
 		return strings.ReplaceAll(s[1:len(s)-1], `""`, `"`)

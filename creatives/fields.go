@@ -51,7 +51,8 @@ func (c *compiler) checkLink(field, u string, out *Creative) {
 	}
 }
 
-// withoutMacros takes exchange macros, which no URL may hold, out of a URL.
+// withoutMacros replaces the exchange macros of a URL by characters that a URL
+// may have.
 func withoutMacros(u string) string {
 	for {
 		i := strings.Index(u, "${")
@@ -66,8 +67,8 @@ func withoutMacros(u string) string {
 	}
 }
 
-// content is everything that is shown, for the hash of a creative without
-// markup of its own.
+// content returns everything that a creative without markup of its own shows,
+// for its hash.
 func (c *compiler) content() string {
 	s := *c.spec
 	text := fmt.Sprintf("%q %+v %q %v %v %d %v %v %v %q %+v", s.Title, s.Media, s.TagURL, s.Duration, s.Skippable, s.Linearity, s.Protocols, s.Placements, s.Playback, s.Interactive, s.Trackers)

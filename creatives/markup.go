@@ -15,24 +15,26 @@ var (
 	ErrProtocol  = errors.New("the creative cannot be written in the protocol")
 )
 
-// Markup is what one bid puts into a creative. Everything is borrowed until
+// Markup is what a bid adds to a creative. Everything in it is borrowed until
 // Append returns.
 type Markup struct {
 	Size     rtb.Size
 	Products []*Product
 	Click    []byte // our signed click URL, complete
-	// ClickMacro is the exchange's click macro, put raw before our URL, which is
-	// then percent-encoded; empty: our URL stands alone.
+	// ClickMacro is the click macro of the exchange. It is put unescaped before
+	// our URL, which is then percent-encoded. If it is empty, our URL stands
+	// alone.
 	ClickMacro []byte
-	// ClickMacroEsc is the exchange's macro for use inside another redirect.
+	// ClickMacroEsc is the click macro of the exchange for use inside another
+	// redirect.
 	ClickMacroEsc []byte
-	Pixel         []byte // our impression pixel's URL, exchange macros in it raw
+	Pixel         []byte // the URL of our impression pixel, with exchange macros unescaped
 	Advertiser    string
 	Campaign      string
 	Line          string
-	SiteDomain    []byte // from the request: hostile
+	SiteDomain    []byte // from the request, not trusted
 	CacheBuster   uint64
-	Now           time.Time // decides whether a sale is on
+	Now           time.Time // for sale prices
 
 	// Imp is the impression that the markup answers: native markup has its
 	// assets, VAST only media files that fit it.
@@ -64,7 +66,7 @@ func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) {
 	return dst, nil
 }
 
-// text is what an item macro stands for.
+// text returns the text of an item macro.
 func (p *Product) text(m macro, now time.Time) *Text {
 	switch m {
 	case macroTitle:
@@ -86,7 +88,7 @@ func (p *Product) text(m macro, now time.Time) *Text {
 	return &p.Price
 }
 
-// appendForm appends a product's text in the form of its place.
+// appendForm appends a product's text in the form that its position requires.
 func appendForm(dst []byte, t *Text, at place) []byte {
 	switch at {
 	case inURL:
@@ -131,8 +133,8 @@ func (p *piece) append(dst []byte, c *Creative, m *Markup) []byte {
 	return dst
 }
 
-// appendEscaped appends a text of ours in the form of its place; exchange macros
-// in it stay raw, but in a part of a URL.
+// appendEscaped appends one of our own texts in the form that its position
+// requires. Exchange macros in it stay unescaped, except in a part of a URL.
 func appendEscaped[T ~string | ~[]byte](dst []byte, s T, at place) []byte {
 	switch at {
 	case inURL:

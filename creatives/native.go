@@ -13,13 +13,13 @@ type native struct {
 	images     []nativeImage
 	data       [dataTypes]text // by data type
 	privacyURL string
-	imp, click []string // trackers of others
+	imp, click []string // third-party trackers
 }
 
 type nativeImage struct {
 	kind int
 	url  text
-	size rtb.Size // the usual one, where any is possible
+	size rtb.Size // the usual one if any is possible
 	any  bool
 	mime string
 }
@@ -80,14 +80,14 @@ func (c *compiler) nativeImage(out *Creative, i int) nativeImage {
 		img.mime = imageMime(s.URL)
 	}
 	if s.W < 1 || s.H < 1 || s.W > 9999 || s.H > 9999 {
-		c.Add(field+".w", itoa(s.W)+"x"+itoa(s.H), "w and h of the picture, 1 to 9999")
+		c.Add(field+".w", itoa(s.W)+"x"+itoa(s.H), "the width and height of the image in pixels, 1 to 9999")
 	}
 	c.checkLink(field+".url", img.url.sample(), out)
 	return img
 }
 
-// image is the picture for an asset and the size that it is shown in. The reason
-// is why there is none.
+// image returns the image for an asset and the size in which it is shown, or
+// the reason for which there is none.
 func (n *native) image(a *rtb.NativeAsset) (img *nativeImage, size rtb.Size, r rtb.NoBidReason) {
 	r = rtb.NoBidNoFormat
 	for i := range n.images {
@@ -108,8 +108,8 @@ func (n *native) image(a *rtb.NativeAsset) (img *nativeImage, size rtb.Size, r r
 	return nil, rtb.Size{}, r
 }
 
-// serves tells whether a picture is of the type that is asked for; none is main,
-// and an icon does for a logo.
+// serves reports whether an image may be used for a requested type. No type
+// means main, and an icon may be used as a logo.
 func (img *nativeImage) serves(kind int) bool {
 	switch kind {
 	case 0:
@@ -126,15 +126,15 @@ func listedImage(mimes [][]byte, mime string) bool {
 	return len(mimes) == 0 || lists(mimes, mime)
 }
 
-// fits finds the size in which a picture is shown. A width without a least width
-// is exact, and so is a height (Native Ads 1.2 §4.4).
+// fits returns the size in which an image is shown. A width without a least
+// width is exact, and so is a height (Native Ads 1.2 §4.4).
 func (img *nativeImage) fits(a *rtb.NativeAsset) (rtb.Size, bool) {
 	w, okW := img.side(img.size.W, a.W, a.WMin)
 	h, okH := img.side(img.size.H, a.H, a.HMin)
 	return rtb.Size{W: w, H: h}, okW && okH
 }
 
-// maxSide bounds the size of a picture of any size.
+// maxSide is the largest side of an image of any size.
 const maxSide = 4096
 
 func (img *nativeImage) side(have, want, least int) (int, bool) {
@@ -201,8 +201,8 @@ func (n *native) answers(a *rtb.NativeAsset, products []*Product, now time.Time)
 	return rtb.NoBidNoFormat
 }
 
-// value is the text of a data asset; nil when there is none, or when it is too
-// long and may not be cut: half a price is a wrong price.
+// value returns the text of a data asset, or nil if there is none or if it is
+// too long and must not be shortened. A shortened price would be wrong.
 func (n *native) value(a *rtb.NativeAsset, products []*Product, now time.Time) text {
 	if a.Type < 1 || a.Type >= dataTypes {
 		return nil

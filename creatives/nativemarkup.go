@@ -6,10 +6,11 @@ import (
 	"rebound/rtb"
 )
 
-// Events of native trackers (Native Ads 1.2 §7.6); AdCOM's have other numbers.
+// Event types of native trackers (Native Ads 1.2 §7.6). AdCOM numbers them
+// differently.
 const (
 	nativeImpression = 1
-	nativeViewable   = 2 // half of it for a second
+	nativeViewable   = 2 // 50 % of the ad for one second
 )
 
 // tracksImp reports whether a native request lets us count the impression: by a
@@ -38,7 +39,7 @@ func (b *native) append(dst []byte, _ *Creative, m *Markup) ([]byte, error) {
 	}
 	dst = append(dst, '{')
 	if len(n.Ver) > 0 {
-		dst = append(appendHostileJSON(append(dst, `"ver":"`...), n.Ver[:min(len(n.Ver), 8)]), `",`...)
+		dst = append(appendUntrustedJSON(append(dst, `"ver":"`...), n.Ver[:min(len(n.Ver), 8)]), `",`...)
 	}
 	dst = append(dst, `"assets":[`...)
 	first := true
@@ -86,8 +87,9 @@ func (b *native) appendAsset(dst []byte, a *rtb.NativeAsset, m *Markup) []byte {
 	return append(dst, `"}}`...)
 }
 
-// appendLink appends where a click leads, and what counts it. Our redirect
-// counts too; both are one click, because both name one bid.
+// appendLink appends the landing page and the click trackers. Our redirect and
+// our tracker both report a click, but it is counted once, because both name
+// the same bid.
 func (b *native) appendLink(dst []byte, m *Markup) []byte {
 	dst = append(dst, `,"link":{"url":"`...)
 	if len(m.ClickMacro) > 0 {
@@ -108,9 +110,9 @@ func appendURLs(dst []byte, urls []string) []byte {
 	return dst
 }
 
-// appendTrackers appends pixels for the events that are offered with that
-// method, or imptrackers where nothing is offered: never both, or an impression
-// would count twice.
+// appendTrackers appends pixels for the events that the request offers with
+// that method, or imptrackers if it offers none. It never appends both, or an
+// impression would be counted twice.
 func (b *native) appendTrackers(dst []byte, m *Markup) []byte {
 	n := &m.Imp.Native
 	if !n.HasTrackers {

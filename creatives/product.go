@@ -12,7 +12,7 @@ import (
 )
 
 // textLimits are the longest texts of a product, in characters (domain rule c8,
-// Merchant data specification).
+// Merchant product data specification).
 var textLimits = []struct {
 	name string
 	most int
@@ -61,7 +61,7 @@ func parseProduct(get rowFields, domains []string) (*Product, *spec.Problem) {
 	return p, nil
 }
 
-// availability tells which products are shown.
+// availability maps the values of the field to whether the product is shown.
 var availability = map[string]bool{"in_stock": true, "out_of_stock": false, "preorder": false, "backorder": false}
 
 func (p *Product) prices(get rowFields) *spec.Problem {
@@ -90,7 +90,7 @@ func (p *Product) prices(get rowFields) *spec.Problem {
 	return nil
 }
 
-// parsePrice reads "15.00 USD" or "USD 15.00"; text is the first of the two.
+// parsePrice parses "15.00 USD" or "USD 15.00"; text has the first form.
 func parsePrice(s string) (text string, amount rtb.Micros, cur rtb.Currency, ok bool) {
 	parts := strings.Fields(s)
 	if len(parts) != 2 {
@@ -108,7 +108,7 @@ func parsePrice(s string) (text string, amount rtb.Micros, cur rtb.Currency, ok 
 	return parts[0] + " " + cur.String(), amount, cur, err == nil && amount >= 0
 }
 
-// parseDate reads the forms of ISO 8601 that feeds use.
+// parseDate parses the forms of ISO 8601 that feeds use.
 func parseDate(s string) (time.Time, bool) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04-0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05-0700", time.DateOnly} {
 		if t, err := time.Parse(layout, strings.TrimSpace(s)); err == nil {

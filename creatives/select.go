@@ -7,33 +7,35 @@ import (
 	"rebound/rtb"
 )
 
-// BoughtFor is how long a bought product is not shown again (domain rule c8).
+// BoughtFor is how long a product is not shown after it was bought (domain rule
+// c8).
 const BoughtFor = 30 * 24 * time.Hour
 
-// Fill says where products come from.
+// Fill is a source of products.
 type Fill uint8
 
-// The sources of products.
+// Sources of products.
 const (
 	FillCart Fill = iota + 1
 	FillViewed
 	FillWishlist
-	FillComplements // what goes with products that the visitor met or bought
+	FillComplements // complements of products that the visitor has seen or bought
 )
 
 var fillNames = []string{"", "cart", "viewed", "wishlist", "complements"}
 
-// fillOf are the products that the visitor met in a way.
+// fillOf maps the kind of a visitor's contact with a product to a source.
 var fillOf = [...]Fill{rtb.ProductViewed: FillViewed, rtb.ProductWished: FillWishlist, rtb.ProductCarted: FillCart}
 
-// FoldID is a product id as feeds, profiles and rules compare it.
+// FoldID returns the form of a product id that feeds, profiles and rules
+// compare.
 func FoldID(id string) string { return strings.ToLower(strings.TrimSpace(id)) }
 
-// Select appends the product to show to a visitor: of what the visitor met in
-// one of the ways of the creative's fill, the last that is in stock, of the
-// advertiser and not bought within [BoughtFor]; where there is none and the fill
-// says so, what goes with the visitor's products. Nothing is appended where none
-// fits. It does not allocate when dst has room.
+// Select appends the product to show to a visitor: the latest one that is in a
+// source of the creative's fill, in stock, of the advertiser and not bought
+// within [BoughtFor]. If there is none and the fill includes complements, it
+// appends a product that complements one of the visitor's. It appends nothing
+// if there is no such product, and does not allocate if dst has room.
 func (c *Creative) Select(dst []*Product, v *rtb.Visitor, f *Feed, advertiser string, now time.Time) []*Product {
 	if f == nil {
 		return dst
@@ -51,7 +53,7 @@ func (c *Creative) Select(dst []*Product, v *rtb.Visitor, f *Feed, advertiser st
 		}
 		kind := seen.Kind
 		if kind == rtb.ProductBought {
-			kind = rtb.ProductViewed // bought long ago, met again or due again
+			kind = rtb.ProductViewed // bought long ago
 		}
 		if int(kind) >= len(fillOf) || !met[fillOf[kind]] {
 			continue

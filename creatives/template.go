@@ -6,7 +6,7 @@ import (
 	"rebound/internal/spec"
 )
 
-// macro is something that a template may ask for.
+// macro is a macro of a template.
 type macro uint8
 
 const (
@@ -36,30 +36,30 @@ var macroNames = []string{"", "click", "click_esc", "pixel", "item.title", "item
 
 func (m macro) item() bool { return m >= macroTitle && m <= macroBrand }
 
-// url tells whether the macro is a whole URL, and so may begin one.
+// url reports whether the macro is a whole URL, and so may begin a URL.
 func (m macro) url() bool {
 	return m == macroClick || m == macroPixel || m == macroImage || m == macroLink
 }
 
-// number tells whether the macro is digits only, and so safe everywhere.
+// number reports whether the macro is always digits, and so safe everywhere.
 func (m macro) number() bool { return m >= macroCB }
 
-// piece is a stretch of literal markup and the macro that follows it.
+// piece is literal markup and the macro that follows it.
 type piece struct {
 	lit   string
 	macro macro
 	place place
 }
 
-// template is what compiling markup gives.
+// template is the result of compiling markup.
 type template struct {
 	pieces []piece
 	uses   [macroHeight + 1]bool // by macro
-	closed bool                  // it ends between tags
+	closed bool                  // the markup ends between tags
 }
 
-// compileTemplate cuts markup into pieces. report is told of every problem with
-// its line in the markup.
+// compileTemplate compiles markup. It reports every problem with its line in
+// the markup.
 func compileTemplate(markup string, report func(line int, got, want, hint string)) template {
 	var t template
 	var s scanner
@@ -108,16 +108,16 @@ func reportUnknown(line int, name string, report func(int, string, string, strin
 	report(line, "{{"+name+"}}", "one of "+strings.Join(macroNames[1:], ", "), spec.DidYouMean(name, macroNames[1:]))
 }
 
-// misplaced says why a macro is not safe in a place; nothing when it is.
+// misplaced returns why a macro is not safe in a position, or nothing if it is.
 func misplaced(m macro, p place) (got, want string) {
 	name := "{{" + macroNames[m] + "}}"
 	switch {
 	case m.number() || m == macroClickEsc && p != inURLStart:
 		return "", ""
 	case p == inNowhere:
-		return name + " where it cannot be escaped", "it in text, in an attribute in quotes, or in a string of a script; numbers may stand anywhere"
+		return name + " where it cannot be escaped", "it in text, in a quoted attribute, or in a string of a script; only numbers may be anywhere"
 	case p == inURLStart && !m.url():
-		return name + " at the start of a URL", "a URL there: {{click}}, {{pixel}}, {{item.image}} or {{item.link}}"
+		return name + " at the start of a URL", "a macro that is a URL: {{click}}, {{pixel}}, {{item.image}} or {{item.link}}"
 	case p == inURL && m == macroClick:
 		return name + " inside another URL", "{{click_esc}} there"
 	case p == inURL && m == macroPixel:

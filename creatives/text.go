@@ -10,11 +10,11 @@ import (
 	"rebound/rtb"
 )
 
-// text is a text of the configuration with item macros in it, for places that are
-// not HTML. It is escaped as it is appended, because it may have to be cut first.
+// text is a text of the configuration with item macros, for use outside HTML.
+// It is escaped when it is appended, because it may have to be shortened first.
 type text []piece
 
-// compileText cuts a text into pieces; allowed tells which macros it may hold.
+// compileText compiles a text. allowed reports which macros it may have.
 func compileText(s string, allowed func(macro) bool, report func(got, want, hint string)) text {
 	var t text
 	for {
@@ -54,10 +54,10 @@ func macrosThat(allowed func(macro) bool) []string {
 	return names
 }
 
-// itemWord tells whether a macro is a word about a product: no URL.
+// itemWord reports whether a macro is a text about a product, not a URL.
 func itemWord(m macro) bool { return m.item() && m != macroImage && m != macroLink }
 
-// imagePart tells whether a macro may stand in a picture's URL.
+// imagePart reports whether a macro may be in the URL of an image.
 func imagePart(m macro) bool {
 	return m == macroImage || m == macroItemID || m == macroWidth || m == macroHeight
 }
@@ -80,10 +80,11 @@ func (t text) needsProduct() bool {
 	return false
 }
 
-// cuttable tells whether a text may lose its end: half a price is a wrong one.
+// cuttable reports whether a text may be shortened. A shortened price would be
+// wrong.
 func (t text) cuttable() bool { return !t.uses(macroPrice) && !t.uses(macroSalePrice) }
 
-// item is what an item macro stands for; nothing without a product.
+// item returns the text of an item macro; empty if there is no product.
 func item(m macro, products []*Product, now time.Time) string {
 	if m == macroNone || len(products) == 0 {
 		return ""
@@ -91,7 +92,7 @@ func item(m macro, products []*Product, now time.Time) string {
 	return products[0].text(m, now).Raw
 }
 
-// runes is the length in characters.
+// runes returns the length in characters.
 func (t text) runes(products []*Product, now time.Time) int {
 	n := 0
 	for i := range t {
@@ -100,11 +101,11 @@ func (t text) runes(products []*Product, now time.Time) int {
 	return n
 }
 
-// ellipsis takes the last place of a text that was cut.
+// ellipsis ends a text that was shortened.
 const ellipsis = "…"
 
-// appendJSON appends the text for a JSON string, cut to a number of characters;
-// 0 cuts nothing.
+// appendJSON appends the text for a JSON string, shortened to limit characters;
+// 0 means no limit.
 func (t text) appendJSON(dst []byte, products []*Product, now time.Time, limit int) []byte {
 	room, cut := limit, limit > 0 && t.runes(products, now) > limit
 	if cut {
@@ -116,7 +117,7 @@ func (t text) appendJSON(dst []byte, products []*Product, now time.Time, limit i
 			lit, room = firstRunes(lit, room)
 			value, room = firstRunes(value, room)
 		}
-		dst = appendHostileJSON(appendJSON(dst, lit), value)
+		dst = appendUntrustedJSON(appendJSON(dst, lit), value)
 	}
 	if cut {
 		dst = append(dst, ellipsis...)
@@ -124,7 +125,7 @@ func (t text) appendJSON(dst []byte, products []*Product, now time.Time, limit i
 	return dst
 }
 
-// firstRunes are the first n characters of s, and how many of n are left.
+// firstRunes returns the first n characters of s, and how many of n are left.
 func firstRunes(s string, n int) (string, int) {
 	for i := range s {
 		if n == 0 {
@@ -138,12 +139,12 @@ func firstRunes(s string, n int) (string, int) {
 // appendXML appends the text for XML text.
 func (t text) appendXML(dst []byte, products []*Product, now time.Time) []byte {
 	for i := range t {
-		dst = appendHostileXML(appendXML(dst, t[i].lit), item(t[i].macro, products, now))
+		dst = appendUntrustedXML(appendXML(dst, t[i].lit), item(t[i].macro, products, now))
 	}
 	return dst
 }
 
-// appendURL appends a picture's URL in a size, for a JSON string.
+// appendURL appends the URL of an image in a size, for a JSON string.
 func (t text) appendURL(dst []byte, products []*Product, size rtb.Size) []byte {
 	for i := range t {
 		dst = appendJSON(dst, t[i].lit)
@@ -154,7 +155,7 @@ func (t text) appendURL(dst []byte, products []*Product, size rtb.Size) []byte {
 			dst = strconv.AppendInt(dst, int64(size.H), 10)
 		case m == macroNone || len(products) == 0:
 		case t[i].place == inURLStart:
-			dst = appendHostileJSON(dst, products[0].text(m, time.Time{}).Raw)
+			dst = appendUntrustedJSON(dst, products[0].text(m, time.Time{}).Raw)
 		default:
 			dst = append(dst, products[0].text(m, time.Time{}).URL...)
 		}
@@ -162,7 +163,7 @@ func (t text) appendURL(dst []byte, products []*Product, size rtb.Size) []byte {
 	return dst
 }
 
-// sample is a picture's URL with something for its macros.
+// sample returns the URL of an image with sample values for its macros.
 func (t text) sample() string {
 	var b strings.Builder
 	for i := range t {

@@ -2,17 +2,17 @@ package creatives
 
 import "unicode/utf8"
 
-// appendJSON appends s for a JSON string. Exchange macros in it stay as they
-// are: for our own URLs and the configuration's texts.
+// appendJSON appends s for a JSON string. It leaves exchange macros as they
+// are, and is for our own URLs and texts of the configuration.
 func appendJSON[T ~string | ~[]byte](dst []byte, s T) []byte { return appendJSONText(dst, s, false) }
 
-// appendHostileJSON is appendJSON for texts from outside: nothing may look like
-// a macro, or end a script that the JSON stands in.
-func appendHostileJSON[T ~string | ~[]byte](dst []byte, s T) []byte {
+// appendUntrustedJSON is appendJSON for untrusted texts: nothing in them may
+// look like a macro, or end a script that contains the JSON.
+func appendUntrustedJSON[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return appendJSONText(dst, s, true)
 }
 
-func appendJSONText[T ~string | ~[]byte](dst []byte, s T, hostile bool) []byte {
+func appendJSONText[T ~string | ~[]byte](dst []byte, s T, untrusted bool) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch {
@@ -21,13 +21,13 @@ func appendJSONText[T ~string | ~[]byte](dst []byte, s T, hostile bool) []byte {
 			if r == 0x2028 || r == 0x2029 {
 				dst = append(append(dst, `\u202`...), hexDigits[r&15])
 			} else {
-				dst = utf8.AppendRune(dst, r) // what is no UTF-8 becomes U+FFFD
+				dst = utf8.AppendRune(dst, r) // invalid UTF-8 becomes U+FFFD
 			}
 			i += n
 			continue
 		case c == '"', c == '\\':
 			dst = append(dst, '\\', c)
-		case c < ' ', c == 0x7f, hostile && hostileInJSON(c):
+		case c < ' ', c == 0x7f, untrusted && escapedInJSON(c):
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		default:
 			dst = append(dst, c)
@@ -37,7 +37,7 @@ func appendJSONText[T ~string | ~[]byte](dst []byte, s T, hostile bool) []byte {
 	return dst
 }
 
-func hostileInJSON(c byte) bool {
+func escapedInJSON(c byte) bool {
 	switch c {
 	case '$', '{', '%', '<', '>', '&', '[':
 		return true
@@ -50,18 +50,18 @@ func decodeRune[T ~string | ~[]byte](s T, i int) (rune, int) {
 	return utf8.DecodeRune(b[:copy(b[:], s[i:])])
 }
 
-// appendXML appends s for XML text and quoted attributes. What XML cannot hold
-// (control characters, broken UTF-8) becomes U+FFFD. Exchange macros stay as they
-// are.
+// appendXML appends s for XML text and quoted attributes. Characters that XML
+// does not allow (control characters, invalid UTF-8) become U+FFFD. It leaves
+// exchange macros as they are.
 func appendXML[T ~string | ~[]byte](dst []byte, s T) []byte { return appendXMLText(dst, s, false) }
 
-// appendHostileXML is appendXML for texts from outside: nothing may look like a
-// macro.
-func appendHostileXML[T ~string | ~[]byte](dst []byte, s T) []byte {
+// appendUntrustedXML is appendXML for untrusted texts: nothing in them may look
+// like a macro.
+func appendUntrustedXML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return appendXMLText(dst, s, true)
 }
 
-func appendXMLText[T ~string | ~[]byte](dst []byte, s T, hostile bool) []byte {
+func appendXMLText[T ~string | ~[]byte](dst []byte, s T, untrusted bool) []byte {
 	for i := 0; i < len(s); {
 		r, n := decodeRune(s, i)
 		i += n
@@ -76,7 +76,7 @@ func appendXMLText[T ~string | ~[]byte](dst []byte, s T, hostile bool) []byte {
 			dst = append(dst, "&#34;"...)
 		case r == '\'':
 			dst = append(dst, "&#39;"...)
-		case hostile && (r == '$' || r == '{' || r == '%' || r == '['):
+		case untrusted && (r == '$' || r == '{' || r == '%' || r == '['):
 			dst = append(dst, "&#x"...)
 			dst = append(dst, hexDigits[r>>4], hexDigits[r&15], ';')
 		default:
@@ -86,7 +86,8 @@ func appendXMLText[T ~string | ~[]byte](dst []byte, s T, hostile bool) []byte {
 	return dst
 }
 
-// appendXMLRune appends a character that XML 1.0 §2.2 allows, or U+FFFD.
+// appendXMLRune appends a character, or U+FFFD if XML 1.0 §2.2 does not allow
+// it.
 func appendXMLRune(dst []byte, r rune) []byte {
 	if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
 		r = utf8.RuneError
@@ -94,8 +95,9 @@ func appendXMLRune(dst []byte, r rune) []byte {
 	return utf8.AppendRune(dst, r)
 }
 
-// appendCDATA appends s for the inside of a CDATA section: macros raw, and the
-// section's end, which would be the only way out, divided between two sections.
+// appendCDATA appends s for the inside of a CDATA section. It leaves exchange
+// macros as they are, and splits "]]>", the end of the section, between two
+// sections.
 func appendCDATA[T ~string | ~[]byte](dst []byte, s T) []byte {
 	for i := 0; i < len(s); {
 		if s[i] == '>' && len(dst) >= 2 && dst[len(dst)-1] == ']' && dst[len(dst)-2] == ']' {

@@ -8,8 +8,8 @@ import (
 	"rebound/internal/inventory"
 )
 
-// ValidHost tells whether s is a host name in lower case, without scheme, port
-// and path.
+// ValidHost reports whether s is a host name in lower case, without scheme,
+// port or path.
 func ValidHost(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
@@ -53,7 +53,7 @@ func HostWithin(host string, domains []string) bool {
 	return false
 }
 
-// loopback tells whether a host is this machine.
+// loopback reports whether a host is this machine.
 func loopback(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
@@ -62,9 +62,9 @@ func loopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// checkURL says what is wrong with a URL; nothing when it is absolute, without
-// spaces and control characters, and https, or http where that is allowed or
-// leads to this machine.
+// checkURL returns what a URL should be, or nothing if it is valid: absolute,
+// without spaces and control characters, and https, or http if that is allowed
+// or the host is this machine.
 func checkURL(s string, allowHTTP bool) string {
 	const want = "an absolute https URL"
 	if len(s) > 2000 {
@@ -72,7 +72,7 @@ func checkURL(s string, allowHTTP bool) string {
 	}
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] == 0x7f || s[i] == '\\' || s[i] == '"' || s[i] == '<' || s[i] == '>' {
-			return want + " without spaces, quotes and control characters"
+			return want + " without spaces, quotes or control characters"
 		}
 	}
 	u, err := url.Parse(s)
@@ -90,9 +90,9 @@ func checkURL(s string, allowHTTP bool) string {
 	return want
 }
 
-// insecure finds the first http URL in markup that would be loaded from
-// elsewhere than this machine; line counts from 1. Namespaces of the W3C are
-// names and are never loaded.
+// insecure returns the first http URL in markup that would be loaded from
+// another machine, and its line, from 1. W3C namespaces are only names and are
+// not loaded.
 func insecure(markup string) (found string, line int) {
 	const scheme = "http://"
 	lower := strings.ToLower(markup)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// slot is what a part of a VAST document leaves open until the bid.
+// slot is what a bid fills in after a part of a document.
 type slot uint8
 
 const (
@@ -21,27 +21,27 @@ const (
 	slotMid
 	slotThird
 	slotComplete
-	slotClick         // where a click leads
-	slotClickTracking // what counts it
+	slotClick         // the landing page
+	slotClickTracking // the click tracker
 	slotMedia
 	slotTitle
 	slotBid
 	slotVerification
 )
 
-// eventNames are the events of /v1/vast/{ev}, and those of VAST.
+// eventNames are the event names of /v1/vast/{ev} and of VAST.
 var eventNames = [...]struct{ ours, theirs string }{
 	slotStart: {"start", "start"}, slotFirst: {"q1", "firstQuartile"}, slotMid: {"mid", "midpoint"},
 	slotThird: {"q3", "thirdQuartile"}, slotComplete: {"complete", "complete"},
 }
 
-// part is a stretch of a document and what follows it.
+// part is literal text of a document and the slot that follows it.
 type part struct {
 	lit  string
 	slot slot
 }
 
-// docBuilder puts a document together.
+// docBuilder builds a document.
 type docBuilder struct {
 	parts []part
 	lit   []byte
@@ -58,7 +58,7 @@ func (b *docBuilder) open(s slot) {
 	b.lit = b.lit[:0]
 }
 
-// link adds an element with a URL that is known at the bid.
+// link adds an element with a URL that the bid fills in.
 func (b *docBuilder) link(tag, attrs string, s slot) {
 	b.add("<", tag, attrs, "><![CDATA[")
 	b.open(s)
@@ -72,7 +72,7 @@ func (b *docBuilder) fixed(tag, attrs, u string) {
 	b.add("]]></", tag, ">")
 }
 
-// documents writes the creative in each of its protocols.
+// documents writes the ad in each of its protocols.
 func (k *clip) documents(c *compiler, out *Creative) {
 	title := c.spec.Title
 	if title == "" {
@@ -139,8 +139,8 @@ func (c *compiler) document(b *docBuilder, k *clip, p int) {
 	b.add("</", kind, "></Ad></", root, ">")
 }
 
-// headOf3 is what stands before the creatives in VAST 2 and 3, and in DAAST; the
-// elements have an order.
+// headOf3 writes the elements before the creatives in VAST 2 and 3 and in
+// DAAST, which prescribe their order.
 func (c *compiler) headOf3(b *docBuilder, p int) {
 	switch {
 	case p == daast1Wrapper:
@@ -156,8 +156,8 @@ func (c *compiler) headOf3(b *docBuilder, p int) {
 	c.impressions(b)
 }
 
-// headOf4 is what stands before the creatives in VAST 4, whose order is the
-// alphabet's.
+// headOf4 writes the elements before the creatives in VAST 4, which prescribes
+// alphabetical order.
 func (c *compiler) headOf4(b *docBuilder, p int) {
 	b.link("Error", "", slotError)
 	c.impressions(b)
@@ -186,7 +186,7 @@ func (c *compiler) impressions(b *docBuilder) {
 	}
 }
 
-// main is the creative itself.
+// main writes the creative itself.
 func (c *compiler) main(b *docBuilder, k *clip, p int) {
 	s := c.spec
 	adID := ""
@@ -217,7 +217,7 @@ func (c *compiler) main(b *docBuilder, k *clip, p int) {
 	b.add("</Creative>")
 }
 
-// linear is a film or a sound that takes the player for itself.
+// linear writes an ad that takes over the player.
 func (c *compiler) linear(b *docBuilder, p int) {
 	s := c.spec
 	b.add("<Linear")
@@ -260,7 +260,8 @@ func (c *compiler) files(b *docBuilder) {
 	b.add("</MediaFiles>")
 }
 
-// clicks are the links of a click: a wrapper counts and does not lead.
+// clicks writes the click elements. A wrapper only tracks clicks and has no
+// landing page.
 func (c *compiler) clicks(b *docBuilder, p int) {
 	tag := "VideoClicks"
 	if daast(p) {

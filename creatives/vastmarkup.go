@@ -45,8 +45,8 @@ func (k *clip) appendSlot(dst []byte, m *Markup, s slot) []byte {
 	return dst
 }
 
-// TrackOnly is put behind a click URL that is only called, not followed: it is
-// answered with a pixel.
+// TrackOnly is appended to a click URL that is only called, not followed. The
+// response is then a pixel.
 const TrackOnly = "&t=1"
 
 func appendEvent(dst []byte, m *Markup, name string) []byte {
@@ -69,8 +69,8 @@ func (k *clip) appendMedia(dst []byte, m *Markup) []byte {
 	return dst
 }
 
-// appendVerification appends the measurement script where the impression runs
-// such: as an extension before VAST 4.1.
+// appendVerification appends the measurement script if the impression offers
+// Open Measurement; before VAST 4.1 as an extension.
 func (k *clip) appendVerification(dst []byte, m *Markup) []byte {
 	if k.verification == "" || m.Imp == nil || !slices.Contains(k.object(m.Imp).API, apiOMID) {
 		return dst
