@@ -16,7 +16,7 @@ import (
 	"rebound/rtb"
 )
 
-// Types that are read in a way of their own.
+// Types that have their own syntax.
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	timeType     = reflect.TypeFor[time.Time]()
@@ -26,14 +26,16 @@ var (
 	profileType  = reflect.TypeFor[exchange.ProfileSpec]()
 )
 
-// shapeUnmarshaler is how a type takes both a value and a list, without knowing
-// the YAML library: it is given a function that reads the node into something.
+// shapeUnmarshaler is implemented by types that accept both a value and a list,
+// without depending on the YAML library: it gets a function that decodes the
+// node into a value.
 type shapeUnmarshaler interface {
 	UnmarshalYAML(unmarshal func(any) error) error
 }
 
-// decode reads a node into v, which can be set. options are the field's config
-// tag. Every difference between the two is a problem; what can be read is read.
+// decode decodes a node into v, which must be settable. options are the config
+// tag of the field. Every mismatch is a problem, and everything else is
+// decoded.
 func (l *loader) decode(n *node, v reflect.Value, path, options string) {
 	if _, known := l.places[path]; !known && !l.quiet {
 		l.places[path] = n.place()
@@ -66,12 +68,13 @@ func (l *loader) decode(n *node, v reflect.Value, path, options string) {
 	}
 }
 
-// decodeSpecial reads the types that are not what their kind says.
+// decodeSpecial decodes types whose syntax is not that of their Go kind.
 func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 	addr := v.Addr().Interface()
 	if s, ok := addr.(shapeUnmarshaler); ok {
 		if err := s.UnmarshalYAML(func(dst any) error { return l.try(n, dst) }); err != nil {
-			l.unread(n.place(), path, n.describe(), "another shape: "+err.Error(), "")
+			_, want := gotWant(err)
+			l.unread(n.place(), path, n.describe(), want, "")
 		}
 		return true
 	}
@@ -92,7 +95,7 @@ func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 	case timeType:
 		var t time.Time
 		if t, err = time.Parse(time.RFC3339, n.text); err != nil {
-			err = fmt.Errorf("cannot read time: got %q; want a time with its zone such as 2026-10-01T00:00:00+02:00", n.text)
+			err = fmt.Errorf("cannot parse time: got %q; want a time with its zone, such as 2026-10-01T00:00:00+02:00", n.text)
 		}
 		v.Set(reflect.ValueOf(t.UTC()))
 	case microsType, cpmType:
@@ -113,7 +116,7 @@ func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 	return true
 }
 
-// try reads a node into dst on trial: nothing of it is reported.
+// try decodes a node into dst without reporting problems.
 func (l *loader) try(n *node, dst any) error {
 	t := &loader{fsys: l.fsys, getenv: l.getenv, files: l.files, places: map[string]place{}, quiet: true}
 	t.decode(n, reflect.ValueOf(dst).Elem(), "", "")
@@ -125,7 +128,7 @@ func (l *loader) try(n *node, dst any) error {
 
 var gotWantText = regexp.MustCompile(`(?s)got (.*?); want (.*)$`)
 
-// gotWant takes an error of the house's form apart.
+// gotWant splits an error of the form "cannot ...: got x; want y".
 func gotWant(err error) (got, want string) {
 	text := err.Error()
 	if cause := errors.Unwrap(err); cause != nil {
@@ -134,7 +137,7 @@ func gotWant(err error) (got, want string) {
 	if m := gotWantText.FindStringSubmatch(text); m != nil {
 		return m[1], m[2]
 	}
-	return err.Error(), "something else"
+	return err.Error(), "a valid value"
 }
 
 func (l *loader) decodeList(n *node, v reflect.Value, path, options string) {
@@ -160,7 +163,7 @@ func (l *loader) decodeList(n *node, v reflect.Value, path, options string) {
 
 func (l *loader) decodeMap(n *node, v reflect.Value, path string) {
 	if n.kind != kindTable {
-		l.unread(n.place(), path, n.describe(), "a table", "")
+		l.unread(n.place(), path, n.describe(), "a mapping", "")
 		return
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(n.keys))
@@ -174,7 +177,7 @@ func (l *loader) decodeMap(n *node, v reflect.Value, path string) {
 
 func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 	if n.kind != kindTable {
-		l.unread(n.place(), path, n.describe(), "a table of fields", "")
+		l.unread(n.place(), path, n.describe(), "a mapping", "")
 		return
 	}
 	if v.Type() == profileType {
@@ -200,8 +203,8 @@ func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 	}
 }
 
-// manyFields is how many names of fields a problem lists when it knows which one
-// was meant.
+// manyFields is how many field names a problem lists at most if the nearest one
+// is known.
 const manyFields = 20
 
 func (l *loader) unknown(k *key, path string, names []string) {
@@ -249,8 +252,8 @@ func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
 
 var envName = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
-// text is a string field's value: with the environment's variables where the
-// field takes them, and relative to the file where the field is a path.
+// text returns the value of a string field: with environment variables replaced
+// if the field allows them, and relative to the file if the field is a path.
 func (l *loader) text(n *node, path, options string) string {
 	switch options {
 	case "lists":
@@ -275,11 +278,11 @@ func (l *loader) text(n *node, path, options string) string {
 	return n.text
 }
 
-// wantOf says in words what a type takes.
+// wantOf describes the values that a type accepts.
 func wantOf(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
-		return "a text"
+		return "a string"
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Float32, reflect.Float64:
@@ -287,7 +290,7 @@ func wantOf(t reflect.Type) string {
 	case reflect.Slice:
 		return "a list"
 	case reflect.Struct, reflect.Map:
-		return "a table of fields"
+		return "a mapping"
 	}
 	return "a whole number"
 }

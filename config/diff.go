@@ -13,9 +13,9 @@ import (
 	"rebound/internal/spec"
 )
 
-// Diff tells what changed from a to b, one line per change, for people: of the
-// files' fields, of creatives' markup, of rates and of feeds. Secrets are not
-// shown. No line means that nothing of note changed.
+// Diff returns what changed from a to b, one line per change, for people:
+// fields of the files, markup of creatives, rates, lists and feeds. It does not
+// show secrets. No line means that nothing of interest changed.
 func Diff(a, b *Snapshot) []string {
 	before, after := flatten(a), flatten(b)
 	var out []string
@@ -44,11 +44,11 @@ func Diff(a, b *Snapshot) []string {
 	return append(out, diffData(a, b)...)
 }
 
-// secret begins the text of a field whose value must not be shown.
+// secret is the prefix of the text of a field whose value must not be shown.
 const secret = "\x00"
 
-// topmost is the highest table above a field that only one side has; empty when
-// both have the field's table.
+// topmost returns the outermost table around a field that only one side has;
+// empty if both have the table of the field.
 func topmost(path string, a, b map[string]bool) string {
 	top := ""
 	for p := path; p != ""; {
@@ -60,7 +60,7 @@ func topmost(path string, a, b map[string]bool) string {
 	return top
 }
 
-// union is the paths of both, in the order of the second, then those of the first
+// union returns the paths of both, in the order of b, followed by those of a
 // only.
 func union(a, b []string) []string {
 	seen := map[string]bool{}
@@ -76,7 +76,7 @@ func union(a, b []string) []string {
 	return out
 }
 
-// flat is a configuration as paths and texts; items of lists are named by their
+// flat is a configuration as paths and texts. Items of lists are named by their
 // ids.
 type flat struct {
 	order  []string
@@ -135,7 +135,7 @@ func (f *flat) add(path string, v reflect.Value, options string) {
 	}
 }
 
-// itemName names an item of a list: by its id, or by its place.
+// itemName returns the name of an item of a list: its id, or else its index.
 func itemName(v reflect.Value, i int) string {
 	if v.Kind() == reflect.Struct {
 		if id := v.FieldByName("ID"); id.IsValid() && id.Kind() == reflect.String && id.String() != "" {
@@ -149,7 +149,7 @@ func itemName(v reflect.Value, i int) string {
 	return strconv.Itoa(i)
 }
 
-// textOf is a value as the file writes it, where it is one value.
+// textOf returns a scalar value as the file writes it.
 func textOf(v reflect.Value) (string, bool) {
 	switch x := v.Interface().(type) {
 	case time.Duration:
@@ -176,7 +176,7 @@ func textOf(v reflect.Value) (string, bool) {
 	return "", false
 }
 
-// diffCreatives tells of markup that changed in a file of its own.
+// diffCreatives returns changes of markup in separate files.
 func diffCreatives(a, b *Snapshot) []string {
 	var out []string
 	for i := range b.Creatives {
@@ -189,7 +189,8 @@ func diffCreatives(a, b *Snapshot) []string {
 	return out
 }
 
-// diffData tells of rates and feeds, whose content is not part of the fields.
+// diffData returns changes of rates and feeds, whose content is not part of the
+// fields.
 func diffData(a, b *Snapshot) []string {
 	var out []string
 	if a.Rates != nil && b.Rates != nil && !a.Rates.AsOf.Equal(b.Rates.AsOf) {
@@ -206,7 +207,7 @@ func diffData(a, b *Snapshot) []string {
 	return out
 }
 
-// diffLists tells of list files whose content changed.
+// diffLists returns changes of list files.
 func diffLists(a, b *Snapshot) []string {
 	var out []string
 	before := map[string]campaigns.File{}

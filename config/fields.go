@@ -6,15 +6,16 @@ import (
 	"sync"
 )
 
-// field is one field of the file's structs, as its yaml tag names it.
+// field is one field of the structs of the configuration, named by its yaml
+// tag.
 type field struct {
 	name    string
-	options string // of the config tag: path, env, bytes, or nothing
+	options string // of the config tag: path, env, lists, or nothing
 	index   []int
 }
 
 type fieldList struct {
-	names []string // in the order of the struct; include first where it may stand
+	names []string // in the order of the struct; include first if it is allowed
 	list  []field
 }
 
@@ -29,7 +30,7 @@ func (f *fieldList) find(name string) (field, bool) {
 
 var fieldCache sync.Map // reflect.Type -> *fieldList
 
-// fieldsOf lists the fields of a struct of the configuration.
+// fieldsOf returns the fields of a struct of the configuration.
 func fieldsOf(t reflect.Type) *fieldList {
 	if f, ok := fieldCache.Load(t); ok {
 		return f.(*fieldList)

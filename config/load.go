@@ -19,13 +19,13 @@ import (
 	"rebound/internal/spec"
 )
 
-// Load reads the configuration at path from the file system of the machine. The
+// Load loads the configuration at path from the file system of the machine. The
 // error is [spec.Problems].
 func Load(path string, o Options) (*Snapshot, error) {
 	return LoadFS(osFS{}, filepath.ToSlash(path), o)
 }
 
-// LoadFS reads the configuration at path in fsys. The error is [spec.Problems].
+// LoadFS loads the configuration at path in fsys. The error is [spec.Problems].
 func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}}
 	path = cleanPath(path)
@@ -42,7 +42,7 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 	if len(l.found) > 0 {
 		problems := sorted(l.found)
 		if l.more > 0 {
-			problems = append(problems, spec.Problem{File: path, Got: strconv.Itoa(l.more) + " more problems", Want: "those above solved first"})
+			problems = append(problems, spec.Problem{File: path, Got: strconv.Itoa(l.more) + " more problems", Want: "the problems above to be fixed first"})
 		}
 		return nil, spec.Problems(problems)
 	}
@@ -58,8 +58,9 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 
 func cleanPath(name string) string { return path.Clean(name) }
 
-// hash names the content of everything read but the feeds. Names count relative
-// to the configuration's folder, so that the same files elsewhere hash the same.
+// hash returns the hash of every file read but the feeds. Names are relative to
+// the folder of the configuration, so that the same files in another folder
+// have the same hash.
 func (l *loader) hash(root string) string {
 	h := sha256.New()
 	dir := path.Dir(root)
@@ -84,7 +85,8 @@ func (l *loader) hash(root string) string {
 	return hex.EncodeToString(h.Sum(nil))[:32]
 }
 
-// relative is a file's name as seen from a folder, or the name itself.
+// relative returns the name of a file relative to a folder, or the name itself
+// if that is impossible.
 func relative(dir, name string) string {
 	rel, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(name))
 	if err != nil {
@@ -94,8 +96,8 @@ func relative(dir, name string) string {
 }
 
 // compile checks every section, fills in the defaults and compiles. Later
-// sections are checked even where earlier ones have problems; what depends on
-// them then is not.
+// sections are checked even if earlier ones have problems, except for what
+// depends on those.
 func (l *loader) compile(s *Snapshot, o Options) {
 	if s.Version != 1 {
 		got := strconv.Itoa(s.Version)
@@ -134,11 +136,11 @@ func (l *loader) exchanges(s *Snapshot) {
 			if len(x.Sources) > 0 {
 				from = strings.Join(x.Sources, ", ")
 			}
-			l.Warn(at+".secret", "no secret: anybody from "+from+" may ask for bids", "a secret, such as ${EXCHANGE_SECRET}, before an exchange connects")
+			l.Warn(at+".secret", "no secret: anyone from "+from+" can request bids", "a secret, such as ${EXCHANGE_SECRET}, before an exchange connects")
 		}
 	}
 	if len(s.Exchanges) == 0 {
-		l.Warn("exchanges", "none", "at least one exchange, or there is nothing to bid on")
+		l.Warn("exchanges", "none", "at least one exchange, or there are no bid requests")
 	}
 }
 
@@ -163,7 +165,7 @@ func (l *loader) audiences(s *Snapshot) {
 	var ids []string
 	for i := range s.Audiences {
 		if strings.HasPrefix(s.Audiences[i].ID, campaigns.BuiltinPrefix) {
-			l.Add("audiences["+strconv.Itoa(i)+"].id", spec.Quote(s.Audiences[i].ID), "an id that does not begin with "+campaigns.BuiltinPrefix)
+			l.Add(spec.At("audiences", i)+".id", spec.Quote(s.Audiences[i].ID), "an id that does not begin with "+campaigns.BuiltinPrefix)
 		}
 	}
 	for i := range s.Advertisers {
@@ -184,7 +186,7 @@ func (l *loader) audiences(s *Snapshot) {
 	}
 }
 
-// index is the number at the start of a path such as [3].include.
+// index returns the number at the start of a path such as [3].include.
 func index(path string) int {
 	n, err := strconv.Atoi(path[min(1, len(path)):max(min(1, len(path)), strings.IndexByte(path, ']'))])
 	if err != nil {

@@ -246,24 +246,6 @@ func TestRates(t *testing.T) {
 	}
 }
 
-func TestBytes(t *testing.T) {
-	for text, want := range map[string]spec.Bytes{"0": 0, "4096": 4096, "256KiB": 256 << 10, "20GiB": 20 << 30, "1 TiB": 1 << 40} {
-		var b spec.Bytes
-		if err := b.UnmarshalText([]byte(text)); err != nil || b != want {
-			t.Errorf("%q: got %d, %v; want %d", text, b, err, want)
-		}
-		var again spec.Bytes
-		if err := again.UnmarshalText([]byte(b.String())); err != nil || again != b {
-			t.Errorf("%q: got %q, which reads as %d", text, b, again)
-		}
-	}
-	for _, text := range []string{"", "GiB", "-1", "1.5GiB", "20GB", "9999999999TiB", "1e3"} {
-		if err := new(spec.Bytes).UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q: got no error", text)
-		}
-	}
-}
-
 // TestBombs loads files that grow when they are read: they end in problems, and
 // in bounded memory.
 func TestBombs(t *testing.T) {
@@ -353,4 +335,30 @@ func FuzzLoad(f *testing.F) {
 			Diff(s, s)
 		}
 	})
+}
+
+// A syntax error names the line where it is, or where the text begins that does
+// not end.
+func TestSyntaxErrorsNameTheirLine(t *testing.T) {
+	for text, want := range map[string]int{
+		"version: 1\nlisten:\n  bid: :1\n edge: :2\n":     4,
+		"version: 1\nfeeds: [1, 2\nlisten: {}\n":          3,
+		"version: 1\nfeeds: {id: m\n  file: m}\n":         3,
+		"version: 1\nname: \"x\nlisten: {}\ndata: {}\n":   2,
+		"version: 1\nlisten\ndata: {}\n":                  2,
+		"version: 1\nlisten: a: b\n":                      2,
+		"version: 1\n- listen\n":                          2,
+		"version: 1\nfeeds:\n  - id: m\n   file: m.tsv\n": 4,
+		"version: 1\nlisten:\n\tbid: :1\n":                3,
+		"version: 1\nlisten: *none\n":                     2,
+		"version: 1\nlisten: \"\\q\"\n":                   2,
+		"version: 1\nlisten: @x\n":                        2,
+		"version: 1\n# caf\u00e9\nlisten: {bid: \xff}\n":  3,
+	} {
+		_, err := LoadFS(fstest.MapFS{"c.yaml": {Data: []byte(text)}}, "c.yaml", Options{})
+		var problems spec.Problems
+		if !errors.As(err, &problems) || len(problems) != 1 || problems[0].Line != want {
+			t.Errorf("%q: got %v; want one problem on line %d", text, err, want)
+		}
+	}
 }

@@ -20,22 +20,22 @@ import (
 	"rebound/internal/spec"
 )
 
-// loader reads files and gathers what is wrong with them.
+// loader reads files and collects their problems.
 type loader struct {
 	fsys   fs.FS
 	getenv func(string) (string, bool)
-	files  map[string][]byte // by name; what the hash is made of
+	files  map[string][]byte // by name, for the hash
 	feeds  []string          // names of feed files
 	places map[string]place  // by path
-	tables *campaigns.Tables // lists, which may be too large for files
+	tables *campaigns.Tables // lists, which may be too large to keep in files
 	blocks map[string]*node  // texts that begin on the line after their field, by path
 	nodes  int
 	tooBig bool
 	broken []string // paths whose values do not have the type of their field
 	quiet  bool     // a value is tried, not read: its place is not recorded
 
-	// Report collects what the sections' values mean. Its problems get their
-	// places at the end; found are the problems that already have theirs.
+	// Report collects the problems of the sections, which get their places at
+	// the end. found are the problems that have their places.
 	spec.Report
 	found spec.Problems
 	more  int // problems beyond maxProblems
@@ -84,13 +84,12 @@ func (l *loader) locate(p spec.Problem) spec.Problem {
 	return p
 }
 
-// within tells whether a path is another or stands in it.
+// within reports whether a path is another path or inside it.
 func within(path, in string) bool {
 	return strings.HasPrefix(path, in) && (len(path) == len(in) || in == "" || path[len(in)] == '.' || path[len(in)] == '[')
 }
 
-// find is where a path stands; a field that is missing stands where its table
-// does.
+// find returns the place of a path. A missing field has the place of its table.
 func (l *loader) find(path string) place {
 	for {
 		if at, ok := l.places[path]; ok {
@@ -103,7 +102,7 @@ func (l *loader) find(path string) place {
 	}
 }
 
-// sorted puts problems in the order of files and lines.
+// sorted sorts problems by file and line, and removes duplicates.
 func sorted(p []spec.Problem) []spec.Problem {
 	slices.SortStableFunc(p, func(a, b spec.Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Got, b.Got))
@@ -111,7 +110,8 @@ func sorted(p []spec.Problem) []spec.Problem {
 	return slices.Compact(p)
 }
 
-// read is a file's content, bounded; it is remembered for the hash.
+// read returns the content of a file, which is limited in size, and keeps it
+// for the hash.
 func (l *loader) read(name string) ([]byte, error) {
 	if b, ok := l.files[name]; ok {
 		return b, nil
@@ -132,7 +132,7 @@ func (l *loader) read(name string) ([]byte, error) {
 	return b, nil
 }
 
-// parse reads one file into a table; nil when it cannot.
+// parse parses one file into a table, or returns nil if it cannot.
 func (l *loader) parse(name string, from place, fromPath string) *node {
 	b, err := l.read(name)
 	if err != nil {
@@ -144,22 +144,22 @@ func (l *loader) parse(name string, from place, fromPath string) *node {
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		line, text := yamlError(b, err)
-		l.add(place{name, line}, "", text, "YAML", "")
+		l.add(place{name, line}, "", "a syntax error: "+text, "valid YAML", "")
 		return nil
 	}
 	var second yaml.Node
 	if err := dec.Decode(&second); err == nil {
-		l.add(place{name, second.Line}, "", "a second document", "one document in a file", "")
+		l.add(place{name, second.Line}, "", "a second document", "one document per file", "")
 	}
 	n := l.convert(&doc, src, 0)
 	if n.kind != kindTable {
-		l.add(place{name, n.line}, "", n.describe(), "a table of fields", "")
+		l.add(place{name, n.line}, "", n.describe(), "a mapping", "")
 		return nil
 	}
 	return n
 }
 
-// reason is why a file could not be read, without repeating its name.
+// reason returns why a file could not be read, without the name of the file.
 func reason(err error) string {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -202,8 +202,9 @@ func invalidAt(b []byte) int {
 	return i
 }
 
-// expand merges the files that a table includes into it. With join, lists of the
-// same name are joined, as the sections of the whole configuration are.
+// expand merges the files that a table includes into it. With join, lists of
+// the same name are concatenated, as for the sections of the whole
+// configuration.
 func (l *loader) expand(n *node, path string, join bool, stack []string) {
 	inc := n.get("include")
 	if inc == nil {
@@ -223,10 +224,10 @@ func (l *loader) expand(n *node, path string, join bool, stack []string) {
 		self := append(slices.Clone(stack), item.src.name)
 		switch {
 		case slices.Contains(self, name):
-			l.add(item.place(), spec.Join(path, "include"), spec.Quote(name)+" again", "no file that includes itself", "")
+			l.add(item.place(), spec.Join(path, "include"), spec.Quote(name)+" again", "a file that does not include itself", "")
 			continue
 		case len(self) > maxIncludes:
-			l.add(item.place(), spec.Join(path, "include"), "includes nested deeper than "+strconv.Itoa(maxIncludes), "fewer", "")
+			l.add(item.place(), spec.Join(path, "include"), "more than "+strconv.Itoa(maxIncludes)+" nested includes", "fewer", "")
 			continue
 		}
 		if from := l.parse(name, item.place(), spec.Join(path, "include")); from != nil {
@@ -236,7 +237,8 @@ func (l *loader) expand(n *node, path string, join bool, stack []string) {
 	}
 }
 
-// resolve is a path of a file, relative to the file that names it.
+// resolve returns the path of a file that is relative to the file that names
+// it.
 func resolve(dir, name string) string {
 	name = filepath.ToSlash(name)
 	if path.IsAbs(name) || filepath.IsAbs(name) {
@@ -245,9 +247,9 @@ func resolve(dir, name string) string {
 	return path.Join(dir, name)
 }
 
-// osFS is the file system of the machine; unlike that of [os.DirFS], names may
-// be absolute and lead upwards.
+// osFS is the file system of the machine. Unlike that of [os.DirFS], names may
+// be absolute and may lead to parent folders.
 type osFS struct{}
 
-// Open opens a file for reading.
+// Open opens a file.
 func (osFS) Open(name string) (fs.File, error) { return os.Open(filepath.FromSlash(name)) }

@@ -8,7 +8,7 @@ import (
 	"rebound/internal/spec"
 )
 
-// kind is what a node of the file is.
+// kind is the kind of a node.
 type kind uint8
 
 const (
@@ -18,23 +18,22 @@ const (
 	kindTable
 )
 
-var kindNames = [...]string{"nothing", "a value", "a list", "a table"}
+var kindNames = [...]string{"nothing", "a value", "a list", "a mapping"}
 
 // source is one file that was read.
 type source struct {
 	name string // as given or as joined from an include; slashes
-	dir  string // where its relative paths lead
+	dir  string // that relative paths start from
 }
 
-// place is where something stands.
+// place is a position in a file.
 type place struct {
 	file string
 	line int
 }
 
-// node is a part of a file that knows where it stands. Files are turned into
-// nodes before anything is decoded, because a configuration is merged of several
-// files.
+// node is a part of a file with its place. Files become nodes before they are
+// decoded, because a configuration is merged from several files.
 type node struct {
 	kind   kind
 	src    *source
@@ -43,7 +42,7 @@ type node struct {
 	text   string  // of a scalar
 	block  bool    // a scalar whose text begins on the next line
 	keys   []key   // of a table, in the order of the file
-	values []*node // of a table, beside keys, or of a list
+	values []*node // of a table, in the order of keys, or of a list
 }
 
 type key struct {
@@ -56,7 +55,7 @@ func (n *node) place() place { return place{n.src.name, n.line} }
 
 func (k *key) place() place { return place{k.src.name, k.line} }
 
-// get finds a key of a table.
+// get returns the value of a key of a table, or nil.
 func (n *node) get(name string) *node {
 	for i := range n.keys {
 		if n.keys[i].name == name {
@@ -66,7 +65,7 @@ func (n *node) get(name string) *node {
 	return nil
 }
 
-// remove takes a key out of a table.
+// remove removes a key of a table.
 func (n *node) remove(name string) {
 	for i := range n.keys {
 		if n.keys[i].name == name {
@@ -77,7 +76,7 @@ func (n *node) remove(name string) {
 	}
 }
 
-// describe says what a node is, for problems.
+// describe returns what a node is, for problems.
 func (n *node) describe() string {
 	if n.kind != kindScalar {
 		return kindNames[n.kind]
@@ -89,24 +88,25 @@ func (n *node) describe() string {
 	return spec.Quote(n.text)
 }
 
-// Bounds on what a configuration may hold, so that a hostile or broken file ends
-// in a problem and not in the machine's memory.
+// Limits of a configuration, so that a hostile or broken file causes a problem
+// and does not exhaust memory.
 const (
 	maxFileBytes = 16 << 20
 	maxNodes     = 200_000
 	maxDepth     = 64
-	maxIncludes  = 8 // how deep includes nest
+	maxIncludes  = 8 // depth of nested includes
 	maxProblems  = 200
 )
 
-// convert turns a parsed file into nodes; aliases and merge keys are resolved.
+// convert converts a parsed file into nodes, and resolves aliases and merge
+// keys.
 func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
 	l.nodes++
 	n := &node{src: src, line: y.Line}
 	if l.nodes > maxNodes || depth > maxDepth {
 		if !l.tooBig {
 			l.tooBig = true
-			l.add(n.place(), "", "a file that is nested or repeats itself too much", "at most "+strconv.Itoa(maxDepth)+" levels and "+strconv.Itoa(maxNodes)+" values", "")
+			l.add(n.place(), "", "a file with too many or too deeply nested values", "at most "+strconv.Itoa(maxDepth)+" levels and "+strconv.Itoa(maxNodes)+" values", "")
 		}
 		return n
 	}
@@ -149,11 +149,11 @@ func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 			continue
 		}
 		if k.Kind != yaml.ScalarNode {
-			l.add(place{n.src.name, k.Line}, "", "a key that is no word", "a field name", "")
+			l.add(place{n.src.name, k.Line}, "", "a key that is not a scalar", "a field name", "")
 			continue
 		}
 		if first, again := seen[k.Value]; again {
-			l.add(place{n.src.name, k.Line}, k.Value, spec.Quote(k.Value)+" again", "every field once; it stands on line "+strconv.Itoa(first)+" too", "")
+			l.add(place{n.src.name, k.Line}, k.Value, spec.Quote(k.Value)+" again", "each field once; the first is on line "+strconv.Itoa(first), "")
 			continue
 		}
 		seen[k.Value] = k.Line
@@ -173,8 +173,8 @@ func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 	}
 }
 
-// merge adds what n lacks from another table; what n has stays. Tables in both
-// are merged; with join, lists in both are joined.
+// merge adds what n lacks from another table. Tables in both are merged; with
+// join, lists in both are concatenated.
 func (n *node) merge(from *node, join bool) {
 	mine := make(map[string]*node, len(n.keys))
 	for i := range n.keys {

@@ -5,7 +5,7 @@ import (
 	"rebound/pacing"
 )
 
-// LinePlans is the money side of every line, as pacing takes it.
+// LinePlans returns the plan of every line in the form that pacing takes.
 func (s *Snapshot) LinePlans() []pacing.LinePlan {
 	plan := s.Index.Plan()
 	out := make([]pacing.LinePlan, len(plan))

@@ -5,9 +5,8 @@ import (
 	"reflect"
 )
 
-// Schema is the JSON Schema (draft 2020-12) of the configuration file, for
-// editors: names, shapes and kinds of values. What the values may be is
-// [Load]'s to say.
+// Schema returns the JSON Schema (draft 2020-12) of the configuration file, for
+// editors: names and types. [Load] checks the values themselves.
 func Schema() map[string]any {
 	s := &schema{defs: map[string]any{}}
 	root := s.object(fileType)
@@ -24,7 +23,7 @@ var (
 	textType  = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// of is the schema of a type; options are the field's config tag.
+// of returns the schema of a type. options are the config tag of the field.
 func (s *schema) of(t reflect.Type, options string) map[string]any {
 	if t.Kind() == reflect.Pointer {
 		return s.of(t.Elem(), options)
@@ -35,7 +34,7 @@ func (s *schema) of(t reflect.Type, options string) map[string]any {
 	case t == microsType, t == cpmType:
 		return kinds("number", "string")
 	case reflect.PointerTo(t).Implements(shapeType):
-		return map[string]any{} // a value, a list or a table
+		return map[string]any{} // a value, a list or a mapping
 	case reflect.PointerTo(t).Implements(textType):
 		return s.text(t)
 	}
@@ -51,16 +50,13 @@ func (s *schema) of(t reflect.Type, options string) map[string]any {
 	case reflect.Float32, reflect.Float64:
 		return kinds("number")
 	case reflect.String:
-		return kinds("string", "number", "boolean") // YAML reads 12 and true as such
-	}
-	if options == "bytes" {
-		return kinds("integer", "string")
+		return kinds("string", "number", "boolean") // in YAML 12 and true are not strings
 	}
 	return kinds("integer")
 }
 
-// text is the schema of a type that reads itself from a text, and from its own
-// shape where that is more than a value.
+// text returns the schema of a type that parses itself from a text, and may
+// have another form as well.
 func (s *schema) text(t reflect.Type) map[string]any {
 	out := kinds("string", "number", "boolean")
 	switch t.Kind() {
@@ -81,11 +77,11 @@ func kinds(names ...string) map[string]any {
 	return map[string]any{"type": names}
 }
 
-// reference describes a struct once, and points there.
+// reference returns a reference to the definition of a struct.
 func (s *schema) reference(t reflect.Type) map[string]any {
 	name := t.String()
 	if _, known := s.defs[name]; !known {
-		s.defs[name] = nil // it may hold itself
+		s.defs[name] = nil // it may refer to itself
 		s.defs[name] = s.object(t)
 	}
 	return map[string]any{"$ref": "#/$defs/" + name}

@@ -18,7 +18,7 @@ import (
 	"rebound/rtb"
 )
 
-// Defaults of the plain sections.
+// Defaults of the sections below.
 const (
 	defaultBid   = ":8080"
 	defaultEdge  = ":8081"
@@ -57,7 +57,7 @@ func (l *loader) listen(s *Listen) {
 			l.Add("listen."+a.field, spec.Quote(a.addr), "host:port or :port, such as 127.0.0.1:8082")
 		}
 		if a.field == "admin" && err == nil && n > 0 && !loopback(host) {
-			l.Warn("listen.admin", a.addr+": reached from outside this machine", "a loopback address: who reaches it can stop bidding and read profiles")
+			l.Warn("listen.admin", a.addr+": reachable from other machines", "a loopback address; anyone who reaches this port can stop bidding and read profiles")
 		}
 	}
 	if s.PublicURL == "" {
@@ -70,7 +70,7 @@ func (l *loader) listen(s *Listen) {
 	u, err := url.Parse(s.PublicURL)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
 		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		l.Add("listen.public_url", spec.Quote(s.PublicURL), "an https URL, or http on this machine, without a query")
+		l.Add("listen.public_url", spec.Quote(s.PublicURL), "an https URL without a query, or http on this machine")
 	}
 	s.PublicURL = strings.TrimRight(s.PublicURL, "/")
 }
@@ -117,7 +117,7 @@ func (l *loader) data(s *Snapshot) {
 	}
 	if s.Data.NATS != "" {
 		if u, err := url.Parse(s.Data.NATS); err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			l.Add("data.nats", "something else", "a URL such as nats://host:4222, or nothing for the log of this machine alone")
+			l.Add("data.nats", "an invalid URL", "a URL such as nats://host:4222, or no URL for a single node")
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (l *loader) privacy(s *Privacy) *privacy.Policy {
 	orDefault(&s.UnknownCountry, "refuse")
 	l.OneOf("privacy.unknown_country", s.UnknownCountry, []string{"refuse", "allow"})
 	if s.UnknownCountry == "allow" {
-		l.Warn("privacy.unknown_country", "allow", "refuse: a request that tells neither gdpr nor a country may come from where consent is needed")
+		l.Warn("privacy.unknown_country", "allow", "refuse; a request without gdpr and country may come from where consent is required")
 	}
 	orDefault(&s.NoticeTTL, defaultNoticeTTL)
 	if s.NoticeTTL < minNoticeTTL || s.NoticeTTL > maxNoticeTTL {
@@ -156,7 +156,7 @@ func (l *loader) identity(s *Identity) []string {
 		orDefault(&e.Mode, "plain")
 		l.OneOf(at+".mode", e.Mode, []string{"plain", "ignore"})
 		if e.Source == "" || len(e.Source) > 128 || seen[e.Source] {
-			l.Add(at+".source", spec.Quote(e.Source), "a source such as id5-sync.com, once")
+			l.Add(at+".source", spec.Quote(e.Source), "a source such as id5-sync.com, each once")
 		}
 		seen[e.Source] = true
 		if e.Mode == "plain" {
@@ -166,11 +166,11 @@ func (l *loader) identity(s *Identity) []string {
 	return sources
 }
 
-// ratesFile is the table of exchange rates.
+// ratesFile is a table of exchange rates.
 type ratesFile struct {
-	AsOf  time.Time          `yaml:"as_of"` // when the rates held; RFC 3339; required
-	Base  rtb.Currency       `yaml:"base"`  // what one unit is of; required
-	Rates map[string]float64 `yaml:"rates"` // how much of each currency one unit of base is worth
+	AsOf  time.Time          `yaml:"as_of"` // time of the rates; RFC 3339; required
+	Base  rtb.Currency       `yaml:"base"`  // base currency; required
+	Rates map[string]float64 `yaml:"rates"` // value of one unit of base in each currency
 }
 
 func (l *loader) rates(s *RatesSpec, now time.Time) *rtb.Rates {
@@ -186,7 +186,7 @@ func (l *loader) rates(s *RatesSpec, now time.Time) *rtb.Rates {
 	l.decode(root, reflect.ValueOf(&f).Elem(), "rates.file:", "")
 	at := root.place()
 	if f.AsOf.IsZero() {
-		l.add(at, "as_of", "nothing", "when the rates held, such as 2026-10-01T00:00:00Z", "")
+		l.add(at, "as_of", "nothing", "the time of the rates, such as 2026-10-01T00:00:00Z", "")
 	}
 	if f.Base.IsZero() {
 		l.add(at, "base", "nothing", "a currency such as USD", "")
@@ -195,13 +195,13 @@ func (l *loader) rates(s *RatesSpec, now time.Time) *rtb.Rates {
 	for code, x := range f.Rates {
 		cur, ok := rtb.ParseCurrency(code)
 		if !ok || !(x > 0) || x > 1e9 {
-			l.Add("rates.file:.rates."+code, spec.Quote(code)+" at "+spec.Float(x), "a code of ISO 4217 and a rate of more than 0")
+			l.Add("rates.file:.rates."+code, spec.Quote(code)+" at "+spec.Float(x), "an ISO 4217 code and a rate above 0")
 			continue
 		}
 		r.Set(cur, x)
 	}
 	if !now.IsZero() && now.Sub(f.AsOf) > s.MaxAge {
-		l.Warn("rates.file", "rates of "+f.AsOf.Format(time.RFC3339), "rates not older than "+spec.FormatDuration(s.MaxAge)+": until then nothing is bid in a currency other than the advertiser's")
+		l.Warn("rates.file", "rates of "+f.AsOf.Format(time.RFC3339), "rates not older than "+spec.FormatDuration(s.MaxAge)+"; with older rates nothing is bid in a currency other than the advertiser's")
 	}
 	return r
 }

@@ -12,15 +12,15 @@ import (
 	"rebound/rtb"
 )
 
-// Snapshot is one configuration, checked, with all defaults filled in, and
+// Snapshot is one configuration: checked, with all defaults filled in, and
 // compiled. It is immutable.
 type Snapshot struct {
-	// Hash names the content: of every file read but the feeds. 32 hex digits.
+	// Hash is the hash of every file read but the feeds: 32 hex digits.
 	Hash  string
 	Path  string   // the file that was loaded
-	Files []string // every file read; feeds and lists are among them
-	// File is the configuration as written, defaults filled in where they are
-	// plain values.
+	Files []string // every file read, feeds and lists included
+	// File is the configuration as written, with the defaults of plain values
+	// filled in.
 	File
 
 	Profiles      map[string]*exchange.Profile // by id
@@ -30,25 +30,27 @@ type Snapshot struct {
 	Index         *campaigns.Index
 	Policy        *privacy.Policy
 	Rates         *rtb.Rates        // nil: none
-	Supply        *campaigns.Supply // nil: nothing is asked of supply
+	Supply        *campaigns.Supply // nil: no rules about supply
 	Tables        *campaigns.Tables // the list files
-	// Approvals are what configuration and file say of creatives at exchanges.
+	// Approvals are the states of creatives at exchanges, from the
+	// configuration and its file.
 	Approvals []campaigns.Approval
-	// EIDSources are the sources of user.eids that are read, in their order.
+	// EIDSources are the sources of user.eids that are read, in order.
 	EIDSources []string
-	// Warnings are things that work and are risky.
+	// Warnings are settings that work but are risky.
 	Warnings []spec.Problem
-	// Rows are the rows of feeds that were skipped, by feed id.
+	// Rows are the rows that were skipped, by feed id.
 	Rows map[string]spec.Problems
 }
 
-// Options are what loading depends on beside the files.
+// Options are what loading depends on besides the files.
 type Options struct {
-	// Getenv finds the environment variables of ${NAME}; nil: none are set.
+	// Getenv returns the environment variable of ${NAME}; nil means that none
+	// are set.
 	Getenv func(name string) (string, bool)
-	// Previous is the snapshot in use; its feeds stay where a new file is much
-	// smaller. Nil at start.
+	// Previous is the snapshot in use, whose feeds are kept if new files are
+	// much smaller. Nil at start.
 	Previous *Snapshot
-	// Now decides whether rates are stale, for the warning; zero: not checked.
+	// Now is the time for the warning about stale rates; zero disables it.
 	Now time.Time
 }

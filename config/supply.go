@@ -12,11 +12,11 @@ import (
 	"rebound/internal/spec"
 )
 
-// filePrefix begins an entry of a list that names a file of entries.
+// filePrefix begins an entry that is the name of a file with entries.
 const filePrefix = "file:"
 
-// listEntry is an entry of a list: a file's name in it is relative to the
-// configuration's file.
+// listEntry returns an entry of a list. The name of a file in it is relative to
+// the file of the configuration.
 func listEntry(n *node) string {
 	if name, ok := strings.CutPrefix(n.text, filePrefix); ok && name != "" {
 		return filePrefix + resolve(n.src.dir, name)
@@ -24,8 +24,8 @@ func listEntry(n *node) string {
 	return n.text
 }
 
-// supply loads the lists of the section supply; what lines name is loaded with
-// the campaigns.
+// supply compiles the section supply and loads its lists. Lists of lines are
+// loaded with the campaigns.
 func (l *loader) supply(s *Snapshot, o Options) {
 	var previous *campaigns.Tables
 	if o.Previous != nil {
@@ -38,8 +38,8 @@ func (l *loader) supply(s *Snapshot, o Options) {
 	s.Supply = rules
 }
 
-// approvals gathers what is known of creatives at exchanges: the creatives' own
-// field, then the file, which wins.
+// approvals collects the states of creatives at exchanges: from the creatives'
+// own field, then from the file, which takes precedence.
 func (l *loader) approvals(s *Snapshot) {
 	var ids []string
 	for i := range s.Exchanges {
@@ -58,7 +58,7 @@ func (l *loader) approvals(s *Snapshot) {
 	for i := range s.Creatives {
 		c := &s.Creatives[i]
 		if s.CreativeIndex[c.ID] == nil {
-			continue // it has problems of its own
+			continue // it has other problems
 		}
 		for _, exchange := range sortedNames(c.Approval) {
 			p := "creatives[" + strconv.Itoa(i) + "].approval." + exchange
@@ -92,8 +92,8 @@ func sortedNames[V any](m map[string]V) []string {
 	return names
 }
 
-// Approve works out which creatives may not be shown where: by the configuration,
-// and by what was said since, which wins.
+// Approve returns which creatives may not be shown where, by the configuration
+// and by later approvals, which take precedence.
 func (s *Snapshot) Approve(since []campaigns.Approval) *campaigns.Approvals {
 	required := make(map[string]bool, len(s.Profiles))
 	for id, p := range s.Profiles {
@@ -102,8 +102,8 @@ func (s *Snapshot) Approve(since []campaigns.Approval) *campaigns.Approvals {
 	return campaigns.NewApprovals(append(slices.Clone(s.Approvals), since...), s.CreativeIndex, required)
 }
 
-// Lists are the files that are looked at for changes while the program runs: lists,
-// approvals and exchange rates, slash-separated.
+// Lists returns the files that are watched for changes while the program runs:
+// lists, approvals and exchange rates, with slashes.
 func (s *Snapshot) Lists() []string {
 	var names []string
 	for _, f := range s.Tables.Files() {

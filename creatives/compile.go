@@ -79,9 +79,9 @@ func (c *compiler) compile() *Creative {
 	c.only(k)
 	c.lists(out)
 	if s.MaxAdm != 0 {
-		out.MaxBytes = s.MaxAdm
+		out.MaxBytes = int(s.MaxAdm)
 		if s.MaxAdm < 256 || s.MaxAdm > MaxMarkup {
-			c.Add("max_adm", strconv.Itoa(s.MaxAdm), "256 to 32KiB")
+			c.Add("max_adm", s.MaxAdm.String(), "256 to 32KiB")
 		}
 	}
 	content := out.body.compile(c, out)

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,74 @@ func TestValidID(t *testing.T) {
 		"\u00e4": false, strings.Repeat("a", 65): false} {
 		if ValidID(id) != want {
 			t.Errorf("%q: got %v; want %v", id, !want, want)
+		}
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for text, want := range map[string]Bytes{"0": 0, "4096": 4096, "256KiB": 256 << 10, "20GiB": 20 << 30, "1 TiB": 1 << 40} {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(text)); err != nil || b != want {
+			t.Errorf("%q: got %d, %v; want %d", text, b, err, want)
+		}
+		var again Bytes
+		if err := again.UnmarshalText([]byte(b.String())); err != nil || again != b {
+			t.Errorf("%q: got %q, which reads as %d", text, b, again)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1", "1.5GiB", "20GB", "9999999999TiB", "1e3"} {
+		if err := new(Bytes).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q: got no error", text)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	var r Report
+	words := []string{"even", "asap"}
+	if i := r.OneOf("pacing", "asap", words); i != 1 || len(r.Problems) != 0 {
+		t.Errorf("a known word: got %d, %v", i, r.Problems)
+	}
+	if i := r.OneOf("pacing", "evne", words); i != -1 {
+		t.Errorf("an unknown word: got %d", i)
+	}
+	r.ID("id", "a-1")
+	r.ID("id", "")
+	r.Range("n", 5, 1, 5)
+	r.Range("n", 6, 1, 5)
+	r.Percent("pct", 100)
+	r.Percent("pct", math.NaN())
+	if !r.Known("feed", "main", "a feed", []string{"main"}) || r.Known("feed", "other", "a feed", []string{"main"}) {
+		t.Error("got the wrong answer for a reference")
+	}
+	var all Report
+	all.Warn("listen", "x", "y")
+	all.Include(At("lines", 2), r)
+	want := []string{
+		`lines[2].pacing: got "evne"; want one of even, asap (did you mean even?)`,
+		"lines[2].id: got nothing; want an id of a-z, 0-9, _ and -, at most 64 characters, that begins with a letter or digit",
+		"lines[2].n: got 6; want 1 to 5",
+		"lines[2].pct: got NaN; want a percentage from 0 to 100",
+		`lines[2].feed: got "other"; want the id of a feed (one of main)`,
+	}
+	if len(all.Problems) != len(want) || len(all.Warnings) != 1 {
+		t.Fatalf("got %v", all)
+	}
+	for i, p := range all.Problems {
+		if p.String() != want[i] {
+			t.Errorf("got %s; want %s", p, want[i])
+		}
+	}
+	p := Problem{File: "a.yaml", Line: 3, Path: "x", Got: "1", Want: "2"}
+	if got := (Problems{p}).Error(); got != "cannot load configuration: 1 problem\n  a.yaml:3: x: got 1; want 2" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	for _, c := range [][3]string{{"", "a", "a"}, {"a", "", "a"}, {"a", "b", "a.b"}, {"a", "[0].b", "a[0].b"}, {"", "[0]", "[0]"}} {
+		if got := Join(c[0], c[1]); got != c[2] {
+			t.Errorf("%q and %q: got %q; want %q", c[0], c[1], got, c[2])
 		}
 	}
 }
