@@ -46,8 +46,10 @@ func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
 
 // buildMarkup appends the creative's markup.
 func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.NoBidReason {
-	start, split := len(d.text), len(d.profile.ClickMacro)
-	d.macros = append(append(d.macros[:0], d.profile.ClickMacro...), d.profile.ClickMacroEsc...)
+	start := len(d.text)
+	macro, escaped := d.profile.ClickMacros(b.Claims.Format)
+	split := len(macro)
+	d.macros = append(append(d.macros[:0], macro...), escaped...)
 	d.bidID, _ = b.Claims.Bid.AppendText(d.bidID[:0])
 	m := &d.markup
 	*m = creatives.Markup{

@@ -185,6 +185,8 @@ func (d *Decision) fits(l *campaigns.Line, imp *rtb.Impression, c *creatives.Cre
 	switch {
 	case r != rtb.NoBidNone:
 		return opt, r
+	case !d.profile.Takes(c.Format, d.opportunity.ClickTracking):
+		return opt, rtb.NoBidNoFormat
 	case !c.Secure && imp.Secure != rtb.No:
 		return opt, rtb.NoBidSecure // absent means unknown
 	case d.verdictOn(l, c).language:

@@ -40,6 +40,9 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 	defer st.inFlight.Add(-1)
 	n := st.inFlight.Add(1)
 	refuse := func(status int, r rtb.NoBidReason) {
+		if p.MalformedStatus == fasthttp.StatusNoContent {
+			status = fasthttp.StatusNoContent // the exchange takes any other status for an error of ours
+		}
 		st.counters.noBid(r, b.o.Clock().Sub(arrival))
 		ctx.SetStatusCode(status)
 	}

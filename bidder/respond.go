@@ -55,6 +55,6 @@ func (d *Decision) noBid(r rtb.NoBidReason) Response {
 	if !d.profile.NBREnabled {
 		return Response{Status: statusNoBid, Reason: r}
 	}
-	d.body = d.profile.AppendNoBidCode(d.body[:0], &d.opportunity, r, d.out.Code)
+	d.body = d.profile.AppendNoBid(d.body[:0], &d.opportunity, r, d.out.Code)
 	return Response{Status: statusOK, Body: d.body, Reason: r}
 }

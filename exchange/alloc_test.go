@@ -39,7 +39,7 @@ func TestAllocations(t *testing.T) {
 	one := r0Opportunity()
 	dst := make([]byte, 0, 4096)
 	check("response", func() { dst = AppendResponse(dst[:0], p, one, &Response{ID: rtb.BidID{1}, Offers: offers}) })
-	check("no-bid", func() { dst = p.AppendNoBid(dst[:0], one, rtb.NoBidFloor) })
+	check("no-bid", func() { dst = p.AppendNoBid(dst[:0], one, rtb.NoBidFloor, 0) })
 	check("macros", func() { dst = p.AppendMacros(dst[:0], rtb.NoticeBill) })
 	check("fits", func() { p.Fits(&offers[0]) })
 	price := []byte("2.31")

@@ -37,12 +37,12 @@ func (s *ProfileSpec) Compile() (*Profile, spec.Problems) {
 		Seat: s.Seat, DefaultCur: s.DefaultCur,
 		DealFloorInheritsCur: s.DealFloorInheritsCur, AllowNoInventory: s.AllowNoInventory,
 		MultibidMax: orInt(s.MultibidMax, 1), firstPrice: s.At500FirstPrice,
-		ClickMacro: s.ClickMacro, ClickMacroEsc: s.ClickMacroEsc,
+		clickMacro: s.ClickMacro, clickMacroEsc: s.ClickMacroEsc,
 		CRIDMax: orInt(s.CRIDMax, 64), ADomainMax: s.ADomainMax, ADomainLenMax: orInt(s.ADomainLenMax, 128),
 		RespMaxBytes: int(s.RespMaxBytes), RequiresApproval: s.RequiresApproval, DefaultProtocols: s.DefaultProtocols,
 		SChainASI: s.SChainASI, MatchURL: s.MatchURL, RedirectHosts: s.RedirectHosts, GVLID: s.GVLID,
 		OpenRTBVersion: orString(s.OpenRTBVersion, "2.6"), RetryWindow: time.Duration(s.RetryWindow),
-		AdmMaxBytes: int(s.AdmMaxBytes), BidFeedback: s.BidFeedback,
+		AdmMaxBytes: int(s.AdmMaxBytes), BidFeedback: s.BidFeedback, refuseClickTracking: s.RefuseClickTracking, buyerIFA: s.BuyerUIDIFA,
 		tick: s.PriceTick, attr: s.Attr, billingIDs: s.BillingIDs, procTime: s.ProcessingTime,
 	}
 	if p.DefaultCur.IsZero() {
@@ -120,6 +120,8 @@ func (c *compiler) choices(s *ProfileSpec, p *Profile) {
 	p.At = choose(c, "auction", s.Auction, "second", map[string]int{"first": rtb.AuctionFirstPrice, "second": rtb.AuctionSecondPrice})
 	p.NativeWrapper = choose(c, "native_wrapper", s.NativeWrapper, "request",
 		map[string]NativeWrapper{"request": WrapAsRequest, "always": WrapAlways, "never": WrapNever})
+	p.RegisteredMarkup = choose(c, "markup", s.Markup, "adm", map[string]bool{"adm": false, "registered": true})
+	p.vastByURL = choose(c, "vast_in", s.VASTIn, "adm", map[string]bool{"adm": false, "url": true})
 	p.buyerB64 = choose(c, "buyeruid_codec", s.BuyerUIDCodec, "plain", map[string]bool{"plain": false, "b64url": true})
 	names := map[string]rtb.BillingSource{"burl": rtb.BillOnBURL, "nurl": rtb.BillOnNURL, "pixel": rtb.BillOnImp,
 		"imp": rtb.BillOnImp, "native": rtb.BillOnImp, "vast": rtb.BillOnVAST}
@@ -129,8 +131,8 @@ func (c *compiler) choices(s *ProfileSpec, p *Profile) {
 		c.check(*source != "vast" || i == 1 || i == 2, path, "vast", "vast for video and audio only")
 	}
 	for _, f := range s.RequiredBidFields {
-		bit, ok := fieldNames[f]
-		c.check(ok, "required_bid_fields", strconv.Quote(f), "one of "+strings.Join(sortedKeys(fieldNames), ", "))
+		bit, ok := requirableFields[f]
+		c.check(ok, "required_bid_fields", strconv.Quote(f), "one of "+strings.Join(sortedKeys(requirableFields), ", "))
 		p.required |= bit
 	}
 }

@@ -41,9 +41,16 @@ func AppendResponse(dst []byte, p *Profile, o *rtb.Opportunity, r *Response) []b
 		return dst
 	}
 	dst = append(dst, "]}]"...)
-	if p.procTime {
-		dst = append(dst, `,"ext":{"processing_time_ms":`...)
-		dst = append(strconv.AppendInt(dst, max(r.Took.Milliseconds(), 0), 10), '}')
+	if p.procTime || len(p.responseExt) > 0 {
+		dst = append(append(dst, `,"ext":{`...), p.responseExt...)
+		if p.procTime {
+			if len(p.responseExt) > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, `"processing_time_ms":`...)
+			dst = strconv.AppendInt(dst, max(r.Took.Milliseconds(), 0), 10)
+		}
+		dst = append(dst, '}')
 	}
 	return append(dst, '}')
 }
@@ -68,36 +75,44 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 	dst = rtb.AppendQuoted(dst, imp)
 	dst = append(dst, `,"price":`...)
 	dst = of.Price.AppendDecimal(dst)
-	dst = appendText(dst, `,"adm":`, of.Markup)
+	if !p.RegisteredMarkup {
+		dst = appendText(dst, `,"adm":`, of.Markup)
+	}
 	dst = p.appendDomains(dst, of.AdDomains)
 	dst = appendText(dst, `,"cid":`, of.Campaign)
 	dst = appendText(dst, `,"crid":`, of.CreativeID)
 	if len(of.Cats) > 0 {
 		dst = append(dst, `,"cat":`...)
 		dst = appendStrings(dst, of.Cats)
-		dst = appendNumber(dst, `,"cattax":`, of.CatTax)
+		if p.sends(fieldCatTax) {
+			dst = appendNumber(dst, `,"cattax":`, of.CatTax)
+		}
 	}
 	if len(of.Attrs)+len(p.attr) > 0 || p.required&fieldAttr != 0 {
 		dst = append(dst, `,"attr":`...)
 		dst = appendInts(dst, of.Attrs, p.attr...)
 	}
-	dst = appendNumber(dst, `,"mtype":`, of.Format.MType())
-	dst = appendSize(dst, of)
-	if len(of.APIs) > 0 {
-		dst = appendNumber(dst, `,"api":`, of.APIs[0]) // the one that 2.5 knows
-		dst = append(dst, `,"apis":`...)
-		dst = appendInts(dst, of.APIs)
+	if p.sends(fieldMType) {
+		dst = appendNumber(dst, `,"mtype":`, of.Format.MType())
 	}
-	dst = appendNumber(dst, `,"protocol":`, of.Protocol)
-	dst = appendNumber(dst, `,"dur":`, int(of.Duration/time.Second))
-	dst = appendNumber(dst, `,"exp":`, int(of.Exp/time.Second))
-	dst = appendText(dst, `,"language":`, of.Language)
+	dst = p.appendSize(dst, of)
+	dst = p.appendPlayback(dst, of)
+	if p.sends(fieldExp) {
+		dst = appendNumber(dst, `,"exp":`, int(of.Exp/time.Second))
+	}
+	if p.sends(fieldLanguage) {
+		dst = appendText(dst, `,"language":`, of.Language)
+	}
 	dst = appendText(dst, `,"dealid":`, of.Deal)
 	dst = appendText(dst, `,"bundle":`, of.Bundle)
 	dst = appendText(dst, `,"iurl":`, of.IURL)
 	dst = appendText(dst, `,"nurl":`, of.NURL)
-	dst = appendText(dst, `,"burl":`, of.BURL)
-	dst = appendText(dst, `,"lurl":`, of.LURL)
+	if p.sends(fieldBURL) {
+		dst = appendText(dst, `,"burl":`, of.BURL)
+	}
+	if p.sends(fieldLURL) {
+		dst = appendText(dst, `,"lurl":`, of.LURL)
+	}
 	if len(of.Ext) > 0 {
 		dst = append(dst, `,"ext":{`...)
 		dst = append(dst, of.Ext...)
@@ -106,14 +121,34 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 	return append(dst, '}')
 }
 
-// appendSize gives the size of what has one; audio and native have none.
-func appendSize(dst []byte, of *rtb.Offer) []byte {
+// appendPlayback appends what a player has to know: API frameworks, the VAST
+// protocol and the duration.
+func (p *Profile) appendPlayback(dst []byte, of *rtb.Offer) []byte {
+	if len(of.APIs) > 0 {
+		if p.sends(fieldAPI) {
+			dst = appendNumber(dst, `,"api":`, of.APIs[0]) // deprecated in 2.6, the only one before
+		}
+		if p.sends(fieldAPIs) {
+			dst = appendInts(append(dst, `,"apis":`...), of.APIs)
+		}
+	}
+	if p.sends(fieldProtocol) {
+		dst = appendNumber(dst, `,"protocol":`, of.Protocol)
+	}
+	if p.sends(fieldDur) {
+		dst = appendNumber(dst, `,"dur":`, int(of.Duration/time.Second))
+	}
+	return dst
+}
+
+// appendSize appends the size; audio and native ads have none.
+func (p *Profile) appendSize(dst []byte, of *rtb.Offer) []byte {
 	if of.Format != rtb.FormatBanner && of.Format != rtb.FormatVideo {
 		return dst
 	}
 	dst = appendNumber(dst, `,"w":`, of.Size.W)
 	dst = appendNumber(dst, `,"h":`, of.Size.H)
-	if of.Flex.WRatio > 0 {
+	if of.Flex.WRatio > 0 && p.sends(fieldRatio) {
 		dst = appendNumber(dst, `,"wratio":`, of.Flex.WRatio)
 		dst = appendNumber(dst, `,"hratio":`, of.Flex.HRatio)
 	}
@@ -131,22 +166,14 @@ func (p *Profile) appendDomains(dst []byte, domains []string) []byte {
 	return appendStrings(dst, domains)
 }
 
-// AppendNoBid appends {"id":...,"nbr":...}: a no-bid with the exchange's code for
-// the reason (OpenRTB 2.6 §4.2.1). Without a request id nothing is appended.
-func (p *Profile) AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason) []byte {
-	return appendNBR(dst, o, p.NBR(r))
-}
-
-// AppendNoBidCode is AppendNoBid with a code that says more than the reason's,
-// unless the exchange has one of its own for the reason; 0 is none.
-func (p *Profile) AppendNoBidCode(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason, code int) []byte {
+// AppendNoBid appends a response without bids, {"id":...,"nbr":...} (OpenRTB 2.6
+// §4.2.1), with the exchange's code for the reason. A code other than 0 is more
+// specific than the reason's and replaces it, unless the exchange has a code of its
+// own for the reason. Without a request id nothing is appended.
+func (p *Profile) AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason, code int) []byte {
 	if code == 0 || p.NBR(r) != r.NBR() {
 		code = p.NBR(r)
 	}
-	return appendNBR(dst, o, code)
-}
-
-func appendNBR(dst []byte, o *rtb.Opportunity, code int) []byte {
 	if len(o.ID) == 0 {
 		return dst
 	}
@@ -154,6 +181,9 @@ func appendNBR(dst []byte, o *rtb.Opportunity, code int) []byte {
 	dst = rtb.AppendQuoted(dst, o.ID)
 	dst = append(dst, `,"nbr":`...)
 	dst = strconv.AppendInt(dst, int64(code), 10)
+	if len(p.responseExt) > 0 {
+		dst = append(append(append(dst, `,"ext":{`...), p.responseExt...), '}')
+	}
 	return append(dst, '}')
 }
 

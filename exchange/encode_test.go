@@ -157,7 +157,7 @@ func TestR1IDRoundTrip(t *testing.T) {
 		if r.ID != want || r.SeatBid[0].Bid[0].ImpID != want {
 			t.Errorf("%s came back as %q", raw, r.ID)
 		}
-		n := parseResponse(t, p.AppendNoBid(nil, o, rtb.NoBidLate))
+		n := parseResponse(t, p.AppendNoBid(nil, o, rtb.NoBidLate, 0))
 		if n.ID != want || n.NBR == nil || *n.NBR != 15 || n.SeatBid != nil {
 			t.Errorf("no-bid of %s: %+v", raw, n)
 		}
@@ -173,11 +173,11 @@ func TestR9NoBid(t *testing.T) {
 		rtb.NoBidUnknownVisitor: `{"id":"r0","nbr":8}`, rtb.NoBidMalformed: `{"id":"r0","nbr":2}`, rtb.NoBidFloor: `{"id":"r0","nbr":5001}`,
 		rtb.NoBidPaced: `{"id":"r0","nbr":0}`, rtb.NoBidFrequency: `{"id":"r0","nbr":9}`,
 	} {
-		if got := string(p.AppendNoBid(nil, o, r)); got != want {
+		if got := string(p.AppendNoBid(nil, o, r, 0)); got != want {
 			t.Errorf("%v: got %s; want %s", r, got, want)
 		}
 	}
-	if got := p.AppendNoBid(nil, &rtb.Opportunity{}, rtb.NoBidMalformed); len(got) != 0 {
+	if got := p.AppendNoBid(nil, &rtb.Opportunity{}, rtb.NoBidMalformed, 0); len(got) != 0 {
 		t.Errorf("a no-bid without an id: %s", got)
 	}
 }
@@ -205,7 +205,7 @@ func TestR9BidSwitchCodes(t *testing.T) {
 	}
 	for r, several := range map[rtb.NoBidReason][]int{rtb.NoBidSChain: {13, 14, 16, 17}, rtb.NoBidAdsTxt: {11, 12}} {
 		for _, code := range several {
-			if got := string(p.AppendNoBidCode(nil, r0Opportunity(), r, code)); got != `{"id":"r0","nbr":1}` {
+			if got := string(p.AppendNoBid(nil, r0Opportunity(), r, code)); got != `{"id":"r0","nbr":1,"ext":{"protocol":"5.3"}}` {
 				t.Errorf("%v with code %d: got %s; want 1", r, code, got)
 			}
 		}

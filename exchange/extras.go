@@ -34,10 +34,6 @@ func (c *compiler) extras(s *ProfileSpec, p *Profile) {
 	for _, a := range s.Attr {
 		c.check(a > 0, "attr", a, "codes of creative attributes")
 	}
-	c.check(!s.ClickMacroRequired || s.ClickMacro != "", "click_macro", "nothing", "the exchange's click macro, which click_macro_required asks for")
-	for path, m := range map[string]string{"click_macro": s.ClickMacro, "click_macro_esc": s.ClickMacroEsc} {
-		c.check(!strings.ContainsAny(m, " \t\r\n\"'<>"), path, strconv.Quote(m), "text that may stand in a URL as it is")
-	}
 	for kind := range p.notices {
 		p.notices[kind] = true
 	}
@@ -46,9 +42,66 @@ func (c *compiler) extras(s *ProfileSpec, p *Profile) {
 		c.check(ok, "notices_left_out", strconv.Quote(name), "win, bill or loss")
 		p.notices[kind] = !ok
 	}
+	c.bidFields(s, p)
+	c.clickMacros(s, p)
+	c.responseExt(s, p)
 	for i, source := range p.billing {
 		ok := p.notices[source.Notice()]
-		c.check(ok, "billing_source."+formatNames[i], source.Notice().String()+", which notices_left_out leaves out", "a notice that bids carry")
+		c.check(ok, "billing_source."+formatNames[i], source.Notice().String()+", which bids do not carry", "a notice that openrtb_version, bid_fields and notices_left_out leave in")
+	}
+}
+
+// clickMacros checks and compiles the click macros and the formats that carry them.
+func (c *compiler) clickMacros(s *ProfileSpec, p *Profile) {
+	c.check(!s.ClickMacroRequired || s.ClickMacro != "", "click_macro", "nothing", "the exchange's click macro, which click_macro_required asks for")
+	for path, m := range map[string]string{"click_macro": s.ClickMacro, "click_macro_esc": s.ClickMacroEsc} {
+		c.check(!strings.ContainsAny(m, " \t\r\n\"'<>"), path, strconv.Quote(m), "text that is valid in a URL without encoding")
+	}
+	p.clickFormats = rtb.FormatBanner | rtb.FormatVideo | rtb.FormatAudio | rtb.FormatNative
+	if len(s.ClickMacroFormats) == 0 {
+		return
+	}
+	p.clickFormats = 0
+	for _, name := range s.ClickMacroFormats {
+		i := slices.Index(formatNames[:], name)
+		c.check(i >= 0, "click_macro_formats", strconv.Quote(name), "one of "+strings.Join(formatNames[:], ", "))
+		if i >= 0 {
+			p.clickFormats |= 1 << i
+		}
+	}
+}
+
+// ClickMacros returns the text that markup of a format puts in front of our click
+// URL, and its form for use within another URL; both are empty if the exchange
+// replaces no click macro there.
+func (p *Profile) ClickMacros(f rtb.Formats) (macro, escaped string) {
+	if !p.clickFormats.Has(f) {
+		return "", ""
+	}
+	return p.clickMacro, p.clickMacroEsc
+}
+
+// Takes reports whether a bid of a format can be given to the exchange as it wants
+// it. clickTracking says that the request demands the exchange's click macro.
+func (p *Profile) Takes(f rtb.Formats, clickTracking bool) bool {
+	switch f {
+	case rtb.FormatVideo, rtb.FormatAudio:
+		return !p.vastByURL
+	case rtb.FormatBanner:
+		return !clickTracking || !p.refuseClickTracking
+	}
+	return true
+}
+
+// responseExt compiles the members of ext that every response carries.
+func (c *compiler) responseExt(s *ProfileSpec, p *Profile) {
+	for _, name := range sortedKeys(s.ResponseExt) {
+		c.check(name != "processing_time_ms" || !s.ProcessingTime, "response_ext", name, "a member that processing_time does not set")
+		if len(p.responseExt) > 0 {
+			p.responseExt = append(p.responseExt, ',')
+		}
+		p.responseExt = append(rtb.AppendQuoted(p.responseExt, name), ':')
+		p.responseExt = rtb.AppendQuoted(p.responseExt, s.ResponseExt[name])
 	}
 }
 

@@ -233,6 +233,9 @@ func (d *Decoder) rootExt(o *rtb.Opportunity) {
 			}
 		case "npa":
 			o.Signals.NPA = o.Signals.NPA.Or(s.readFlag())
+		case "clktrkrq":
+			f := s.readFlag()
+			o.ClickTracking = o.ClickTracking || f == rtb.Yes || f == rtb.Unreadable
 		case "privacy_treatments":
 			d.treatments(o)
 		case "bid_feedback":

@@ -43,19 +43,21 @@ type Profile struct {
 	AuctionTTL time.Duration // how long a bid may still win
 	MaxExp     time.Duration // the longest imp.exp that a bid is held for
 
-	ClickMacro, ClickMacroEsc string
-	NativeWrapper             NativeWrapper
-	DefaultProtocols          []int // where an impression lists none; empty: VAST 2.0 and 3.0
-	CRIDMax                   int   // bytes
-	ADomainMax                int   // elements; 0: any
-	ADomainLenMax             int   // bytes
-	RespMaxBytes              int   // 0: any
-	AdmMaxBytes               int   // 0: any
-	GVLID                     int
-	BidFeedback               bool
-	RequiresApproval          bool
-	MatchURL                  string
-	RedirectHosts             []string
+	// RegisteredMarkup leaves adm out: the exchange shows the creative that is
+	// registered under the bid's crid.
+	RegisteredMarkup bool
+	NativeWrapper    NativeWrapper
+	DefaultProtocols []int // where an impression lists none; empty: VAST 2.0 and 3.0
+	CRIDMax          int   // bytes
+	ADomainMax       int   // elements; 0: any
+	ADomainLenMax    int   // bytes
+	RespMaxBytes     int   // 0: any
+	AdmMaxBytes      int   // 0: any
+	GVLID            int
+	BidFeedback      bool
+	RequiresApproval bool
+	MatchURL         string
+	RedirectHosts    []string
 
 	billWindow [4]time.Duration
 	exp        [4]time.Duration
@@ -63,7 +65,16 @@ type Profile struct {
 	firstPrice []int // at codes of 500 and above
 	nbr        [rtb.NoBidReasons]int
 	required   fieldSet
+	fields     fieldSet // that bids carry
 	buyerB64   bool
+	buyerIFA   bool
+
+	clickMacro, clickMacroEsc string
+	clickFormats              rtb.Formats
+	refuseClickTracking       bool
+	vastByURL                 bool   // no VAST document in adm; we serve none by URL
+	responseExt               []byte // members of ext, without braces
+
 	tick       rtb.CPM
 	attr       []int
 	billingIDs []string

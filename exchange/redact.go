@@ -98,7 +98,7 @@ var actsOf = [acts]map[string]act{
 		map[string]act{"lat": coordinate, "lon": coordinate}),
 	inRegs: with(inPlain("gdpr", "coppa", "gpc", "us_privacy", "gpp_sid", "lgpd", "npa", "dsa"),
 		map[string]act{"ext": inRegs}),
-	inRequestExt: inPlain("schain", "coppa", "npa", "privacy_treatments"),
+	inRequestExt: inPlain("schain", "coppa", "npa", "privacy_treatments", "clktrkrq"),
 	inExt: with(inPlain("schain", "inventorypartnerdomain", "reward", "rewarded", "billing_id", "skadn",
 		"excluded_creatives", "segtax"), map[string]act{"prebid": inPrebid}),
 	inPrebid: inPlain("is_rewarded_inventory"),
@@ -228,6 +228,12 @@ func (r *redactor) pseudonym(a act) bool {
 	case buyerUID:
 		kind, scope = rtb.IDVisitor, ""
 		id, s.buf = decodeBuyerUID(id, s.buf, r.p.buyerB64)
+		if r.p.buyerIFA && isUUID(id) {
+			kind = rtb.IDIFA
+			if zeros(id) {
+				id = nil
+			}
+		}
 	case deviceIFA:
 		kind, scope = rtb.IDIFA, ""
 		if zeros(id) {

@@ -37,6 +37,13 @@ type ProfileSpec struct {
 	// x-openrtb-version; default 2.6. Requests are read as 2.2 to 2.6 whatever
 	// their header says.
 	OpenRTBVersion string `yaml:"openrtb_version"`
+	// BidFields are fields that bids carry although they are newer than
+	// openrtb_version: api, protocol, exp (2.4), burl, lurl, language, wratio (2.5),
+	// mtype, cattax, apis, dur (2.6); default none.
+	BidFields []string `yaml:"bid_fields"`
+	// ResponseExt are members of ext, all of them texts, in every response, with
+	// bids or without.
+	ResponseExt map[string]string `yaml:"response_ext"`
 	// ContentType of answers; default application/json.
 	ContentType string `yaml:"content_type"`
 	// MalformedStatus answers unreadable requests: 400 (default) or 204.
@@ -145,6 +152,19 @@ type ProfileSpec struct {
 	// ClickMacroRequired tells that the exchange drops markup without its click
 	// macro.
 	ClickMacroRequired bool `yaml:"click_macro_required"`
+	// ClickMacroFormats are the formats whose markup carries the click macro: banner,
+	// video, audio, native; default all.
+	ClickMacroFormats []string `yaml:"click_macro_formats"`
+	// RefuseClickTracking bids no banner on requests with ext.clktrkrq 1, which
+	// demand a click macro that we cannot answer.
+	RefuseClickTracking bool `yaml:"refuse_click_tracking"`
+	// Markup is how the exchange gets the markup: adm (default), or registered: it
+	// shows the creative that was registered under the bid's crid, and bids carry no
+	// adm.
+	Markup string `yaml:"markup"`
+	// VASTIn is where the exchange takes VAST from: adm (default), or url: not from
+	// adm. We serve no VAST by URL, so there video and audio get no bid.
+	VASTIn string `yaml:"vast_in"`
 
 	// DefaultProtocols are the AdCOM protocols of films and sounds where an
 	// impression lists none; default 2, 3, 5, 6: VAST 2.0 and 3.0.
@@ -178,6 +198,9 @@ type ProfileSpec struct {
 	RespMaxBytes spec.Bytes `yaml:"resp_max_bytes"`
 	// BuyerUIDCodec is how user.buyeruid comes: plain (default) or b64url.
 	BuyerUIDCodec string `yaml:"buyeruid_codec"`
+	// BuyerUIDIFA reads a user.buyeruid that is an advertising id (a UUID) as
+	// device.ifa too: some exchanges send it in apps where no id of ours is matched.
+	BuyerUIDIFA bool `yaml:"buyeruid_ifa"`
 	// RequiresApproval tells that creatives must be approved by the exchange.
 	RequiresApproval bool `yaml:"requires_approval"`
 	// GVLID is the exchange's own id in the Global Vendor List; 0: not known.

@@ -80,6 +80,9 @@ func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 	var id []byte
 	if id, d.s.buf = decodeBuyerUID(h.buyerUID, d.s.buf, p.buyerB64); len(id) > 0 {
 		o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDVisitor, Value: id, MM: -1})
+		if p.buyerIFA && (isUUID(id) || rtb.IsPseudonym(id)) && namesPerson(o) && !zeros(id) {
+			o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDIFA, Value: id, MM: -1})
+		}
 	}
 	for _, at := range h.eids { // senders in transition split them between both places
 		if at != 0 {
@@ -111,12 +114,36 @@ func decodeBuyerUID(id, buf []byte, b64 bool) (decoded, scratch []byte) {
 // usableIFA is the advertising id, if it is one and may name a person: not all
 // zeros, not a session, not a screen, not limited.
 func (d *Decoder) usableIFA(o *rtb.Opportunity) []byte {
-	limited := func(f rtb.Flag) bool { return f == rtb.Yes || f == rtb.Unreadable }
-	if o.Signals.AppliesDOOH || limited(o.Signals.LMT) || limited(o.Signals.DNT) ||
-		string(d.head.ifaType) == "sessionid" || zeros(d.head.ifa) {
+	if !namesPerson(o) || string(d.head.ifaType) == "sessionid" || zeros(d.head.ifa) {
 		return nil
 	}
 	return d.head.ifa
+}
+
+// namesPerson reports whether an advertising id of the request may identify a
+// person: the device is no public screen, and tracking is not limited.
+func namesPerson(o *rtb.Opportunity) bool {
+	limited := func(f rtb.Flag) bool { return f == rtb.Yes || f == rtb.Unreadable }
+	return !o.Signals.AppliesDOOH && !limited(o.Signals.LMT) && !limited(o.Signals.DNT)
+}
+
+// isUUID reports whether an identifier has the form of a UUID, as advertising ids
+// have (RFC 9562 §4).
+func isUUID(id []byte) bool {
+	if len(id) != 36 {
+		return false
+	}
+	for i, c := range id {
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c-'0' > 9 && c|0x20-'a' > 5:
+			return false
+		}
+	}
+	return true
 }
 
 // zeros tells whether an advertising id is the one that stands for none.

@@ -109,6 +109,11 @@ func (r *Keyring) ForReplay() *Keyring {
 
 const pseudonymPrefix = "~rb~"
 
+// IsPseudonym reports whether an identifier is the output of [AppendPseudonym].
+func IsPseudonym(value []byte) bool {
+	return len(value) == len(pseudonymPrefix)+IDTextLen && string(value[:len(pseudonymPrefix)]) == pseudonymPrefix
+}
+
 // AppendPseudonym appends the text that replaces an identifier in a bid record;
 // k is the identifier's key.
 func AppendPseudonym(dst []byte, k Key) []byte {
@@ -120,7 +125,7 @@ func AppendPseudonym(dst []byte, k Key) []byte {
 // and the source of an extended id (the scope of IDEID) are case-insensitive. It
 // does not allocate for values of up to 400 bytes.
 func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
-	if r.pseudonyms && len(value) == len(pseudonymPrefix)+IDTextLen && string(value[:len(pseudonymPrefix)]) == pseudonymPrefix {
+	if r.pseudonyms && IsPseudonym(value) {
 		var k Key
 		if k.UnmarshalText(value[len(pseudonymPrefix):]) == nil {
 			return k

@@ -81,7 +81,8 @@ type Opportunity struct {
 	Keywords      [][]byte // site, app, content and user keywords, kwarray included
 	UserKeywords  int      // where in Keywords the user's begin; those before are the inventory's
 	UserSegments  []UserSegment
-	DSARequired   int // regs.ext.dsa.dsarequired
+	ClickTracking bool // ext.clktrkrq: banners must carry the exchange's click macro
+	DSARequired   int  // regs.ext.dsa.dsarequired
 	DSAPubRender  DSARender
 	Imps          []Impression
 	BidFeedback   []byte // ext.bid_feedback, raw: what became of earlier bids
