@@ -2,13 +2,10 @@ package segments
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"rebound/audiences"
 	"rebound/events"
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
@@ -16,7 +13,7 @@ import (
 // position, or not at all. It reads what it wrote.
 type batch struct {
 	s       *Store
-	b       *pebble.Batch
+	b       *view.Batch
 	now     rtb.Second // time of the log
 	swept   rtb.Second // the hour up to which everything due was looked at
 	matcher *audiences.Matcher
@@ -39,24 +36,12 @@ type work struct {
 	changed bool
 }
 
-func (s *Store) newBatch() *batch {
-	return &batch{s: s, b: s.db.NewIndexedBatch(), now: s.now(), swept: s.swept, matcher: s.matcher, profiles: map[rtb.Key]*work{}}
-}
-
-// get reads one key; the value may be kept.
-func (t *batch) get(key []byte) ([]byte, bool, error) { return get(t.b, key) }
-
-// get reads one key into memory of its own.
-func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
-	value, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
-	}
+func (s *Store) newBatch() (*batch, error) {
+	b, err := s.db.NewBatch()
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot read %q: %w", key[:1], err)
+		return nil, err
 	}
-	value = append([]byte(nil), value...)
-	return value, true, closer.Close()
+	return &batch{s: s, b: b, now: s.now(), swept: s.swept, matcher: s.matcher, profiles: map[rtb.Key]*work{}}, nil
 }
 
 // profile reads a visitor's profile once, and gives the same one again.
@@ -66,7 +51,7 @@ func (t *batch) profile(k rtb.Key) (*work, error) {
 	}
 	w := &work{}
 	key := spaceKey(profileSpace, k)
-	value, exists, err := get(t.s.db, key[:]) // the batch holds no profiles before it is written
+	value, exists, err := t.s.db.Get(key[:]) // the batch holds no profiles before it is written
 	if err != nil {
 		return nil, err
 	}
@@ -112,21 +97,21 @@ func (t *batch) optedOut(k rtb.Key) (bool, error) {
 		return false, nil
 	}
 	key := spaceKey(tombSpace, k)
-	_, gone, err := t.get(key[:])
+	_, gone, err := t.b.Get(key[:])
 	return gone, err
 }
 
 // once tells whether something counts for the first time in a life time.
 func (t *batch) once(what rtb.Key, life rtb.Second) (bool, error) {
 	key := spaceKey(seenSpace, what)
-	value, seen, err := t.get(key[:])
+	value, seen, err := t.b.Get(key[:])
 	if err != nil {
 		return false, err
 	}
 	if seen && len(value) == 4 && rtb.Second(binary.BigEndian.Uint32(value)) > t.now {
 		return false, nil
 	}
-	if err := t.b.Set(key[:], secondBytes(t.now+life), nil); err != nil {
+	if err := t.b.Set(key[:], secondBytes(t.now+life)); err != nil {
 		return false, err
 	}
 	return true, t.due(t.now+life, seenSpace, what)
@@ -135,7 +120,7 @@ func (t *batch) once(what rtb.Key, life rtb.Second) (bool, error) {
 // due asks for a look at a key when its time may have come.
 func (t *batch) due(at rtb.Second, space byte, k rtb.Key) error {
 	key := dueKey(at, space, k)
-	return t.b.Set(key[:], nil, nil)
+	return t.b.Set(key[:], nil)
 }
 
 // write stores the batch with its position and shows it to readers.
@@ -144,8 +129,7 @@ func (t *batch) write(last *events.Fact) error {
 	if err != nil {
 		return err
 	}
-	position := last.Position()
-	if err := t.writeMeta(position); err != nil {
+	if err := t.writeMeta(); err != nil {
 		return err
 	}
 	for _, k := range t.added {
@@ -156,13 +140,13 @@ func (t *batch) write(last *events.Fact) error {
 		t.s.known.Load().add(k)
 	}
 	next := t.s.cache.change(t.touched)
-	err = t.b.Commit(pebble.NoSync)
+	err = t.b.Commit(last.Position())
 	t.s.cache.advance(next) // after a failure too: nothing changed
 	if err != nil {
-		return fmt.Errorf("cannot write profiles: %w", err)
+		return err
 	}
 	t.s.matcher, t.s.swept = t.matcher, t.swept
-	t.s.setPosition(position, t.now)
+	t.s.logTime.Store(uint32(t.now))
 	t.s.count.visitors.Add(t.visitors)
 	t.s.count.outs.Add(t.tombs)
 	for i := range written {
@@ -170,6 +154,15 @@ func (t *batch) write(last *events.Fact) error {
 	}
 	t.s.pending.folded(t.outs)
 	return nil
+}
+
+// writeMeta puts the numbers that load reads into the batch.
+func (t *batch) writeMeta() error {
+	if err := t.b.Set([]byte(metaNow), secondBytes(t.now)); err != nil {
+		return err
+	}
+	visitors := uint64(t.s.count.visitors.Load() + t.visitors)
+	return t.b.Set([]byte(metaVisitors), binary.BigEndian.AppendUint64(nil, visitors))
 }
 
 type encoded struct {
@@ -188,13 +181,13 @@ func (t *batch) flush() ([]encoded, error) {
 		t.touched = append(t.touched, k)
 		key := spaceKey(profileSpace, k)
 		if !w.exists {
-			if err := t.b.Delete(key[:], nil); err != nil {
+			if err := t.b.Delete(key[:]); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		value := appendProfile(nil, &w.v)
-		if err := t.b.Set(key[:], value, nil); err != nil {
+		if err := t.b.Set(key[:], value); err != nil {
 			return nil, err
 		}
 		written = append(written, encoded{k, value})

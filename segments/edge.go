@@ -168,20 +168,20 @@ func (t *batch) join(e *edge, k, visitor rtb.Key) error {
 	if !person(e.kind) {
 		for _, d := range e.devices {
 			r := reverseKey(d.visitor, k)
-			if err := t.b.Delete(r[:], nil); err != nil {
+			if err := t.b.Delete(r[:]); err != nil {
 				return err
 			}
 		}
 		e.devices = e.devices[:0]
 	}
 	r := reverseKey(visitor, k)
-	return t.b.Set(r[:], []byte(e.kind), nil)
+	return t.b.Set(r[:], []byte(e.kind))
 }
 
 // unlink takes visitor off the edge of k.
 func (t *batch) unlink(k, visitor rtb.Key) error {
 	r := reverseKey(visitor, k)
-	if err := t.b.Delete(r[:], nil); err != nil {
+	if err := t.b.Delete(r[:]); err != nil {
 		return err
 	}
 	e, exists, err := t.edge(k)
@@ -197,16 +197,16 @@ func (t *batch) setEdge(k rtb.Key, e *edge) error {
 	t.touched = append(t.touched, k)
 	key := spaceKey(edgeSpace, k)
 	if len(e.devices) == 0 {
-		return t.b.Delete(key[:], nil)
+		return t.b.Delete(key[:])
 	}
 	t.added = append(t.added, k)
-	return t.b.Set(key[:], e.append(nil), nil)
+	return t.b.Set(key[:], e.append(nil))
 }
 
 // edge reads an edge as the batch leaves it.
 func (t *batch) edge(k rtb.Key) (e edge, exists bool, err error) {
 	key := spaceKey(edgeSpace, k)
-	value, exists, err := t.get(key[:])
+	value, exists, err := t.b.Get(key[:])
 	if !exists || err != nil {
 		return edge{}, false, err
 	}

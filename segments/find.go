@@ -1,11 +1,8 @@
 package segments
 
 import (
-	"errors"
-
-	"github.com/cockroachdb/pebble/v2"
-
 	"rebound/events"
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
@@ -165,20 +162,19 @@ func (s *Store) read(k *rtb.Key, space byte) (entry, error) {
 }
 
 func (s *Store) readFile(k *rtb.Key, space byte, position uint64) (entry, error) {
-	key := spaceKey(space, *k)
-	value, closer, err := s.db.Get(key[:])
-	if errors.Is(err, pebble.ErrNotFound) {
-		return makeEntry(k, position, entryNone, nil), nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	kind := entryProfile
 	if space == edgeSpace {
 		kind = entryEdge
 	}
-	e := makeEntry(k, position, kind, value)
-	return e, closer.Close()
+	key := spaceKey(space, *k)
+	value, exists, err := s.db.Append(makeEntry(k, position, kind, nil), key[:])
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		return makeEntry(k, position, entryNone, nil), nil
+	}
+	return value, nil
 }
 
 // Profile reads one visitor from disk, beside the cache. It is false when there
@@ -186,7 +182,7 @@ func (s *Store) readFile(k *rtb.Key, space byte, position uint64) (entry, error)
 func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
 	v.Reset()
 	key := spaceKey(profileSpace, k)
-	value, exists, err := get(s.db, key[:])
+	value, exists, err := s.db.Get(key[:])
 	if err != nil {
 		return false, err
 	}
@@ -214,21 +210,18 @@ func (s *Store) Linked(k rtb.Key) (rtb.Key, bool) {
 // Links lists the outside identifiers of a visitor.
 func (s *Store) Links(visitor rtb.Key) ([]events.LinkKey, error) { return readLinked(s.db, visitor) }
 
-func readLinked(r pebble.Reader, visitor rtb.Key) ([]events.LinkKey, error) {
+func readLinked(r view.Reader, visitor rtb.Key) ([]events.LinkKey, error) {
 	from, to := reverseKey(visitor, rtb.Key{}), [33]byte{}
 	to = from
 	for i := 17; i < len(to); i++ {
 		to[i] = 0xff
 	}
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from[:], UpperBound: append(to[:], 0)})
-	if err != nil {
-		return nil, err
-	}
 	var out []events.LinkKey
-	for it.First(); it.Valid(); it.Next() {
-		if len(it.Key()) == len(from) {
-			out = append(out, events.LinkKey{KeyKind: string(it.Value()), Key: rtb.Key(it.Key()[17:])})
+	err := r.Scan(from[:], append(to[:], 0), func(key, value []byte) error {
+		if len(key) == len(from) {
+			out = append(out, events.LinkKey{KeyKind: string(value), Key: rtb.Key(key[17:])})
 		}
-	}
-	return out, it.Close()
+		return nil
+	})
+	return out, err
 }

@@ -1,12 +1,16 @@
 package segments
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"rebound/audiences"
 	"rebound/events"
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
@@ -24,7 +28,9 @@ const (
 )
 
 // Apply folds facts, in the order of the log, and stores them with the position
-// of the last one in one batch. Facts at or below the position are skipped.
+// of the last one in one batch. Facts at or below the position are skipped. A view
+// whose files turn out to be damaged is emptied, and Apply returns an error that
+// wraps [view.ErrDamaged].
 func (s *Store) Apply(facts []events.Fact) error {
 	at := s.Position()
 	for len(facts) > 0 && facts[0].Seq <= at.Seq && at.Seq > 0 {
@@ -33,14 +39,11 @@ func (s *Store) Apply(facts []events.Fact) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	t := s.newBatch()
-	defer t.b.Close()
-	for i := range facts {
-		if err := t.fold(&facts[i]); err != nil {
-			return fmt.Errorf("cannot fold fact %d: %w", facts[i].Seq, err)
+	if err := s.applyBatch(facts); err != nil {
+		if view.IsDamage(err) {
+			s.log.Error("the view of visitors is damaged; it is emptied", zap.Error(err))
+			err = errors.Join(err, s.Reset())
 		}
-	}
-	if err := t.write(&facts[len(facts)-1]); err != nil {
 		return err
 	}
 	s.count.applied.Add(uint64(len(facts)))
@@ -52,6 +55,20 @@ func (s *Store) Apply(facts []events.Fact) error {
 		}
 	}
 	return nil
+}
+
+func (s *Store) applyBatch(facts []events.Fact) error {
+	t, err := s.newBatch()
+	if err != nil {
+		return err
+	}
+	defer t.b.Close()
+	for i := range facts {
+		if err := t.fold(&facts[i]); err != nil {
+			return fmt.Errorf("cannot fold fact %d: %w", facts[i].Seq, err)
+		}
+	}
+	return t.write(&facts[len(facts)-1])
 }
 
 func (t *batch) fold(f *events.Fact) error {
@@ -228,11 +245,11 @@ func (t *batch) tombstone(k rtb.Key) error {
 	t.touched = append(t.touched, k)
 	t.s.gone.Load().add(k) // the rest of this batch asks already
 	key := spaceKey(tombSpace, k)
-	if _, exists, err := t.get(key[:]); exists || err != nil {
+	if _, exists, err := t.b.Get(key[:]); exists || err != nil {
 		return err
 	}
 	t.tombs++
-	return t.b.Set(key[:], secondBytes(t.now), nil)
+	return t.b.Set(key[:], secondBytes(t.now))
 }
 
 // erase forgets visitors. An opt-out stays: it is the wish not to be known.
@@ -272,7 +289,7 @@ func (t *batch) config(f *events.Fact) error {
 	m, bad := readableRules(f.Config.Rules)
 	t.s.reportBadRules(bad)
 	t.matcher = m
-	return t.b.Set([]byte(metaRules), []byte(strings.Join(f.Config.Rules, "\n")), nil)
+	return t.b.Set([]byte(metaRules), []byte(strings.Join(f.Config.Rules, "\n")))
 }
 
 // readableRules compiles the rules that can be read and returns the others.

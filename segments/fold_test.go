@@ -312,7 +312,7 @@ func TestUnusableFactsChangeNothing(t *testing.T) {
 	l.event(visitorOf("v"), "nothing anyone remembers", 0)
 	apply(t, s, l.take())
 	after := dump(t, s)
-	before[metaPosition] = after[metaPosition]
+	before[metaNow] = after[metaNow]
 	before[metaVisitors] = after[metaVisitors]
 	sameDump(t, "unusable facts", after, before)
 	if err := s.Apply(nil); err != nil {

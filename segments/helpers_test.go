@@ -103,14 +103,11 @@ func apply(t testing.TB, s *Store, facts []events.Fact) {
 func dump(t testing.TB, s *Store) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	it, err := s.db.NewIter(nil)
+	err := s.db.Scan([]byte{1}, nil, func(k, v []byte) error {
+		out[string(k)] = string(v)
+		return nil
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	for it.First(); it.Valid(); it.Next() {
-		out[string(it.Key())] = string(it.Value())
-	}
-	if err := it.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return out

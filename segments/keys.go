@@ -22,15 +22,14 @@ const (
 
 // Names in the meta space.
 const (
-	metaFormat   = "mformat"
-	metaPosition = "mposition"
+	metaNow      = "mnow"
 	metaRules    = "mrules"
 	metaVisitors = "mvisitors"
 	metaSwept    = "mswept"
 )
 
-// storeFormat is the version of all this; another one means a refold.
-const storeFormat = 2
+// storeFormat is the version of these keys and their values.
+const storeFormat = 3
 
 func spaceKey(space byte, k rtb.Key) [17]byte {
 	var b [17]byte

@@ -73,7 +73,7 @@ func (s *Store) isOut(k *rtb.Key) bool {
 		return false
 	}
 	key := spaceKey(tombSpace, *k)
-	_, out, err := get(s.db, key[:])
+	_, out, err := s.db.Get(key[:])
 	if err != nil {
 		s.count.errors.Add(1)
 		return true

@@ -3,8 +3,7 @@ package segments
 import (
 	"encoding/binary"
 
-	"github.com/cockroachdb/pebble/v2"
-
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
@@ -24,7 +23,7 @@ func (t *batch) sweep() error {
 		return err
 	}
 	for _, key := range due {
-		if err := t.b.Delete(key[:], nil); err != nil {
+		if err := t.b.Delete(key[:]); err != nil {
 			return err
 		}
 		if err := t.expire(key[5], rtb.Key(key[6:])); err != nil {
@@ -35,26 +34,23 @@ func (t *batch) sweep() error {
 		return nil
 	}
 	t.swept = hour
-	return t.b.Set([]byte(metaSwept), secondBytes(hour), nil)
+	return t.b.Set([]byte(metaSwept), secondBytes(hour))
 }
 
 // dueBefore lists what is due before at, as far as one step goes.
 func (t *batch) dueBefore(at rtb.Second) (due [][22]byte, more bool, err error) {
 	end := dueKey(at, 0, rtb.Key{})
-	it, err := t.b.NewIter(&pebble.IterOptions{LowerBound: []byte{dueSpace}, UpperBound: end[:5]})
-	if err != nil {
-		return nil, false, err
-	}
-	for it.First(); it.Valid(); it.Next() {
+	err = t.b.Scan([]byte{dueSpace}, end[:5], func(key, _ []byte) error {
 		if len(due) == sweepStep {
 			more = true
-			break
+			return view.Stop
 		}
-		if len(it.Key()) == 22 {
-			due = append(due, [22]byte(it.Key()))
+		if len(key) == 22 {
+			due = append(due, [22]byte(key))
 		}
-	}
-	return due, more, it.Close()
+		return nil
+	})
+	return due, more, err
 }
 
 // expire deletes what is over, and asks again for what was renewed.
@@ -72,14 +68,14 @@ func (t *batch) expire(space byte, k rtb.Key) error {
 
 func (t *batch) expireSeen(k rtb.Key) error {
 	key := spaceKey(seenSpace, k)
-	value, exists, err := t.get(key[:])
+	value, exists, err := t.b.Get(key[:])
 	if !exists || err != nil {
 		return err
 	}
 	if len(value) == 4 && rtb.Second(binary.BigEndian.Uint32(value)) > t.now {
 		return nil // told again since; that asked for a later look
 	}
-	return t.b.Delete(key[:], nil)
+	return t.b.Delete(key[:])
 }
 
 func (t *batch) expireEdge(k rtb.Key) error {

@@ -1,0 +1,103 @@
+package segments
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"rebound/internal/view"
+	"rebound/rtb"
+)
+
+// load reads into memory what the store keeps there: the time of the log, the rules
+// and the filters.
+func (s *Store) load() error {
+	now, err := s.loadSecond(metaNow)
+	if err != nil {
+		return err
+	}
+	s.logTime.Store(uint32(now))
+	if s.swept, err = s.loadSecond(metaSwept); err != nil {
+		return err
+	}
+	rules, _, err := s.db.Get([]byte(metaRules))
+	if err != nil {
+		return err
+	}
+	var bad []string
+	s.matcher, bad = readableRules(strings.Split(string(rules), "\n"))
+	s.reportBadRules(bad)
+	return s.loadFilters()
+}
+
+// loadSecond reads a time from the meta space; 0 where there is none.
+func (s *Store) loadSecond(name string) (rtb.Second, error) {
+	value, exists, err := s.db.Get([]byte(name))
+	if err != nil || !exists {
+		return 0, err
+	}
+	if len(value) != 4 {
+		return 0, fmt.Errorf("cannot read %s of view segments: got %d bytes; want 4: %w", name[1:], len(value), view.ErrDamaged)
+	}
+	return rtb.Second(binary.BigEndian.Uint32(value)), nil
+}
+
+// filterParts is how many parts of each key space are read at the same time.
+const filterParts = 4
+
+// loadFilters builds the filters from all keys and counts visitors and opt-outs.
+// The key spaces are read in parts, because decoding the blocks takes most of the
+// time.
+func (s *Store) loadFilters() error {
+	value, _, err := s.db.Get([]byte(metaVisitors))
+	if err != nil {
+		return err
+	}
+	visitors := uint64(0)
+	if len(value) == 8 {
+		visitors = binary.BigEndian.Uint64(value)
+	}
+	known, gone := newFilter(int(max(1<<20, min(visitors, 1<<28)*4))), newFilter(1<<14)
+	s.count.outs.Store(0)
+	var g errgroup.Group
+	for _, space := range []byte{profileSpace, edgeSpace, tombSpace} {
+		for part := range filterParts {
+			g.Go(func() error {
+				return s.eachKey(space, part, func(k rtb.Key) {
+					known.add(k)
+					if space == tombSpace {
+						gone.add(k)
+						s.count.outs.Add(1)
+					}
+				})
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	s.known.Store(known)
+	s.gone.Store(gone)
+	for k := range s.pending.all() {
+		known.add(k)
+	}
+	s.count.visitors.Store(int64(visitors))
+	return nil
+}
+
+// eachKey calls fn for the keys in one part of a space. Keys are hashes, so the
+// parts are about equal.
+func (s *Store) eachKey(space byte, part int, fn func(rtb.Key)) error {
+	lower, upper := []byte{space, byte(part * 256 / filterParts)}, []byte{space + 1}
+	if part < filterParts-1 {
+		upper = []byte{space, byte((part + 1) * 256 / filterParts)}
+	}
+	return s.db.Scan(lower, upper, func(key, _ []byte) error {
+		if len(key) == 17 {
+			fn(rtb.Key(key[1:]))
+		}
+		return nil
+	})
+}
