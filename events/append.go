@@ -198,6 +198,7 @@ func (e *encoder) grant(v *Grant) {
 	e.int(`,"cap_micros":`, int64(v.Cap))
 	e.time(`,"until":`, v.Until)
 	e.time(`,"held_until":`, v.HeldUntil)
+	e.int(`,"settled_micros":`, int64(v.Settled))
 }
 
 func (e *encoder) adjustment(v *Adjustment) {

@@ -182,6 +182,9 @@ type Grant struct {
 	// HeldUntil is when the last reservation from it can have expired: what is
 	// not settled by then is free again.
 	HeldUntil time.Time `json:"held_until,omitzero"`
+	// Settled is what had been settled from the grant already: set where the fact
+	// stands for grants and bills in log files that were deleted.
+	Settled rtb.Micros `json:"settled_micros,omitempty"`
 	// ExpectSeq is the sequence of the budget's last grant that the writer saw;
 	// the log refuses the fact if there is a later one. Not stored.
 	ExpectSeq uint64 `json:"-"`

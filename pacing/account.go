@@ -2,6 +2,7 @@ package pacing
 
 import (
 	"sync/atomic"
+	"time"
 
 	"rebound/rtb"
 )
@@ -12,20 +13,20 @@ import (
 //	amount of the run's grant = settled from it + reserved + available + withheld
 //
 // available is lowered by a compare-and-swap and never below zero by a bid; the
-// fold may take it below zero when a bill finds no reservation.
+// fold may take it below zero when a bill has no reservation.
 type account struct {
 	id rtb.BudgetID
 
-	available atomic.Int64 // micros
-	reserved  atomic.Int64 // micros, of bids in flight
-	expected  atomic.Int64 // micros that the bids in flight are expected to cost
-	free      atomic.Int64 // micros of the cap outside every grant and the holdback
-	low       atomic.Int64 // ask for a renewal when available falls below it
-	worst     atomic.Int64 // the largest cost that was asked for
-	taken     atomic.Int64 // micros reserved since the last Step
-	until     atomic.Int64 // Unix seconds: no bid later
-	heldUntil atomic.Int64 // Unix seconds: no reservation may outlive it
-	blocked   atomic.Bool  // the cap is below what is settled and held
+	available microsValue
+	reserved  microsValue // by bids in flight
+	expected  microsValue // what the bids in flight are expected to cost
+	free      microsValue // what the cap has outside every grant and the holdback
+	low       microsValue // a renewal is requested when available falls below it
+	worst     microsValue // the largest cost of a bid so far
+	taken     microsValue // reserved since the last Step
+	until     secondValue // no bid later
+	heldUntil secondValue // no reservation may end later
+	blocked   atomic.Bool // the cap is below what is settled and held
 
 	// The rest belongs to Pacer.mu.
 	limit      rtb.Micros // the cap in the plan
@@ -37,15 +38,15 @@ type account struct {
 	span       span // that the budget is spread over
 	moving     bool // in the round of moveControls under way, with
 	seen       observed
-	used       bool    // the plan in force bids from it
-	starts     int64   // Unix seconds from which bids use it; 0 at once
-	rate       float64 // micros reserved per second, smoothed
-	asked      int64   // Unix nanoseconds of an append that is not folded yet; 0 none
-	smoothedAt int64   // Unix nanoseconds of the last smoothing
+	used       bool       // the plan in force bids from it
+	starts     rtb.Second // bids use it from then on; 0 at once
+	rate       float64    // micros reserved per second, smoothed
+	asked      time.Time  // of an append that is not folded yet; zero where there is none
+	smoothedAt time.Time
 }
 
-// take reserves cost, or says no.
-func (a *account) take(cost int64) bool {
+// take reserves cost and reports whether there was room for it.
+func (a *account) take(cost rtb.Micros) bool {
 	for {
 		have := a.available.Load()
 		if have < cost || a.blocked.Load() {
@@ -59,14 +60,14 @@ func (a *account) take(cost int64) bool {
 	}
 }
 
-// give puts a reservation back.
-func (a *account) give(cost int64) {
+// give returns the cost of a reservation.
+func (a *account) give(cost rtb.Micros) {
 	a.reserved.Add(-cost)
 	a.available.Add(cost)
 }
 
-// refusal says why take refused cost: the cap has no room, or only the grant.
-func (a *account) refusal(cost int64) rtb.NoBidReason {
+// refusal returns why take refused cost: the cap has no room, or only the grant.
+func (a *account) refusal(cost rtb.Micros) rtb.NoBidReason {
 	if a.blocked.Load() || max(a.available.Load(), 0)+a.free.Load() < cost {
 		return rtb.NoBidBudget
 	}
@@ -74,7 +75,7 @@ func (a *account) refusal(cost int64) rtb.NoBidReason {
 }
 
 // needs records a cost, so that the next grant covers it.
-func (a *account) needs(cost int64) {
+func (a *account) needs(cost rtb.Micros) {
 	for {
 		w := a.worst.Load()
 		if cost <= w || a.worst.CompareAndSwap(w, cost) {
@@ -86,18 +87,18 @@ func (a *account) needs(cost int64) {
 // withhold moves up to want micros from available to withheld, or back.
 func (a *account) withhold(want rtb.Micros) {
 	if want < a.withheld {
-		a.available.Add(int64(a.withheld - want))
+		a.available.Add(a.withheld - want)
 		a.withheld = want
 		return
 	}
 	for want > a.withheld {
 		have := a.available.Load()
-		x := min(have, int64(want-a.withheld))
+		x := min(have, want-a.withheld)
 		if x <= 0 {
 			return
 		}
 		if a.available.CompareAndSwap(have, have-x) {
-			a.withheld += rtb.Micros(x)
+			a.withheld += x
 			return
 		}
 	}
@@ -106,13 +107,13 @@ func (a *account) withhold(want rtb.Micros) {
 // refresh brings the account in line with its budget at a time of the log. b
 // may be nil: nothing was granted or spent. A stopping account gives nothing
 // back to bidding.
-func (a *account) refresh(b *budget, run string, now int64, stopping bool) {
+func (a *account) refresh(b *budget, run string, now time.Time, stopping bool) {
 	var settled, late, held rtb.Micros
 	if b != nil {
 		settled, late, held = b.Settled, b.Late, b.held(now)
 		if g := b.run(run); g != nil && !stopping {
-			a.until.Store(g.Until / 1e9)
-			a.heldUntil.Store(g.HeldUntil / 1e9)
+			a.until.Store(rtb.SecondOf(g.Until))
+			a.heldUntil.Store(rtb.SecondOf(g.HeldUntil))
 		}
 	}
 	excess := max(settled+held-a.limit, 0)
@@ -121,16 +122,16 @@ func (a *account) refresh(b *budget, run string, now int64, stopping bool) {
 	}
 	a.blocked.Store(excess > a.withheld)
 	back := max(a.holdback-late, 0) // late bills fill it first
-	a.free.Store(int64(max(a.limit-back-settled-held, 0)))
+	a.free.Store(max(a.limit-back-settled-held, 0))
 }
 
 // granted follows the fold of a grant of this run.
 func (a *account) granted(grown rtb.Micros) {
-	a.asked = 0
+	a.asked = time.Time{}
 	if grown < 0 && a.withheld > 0 {
 		x := min(a.withheld, -grown)
 		a.withheld -= x
 		grown += x
 	}
-	a.available.Add(int64(grown))
+	a.available.Add(grown)
 }

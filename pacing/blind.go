@@ -14,8 +14,8 @@ import (
 // are stamped by the same clock, to the nanosecond; bids carry whole seconds.
 const clockSlack = 2 * time.Second
 
-// sight says whether money can be seen: bids stop while it cannot. The atomics
-// are for the bid path.
+// sight knows whether the clock agrees with the log; bids stop while it does not.
+// The bid path reads the atomics.
 type sight struct {
 	stopped atomic.Bool  // our clock is behind, as of the last Step
 	logTime atomic.Int64 // Unix nanoseconds: the time of the folded log
@@ -25,7 +25,15 @@ type sight struct {
 	noticed time.Duration // the same when it began
 }
 
-// late tells whether a bid's time is behind the log's: its reservation would
+func (s *sight) setLogTime(t time.Time) {
+	if t.IsZero() {
+		s.logTime.Store(0)
+		return
+	}
+	s.logTime.Store(t.UnixNano())
+}
+
+// late reports whether a bid's time is behind the log's: its reservation would
 // expire at once, and its money be bid again.
 func (s *sight) late(at time.Time) bool {
 	return s.logTime.Load()-at.UnixNano() > int64(clockSlack)
@@ -35,8 +43,8 @@ func (s *sight) late(at time.Time) bool {
 // part and when they meet again. p.mu is held.
 func (p *Pacer) watchClock(now time.Time) {
 	behind := time.Duration(0)
-	if p.now != 0 && p.sight.late(now) {
-		behind = time.Duration(p.now - now.UnixNano())
+	if !p.now.IsZero() && p.sight.late(now) {
+		behind = p.now.Sub(now)
 	}
 	was := p.sight.behind
 	p.sight.behind = behind
@@ -44,16 +52,16 @@ func (p *Pacer) watchClock(now time.Time) {
 	case behind > 0 && was == 0:
 		p.sight.noticed = behind
 		p.o.Logger.Error("the clock is behind the log: bids stop until it has caught up", zap.Time("clock", now.UTC()),
-			zap.Time("log", time.Unix(0, p.now).UTC()), zap.Duration("behind", behind),
+			zap.Time("log", p.now), zap.Duration("behind", behind),
 			zap.String("remedy", "set the clock; if it is right now, it was ahead before: wait until it has passed the log's time"))
 	case behind == 0 && was > 0:
-		p.o.Logger.Warn("the clock has caught up with the log: bids go on", zap.Time("log", time.Unix(0, p.now).UTC()))
+		p.o.Logger.Warn("the clock has caught up with the log: bids go on", zap.Time("log", p.now))
 	}
 	p.sight.stopped.Store(behind > 0)
 }
 
-// Blind says why bids are stopped by the money itself; empty when they are not.
-// While the reason lasts the words stay the same.
+// Blind returns why bids are stopped by the money itself; empty when they are not.
+// The text stays the same while the reason lasts.
 func (p *Pacer) Blind() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,7 +71,7 @@ func (p *Pacer) Blind() string {
 	return fmt.Sprintf("the clock is %.0f s behind the log", p.sight.noticed.Seconds())
 }
 
-// unseen is the reason why a bid of a time is not covered, whatever it costs.
+// unseen returns why a bid made at a time is not covered, whatever it costs.
 func (p *Pacer) unseen(at time.Time) rtb.NoBidReason {
 	if p.sight.stopped.Load() || p.sight.late(at) {
 		return rtb.NoBidBlind

@@ -26,33 +26,38 @@ func (p *Pacer) charge(f *events.Fact, late bool) {
 			continue
 		}
 		if a := p.accounts[id]; a != nil && covered > 0 {
-			a.available.Add(-int64(covered))
+			a.available.Add(-covered)
 		}
 	}
 	if n.Caps == 0 && late {
 		least = 0
 	}
 	id := rtb.LineID{Advertiser: f.Advertiser, Campaign: n.Campaign, Line: n.Line}
-	t := p.total(id)
-	t.Spend += amount
-	t.Late += amount - least
-	if t.Currency.IsZero() {
-		t.Currency = f.Currency
-	}
-	if !t.dirty {
-		t.dirty = true
-		p.changed.totals = append(p.changed.totals, id)
-	}
+	p.addTotal(id, amount, amount-least, f.Currency)
 	if least < amount {
 		p.counts.late.Add(1)
 	}
 	p.settled(f, amount)
 }
 
+// addTotal adds to what a line was charged, whatever its caps.
+func (p *Pacer) addTotal(id rtb.LineID, amount, late rtb.Micros, currency rtb.Currency) {
+	t := p.total(id)
+	t.Spend += amount
+	t.Late += late
+	if t.Currency.IsZero() {
+		t.Currency = currency
+	}
+	if !t.dirty {
+		t.dirty = true
+		p.changed.totals = append(p.changed.totals, id)
+	}
+}
+
 // settled moves this run's reservation of a charged bid.
 func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
 	n := f.Notice
-	at := p.now / 1e9
+	at := rtb.SecondOf(p.now)
 	known := p.reservations.with(n.BidID, func(r *reservation) {
 		if r.state == resWon && f.Kind != events.KindWin {
 			p.outcome(n.Exchange, 0)
@@ -61,9 +66,9 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
 			r.give()
 		}
 		r.state = resSettled
-		r.paid = int64(amount)
+		r.paid = amount
 		r.toWin = competing(n)
-		r.due = max(r.winExpiry, at+settledMemory)
+		r.due = max(r.winExpiry, after(at, settledMemory))
 		if r.tracked {
 			p.flights.impression(r.visitor, r.bid, f.Seq, at)
 		}
@@ -71,7 +76,7 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
 	if known || n.Grant != p.o.Run {
 		return
 	}
-	if rec := p.notices[n.BidID]; rec != nil && rec.won != 0 && f.Kind != events.KindWin {
+	if rec := p.notices[n.BidID]; rec != nil && !rec.won.IsZero() && f.Kind != events.KindWin {
 		p.billedAfterAll(n.Exchange)
 	}
 	for _, c := range rtb.Caps { // learned from as a loss before
@@ -84,18 +89,18 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
 	}
 }
 
-// competing is the price, in micros of one impression, that a bid had to beat,
-// where the notice tells; 0 where it does not.
-func competing(n *events.Notice) int64 {
+// competing returns the price of one impression that a bid had to beat; 0 where the
+// notice does not carry it.
+func competing(n *events.Notice) rtb.Micros {
 	if n.Bid <= 0 || n.Reserved <= 0 {
 		return 0
 	}
 	perCPM := float64(n.Reserved) / float64(n.Bid)
 	switch {
 	case n.MinToWin > 0:
-		return max(int64(float64(n.MinToWin)*perCPM), 1)
+		return max(rtb.Micros(float64(n.MinToWin)*perCPM), 1)
 	case !n.FirstPrice && n.PriceTold && n.Price > 0:
-		return max(int64(float64(n.Price)*perCPM), 1)
+		return max(rtb.Micros(float64(n.Price)*perCPM), 1)
 	}
 	return 0
 }

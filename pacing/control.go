@@ -2,6 +2,7 @@ package pacing
 
 import (
 	"math"
+	"time"
 
 	"rebound/rtb"
 )
@@ -26,7 +27,7 @@ type capControl struct {
 	Day      rtb.Day `json:"day"`
 
 	even bool
-	last int64 // Unix nanoseconds of the last tick; 0 none
+	last time.Time // of the last tick; zero where there was none
 }
 
 // The constants of the controller, from the reference simulation.
@@ -100,10 +101,10 @@ func (o *observed) add(x observed) {
 }
 
 // tick applies what was observed.
-func (c *capControl) tick(o observed, h horizon, now int64) {
+func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	dt := 1.0
-	if c.last != 0 {
-		dt = max(float64(now-c.last)/1e9, 0)
+	if !c.last.IsZero() {
+		dt = max(now.Sub(c.last).Seconds(), 0)
 	}
 	c.last = now
 	n := o.requests

@@ -191,7 +191,7 @@ func TestLandscapeLearns(t *testing.T) {
 			lnValue := 8 + 0.5*r.NormFloat64()
 			price := 7 + 0.2*(lnValue-8) + 0.6*r.NormFloat64()
 			var x [features]float64
-			l.fill(&x, lnValue, int64(r.IntN(86400)))
+			l.fill(&x, lnValue, rtb.Second(r.IntN(86400)))
 			bid := 7 + 0.8*r.NormFloat64()
 			switch {
 			case exact:

@@ -150,7 +150,7 @@ func TestOldDaysAreDropped(t *testing.T) {
 		t.Fatalf("%d budgets after 100 days; today %+v", len(p.budgets), got)
 	}
 	stored := 0
-	if err := p.store.each(keyBudget, func(_, _ []byte) error { stored++; return nil }); err != nil {
+	if err := each(p.db, keyBudget, func(_, _ []byte) error { stored++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if stored != len(p.budgets) {

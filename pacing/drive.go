@@ -7,20 +7,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"rebound/rtb"
 )
 
 // moveControls takes what the lines observed, moves every cap's multiplier, and
 // hands the results to the bid path. p.mu is held.
 func (p *Pacer) moveControls(now time.Time) {
-	at := now.UnixNano()
 	moved := p.moved[:0]
 	for _, e := range p.table.Load().order {
 		seen := e.line.drain()
-		e.line.refresh(at)
-		day := e.on(now.Unix())
+		e.line.refresh(now)
+		day := e.on(rtb.SecondOf(now))
 		if day == nil {
 			continue
 		}
@@ -37,7 +34,7 @@ func (p *Pacer) moveControls(now time.Time) {
 	}
 	for _, a := range moved {
 		a.control.on(a.id.Day)
-		a.control.tick(a.seen, p.horizon(a, now), at)
+		a.control.tick(a.seen, p.horizon(a, now), now)
 		a.moving, a.seen = false, observed{}
 	}
 	p.moved = moved
@@ -129,7 +126,7 @@ func (c controlID) String() string {
 
 // saveControl stores the controllers. p.mu is held.
 func (p *Pacer) saveControl() error {
-	if p.o.InMemory || p.store.db == nil {
+	if p.o.InMemory {
 		return nil
 	}
 	s := controlState{Controls: map[string]*capControl{}, Lines: map[string]*landscape{}}
@@ -145,24 +142,22 @@ func (p *Pacer) saveControl() error {
 	if err != nil {
 		return fmt.Errorf("cannot encode controllers: %w", err)
 	}
-	if err := p.store.db.Set([]byte{keyControl}, text, pebble.NoSync); err != nil {
-		return fmt.Errorf("cannot write controllers: %w", err)
+	if err := p.db.Put([]byte{keyControl}, text); err != nil {
+		return fmt.Errorf("cannot store controllers: %w", err)
 	}
-	return nil
+	return p.db.StartFlush()
 }
 
 // loadControl reads the controllers; what cannot be read starts cold.
 func (p *Pacer) loadControl() error {
 	var s controlState
-	_, err := p.store.get([]byte{keyControl}, func(b []byte) error {
-		if json.Unmarshal(b, &s) != nil {
-			s = controlState{}
-			p.o.Logger.Warn("pacing starts cold: its stored state cannot be read")
-		}
-		return nil
-	})
+	text, exists, err := p.db.Get([]byte{keyControl})
 	if err != nil {
 		return err
+	}
+	if exists && json.Unmarshal(text, &s) != nil {
+		s = controlState{}
+		p.o.Logger.Warn("pacing starts cold: its stored state cannot be read")
 	}
 	for name, c := range s.Controls {
 		parts := strings.Split(name, "/")

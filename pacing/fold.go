@@ -3,42 +3,42 @@ package pacing
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
 	"rebound/events"
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
 // Apply folds facts in the order of the log, and stores what changed and the new
-// position in one batch. A fact at or below the position changes nothing.
+// position in one batch. A fact at or below the position changes nothing. A view
+// whose files turn out to be damaged is emptied, and Apply returns an error that
+// wraps [view.ErrDamaged].
 func (p *Pacer) Apply(facts []events.Fact) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pos := p.Position()
-	err := p.store.sound()
-	if err == nil {
-		err = p.foldAll(facts, &pos)
-	}
+	err := p.foldAll(facts, &pos)
 	if err == nil {
 		err = p.commit(pos)
 	}
 	if err != nil {
-		if damaged(err) { // read again it would be no better
-			p.o.Logger.Error("the money view is damaged; it is emptied and rebuilt from the log", zap.Error(err))
-			err = errors.Join(err, p.refill(""))
+		if view.IsDamage(err) {
+			p.o.Logger.Error("the money view is damaged; it is emptied", zap.Error(err))
+			err = errors.Join(err, p.refill(p.db.Reset))
 		}
 		return err
 	}
-	p.pos.Store(&pos)
-	p.reservations.sweep(p.now/1e9, p.ripe)
+	p.reservations.sweep(rtb.SecondOf(p.now), p.expire)
 	return nil
 }
 
 // foldAll folds what is after pos and moves it. Bids of a time behind the log's
 // are refused before anything of theirs is swept.
 func (p *Pacer) foldAll(facts []events.Fact, pos *events.Position) error {
-	defer func() { p.sight.logTime.Store(p.now) }()
+	defer func() { p.sight.setLogTime(p.now) }()
 	for i := range facts {
 		f := &facts[i]
 		if f.Seq <= pos.Seq {
@@ -53,7 +53,7 @@ func (p *Pacer) foldAll(facts []events.Fact, pos *events.Position) error {
 }
 
 func (p *Pacer) fold(f *events.Fact) error {
-	p.now = max(p.now, f.TS.UnixNano())
+	p.now = later(p.now, f.TS.UTC())
 	switch f.Kind {
 	case events.KindGrant:
 		if f.Grant != nil {
@@ -62,6 +62,10 @@ func (p *Pacer) fold(f *events.Fact) error {
 	case events.KindPause:
 		if f.Pause != nil {
 			p.foldPause(f)
+		}
+	case events.KindAdjust:
+		if f.Adjustment != nil {
+			return p.foldAdjustment(f)
 		}
 	case events.KindWin, events.KindBill, events.KindLoss, events.KindImp, events.KindVideo:
 		if f.Notice != nil && !f.Notice.BidID.IsZero() {
@@ -114,19 +118,19 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 		return err
 	}
 	switch {
-	case f.Kind == events.KindWin && rec.won == 0:
+	case f.Kind == events.KindWin && rec.won.IsZero():
 		rec.won = p.now
-		if rec.lost == 0 {
+		if rec.lost.IsZero() {
 			p.wonBid(n)
 		}
-	case f.Kind == events.KindLoss && rec.lost == 0 && rec.charged == 0:
+	case f.Kind == events.KindLoss && rec.lost.IsZero() && rec.charged.IsZero():
 		rec.lost = p.now
 		p.lostBid(n)
 	}
 	if !n.Bills {
 		return nil
 	}
-	if rec.charged != 0 {
+	if !rec.charged.IsZero() {
 		p.counts.duplicates.Add(1)
 		return nil
 	}
@@ -141,7 +145,11 @@ func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
 		return n, nil
 	}
 	n := &notice{}
-	if _, err := p.store.get(noticeKey(id), n.decode); err != nil {
+	value, exists, err := p.db.Get(noticeKey(id))
+	if err == nil && exists {
+		err = n.decode(value)
+	}
+	if err != nil {
 		return nil, err
 	}
 	p.notices[id] = n
@@ -150,13 +158,13 @@ func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
 
 func (p *Pacer) wonBid(n *events.Notice) {
 	p.reservations.with(n.BidID, func(r *reservation) {
-		if r.state != resBid || p.now > seconds(n.WinExpiry) {
+		if r.state != resBid || p.now.After(n.WinExpiry.Truncate(time.Second)) {
 			return
 		}
 		r.state, r.exchange = resWon, n.Exchange
 		r.paid = r.cost
 		if n.Charge > 0 {
-			r.paid = int64(n.Charge)
+			r.paid = n.Charge
 		}
 		r.toWin = competing(n)
 		r.expect(r.paid)
@@ -183,14 +191,14 @@ func (p *Pacer) shown(f *events.Fact) {
 	}
 	p.reservations.with(f.Notice.BidID, func(r *reservation) {
 		if r.tracked {
-			p.flights.impression(r.visitor, r.bid, f.Seq, p.now/1e9)
+			p.flights.impression(r.visitor, r.bid, f.Seq, rtb.SecondOf(p.now))
 		}
 	})
 }
 
-// ripe ends, or prolongs, a reservation whose due has passed in the log's time.
+// expire ends, or prolongs, a reservation whose due has passed in the log's time.
 // p.mu and the reservation's shard are held.
-func (p *Pacer) ripe(r *reservation) {
+func (p *Pacer) expire(r *reservation) {
 	switch r.state {
 	case resBid:
 		r.give()
@@ -199,7 +207,7 @@ func (p *Pacer) ripe(r *reservation) {
 		p.learn(r)
 	case resWon:
 		p.learn(r)
-		if r.billExpiry >= p.now/1e9 {
+		if r.billExpiry >= rtb.SecondOf(p.now) {
 			r.due = r.billExpiry
 			return
 		}

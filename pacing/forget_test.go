@@ -17,7 +17,7 @@ func TestNoticesAreForgotten(t *testing.T) {
 	w.must(w.notice(events.KindWin, c))
 	count := func() (n int) {
 		for _, kind := range []byte{keyNotice, keyForget} {
-			if err := p.store.each(kind, func(_, _ []byte) error { n++; return nil }); err != nil {
+			if err := each(p.db, kind, func(_, _ []byte) error { n++; return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -62,7 +62,7 @@ func TestForgettingKeepsUp(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", t.TempDir(), dayPlan(50*unit))
 	count := func() (n int) {
-		if err := p.store.each(keyNotice, func(_, _ []byte) error { n++; return nil }); err != nil {
+		if err := each(p.db, keyNotice, func(_, _ []byte) error { n++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		return n

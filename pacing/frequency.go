@@ -2,6 +2,7 @@ package pacing
 
 import (
 	"sync"
+	"time"
 
 	"rebound/rtb"
 )
@@ -13,25 +14,25 @@ import (
 const (
 	visitorShards = 64
 	maxScopes     = 8 // of one bid; more is a refusal, never a cap that is not kept
-	// maxInFlight bids of a visitor may be unanswered within flightWindow seconds
-	// where a minimum gap is asked for.
+	// maxInFlight bids of a visitor may be unanswered within flightWindow where the
+	// cap has a minimum gap.
 	maxInFlight  = 3
-	flightWindow = 30
-	// settledMemory is how many seconds an impression counts from here when the
-	// profile does not show it.
-	settledMemory = 60
+	flightWindow = 30 * time.Second
+	// settledMemory is how long an impression counts from here when the profile does
+	// not show it.
+	settledMemory = time.Minute
 )
 
 // flight is one bid of a visitor that may become an impression, or became one
-// that the profile may not have yet. Times are Unix seconds.
+// that the profile may not have yet.
 type flight struct {
 	bid    rtb.BidID
 	scopes [maxScopes]rtb.ScopeID
 	n      int8
 	next   int32 // of the same visitor; -1 at the end
-	issued int64
+	issued rtb.Second
 	seen   uint64 // sequence of the fact that made it an impression; 0 none
-	seenAt int64
+	seenAt rtb.Second
 }
 
 func (f *flight) has(s rtb.ScopeID) bool {
@@ -66,7 +67,7 @@ func newFlights() *flights {
 func (f *flights) shard(k rtb.Key) *visitorShard { return &f.shards[k[0]%visitorShards] }
 
 // reserve checks every cap of a bid and counts the bid against them.
-func (f *flights) reserve(bid rtb.BidID, v *rtb.Visitor, caps []rtb.FrequencyCap, now int64) rtb.NoBidReason {
+func (f *flights) reserve(bid rtb.BidID, v *rtb.Visitor, caps []rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
 	fl := flight{bid: bid, issued: now, next: -1}
 	for i := range caps {
 		if fl.has(caps[i].Scope) {
@@ -103,21 +104,20 @@ func (f *flights) reserve(bid rtb.BidID, v *rtb.Visitor, caps []rtb.FrequencyCap
 	return rtb.NoBidNone
 }
 
-// allowed tells whether one more bid keeps a cap. Max counts impressions and
+// allowed reports, as a reason, whether one more bid keeps a cap. Max counts impressions and
 // bids in flight; MinGap counts impressions only, with few bids in flight.
-func (sh *visitorShard) allowed(head int32, v *rtb.Visitor, c *rtb.FrequencyCap, now int64) rtb.NoBidReason {
-	per, gap := int64(c.Per.Seconds()), int64(c.MinGap.Seconds())
+func (sh *visitorShard) allowed(head int32, v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
 	count, waiting := 0, 0
 	state := v.Scope(c.Scope)
 	if state != nil {
-		count = impressions(state, now-per)
-		if gap > 0 && now-int64(state.Last) < gap {
+		count = impressions(state, before(now, c.Per))
+		if now < after(state.Last, c.MinGap) {
 			return rtb.NoBidFrequency
 		}
 	}
 	for i := head; i >= 0; i = sh.slab[i].next {
 		f := &sh.slab[i]
-		if f.seen == 0 && now-f.issued < flightWindow {
+		if f.seen == 0 && now < after(f.issued, flightWindow) {
 			waiting++
 		}
 		if !f.has(c.Scope) || f.seen != 0 && v.Position >= f.seen {
@@ -127,27 +127,27 @@ func (sh *visitorShard) allowed(head int32, v *rtb.Visitor, c *rtb.FrequencyCap,
 			count++
 			continue
 		}
-		if now-f.seenAt < per {
+		if now < after(f.seenAt, c.Per) {
 			count++
 		}
-		if gap > 0 && now-f.seenAt < gap {
+		if now < after(f.seenAt, c.MinGap) {
 			return rtb.NoBidFrequency
 		}
 	}
 	if c.Max > 0 && count >= c.Max {
 		return rtb.NoBidFrequency
 	}
-	if gap > 0 && waiting >= maxInFlight {
+	if c.MinGap > 0 && waiting >= maxInFlight {
 		return rtb.NoBidInFlight
 	}
 	return rtb.NoBidNone
 }
 
 // impressions counts those after from, whole buckets that reach past it included.
-func impressions(s *rtb.FrequencyState, from int64) int {
+func impressions(s *rtb.FrequencyState, from rtb.Second) int {
 	n := 0
 	for i := range s.Buckets {
-		if int64(s.Buckets[i].Start)+int64(s.Buckets[i].Span) > from {
+		if uint64(s.Buckets[i].Start)+uint64(s.Buckets[i].Span) > uint64(from) {
 			n += int(s.Buckets[i].Count)
 		}
 	}
@@ -183,7 +183,7 @@ func (f *flights) drop(visitor rtb.Key, bid rtb.BidID) {
 }
 
 // impression marks a flight as shown by the fact seq at a time; the first counts.
-func (f *flights) impression(visitor rtb.Key, bid rtb.BidID, seq uint64, at int64) {
+func (f *flights) impression(visitor rtb.Key, bid rtb.BidID, seq uint64, at rtb.Second) {
 	sh := f.shard(visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -126,9 +126,9 @@ func TestMinGap(t *testing.T) {
 func TestImpressions(t *testing.T) {
 	s := &rtb.FrequencyState{Buckets: []rtb.FrequencyBucket{{Start: 900, Span: 100, Count: 2}, {Start: 600, Span: 300, Count: 3}, {Start: 0, Span: 600, Count: 5}}}
 	for _, tt := range []struct {
-		from int64
+		from rtb.Second
 		want int
-	}{{1000, 0}, {999, 2}, {900, 2}, {899, 5}, {599, 10}, {-5, 10}} {
+	}{{1000, 0}, {999, 2}, {900, 2}, {899, 5}, {599, 10}, {0, 10}} {
 		if got := impressions(s, tt.from); got != tt.want {
 			t.Errorf("after %d: %d impressions; want %d", tt.from, got, tt.want)
 		}

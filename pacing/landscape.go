@@ -2,6 +2,8 @@ package pacing
 
 import (
 	"math"
+
+	"rebound/rtb"
 )
 
 // The landscape is a line's belief about the highest competing price: log-normal,
@@ -49,7 +51,7 @@ func (l *landscape) begin(ref float64) {
 }
 
 // fill sets the features of a value (ln micros) at a time (Unix seconds).
-func (l *landscape) fill(x *[features]float64, lnValue float64, at int64) {
+func (l *landscape) fill(x *[features]float64, lnValue float64, at rtb.Second) {
 	h := 2 * math.Pi * float64(at%86400) / 86400
 	x[featConst], x[featValue] = 1, lnValue-l.Ref
 	x[featSin1], x[featCos1] = math.Sincos(h)
@@ -120,7 +122,7 @@ type curve struct {
 }
 
 // freeze makes the curve of a time (Unix seconds).
-func (l *landscape) freeze(at int64) *curve {
+func (l *landscape) freeze(at rtb.Second) *curve {
 	var x [features]float64
 	l.fill(&x, l.Ref, at)
 	s := math.Exp(l.LnSigma)

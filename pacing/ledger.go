@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// budget is one cap as the log tells it. What it was granted and what it
+// budget is the state of one cap. What it was granted and what it
 // settled come from facts alone.
 type budget struct {
 	id rtb.BudgetID
@@ -23,13 +23,13 @@ type budget struct {
 	dirty bool
 }
 
-// grant is what one run may settle from a budget. Times are Unix nanoseconds.
+// grant is what one run may settle from a budget.
 type grant struct {
 	Run       string     `json:"run"`
 	Amount    rtb.Micros `json:"amount"`  // the whole that the run may ever settle
 	Settled   rtb.Micros `json:"settled"` // on time, from this grant
-	Until     int64      `json:"until"`
-	HeldUntil int64      `json:"held_until"`
+	Until     time.Time  `json:"until"`
+	HeldUntil time.Time  `json:"held_until"`
 }
 
 // keepLapsed is how long a grant is remembered after it is no longer held: a run
@@ -38,7 +38,7 @@ const keepLapsed = time.Hour
 
 func (g *grant) open() rtb.Micros { return max(g.Amount-g.Settled, 0) }
 
-// run finds the grant of a run; nil when it has none.
+// run returns the grant of a run; nil when it has none.
 func (b *budget) run(run string) *grant {
 	for i := range b.Grants {
 		if b.Grants[i].Run == run {
@@ -48,11 +48,11 @@ func (b *budget) run(run string) *grant {
 	return nil
 }
 
-// held is what grants may still settle at a time of the log.
-func (b *budget) held(now int64) rtb.Micros {
+// held returns what grants may still settle at a time of the log.
+func (b *budget) held(now time.Time) rtb.Micros {
 	var sum rtb.Micros
 	for i := range b.Grants {
-		if b.Grants[i].HeldUntil >= now {
+		if !b.Grants[i].HeldUntil.Before(now) {
 			sum += b.Grants[i].open()
 		}
 	}
@@ -60,29 +60,29 @@ func (b *budget) held(now int64) rtb.Micros {
 }
 
 // applyGrant folds a grant fact and returns by how much the run's amount grew.
-func (b *budget) applyGrant(f *events.Fact, now int64) rtb.Micros {
+func (b *budget) applyGrant(f *events.Fact, now time.Time) rtb.Micros {
 	b.dirty = true
 	b.Seq = f.Seq
 	b.Grants = slices.DeleteFunc(b.Grants, func(g grant) bool {
-		return g.Run != f.Grant.Run && g.HeldUntil+int64(keepLapsed) < now
+		return g.Run != f.Grant.Run && g.HeldUntil.Add(keepLapsed).Before(now)
 	})
 	g := b.run(f.Grant.Run)
 	if g == nil {
-		b.Grants = append(b.Grants, grant{Run: f.Grant.Run})
+		b.Grants = append(b.Grants, grant{Run: f.Grant.Run, Settled: f.Grant.Settled})
 		g = &b.Grants[len(b.Grants)-1]
 	}
 	grown := f.Grant.Amount - g.Amount
 	g.Amount = f.Grant.Amount
-	g.Until, g.HeldUntil = f.Grant.Until.UnixNano(), f.Grant.HeldUntil.UnixNano()
+	g.Until, g.HeldUntil = f.Grant.Until.UTC(), f.Grant.HeldUntil.UTC()
 	return grown
 }
 
 // settle charges an amount and returns how much of it its run's grant covers;
 // the rest is late spend.
-func (b *budget) settle(run string, amount rtb.Micros, late bool, now int64) (covered rtb.Micros) {
+func (b *budget) settle(run string, amount rtb.Micros, late bool, now time.Time) (covered rtb.Micros) {
 	b.dirty = true
 	b.Settled += amount
-	if g := b.run(run); g != nil && !late && g.HeldUntil >= now {
+	if g := b.run(run); g != nil && !late && !g.HeldUntil.Before(now) {
 		covered = min(amount, g.open())
 		g.Settled += covered
 	}
@@ -100,30 +100,27 @@ type lineTotal struct {
 	dirty bool
 }
 
-// remembered is how long the notices of a bid are: longer than any
-// configuration believes them (7 d), so that none counts twice. The fold knows no
+// remembered is how long the notices of a bid are remembered, so that none counts
+// twice: longer than any configuration accepts them (7 d). The fold reads no
 // configuration.
 const remembered = 7*24*time.Hour + time.Hour
 
-// notice is what is remembered of a bid's notices: the times of the first of
-// each kind, in Unix nanoseconds; 0 when there was none.
+// notice holds the log times of a bid's first notice of each kind; zero where there
+// was none.
 type notice struct {
-	won, lost, charged int64
+	won, lost, charged time.Time
 }
 
-// late tells whether a bill of the bid that is folded now is late. A bill up to
-// WinExpiry proves the win itself.
-func (n *notice) late(f *events.Notice, now int64) bool {
-	if n.lost != 0 {
+// late reports whether a bill of the bid is late at a time of the log. A bill up to
+// WinExpiry proves the win itself. Tokens carry whole seconds.
+func (n *notice) late(f *events.Notice, now time.Time) bool {
+	if !n.lost.IsZero() {
 		return true
 	}
-	win := seconds(f.WinExpiry)
+	win := f.WinExpiry.Truncate(time.Second)
 	deadline := win
-	if n.won != 0 && n.won <= win {
-		deadline = max(win, seconds(f.BillExpiry))
+	if !n.won.IsZero() && !n.won.After(win) {
+		deadline = later(win, f.BillExpiry.Truncate(time.Second))
 	}
-	return now > deadline
+	return now.After(deadline)
 }
-
-// seconds is t in Unix nanoseconds, cut to the second as tokens carry it.
-func seconds(t time.Time) int64 { return t.Unix() * int64(time.Second) }

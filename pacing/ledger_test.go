@@ -37,7 +37,7 @@ func TestBillSettlesOnce(t *testing.T) {
 	}
 	a := p.accounts[rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", c.Day)]
 	b := p.budgets[a.id]
-	if got, want := a.available.Load(), int64(b.run("r1").Amount)-1500; got != want {
+	if got, want := a.available.Load(), b.run("r1").Amount-1500; got != want {
 		t.Fatalf("available %d; want %d: the difference to the bid is free again", got, want)
 	}
 }
@@ -339,7 +339,7 @@ func TestLongBidsPass(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(unit))
 	id := rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", rtb.DayOf(noon, time.UTC))
-	held := func() time.Duration { return time.Unix(0, p.budgets[id].run("r1").HeldUntil).Sub(w.now) }
+	held := func() time.Duration { return p.budgets[id].run("r1").HeldUntil.Sub(w.now) }
 	c := w.bid(1_000_000)
 	c.BillExpiry = c.Issued.Add(10 * 365 * 24 * time.Hour)
 	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidError)

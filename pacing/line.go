@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"rebound/rtb"
 )
@@ -15,24 +16,24 @@ type line struct {
 	multiplier atomic.Uint64 // bits of a float64 >= 1
 	curve      atomic.Pointer[curve]
 	firstValue atomic.Uint64 // bits of ln micros of the first quote; 0 unset
-	reserved   atomic.Int64
+	reserved   microsValue
 	refused    atomic.Int64 // requests whose bid the money refused, since the last tick
 	seen       [observers]observer
 
 	// The rest belongs to Pacer.mu.
 	land     landscape
 	learned  bool // land changed since the curve was frozen
-	frozenAt int64
+	frozenAt time.Time
 	total    *lineTotal
 }
 
 // observer is one shard of what a line observed since the last tick.
 type observer struct {
 	requests atomic.Int64
-	expected atomic.Int64 // micros
+	expected microsValue
 	quotes   atomic.Int64
-	full     atomic.Int64 // micros that the quoted bids would cost at full price
-	_        [32]byte     // to a cache line
+	full     microsValue // what the quoted bids would cost at full price
+	_        [32]byte    // to a cache line
 }
 
 const observers = 8
@@ -49,7 +50,7 @@ func (l *line) observe(expected rtb.Micros) {
 	s := &l.seen[rand.Uint32()%observers]
 	s.requests.Add(1)
 	if expected > 0 {
-		s.expected.Add(int64(expected))
+		s.expected.Add(expected)
 	}
 }
 
@@ -73,8 +74,7 @@ func (l *line) drain() (o observed) {
 }
 
 // refresh freezes the landscape for the bid path, at most once in a while.
-func (l *line) refresh(now int64) {
-	at := now / 1e9
+func (l *line) refresh(now time.Time) {
 	if l.land.Ref == 0 {
 		bits := l.firstValue.Load()
 		if bits == 0 {
@@ -83,11 +83,11 @@ func (l *line) refresh(now int64) {
 		l.land.begin(math.Float64frombits(bits))
 		l.learned = true
 	}
-	if !l.learned && at-l.frozenAt < 60 {
+	if !l.learned && now.Sub(l.frozenAt) < time.Minute {
 		return
 	}
-	l.learned, l.frozenAt = false, at
-	l.curve.Store(l.land.freeze(at))
+	l.learned, l.frozenAt = false, now
+	l.curve.Store(l.land.freeze(rtb.SecondOf(now)))
 }
 
 // learn takes a matured outcome. paid is 0 for a lost bid; minToWin is the
@@ -151,7 +151,7 @@ func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quo
 func (l *line) quoted(full rtb.Micros) {
 	s := &l.seen[rand.Uint32()%observers]
 	s.quotes.Add(1)
-	s.full.Add(int64(full))
+	s.full.Add(full)
 }
 
 // Observe is told once per matched request and line what its bid is expected to

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"rebound/events"
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
@@ -30,34 +31,34 @@ type Pacer struct {
 	failing      atomic.Bool // the last append failed
 	reservations *reservations
 	flights      *flights
-	life         atomic.Int64 // seconds: the longest life of a bid
-	longBid      atomic.Int64 // Unix seconds of the last bid that was to live longer than usual
-	wanted       atomic.Bool  // a Step is asked for
+	life         durationValue // the longest life of a bid
+	longBid      secondValue   // the last bid that was to live longer than usual
+	wanted       atomic.Bool   // a Step is asked for
 	wake         chan struct{}
-	pos          atomic.Pointer[events.Position]
 	counts       counters
 
 	stepMu sync.Mutex // one Step at a time; taken before mu
-	ticked int64      // Unix nanoseconds of the last tick fact
-	saved  int64      // and of the last time the controllers were stored
+	ticked time.Time  // the last tick fact
+	saved  time.Time  // when the controllers were last stored
 
 	// mu protects the rest, and is not held while appending.
 	mu       sync.Mutex
-	store    *store
-	now      int64 // Unix nanoseconds: the time of the folded log
+	db       *view.DB
+	now      time.Time // the time of the folded log
 	budgets  map[rtb.BudgetID]*budget
 	totals   map[rtb.LineID]*lineTotal
 	notices  map[rtb.BidID]*notice // changed in the Apply under way
 	pauses   map[string]pause
+	adjusted map[string]struct{} // ids of the adjustments in the Apply under way
 	changed  changes
-	forgotAt int64 // Unix nanoseconds of the log: when old days were last dropped
+	forgotAt time.Time // in log time: when old days were last dropped
 	forget   forgotten
 
 	billing  map[string]*billing // by exchange; no part of the fold
 	plan     []LinePlan
 	refused  map[rtb.LineID]bool // lines that do not bid because of their currency
 	recheck  bool                // a budget's currency became known: look again
-	checked  int64               // Unix seconds: when the table was made
+	checked  time.Time           // when the table was made
 	accounts map[rtb.BudgetID]*account
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
@@ -85,37 +86,35 @@ func Open(o Options) (*Pacer, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	s, err := openStore(&o)
+	db, err := openView(&o)
 	if err != nil {
 		return nil, err
 	}
 	p := &Pacer{
-		o: o, store: s, wake: make(chan struct{}, 1),
+		o: o, db: db, wake: make(chan struct{}, 1),
 		reservations: newReservations(o.MaxReservations), flights: newFlights(),
 		accounts: map[rtb.BudgetID]*account{}, controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
 	}
-	p.life.Store(int64(o.BidLife.Seconds()))
+	p.life.Store(o.BidLife)
 	p.table.Store(&table{})
-	if err := p.load(); err != nil {
-		if !unusable(err) {
-			return nil, errors.Join(err, s.close())
-		}
-		p.o.Logger.Error("the money view cannot be read; it is emptied and rebuilt from the log", zap.Error(err))
-		if err := p.refill(""); err != nil {
-			return nil, errors.Join(err, s.close())
-		}
+	err = p.load()
+	if view.IsDamage(err) {
+		p.o.Logger.Error("the money view cannot be read; it is emptied", zap.Error(err))
+		err = p.refill(db.Reset)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	p.watchClock(o.Now())
 	for id, b := range p.budgets {
 		if b.run(o.Run) != nil {
-			s.close()
-			return nil, fmt.Errorf("cannot open pacing: run %q has a grant of %s already; want a new name for each start", o.Run, id)
+			err := fmt.Errorf("cannot open pacing: run %q has a grant of %s already; want a new name for each start", o.Run, id)
+			return nil, errors.Join(err, db.Close())
 		}
 	}
 	if err := p.loadControl(); err != nil {
-		s.close()
-		return nil, err
+		return nil, errors.Join(err, db.Close())
 	}
 	return p, nil
 }
@@ -123,47 +122,38 @@ func Open(o Options) (*Pacer, error) {
 // load reads the fold's state from the store. p.mu is held, or p is not shared yet.
 func (p *Pacer) load() error {
 	p.clear()
-	pos, err := p.store.readPosition()
-	if err != nil {
-		return err
-	}
-	if pos.Seq != 0 {
-		p.now = pos.Time.UnixNano()
-	}
-	err = p.readFold()
+	p.now = p.Position().Time
+	err := p.readFold()
 	if err != nil {
 		p.clear()
-	} else {
-		p.pos.Store(&pos)
 	}
 	p.publishPauses()
-	p.sight.logTime.Store(p.now)
+	p.sight.setLogTime(p.now)
 	p.reconcile()
 	return err
 }
 
 // clear forgets what was folded.
 func (p *Pacer) clear() {
-	p.pos.Store(&events.Position{})
 	p.budgets, p.totals = map[rtb.BudgetID]*budget{}, map[rtb.LineID]*lineTotal{}
 	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
-	p.changed = changes{}
-	p.now, p.forgotAt, p.forget = 0, 0, forgotten{}
+	p.adjusted, p.changed = map[string]struct{}{}, changes{}
+	p.now, p.forgotAt, p.forget = time.Time{}, time.Time{}, forgotten{}
 	p.recheck = true
 }
 
 // readFold reads everything but the position.
 func (p *Pacer) readFold() error {
-	if err := p.store.each(keyBudget, p.loadBudget); err != nil {
+	if err := each(p.db, keyBudget, p.loadBudget); err != nil {
 		return err
 	}
-	if err := p.store.each(keyLine, p.loadTotal); err != nil {
+	if err := each(p.db, keyLine, p.loadTotal); err != nil {
 		return err
 	}
-	return p.store.each(keyPause, func(k, v []byte) error {
+	return each(p.db, keyPause, func(k, v []byte) error {
 		var x pause
 		if err := json.Unmarshal(v, &x); err != nil {
-			return fmt.Errorf("cannot read pause %q: %w", k, err)
+			return unreadable("pause", k, err)
 		}
 		p.pauses[string(k)] = x
 		return nil
@@ -172,11 +162,12 @@ func (p *Pacer) readFold() error {
 
 func (p *Pacer) loadBudget(k, v []byte) error {
 	b := &budget{}
-	if err := b.id.UnmarshalText(k); err != nil {
-		return err
+	err := b.id.UnmarshalText(k)
+	if err == nil {
+		err = json.Unmarshal(v, b)
 	}
-	if err := json.Unmarshal(v, b); err != nil {
-		return fmt.Errorf("cannot read budget %q: %w", k, err)
+	if err != nil {
+		return unreadable("budget", k, err)
 	}
 	p.budgets[b.id] = b
 	return nil
@@ -186,18 +177,21 @@ func (p *Pacer) loadBudget(k, v []byte) error {
 // their bids are believed.
 const keepDays = 9
 
-func oldBudget(id rtb.BudgetID, now int64) bool {
-	return id.Window == rtb.WindowDay && int64(id.Day) < now/int64(24*time.Hour)-keepDays
+func oldBudget(id rtb.BudgetID, now time.Time) bool {
+	return id.Window == rtb.WindowDay && id.Day < rtb.DayOf(now, time.UTC)-keepDays
 }
 
 func (p *Pacer) loadTotal(k, v []byte) error {
 	parts := strings.Split(string(k), "/")
 	if len(parts) != 3 {
-		return fmt.Errorf("cannot read line total: got key %q; want advertiser/campaign/line", k)
+		return unreadable("line total", k, errors.New("want advertiser/campaign/line"))
 	}
 	t := &lineTotal{}
 	p.totals[rtb.LineID{Advertiser: parts[0], Campaign: parts[1], Line: parts[2]}] = t
-	return json.Unmarshal(v, t)
+	if err := json.Unmarshal(v, t); err != nil {
+		return unreadable("line total", k, err)
+	}
+	return nil
 }
 
 // reconcile sets the accounts and lines to what was loaded: after Reset or
@@ -211,8 +205,8 @@ func (p *Pacer) reconcile() {
 				open = g.Amount - g.Settled
 			}
 		}
-		a.withheld, a.asked = 0, 0
-		a.available.Store(int64(open) - a.reserved.Load())
+		a.withheld, a.asked = 0, time.Time{}
+		a.available.Store(open - a.reserved.Load())
 		a.until.Store(0)
 		a.heldUntil.Store(0)
 		a.refresh(b, p.o.Run, p.now, p.stopping.Load())
@@ -229,45 +223,39 @@ func (p *Pacer) Close() error {
 	defer p.stepMu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.saveControl()
-	if cerr := p.store.close(); err == nil {
-		err = cerr
-	}
-	return err
+	return errors.Join(p.saveControl(), p.db.Close())
 }
 
 // Name is the view's name.
-func (p *Pacer) Name() string { return "money" }
+func (p *Pacer) Name() string { return name }
 
 // Position is that of the last fact applied.
-func (p *Pacer) Position() events.Position { return *p.pos.Load() }
+func (p *Pacer) Position() events.Position { return p.db.Position() }
 
 // Checkpoint writes a copy of the view to dir, which does not exist yet.
-func (p *Pacer) Checkpoint(dir string) error { return p.store.checkpoint(dir) }
+func (p *Pacer) Checkpoint(dir string) error { return p.db.Checkpoint(dir) }
 
-// Restore replaces the view by the copy in dir, and leaves dir as it is.
+// Restore replaces the view by the checkpoint in dir, which stays as it is. Where
+// that fails the view is empty, at the zero position.
 func (p *Pacer) Restore(dir string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.refill(dir)
+	return p.refill(func() error { return p.db.Restore(dir) })
 }
 
 // Reset empties the view.
 func (p *Pacer) Reset() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.refill("")
+	return p.refill(p.db.Reset)
 }
 
-// refill empties the view and fills it from a copy, where there is one. When
-// that fails it is empty, at the zero position. p.mu is held.
-func (p *Pacer) refill(from string) error {
-	err := p.store.replace(from)
-	if lerr := p.load(); lerr != nil && err == nil {
-		err = lerr
-		if from != "" { // a copy that opens and cannot be read
-			err = errors.Join(err, p.store.replace(""), p.load())
-		}
+// refill exchanges the view's files and loads them. Files that open and cannot be
+// read are emptied. p.mu is held.
+func (p *Pacer) refill(exchange func() error) error {
+	err := exchange()
+	if lerr := p.load(); lerr != nil {
+		err = errors.Join(err, lerr, p.db.Reset(), p.load())
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package pacing
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,9 +27,6 @@ type pauseSet struct {
 }
 
 type campaignID struct{ advertiser, campaign string }
-
-// errEnough ends a walk early; it never leaves the package.
-var errEnough = errors.New("enough")
 
 // parseScope reads a pause's scope into the set; false when it is none.
 func (s *pauseSet) parseScope(scope string) bool {
@@ -67,7 +63,7 @@ func (p *Pacer) publishPauses() {
 
 func (p *Pacer) foldPause(f *events.Fact) {
 	p.trustBilling(f.Pause)
-	p.pauses[f.Pause.Scope] = pause{On: f.Pause.On, By: f.Pause.By, At: f.TS}
+	p.pauses[f.Pause.Scope] = pause{On: f.Pause.On, By: f.Pause.By, At: f.At}
 	p.changed.pauses = append(p.changed.pauses, f.Pause.Scope)
 	p.publishPauses()
 }

@@ -3,6 +3,7 @@ package pacing
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rebound/rtb"
 )
@@ -21,7 +22,7 @@ const (
 // reservation is one bid in flight. It is remembered until due even after its
 // money was settled or given back: outcomes are learned from at the same age,
 // wins and losses alike, and an impression counts for frequency until the
-// profile has it. Times are Unix seconds, amounts micros.
+// profile has it.
 type reservation struct {
 	bid      rtb.BidID
 	visitor  rtb.Key
@@ -29,13 +30,13 @@ type reservation struct {
 	line     *line
 	accounts [len(rtb.Caps)]*account // nil at the end
 
-	cost, expected, value int64
-	flight                int64 // what it adds to the accounts' expected now
-	paid                  int64 // charged, or what the win notice says it will be
-	toWin                 int64 // the competing price, where it is known
+	cost, expected, value rtb.Micros
+	flight                rtb.Micros // what it adds to the accounts' expected now
+	paid                  rtb.Micros // charged, or what the win notice says it will be
+	toWin                 rtb.Micros // the competing price, where it is known
 
-	issued, winExpiry, billExpiry int64
-	due                           int64
+	issued, winExpiry, billExpiry rtb.Second
+	due                           rtb.Second
 
 	state   resState
 	tracked bool // it has a flight of its visitor
@@ -56,7 +57,7 @@ func (r *reservation) give() {
 }
 
 // expect replaces what the bid is expected to cost while it is in flight.
-func (r *reservation) expect(amount int64) {
+func (r *reservation) expect(amount rtb.Micros) {
 	for _, a := range r.accounts {
 		if a == nil {
 			break
@@ -66,15 +67,19 @@ func (r *reservation) expect(amount int64) {
 	r.flight = amount
 }
 
-// ends is when the last of its windows does.
-func (r *reservation) ends() int64 { return max(r.winExpiry, r.billExpiry) }
+// ends returns the end of its last window.
+func (r *reservation) ends() rtb.Second { return max(r.winExpiry, r.billExpiry) }
 
-// holds tells whether money is still reserved.
+// life returns how long money may be reserved for the bid. winExpiry is not before
+// issued.
+func (r *reservation) life() time.Duration { return time.Duration(r.ends()-r.issued) * time.Second }
+
+// holds reports whether money is still reserved.
 func (r *reservation) holds() bool { return r.state == resBid || r.state == resWon }
 
 // due orders the slots of a shard: exactly one entry per slot in use.
 type dueEntry struct {
-	at   int64
+	at   rtb.Second
 	slot int32
 }
 
@@ -86,8 +91,8 @@ type resShard struct {
 	slab  []reservation
 	spare []int32
 	heap  []dueEntry
-	next  atomic.Int64 // the earliest due; 0 when empty
-	_     [24]byte
+	next  secondValue // the earliest due; 0 when empty
+	_     [28]byte
 }
 
 const resShards = 64
@@ -110,8 +115,8 @@ func newReservations(limit int) *reservations {
 
 func (s *reservations) shard(bid rtb.BidID) *resShard { return &s.shards[bid[0]%resShards] }
 
-// add stores a reservation; it says no for a bid that is known already, and when
-// there are too many.
+// add stores a reservation. It refuses a bid that is known already as an error, and
+// one beyond the limit as overloaded.
 func (s *reservations) add(r *reservation) rtb.NoBidReason {
 	if s.count.Add(1) > s.limit {
 		s.count.Add(-1)
@@ -157,9 +162,9 @@ func (s *reservations) with(bid rtb.BidID, fn func(*reservation)) bool {
 	return true
 }
 
-// sweep hands over every reservation whose due is before now (Unix seconds), and
-// forgets those that fn leaves without a later due.
-func (s *reservations) sweep(now int64, fn func(*reservation)) {
+// sweep calls fn for every reservation whose due is before now, and forgets those
+// that fn leaves without a later due.
+func (s *reservations) sweep(now rtb.Second, fn func(*reservation)) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		if next := sh.next.Load(); next == 0 || next >= now {
@@ -169,7 +174,7 @@ func (s *reservations) sweep(now int64, fn func(*reservation)) {
 	}
 }
 
-func (s *reservations) sweepShard(sh *resShard, now int64, fn func(*reservation)) {
+func (s *reservations) sweepShard(sh *resShard, now rtb.Second, fn func(*reservation)) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for len(sh.heap) > 0 && sh.heap[0].at < now {

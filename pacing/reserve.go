@@ -1,6 +1,8 @@
 package pacing
 
 import (
+	"time"
+
 	"rebound/rtb"
 )
 
@@ -24,8 +26,8 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		return e.refused
 	}
 	r := reservation{
-		bid: c.Bid, line: e.line, cost: int64(c.Reserved), expected: int64(c.Expected), value: int64(c.Value),
-		issued: c.Issued.Unix(), winExpiry: c.WinExpiry.Unix(), billExpiry: c.BillExpiry.Unix(),
+		bid: c.Bid, line: e.line, cost: c.Reserved, expected: c.Expected, value: c.Value,
+		issued: rtb.SecondOf(c.Issued), winExpiry: rtb.SecondOf(c.WinExpiry), billExpiry: rtb.SecondOf(c.BillExpiry),
 	}
 	r.due, r.flight = r.winExpiry, r.expected
 	day := e.on(r.issued)
@@ -37,7 +39,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 	if c.Test {
 		return rtb.NoBidNone
 	}
-	if r.cost <= 0 || r.winExpiry < r.issued || r.ends()-r.issued > int64(p.o.MaxBidLife.Seconds()) {
+	if r.cost <= 0 || r.winExpiry < r.issued || r.life() > p.o.MaxBidLife {
 		return rtb.NoBidError
 	}
 	if reason := p.unseen(c.Issued); reason != rtb.NoBidNone {
@@ -65,12 +67,11 @@ func (p *Pacer) cover(r *reservation, day *tableDay) rtb.NoBidReason {
 	if day.accounts[0] == nil {
 		return rtb.NoBidBudget // nothing bounds the line: nothing is bid
 	}
-	ends := r.ends()
 	for i, a := range day.accounts {
 		if a == nil {
 			break
 		}
-		if reason := p.coverOne(a, r, ends); reason != rtb.NoBidNone {
+		if reason := p.coverOne(a, r); reason != rtb.NoBidNone {
 			p.uncover(r, i)
 			r.line.refused.Add(1)
 			return reason
@@ -94,12 +95,12 @@ func (p *Pacer) cover(r *reservation, day *tableDay) rtb.NoBidReason {
 	return reason
 }
 
-func (p *Pacer) coverOne(a *account, r *reservation, ends int64) rtb.NoBidReason {
+func (p *Pacer) coverOne(a *account, r *reservation) rtb.NoBidReason {
 	if a.worst.Load() < r.cost {
 		a.needs(r.cost)
 	}
-	if r.issued > a.until.Load() || ends > a.heldUntil.Load() {
-		p.outlives(ends-r.issued, r.issued)
+	if r.issued > a.until.Load() || r.ends() > a.heldUntil.Load() {
+		p.outlives(r.life(), r.issued)
 		reason := a.refusal(r.cost)
 		if reason == rtb.NoBidBudget {
 			return reason
@@ -129,8 +130,8 @@ func (p *Pacer) uncover(r *reservation, n int) {
 }
 
 // outlives remembers how long a bid lives, so that grants are held long enough.
-func (p *Pacer) outlives(life, at int64) {
-	if life > int64(p.o.BidLife.Seconds()) {
+func (p *Pacer) outlives(life time.Duration, at rtb.Second) {
+	if life > p.o.BidLife {
 		p.longBid.Store(at)
 	}
 	for {

@@ -101,7 +101,7 @@ func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) Bu
 		}
 	}
 	if a := p.accounts[id]; a != nil {
-		r.Reserved = rtb.Micros(max(a.reserved.Load(), 0))
+		r.Reserved = max(a.reserved.Load(), 0)
 	}
 	return r
 }
@@ -128,7 +128,7 @@ func (p *Pacer) Stats() Stats {
 		}
 		s.Lines = append(s.Lines, LineStats{
 			Line: l.id, Currency: currency, Spend: l.total.Spend, Late: l.total.Late,
-			Reserved: rtb.Micros(l.reserved.Load()), Multiplier: l.lambda(),
+			Reserved: l.reserved.Load(), Multiplier: l.lambda(),
 		})
 	}
 	return s

@@ -30,8 +30,8 @@ const (
 	shareLeft  = 0.05 // of what is left of a cap: the most that one run has available
 	rateMemory = 10.0 // seconds of the smoothed rate of reserving
 
-	recheckEvery = 5    // seconds between looks at lines of another currency
-	longLife     = 3600 // seconds: how long one long bid makes grants longer
+	recheckEvery = 5 * time.Second // between checks of lines in another currency
+	longLife     = time.Hour       // how long one long bid makes grants longer
 )
 
 // Run keeps grants ahead of need, lets time pass in the log while reservations
@@ -61,8 +61,8 @@ func (p *Pacer) Step(ctx context.Context, now time.Time) {
 		p.appendGrant(ctx, f)
 	}
 	p.tick(ctx, now)
-	if now.UnixNano()-p.saved >= int64(saveEvery) && !p.o.InMemory {
-		p.saved = now.UnixNano()
+	if now.Sub(p.saved) >= saveEvery && !p.o.InMemory {
+		p.saved = now
 		p.mu.Lock()
 		err := p.saveControl()
 		p.mu.Unlock()
@@ -77,7 +77,7 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watchClock(now)
-	if now.Unix() >= p.table.Load().until || p.recheck || len(p.refused) > 0 && now.Unix()-p.checked >= recheckEvery {
+	if rtb.SecondOf(now) >= p.table.Load().until || p.recheck || len(p.refused) > 0 && now.Sub(p.checked) >= recheckEvery {
 		p.rebuild(now)
 	}
 	p.moveControls(now)
@@ -99,8 +99,8 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 // usualLife takes the life that grants allow for back to the usual one when no
 // longer bid was asked for in a while.
 func (p *Pacer) usualLife(now time.Time) {
-	usual, have := int64(p.o.BidLife.Seconds()), p.life.Load()
-	if have > usual && now.Unix()-p.longBid.Load() > longLife {
+	usual, have := p.o.BidLife, p.life.Load()
+	if have > usual && rtb.SecondOf(now) > after(p.longBid.Load(), longLife) {
 		p.life.CompareAndSwap(have, usual)
 	}
 }
@@ -125,7 +125,7 @@ type wantedGrant struct {
 // grantDue decides whether an account needs a new grant, and which.
 func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, bool) {
 	a.smooth(now)
-	if a.asked != 0 && now.UnixNano()-a.asked < int64(askAgain) {
+	if !a.asked.IsZero() && now.Sub(a.asked) < askAgain {
 		return wantedGrant{}, false
 	}
 	g := grant{}
@@ -134,48 +134,45 @@ func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, boo
 			g = *mine
 		}
 	}
-	life := time.Duration(p.life.Load()) * time.Second
+	life := p.life.Load()
 	until := now.Add(grantLife).Truncate(time.Second)
-	w := wantedGrant{amount: g.Amount, until: until, heldUntil: until.Add(life)}
-	if held := time.Unix(0, g.HeldUntil).UTC(); held.After(w.heldUntil) { // bids in flight rely on it
-		w.heldUntil = held
-	}
-	if a.withheld > 0 { // the cap was lowered, or late spend came
+	w := wantedGrant{amount: g.Amount, until: until, heldUntil: later(until.Add(life), g.HeldUntil)} // bids in flight rely on the latter
+	if a.withheld > 0 {                                                                              // the cap was lowered, or late spend came
 		w.amount -= a.withheld
 		return w, true
 	}
-	if !a.used || now.Unix() < a.starts-int64(dayAhead.Seconds()) {
+	if !a.used || rtb.SecondOf(now.Add(dayAhead)) < a.starts {
 		return w, false
 	}
 	held := g.open()
-	if g.HeldUntil < p.now {
+	if g.HeldUntil.Before(p.now) {
 		held = 0 // lapsed: what it held is free again
 	}
-	room := rtb.Micros(a.free.Load()) + held
-	available := max(rtb.Micros(a.available.Load()), 0)
+	room := a.free.Load() + held
+	available := max(a.available.Load(), 0)
 	target := a.target(available)
-	open := min(rtb.Micros(max(a.reserved.Load(), 0))+target, room)
+	open := min(max(a.reserved.Load(), 0)+target, room)
 	if rest := room - open; rest > 0 && rest < a.cost() {
 		open = room // the whole remainder at the end
 	}
-	a.low.Store(int64(target / 2))
+	a.low.Store(target / 2)
 	w.amount = max(g.Settled+open, g.Amount)
 	if held == 0 && g.Amount > 0 {
 		w.amount = g.Settled + open
 	}
-	stale := g.Until-now.UnixNano() < int64(grantLife/2) || g.HeldUntil < g.Until+int64(life)
+	stale := g.Until.Sub(now) < grantLife/2 || g.HeldUntil.Before(g.Until.Add(life))
 	grows := w.amount > g.Amount && (available < target/2 || available < a.cost())
 	return w, open > 0 && (stale || grows)
 }
 
 // cost is the worst cost of one bid that the account has to expect.
-func (a *account) cost() rtb.Micros { return max(rtb.Micros(a.worst.Load()), a.maxCost, 1) }
+func (a *account) cost() rtb.Micros { return max(a.worst.Load(), a.maxCost, 1) }
 
 // target is how much should be available: the plan's rate over a reservation's
 // life, as many bids as it takes to win, or what is being reserved; at least two
 // worst bids, at most a small share of what is left.
 func (a *account) target(available rtb.Micros) rtb.Micros {
-	left := max(a.free.Load(), 0) + int64(available) + max(a.reserved.Load(), 0)
+	left := max(a.free.Load(), 0) + available + max(a.reserved.Load(), 0)
 	plan := float64(a.limit) / 86400 * reserveFor / winShare
 	want := rtb.Micros(safety * max(plan, a.rate*aheadFor))
 	want = min(want, rtb.Micros(shareLeft*float64(left)))
@@ -184,22 +181,21 @@ func (a *account) target(available rtb.Micros) rtb.Micros {
 
 // smooth follows how fast the account is reserved from.
 func (a *account) smooth(now time.Time) {
-	at := now.UnixNano()
-	if a.smoothedAt == 0 {
-		a.smoothedAt = at
+	if a.smoothedAt.IsZero() {
+		a.smoothedAt = now
 		return
 	}
-	dt := float64(at-a.smoothedAt) / 1e9
+	dt := now.Sub(a.smoothedAt).Seconds()
 	if dt <= 0 {
 		return
 	}
-	a.smoothedAt = at
+	a.smoothedAt = now
 	w := 1 - math.Exp(-dt/rateMemory)
 	a.rate += (float64(a.taken.Swap(0))/dt - a.rate) * w
 }
 
 func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) events.Fact {
-	a.asked = now.UnixNano()
+	a.asked = now
 	p.ids++
 	f := events.Fact{
 		ID: fmt.Sprintf("grant:%s:%d", p.o.Run, p.ids), At: now, Kind: events.KindGrant,
@@ -224,7 +220,7 @@ func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
 	}
 	p.mu.Lock()
 	if a := p.accounts[f.Grant.Budget]; a != nil {
-		a.asked = 0
+		a.asked = time.Time{}
 	}
 	p.mu.Unlock()
 	if p.o.IsConflict(err) {
@@ -237,22 +233,21 @@ func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
 // tick lets time pass in the log while something waits for it: without new facts
 // nothing would ever expire.
 func (p *Pacer) tick(ctx context.Context, now time.Time) {
-	at := now.UnixNano()
 	p.mu.Lock()
-	due := at-p.now >= int64(tickEvery) && at-p.ticked >= int64(tickEvery) && p.waiting()
+	due := now.Sub(p.now) >= tickEvery && now.Sub(p.ticked) >= tickEvery && p.waiting()
 	p.mu.Unlock()
 	if !due {
 		return
 	}
-	p.ticked = at
+	p.ticked = now
 	err := p.append(ctx, events.Fact{ID: p.factID("tick"), At: now, Kind: events.KindTick, Node: p.o.Node})
 	if err != nil {
 		p.o.Logger.Warn("tick was not stored", zap.Error(err))
 	}
 }
 
-// waiting tells whether anything ends with time: a bid in flight, or what a
-// dead run holds of a budget in use.
+// waiting reports whether anything ends with time: a bid in flight, or what a dead
+// run holds of a budget in use.
 func (p *Pacer) waiting() bool {
 	if p.reservations.live.Load() > 0 {
 		return true
@@ -263,7 +258,7 @@ func (p *Pacer) waiting() bool {
 			continue
 		}
 		for i := range b.Grants {
-			if g := &b.Grants[i]; g.Run != p.o.Run && g.HeldUntil >= p.now && g.open() > 0 {
+			if g := &b.Grants[i]; g.Run != p.o.Run && !g.HeldUntil.Before(p.now) && g.open() > 0 {
 				return true
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"rebound/events"
-	"rebound/rtb"
 )
 
 // Stop ends bidding for good and gives back, by a last grant each and all of
@@ -38,7 +37,7 @@ func (p *Pacer) returns(now time.Time) []events.Fact {
 	for _, a := range p.sortedAccounts() {
 		a.until.Store(0)
 		if free := a.available.Swap(0); free > 0 {
-			a.withheld += rtb.Micros(free)
+			a.withheld += free
 		} else {
 			a.available.Add(free)
 		}
@@ -47,11 +46,11 @@ func (p *Pacer) returns(now time.Time) []events.Fact {
 			continue
 		}
 		g := b.run(p.o.Run)
-		if g == nil || g.HeldUntil < p.now {
+		if g == nil || g.HeldUntil.Before(p.now) {
 			continue
 		}
 		facts = append(facts, p.grantFact(a, b, wantedGrant{
-			amount: g.Amount - a.withheld, until: now.Truncate(time.Second), heldUntil: time.Unix(0, g.HeldUntil).UTC(),
+			amount: g.Amount - a.withheld, until: now.Truncate(time.Second), heldUntil: g.HeldUntil,
 		}, now))
 	}
 	return facts

@@ -14,7 +14,7 @@ import (
 type table struct {
 	lines map[rtb.LineID]*tableLine
 	order []*tableLine // the same, in the plan's order: sums come out the same each time
-	until int64        // Unix seconds: the first of its days ends
+	until rtb.Second   // the first of its days ends
 }
 
 type tableLine struct {
@@ -25,15 +25,15 @@ type tableLine struct {
 	days    [2]tableDay // today's and tomorrow's, in the advertiser's zone
 }
 
-// tableDay is one civil day of a line: [from, to) in Unix seconds.
+// tableDay is one civil day of a line: [from, to).
 type tableDay struct {
 	day      rtb.Day
-	from, to int64
+	from, to rtb.Second
 	accounts [len(rtb.Caps)]*account // nil at the end
 }
 
-// on finds the day of a time; nil when it is neither of the two.
-func (e *tableLine) on(at int64) *tableDay {
+// on returns the day of a time; nil when it is neither of the two.
+func (e *tableLine) on(at rtb.Second) *tableDay {
 	for i := range e.days {
 		if d := &e.days[i]; at >= d.from && at < d.to {
 			return d
@@ -71,10 +71,10 @@ func (p *Pacer) rebuild(now time.Time) {
 	for _, c := range p.controls {
 		c.even = false
 	}
-	p.recheck, p.checked = false, now.Unix()
+	p.recheck, p.checked = false, now
 	was := p.refused
 	p.refused = map[rtb.LineID]bool{}
-	t := &table{lines: make(map[rtb.LineID]*tableLine, len(p.plan)), until: math.MaxInt64}
+	t := &table{lines: make(map[rtb.LineID]*tableLine, len(p.plan)), until: maxSecond}
 	for i := range p.plan {
 		l := &p.plan[i]
 		if !l.Active {
@@ -101,7 +101,7 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 	for i := range e.days {
 		d := &e.days[i]
 		d.day = day + rtb.Day(i)
-		d.from, d.to = d.day.Start(l.Zone).Unix(), (d.day + 1).Start(l.Zone).Unix()
+		d.from, d.to = rtb.SecondOf(d.day.Start(l.Zone)), rtb.SecondOf((d.day + 1).Start(l.Zone))
 		n := 0
 		for _, c := range rtb.Caps {
 			if l.Caps&c == 0 {
@@ -138,7 +138,7 @@ func (p *Pacer) account(id rtb.BudgetID) *account {
 	a := &account{id: id, limit: math.MaxInt64, control: p.control(controlOf(id))}
 	if b := p.budgets[id]; b != nil {
 		if g := b.run(p.o.Run); g != nil {
-			a.available.Store(int64(g.Amount - g.Settled))
+			a.available.Store(g.Amount - g.Settled)
 		}
 	}
 	p.accounts[id] = a
