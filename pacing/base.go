@@ -112,16 +112,24 @@ func FoldBase(facts iter.Seq2[*events.Fact, error]) (base []events.Fact, err err
 			return nil, fmt.Errorf("cannot read facts for the base: %w", err)
 		}
 		if step = append(step, *f); len(step) == foldStep {
-			if err := p.Apply(step); err != nil {
+			if err := p.applyAll(step); err != nil {
 				return nil, err
 			}
 			step = step[:0]
 		}
 	}
-	if err := p.Apply(step); err != nil {
+	if err := p.applyAll(step); err != nil {
 		return nil, err
 	}
 	return p.Base()
+}
+
+// applyAll folds facts whatever their sequences are: those of an older base come
+// before the others and are numbered on their own.
+func (p *Pacer) applyAll(facts []events.Fact) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.apply(facts, 0)
 }
 
 // witness is what a view held before it was taken back, as JSON in blind.json.

@@ -19,10 +19,21 @@ import (
 func (p *Pacer) Apply(facts []events.Fact) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pos := p.Position()
-	err := p.foldAll(facts, &pos)
+	return p.apply(facts, p.Position().Seq)
+}
+
+// apply folds the facts whose sequence is above seen; all of them where seen is 0.
+// Facts that stand for deleted files share one sequence. p.mu is held.
+func (p *Pacer) apply(facts []events.Fact, seen uint64) error {
+	for len(facts) > 0 && seen > 0 && facts[0].Seq <= seen {
+		facts = facts[1:]
+	}
+	if len(facts) == 0 {
+		return nil
+	}
+	err := p.foldAll(facts)
 	if err == nil {
-		err = p.commit(pos)
+		err = p.commit(facts[len(facts)-1].Position())
 	}
 	if err != nil {
 		if view.IsDamage(err) {
@@ -35,19 +46,14 @@ func (p *Pacer) Apply(facts []events.Fact) error {
 	return nil
 }
 
-// foldAll folds what is after pos and moves it. Bids of a time behind the log's
-// are refused before anything of theirs is swept.
-func (p *Pacer) foldAll(facts []events.Fact, pos *events.Position) error {
+// foldAll folds facts and publishes the time of the log: bids of an earlier time are
+// refused before anything of theirs expires.
+func (p *Pacer) foldAll(facts []events.Fact) error {
 	defer func() { p.sight.setLogTime(p.now) }()
 	for i := range facts {
-		f := &facts[i]
-		if f.Seq <= pos.Seq {
-			continue
+		if err := p.fold(&facts[i]); err != nil {
+			return fmt.Errorf("cannot fold fact %d into the money view: %w", facts[i].Seq, err)
 		}
-		if err := p.fold(f); err != nil {
-			return fmt.Errorf("cannot fold fact %d into money view: %w", f.Seq, err)
-		}
-		*pos = f.Position()
 	}
 	return nil
 }

@@ -256,16 +256,13 @@ func (a *app) unproven(blind *journal.Blind) ([]events.Fact, error) {
 		if v.Name != a.money.Name() || len(v.Witness) == 0 {
 			continue
 		}
-		booked, err := any(a.money).(interface {
-			Unproven([]byte) ([]events.Fact, error)
-		}).Unproven(v.Witness)
+		booked, err := a.money.Unproven(v.Witness)
 		if err != nil {
 			return nil, err
 		}
 		facts = append(facts, booked...)
 	}
 	for i := range facts {
-		facts[i].ID = fmt.Sprintf("adjustment:%s:%d", a.run, i)
 		facts[i].At, facts[i].Node = a.now().UTC(), a.node()
 		a.console.line(fmt.Sprintf("%s %s: %s booked as spent, which cannot be proven", facts[i].Adjustment.Budget, facts[i].Currency, facts[i].Adjustment.Amount))
 	}
