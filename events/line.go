@@ -92,14 +92,21 @@ func ParseLine(b []byte) (l Line, err error) {
 	if err := l.Hash.UnmarshalText(digits); err != nil || bytes.ContainsAny(digits, "ABCDEF") {
 		return bad("32 lower-case hex digits in h")
 	}
-	l.Body = rest[1:tail]
-	// Inside a string a quote is escaped, and no other member of a body is named who.
-	if i := bytes.Index(l.Body, []byte(whoStart)); i >= 0 {
-		if l.Body, l.Who = l.Body[:i], l.Body[i+len(whoStart):]; len(l.Who) == 0 {
-			return bad("an object or a hash in who")
-		}
+	split := SplitBody(rest[1:tail])
+	if l.Body, l.Who = split.Body, split.Who; l.Who != nil && len(l.Who) == 0 {
+		return bad("an object or a hash in who")
 	}
 	return l, nil
+}
+
+// SplitBody splits the members of a fact into body and personal part; the rest of
+// the line is zero. Both point into b.
+func SplitBody(b []byte) Line {
+	// Inside a string a quote is escaped, and no other member of a body is named who.
+	if i := bytes.Index(b, []byte(whoStart)); i >= 0 {
+		return Line{Body: b[:i], Who: b[i+len(whoStart):]}
+	}
+	return Line{Body: b}
 }
 
 // cutUint reads a decimal number as AppendUint writes it.

@@ -143,7 +143,7 @@ func (l *Log) readEnd(noted *head, seen uint64) error {
 	if err != nil {
 		return err
 	}
-	l.w.last = e.good
+	l.w.last, l.w.sum = e.good, e.sum
 	for _, id := range e.ids {
 		l.w.ids.add(id)
 	}
@@ -209,6 +209,7 @@ func (l *Log) sayClock() {
 type endOfFile struct {
 	first uint64          // of the file, or of its predecessor's last fact
 	good  events.Position // of the last line that fits, and of those before it
+	sum   events.Digest   // of that line
 	size  int64           // bytes up to there
 	marks []mark
 	ids   []factID
@@ -264,6 +265,7 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 }
 
 func (e *endOfFile) take(l *events.Line, offset int64, noted uint64) {
+	e.sum, _ = l.Digest() // the line fits, so it has one
 	e.good, e.size = events.Position{Seq: l.Seq, Hash: l.Hash, Time: l.TS}, offset
 	if l.Seq == noted {
 		e.noted = l.Hash

@@ -26,6 +26,7 @@ type writer struct {
 	free   bool  // the file system cannot reserve: space is a guess
 	opened time.Time
 	last   events.Position // of the last synced fact
+	sum    events.Digest   // of the same, in a fleet
 	gap    uint64          // the next fact's sequence is above it: lost facts had those up to it
 	buf    []byte
 	ids    *recent
@@ -94,7 +95,8 @@ func (w *writer) prepare(batch []*pending) error {
 // laid is a batch in the order of the log.
 type laid struct {
 	lines   []events.Line
-	waiting []*pending // told when the lines are synced
+	sum     events.Digest // of the last line
+	waiting []*pending    // told when the lines are synced
 	ids     []factID
 	grants  map[string]uint64
 }
@@ -108,7 +110,9 @@ func (w *writer) layOut(batch []*pending) *laid {
 	w.buf = w.buf[:0]
 	same := map[factID]bool{}
 	for _, p := range batch {
-		if w.ids.has(p.id) || same[p.id] {
+		if !p.at.IsZero() { // in a fleet every message of the stream has its line
+			now, same[p.id] = p.at, false
+		} else if w.ids.has(p.id) || same[p.id] {
 			out.waiting = append(out.waiting, p)
 			continue
 		}
@@ -118,12 +122,9 @@ func (w *writer) layOut(batch []*pending) *laid {
 				continue
 			}
 		}
-		if w.size+int64(len(w.buf)+p.size()) > w.space-w.floor(p.class) {
+		if p.at.IsZero() && w.size+int64(len(w.buf)+p.size()) > w.space-w.floor(p.class) {
 			p.done <- ErrFull
 			continue
-		}
-		if !p.at.IsZero() {
-			now = p.at
 		}
 		if now.After(ts) {
 			ts = now
@@ -139,6 +140,7 @@ func (w *writer) layOut(batch []*pending) *laid {
 		if p.grant != nil {
 			out.grants[p.grant.budget] = seq
 		}
+		out.sum = p.sum
 		out.lines, out.ids, out.waiting = append(out.lines, p.line), append(out.ids, p.id), append(out.waiting, p)
 	}
 	return out
@@ -201,7 +203,7 @@ func (w *writer) synced(out *laid) {
 	w.size += int64(len(w.buf))
 	lastLine := &out.lines[len(out.lines)-1]
 	w.last = events.Position{Seq: lastLine.Seq, Hash: lastLine.Hash, Time: lastLine.TS}
-	w.gap = 0
+	w.gap, w.sum = 0, out.sum
 	for _, id := range out.ids {
 		w.ids.add(id)
 	}

@@ -130,11 +130,14 @@ func (a *app) openLog(ctx context.Context) error {
 	d, l := &a.bound.Data, &a.bound.Logs.Facts
 	var err error
 	a.journal, err = journal.Open(ctx, journal.Options{
-		Dir: d.Dir, FactsDir: l.Dir, Views: []journal.View{a.visitors, a.money}, Fleet: journal.FleetOptions{URL: d.NATS},
+		Dir: d.Dir, FactsDir: l.Dir, Views: []journal.View{a.visitors, a.money}, Fleet: journal.FleetOptions{URL: d.NATS, Keys: a.keys.fingerprint(), Replicas: fleetReplicas},
 		MaxAge: l.Keep, MaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("journal"),
 	})
 	return err
 }
+
+// fleetReplicas is how many servers of a cluster hold each fact.
+const fleetReplicas = 3
 
 // node names this node in grants and records.
 func (a *app) node() string { return a.bound.Data.Node }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -132,4 +134,16 @@ func (k *keyFile) tokenKeys() []tracking.Key {
 		keys[i] = tracking.Key{ID: t.ID, Secret: [32]byte(t.Secret)}
 	}
 	return keys
+}
+
+// fingerprint names the secrets without giving them away: nodes of a fleet compare it.
+func (k *keyFile) fingerprint() string {
+	h := sha256.New()
+	h.Write(k.Keyring)
+	h.Write(k.Cookies)
+	for _, t := range k.Tokens {
+		h.Write([]byte{t.ID})
+		h.Write(t.Secret)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
