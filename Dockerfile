@@ -1,4 +1,4 @@
-# A static binary in an empty image: no shell, no package manager, a user without rights.
+# A static binary in an empty image without shell and package manager, run by an unprivileged user.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -13,7 +13,7 @@ COPY --from=build --chown=10001:10001 /out/data /data
 USER 10001:10001
 VOLUME /data
 EXPOSE 8080 8081
-# The admin listener stays on the container's loopback: it is for the health check and for `docker exec`.
+# The admin listener is reachable only inside the container, for the health check and for `docker exec`.
 HEALTHCHECK --interval=10s --timeout=2s --start-period=30s --retries=3 CMD ["/bidder", "health"]
 ENTRYPOINT ["/bidder"]
 CMD ["serve", "--data", "/data"]

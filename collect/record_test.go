@@ -41,7 +41,7 @@ func TestPixelNamesTheVisitor(t *testing.T) {
 	}
 	again := w.pixel(t, &Call{Host: "127.0.0.1", Cookie: []byte(uid)}, "a=shop&e=view_item")
 	if value(again) != uid || w.events()[1].Visitor != f.Visitor {
-		t.Error("the visitor was not recognised by the cookie")
+		t.Error("the visitor was not recognized by the cookie")
 	}
 	forged := "A" + uid[1:]
 	if got := value(w.pixel(t, &Call{Host: "127.0.0.1", Cookie: []byte(forged)}, "a=shop&e=view_item")); got == forged || got == uid {

@@ -23,7 +23,7 @@ type world struct {
 	*Edge
 	keyring *rtb.Keyring
 	facts   []events.Fact
-	fail    error // what appending answers
+	fail    error // the error that Append returns
 	linked  map[rtb.Key]rtb.Key
 	now     time.Time
 }

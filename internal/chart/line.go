@@ -31,7 +31,7 @@ const (
 	left, right, top, bottom = 64.0, 16.0, 34.0, 46.0
 )
 
-// palette is distinguishable with colour blindness (Okabe and Ito).
+// palette is distinguishable with color blindness (Okabe and Ito).
 var palette = [...]string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"}
 
 // SVG renders the chart.
@@ -52,9 +52,9 @@ func (c *Line) SVG() string {
 	fmt.Fprintf(&b, `<text class="a" text-anchor="middle" x="%g" y="%g">%s</text>`, (left+width-right)/2, height-8, html.EscapeString(c.XLabel))
 	fmt.Fprintf(&b, `<text class="a" text-anchor="middle" transform="translate(14 %g) rotate(-90)">%s</text>`, (top+height-bottom)/2, html.EscapeString(c.YLabel))
 	for i, s := range c.Series {
-		colour := palette[i%len(palette)]
-		fmt.Fprintf(&b, `<path fill="none" stroke="%s" stroke-width="1.8" d="%s"/>`, colour, path(s, sx, sy))
-		fmt.Fprintf(&b, `<text class="a" fill="%s" text-anchor="end" x="%g" y="%g">%s</text>`, colour, width-right, 18+14*float64(i), html.EscapeString(s.Name))
+		color := palette[i%len(palette)]
+		fmt.Fprintf(&b, `<path fill="none" stroke="%s" stroke-width="1.8" d="%s"/>`, color, path(s, sx, sy))
+		fmt.Fprintf(&b, `<text class="a" fill="%s" text-anchor="end" x="%g" y="%g">%s</text>`, color, width-right, 18+14*float64(i), html.EscapeString(s.Name))
 	}
 	b.WriteString("</svg>")
 	return b.String()
