@@ -187,7 +187,7 @@ func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims, q *noticeP
 
 // logLost logs a notice that could not be stored, with what it would have charged.
 func (h *Handler) logLost(f *events.Fact, c *rtb.Claims, err error) {
-	h.limited.Error("notice is lost: neither the log nor the spool could store it", zap.String("id", f.ID), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid),
+	h.limited.Error("notice is lost: the log could not store it", zap.String("id", f.ID), zap.String("exchange", c.Exchange), zap.Stringer("bid", c.Bid),
 		zap.String("line", c.Line), zap.Bool("bills", f.Notice.Bills), zap.Stringer("charge", f.Notice.Charge),
 		zap.Stringer("currency", c.AdvertiserCurrency), zap.Error(err))
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
-	"rebound/bidder"
 	"rebound/campaigns"
 	"rebound/config"
+	"rebound/internal/lab"
 	"rebound/server"
 )
 
@@ -74,10 +74,7 @@ func (a *app) swap(s *config.Snapshot) {
 }
 
 func (a *app) swapLocked(s *config.Snapshot) {
-	a.bidder.Swap(&bidder.Catalog{
-		Hash: s.Hash, Exchanges: s.Profiles, Index: s.Index, Policy: s.Policy, Rates: s.Rates, EIDSources: s.EIDSources,
-		Supply: s.Supply, Approvals: s.Approve(a.approvals.list),
-	})
+	a.bidder.Swap(lab.CatalogOf(s, s.Approve(a.approvals.list)))
 }
 
 // approvalPrefix is the path below which creatives stand.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"rebound/bidder"
+	"rebound/campaigns"
 	"rebound/config"
 	"rebound/events"
 	"rebound/pacing"
@@ -105,7 +106,7 @@ func (l *Lab) open(o *Options) (err error) {
 		o.Adjust(&options)
 	}
 	l.Bidder = bidder.New(options)
-	l.Bidder.Swap(CatalogOf(o.Config))
+	l.Bidder.Swap(CatalogOf(o.Config, o.Config.Approve(nil)))
 	plans := o.Config.LinePlans()
 	if o.Unpaced {
 		for i := range plans {
@@ -126,12 +127,12 @@ func secret(n uint64) (b [32]byte) {
 	return b
 }
 
-// CatalogOf returns the catalog of a configuration under which every exchange
-// accepts every creative.
-func CatalogOf(s *config.Snapshot) *bidder.Catalog {
+// CatalogOf returns the catalog of a configuration. The server uses it too, so that
+// a field of the configuration cannot be missing in one of them.
+func CatalogOf(s *config.Snapshot, approvals *campaigns.Approvals) *bidder.Catalog {
 	return &bidder.Catalog{
 		Hash: s.Hash, Exchanges: s.Profiles, Index: s.Index, Policy: s.Policy, Rates: s.Rates, EIDSources: s.EIDSources,
-		Supply: s.Supply, Approvals: s.Approve(nil),
+		Supply: s.Supply, Approvals: approvals,
 	}
 }
 
