@@ -34,7 +34,7 @@ func (d *Decision) buildExt(l *campaigns.Line, c *rtb.Claims, imp *rtb.Impressio
 		d.text = exchange.AppendBillingID(next(), billingID)
 	}
 	if d.profile.BidFeedback {
-		// The token of the loss notice, because it can book nothing.
+		// The token of the loss notice, because it cannot charge anything.
 		if d.token = d.links.AppendToken(d.token[:0], rtb.NoticeLoss, c); len(d.token) > 0 {
 			d.text = exchange.AppendToken(next(), d.token)
 		}

@@ -313,7 +313,7 @@ func (d *Decision) drawFor(imp, creative int) float64 {
 	return float64(mix(h)>>11) / (1 << 53)
 }
 
-// mix is the finisher of splitmix64, whose upper bits are evenly distributed.
+// mix is the finalizer of splitmix64, whose upper bits are evenly distributed.
 func mix(h uint64) uint64 {
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
