@@ -115,18 +115,8 @@ func (s *sellerNameSink) set() *sellerSet {
 	return &sellerSet{newHashSet(s.systems), newHashSet(s.accounts)}
 }
 
-func (c *compiler) sellerNames(path string, entries []string) (out []*sellerSet) {
-	var own sellerNameSink
-	for _, name := range c.fill(path, entries, &own, "asi, asi/sid, or file:name") {
-		var sink sellerNameSink
-		if s, ok := c.table(path, "sellers-blocked", name, &sink, func() any { return sink.set() }).(*sellerSet); ok {
-			out = append(out, s)
-		}
-	}
-	if len(own.systems)+len(own.accounts) > 0 {
-		out = append(out, own.set())
-	}
-	return out
+func (c *compiler) sellerNames(path string, entries []string) []*sellerSet {
+	return lists(c, path, "sellers-blocked", entries, new(sellerNameSink), "asi, asi/sid, or file:name")
 }
 
 // sellerStatus is how a publisher's ads.txt lists the seller.
@@ -175,18 +165,18 @@ func (f *Facts) sellers() sellerState {
 	u := &f.o.Supply
 	keys := f.domain
 	if u.App {
-		keys.set(u.Domain)
+		keys.setHost(u.Domain)
 		if f.app.known {
 			f.lookUp(f.app.full)
 		}
 	}
 	for i := keys.n - 1; i >= 0 && f.seller.status == sellerMissing; i-- {
-		f.lookUp(keys.suffix[i])
+		f.lookUp(keys.parents[i])
 	}
 	if f.seller.status < sellerReseller && len(u.InventoryDomain) > 0 {
-		keys.set(u.InventoryDomain)
+		keys.setHost(u.InventoryDomain)
 		for i := keys.n - 1; i >= 0 && f.seller.status < sellerReseller; i-- {
-			f.lookUp(keys.suffix[i])
+			f.lookUp(keys.parents[i])
 		}
 	}
 	return f.seller

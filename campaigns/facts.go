@@ -19,12 +19,12 @@ type Facts struct {
 	have   factSet
 	device deviceFacts
 	where  where
-	domain hostKeys // site.domain
-	page   hostKeys // the host of site.page
-	app    bundleKeys
-	store  bundleKeys // of the app's page in a store
-	words  []byte     // the page's path in lower case, with a space around each word
-	terms  []uint64   // hashes of the words
+	domain nameKeys // site.domain
+	page   nameKeys // the host of site.page
+	app    nameKeys
+	store  nameKeys // of the app's page in a store
+	words  []byte   // the page's path in lower case, with a space around each word
+	terms  []uint64 // hashes of the words
 	chain  chainState
 	seller sellerState
 }
@@ -91,14 +91,14 @@ func (f *Facts) hosts() {
 		return
 	}
 	u := &f.o.Supply
-	f.domain, f.page, f.app, f.store = hostKeys{}, hostKeys{}, bundleKeys{}, bundleKeys{}
+	f.domain, f.page, f.app, f.store = nameKeys{}, nameKeys{}, nameKeys{}, nameKeys{}
 	if len(u.Domain) > 0 {
-		f.domain.set(u.Domain)
+		f.domain.setHost(u.Domain)
 	}
 	if u.App {
-		f.app.set(u.Bundle)
+		f.app.setBundle(u.Bundle)
 		if len(u.StoreURL) > 0 {
-			f.store.set(u.StoreURL)
+			f.store.setBundle(u.StoreURL)
 		}
 		if !f.app.known {
 			f.app = f.store
@@ -106,7 +106,7 @@ func (f *Facts) hosts() {
 		return
 	}
 	if len(u.Page) > 0 {
-		f.page.set(u.Page)
+		f.page.setHost(u.Page)
 	}
 	if !f.domain.known {
 		f.domain = f.page
@@ -114,7 +114,7 @@ func (f *Facts) hosts() {
 }
 
 // listed reports whether one of the lists has the site or the app.
-func (f *Facts) listed(h hosts, b bundles) bool {
+func (f *Facts) listed(h, b names) bool {
 	if len(h) == 0 && len(b) == 0 {
 		return false
 	}
@@ -128,7 +128,7 @@ func (f *Facts) listed(h hosts, b bundles) bool {
 // blocked reports whether one of the lists holds any name of the site or the app. A
 // site may name a domain that differs from the host of its page; an app has a store
 // id, a page in a store, and the domain of its maker.
-func (f *Facts) blocked(h hosts, b bundles) bool {
+func (f *Facts) blocked(h, b names) bool {
 	if f.listed(h, b) {
 		return true
 	}

@@ -2,6 +2,7 @@ package campaigns
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"rebound/creatives"
@@ -11,13 +12,13 @@ import (
 // maxLabels is how many of the last labels of a host are looked up.
 const maxLabels = 12
 
-// hostKeys are the hashes of a host and of its parent domains, for lookups in
-// lists.
-type hostKeys struct {
-	known  bool
-	n      int
-	full   uint64
-	suffix [maxLabels]uint64 // of the last 1, 2, ... labels
+// nameKeys are the hashes of a host and of its parent domains, or of an app's id
+// and of its prefixes, for lookups in lists.
+type nameKeys struct {
+	known   bool
+	n       int
+	full    uint64
+	parents [maxLabels]uint64 // of the last 1, 2, ... labels, or of the prefixes up to each dot
 }
 
 // cleanHost returns the host name of a URL or of a bare host, without www and
@@ -35,31 +36,31 @@ func cleanHost(b []byte) []byte {
 	return b
 }
 
-// set computes the keys of a host in a request.
-func (k *hostKeys) set(host []byte) {
-	*k = hostKeys{}
+// setHost computes the keys of a host in a request.
+func (k *nameKeys) setHost(host []byte) {
+	*k = nameKeys{}
 	host = cleanHost(host)
 	if k.full, k.known = hashFold(host); !k.known {
 		return
 	}
 	for i := len(host) - 1; i >= 0 && k.n < maxLabels; i-- {
 		if i == 0 {
-			k.suffix[k.n] = k.full
+			k.parents[k.n] = k.full
 			k.n++
 		} else if host[i-1] == '.' {
-			k.suffix[k.n], _ = hashFold(host[i:])
+			k.parents[k.n], _ = hashFold(host[i:])
 			k.n++
 		}
 	}
 }
 
-// hostSet is a list of hosts, some with their subdomains and some without.
-type hostSet struct{ below, exact hashSet }
+// nameSet is a list of hosts or apps, some with everything below them.
+type nameSet struct{ below, exact hashSet }
 
-func (s *hostSet) has(k *hostKeys) bool {
+func (s *nameSet) has(k *nameKeys) bool {
 	if len(s.below.rows) > 0 {
 		for i := range k.n {
-			if s.below.has(k.suffix[i]) {
+			if s.below.has(k.parents[i]) {
 				return true
 			}
 		}
@@ -67,86 +68,65 @@ func (s *hostSet) has(k *hostKeys) bool {
 	return len(s.exact.rows) > 0 && k.known && s.exact.has(k.full)
 }
 
-// rowSink collects the rows of a list, one text at a time. add reports whether
-// a row is valid.
-type rowSink interface{ add(row string) bool }
+// names are the lists of one field.
+type names []*nameSet
 
-type hostSink struct{ below, exact []uint64 }
+func (n names) has(k *nameKeys) bool {
+	return slices.ContainsFunc(n, func(s *nameSet) bool { return s.has(k) })
+}
 
-func (h *hostSink) add(row string) bool {
-	only, exact := strings.CutPrefix(row, "=")
-	if !exact {
-		only = strings.TrimPrefix(strings.TrimPrefix(row, "*"), ".")
-	}
-	host := cleanHost([]byte(only))
-	if len(host) > 253 || !creatives.ValidHost(strings.ToLower(string(host))) {
-		return false
-	}
-	k, ok := hashFold(host)
-	if exact {
-		h.exact = append(h.exact, k)
+// nameRows are the hashes of the rows of a list of hosts or apps.
+type nameRows struct{ below, exact []uint64 }
+
+func (r *nameRows) add(name string, below bool) bool {
+	k, ok := hashFold(name)
+	if below {
+		r.below = append(r.below, k)
 	} else {
-		h.below = append(h.below, k)
+		r.exact = append(r.exact, k)
 	}
 	return ok
 }
 
-func (h *hostSink) set() *hostSet { return &hostSet{newHashSet(h.below), newHashSet(h.exact)} }
+func (r *nameRows) set() *nameSet { return &nameSet{newHashSet(r.below), newHashSet(r.exact)} }
 
-// bundleKeys are the hashes of an app's id and of its prefixes up to each dot.
-type bundleKeys struct {
-	known  bool
-	n      int
-	full   uint64
-	prefix [maxLabels]uint64
+// rowSink collects the rows of a list, one text at a time. add reports whether
+// a row is valid.
+type rowSink interface{ add(row string) bool }
+
+type hostSink struct{ nameRows }
+
+func (h *hostSink) add(row string) bool {
+	name, exact := strings.CutPrefix(row, "=")
+	if !exact {
+		name = strings.TrimPrefix(strings.TrimPrefix(row, "*"), ".")
+	}
+	host := string(cleanHost([]byte(name)))
+	return len(host) <= 253 && creatives.ValidHost(strings.ToLower(host)) && h.nameRows.add(host, !exact)
 }
 
-func (k *bundleKeys) set(bundle []byte) {
-	*k = bundleKeys{}
+// setBundle computes the keys of an app in a request.
+func (k *nameKeys) setBundle(bundle []byte) {
+	*k = nameKeys{}
 	bundle = inventory.Bundle(bundle)
 	if k.full, k.known = hashFold(bundle); !k.known {
 		return
 	}
 	for i := range bundle {
 		if bundle[i] == '.' && i > 0 && k.n < maxLabels {
-			k.prefix[k.n], _ = hashFold(bundle[:i])
+			k.parents[k.n], _ = hashFold(bundle[:i])
 			k.n++
 		}
 	}
 }
 
-// bundleSet is a list of apps: single ones, and all with a prefix.
-type bundleSet struct{ exact, below hashSet }
-
-func (s *bundleSet) has(k *bundleKeys) bool {
-	if len(s.below.rows) > 0 {
-		for i := range k.n {
-			if s.below.has(k.prefix[i]) {
-				return true
-			}
-		}
-	}
-	return len(s.exact.rows) > 0 && k.known && s.exact.has(k.full)
-}
-
-type bundleSink struct{ exact, below []uint64 }
+type bundleSink struct{ nameRows }
 
 func (b *bundleSink) add(row string) bool {
 	row = string(inventory.Bundle([]byte(row)))
-	if strings.ContainsAny(row, " \t/") {
-		return false
-	}
 	prefix, below := strings.CutSuffix(row, ".*")
-	k, ok := hashFold(prefix)
-	if below {
-		b.below = append(b.below, k)
-	} else {
-		b.exact = append(b.exact, k)
-	}
-	return ok
+	return !strings.ContainsAny(row, " \t/") && b.nameRows.add(prefix, below)
 }
-
-func (b *bundleSink) set() *bundleSet { return &bundleSet{newHashSet(b.exact), newHashSet(b.below)} }
 
 // textSet is a list of texts that are compared as they are.
 type textSet struct{ hashSet }

@@ -78,18 +78,8 @@ func (n *networkSink) set() *networkSet {
 	return &networkSet{slices.Clip(out)}
 }
 
-func (c *compiler) networks(path string, entries []string) (out []*networkSet) {
-	var own networkSink
-	for _, name := range c.fill(path, entries, &own, "a network such as 192.0.2.0/24, or file:name") {
-		var sink networkSink
-		if s, ok := c.table(path, "networks", name, &sink, func() any { return sink.set() }).(*networkSet); ok {
-			out = append(out, s)
-		}
-	}
-	if len(own.ranges) > 0 {
-		out = append(out, own.set())
-	}
-	return out
+func (c *compiler) networks(path string, entries []string) []*networkSet {
+	return lists(c, path, "networks", entries, new(networkSink), "a network such as 192.0.2.0/24, or file:name")
 }
 
 // parseIP parses an address without allocating. The standard library needs a

@@ -14,8 +14,8 @@ import (
 type safety struct {
 	cats       []category
 	words      words
-	domains    hosts
-	bundles    bundles
+	domains    names
+	bundles    names
 	publishers texts
 	chain      chainRule
 	adsTxt     adsTxtRule
@@ -163,7 +163,8 @@ func (s *wordSink) words() (w words) {
 
 func (c *compiler) words(path string, entries []string) (out words) {
 	var own wordSink
-	for _, name := range c.fill(path, entries, &own, "a word, a phrase, or file:name") {
+	files, _ := c.fill(path, entries, &own, "a word, a phrase, or file:name")
+	for _, name := range files {
 		var sink wordSink
 		if w, ok := c.table(path, "words", name, &sink, func() any { return sink.words() }).(words); ok {
 			out.single = append(out.single, w.single...)

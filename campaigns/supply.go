@@ -1,7 +1,6 @@
 package campaigns
 
 import (
-	"slices"
 	"strings"
 
 	"rebound/internal/spec"
@@ -26,8 +25,8 @@ type Supply struct {
 	requireUA        bool
 	networks         []*networkSet
 
-	allowDomains, blockDomains hosts
-	allowBundles, blockBundles bundles
+	allowDomains, blockDomains names
+	allowBundles, blockBundles names
 	allows                     bool // there is an allow list
 	publishers                 texts
 	blockedSellers             []*sellerSet
@@ -177,9 +176,16 @@ func (a *agentSet) in(ua []byte) bool {
 	return false
 }
 
-type agentSink struct{ parts []string }
+type agentSink struct {
+	parts   []string
+	builtin []string // the list that the word builtin means in a configuration; nil in a file
+}
 
 func (a *agentSink) add(row string) bool {
+	if row == builtinWord && a.builtin != nil {
+		a.parts = append(a.parts, a.builtin...)
+		return true
+	}
 	part := strings.ToLower(row)
 	a.parts = append(a.parts, part)
 	return len(part) >= 3 && len(part) <= maxUA
@@ -217,20 +223,6 @@ var (
 	}
 )
 
-func (c *compiler) agents(path string, entries, builtin []string) (out []*agentSet) {
-	var own agentSink
-	rest := slices.DeleteFunc(slices.Clone(entries), func(e string) bool { return e == builtinWord })
-	if len(rest) < len(entries) {
-		own.parts = append(own.parts, builtin...)
-	}
-	for _, name := range c.fill(path, rest, &own, "the word builtin, three characters or more of a user agent, or file:name") {
-		var sink agentSink
-		if s, ok := c.table(path, "agents", name, &sink, func() any { return sink.set() }).(*agentSet); ok {
-			out = append(out, s)
-		}
-	}
-	if len(own.parts) > 0 {
-		out = append(out, own.set())
-	}
-	return out
+func (c *compiler) agents(path string, entries, builtin []string) []*agentSet {
+	return lists(c, path, "agents", entries, &agentSink{builtin: builtin}, "the word builtin, three characters or more of a user agent, or file:name")
 }

@@ -141,9 +141,9 @@ func (x *table) read(r io.Reader, sink rowSink) error {
 	return nil
 }
 
-// fill passes the entries of a list in the configuration to a sink, and returns
-// the names of the files among them.
-func (c *compiler) fill(path string, entries []string, sink rowSink, want string) (files []string) {
+// fill passes the entries of a list in the configuration to a sink. It returns the
+// names of the files among them, and the number of the other entries.
+func (c *compiler) fill(path string, entries []string, sink rowSink, want string) (files []string, inline int) {
 	for i, e := range entries {
 		if name, ok := strings.CutPrefix(e, filePrefix); ok {
 			if !slices.Contains(files, name) {
@@ -151,11 +151,12 @@ func (c *compiler) fill(path string, entries []string, sink rowSink, want string
 			}
 			continue
 		}
+		inline++
 		if strings.TrimSpace(e) == "" || !sink.add(e) {
 			c.Add(spec.At(path, i), spec.Quote(e), want)
 		}
 	}
-	return files
+	return files, inline
 }
 
 // table loads one file.
@@ -187,78 +188,41 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// hosts returns the lists of one field; nil if it has no entries.
-type hosts []*hostSet
-
-func (h hosts) has(k *hostKeys) bool {
-	for _, s := range h {
-		if s.has(k) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *compiler) hosts(path string, entries []string) (out hosts) {
-	var own hostSink
-	for _, name := range c.fill(path, entries, &own, "a host such as news.example, =news.example for itself alone, or file:name") {
-		var sink hostSink
-		if s, ok := c.table(path, "hosts", name, &sink, func() any { return sink.set() }).(*hostSet); ok {
+// lists compiles one field: a list of the entries in the configuration, which own
+// collects, and a list for each file that they name. P collects the rows of a
+// file.
+func lists[S, T any, P interface {
+	*T
+	rowSink
+	set() *S
+}](c *compiler, path, kind string, entries []string, own P, want string) (out []*S) {
+	files, inline := c.fill(path, entries, own, want)
+	for _, name := range files {
+		sink := P(new(T))
+		if s, ok := c.table(path, kind, name, sink, func() any { return sink.set() }).(*S); ok {
 			out = append(out, s)
 		}
 	}
-	if len(own.below)+len(own.exact) > 0 {
+	if inline > 0 {
 		out = append(out, own.set())
 	}
 	return out
 }
 
-type bundles []*bundleSet
-
-func (b bundles) has(k *bundleKeys) bool {
-	for _, s := range b {
-		if s.has(k) {
-			return true
-		}
-	}
-	return false
+func (c *compiler) hosts(path string, entries []string) names {
+	return lists(c, path, "hosts", entries, new(hostSink), "a host such as news.example, =news.example without its subdomains, or file:name")
 }
 
-func (c *compiler) bundles(path string, entries []string) (out bundles) {
-	var own bundleSink
-	for _, name := range c.fill(path, entries, &own, "an app's id such as com.news.app or 123456789, com.news.* for all below, or file:name") {
-		var sink bundleSink
-		if s, ok := c.table(path, "bundles", name, &sink, func() any { return sink.set() }).(*bundleSet); ok {
-			out = append(out, s)
-		}
-	}
-	if len(own.exact)+len(own.below) > 0 {
-		out = append(out, own.set())
-	}
-	return out
+func (c *compiler) bundles(path string, entries []string) names {
+	return lists(c, path, "bundles", entries, new(bundleSink), "an app id such as com.news.app or 123456789, a prefix such as com.news.*, or file:name")
 }
 
 type texts []*textSet
 
 func (t texts) has(text []byte) bool {
-	for _, s := range t {
-		if s.has(text) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t, func(s *textSet) bool { return s.has(text) })
 }
 
-func (c *compiler) texts(path string, entries []string, want string) (out texts) {
-	var own textSink
-	for _, name := range c.fill(path, entries, &own, want) {
-		var sink textSink
-		if s, ok := c.table(path, "texts", name, &sink, func() any { return sink.set() }).(*textSet); ok {
-			out = append(out, s)
-		}
-	}
-	if len(own.rows) > 0 {
-		out = append(out, own.set())
-	}
-	return out
+func (c *compiler) texts(path string, entries []string, want string) texts {
+	return lists(c, path, "texts", entries, new(textSink), want)
 }

@@ -160,8 +160,8 @@ func TestHostListsAgainstBruteForce(t *testing.T) {
 				}
 				rest = rest[i+1:]
 			}
-			var k hostKeys
-			k.set([]byte([]string{h, "www." + h, "HTTPS://" + strings.ToUpper(h) + ":443/x?y", h + "."}[r.IntN(4)]))
+			var k nameKeys
+			k.setHost([]byte([]string{h, "www." + h, "HTTPS://" + strings.ToUpper(h) + ":443/x?y", h + "."}[r.IntN(4)]))
 			if got := set.has(&k); got != want {
 				t.Fatalf("%d hosts: has(%q) = %v; want %v", size, h, got, want)
 			}
@@ -351,7 +351,7 @@ func TestAgentsAgainstSearch(t *testing.T) {
 func TestTablesAreReadWhenTheyChange(t *testing.T) {
 	mod := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 	files := fstest.MapFS{"a.txt": {Data: []byte("one.example\nbad host\n\ntwo.example # comment\n"), ModTime: mod}}
-	compile := func(previous *Tables) (*Tables, hosts, spec.Report) {
+	compile := func(previous *Tables) (*Tables, names, spec.Report) {
 		tables := NewTables(files.Open, previous)
 		c := &compiler{in: Input{Tables: tables}}
 		h := c.hosts("x", []string{"file:a.txt", "file:a.txt"})

@@ -25,10 +25,10 @@ type Targeting struct {
 // inventoryRule is the sites, apps and screens that a line may be shown on.
 type inventoryRule struct {
 	site, app, dooh      bool
-	includeDomains       hosts
-	excludeDomains       hosts
-	includeBundles       bundles
-	excludeBundles       bundles
+	includeDomains       names
+	excludeDomains       names
+	includeBundles       names
+	excludeBundles       names
 	includes             bool // there is an include list
 	positions            uint16
 	minViewability       float64
