@@ -59,8 +59,8 @@ func (p *Pacer) commit(pos events.Position) error {
 	return nil
 }
 
-// commitNotices writes the notices that changed and drops some that nobody
-// believes any more. What it returns counts once the batch is written.
+// commitNotices writes the notices that changed and drops some that are
+// no longer accepted. What it returns counts once the batch is written.
 func (p *Pacer) commitNotices(b *view.Batch) (forgotten, error) {
 	at := p.now.Add(remembered)
 	for id, n := range p.notices {
@@ -81,7 +81,7 @@ type forgotten struct {
 	due  time.Time // none is due before
 }
 
-// forgetNotices drops at most so many notices that nobody believes any more.
+// forgetNotices drops at most so many notices that are no longer accepted.
 func (p *Pacer) forgetNotices(b *view.Batch, most int) (forgotten, error) {
 	if !p.now.After(p.forget.due) {
 		return p.forget, nil

@@ -9,7 +9,7 @@ import (
 
 // capControl moves the multiplier of one cap: entropic dual ascent on the
 // expected spend of each matched request, towards what the rest of the budget
-// allows per request, solved anew at every tick. It lives across days. A cap
+// allows per request, computed again at every tick. It lives across days. A cap
 // that does not bind pushes ln lambda to 0, where the price is the full value.
 //
 // Money is in micros as float64: nothing here ends in a ledger.

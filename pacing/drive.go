@@ -42,7 +42,7 @@ func (p *Pacer) moveControls(now time.Time) {
 }
 
 // horizon says what an account's budget is for, at now. A window of 0 means that
-// nothing is to be spread: a total with a day's cap beside it, or without an end.
+// nothing is to be spread: a total that has a day's cap too, or no end.
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load())}
 	if b := p.budgets[a.id]; b != nil {
@@ -75,7 +75,7 @@ func (s *span) cover(o span) {
 }
 
 // spanOf is a line's part of a day, or of its life where a total has an end and
-// no day's cap beside it; empty where nothing is to be spread.
+// no day's cap; empty where nothing is to be spread.
 func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 	var s span
 	if id.Window == rtb.WindowDay {

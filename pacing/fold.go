@@ -227,7 +227,7 @@ func (p *Pacer) expire(r *reservation) {
 	p.untrack(r)
 }
 
-// learn takes an outcome once, when it has the age at which losses are known.
+// learn records an outcome once, at the age at which losses are known.
 func (p *Pacer) learn(r *reservation) {
 	if r.learned {
 		return

@@ -55,7 +55,7 @@ func (l *line) observe(expected rtb.Micros) {
 }
 
 // drain takes what was observed. Requests that the money refused count for
-// nothing: the multiplier must not fall because a cap stands in the way.
+// nothing: the multiplier must not fall because a cap refuses bids.
 func (l *line) drain() (o observed) {
 	quotes := 0.0
 	for i := range l.seen {

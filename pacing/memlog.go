@@ -30,7 +30,7 @@ type MemLog struct {
 	grants map[rtb.BudgetID]uint64 // of each budget's last grant
 }
 
-// IsConflict tells whether an error of Append is a stale grant; it fits
+// IsConflict reports whether an error of Append is a stale grant; it fits
 // [Options.IsConflict].
 func IsConflict(err error) bool { return errors.Is(err, ErrConflict) }
 

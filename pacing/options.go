@@ -23,12 +23,12 @@ type Options struct {
 	Run string
 	// Append stores facts in the log, as journal.Log.Append. Required to bid.
 	Append func(ctx context.Context, facts ...events.Fact) error
-	// IsConflict tells whether an error of Append is a stale grant, which is
+	// IsConflict reports whether an error of Append is a stale grant, which is
 	// ordinary when several nodes share a budget; nil: no error is.
 	IsConflict func(error) bool
 	// Now is the clock of Run; time.Now by default. Nothing else reads a clock.
 	Now func() time.Time
-	// Logger takes what goes wrong off the bid path; none when nil.
+	// Logger receives errors outside the bid path; may be nil.
 	Logger *zap.Logger
 	// BidLife is the usual longest time from a bid to its BillExpiry. Grants are
 	// held so long after the last bid from them. A bid with a longer life is

@@ -63,7 +63,7 @@ type Pacer struct {
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
 	moved    []*account // scratch of moveControls
-	sorted   []*account // accounts by id; nil when it must be made anew
+	sorted   []*account // accounts by id; nil when the list must be built again
 	ids      uint64     // numbers the facts of this run
 }
 

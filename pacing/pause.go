@@ -146,7 +146,7 @@ func (p *Pacer) Pauses() []PauseInForce {
 	return list
 }
 
-// pauseNow obeys a pause ahead of its fact.
+// pauseNow applies a pause before its fact is folded.
 func (p *Pacer) pauseNow(scope string, x pause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -41,7 +41,7 @@ type LinePlan struct {
 	MaxCPM rtb.CPM
 	// Start and End bound the line's life; zero: open; End is exclusive.
 	Start, End time.Time
-	// Active tells whether the line bids. Grants are cut for active lines only.
+	// Active reports whether the line bids. Grants are cut for active lines only.
 	Active bool
 }
 

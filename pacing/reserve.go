@@ -129,7 +129,7 @@ func (p *Pacer) uncover(r *reservation, n int) {
 	}
 }
 
-// outlives remembers how long a bid lives, so that grants are held long enough.
+// outlives records how long a bid lives, so that grants are held long enough.
 func (p *Pacer) outlives(life time.Duration, at rtb.Second) {
 	if life > p.o.BidLife {
 		p.longBid.Store(at)
@@ -142,7 +142,7 @@ func (p *Pacer) outlives(life time.Duration, at rtb.Second) {
 	}
 }
 
-// renew asks Run for a Step soon. It never blocks.
+// renew requests a Step soon. It never blocks.
 func (p *Pacer) renew() {
 	if p.wanted.Load() || p.stopping.Load() {
 		return

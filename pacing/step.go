@@ -122,7 +122,7 @@ type wantedGrant struct {
 	heldUntil time.Time
 }
 
-// grantDue decides whether an account needs a new grant, and which.
+// grantDue returns the grant that an account needs, and whether it needs one.
 func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, bool) {
 	a.smooth(now)
 	if !a.asked.IsZero() && now.Sub(a.asked) < askAgain {
@@ -179,7 +179,7 @@ func (a *account) target(available rtb.Micros) rtb.Micros {
 	return max(want, 2*a.cost())
 }
 
-// smooth follows how fast the account is reserved from.
+// smooth updates the rate at which money is reserved from the account.
 func (a *account) smooth(now time.Time) {
 	if a.smoothedAt.IsZero() {
 		a.smoothedAt = now
@@ -210,8 +210,8 @@ func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) e
 	return f
 }
 
-// appendGrant appends one grant. One that another run was faster with is tried
-// again by the next Step, when the fold knows of the other.
+// appendGrant appends one grant. A grant that conflicts with another run's is tried
+// again by the next Step, when the other is folded.
 func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
 	err := p.append(ctx, f)
 	if err == nil {

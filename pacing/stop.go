@@ -10,8 +10,8 @@ import (
 
 // Stop ends bidding for good and gives back, by a last grant each and all of
 // them in one append, what the grants hold beyond the bids in flight. Run must
-// have ended. What cannot be given back stays held until the grant's end; where
-// the last append failed it is not tried.
+// have ended. What cannot be given back stays held until the grant's end. Stop
+// does not try where the last append failed.
 func (p *Pacer) Stop(ctx context.Context) error {
 	p.stepMu.Lock()
 	defer p.stepMu.Unlock()

@@ -48,7 +48,7 @@ func (p *Pacer) outcome(exchange string, unbilled float64) {
 	p.judgeBilling(exchange, b)
 }
 
-// billedAfterAll takes back that a win was not billed. p.mu is held.
+// billedAfterAll corrects the count of a win that was billed late. p.mu is held.
 func (p *Pacer) billedAfterAll(exchange string) {
 	if b := p.billing[exchange]; b != nil && b.unbilled >= 1 {
 		b.unbilled--
@@ -56,7 +56,7 @@ func (p *Pacer) billedAfterAll(exchange string) {
 	}
 }
 
-// trustBilling begins anew with the exchanges that an operator resumed. p.mu is
+// trustBilling resets the counts of the exchanges that an operator resumed. p.mu is
 // held.
 func (p *Pacer) trustBilling(x *events.Pause) {
 	if x.On {
@@ -70,7 +70,7 @@ func (p *Pacer) trustBilling(x *events.Pause) {
 	}
 }
 
-// judgeBilling tells the bid path when an exchange goes blind or sees again.
+// judgeBilling publishes a change in which exchanges are blind.
 func (p *Pacer) judgeBilling(exchange string, b *billing) {
 	blind := b.wins >= enoughWins && b.unbilled >= unbilledShare*b.wins
 	if blind == b.blind {
@@ -93,7 +93,7 @@ func (p *Pacer) judgeBilling(exchange string, b *billing) {
 	p.unbilled.Store(&set)
 }
 
-// unpaid tells whether an exchange gets no bids because its wins are not billed.
+// unpaid reports whether an exchange gets no bids because its wins are not billed.
 func (p *Pacer) unpaid(exchange string) bool {
 	set := p.unbilled.Load()
 	if set == nil || len(*set) == 0 {

@@ -9,30 +9,30 @@ import (
 	"rebound/rtb"
 )
 
-// batch is what one Apply changes: written as a whole, together with the
-// position, or not at all. It reads what it wrote.
+// batch gathers the changes of one Apply. It is written as a whole, together with
+// the position, or not at all.
 type batch struct {
 	s       *Store
 	b       *view.Batch
 	now     rtb.Second // time of the log
-	swept   rtb.Second // the hour up to which everything due was looked at
+	swept   rtb.Second // the hour up to which everything due has expired
 	matcher *audiences.Matcher
 
 	profiles map[rtb.Key]*work
-	order    []rtb.Key // of profiles, as first met
+	order    []rtb.Key // of profiles, in the order of first use
 	visitors int64     // change of their number
 	tombs    int64     // new tombstones
 	outs     []rtb.Key // opted out by this batch
 
-	touched []rtb.Key // keys whose cached entries are no longer right
+	touched []rtb.Key // keys whose cached entries are no longer valid
 	added   []rtb.Key // keys that may be new
 	ids     []rtb.SegmentID
 }
 
-// work is a profile in the making.
+// work is a profile that the batch reads or changes.
 type work struct {
 	v       rtb.Visitor
-	exists  bool // it will be there after the batch
+	exists  bool // after the batch
 	changed bool
 }
 
@@ -44,7 +44,7 @@ func (s *Store) newBatch() (*batch, error) {
 	return &batch{s: s, b: b, now: s.now(), swept: s.swept, matcher: s.matcher, profiles: map[rtb.Key]*work{}}, nil
 }
 
-// profile reads a visitor's profile once, and gives the same one again.
+// profile returns a visitor's profile, which it reads once per batch.
 func (t *batch) profile(k rtb.Key) (*work, error) {
 	if w := t.profiles[k]; w != nil {
 		return w, nil
@@ -66,7 +66,7 @@ func (t *batch) profile(k rtb.Key) (*work, error) {
 	return w, nil
 }
 
-// keep says that w was changed by the fact at seq and is to be written.
+// keep marks w as changed by the fact at seq.
 func (t *batch) keep(w *work, seq uint64) error {
 	w.changed = true
 	w.v.Position = seq
@@ -91,7 +91,7 @@ func (t *batch) drop(k rtb.Key) error {
 	return nil
 }
 
-// optedOut tells whether a visitor or an identifier opted out before.
+// optedOut reports whether a visitor or an identifier opted out before.
 func (t *batch) optedOut(k rtb.Key) (bool, error) {
 	if !t.s.gone.Load().has(&k) {
 		return false, nil
@@ -101,7 +101,8 @@ func (t *batch) optedOut(k rtb.Key) (bool, error) {
 	return gone, err
 }
 
-// once tells whether something counts for the first time in a life time.
+// once reports whether something is seen for the first time within a lifetime, and
+// remembers it for that long.
 func (t *batch) once(what rtb.Key, life rtb.Second) (bool, error) {
 	key := spaceKey(seenSpace, what)
 	value, seen, err := t.b.Get(key[:])
@@ -117,7 +118,7 @@ func (t *batch) once(what rtb.Key, life rtb.Second) (bool, error) {
 	return true, t.due(t.now+life, seenSpace, what)
 }
 
-// due asks for a look at a key when its time may have come.
+// due schedules a key for expiry at a time.
 func (t *batch) due(at rtb.Second, space byte, k rtb.Key) error {
 	key := dueKey(at, space, k)
 	return t.b.Set(key[:], nil)

@@ -16,12 +16,12 @@ import (
 // applied when its read began. stripes hold, for every key by its hash, the
 // position of the last batch that changed one of the stripe's keys. An entry
 // older than its stripe is not used and not stored. So it does not matter when
-// ristretto makes a value visible, drops it or brings an older one back, and
-// neither readers nor the fold take a lock.
+// ristretto makes a value visible, drops it or returns an older one, and neither
+// readers nor the fold take a lock.
 //
 // The fold marks the stripes before its batch becomes readable and moves the
-// position after it: whoever read before the mark has an older position than
-// the mark, whenever he stores what he read.
+// position after it: a reader that began before the mark has an older position
+// than the mark, whenever it stores what it read.
 type cache struct {
 	entries  *ristretto.Cache[uint64, entry]
 	position atomic.Uint64
@@ -99,8 +99,8 @@ func (c *cache) put(e entry) {
 	c.entries.Set(hashOf(&k), e, int64(len(e)))
 }
 
-// change marks the keys that the batch with the next position changes. It is
-// called before the batch can be read; advance after it.
+// change marks the keys that the next batch changes and returns its position. It is
+// called before the batch can be read, and advance afterwards.
 func (c *cache) change(keys []rtb.Key) uint64 {
 	next := c.position.Load() + 1
 	for i := range keys {

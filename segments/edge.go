@@ -36,7 +36,7 @@ type device struct {
 	seen    rtb.Second
 }
 
-// person tells whether identifiers of the kind name a person, not a device.
+// person reports whether identifiers of the kind name a person, not a device.
 func person(kind string) bool { return kind == "em" || kind == "ph" || kind == "xid" }
 
 func (e *edge) append(b []byte) []byte {
@@ -137,7 +137,7 @@ func (t *batch) link(f *events.Fact) error {
 	return t.setEdge(k, &e)
 }
 
-// room tells whether one more link stays within the bounds.
+// room reports whether one more link stays within the bounds.
 func (t *batch) room(e *edge, visitor rtb.Key) (bool, error) {
 	ids, err := t.linked(visitor)
 	if err != nil {
@@ -163,7 +163,7 @@ func (t *batch) room(e *edge, visitor rtb.Key) (bool, error) {
 }
 
 // join writes the way back from visitor to k. A device's identifier that
-// belonged to another visitor leaves him: the latest link is the right one.
+// belonged to another visitor moves to this one: the latest link counts.
 func (t *batch) join(e *edge, k, visitor rtb.Key) error {
 	if !person(e.kind) {
 		for _, d := range e.devices {
@@ -178,7 +178,7 @@ func (t *batch) join(e *edge, k, visitor rtb.Key) error {
 	return t.b.Set(r[:], []byte(e.kind))
 }
 
-// unlink takes visitor off the edge of k.
+// unlink removes visitor from the edge of k.
 func (t *batch) unlink(k, visitor rtb.Key) error {
 	r := reverseKey(visitor, k)
 	if err := t.b.Delete(r[:]); err != nil {

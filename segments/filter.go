@@ -9,16 +9,16 @@ import (
 	"rebound/rtb"
 )
 
-// filterBits is how many bits a filter spends on a key: about one false "maybe"
+// filterBits is how many bits a filter spends on a key, for about one false positive
 // in a thousand.
 const filterBits = 16
 
-// filter says "never added" or "maybe" of a key: a split-block Bloom filter. It
-// never says "never added" of a key that was. Any goroutine may ask and add.
+// filter is a split-block Bloom filter of keys. It may report a key that was never
+// added, but never misses one that was. Any goroutine may query and add.
 //
 // It is a chain of layers, each twice the one before; a full layer is followed
 // by another, so adding never waits for a rebuild. Keys are hashes already, so
-// their own bits choose the bits to set.
+// their own bits select the bits to set.
 type filter struct {
 	layers atomic.Pointer[[]*layer]
 	mu     sync.Mutex // guards adding
@@ -42,7 +42,8 @@ func newLayer(keys int) *layer {
 	return &layer{words: make([]atomic.Uint32, blocks*8), blocks: uint64(blocks), room: keys}
 }
 
-// block is the first word of the key's block, and the bits that choose in it.
+// block returns the first word of the key's block, and the bits that select the bit
+// in each word.
 func (l *layer) block(k *rtb.Key) (int, uint64) {
 	hi, _ := bits.Mul64(binary.LittleEndian.Uint64(k[:8]), l.blocks)
 	return int(hi) * 8, binary.LittleEndian.Uint64(k[8:])
@@ -69,7 +70,7 @@ func (l *layer) set(k *rtb.Key) {
 	}
 }
 
-// has tells whether the key may have been added.
+// has reports whether the key may have been added.
 func (f *filter) has(k *rtb.Key) bool {
 	for _, l := range *f.layers.Load() {
 		if l.has(k) {

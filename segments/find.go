@@ -6,14 +6,14 @@ import (
 	"rebound/rtb"
 )
 
-// maxCandidates bounds how many known identifiers one request may offer.
+// maxCandidates bounds how many known identifiers of one request are looked up.
 const maxCandidates = 64
 
-// candidate is an offered identifier that may be ours.
+// candidate is an identifier of a request that the filter lets through.
 type candidate struct {
 	kind rtb.IDKind
 	key  rtb.Key
-	mm   int // match method; -1 where it is not told
+	mm   int // match method; -1 where it is not given
 }
 
 // Find fills v with the visitor that one of ids names. The order is our own id,
@@ -58,7 +58,7 @@ func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.
 	return reason
 }
 
-// keyOf is the key of an offered identifier; false when it names nobody.
+// keyOf returns the key of an identifier; false when it names nobody.
 func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
 	if len(id.Value) == 0 || len(id.Value) > 400 {
 		return rtb.Key{}, false
@@ -78,8 +78,8 @@ func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
 	return rtb.Key{}, false
 }
 
-// noDevice tells whether an advertising id is nobody's: all zeros, as devices
-// that limit tracking send it.
+// noDevice reports whether an advertising id is all zeros, as devices that limit
+// tracking send it.
 func noDevice(ifa []byte) bool {
 	for _, c := range ifa {
 		if c != '0' && c != '-' {
@@ -89,7 +89,7 @@ func noDevice(ifa []byte) bool {
 	return true
 }
 
-// findKnown looks identifiers up that the filter lets through.
+// findKnown looks up the identifiers that the filter lets through.
 func (s *Store) findKnown(list []candidate, v *rtb.Visitor) rtb.NoBidReason {
 	for i := range list {
 		if s.isOut(&list[i].key) {
@@ -143,7 +143,7 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// read is the entry of a key, from the cache or the files.
+// read returns the entry of a key, from the cache or the files.
 func (s *Store) read(k *rtb.Key, space byte) (entry, error) {
 	if e, ok := s.cache.get(k); ok {
 		return e, nil
@@ -177,8 +177,8 @@ func (s *Store) readFile(k *rtb.Key, space byte, position uint64) (entry, error)
 	return value, nil
 }
 
-// Profile reads one visitor from disk, beside the cache. It is false when there
-// is neither a profile nor an opt-out of that key.
+// Profile reads one visitor from the files, without the cache. It returns false when
+// there is neither a profile nor an opt-out of that key.
 func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
 	v.Reset()
 	key := spaceKey(profileSpace, k)
@@ -195,7 +195,7 @@ func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
 	return exists || v.OptedOut, nil
 }
 
-// Linked is the visitor that an outside identifier was last seen with.
+// Linked returns the visitor that an outside identifier was last seen with.
 func (s *Store) Linked(k rtb.Key) (rtb.Key, bool) {
 	if !s.known.Load().has(&k) {
 		return rtb.Key{}, false

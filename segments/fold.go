@@ -97,7 +97,7 @@ func (t *batch) fold(f *events.Fact) error {
 	return nil
 }
 
-// event folds what a visitor did, unless it was told before.
+// event folds an event that was not folded before.
 func (t *batch) event(f *events.Fact) error {
 	if f.Event == nil || f.Visitor.IsZero() {
 		return nil
@@ -130,9 +130,9 @@ func (t *batch) event(f *events.Fact) error {
 	return t.keep(w, f.Seq)
 }
 
-// firstTime tells whether an event of its visitor was not told before: by its own
-// id, or the fact's where it has none, and a purchase by its order too. One order
-// may come under two visitors, of the shop's server and of the browser: both bought.
+// firstTime reports whether an event of its visitor is new: by its own id, or the
+// fact's where it has none, and a purchase by its order too. One order may come under
+// two visitors, from the shop's server and from the browser: both bought.
 func (t *batch) firstTime(f *events.Fact) (bool, error) {
 	e := f.Event
 	who := string(f.Visitor[:])
@@ -155,7 +155,7 @@ func (t *batch) firstTime(f *events.Fact) (bool, error) {
 }
 
 // impression counts a bid's impression once, by whichever notice comes first.
-// It makes no profile: who was erased in between stays so.
+// It creates no profile: a visitor who was erased in between stays erased.
 func (t *batch) impression(f *events.Fact) error {
 	n := f.Notice
 	if n == nil || f.Visitor.IsZero() || n.BidID.IsZero() {
@@ -185,8 +185,8 @@ func (t *batch) impression(f *events.Fact) error {
 	return t.keep(w, f.Seq)
 }
 
-// meant are the visitors that an opt-out or an erasure is about: the named one,
-// and those that its keys are linked to.
+// meant returns the visitors that an opt-out or an erasure is about: the one it
+// names, and those that its keys are linked to.
 func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
 	var out []rtb.Key
 	if !f.Visitor.IsZero() {
@@ -206,7 +206,8 @@ func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
 	return out, nil
 }
 
-// optOut sets tombstones on the visitor and all its identifiers, and forgets him.
+// optOut sets tombstones on the visitor and all its identifiers, and deletes the
+// profile.
 func (t *batch) optOut(f *events.Fact) error {
 	visitors, err := t.meant(f)
 	if err != nil {
@@ -243,7 +244,7 @@ func (t *batch) tombstone(k rtb.Key) error {
 	}
 	t.outs = append(t.outs, k)
 	t.touched = append(t.touched, k)
-	t.s.gone.Load().add(k) // the rest of this batch asks already
+	t.s.gone.Load().add(k) // the rest of this batch queries it
 	key := spaceKey(tombSpace, k)
 	if _, exists, err := t.b.Get(key[:]); exists || err != nil {
 		return err
@@ -252,7 +253,7 @@ func (t *batch) tombstone(k rtb.Key) error {
 	return t.b.Set(key[:], secondBytes(t.now))
 }
 
-// erase forgets visitors. An opt-out stays: it is the wish not to be known.
+// erase deletes visitors. An opt-out stays in force.
 func (t *batch) erase(f *events.Fact) error {
 	visitors, err := t.meant(f)
 	if err != nil {
@@ -280,8 +281,8 @@ func (t *batch) forget(visitor rtb.Key) error {
 	return t.drop(visitor)
 }
 
-// config makes the rules of a newly active configuration those of the events
-// that follow. A rule that this version cannot read is left out and counted.
+// config applies the rules of a newly active configuration to the events that
+// follow. A rule that this version cannot read is left out and counted.
 func (t *batch) config(f *events.Fact) error {
 	if f.Config == nil {
 		return nil

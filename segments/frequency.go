@@ -72,7 +72,7 @@ func compactBuckets(buckets []rtb.FrequencyBucket, now rtb.Second) []rtb.Frequen
 	return out[:min(len(out), maxBuckets)]
 }
 
-// over tells whether the bucket of span that holds start ended at least life ago.
+// over reports whether the bucket of span that holds start ended at least life ago.
 func over(start rtb.Second, span, life uint32, now rtb.Second) bool {
 	end := uint64(start-start%rtb.Second(span)) + uint64(span)
 	return end+uint64(life) <= uint64(now)

@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// What the view's files hold, by the first byte of the key. Numbers are big
-// endian, so that keys sort by them.
+// The kinds of keys, by their first byte. Numbers are big endian, so that keys sort
+// by them.
 const (
 	metaSpace    = 'm' // name -> value
 	profileSpace = 'p' // visitor -> profile

@@ -64,7 +64,7 @@ func (s *Store) OptOutNow(k rtb.Key) {
 	s.known.Load().add(k)
 }
 
-// isOut tells whether k opted out. When the files cannot be read, it did.
+// isOut reports whether k opted out. When the files cannot be read, it did.
 func (s *Store) isOut(k *rtb.Key) bool {
 	if s.pending.has(*k) {
 		return true

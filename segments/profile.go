@@ -39,7 +39,7 @@ func addEvent(v *rtb.Visitor, id rtb.SegmentID, at rtb.Second) (dropped int) {
 	return 1
 }
 
-// productKinds says what an event tells of its items; other events tell nothing.
+// productKinds maps the events that say something about their items.
 var productKinds = map[string]rtb.ProductKind{
 	"view_item":        rtb.ProductViewed,
 	"add_to_wishlist":  rtb.ProductWished,

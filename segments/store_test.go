@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"rebound/events"
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
@@ -147,6 +148,36 @@ func TestAnyDamagedFileLeavesAViewThatOpens(t *testing.T) {
 	}
 }
 
+// Damage that shows while the view is in use empties it; the facts fold again.
+func TestDamageInUseEmptiesTheView(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "view")
+	l, s := newLog(), open(t, Options{Dir: dir})
+	l.event(visitorOf("a"), "view_item", 0)
+	facts := l.take()
+	apply(t, s, facts)
+	if err := s.Checkpoint(filepath.Join(t.TempDir(), "copy")); err != nil { // writes a table
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("no table to damage: %v", err)
+	}
+	for _, name := range tables {
+		if err := os.Truncate(name, 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.event(visitorOf("a"), "view_item", 0)
+	if err := s.Apply(l.take()); !view.IsDamage(err) {
+		t.Fatalf("got %v; want damage", err)
+	}
+	if s.Position() != (events.Position{}) || s.Stats().Visitors != 0 {
+		t.Fatalf("not empty: %+v", s.Stats())
+	}
+	apply(t, s, facts)
+	find(t, s, byUID("a"), rtb.NoBidNone)
+}
+
 // many makes a store of n visitors, without files.
 func many(t testing.TB, n int, cacheBytes int64) *Store {
 	s := open(t, Options{InMemory: true, Dir: "view", CacheBytes: cacheBytes})
@@ -236,4 +267,34 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(i)/b.Elapsed().Seconds(), "facts/s")
+}
+
+// BenchmarkOpen opens a view of 100,000 visitors with one link each, which a start of
+// the bidder waits for. The time grows in proportion to the visitors.
+func BenchmarkOpen(b *testing.B) {
+	const n = 100_000
+	dir := filepath.Join(b.TempDir(), "view")
+	s, l := open(b, Options{Dir: dir}), newLog()
+	for i := range n {
+		id := fmt.Sprint("visitor-", i)
+		l.event(visitorOf(id), "view_item", 0, "sku1", "sku2")
+		l.link(visitorOf(id), "b:demo", noSecret.Key(rtb.IDExchange, "demo", []byte(id)))
+		if len(l.facts) > 2000 || i == n-1 {
+			apply(b, s, l.take())
+		}
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s := open(b, Options{Dir: dir})
+		if got := s.Stats().Visitors; got != n {
+			b.Fatalf("got %d visitors", got)
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
 }

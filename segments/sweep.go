@@ -7,12 +7,12 @@ import (
 	"rebound/rtb"
 )
 
-// sweepStep bounds how much one fact lets expire, so that a log that was silent
-// for days does not make one huge batch.
+// sweepStep bounds how many keys expire with one fact, so that the first fact after
+// days without any does not make one huge batch.
 const sweepStep = 5000
 
-// sweep lets expire what is due, once per hour of the log. What it does depends
-// on the facts alone, not on how they are cut into batches.
+// sweep expires what is due, once per hour of the log. The outcome depends on the
+// facts alone, not on how they are divided into batches.
 func (t *batch) sweep() error {
 	hour := t.now - t.now%hourSpan
 	if hour <= t.swept {
@@ -53,7 +53,7 @@ func (t *batch) dueBefore(at rtb.Second) (due [][22]byte, more bool, err error) 
 	return due, more, err
 }
 
-// expire deletes what is over, and asks again for what was renewed.
+// expire deletes what has expired, and reschedules what was renewed.
 func (t *batch) expire(space byte, k rtb.Key) error {
 	switch space {
 	case seenSpace:
@@ -73,7 +73,7 @@ func (t *batch) expireSeen(k rtb.Key) error {
 		return err
 	}
 	if len(value) == 4 && rtb.Second(binary.BigEndian.Uint32(value)) > t.now {
-		return nil // told again since; that asked for a later look
+		return nil // renewed since, which scheduled it again
 	}
 	return t.b.Delete(key[:])
 }
