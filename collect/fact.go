@@ -1,7 +1,6 @@
 package collect
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -87,16 +86,16 @@ func priced(items []events.Item) bool {
 
 // eventID returns the message id of an event. It is the same for every report of one
 // event of one visitor, so that retries and reports over several channels become one
-// fact: it consists of the visitor and the id of the event, or the order id of a
+// fact: it stands for the visitor and the id of the event, or the order id of a
 // purchase. Without either it is random. The same order under two visitors gives two
 // facts: the server of the shop may know the buyer by e-mail address before the browser
 // reports the same order, and neither visitor should see further ads.
 func (e *Edge) eventID(f *events.Fact, in *Input) (string, error) {
 	switch {
 	case in.EventID != "":
-		return "e:" + f.Advertiser + ":" + f.Visitor.String() + ":" + idPart(f.Name) + ":" + idPart(in.EventID), nil
+		return messageID(e.keyring, "e:"+f.Advertiser, f.Visitor.String(), f.Name, in.EventID), nil
 	case f.Name == "purchase" && in.OrderID != "":
-		return "e:" + f.Advertiser + ":" + f.Visitor.String() + ":purchase:o:" + idPart(in.OrderID), nil
+		return messageID(e.keyring, "e:"+f.Advertiser, f.Visitor.String(), "purchase", "order", in.OrderID), nil
 	}
 	var b [16]byte
 	if _, err := io.ReadFull(e.random, b[:]); err != nil {
@@ -105,14 +104,14 @@ func (e *Edge) eventID(f *events.Fact, in *Input) (string, error) {
 	return "e:" + base64.RawURLEncoding.EncodeToString(b[:]), nil
 }
 
-// idPart returns a text for use in a message id. It is hashed if it contains other than
-// printable ASCII characters or an e-mail address.
-func idPart(s string) string {
-	if isToken(s) && !hasEmail(s) {
-		return s
+// messageID returns an id that is the same for the same parts and names nobody: a
+// keyed hash. The id of a fact outlives the erasure of its personal part.
+func messageID(k *rtb.Keyring, prefix string, parts ...string) string {
+	text := make([]byte, 0, 128)
+	for _, p := range parts {
+		text = strconv.AppendQuote(text, p)
 	}
-	sum := sha256.Sum256([]byte(s))
-	return "#" + base64.RawURLEncoding.EncodeToString(sum[:16])
+	return prefix + ":" + k.Key(rtb.IDXID, "message", text).String()
 }
 
 // identity is the visitor of a server event and the keys of its other identifiers.
@@ -176,11 +175,11 @@ func (e *Edge) identify(u *User, advertiser string) (identity, *Problem) {
 
 // linkFact returns the fact that an identifier belongs to a visitor. Its id contains the
 // hour, so that an active visitor causes one such fact per hour and not one per event.
-func linkFact(advertiser string, visitor rtb.Key, k events.LinkKey, provenance string, now time.Time) events.Fact {
+func (e *Edge) linkFact(advertiser string, visitor rtb.Key, k events.LinkKey, provenance string, now time.Time) events.Fact {
 	hour := strconv.FormatInt(now.Unix()/3600, 36)
 	return events.Fact{
 		V: 1, At: now.UTC(), Kind: events.KindLink, Advertiser: advertiser, Visitor: visitor,
-		ID:   "l:" + k.KeyKind + ":" + k.Key.String() + ":" + visitor.String() + ":" + hour,
+		ID:   messageID(e.keyring, "l:"+k.KeyKind, k.Key.String(), visitor.String(), hour),
 		Link: &events.Link{LinkKey: k, Provenance: provenance},
 	}
 }

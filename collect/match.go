@@ -83,7 +83,7 @@ func (e *Edge) RecordMatch(ctx context.Context, c *Call, m *Match) (setCookieLin
 	}
 	if e.mayLink(fresh, key.Key) {
 		visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
-		e.store(ctx, linkFact("", visitor, key, "sync", e.now()))
+		e.store(ctx, e.linkFact("", visitor, key, "sync", e.now()))
 	}
 	return setCookie(uid, c.Host, s.HTTPS, c.thirdParty(s)), true
 }

@@ -156,7 +156,7 @@ func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, who *browser, 
 func (e *Edge) linkFacts(s *source, visitor rtb.Key, keys []events.LinkKey) []events.Fact {
 	facts := make([]events.Fact, 0, len(keys)+1)
 	for _, k := range keys {
-		facts = append(facts, linkFact(s.adv.ID, visitor, k, s.provenance, s.now))
+		facts = append(facts, e.linkFact(s.adv.ID, visitor, k, s.provenance, s.now))
 	}
 	return facts
 }

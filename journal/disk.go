@@ -138,3 +138,30 @@ func readWhole(d disk, name string) ([]byte, error) {
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxSmallFile))
 	return b, errors.Join(err, f.Close())
 }
+
+// CheckFolder reports whether the file system of a folder, or of the nearest
+// existing one above it, can reserve space ahead of a file. Without that the log
+// works, but on a disk that another program fills, notices are refused together
+// with visitor events.
+func CheckFolder(dir string) error {
+	for {
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			break
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return nil
+		}
+		dir = above
+	}
+	f, err := os.CreateTemp(dir, "reserve-*")
+	if err != nil {
+		return fmt.Errorf("cannot write to %s: %w", dir, err)
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // it is empty
+	defer f.Close()
+	if err := reserve(f, 0, 1<<16); errors.Is(err, errUnsupported) {
+		return fmt.Errorf("the file system of %s cannot reserve space ahead of a file: on a full disk, notices will be refused too", dir)
+	}
+	return nil
+}

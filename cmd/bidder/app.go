@@ -131,7 +131,7 @@ func (a *app) openLog(ctx context.Context) error {
 	var err error
 	a.journal, err = journal.Open(ctx, journal.Options{
 		Dir: d.Dir, FactsDir: l.Dir, Views: []journal.View{a.visitors, a.money}, Fleet: journal.FleetOptions{URL: d.NATS, Keys: a.keys.fingerprint(), Replicas: fleetReplicas},
-		MaxAge: l.Keep, MaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("journal"),
+		MaxAge: l.Keep, MaxBytes: int64(l.MaxBytes), Base: foldBase, Now: a.now, Logger: a.log.Named("journal"),
 	})
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"rebound/config"
 	"rebound/internal/cli"
 	"rebound/internal/spec"
+	"rebound/journal"
 )
 
 // check tells every problem of a configuration; 1 when there is one.
@@ -41,6 +42,9 @@ func (p *program) check(_ context.Context, args []string) int {
 		for _, r := range rows {
 			fmt.Fprintf(p.stdout, "warning: feed %s: %v\n", id, r)
 		}
+	}
+	if err := journal.CheckFolder(s.Logs.Facts.Dir); err != nil {
+		fmt.Fprintln(p.stdout, "warning: "+err.Error())
 	}
 	fmt.Fprintf(p.stdout, "%s: good (%s, hash %s)\n", *path, summary(s), s.Hash)
 	return cli.ExitDone

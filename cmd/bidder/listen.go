@@ -88,6 +88,7 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Read("/healthz", a.health.Live)
 	r.Read("/readyz", a.health.Readyz)
 	r.Read("/admin/budgets", a.budgets)
+	r.Read("/admin/head", a.head)
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)
 	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Read("/admin/losses", a.losses)
@@ -103,6 +104,14 @@ func (a *app) budgets(ctx *fasthttp.RequestCtx) {
 		rows = []pacing.BudgetRow{}
 	}
 	sendJSON(ctx, fasthttp.StatusOK, pacing.BudgetsReport{At: now.UTC(), Budgets: rows})
+}
+
+// head answers GET /admin/head: where the log ends. A head that was noted can be
+// looked for later with "bidder verify --anchor", because a chain alone cannot show
+// that its tail was rewritten.
+func (a *app) head(ctx *fasthttp.RequestCtx) {
+	st := a.journal.Stats()
+	sendJSON(ctx, fasthttp.StatusOK, map[string]any{"log": st.Log, "first_seq": st.First, "seq": st.Last.Seq, "h": st.Last.Hash, "ts": st.Last.Time, "blind": st.Blind})
 }
 
 // losses answers GET /admin/losses: lost auctions by line, creative and reason.

@@ -173,7 +173,7 @@ func TestServe(t *testing.T) {
 		!strings.Contains(errs, fmt.Sprintf("another bidder (process %d) is running on it", os.Getpid())) {
 		t.Errorf("a second bidder on the same data: got %d %s; want it refused", status, errs)
 	}
-	for _, path := range []string{"/metrics", "/debug/pprof", "/debug/pprof/", "/readyz", "/admin/budgets"} {
+	for _, path := range []string{"/metrics", "/debug/pprof", "/debug/pprof/", "/readyz", "/admin/budgets", "/admin/head"} {
 		for _, method := range []string{"GET", "HEAD"} {
 			if status, _ := r.do(method, "http://"+r.at.Admin+path, ""); status != 200 {
 				t.Errorf("%s %s: got %d", method, path, status)

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"iter"
+
+	"rebound/events"
+	"rebound/pacing"
+)
+
+// foldBase folds the facts of log files that are about to be deleted, those of the
+// base before them first, into what must outlive them: every opt-out and erasure,
+// the newest configuration with its rules, and of the money the balances of budgets,
+// open grants and pauses.
+func foldBase(facts iter.Seq2[*events.Fact, error]) ([]events.Fact, error) {
+	var kept []events.Fact
+	var config *events.Fact
+	money, err := pacing.FoldBase(func(yield func(*events.Fact, error) bool) {
+		for f, err := range facts {
+			if err == nil {
+				switch f.Kind {
+				case events.KindOptOut, events.KindErase, events.KindAcceptLoss:
+					kept = append(kept, *f)
+				case events.KindConfig:
+					config = f
+				}
+			}
+			if !yield(f, err) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if config != nil { // rules before what they remember
+		kept = append([]events.Fact{*config}, kept...)
+	}
+	return append(kept, money...), nil
+}
