@@ -94,7 +94,7 @@ func (p *Pacer) forgetNotices(b *view.Batch, most int) (forgotten, error) {
 		}
 		if at := readTime(k); n == most || !at.Before(p.now) {
 			next.due = at
-			return view.Stop
+			return view.ErrStop
 		}
 		n++
 		next.from = bytes.Clone(k)

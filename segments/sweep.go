@@ -43,7 +43,7 @@ func (t *batch) dueBefore(at rtb.Second) (due [][22]byte, more bool, err error) 
 	err = t.b.Scan([]byte{dueSpace}, end[:5], func(key, _ []byte) error {
 		if len(due) == sweepStep {
 			more = true
-			return view.Stop
+			return view.ErrStop
 		}
 		if len(key) == 22 {
 			due = append(due, [22]byte(key))

@@ -16,7 +16,7 @@ type Reader interface {
 	Get(key []byte) (value []byte, exists bool, err error)
 	// Scan calls fn for the keys from lower up to, but not including, upper, in
 	// order; a nil bound is open. key and value are valid during the call only. An
-	// error of fn ends the scan and is returned, but for [Stop].
+	// error of fn ends the scan and is returned, but for [ErrStop].
 	Scan(lower, upper []byte, fn func(key, value []byte) error) error
 }
 
@@ -25,8 +25,8 @@ var (
 	_ Reader = (*Batch)(nil)
 )
 
-// Stop ends a scan early, without an error.
-var Stop = errors.New("stop")
+// ErrStop ends a scan early, without an error.
+var ErrStop = errors.New("stop")
 
 // Get implements [Reader].
 func (d *DB) Get(key []byte) (value []byte, exists bool, err error) {
@@ -226,7 +226,7 @@ func scan(r pebble.Reader, lower, upper []byte, fn func(key, value []byte) error
 		if err == nil {
 			err = fn(it.Key(), value)
 		}
-		if errors.Is(err, Stop) {
+		if errors.Is(err, ErrStop) {
 			break
 		}
 		if err != nil {

@@ -157,7 +157,7 @@ func (d *DB) mark(h *handle) error {
 	used := false
 	err := scan(h.db, nil, nil, func(_, _ []byte) error {
 		used = true
-		return Stop
+		return ErrStop
 	})
 	if err != nil {
 		return d.fault(h, err)
