@@ -127,13 +127,3 @@ func sanitize(s string, max int) string {
 	}
 	return s[:max]
 }
-
-// isToken reports whether a text consists of printable ASCII characters without spaces.
-func isToken(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f {
-			return false
-		}
-	}
-	return s != ""
-}

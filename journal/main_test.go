@@ -84,20 +84,6 @@ func (r *rig) close() {
 	r.l = nil
 }
 
-// heard tells whether the log said something, and forgets what it said.
-func (r *rig) heard(words string) bool {
-	for _, e := range r.said.TakeAll() {
-		if strings.Contains(e.Message, words) {
-			return true
-		}
-	}
-	return false
-}
-
-func (r *rig) dir(parts ...string) string {
-	return filepath.Join(append([]string{r.o.Dir}, parts...)...)
-}
-
 func ctxOf(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -234,16 +220,5 @@ func (v *tape) want(t testing.TB, groups ...string) {
 	}
 	if !slices.Equal(v.ids, ids) {
 		t.Fatalf("view got %d facts %.200v; want %d %.200v", len(v.ids), v.ids, len(ids), ids)
-	}
-}
-
-// copyDir copies a folder as it is.
-func copyDir(t testing.TB, from, to string) {
-	t.Helper()
-	if err := os.RemoveAll(to); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -160,8 +159,6 @@ func nth(n int, forever bool, err error, which func(call, name string) bool) fun
 		return nil
 	}
 }
-
-var errIO = syscall.EIO
 
 // memRig is a rig on a disk in memory.
 func memRig(t testing.TB) (*rig, *memDisk) {

@@ -177,7 +177,6 @@ type merge struct {
 	text   []byte
 	other  *catalog
 	theirs []events.Line // of the other folder, ahead of what was used
-	from   events.Position
 }
 
 func newMerge(c *catalog, f *logFile, other *catalog) (*merge, error) {
