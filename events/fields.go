@@ -194,6 +194,8 @@ func (d *decoder) grant(key []byte, v *Grant) {
 		v.Amount = d.micros()
 	case "cap_micros":
 		v.Cap = d.micros()
+	case "settled_micros":
+		v.Settled = d.micros()
 	case "until":
 		v.Until = d.time()
 	case "held_until":

@@ -213,6 +213,8 @@ type Header struct {
 	Base bool `json:"base,omitempty"`
 	// At is the TS of the fact at After.
 	At time.Time `json:"ts,omitzero"`
+	// Keys is a fingerprint of the secrets under which identifiers were stored.
+	Keys string `json:"keys,omitempty"`
 }
 
 // ParseHeader reads a header without a newline.

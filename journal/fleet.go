@@ -21,9 +21,6 @@ import (
 // the same hashes.
 type FleetOptions struct {
 	URL string // of the cluster; empty on one machine
-	// Keys is a fingerprint of what turns identifiers into keys: nodes with
-	// different secrets would store strangers under the same names.
-	Keys string
 	// Replicas of the stream if this node creates it; 3 by default.
 	Replicas int
 }
@@ -99,7 +96,7 @@ func (f *fleet) stream(ctx context.Context) (jetstream.Stream, error) {
 		s, err = f.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: streamName, Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: max(f.l.o.Fleet.Replicas, 1),
 			DenyDelete: true, DenyPurge: true, Duplicates: 2 * time.Minute, FirstSeq: f.l.w.last.Seq + 1,
-			Metadata: map[string]string{metaLog: f.l.id, metaKeys: f.l.o.Fleet.Keys},
+			Metadata: map[string]string{metaLog: f.l.id, metaKeys: f.l.o.Keys},
 		})
 	}
 	if err != nil {
@@ -112,7 +109,7 @@ func (f *fleet) stream(ctx context.Context) (jetstream.Stream, error) {
 		return nil, fmt.Errorf("%w: got stream %s without the mark of a log; want one that Rebound made", errStream, streamName)
 	case meta[metaLog] != f.l.id && len(f.l.start.files) > 0:
 		return nil, fmt.Errorf("%w: got log %s in %s; want log %s: start this node from another node's backup", errStream, f.l.id, f.l.o.FactsDir, meta[metaLog])
-	case meta[metaKeys] != f.l.o.Fleet.Keys:
+	case meta[metaKeys] != f.l.o.Keys:
 		return nil, fmt.Errorf("%w: the keys.json of this node is not that of the cluster; copy it from another node", errStream)
 	case !info.Config.DenyDelete || !info.Config.DenyPurge:
 		return nil, fmt.Errorf("%w: stream %s allows deletes or purges, which lose facts; make it with deny_delete and deny_purge", errStream, streamName)

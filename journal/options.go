@@ -62,6 +62,12 @@ type Options struct {
 	// MaxLag is how many facts a view may be behind before visitor events are
 	// refused, 500,000 by default.
 	MaxLag uint64
+	// Keys is a fingerprint of what turns identifiers into keys. A log that was
+	// written under another one is refused: its visitors would be strangers. Not
+	// checked when empty.
+	Keys string
+	// NewKeys accepts another fingerprint.
+	NewKeys bool
 	// Fleet, when its URL is set, makes a JetStream stream the giver of order.
 	Fleet FleetOptions
 	// Now is the clock, time.Now by default. Facts are stamped with it.

@@ -110,6 +110,10 @@ func (l *Log) name(noted string) error {
 		return fmt.Errorf("cannot open log: got files of log %s in %s; want those of log %s: restore the folder from one backup", files[0].header.Log, l.o.FactsDir, noted)
 	case len(files) > 0:
 		l.id = files[0].header.Log
+		if was := files[len(files)-1].header.Keys; was != "" && l.o.Keys != "" && was != l.o.Keys && !l.o.NewKeys {
+			return fmt.Errorf("cannot open log: got keys.json with fingerprint %s; want the one with %s, under which the log was written: "+
+				"restore keys.json from a backup, or start with --new-keys: visitors, cookies and notices in flight become strangers", l.o.Keys, was)
+		}
 	case noted != "":
 		l.id = noted
 	default:

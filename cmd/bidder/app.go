@@ -130,7 +130,8 @@ func (a *app) openLog(ctx context.Context) error {
 	d, l := &a.bound.Data, &a.bound.Logs.Facts
 	var err error
 	a.journal, err = journal.Open(ctx, journal.Options{
-		Dir: d.Dir, FactsDir: l.Dir, Views: []journal.View{a.visitors, a.money}, Fleet: journal.FleetOptions{URL: d.NATS, Keys: a.keys.fingerprint(), Replicas: fleetReplicas},
+		Dir: d.Dir, FactsDir: l.Dir, Views: []journal.View{a.visitors, a.money}, Keys: a.keys.fingerprint(), NewKeys: a.flags.newKeys,
+		Fleet:  journal.FleetOptions{URL: d.NATS, Replicas: fleetReplicas},
 		MaxAge: l.Keep, MaxBytes: int64(l.MaxBytes), Base: foldBase, Now: a.now, Logger: a.log.Named("journal"),
 	})
 	return err

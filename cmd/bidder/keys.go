@@ -26,6 +26,7 @@ type keyFile struct {
 	Keyring secret     `json:"keyring"` // identifiers to keys
 	Cookies secret     `json:"cookies"` // checksums of visitor ids
 	Tokens  []tokenKey `json:"tokens"`  // notices
+	Sum     string     `json:"sum"`     // of the rest
 }
 
 type tokenKey struct {
@@ -51,6 +52,9 @@ func loadKeys(dir string, random io.Reader) (*keyFile, error) {
 	}
 	if len(k.Keyring) != 32 || len(k.Cookies) != 32 || len(k.Tokens) == 0 {
 		return nil, fmt.Errorf("cannot read keys: %s is incomplete; want keyring and cookies of 32 bytes and a token key", path)
+	}
+	if k.Sum != "" && k.Sum != k.sum() {
+		return nil, fmt.Errorf("cannot read keys: %s is damaged or was edited: got sum %q; want %q: restore it from a backup, or, if you have edited it, remove sum", path, k.Sum, k.sum())
 	}
 	for _, t := range k.Tokens {
 		if len(t.Secret) != 32 {
@@ -90,6 +94,7 @@ func makeKeys(path string, random io.Reader) (*keyFile, error) {
 			return nil, fmt.Errorf("cannot make keys: %w", err)
 		}
 	}
+	k.Sum = k.sum()
 	b, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("cannot make keys: %w", err)
@@ -136,14 +141,21 @@ func (k *keyFile) tokenKeys() []tracking.Key {
 	return keys
 }
 
-// fingerprint names the secrets without giving them away: nodes of a fleet compare it.
+// fingerprint names the secrets under which identifiers are stored, without giving
+// them away. The log remembers it, and the nodes of a fleet compare it. Token keys,
+// which rotate, are not part of it.
 func (k *keyFile) fingerprint() string {
-	h := sha256.New()
-	h.Write(k.Keyring)
-	h.Write(k.Cookies)
-	for _, t := range k.Tokens {
-		h.Write([]byte{t.ID})
-		h.Write(t.Secret)
+	sum := sha256.Sum256(append(append([]byte("keys"), k.Keyring...), k.Cookies...))
+	return hex.EncodeToString(sum[:8])
+}
+
+// sum returns what the file's Sum must be: it finds a changed bit that still is base64.
+func (k keyFile) sum() string {
+	k.Sum = ""
+	b, err := json.Marshal(k)
+	if err != nil {
+		return ""
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }
