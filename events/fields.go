@@ -200,8 +200,6 @@ func (d *decoder) grant(key []byte, v *Grant) {
 		v.Until = d.time()
 	case "held_until":
 		v.HeldUntil = d.time()
-	case "settled_micros":
-		v.Settled = d.micros()
 	default:
 		d.skip()
 	}
