@@ -54,7 +54,7 @@ func (d *Decoder) banner(m *rtb.Impression) {
 	b.Sizes = d.sizes[from:len(d.sizes):len(d.sizes)]
 }
 
-// addSize adds a real size that is not there yet.
+// addSize adds a size, unless it is empty or already listed.
 func (d *Decoder) addSize(z rtb.Size, from int) {
 	if z.W > 0 && z.H > 0 && !slices.Contains(d.sizes[from:], z) {
 		d.sizes = append(d.sizes, z)
@@ -64,8 +64,7 @@ func (d *Decoder) addSize(z rtb.Size, from int) {
 // formats reads banner.format (OpenRTB 2.6 §3.2.10).
 func (d *Decoder) formats(b *rtb.Banner, from int) {
 	s := &d.s
-	if !s.enter('[') {
-		s.skip()
+	if !s.open('[') {
 		return
 	}
 	fromFlex := len(d.flex)

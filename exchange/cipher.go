@@ -25,8 +25,8 @@ const (
 	hmacTotal = hmacIV + hmacPrice + hmacSign
 )
 
-// openHMAC opens the price with whichever generation of keys signed it. The
-// signature is checked before the price is used.
+// openHMAC decrypts the price with the generation of keys that signed it. It
+// checks the signature before it uses the price.
 func (p *Profile) openHMAC(raw []byte) (rtb.CPM, PriceStatus) {
 	var stack [maxPriceText]byte
 	msg, ok := unbase64(stack[:0], raw)
@@ -61,9 +61,9 @@ func (k *priceKey) openHMAC(msg []byte) (int64, bool) {
 	return int64(binary.BigEndian.Uint64(price[:])), true
 }
 
-// PriceStamp is the time that the exchange put into an encrypted price, for
-// noticing stale ones, and the initialisation vector, which no two bids share;
-// ok is false when the codec has none. It says nothing of the price's integrity.
+// PriceStamp returns the timestamp within an encrypted price, which reveals stale
+// prices, and the initialisation vector, which is unique to a bid; ok is false if
+// the codec has none. It does not check the signature.
 func (p *Profile) PriceStamp(raw []byte) (at time.Time, iv [16]byte, ok bool) {
 	raw, status := plainText(raw, p.priceMacro)
 	if p.priceCodec != codecHMAC || status != PriceOK {
@@ -78,9 +78,9 @@ func (p *Profile) PriceStamp(raw []byte) (at time.Time, iv [16]byte, ok bool) {
 	return time.Unix(int64(sec), int64(micro)*1000).UTC(), [16]byte(msg), true
 }
 
-// openAES opens AES-128-CBC without padding: the first block is the
-// initialisation vector, the text a decimal filled up on the left (Yahoo). The
-// scheme has no signature, so text that is no number is the only sign of
+// openAES decrypts AES-128-CBC without padding: the first block is the
+// initialisation vector, and the text is a decimal padded on the left (Yahoo). The
+// scheme has no signature, so a text that is not a number is the only sign of
 // forgery.
 func (p *Profile) openAES(raw []byte) (rtb.CPM, PriceStatus) {
 	var stack [maxPriceText]byte

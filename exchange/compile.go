@@ -73,8 +73,8 @@ func (s *ProfileSpec) Compile() (*Profile, spec.Problems) {
 	return p, c.Problems
 }
 
-// sources are the networks that requests may come from: without a secret only
-// this machine, unless they are named.
+// sources returns the networks that requests may come from. Without a secret and
+// without a list only loopback is allowed.
 func (s *ProfileSpec) sources() []string {
 	if len(s.Sources) == 0 && s.Secret == "" {
 		return []string{"127.0.0.0/8", "::1/128"}
@@ -94,8 +94,8 @@ func (c *compiler) networks(path string, list []string) (out []netip.Prefix) {
 	return out
 }
 
-// maxBidLife is the longest that a bid may be open: as long as notices are
-// believed at most.
+// maxBidLife is the longest time that a bid can be open: the longest time for which
+// notices are accepted.
 const maxBidLife = 7 * 24 * time.Hour
 
 func (c *compiler) times(s *ProfileSpec, p *Profile) {
@@ -190,7 +190,7 @@ func (c *compiler) prices(s *ProfileSpec, p *Profile) {
 	c.compileMacros(s, p)
 }
 
-// key reads a key; its text never goes into a problem.
+// key decodes a key. Problems never contain its text.
 func (c *compiler) key(path, text string, size int) []byte {
 	b, err := base64.RawStdEncoding.DecodeString(stdAlphabet(text))
 	if err != nil || len(b) != size {

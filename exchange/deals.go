@@ -7,13 +7,13 @@ import (
 	"rebound/rtb"
 )
 
-// dealSlots is the size of the table in which deals of one id meet: twice the
-// most deals that an impression may have, rounded up to a power of two.
+// dealSlots is the size of the hash table of deals: twice the maximum number of
+// deals, rounded up to a power of two.
 const dealSlots = 1024
 
-// joinDeals makes one entry of those that have one id, in the place of the first.
-// Their currencies must be settled. It looks at each deal once, however many there
-// are.
+// joinDeals merges the entries with the same id into the first of them. The
+// currencies of their floors must be set. Its work is linear in the number of
+// deals.
 func joinDeals(list []rtb.Deal) []rtb.Deal {
 	if len(list) < 2 {
 		return list
@@ -47,9 +47,9 @@ func hashText(b []byte) uint64 {
 	return (h ^ h>>29) * 0xbf58476d1ce4e5b9 >> 32
 }
 
-// joinDeal joins a deal's second entry to its first: the higher floor holds, and
-// entries that differ in anything else void the deal, as floors in two currencies
-// do, which cannot be compared here.
+// joinDeal merges a second entry of a deal into the first. The higher floor
+// applies. Entries that differ in anything else make the deal unusable, and so do
+// floors in two currencies, which cannot be compared here.
 func joinDeal(a, b *rtb.Deal) {
 	a.FloorBad = a.FloorBad || b.FloorBad || a.FloorCur != b.FloorCur || a.At != b.At || !slices.Equal(a.DurFloors, b.DurFloors)
 	a.ListsBad = a.ListsBad || b.ListsBad || !sameTexts(a.WSeat, b.WSeat) || !sameTexts(a.WADomain, b.WADomain)

@@ -7,17 +7,17 @@ import (
 	"rebound/rtb"
 )
 
-// Limits of what is read of one request. What is beyond a limit that restricts
-// us (a block or allow list, a supply chain) makes it unreadable, so nothing is
-// bid; what is beyond the others is ignored.
+// Limits on what is read of one request. A block or allow list or a supply chain
+// that exceeds its limit is unreadable, so nothing is bid; in other lists the excess
+// is ignored.
 const (
-	maxID         = 1024    // bytes of an id that must be echoed; longer is no id
+	maxID         = 1024    // bytes of an id that must be echoed; a longer one counts as absent
 	maxIdentifier = 1024    // bytes of a user's identifier; longer is ignored
 	maxImps       = 100     // impressions; more are ignored
-	maxEIDs       = 100     // eid sources, and identifiers in all; more are ignored
+	maxEIDs       = 100     // eid sources of one place, and its identifiers; more are ignored
 	maxDeals      = 500     // deals of an impression; more are ignored
 	maxFormats    = 200     // banner formats; more are ignored
-	maxInts       = 256     // numbers in a list of codes
+	maxInts       = 256     // entries of a list of codes
 	maxTexts      = 1000    // keywords, mimes, categories, segments
 	maxBlocked    = 1 << 15 // entries of a block or allow list
 	maxNodes      = 100     // supply chain nodes
@@ -27,14 +27,14 @@ const (
 	maxTMax       = time.Hour
 )
 
-// Decoder reads bid requests. It is not safe for concurrent use; keep one per
-// handler and reuse it. The zero value is ready.
+// Decoder decodes bid requests. It is not safe for concurrent use; keep one per
+// handler and reuse it. The zero value is ready for use.
 type Decoder struct {
 	s    scanner
 	head head
 
-	// The lists of one request, one after the other; the Opportunity's slices
-	// are parts of these.
+	// The lists of one request, one after the other. The slices of the Opportunity
+	// are parts of them.
 	texts     [][]byte
 	ints      []int
 	sizes     []rtb.Size
@@ -44,14 +44,14 @@ type Decoder struct {
 	deals     []rtb.Deal
 	sids      []int
 	impIDs    [][]byte
-	pmps      int // pmp objects of the impression at hand
-	dealLists int // and its lists of deals
+	pmps      int // pmp objects of the current impression
+	dealLists int // lists of deals of the current impression
 	assets    []rtb.NativeAsset
 	trackers  []rtb.NativeTracker
-	inner     scanner // of a native request that came as a string
+	inner     scanner // of a native request within a string
 }
 
-// head is what Head leaves for Rest: where values start (0: absent), and
+// head is what Head passes on to Rest: the offsets of values (0: absent), and the
 // identifiers before they are sorted.
 type head struct {
 	imp, site, app, dooh, user     int
@@ -63,12 +63,12 @@ type head struct {
 	geo, userGeo                   []byte // countries
 	impGiven                       bool
 	schainBad                      bool // a supply chain is doubled, or an object that may hold one cannot be read
-	catTaxBad                      bool // cattax was there and names no taxonomy, or two
+	catTaxBad                      bool // cattax is not a taxonomy, or there are two that differ
 	deviceExtBad                   bool // device.ext is present but not an object
 }
 
-// listNames are the block and allow lists of a request. Those that invite name what
-// may answer; the others name what may not.
+// listNames are the block and allow lists of a request. An allow list, marked by
+// invites, restricts bids to its entries; a block list excludes them.
 var listNames = [...]struct {
 	name    string
 	form    listForm
@@ -78,10 +78,10 @@ var listNames = [...]struct {
 	{"badv", domains, false}, {"bapp", bundles, false}, {"wlang", labeledCodes, true}, {"wlangb", labeledCodes, true},
 }
 
-// Head reads what must be known before a visitor is looked up: id, tmax, test,
-// at, cur, identifiers, privacy signals and device; it checks the whole body's
-// JSON on the way. It resets o. The error, when there is one, is a
-// [DecodeError]; o.ID is set when it could be read, for the answer's sake.
+// Head decodes what must be known before a visitor is looked up: id, tmax, test,
+// at, cur, identifiers, privacy signals and device. It also checks the JSON of the
+// whole body. It resets o. A non-nil error is a [DecodeError]; o.ID is set even
+// then if it could be read, because the response echoes it.
 func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
 	d.reset(o)
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
@@ -113,7 +113,7 @@ func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
 	return nil
 }
 
-// complete checks what a request must have.
+// complete checks that a request has the required members.
 func (d *Decoder) complete(p *Profile, o *rtb.Opportunity) DecodeError {
 	switch h := &d.head; {
 	case len(o.ID) == 0:
@@ -128,7 +128,7 @@ func (d *Decoder) complete(p *Profile, o *rtb.Opportunity) DecodeError {
 	return 0
 }
 
-// Capacities above which memory is given back after an unusual request.
+// Capacities above which memory is released after an unusual request.
 const (
 	keepTexts = 4096
 	keepOther = 1024
@@ -136,7 +136,8 @@ const (
 	keepImps  = 32
 )
 
-// reset empties decoder and opportunity and keeps their usual memory.
+// reset empties the decoder and the opportunity and keeps their memory up to the
+// capacities above.
 func (d *Decoder) reset(o *rtb.Opportunity) {
 	d.head = head{}
 	d.texts = emptied(d.texts, keepTexts)
@@ -162,8 +163,8 @@ func (d *Decoder) reset(o *rtb.Opportunity) {
 	}
 }
 
-// emptied is the slice without its elements, or nothing if it holds on to more
-// than keep.
+// emptied returns the slice without its elements, or nil if its capacity exceeds
+// keep.
 func emptied[T any](s []T, keep int) []T {
 	if cap(s) > keep {
 		return nil

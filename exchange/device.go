@@ -7,8 +7,8 @@ import (
 	"rebound/rtb"
 )
 
-// device reads the device (OpenRTB 2.6 §3.2.18). Of two the last wins, but for
-// the privacy signals.
+// device reads the device (OpenRTB 2.6 §3.2.18). Of two devices the last one wins,
+// except for the privacy signals.
 func (d *Decoder) device(o *rtb.Opportunity) {
 	s := &d.s
 	o.Device = rtb.Device{}
@@ -122,8 +122,8 @@ func trackingStatus(v value) rtb.Flag {
 	return rtb.Yes
 }
 
-// country notes where the device is. Two objects that name two countries leave
-// open which law holds.
+// country records the device's country. If two objects name different countries, it
+// is unknown which law applies.
 func (d *Decoder) country(o *rtb.Opportunity, c []byte) {
 	if len(d.head.geo) > 0 && !bytes.Equal(d.head.geo, c) {
 		o.Signals.GDPR = o.Signals.GDPR.Or(rtb.Unreadable)
@@ -169,10 +169,10 @@ func (d *Decoder) geo(v *rtb.Device) []byte {
 	return v.Country
 }
 
-// maxOffset is further from UTC than any zone, in minutes.
+// maxOffset, in minutes, exceeds the offset of every time zone from UTC.
 const maxOffset = 16 * 60
 
-// offset reads minutes from UTC.
+// offset parses an offset from UTC in minutes.
 func offset(v value) (time.Duration, bool) {
 	n, ok := integer(v)
 	if !ok || n < -maxOffset || n > maxOffset {
@@ -181,12 +181,11 @@ func offset(v value) (time.Duration, bool) {
 	return time.Duration(n) * time.Minute, true
 }
 
-// sua reads structured user agent facts (OpenRTB 2.6 §3.2.29).
+// sua reads the structured user agent (OpenRTB 2.6 §3.2.29).
 func (d *Decoder) sua(v *rtb.Device) {
 	s := &d.s
 	*v = rtb.Device{}
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -198,8 +197,7 @@ func (d *Decoder) sua(v *rtb.Device) {
 		case "platform":
 			v.OS, v.OSV = d.brand()
 		case "browsers":
-			if !s.enter('[') {
-				s.skip()
+			if !s.open('[') {
 				continue
 			}
 			for s.element() {
@@ -213,8 +211,8 @@ func (d *Decoder) sua(v *rtb.Device) {
 	}
 }
 
-// browserRank prefers a product's own name to its engine's, and either to the
-// made-up brands that browsers add (the GREASE of User-Agent Client Hints).
+// browserRank prefers the name of a product to that of its engine, and both to the
+// random brands that browsers add (GREASE in User-Agent Client Hints).
 func browserRank(name []byte) int {
 	switch {
 	case len(name) == 0:
@@ -227,7 +225,8 @@ func browserRank(name []byte) int {
 	return 2
 }
 
-// brand reads a brand and its version, joined by dots (OpenRTB 2.6 §3.2.30).
+// brand reads a brand and its version, whose parts are joined by dots (OpenRTB 2.6
+// §3.2.30).
 func (d *Decoder) brand() (name, version []byte) {
 	s := &d.s
 	if !s.enter('{') {
@@ -268,8 +267,8 @@ func (d *Decoder) version() []byte {
 	return joined
 }
 
-// overlay puts what sua says over what the older fields say (OpenRTB 2.6
-// §3.2.18: sua is the one to trust).
+// overlay replaces values of the older fields by those of sua, which takes
+// precedence (OpenRTB 2.6 §3.2.18).
 func overlay(v, sua *rtb.Device) {
 	v.Mobile, v.Browser = sua.Mobile, sua.Browser
 	if len(sua.OS) > 0 {

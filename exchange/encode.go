@@ -187,7 +187,7 @@ func (p *Profile) AppendNoBid(dst []byte, o *rtb.Opportunity, r rtb.NoBidReason,
 	return append(dst, '}')
 }
 
-// appendText appends a key and a text, unless the text is empty.
+// appendText appends a key with its text, unless the text is empty.
 func appendText[T ~string | ~[]byte](dst []byte, key string, text T) []byte {
 	if len(text) == 0 {
 		return dst
@@ -195,7 +195,7 @@ func appendText[T ~string | ~[]byte](dst []byte, key string, text T) []byte {
 	return rtb.AppendQuoted(append(dst, key...), text)
 }
 
-// appendNumber appends a key and a number, unless it is 0.
+// appendNumber appends a key with its number, unless that is 0.
 func appendNumber(dst []byte, key string, n int) []byte {
 	if n == 0 {
 		return dst
@@ -203,7 +203,8 @@ func appendNumber(dst []byte, key string, n int) []byte {
 	return strconv.AppendInt(append(dst, key...), int64(n), 10)
 }
 
-// appendInts appends a list of numbers, then those of more that it lacks.
+// appendInts appends a list of numbers, followed by the numbers of more that are
+// not in it.
 func appendInts(dst []byte, list []int, more ...int) []byte {
 	dst = append(dst, '[')
 	for i, n := range list {

@@ -4,7 +4,7 @@ import "rebound/rtb"
 
 // excluded reads which of our creatives the exchange does not show on an
 // impression: objects with a buyer_creative_id (Google), or plain texts. A list
-// that cannot be read, is too long or comes twice excludes nobody knows what.
+// that is unreadable, too long or doubled may exclude anything.
 func (d *Decoder) excluded(m *rtb.Impression) {
 	s := &d.s
 	from := len(d.texts)

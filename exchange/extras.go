@@ -12,12 +12,12 @@ import (
 	"rebound/rtb"
 )
 
-// maxRetryWindow bounds for how long answers are kept for senders that ask again.
+// maxRetryWindow is the longest time that responses are kept for repeated requests.
 const maxRetryWindow = 10 * time.Second
 
 var versionText = regexp.MustCompile(`^2\.[0-9]{1,2}$`)
 
-// extras checks and compiles what only some exchanges have.
+// extras checks and compiles the fields that only some exchanges need.
 func (c *compiler) extras(s *ProfileSpec, p *Profile) {
 	c.check(versionText.MatchString(p.OpenRTBVersion), "openrtb_version", strconv.Quote(s.OpenRTBVersion), "a version such as 2.6")
 	c.check(s.PriceTick >= 0 && s.PriceTick <= 1_000_000, "price_tick", s.PriceTick, "0 to 1")
@@ -105,8 +105,8 @@ func (c *compiler) responseExt(s *ProfileSpec, p *Profile) {
 	}
 }
 
-// priceRequired checks what an exchange wants of the price macro, so that a bid
-// that it would drop is a problem of the configuration (conformance M20).
+// priceRequired checks the exchange's requirements on the price macro, so that
+// bids that it would drop are found in the configuration (conformance M20).
 func (c *compiler) priceRequired(s *ProfileSpec, p *Profile) {
 	if len(s.PriceMacroForms) > 0 && !slices.Contains(s.PriceMacroForms, p.priceMacro) {
 		c.Add("price_macro", strconv.Quote(p.priceMacro), "one of "+strings.Join(s.PriceMacroForms, ", ")+", which the exchange replaces")
@@ -126,19 +126,20 @@ func (c *compiler) priceRequired(s *ProfileSpec, p *Profile) {
 	c.Add("price_in", strings.Join(s.PriceIn, ", "), "at least one of "+strings.Join(s.PriceMacroRequired, ", ")+", or the exchange drops the bid")
 }
 
-// Sends tells whether bids carry the URL of a kind of notice.
+// Sends reports whether bids carry the URL of a kind of notice.
 func (p *Profile) Sends(kind rtb.NoticeKind) bool {
 	return int(kind) < len(p.notices) && p.notices[kind]
 }
 
-// BelievesDevice tells whether a notice from the address may speak of the
-// user's device in X-Device-IP and its like.
+// BelievesDevice reports whether headers such as X-Device-IP are trusted in a
+// notice from the address.
 func (p *Profile) BelievesDevice(from netip.Addr) bool {
 	from = from.Unmap()
 	return slices.ContainsFunc(p.devices, func(n netip.Prefix) bool { return n.Contains(from) })
 }
 
-// OnTick is the highest price on the exchange's tick that is at most price.
+// OnTick returns the highest multiple of the exchange's price tick that is at most
+// price.
 func (p *Profile) OnTick(price rtb.CPM) rtb.CPM {
 	if p.tick > 0 {
 		return price - price%p.tick
@@ -146,8 +147,9 @@ func (p *Profile) OnTick(price rtb.CPM) rtb.CPM {
 	return price
 }
 
-// BillingID is which of an impression's billing ids a bid names; nil when the
-// profile names none, ok is false when it must and cannot.
+// BillingID returns the billing id that a bid uses, out of those that the
+// impression offers, and nil if the profile uses none. ok is false if none of those
+// offered is ours.
 func (p *Profile) BillingID(offered [][]byte) (id []byte, ok bool) {
 	if len(p.billingIDs) == 0 || len(offered) == 0 {
 		return nil, true
@@ -160,13 +162,13 @@ func (p *Profile) BillingID(offered [][]byte) (id []byte, ok bool) {
 	return nil, false
 }
 
-// AppendBillingID appends the member of bid.ext that names a billing id.
+// AppendBillingID appends the member of bid.ext with the billing id.
 func AppendBillingID(dst, id []byte) []byte {
 	return rtb.AppendQuoted(append(dst, `"billing_id":`...), id)
 }
 
-// AppendToken appends the member of bid.ext by which the exchange names the bid
-// in its feedback.
+// AppendToken appends the member of bid.ext with the token that identifies the bid
+// in the exchange's feedback.
 func AppendToken(dst, token []byte) []byte {
 	return append(rtb.AppendQuoted(append(dst, `"event_notification_token":{"payload":`...), token), '}')
 }

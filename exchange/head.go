@@ -49,8 +49,8 @@ func (d *Decoder) rootMember(o *rtb.Opportunity) {
 	}
 }
 
-// catTax reads the taxonomy of the category lists. One that is there and is no
-// taxonomy, or two that differ, leave open what the lists mean.
+// catTax reads the taxonomy of the category lists. If it is not a number, or if
+// there are two that differ, the meaning of the lists is unknown.
 func (d *Decoder) catTax(o *rtb.Opportunity) {
 	v := d.s.value()
 	if !v.given() {
@@ -64,8 +64,8 @@ func (d *Decoder) catTax(o *rtb.Opportunity) {
 	o.CatTax = n
 }
 
-// rootOther reads the block and allow lists, and privacy signals whose parent's
-// key is in another case.
+// rootOther reads the block and allow lists, and objects whose key is in another
+// letter case, of which only the restrictions count.
 func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
 	s := &d.s
 	if k := s.key; len(k) >= 4 && len(k) <= 6 {
@@ -112,8 +112,8 @@ func foldsTo(text []byte, name string) bool {
 	return true
 }
 
-// filledArray passes over the value at hand and tells whether it is an array
-// with an element.
+// filledArray skips the value at hand and reports whether it is an array with at
+// least one element.
 func (d *Decoder) filledArray() bool {
 	s := &d.s
 	at := s.i
@@ -124,7 +124,7 @@ func (d *Decoder) filledArray() bool {
 	return s.b[s.space(at+1)] != ']'
 }
 
-// inventory passes over site, app or dooh and is where it starts; 0 if null.
+// inventory skips site, app or dooh and returns its offset, or 0 if it is null.
 func (d *Decoder) inventory(before int) int {
 	at := d.s.i
 	if !d.s.value().given() {
@@ -139,8 +139,8 @@ func (d *Decoder) inventory(before int) int {
 	return at
 }
 
-// currencies reads cur: a list of codes, or one code. Codes that cannot be read
-// are left out; none left is CurBad.
+// currencies reads cur: a list of codes, or one code. Unreadable codes are ignored;
+// if no code is left, CurBad is set.
 func (d *Decoder) currencies(o *rtb.Opportunity) {
 	s := &d.s
 	o.Currencies, o.CurBad = o.Currencies[:0], false
@@ -205,7 +205,7 @@ func (d *Decoder) markChain(place int) {
 	}
 }
 
-// mark passes over a value and is where it starts; 0 if it is null.
+// mark skips a value and returns its offset, or 0 if it is null.
 func (s *scanner) mark() int {
 	at := s.i
 	if !s.value().given() {
@@ -218,8 +218,7 @@ func (s *scanner) mark() int {
 // flags against personalization.
 func (d *Decoder) rootExt(o *rtb.Opportunity) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -227,7 +226,7 @@ func (d *Decoder) rootExt(o *rtb.Opportunity) {
 		case "schain":
 			d.markChain(2)
 		case "coppa":
-			// No place of the standard: only a clear yes is believed.
+			// The standard does not define it here, so only a clear yes counts.
 			if s.readFlag() == rtb.Yes {
 				o.Signals.COPPA = rtb.Yes
 			}

@@ -6,8 +6,8 @@ import (
 	"rebound/rtb"
 )
 
-// imps reads the impressions (OpenRTB 2.6 §3.2.4). One that cannot be used is
-// left out and counted; two with one id spoil the request.
+// imps reads the impressions (OpenRTB 2.6 §3.2.4). An unusable impression is skipped
+// and counted; two impressions with the same id make the request unusable.
 func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
 	s := &d.s
 	s.at(d.head.imp)
@@ -48,8 +48,8 @@ func (d *Decoder) imps(p *Profile, o *rtb.Opportunity) error {
 	return nil
 }
 
-// seenImp notes an impression's id, of unusable ones too: an answer's impid must
-// mean one impression.
+// seenImp records the id of an impression and reports whether an earlier one, usable
+// or not, has the same id: impid in a response must identify one impression.
 func (d *Decoder) seenImp(id []byte) bool {
 	for _, other := range d.impIDs {
 		if len(id) > 0 && bytes.Equal(id, other) {
@@ -60,7 +60,7 @@ func (d *Decoder) seenImp(id []byte) bool {
 	return false
 }
 
-// finish fills in what depends on more than one member.
+// finish sets the fields that depend on several members.
 func (d *Decoder) finish(p *Profile, m *rtb.Impression) {
 	if p.DealFloorInheritsCur {
 		for i := range m.Deals {
@@ -72,8 +72,8 @@ func (d *Decoder) finish(p *Profile, m *rtb.Impression) {
 	if m.FloorCur.IsZero() {
 		m.FloorCur = rtb.USD
 	}
-	// Of two marketplaces, or two lists of deals, each may demand what the other
-	// does not: no deal of theirs is known.
+	// Two marketplaces, or two lists of deals, may have different terms, so none of
+	// their deals can be used.
 	if m.DealsBad = m.DealsBad || d.pmps > 1 || d.dealLists > 1; m.DealsBad {
 		m.Deals = nil
 	}
@@ -136,8 +136,7 @@ func (d *Decoder) rewarded(m *rtb.Impression) {
 
 func (d *Decoder) quantity(m *rtb.Impression) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -151,12 +150,11 @@ func (d *Decoder) quantity(m *rtb.Impression) {
 	}
 }
 
-// impExt reads of imp.ext what exchanges agree on: rewarded in its older places,
-// Google's billing ids and excluded creatives, SKAdNetwork.
+// impExt reads imp.ext: older forms of rewarded, Google's billing ids and excluded
+// creatives, and SKAdNetwork.
 func (d *Decoder) impExt(m *rtb.Impression) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -181,8 +179,7 @@ func (d *Decoder) impExt(m *rtb.Impression) {
 
 func (d *Decoder) impPrebid(m *rtb.Impression) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -194,9 +191,9 @@ func (d *Decoder) impPrebid(m *rtb.Impression) {
 	}
 }
 
-// object goes into a format's object and notes that the impression offers it;
-// null is absent, anything else is a format that cannot be read, and so are two
-// of one format: each may block what the other allows.
+// object enters the object of a format and records that the impression offers it.
+// null is absent. Any other value makes the format unreadable, and so does a second
+// object of the same format, which may block what the first allows.
 func (d *Decoder) object(m *rtb.Impression, f rtb.Formats, bad *bool) bool {
 	s := &d.s
 	*bad = *bad || m.Formats.Has(f)
@@ -241,8 +238,7 @@ func (d *Decoder) dealList(m *rtb.Impression) {
 	}
 	d.dealLists++
 	for s.element() {
-		if !s.enter('{') {
-			s.skip()
+		if !s.open('{') {
 			continue
 		}
 		deal := rtb.Deal{}

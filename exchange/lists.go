@@ -175,9 +175,9 @@ func (d *Decoder) textList(limit int, form listForm) (list [][]byte, bad bool) {
 	return d.texts[from:len(d.texts):len(d.texts)], bad
 }
 
-// inviteList reads a list of those who, or what, may answer. A list that is
-// present but names nothing, such as [""] or [null], invites nobody: it becomes a
-// list of one empty text, which matches nothing. An empty array is no list.
+// inviteList reads a list that restricts bids to its entries. A list that is
+// present but names nothing, such as [""] or [null], allows nothing: it becomes a
+// list of one empty text, which matches nothing. An empty array counts as absent.
 func (d *Decoder) inviteList(limit int, form listForm) (list [][]byte, bad bool) {
 	s := &d.s
 	at := s.i

@@ -7,8 +7,8 @@ import (
 	"rebound/rtb"
 )
 
-// Parameters that [Profile.AppendMacros] adds to a notice URL, and that the
-// notice endpoints read back.
+// Query parameters that [Profile.AppendMacros] adds to a notice URL, and the
+// parsers that the notice endpoints use for them.
 const (
 	ParamPrice    = "p" // ${AUCTION_PRICE}: Profile.ParsePrice
 	ParamCurrency = "c" // ${AUCTION_CURRENCY}
@@ -17,18 +17,18 @@ const (
 
 	ParamMultiplier  = "x"  // ${AUCTION_MULTIPLIER}: ParseMultiplier
 	ParamDiscountPct = "dp" // ${AUCTION_DISCOUNT_PCT}: ParseMultiplier
-	ParamDiscountCPM = "dc" // ${AUCTION_DISCOUNT_CPM}: Profile.ParseMinToWin reads it alike
+	ParamDiscountCPM = "dc" // ${AUCTION_DISCOUNT_CPM}: Profile.ParseMinToWin
 )
 
-// moreMacros are the further macros by the names of a profile's macros, and the
-// parameters that they fill (OpenRTB 2.6 §4.4; SUPPLY_FEE is Index's).
+// moreMacros maps the optional macros of a profile to their query parameters
+// (OpenRTB 2.6 §4.4; supply_fee is Index Exchange's).
 var moreMacros = map[string]string{
 	"auction_id": "ai", "bid_id": "bi", "imp_id": "ii", "seat_id": "si", "ad_id": "ad", "mbr": "mb", "imp_ts": "ts", "supply_fee": "sf",
 	"multiplier": ParamMultiplier, "discount_pct": ParamDiscountPct, "discount_cpm": ParamDiscountCPM,
 }
 
 // AppendMacros appends the query parameters with the exchange's macros, raw, to
-// a notice URL that already has a query: "&p=${AUCTION_PRICE}&c=...". Macros are
+// a notice URL, which must have a query: "&p=${AUCTION_PRICE}&c=...". Macros are
 // never percent-encoded: an encoded macro is not replaced (OpenRTB 2.6 §4.4).
 // Views and clicks carry none.
 func (p *Profile) AppendMacros(dst []byte, kind rtb.NoticeKind) []byte {
@@ -38,7 +38,7 @@ func (p *Profile) AppendMacros(dst []byte, kind rtb.NoticeKind) []byte {
 	return append(dst, p.macros[kind]...)
 }
 
-// PriceMacro is the text that the exchange replaces by the price.
+// PriceMacro returns the text that the exchange replaces by the price.
 func (p *Profile) PriceMacro() string { return p.priceMacro }
 
 var priceNotices = map[string]rtb.NoticeKind{
@@ -83,8 +83,8 @@ func (c *compiler) compileMacros(s *ProfileSpec, p *Profile) {
 	c.priceRequired(s, p)
 }
 
-// maxMacros is the room for macros behind a signed URL; exchanges cut URLs at
-// about 2,000 characters.
+// maxMacros is the maximum length of the macros appended to a signed URL;
+// exchanges truncate URLs at about 2,000 characters.
 const maxMacros = 400
 
 func param(key, macro, fallback string) string {
@@ -101,8 +101,8 @@ func (c *compiler) macroText(path, m string) {
 	c.check(!strings.ContainsAny(m, " \t\r\n\"<>&#"), path, strconv.Quote(m), "text that may stand in a URL as it is")
 }
 
-// ParseMultiplier reads a plain number of a notice, such as what
-// ${AUCTION_MULTIPLIER} became, in millionths; 0 when it is none.
+// ParseMultiplier parses a plain number of a notice, such as the value of
+// ${AUCTION_MULTIPLIER}. It returns millionths, and 0 for anything else.
 func ParseMultiplier(raw []byte) int64 {
 	if len(raw) == 0 || len(raw) > 24 {
 		return 0
@@ -114,15 +114,15 @@ func ParseMultiplier(raw []byte) int64 {
 	return int64(v)
 }
 
-// Loss is a reason that the exchange gives for a lost auction (OpenRTB 3.0,
-// List: Loss Reason Codes).
+// Loss is the exchange's reason for a lost auction (OpenRTB 3.0, List: Loss Reason
+// Codes).
 type Loss struct {
-	Code  int  // as sent; -1 where none was
-	Known bool // the code has a meaning that the list or the exchange gives it
+	Code  int  // as sent; -1 if there is none
+	Known bool // the list defines the code, or it is in the range of exchanges' own codes
 }
 
-// ParseLoss reads what ${AUCTION_LOSS} became. It never fails: text that is no
-// code, an unexpanded macro and nothing give Code -1.
+// ParseLoss parses the value of ${AUCTION_LOSS}. It never fails: a text that is not
+// a code, an unexpanded macro and an empty text give Code -1.
 func ParseLoss(raw []byte) Loss {
 	code := 0
 	if len(raw) == 0 || len(raw) > 6 {
@@ -147,7 +147,7 @@ var lossNames = map[int]string{
 	210: "attribute", 211: "ad_type", 212: "animation", 213: "not_in_deal", 214: "skadnetwork", 215: "bundle",
 }
 
-// String is the reason's name for metrics: "exchange" for an exchange's own
+// String returns the reason's name for metrics: "exchange" for an exchange's own
 // codes, "other" for anything unknown.
 func (l Loss) String() string {
 	if name, ok := lossNames[l.Code]; ok {

@@ -2,18 +2,16 @@ package exchange
 
 import "rebound/rtb"
 
-// metrics reads imp.metric (OpenRTB 2.6 §3.2.5): of several vendors' viewability
-// the lowest counts.
+// metrics reads the viewability from imp.metric (OpenRTB 2.6 §3.2.5); of several
+// vendors' values the lowest one is kept.
 func (d *Decoder) metrics(m *rtb.Impression) {
 	s := &d.s
 	m.HasViewability = false
-	if !s.enter('[') {
-		s.skip()
+	if !s.open('[') {
 		return
 	}
 	for s.element() {
-		if !s.enter('{') {
-			s.skip()
+		if !s.open('{') {
 			continue
 		}
 		viewable, share, ok := false, 0.0, false

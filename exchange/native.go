@@ -3,8 +3,8 @@ package exchange
 import "rebound/rtb"
 
 // native reads imp.native (OpenRTB 2.6 §3.2.9). Its request is JSON within a
-// string, as the standard has it, or an object, as some send it; with or
-// without the {"native":...} of Native 1.0 around it.
+// string, as the standard requires, or an object, as some exchanges send it, with
+// or without the {"native":...} wrapper of Native 1.0.
 func (d *Decoder) native(m *rtb.Impression) {
 	s, n := &d.s, &m.Native
 	*n = rtb.Native{}
@@ -46,8 +46,8 @@ func (d *Decoder) nativeRequest(n *rtb.Native) {
 	n.Bad = n.Bad || n.Request == nil
 }
 
-// unwrap checks a native request and takes its 1.0 wrapper off; nil when it is
-// not one JSON object.
+// unwrap checks a native request and removes its 1.0 wrapper. It returns nil if
+// the text is not a JSON object.
 func (d *Decoder) unwrap(text []byte) (request []byte, wrapped bool) {
 	s := &d.inner
 	buf := s.buf // views of an earlier impression's request stay valid

@@ -2,9 +2,9 @@ package exchange
 
 import "rebound/rtb"
 
-// nativeBody reads the native request itself (Native Ads 1.2 §4.1), which was
+// nativeBody reads the native request itself (Native Ads 1.2 §4.1), whose JSON was
 // checked already. An asset that cannot be read is kept as one that cannot be
-// answered: whether that matters depends on its being required.
+// filled, which matters only if it is required.
 func (d *Decoder) nativeBody(n *rtb.Native) {
 	s := &d.inner
 	buf := s.buf // views of an earlier impression's request stay valid
@@ -50,8 +50,8 @@ func (d *Decoder) nativeAssets(n *rtb.Native) {
 	n.Assets = d.assets[from:len(d.assets):len(d.assets)]
 }
 
-// nativeAsset reads one asset, which is exactly one of title, img, video and
-// data; without an id, or with two of these, it cannot be answered.
+// nativeAsset reads one asset, which is exactly one of title, img, video and data;
+// without an id, or with two of these, it cannot be filled.
 func (d *Decoder) nativeAsset(a *rtb.NativeAsset) {
 	s := &d.inner
 	*a = rtb.NativeAsset{WMin: -1, HMin: -1}
@@ -86,8 +86,7 @@ func (d *Decoder) nativeAsset(a *rtb.NativeAsset) {
 	a.Bad = a.Bad || !hasID
 }
 
-// nativePart reads what stands in title, img or data; their names do not
-// overlap.
+// nativePart reads the members of title, img or data, whose names do not overlap.
 func (d *Decoder) nativePart(a *rtb.NativeAsset) {
 	s := &d.inner
 	if !s.enter('{') {
@@ -120,7 +119,8 @@ func (d *Decoder) nativePart(a *rtb.NativeAsset) {
 	}
 }
 
-// bound reads a number that binds us; absent leaves dst as it is.
+// bound reads a number that restricts the creative; an absent one leaves dst
+// unchanged.
 func (s *scanner) bound(dst *int, bad *bool) {
 	v := s.value()
 	n, ok := integer(v)
@@ -133,7 +133,7 @@ func (s *scanner) bound(dst *int, bad *bool) {
 	}
 }
 
-// nativeTrackers reads which (event, method) pairs are offered (Native Ads 1.2
+// nativeTrackers reads the (event, method) pairs that are offered (Native Ads 1.2
 // §4.7).
 func (d *Decoder) nativeTrackers(n *rtb.Native) {
 	s := &d.inner

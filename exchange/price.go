@@ -9,22 +9,22 @@ import (
 	"rebound/rtb"
 )
 
-// PriceStatus says what a notice's price parameter held.
+// PriceStatus is what the price parameter of a notice holds.
 type PriceStatus uint8
 
-// What a price parameter can hold (OpenRTB 2.6 §4.4).
+// The values of a price parameter (OpenRTB 2.6 §4.4).
 const (
 	PriceOK     PriceStatus = iota
-	PriceEmpty              // nothing: the exchange does not say
-	PriceAudit              // "AUDIT": a test render, never billed
+	PriceEmpty              // empty: the exchange sends no price
+	PriceAudit              // "AUDIT": a test rendering, never billed
 	PriceMacro              // the macro itself: the exchange did not expand it
-	PriceBad                // no price: unreadable, negative, beyond limits
-	PriceForged             // a cipher's integrity check failed
+	PriceBad                // unreadable, negative or above the maximum
+	PriceForged             // the signature does not match
 )
 
 var priceStatusNames = [...]string{"ok", "empty", "audit", "macro", "bad", "forged"}
 
-// String is the status's name for metrics.
+// String returns the status's name for metrics.
 func (s PriceStatus) String() string {
 	if int(s) >= len(priceStatusNames) {
 		return "bad"
@@ -49,12 +49,12 @@ const (
 	unitCPIMicros                  // millionths of a major unit for one impression
 )
 
-// maxPriceText bounds what is looked at.
+// maxPriceText is the maximum length of a price parameter.
 const maxPriceText = 256
 
-// ParsePrice reads what the price macro became: CPM in the bid's currency. Only
-// PriceOK comes with a price, which may be 0 and may exceed the bid: the caller
-// knows the bid. Digits beyond a micro round up.
+// ParsePrice parses the value of the price macro: CPM in the bid's currency,
+// rounded up to a micro. Only PriceOK comes with a price. It can be 0, and it can
+// exceed the bid, which only the caller knows.
 func (p *Profile) ParsePrice(raw []byte) (rtb.CPM, PriceStatus) {
 	raw, status := plainText(raw, p.priceMacro)
 	if status != PriceOK {
@@ -71,9 +71,9 @@ func (p *Profile) ParsePrice(raw []byte) (rtb.CPM, PriceStatus) {
 	return parseAmount(raw, p.priceUnit)
 }
 
-// ParseMinToWin reads what the min-to-win macro became: CPM in the bid's
-// currency, the price that would have tied or the next best one. Any status but
-// PriceOK means that it is not known, never 0.
+// ParseMinToWin parses the value of the min-to-win macro: CPM in the bid's
+// currency, the lowest price that would have won or tied. Any status but PriceOK
+// means that the price is unknown, not that it is 0.
 func (p *Profile) ParseMinToWin(raw []byte) (rtb.CPM, PriceStatus) {
 	raw, status := plainText(raw, p.minToWin)
 	if status != PriceOK {
@@ -89,7 +89,8 @@ func (p *Profile) ParseMinToWin(raw []byte) (rtb.CPM, PriceStatus) {
 	return parseAmount(raw, unit)
 }
 
-// plainText undoes a left-over percent encoding and sorts out what is no price.
+// plainText undoes a remaining percent-encoding and classifies texts that are not a
+// price.
 func plainText(raw []byte, macro string) ([]byte, PriceStatus) {
 	raw = bytes.TrimSpace(raw)
 	switch {
@@ -119,8 +120,8 @@ func plainText(raw []byte, macro string) ([]byte, PriceStatus) {
 	return raw, PriceOK
 }
 
-// decode64 reads base64 of a decimal; the four spellings (two alphabets, with
-// and without padding) are all used (OpenRTB 2.6 §4.4).
+// decode64 parses base64 of a decimal. All four forms are in use: two alphabets,
+// with and without padding (OpenRTB 2.6 §4.4).
 func decode64(raw []byte, unit priceUnit) (rtb.CPM, PriceStatus) {
 	var stack [maxPriceText]byte
 	text, ok := unbase64(stack[:0], raw)
@@ -135,11 +136,11 @@ func decode64(raw []byte, unit priceUnit) (rtb.CPM, PriceStatus) {
 	return parseAmount(text, unit)
 }
 
-// strict64 refuses spare bits that are set, so that no two texts are one price.
+// strict64 rejects nonzero trailing bits, so that every price has only one text.
 var strict64 = base64.RawStdEncoding.Strict()
 
-// unbase64 decodes either alphabet, padded or not; a blank is a plus sign that
-// query decoding ate.
+// unbase64 decodes either alphabet, with or without padding; a space is a plus sign
+// that query decoding replaced.
 func unbase64(dst, raw []byte) ([]byte, bool) {
 	raw = bytes.TrimRight(raw, "=")
 	if len(raw) > maxPriceText {
@@ -178,7 +179,7 @@ func parseAmount(text []byte, unit priceUnit) (rtb.CPM, PriceStatus) {
 	return bounded(rtb.CPM(v))
 }
 
-// inUnit is the price of a whole number of units.
+// inUnit returns the price of a whole number of units.
 func inUnit(n int64, unit priceUnit) (rtb.CPM, PriceStatus) {
 	switch {
 	case n < 0 || n > int64(rtb.MaxCPM):

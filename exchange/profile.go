@@ -15,7 +15,7 @@ type Profile struct {
 	ID, Name, IDSpace string
 
 	Secret      string
-	Sources     []netip.Prefix // empty: any source, because a secret is set
+	Sources     []netip.Prefix // empty: any address, because a secret is set
 	QuotaQPS    int            // 0: no limit
 	MaxInFlight int            // 0: the server's
 	MaxBody     int            // bytes as sent
@@ -23,7 +23,8 @@ type Profile struct {
 	GzipIn      bool
 	GzipOut     bool
 	ContentType string
-	// MalformedStatus is the HTTP status of an unreadable request.
+	// MalformedStatus is the HTTP status of the response to a malformed request. If
+	// it is 204, every refusal is 204.
 	MalformedStatus int
 	NBREnabled      bool
 	OpenRTBVersion  string
@@ -31,23 +32,23 @@ type Profile struct {
 	DefaultTMax, RTTAllowance, Safety time.Duration
 
 	Seat                 string
-	At                   int // auction type where a request names none
+	At                   int // auction type if a request names none
 	DefaultCur           rtb.Currency
 	DealFloorInheritsCur bool
 	AllowNoInventory     bool
 	MultibidMax          int
-	SChainASI            []string      // domains of the exchange; none: any
+	SChainASI            []string      // domains of the exchange; empty: any
 	RetryWindow          time.Duration // 0: none
 	Shading              float64       // of prices in first-price auctions; 1: none
 
-	AuctionTTL time.Duration // how long a bid may still win
-	MaxExp     time.Duration // the longest imp.exp that a bid is held for
+	AuctionTTL time.Duration // how long a bid can win after it was sent
+	MaxExp     time.Duration // the longest imp.exp for which a bid is held
 
 	// RegisteredMarkup leaves adm out: the exchange shows the creative that is
 	// registered under the bid's crid.
 	RegisteredMarkup bool
 	NativeWrapper    NativeWrapper
-	DefaultProtocols []int // where an impression lists none; empty: VAST 2.0 and 3.0
+	DefaultProtocols []int // if an impression lists none; empty: VAST 2.0 and 3.0
 	CRIDMax          int   // bytes
 	ADomainMax       int   // elements; 0: any
 	ADomainLenMax    int   // bytes
@@ -65,7 +66,7 @@ type Profile struct {
 	firstPrice []int // at codes of 500 and above
 	nbr        [rtb.NoBidReasons]int
 	required   fieldSet
-	fields     fieldSet // that bids carry
+	fields     fieldSet // sent in bids
 	buyerB64   bool
 	buyerIFA   bool
 
@@ -79,7 +80,7 @@ type Profile struct {
 	attr       []int
 	billingIDs []string
 	procTime   bool
-	notices    [rtb.NoticeVideo + 1]bool // kinds whose URLs bids carry
+	notices    [rtb.NoticeVideo + 1]bool // kinds of notices whose URLs bids carry
 	devices    []netip.Prefix
 
 	priceCodec priceCodec
@@ -90,17 +91,17 @@ type Profile struct {
 	macros     [rtb.NoticeVideo + 1]string
 }
 
-// NativeWrapper says when native markup is wrapped in {"native":{...}}.
+// NativeWrapper is the rule for wrapping native markup in {"native":{...}}.
 type NativeWrapper uint8
 
-// The ways to wrap.
+// The rules.
 const (
-	WrapAsRequest NativeWrapper = iota // and always for version 1.0, which has no other form
+	WrapAsRequest NativeWrapper = iota // like the request; always for version 1.0, which has no other form
 	WrapAlways
 	WrapNever
 )
 
-// formatIndex is the place of a single format in the profile's tables.
+// formatIndex returns the index of a single format in the profile's tables.
 func formatIndex(f rtb.Formats) int {
 	if m := f.MType(); m > 0 {
 		return m - 1
@@ -108,30 +109,31 @@ func formatIndex(f rtb.Formats) int {
 	return 0
 }
 
-// BillingSource is the notice that books the spend of a format.
+// BillingSource returns the notice that charges bids of a format.
 func (p *Profile) BillingSource(f rtb.Formats) rtb.BillingSource { return p.billing[formatIndex(f)] }
 
-// BillWindow is how long after its win a bid of the format may be billed in time.
+// BillWindow returns how long after its win a bid of the format can be billed.
 func (p *Profile) BillWindow(f rtb.Formats) time.Duration { return p.billWindow[formatIndex(f)] }
 
-// BidLife is the longest that a bid at the exchange may be open: from the bid to
-// the end of its bill window, where the impression asks for no longer one.
+// BidLife returns the longest time that a bid can be open, from the bid to the end
+// of its bill window, unless the impression asks for a longer one (imp.exp).
 func (p *Profile) BidLife() time.Duration {
 	return p.AuctionTTL + max(p.billWindow[0], p.billWindow[1], p.billWindow[2], p.billWindow[3])
 }
 
-// Exp is bid.exp of the format: how long we accept that the ad waits.
+// Exp returns bid.exp of the format: how long the ad may wait to be shown.
 func (p *Profile) Exp(f rtb.Formats) time.Duration { return p.exp[formatIndex(f)] }
 
-// FirstPrice tells whether the auction type makes the winner pay its bid.
-// Types that the profile does not name are taken for second price, as
-// OpenRTB 2.6 §3.2.1 defaults.
+// FirstPrice reports whether the winner pays its bid under the auction type. A type
+// that the profile does not list counts as second price, the default of OpenRTB 2.6
+// §3.2.1.
 func (p *Profile) FirstPrice(at int) bool {
 	return at == rtb.AuctionFirstPrice || (at >= 500 && slices.Contains(p.firstPrice, at))
 }
 
-// Budget is how long the answer may take from arrival: tmax, or the profile's
-// where the request names none, less network and safety. It may be negative.
+// Budget returns how long the response may take from the arrival of the request:
+// tmax, or the profile's default, less the network and safety margins. It can be
+// negative.
 func (p *Profile) Budget(tmax time.Duration) time.Duration {
 	if tmax <= 0 {
 		tmax = p.DefaultTMax
@@ -139,7 +141,7 @@ func (p *Profile) Budget(tmax time.Duration) time.Duration {
 	return tmax - p.RTTAllowance - p.Safety
 }
 
-// NBR is the wire's code of a reason at this exchange.
+// NBR returns the exchange's no-bid code for a reason.
 func (p *Profile) NBR(r rtb.NoBidReason) int {
 	if r >= rtb.NoBidReasons {
 		return r.NBR()
@@ -147,7 +149,7 @@ func (p *Profile) NBR(r rtb.NoBidReason) int {
 	return p.nbr[r]
 }
 
-// Admits tells whether requests may come from the address.
+// Admits reports whether requests may come from the address.
 func (p *Profile) Admits(addr netip.Addr) bool {
 	if len(p.Sources) == 0 {
 		return true
@@ -161,12 +163,12 @@ func (p *Profile) Admits(addr netip.Addr) bool {
 	return false
 }
 
-// SecretOK compares what a request brought with the secret in constant time.
+// SecretOK compares a request's secret with the exchange's in constant time.
 func (p *Profile) SecretOK(got []byte) bool {
 	return p.Secret == "" || subtle.ConstantTimeCompare(got, []byte(p.Secret)) == 1
 }
 
-// WrapNative tells whether native markup answering n is wrapped.
+// WrapNative reports whether the native markup for n is wrapped.
 func (p *Profile) WrapNative(n *rtb.Native) bool {
 	switch p.NativeWrapper {
 	case WrapAlways:

@@ -6,25 +6,25 @@ import (
 	"rebound/rtb"
 )
 
-// Redact is [Profile.Redact] for an exchange of which only the id space is
-// known: the id, unless its profile says otherwise.
+// Redact is [Profile.Redact] for an exchange whose profile is unknown; its id space
+// is then its id.
 func Redact(dst, body []byte, k *rtb.Keyring, exchange string) ([]byte, error) {
 	return (&Profile{IDSpace: exchange}).Redact(dst, body, k)
 }
 
-// Redact appends the bid request in body to dst, on one line and without what
-// names a person; read again with the keyring's [rtb.Keyring.ForReplay], it
-// gives the same keys as the original.
+// Redact appends the bid request in body to dst, on one line and without personal
+// data. Decoded with the keyring of [rtb.Keyring.ForReplay], it gives the same keys
+// as the original.
 //
 //   - user.id, user.buyeruid, eids and device.ifa become pseudonyms of their keys.
-//   - IP addresses are cut to /24 and /48, coordinates to two decimals.
-//   - Consent strings (TCF, GPP and their like) are left out; us_privacy is no
-//     more than three yes or no and stays.
-//   - Of the request, user, device, regs and every ext only those members stay
-//     that the decoder reads: no hardware ids, e-mail addresses, custom data.
+//   - IP addresses are truncated to /24 and /48, coordinates to two decimals.
+//   - Consent strings (TCF, GPP and similar) are removed; us_privacy stays, because
+//     it holds only three yes/no choices.
+//   - Of the request, user, device, regs and every ext only the members that the
+//     decoder reads are kept: no hardware ids, e-mail addresses or custom data.
 //
-// Addresses of pages stay as sent. A body that [Decoder.Head] calls malformed
-// is an error, and dst comes back as it was.
+// Page URLs are kept as sent. For a body that [Decoder.Head] calls malformed it
+// returns an error and leaves dst unchanged.
 func (p *Profile) Redact(dst, body []byte, k *rtb.Keyring) ([]byte, error) {
 	r := redactor{out: dst, p: p, keys: k}
 	if len(body) > 2 && string(body[:3]) == "\xef\xbb\xbf" {
@@ -47,8 +47,8 @@ func (p *Profile) Redact(dst, body []byte, k *rtb.Keyring) ([]byte, error) {
 	return r.out, nil
 }
 
-// act is what happens to a value: it is dropped, changed, or an object whose
-// members have acts of their own.
+// act is what happens to a value: it is dropped, copied, replaced, or an object
+// whose members have acts of their own.
 type act uint8
 
 const (
@@ -75,8 +75,8 @@ const (
 	acts
 )
 
-// actsOf says what happens to the members of an object, by key in lower case;
-// a key that is not there is dropped, but in plainCopy.
+// actsOf lists the acts of an object's members, by key in lower case. Other members
+// are dropped, except in plainCopy, which copies them.
 var actsOf = [acts]map[string]act{
 	plainCopy: {
 		"ext": inExt, "geo": inGeo, "ip": address, "ipv6": address, "ifa": drop, "buyeruid": drop, "eids": drop,
@@ -126,11 +126,11 @@ type redactor struct {
 	out    []byte
 	keys   *rtb.Keyring
 	p      *Profile
-	source []byte // of the eid at hand
+	source []byte // of the current eid
 	lower  [64]byte
 }
 
-// value writes the value at hand under an act that keeps it.
+// value writes the value at hand with an act that keeps it.
 func (r *redactor) value(a act) {
 	s := &r.s
 	if s.i >= len(s.b) {
@@ -184,7 +184,8 @@ func (r *redactor) object(a act) {
 	r.out = append(r.out, '}')
 }
 
-// actOf looks a key up in lower case: the decoder reads privacy signals in any.
+// actOf looks up a key in lower case, because the decoder reads privacy signals in
+// any letter case.
 func (r *redactor) actOf(in act, key []byte) act {
 	if len(key) > len(r.lower) {
 		key = nil
@@ -202,7 +203,7 @@ func (r *redactor) actOf(in act, key []byte) act {
 	return a
 }
 
-// apply writes the value at hand as the act says; false: nothing stays of it.
+// apply applies the act to the value at hand and reports whether it wrote anything.
 func (r *redactor) apply(a act) bool {
 	s := &r.s
 	switch a {
@@ -251,7 +252,8 @@ func (r *redactor) pseudonym(a act) bool {
 	return true
 }
 
-// findSource reads the source of the eid object at hand, wherever it stands.
+// findSource returns the source of the eid object at hand, wherever in the object it
+// is.
 func (r *redactor) findSource() (source []byte) {
 	s := &r.s
 	i, depth, first := s.i, s.depth, s.first
@@ -270,7 +272,7 @@ func (r *redactor) findSource() (source []byte) {
 	return source
 }
 
-// address writes an IP address cut to its network; text that is none is dropped.
+// address writes an IP address truncated to its network; other text is dropped.
 func (r *redactor) address() bool {
 	a, err := netip.ParseAddr(string(r.s.readText()))
 	if err != nil {
@@ -291,7 +293,8 @@ func (r *redactor) address() bool {
 	return true
 }
 
-// coordinate writes a number of degrees cut to two decimals: about a kilometre.
+// coordinate writes a number of degrees truncated to two decimals, which is about a
+// kilometer.
 func (r *redactor) coordinate() bool {
 	f, ok := float(r.s.value())
 	if !ok || f < -180 || f > 180 {

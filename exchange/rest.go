@@ -7,9 +7,9 @@ import (
 	"rebound/rtb"
 )
 
-// Rest reads the impressions and everything else of the request that the last
-// successful call of Head read, into the same o. The error, when there is one,
-// is a [DecodeError].
+// Rest decodes the impressions and the remaining members of the request that the
+// last successful call of Head read, into the same o. A non-nil error is a
+// [DecodeError].
 func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 	if d.s.err != 0 {
 		return d.s.err
@@ -27,7 +27,7 @@ func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 	return d.imps(p, o)
 }
 
-// at goes to the start of a value that Head marked.
+// at moves to the start of a value whose offset Head recorded.
 func (s *scanner) at(i int) { s.i, s.depth = i, 1 }
 
 // blockLists reads the request's block and allow lists. One that is present and
@@ -151,8 +151,7 @@ func (d *Decoder) restOfUser(o *rtb.Opportunity) {
 			o.Keywords = s.appendKeywords(o.Keywords)
 		case "data":
 			o.UserSegments = o.UserSegments[:0]
-			if !s.enter('[') {
-				s.skip()
+			if !s.open('[') {
 				continue
 			}
 			for s.element() {
@@ -167,8 +166,7 @@ func (d *Decoder) restOfUser(o *rtb.Opportunity) {
 // data reads one provider's segments.
 func (d *Decoder) data(o *rtb.Opportunity) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	var id, name []byte
@@ -182,8 +180,7 @@ func (d *Decoder) data(o *rtb.Opportunity) {
 		case "segtax":
 			tax = s.readInt(tax)
 		case "ext":
-			if !s.enter('{') {
-				s.skip()
+			if !s.open('{') {
 				continue
 			}
 			for s.member() {
@@ -210,13 +207,11 @@ func (d *Decoder) data(o *rtb.Opportunity) {
 
 func (d *Decoder) segments(o *rtb.Opportunity) {
 	s := &d.s
-	if !s.enter('[') {
-		s.skip()
+	if !s.open('[') {
 		return
 	}
 	for s.element() {
-		if !s.enter('{') {
-			s.skip()
+		if !s.open('{') {
 			continue
 		}
 		var id []byte

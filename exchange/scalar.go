@@ -9,13 +9,14 @@ import (
 	"rebound/rtb"
 )
 
-// This file reads scalars tolerantly: 1, 1.0, "1" and true are one flag, numbers
-// may stand in strings, strings may be numbers, null is absent.
+// This file reads scalars tolerantly: 1, 1.0, "1" and true are the same flag, a
+// string may hold a number, a number may replace a string, and null is absent.
 
-// maxInt bounds every integer that a request gives; more is taken for this.
+// maxInt is the largest integer that is read; greater ones are clamped to it.
 const maxInt = 1<<31 - 1
 
-// text is the value as text: a string, or a number as written; nil otherwise.
+// text returns the value as text: a string, or a number as written; nil for anything
+// else.
 func (s *scanner) text(v value) []byte {
 	switch {
 	case v.kind == kindString && v.esc:
@@ -27,8 +28,8 @@ func (s *scanner) text(v value) []byte {
 	return nil
 }
 
-// exact is text that must come back as it is: an id. Text that has no UTF-8 form
-// (half a surrogate pair), or that is longer than max, is nil.
+// exact returns text that must be echoed exactly, such as an id. It returns nil for
+// text that is not valid Unicode (half a surrogate pair) or longer than max.
 func (s *scanner) exact(v value, max int) []byte {
 	t, ok := v.raw, v.kind == kindString || v.kind == kindNumber
 	if !ok || len(t) > 6*max {
@@ -46,8 +47,8 @@ func (s *scanner) exact(v value, max int) []byte {
 // readText reads the value at hand as text.
 func (s *scanner) readText() []byte { return s.text(s.value()) }
 
-// unescape appends the text of a checked string to the scratch. Half a
-// surrogate pair becomes U+FFFD, and ok is false.
+// unescape appends the text of a valid string to the scratch memory. Half a
+// surrogate pair becomes U+FFFD and makes ok false.
 func (s *scanner) unescape(raw []byte) (text []byte, ok bool) {
 	from := len(s.buf)
 	buf := s.buf
@@ -122,7 +123,8 @@ func hex4(b []byte, i int) (r rune, ok bool) {
 	return r, true
 }
 
-// numeral is the text of a number, or of a string that holds one.
+// numeral returns the text of a number, or of a string that holds one; nil for
+// anything else.
 func numeral(v value) []byte {
 	switch v.kind {
 	case kindNumber:
@@ -136,8 +138,8 @@ func numeral(v value) []byte {
 	return nil
 }
 
-// integer is the value as a whole number, fractions cut off, held within
-// +-maxInt; ok is false when it is none.
+// integer returns the value as an integer, truncated and clamped to +-maxInt; ok is
+// false if it is not a number.
 func integer(v value) (n int, ok bool) {
 	t := numeral(v)
 	if t == nil {
@@ -166,7 +168,8 @@ func integer(v value) (n int, ok bool) {
 	return n, true
 }
 
-// readInt reads the value at hand as an integer; fallback where it is none.
+// readInt reads the value at hand as an integer, and returns fallback if it is not a
+// number.
 func (s *scanner) readInt(fallback int) int {
 	if n, ok := integer(s.value()); ok {
 		return n
@@ -174,7 +177,7 @@ func (s *scanner) readInt(fallback int) int {
 	return fallback
 }
 
-// flag is the value as a yes or no; anything that is neither is Unreadable.
+// flag returns the value as a yes/no signal; anything that is neither is Unreadable.
 func flag(v value) rtb.Flag {
 	switch v.kind {
 	case kindNone, kindNull:
@@ -212,9 +215,9 @@ func flag(v value) rtb.Flag {
 // readFlag reads the value at hand as a flag.
 func (s *scanner) readFlag() rtb.Flag { return flag(s.value()) }
 
-// money is the value as a price that we must reach, so rounded up. A negative
-// price binds nobody and is 0. ok is false for what is no price or beyond
-// rtb.MaxCPM.
+// money returns the value as a price that a bid must reach, so it is rounded up. A
+// negative price restricts nothing and becomes 0. ok is false if the value is not a
+// number or exceeds rtb.MaxCPM.
 func money(v value) (c rtb.CPM, ok bool) {
 	t := numeral(v)
 	if t == nil {
@@ -227,7 +230,7 @@ func money(v value) (c rtb.CPM, ok bool) {
 	return rtb.CPM(max(m, 0)), true
 }
 
-// float is the value as a floating-point number, for coordinates and ratios.
+// float returns the value as a floating-point number, for coordinates and ratios.
 func float(v value) (f float64, ok bool) {
 	t := numeral(v)
 	if t == nil || len(t) > 64 {

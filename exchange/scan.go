@@ -2,21 +2,21 @@ package exchange
 
 import "unicode/utf8"
 
-// This file is the syntax: RFC 8259 to the letter, one pass, no recursion. The
-// walk over objects and arrays that a reader cares about is enter, member and
-// element; skip checks and passes over everything else, value does so and gives
-// back what it was. After the first fault the scanner stands at the end, so
-// every loop over member or element ends and readers check err once.
+// This file implements the syntax of JSON (RFC 8259) in one pass without recursion.
+// Callers walk objects and arrays with enter, member and element. skip checks and
+// skips any other value; value also returns it. After the first error the scanner is
+// at the end of the text, so every loop over members or elements ends, and callers
+// check err once.
 
-// MaxDepth is how deep a request's JSON may be nested. skip keeps one bit per
+// MaxDepth is the maximum nesting depth of a request's JSON. skip keeps one bit per
 // level in a word.
 const MaxDepth = 64
 
-// kind is what a JSON value is.
+// kind is the type of a JSON value.
 type kind uint8
 
 const (
-	kindNone kind = iota // a fault
+	kindNone kind = iota // a syntax error
 	kindNull
 	kindFalse
 	kindTrue
@@ -26,29 +26,28 @@ const (
 	kindObject
 )
 
-// value is one JSON value as it stands in the text; the raw form of a string is
-// without its quotes.
+// value is one JSON value in its raw form; that of a string is without the quotes.
 type value struct {
 	raw  []byte
 	kind kind
 	esc  bool // the string holds escapes
 }
 
-// given tells whether there is a value at all: null is absent.
+// given reports whether there is a value; null counts as absent.
 func (v value) given() bool { return v.kind > kindNull }
 
 type scanner struct {
 	b     []byte
 	i     int    // the next byte
 	depth int    // open containers
-	first bool   // the container just entered has given no member yet
-	high  uint64 // all bytes of strings, or'ed: shows whether any is not ASCII
+	first bool   // no member or element of the current container was read yet
+	high  uint64 // all bytes of strings, or'ed: the high bits show whether any is not ASCII
 	key   []byte // of the last member, unescaped
-	buf   []byte // unescaped text of this request
+	buf   []byte // scratch memory for unescaped text of this request
 	err   DecodeError
 }
 
-// start begins a new text; unescaped text of the last one is void.
+// start begins a new text and invalidates the unescaped text of the last one.
 func (s *scanner) start(b []byte) {
 	s.b, s.i, s.depth, s.first, s.high, s.key, s.err = b, 0, 0, false, 0, nil, 0
 	s.buf = s.buf[:0]
@@ -61,10 +60,10 @@ func (s *scanner) fail(e DecodeError) {
 	s.i = len(s.b)
 }
 
-// validUTF8 checks what the scan left open.
+// validUTF8 reports whether the text is valid UTF-8, which the scan does not check.
 func (s *scanner) validUTF8() bool { return s.high&highBits == 0 || utf8.Valid(s.b) }
 
-// space is the index of the first byte from i on that is no white space.
+// space returns the index of the first byte from i on that is not white space.
 func (s *scanner) space(i int) int {
 	for i < len(s.b) && s.b[i] <= ' ' {
 		switch s.b[i] {
@@ -77,7 +76,17 @@ func (s *scanner) space(i int) int {
 	return i
 }
 
-// enter goes into the container at hand if it opens with the given byte.
+// open enters the container at hand if it opens with the given byte, and skips any
+// other value.
+func (s *scanner) open(b byte) bool {
+	if s.enter(b) {
+		return true
+	}
+	s.skip()
+	return false
+}
+
+// enter enters the container at hand if it opens with the given byte.
 func (s *scanner) enter(open byte) bool {
 	if s.i >= len(s.b) || s.b[s.i] != open {
 		return false
@@ -92,7 +101,7 @@ func (s *scanner) enter(open byte) bool {
 	return true
 }
 
-// next goes to the next member or element, or leaves the container.
+// next moves to the next member or element, or leaves the container.
 func (s *scanner) next(closing byte) bool {
 	i := s.space(s.i)
 	if i >= len(s.b) {
@@ -117,8 +126,8 @@ func (s *scanner) next(closing byte) bool {
 	return true
 }
 
-// member goes to the next value of the object that was entered; its key is in
-// s.key. It leaves the object and returns false after the last.
+// member moves to the next value of the current object and sets s.key. After the
+// last one it leaves the object and returns false.
 func (s *scanner) member() bool {
 	if !s.next('}') {
 		return false
@@ -139,11 +148,11 @@ func (s *scanner) member() bool {
 	return true
 }
 
-// element goes to the next value of the array that was entered. It leaves the
-// array and returns false after the last.
+// element moves to the next value of the current array. After the last one it leaves
+// the array and returns false.
 func (s *scanner) element() bool { return s.next(']') }
 
-// value reads the value at hand; containers are checked and passed over.
+// value reads the value at hand; containers are checked and skipped.
 func (s *scanner) value() value {
 	i := s.i
 	if i >= len(s.b) {
@@ -198,9 +207,9 @@ func (s *scanner) literal() value {
 	return v
 }
 
-// skip checks the value at hand and passes over it: the loop that most bytes of
-// a request go through, so it calls little. The kinds of its open containers are
-// the bits of one word: 1 for an object.
+// skip checks and skips the value at hand. Most bytes of a request go through its
+// loop, so it makes few calls. The bits of one word hold the types of its open
+// containers: 1 for an object.
 func (s *scanner) skip() {
 	b, i := s.b, s.i
 	var stack uint64
@@ -277,7 +286,7 @@ func (s *scanner) skip() {
 	}
 }
 
-// colon passes over the colon after a key; -1 is a fault.
+// colon returns the index after the colon that follows a key, or -1.
 func (s *scanner) colon(i int) int {
 	if i < len(s.b) && s.b[i] == ':' {
 		return i + 1
@@ -289,7 +298,7 @@ func (s *scanner) colon(i int) int {
 	return -1
 }
 
-// atom passes over a number, true, false or null; -1 is a fault.
+// atom returns the end of a number, true, false or null, or -1.
 func (s *scanner) atom(i int) int {
 	switch s.b[i] {
 	case 't', 'f', 'n':

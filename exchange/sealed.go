@@ -1,6 +1,5 @@
 package exchange
 
-// PriceSealed tells whether the exchange's prices come with an integrity check
-// that only the exchange can make, so that a price is believable even when a
-// browser brings it.
+// PriceSealed reports whether prices carry a signature that only the exchange can
+// create, so that a price can be trusted even if a browser delivers it.
 func (p *Profile) PriceSealed() bool { return p.priceCodec == codecHMAC }

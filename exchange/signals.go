@@ -7,13 +7,13 @@ import (
 )
 
 // regs reads the regulations object in its 2.6 form and in the ext form of 2.5
-// (OpenRTB 2.6 §3.2.3 and appendix B). Signals only ever get stricter here, so
-// duplicates and case variants of a key cannot take one back.
+// (OpenRTB 2.6 §3.2.3 and appendix B). Signals only become stricter, so duplicates
+// and case variants of a key cannot revoke one.
 func (d *Decoder) regs(o *rtb.Opportunity) {
 	s := &d.s
 	if !s.enter('{') {
 		if s.value().given() {
-			// Any signal may have been in it.
+			// It may have held any signal.
 			o.Signals.ExtUnread = true
 			o.Signals.COPPA = o.Signals.COPPA.Or(rtb.Unreadable)
 		}
@@ -49,7 +49,8 @@ func (d *Decoder) regsExt(o *rtb.Opportunity) {
 	}
 }
 
-// regsSignal reads a signal that may stand in regs or in regs.ext.
+// regsSignal reads the member at hand if it is a privacy signal of regs or regs.ext,
+// and reports whether it is one.
 func (d *Decoder) regsSignal(o *rtb.Opportunity) bool {
 	s, sig := &d.s, &o.Signals
 	var f *rtb.Flag
@@ -78,8 +79,8 @@ func (d *Decoder) regsSignal(o *rtb.Opportunity) bool {
 	return true
 }
 
-// privacyText reads a consent string. A second one that differs from the first
-// leaves open which one holds, so both are void.
+// privacyText reads a consent string. If there is a second one that differs, it is
+// unknown which one is valid, so bad is set.
 func (d *Decoder) privacyText(dst *[]byte, bad *bool) {
 	v := d.s.value()
 	switch {
@@ -97,7 +98,7 @@ func (d *Decoder) privacyText(dst *[]byte, bad *bool) {
 	}
 }
 
-// sections reads gpp_sid; the sections of all places apply.
+// sections reads gpp_sid; the sections of all locations apply.
 func (d *Decoder) sections(sig *rtb.Signals) {
 	s := &d.s
 	add := func(v value) {
@@ -120,8 +121,8 @@ func (d *Decoder) sections(sig *rtb.Signals) {
 	sig.GPPSID = d.sids
 }
 
-// treatments reads ext.privacy_treatments (Google): a request whose user's data
-// may not be collected is as good as not personalised.
+// treatments reads ext.privacy_treatments (Google). A request whose user data may
+// not be collected is not personalised.
 func (d *Decoder) treatments(o *rtb.Opportunity) {
 	s, npa := &d.s, &o.Signals.NPA
 	if !s.enter('{') {
@@ -191,8 +192,7 @@ func (d *Decoder) dsa(o *rtb.Opportunity) {
 // Only restricting signals of it count.
 func (d *Decoder) strayPrivacy(o *rtb.Opportunity) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {

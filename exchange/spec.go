@@ -5,37 +5,39 @@ import (
 	"rebound/rtb"
 )
 
-// ProfileSpec is what a configuration file says of one exchange; the names are
-// the file's. Fields that are left out take the defaults named here.
+// ProfileSpec is the configuration of one exchange. Absent fields have the defaults
+// named here.
 type ProfileSpec struct {
 	// ID names the exchange in the route, records and metrics; [a-z0-9][a-z0-9_-]{0,63}.
 	ID string `yaml:"id"`
-	// Name is for people; default: the id.
+	// Name is shown to people; default: the id.
 	Name string `yaml:"name"`
-	// IDSpace is the space of the exchange's user ids in the match table;
-	// default: the id. Endpoints that share their users share the space.
+	// IDSpace is the namespace of the exchange's user ids in the match table;
+	// default: the id. Endpoints that share their users share the namespace.
 	IDSpace string `yaml:"id_space"`
 
-	// Secret must come with every request; empty: sources alone decide.
+	// Secret must come with every request; empty: only sources restrict.
 	Secret string `yaml:"secret" config:"env"`
 	// Sources are the networks (CIDR) that requests may come from; default:
 	// any when a secret is set, else loopback only.
 	Sources []string `yaml:"sources"`
-	// QuotaQPS is the highest rate of requests that are worked on; 0: no limit.
+	// QuotaQPS is the maximum rate of requests that are evaluated, per second; 0: no
+	// limit.
 	QuotaQPS int `yaml:"quota_qps"`
-	// MaxInFlight is how many requests are worked on at once; 0: the server's.
+	// MaxInFlight is the maximum number of requests that are evaluated at the same
+	// time; 0: the server's limit.
 	MaxInFlight int `yaml:"max_in_flight"`
-	// MaxBody bounds a body as sent; default 256KiB.
+	// MaxBody is the maximum size of a body as sent; default 256KiB.
 	MaxBody spec.Bytes `yaml:"max_body"`
-	// MaxInflated bounds a body after decompression; default 1MiB.
+	// MaxInflated is the maximum size of a body after decompression; default 1MiB.
 	MaxInflated spec.Bytes `yaml:"max_inflated"`
 	// GzipIn accepts gzip bodies; default true.
 	GzipIn *bool `yaml:"gzip_in"`
-	// GzipOut compresses answers where the request allows it; default true.
+	// GzipOut compresses responses if the request allows it; default true.
 	GzipOut *bool `yaml:"gzip_out"`
-	// OpenRTBVersion is the version that answers name in their header
-	// x-openrtb-version; default 2.6. Requests are read as 2.2 to 2.6 whatever
-	// their header says.
+	// OpenRTBVersion is the version of responses: bids carry no field of a newer one,
+	// except those in bid_fields, and the header x-openrtb-version names it; default
+	// 2.6. Requests are read as 2.2 to 2.6, whatever their header says.
 	OpenRTBVersion string `yaml:"openrtb_version"`
 	// BidFields are fields that bids carry although they are newer than
 	// openrtb_version: api, protocol, exp (2.4), burl, lurl, language, wratio (2.5),
@@ -44,79 +46,80 @@ type ProfileSpec struct {
 	// ResponseExt are members of ext, all of them texts, in every response, with
 	// bids or without.
 	ResponseExt map[string]string `yaml:"response_ext"`
-	// ContentType of answers; default application/json.
+	// ContentType of responses; default application/json.
 	ContentType string `yaml:"content_type"`
-	// MalformedStatus answers unreadable requests: 400 (default) or 204.
+	// MalformedStatus is the status of the response to a malformed request: 400
+	// (default) or 204. With 204 every refusal is 204, also that of a body that is too
+	// large or of another type, and of a wrong secret.
 	MalformedStatus int `yaml:"malformed_status"`
-	// NBREnabled answers no-bids with 200 and a reason code instead of 204.
+	// NBREnabled responds to no-bids with 200 and a reason code instead of 204.
 	NBREnabled bool `yaml:"nbr_enabled"`
-	// NBRMap replaces reason codes: name of a no-bid reason to nbr.
+	// NBRMap replaces reason codes: the name of a no-bid reason to nbr.
 	NBRMap map[string]int `yaml:"nbr_map"`
 
-	// DefaultTMax is the time to answer where a request names none; default 100ms.
+	// DefaultTMax is the time to respond if a request has no tmax; default 100ms.
 	DefaultTMax spec.Duration `yaml:"default_tmax"`
-	// RTTAllowance is what the network takes of tmax; default 20ms.
+	// RTTAllowance is the part of tmax that the network takes; default 20ms.
 	RTTAllowance *spec.Duration `yaml:"rtt_allowance"`
-	// Safety is kept free before the deadline; default 10ms.
+	// Safety is the time that is left unused before the deadline; default 10ms.
 	Safety *spec.Duration `yaml:"safety"`
 
 	// Seat is our seat at the exchange; required.
 	Seat string `yaml:"seat"`
-	// SeatNumeric tells that the exchange wants digits only.
+	// SeatNumeric says that the exchange requires a seat of digits only.
 	SeatNumeric bool `yaml:"seat_numeric"`
-	// Auction is the type where a request names none: first or second (default).
+	// Auction is the auction type if a request names none: first or second (default).
 	Auction string `yaml:"auction"`
-	// At500FirstPrice are the codes of 500 and above that mean first price.
+	// At500FirstPrice are the auction types of 500 and above that mean first price.
 	At500FirstPrice []int `yaml:"at_500_first_price"`
-	// Shading is the share of a bid's price that is bid where the winner pays its
-	// bid; above 0, at most 1; default 1: the whole. A floor within the price is
-	// still reached.
+	// Shading is the share of the price that is bid if the winner pays its bid; above
+	// 0, at most 1; default 1. A floor that the full price reaches is still reached.
 	Shading float64 `yaml:"shading"`
-	// DefaultCur is the bid currency where a request names none; default USD.
+	// DefaultCur is the bid currency if a request names none; default USD.
 	DefaultCur rtb.Currency `yaml:"default_cur"`
-	// DealFloorInheritsCur gives a deal floor without currency the impression's
+	// DealFloorInheritsCur gives a deal floor without a currency that of the impression
 	// instead of USD.
 	DealFloorInheritsCur bool `yaml:"deal_floor_inherits_cur"`
 	// AllowNoInventory accepts requests with none of site, app and dooh.
 	AllowNoInventory bool `yaml:"allow_no_inventory"`
-	// PriceTick is the step that prices are multiples of, in major units of CPM;
-	// default 0: a micro. Prices round down to it, and never below the floor.
+	// PriceTick is the step of prices, in major units of CPM; default 0: a micro.
+	// Prices are rounded down to it, but never below the floor.
 	PriceTick rtb.CPM `yaml:"price_tick"`
-	// RetryWindow is for how long the same request gets the same answer again,
-	// without a second reservation; default 0: every request is decided.
+	// RetryWindow is how long a repeated request gets the same response, without a
+	// second reservation; default 0: every request is decided.
 	RetryWindow spec.Duration `yaml:"retry_window"`
-	// SChainASI are the domains of the exchange: the last node of a supply chain
-	// must be one of them, and without a chain its accounts are looked up in
-	// ads.txt; default none: the last node may be anybody's.
+	// SChainASI are the domains of the exchange. The last node of a supply chain must
+	// be one of them; without a chain the publisher's account there is looked up in
+	// ads.txt. Default none: any last node is accepted.
 	SChainASI []string `yaml:"schain_asi"`
-	// MultibidMax is how many bids one impression may get; default 1. A deal's bid
-	// and an open one may always stand side by side.
+	// MultibidMax is the maximum number of bids on one impression; default 1. A bid
+	// under a deal and an open bid are always allowed together.
 	MultibidMax int `yaml:"multibid_max"`
 
-	// AuctionTTL is how long a bid may still win; default 5m.
+	// AuctionTTL is how long a bid can win after it was sent; default 5m.
 	AuctionTTL spec.Duration `yaml:"auction_ttl"`
-	// BillWindow is how long after its win a bid may be billed in time, by
-	// format; default 1h.
+	// BillWindow is how long after its win a bid can be billed, by format; default
+	// 1h.
 	BillWindow ByFormat[spec.Duration] `yaml:"bill_window"`
 	// Exp is bid.exp by format; default banner 5m, native 10m, video and audio 30m.
 	Exp ByFormat[spec.Duration] `yaml:"exp"`
-	// MaxExp is how long an impression may ask us to wait for its rendering
-	// (imp.exp) and be held in the budget; of a longer time only so much counts;
-	// default 24h.
+	// MaxExp is the longest imp.exp, the time until an ad is shown, for which a bid is
+	// held in the budget; a longer one is cut to it; default 24h.
 	MaxExp spec.Duration `yaml:"max_exp"`
-	// BillingSource is the notice that books spend, by format: burl (default),
-	// pixel (or imp, native), vast, or nurl where the exchange has nothing else.
+	// BillingSource is the notice that charges bids, by format: burl (default),
+	// pixel (or imp, native), vast, or nurl if the exchange has nothing else.
 	BillingSource ByFormat[string] `yaml:"billing_source"`
 
-	// PriceMacro is what the exchange replaces by the price; default
+	// PriceMacro is the text that the exchange replaces by the price; default
 	// ${AUCTION_PRICE}, and ${AUCTION_PRICE:B64} for the codec b64.
 	PriceMacro string `yaml:"price_macro"`
-	// PriceCodec is how the price comes: plain (default), b64, hmac-sha1, aes-cbc.
+	// PriceCodec is the encoding of the price: plain (default), b64, hmac-sha1,
+	// aes-cbc.
 	PriceCodec string `yaml:"price_codec"`
-	// PriceKeys are the cipher's keys, the newest first; two generations at most
-	// are needed. Use ${ENV_NAME}, never the key itself.
+	// PriceKeys are the cipher's keys, the newest first; at most two generations are
+	// needed. Use ${ENV_NAME}, never the key itself.
 	PriceKeys []PriceKeySpec `yaml:"price_keys"`
-	// PriceUnit is the number's unit: cpm (default), cpm_micros (default for
+	// PriceUnit is the unit of the price: cpm (default), cpm_micros (default for
 	// hmac-sha1) or cpi_micros.
 	PriceUnit string `yaml:"price_unit"`
 	// PriceIn are the notices that carry the price macro; default win, bill,
@@ -124,33 +127,32 @@ type ProfileSpec struct {
 	PriceIn []string `yaml:"price_in"`
 	// PriceMacroForms are the only forms that the exchange replaces; empty: any.
 	PriceMacroForms []string `yaml:"price_macro_forms"`
-	// PriceMacroRequired are notices of which at least one must carry the price
+	// PriceMacroRequired are the notices of which at least one must carry the price
 	// macro, or the exchange drops the bid; names as in price_in.
 	PriceMacroRequired []string `yaml:"price_macro_required"`
-	// CurrencyMacro asks for the price's currency; default ${AUCTION_CURRENCY};
-	// "-" leaves it out.
+	// CurrencyMacro is the macro of the price's currency; default
+	// ${AUCTION_CURRENCY}; "-" omits it.
 	CurrencyMacro string `yaml:"currency_macro"`
-	// LossMacro asks for the reason of a loss; default ${AUCTION_LOSS}; "-" leaves
-	// it out.
+	// LossMacro is the macro of the loss reason; default ${AUCTION_LOSS}; "-" omits
+	// it.
 	LossMacro string `yaml:"loss_macro"`
-	// Macros ask for more in win and bill notices, by name: auction_id, bid_id,
+	// Macros are further macros in win and bill notices, by name: auction_id, bid_id,
 	// imp_id, seat_id, ad_id, mbr, multiplier, imp_ts, discount_pct, discount_cpm,
-	// supply_fee. Each is the text that the exchange replaces.
+	// supply_fee. Each value is the text that the exchange replaces.
 	Macros map[string]string `yaml:"macros"`
-	// NoticesLeftOut are notice URLs that bids do not carry: win, bill, loss.
+	// NoticesLeftOut are the notice URLs that bids do not carry: win, bill, loss.
 	NoticesLeftOut []string `yaml:"notices_left_out"`
-	// NoticeSources are the networks (CIDR) from which the exchange sends notices;
-	// only from there X-Device-IP and its like are believed.
+	// NoticeSources are the networks (CIDR) from which the exchange sends notices.
+	// Headers such as X-Device-IP are trusted only from there.
 	NoticeSources []string `yaml:"notice_sources"`
-	// MinToWinMacro asks for the price to beat; default ${AUCTION_MIN_TO_WIN};
-	// "-" leaves it out.
+	// MinToWinMacro is the macro of the price to beat; default
+	// ${AUCTION_MIN_TO_WIN}; "-" omits it.
 	MinToWinMacro string `yaml:"mintowin_macro"`
-	// ClickMacro is put before our click URL in markup; empty: none.
+	// ClickMacro is inserted in front of our click URL in markup; empty: none.
 	ClickMacro string `yaml:"click_macro"`
-	// ClickMacroEsc is the click macro's form for use inside another URL.
+	// ClickMacroEsc is the form of the click macro for use within another URL.
 	ClickMacroEsc string `yaml:"click_macro_esc"`
-	// ClickMacroRequired tells that the exchange drops markup without its click
-	// macro.
+	// ClickMacroRequired says that the exchange drops markup without its click macro.
 	ClickMacroRequired bool `yaml:"click_macro_required"`
 	// ClickMacroFormats are the formats whose markup carries the click macro: banner,
 	// video, audio, native; default all.
@@ -166,48 +168,49 @@ type ProfileSpec struct {
 	// adm. We serve no VAST by URL, so there video and audio get no bid.
 	VASTIn string `yaml:"vast_in"`
 
-	// DefaultProtocols are the AdCOM protocols of films and sounds where an
-	// impression lists none; default 2, 3, 5, 6: VAST 2.0 and 3.0.
+	// DefaultProtocols are the AdCOM protocols of video and audio if an impression
+	// lists none; default 2, 3, 5, 6: VAST 2.0 and 3.0.
 	DefaultProtocols []int `yaml:"default_protocols"`
-	// NativeWrapper writes native markup as {"native":{...}}: always, never, or
-	// request (default: as the request did).
+	// NativeWrapper wraps native markup as {"native":{...}}: always, never, or request
+	// (default: like the request).
 	NativeWrapper string `yaml:"native_wrapper"`
-	// RequiredBidFields are bid fields without which the exchange drops a bid:
+	// RequiredBidFields are the bid fields without which the exchange drops a bid:
 	// adomain, attr, bundle, burl, cat, cid, crid, dealid, iurl, language, nurl.
 	RequiredBidFields []string `yaml:"required_bid_fields"`
-	// CRIDMax is the longest creative id in bytes; default 64.
+	// CRIDMax is the maximum length of a creative id in bytes; default 64.
 	CRIDMax int `yaml:"crid_max"`
-	// ADomainMax is how many advertiser domains a bid may carry; default 0: any.
+	// ADomainMax is the maximum number of advertiser domains in a bid; default 0: any.
 	ADomainMax int `yaml:"adomain_max"`
-	// ADomainLenMax is the longest domain in bytes; default 128.
+	// ADomainLenMax is the maximum length of a domain in bytes; default 128.
 	ADomainLenMax int `yaml:"adomain_len_max"`
-	// AdmMaxBytes is the longest markup of a bid; default 0: any.
+	// AdmMaxBytes is the maximum size of the markup of a bid; default 0: any.
 	AdmMaxBytes spec.Bytes `yaml:"adm_max_bytes"`
-	// Attr are creative attributes that every bid declares beside its creative's
-	// own, such as a code for retargeting.
+	// Attr are creative attributes that every bid declares in addition to those of its
+	// creative, such as a code for retargeting.
 	Attr []int `yaml:"attr"`
-	// BillingIDs puts bid.ext.billing_id, one of the impression's
-	// imp.ext.billing_id, into bids: none (default), any, or the listed ones only.
+	// BillingIDs sets bid.ext.billing_id to one of the impression's
+	// imp.ext.billing_id: none (default), any, or the listed ones only.
 	BillingIDs []string `yaml:"billing_ids"`
-	// ProcessingTime puts ext.processing_time_ms into answers.
+	// ProcessingTime adds ext.processing_time_ms to responses.
 	ProcessingTime bool `yaml:"processing_time"`
-	// BidFeedback reads the outcome of earlier bids from ext.bid_feedback of
-	// requests, and puts the token that names a bid there into bid.ext.
+	// BidFeedback reads the outcome of earlier bids from ext.bid_feedback of requests,
+	// and adds the token that identifies a bid there to bid.ext.
 	BidFeedback bool `yaml:"bid_feedback"`
-	// RespMaxBytes is the largest answer; default 0: any.
+	// RespMaxBytes is the maximum size of a response; default 0: any.
 	RespMaxBytes spec.Bytes `yaml:"resp_max_bytes"`
-	// BuyerUIDCodec is how user.buyeruid comes: plain (default) or b64url.
+	// BuyerUIDCodec is the encoding of user.buyeruid: plain (default) or b64url.
 	BuyerUIDCodec string `yaml:"buyeruid_codec"`
-	// BuyerUIDIFA reads a user.buyeruid that is an advertising id (a UUID) as
-	// device.ifa too: some exchanges send it in apps where no id of ours is matched.
+	// BuyerUIDIFA also reads a user.buyeruid that is an advertising id (a UUID) as
+	// device.ifa; some exchanges send it in apps if no id of ours is matched.
 	BuyerUIDIFA bool `yaml:"buyeruid_ifa"`
-	// RequiresApproval tells that creatives must be approved by the exchange.
+	// RequiresApproval says that the exchange must approve creatives before they are
+	// shown.
 	RequiresApproval bool `yaml:"requires_approval"`
-	// GVLID is the exchange's own id in the Global Vendor List; 0: not known.
+	// GVLID is the exchange's own id in the Global Vendor List; 0: unknown.
 	GVLID int `yaml:"gvl_id"`
-	// MatchURL is where cookie sync sends the browser; https.
+	// MatchURL is the https URL to which cookie sync sends the browser.
 	MatchURL string `yaml:"match_url"`
-	// RedirectHosts are the hosts that sync may redirect to.
+	// RedirectHosts are the hosts to which cookie sync may redirect.
 	RedirectHosts []string `yaml:"redirect_hosts"`
 }
 

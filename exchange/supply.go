@@ -2,8 +2,8 @@ package exchange
 
 import "rebound/rtb"
 
-// supply reads where the ad would show: site, app or dooh (OpenRTB 2.6 §3.2.13,
-// §3.2.14, §3.2.32).
+// supply reads the inventory: site, app or dooh (OpenRTB 2.6 §3.2.13, §3.2.14,
+// §3.2.32).
 func (d *Decoder) supply(o *rtb.Opportunity) {
 	h, u := &d.head, &o.Supply
 	u.Site, u.App, u.DOOH = h.site != 0, h.app != 0, h.dooh != 0
@@ -64,8 +64,7 @@ func (d *Decoder) cats(u *rtb.Supply) {
 
 func (d *Decoder) publisher(u *rtb.Supply) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -77,11 +76,10 @@ func (d *Decoder) publisher(u *rtb.Supply) {
 	}
 }
 
-// content reads what the ad would show in (OpenRTB 2.6 §3.2.16).
+// content reads the content that the ad would appear in (OpenRTB 2.6 §3.2.16).
 func (d *Decoder) content(o *rtb.Opportunity) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -100,8 +98,7 @@ func (d *Decoder) content(o *rtb.Opportunity) {
 
 func (d *Decoder) supplyExt(u *rtb.Supply) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {

@@ -5,15 +5,15 @@ import (
 	"math/bits"
 )
 
-// This file is the tokens: strings and numbers as RFC 8259 has them.
+// This file scans the tokens of JSON, strings and numbers (RFC 8259).
 
 const (
 	lowBits  = 0x0101010101010101
 	highBits = 0x8080808080808080
 )
 
-// str passes over the string whose opening quote must be at i: the index after
-// the closing quote and whether there are escapes, or -1.
+// str scans the string whose opening quote must be at i. It returns the index after
+// the closing quote, or -1, and whether the string has escapes.
 func (s *scanner) str(i int) (end int, esc bool) {
 	b := s.b
 	if i >= len(b) || b[i] != '"' {
@@ -56,16 +56,16 @@ func (s *scanner) str(i int) (end int, esc bool) {
 }
 
 // special marks the bytes of x that are a quote, a backslash or a control
-// character. The borrow of a subtraction can only mark bytes above a true one,
-// so the lowest mark is right.
+// character. The borrow of a subtraction can mark wrong bytes only above a right
+// one, so the lowest mark is always right.
 func special(x uint64) uint64 {
 	q := x ^ lowBits*'"'
 	e := x ^ lowBits*'\\'
 	return ((q-lowBits)&^q | (e-lowBits)&^e | (x-lowBits*0x20)&^x) & highBits
 }
 
-// short is the end of a string whose closing quote is within eight bytes of its
-// first, at i; 0 where str must look.
+// short returns the end of a string without escapes whose closing quote is within
+// eight bytes of i, its first byte, and 0 for any other, which str must scan.
 func (s *scanner) short(i int) int {
 	if len(s.b)-i < 8 {
 		return 0
@@ -79,7 +79,7 @@ func (s *scanner) short(i int) int {
 	return i + 1
 }
 
-// escape is the length of the escape sequence at i; 0 if there is none.
+// escape returns the length of the escape sequence at i, or 0 if it is not one.
 func escape(b []byte, i int) int {
 	if i+1 >= len(b) || b[i] != '\\' {
 		return 0
@@ -95,7 +95,7 @@ func escape(b []byte, i int) int {
 	return 0
 }
 
-// number is the end of the number at i, or -1.
+// number returns the end of the number at i, or -1 if it is not one.
 func number(b []byte, i int) int {
 	if i < len(b) && b[i] == '-' {
 		i++

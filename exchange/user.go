@@ -7,9 +7,9 @@ import (
 	"rebound/rtb"
 )
 
-// user reads of the user what Head needs (OpenRTB 2.6 §3.2.20): identifiers and
-// consent; data and keywords are left to Rest. Of two the last wins, but for
-// consent.
+// user reads what Head needs of the user (OpenRTB 2.6 §3.2.20): identifiers and
+// consent. Data and keywords are left to Rest. Of two users the last one wins,
+// except for consent.
 func (d *Decoder) user(o *rtb.Opportunity) {
 	s, h := &d.s, &d.head
 	h.user, h.buyerUID, h.userID, h.userGeo, h.eids = s.i, nil, nil, nil, [2]int{}
@@ -41,13 +41,12 @@ func (d *Decoder) user(o *rtb.Opportunity) {
 	}
 }
 
-// userExt reads user.ext: the 2.5 places of consent and eids. What it cannot
-// read can only be missing consent, which restricts by itself.
+// userExt reads user.ext, where OpenRTB 2.5 has consent and eids. An unreadable
+// user.ext can only hide consent, and missing consent restricts anyway.
 func (d *Decoder) userExt(o *rtb.Opportunity) {
 	s, sig := &d.s, &o.Signals
 	d.head.eids[1] = 0
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -68,8 +67,8 @@ func (d *Decoder) userExt(o *rtb.Opportunity) {
 	}
 }
 
-// collectIDs puts the identifiers into the order of lookups: buyeruid, eids,
-// ifa, user.id. The country is the device's, else the user's.
+// collectIDs lists the identifiers in the order of lookups: buyeruid, eids, ifa,
+// user.id. The country is the device's, or else the user's.
 func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 	h := &d.head
 	o.Signals.AppliesDOOH = h.dooh != 0 || o.Device.Type == deviceTypeDOOH
@@ -97,8 +96,8 @@ func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 	}
 }
 
-// decodeBuyerUID undoes web-safe base64 where the profile says so. Text that is
-// none is taken as it is. buf is scratch.
+// decodeBuyerUID decodes web-safe base64 if the profile uses it; other text is
+// returned unchanged. buf is scratch memory.
 func decodeBuyerUID(id, buf []byte, b64 bool) (decoded, scratch []byte) {
 	if !b64 {
 		return id, buf
@@ -111,8 +110,8 @@ func decodeBuyerUID(id, buf []byte, b64 bool) (decoded, scratch []byte) {
 	return longer[from:len(longer):len(longer)], longer
 }
 
-// usableIFA is the advertising id, if it is one and may name a person: not all
-// zeros, not a session, not a screen, not limited.
+// usableIFA returns the advertising id if it may identify a person: it is not all
+// zeros or a session id, the device is no public screen and tracking is not limited.
 func (d *Decoder) usableIFA(o *rtb.Opportunity) []byte {
 	if !namesPerson(o) || string(d.head.ifaType) == "sessionid" || zeros(d.head.ifa) {
 		return nil
@@ -146,11 +145,12 @@ func isUUID(id []byte) bool {
 	return true
 }
 
-// zeros tells whether an advertising id is the one that stands for none.
+// zeros reports whether an advertising id is all zeros, which means that there is
+// none.
 func zeros(ifa []byte) bool { return len(bytes.Trim(ifa, "0-")) == 0 }
 
 // eids reads extended identifiers (OpenRTB 2.6 §3.2.27, §3.2.28). Each uid of a
-// source is an identifier of its own.
+// source is a separate identifier.
 func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 	s := &d.s
 	s.i, s.depth = at, 1
@@ -159,8 +159,7 @@ func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 	}
 	first := len(o.IDs)
 	for n := 0; s.element() && n < maxEIDs; n++ {
-		if !s.enter('{') {
-			s.skip()
+		if !s.open('{') {
 			continue
 		}
 		var source []byte
@@ -189,13 +188,11 @@ func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 
 func (d *Decoder) uids(o *rtb.Opportunity, limit int) {
 	s := &d.s
-	if !s.enter('[') {
-		s.skip()
+	if !s.open('[') {
 		return
 	}
 	for s.element() {
-		if !s.enter('{') {
-			s.skip()
+		if !s.open('{') {
 			continue
 		}
 		id := rtb.ExternalID{Kind: rtb.IDEID}

@@ -7,7 +7,7 @@ import (
 )
 
 // video reads imp.video or imp.audio (OpenRTB 2.6 §3.2.7, §3.2.8). A limit that
-// is there and cannot be read makes the lists bad: nothing fits it for sure.
+// cannot be read sets ListsBad, because no creative is known to satisfy it.
 func (d *Decoder) video(v *rtb.Video, m *rtb.Impression, f rtb.Formats) {
 	s := &d.s
 	*v = rtb.Video{Pos: -1}
@@ -24,7 +24,8 @@ func (d *Decoder) video(v *rtb.Video, m *rtb.Impression, f rtb.Formats) {
 	}
 }
 
-// videoLimit reads a member that a creative must fit.
+// videoLimit reads the member at hand if it restricts the creative, and reports
+// whether it does.
 func (d *Decoder) videoLimit(v *rtb.Video, m *rtb.Impression) bool {
 	s := &d.s
 	switch string(s.key) {
@@ -115,8 +116,7 @@ func (d *Decoder) videoFact(v *rtb.Video, m *rtb.Impression) {
 // videoExt reads video.ext.rewarded, an older place of imp.rwdd.
 func (d *Decoder) videoExt(m *rtb.Impression) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
+	if !s.open('{') {
 		return
 	}
 	for s.member() {
@@ -128,7 +128,8 @@ func (d *Decoder) videoExt(m *rtb.Impression) {
 	}
 }
 
-// requiredDurations reads rqddurs: exact durations of which one must be met.
+// requiredDurations reads rqddurs: exact durations, of which a creative must have
+// one.
 func (d *Decoder) requiredDurations(v *rtb.Video) {
 	from := len(d.ints)
 	d.requireCodes(new([]int), &v.ListsBad)

@@ -87,7 +87,7 @@ const (
 
 type noBidWords struct {
 	name string
-	nbr  int // OpenRTB 3.0 no-bid reason code; 0 where there is none
+	nbr  int // OpenRTB 3.0 no-bid reason code; 0: none
 }
 
 var noBidTable = [NoBidReasons]noBidWords{

@@ -20,11 +20,11 @@ const (
 	FormatNative
 )
 
-// Has tells whether the set holds f.
+// Has reports whether the set contains f.
 func (s Formats) Has(f Formats) bool { return s&f != 0 }
 
-// MType is the wire's number of a single format: banner 1, video 2, audio 3,
-// native 4; 0 for anything else.
+// MType returns bid.mtype of a single format: banner 1, video 2, audio 3, native 4; 0
+// for anything else.
 func (s Formats) MType() int {
 	switch s {
 	case FormatBanner:
@@ -39,7 +39,7 @@ func (s Formats) MType() int {
 	return 0
 }
 
-// String is the name of a single format.
+// String returns the name of a single format.
 func (s Formats) String() string {
 	switch s {
 	case FormatBanner:
@@ -54,39 +54,38 @@ func (s Formats) String() string {
 	return ""
 }
 
-// Opportunity is one bid request as the decision needs it. Its byte slices are
-// views into the request body or into the decoder's scratch: nothing of it may
-// outlive the handler that lent them. An Opportunity is reused; the decoder
-// resets it.
+// Opportunity is one bid request as the decision needs it. Its byte slices are views
+// into the request body or into the decoder's memory, so nothing of it may outlive
+// the handler. An Opportunity is reused; the decoder resets it.
 type Opportunity struct {
 	ID   []byte
-	At   int           // auction type; the profile's default, else 2, where absent
-	TMax time.Duration // 0 where absent
+	At   int           // auction type; if absent the profile's default, or else 2
+	TMax time.Duration // 0: absent
 	Test bool
 
-	Currencies []Currency // bid currencies that are accepted; empty: the profile's
-	CurBad     bool       // cur was there and held no readable code
+	Currencies []Currency // accepted bid currencies; empty: the profile's
+	CurBad     bool       // cur is present but has no readable code
 
 	WSeat, BSeat  [][]byte
 	BCat, ACat    [][]byte
-	CatTax        int // taxonomy of BCat and ACat; 1 where absent
+	CatTax        int // taxonomy of BCat and ACat; 1 if absent
 	BAdv, BApp    [][]byte
 	WLang, WLangB [][]byte
-	BlockListsBad bool // a block or allow list was there and unreadable: nothing may be bid
+	BlockListsBad bool // a block or allow list is unreadable, so nothing may be bid
 	Signals       Signals
 	IDs           []ExternalID
 	Supply        Supply
 	Device        Device
 	SChain        SChain
 	Keywords      [][]byte // site, app, content and user keywords, kwarray included
-	UserKeywords  int      // where in Keywords the user's begin; those before are the inventory's
+	UserKeywords  int      // index in Keywords of the user's; those before it are the inventory's
 	UserSegments  []UserSegment
 	ClickTracking bool // ext.clktrkrq: banners must carry the exchange's click macro
 	DSARequired   int  // regs.ext.dsa.dsarequired
 	DSAPubRender  DSARender
 	Imps          []Impression
-	BidFeedback   []byte // ext.bid_feedback, raw: what became of earlier bids
-	// MalformedImps counts impressions that were skipped because they were
+	BidFeedback   []byte // ext.bid_feedback, raw: the outcome of earlier bids
+	// MalformedImps counts the impressions that were skipped because they were
 	// unusable (no id, no object).
 	MalformedImps int
 }
@@ -96,11 +95,11 @@ type ExternalID struct {
 	Kind  IDKind
 	Scope []byte // eid source; empty otherwise
 	Value []byte
-	AType int // OpenRTB 2.6 §3.2.28; 0 unknown
-	MM    int // match method, -1 where absent
+	AType int // OpenRTB 2.6 §3.2.28; 0: unknown
+	MM    int // match method; -1: absent
 }
 
-// Supply is where the ad would show.
+// Supply is the inventory: the site, app or screen that would show the ad.
 type Supply struct {
 	Site, App, DOOH bool
 	ID              []byte
@@ -116,8 +115,8 @@ type Supply struct {
 	ContentLanguage []byte
 }
 
-// Device is what the request says of the device; sua wins over ua where both
-// speak (OpenRTB 2.6 §3.2.18).
+// Device describes the device. Values of sua take precedence over older fields
+// (OpenRTB 2.6 §3.2.18).
 type Device struct {
 	UA       []byte
 	IP, IPv6 []byte
@@ -136,8 +135,8 @@ type Device struct {
 	Lat, Lon float64
 	HasGeo   bool // Lat and Lon are set
 	GeoType  int
-	// UTCOffset is the device's local time minus UTC, where HasOffset tells that
-	// the request says so (geo.utcoffset).
+	// UTCOffset is the device's local time minus UTC (geo.utcoffset); valid if
+	// HasOffset is set.
 	UTCOffset time.Duration
 	HasOffset bool
 	W, H      int
@@ -201,23 +200,23 @@ type Impression struct {
 	ID       []byte
 	TagID    []byte
 	Floor    CPM
-	FloorCur Currency // USD where absent
-	FloorBad bool     // a floor was there and unreadable: the impression is not bid on
+	FloorCur Currency // USD if absent
+	FloorBad bool     // the floor is unreadable, so there is no bid
 	Secure   Flag     // Unreadable counts as required
 	Instl    bool
 	Rewarded bool
-	// RewardedUnsure tells that it was said whether the impression is rewarded, in
-	// a way that cannot be read: for who refuses such impressions it is.
+	// RewardedUnsure says that the request has an unreadable rewarded flag; a line
+	// that refuses rewarded impressions refuses this one.
 	RewardedUnsure bool
 	Exp            time.Duration // imp.exp
 	SSAI           int
 	BuyerFrom      []byte // display manager
 	IFBuster       bool
-	// Viewability is the share of such impressions that were viewable, 0 to 1,
-	// the lowest that a vendor measured (imp.metric); set where HasViewability.
+	// Viewability is the share of impressions of this kind that were viewable, 0 to 1:
+	// the lowest value of any vendor (imp.metric); valid if HasViewability is set.
 	Viewability    float64
 	HasViewability bool
-	Formats        Formats // which of the four objects below are there
+	Formats        Formats // which of the four objects below are present
 	Banner         Banner
 	Video          Video
 	Audio          Video // audio.* uses the same fields
@@ -229,9 +228,9 @@ type Impression struct {
 	BillingIDs     [][]byte // imp.ext.billing_id
 	SKAdN          []byte   // imp.ext.skadn, raw
 
-	// ExcludedCreativeIDs are ours that the exchange does not show here
-	// (imp.ext.excluded_creatives). ExcludedBad tells that the list could not be
-	// read whole: the impression is not bid on.
+	// ExcludedCreativeIDs are the ids of our creatives that the exchange does not show
+	// here (imp.ext.excluded_creatives). ExcludedBad says that the list is unreadable,
+	// so there is no bid.
 	ExcludedCreativeIDs [][]byte
 	ExcludedBad         bool
 
@@ -243,7 +242,7 @@ type Size struct{ W, H int }
 
 // Banner is imp.banner (OpenRTB 2.6 §3.2.6).
 type Banner struct {
-	Sizes                  []Size // format[] and w/h, without doubles, in that order
+	Sizes                  []Size // format[] and then w/h, without duplicates
 	Flex                   []FlexSize
 	WMin, WMax, HMin, HMax int
 	Mimes                  [][]byte
@@ -253,7 +252,7 @@ type Banner struct {
 	ExpDir                 []int
 	Pos                    int // -1 absent
 	TopFrame               Flag
-	ListsBad               bool // a block list of the banner was unreadable
+	ListsBad               bool // a restricting list of the banner is unreadable
 }
 
 // FlexSize is a format given as a ratio (OpenRTB 2.6 §3.2.10).
@@ -297,25 +296,25 @@ type DurFloor struct {
 	Floor    CPM
 }
 
-// Native is imp.native (OpenRTB 2.6 §3.2.9): the request of Native Ads 1.2,
-// already taken out of its string where it came as one.
+// Native is imp.native (OpenRTB 2.6 §3.2.9), with the request of Native Ads 1.2 as a
+// JSON object even if it was sent as a string.
 type Native struct {
 	Request []byte // the JSON object, without the 1.0 wrapper
-	Wrapped bool   // it came as {"native":{...}}
-	Ver     []byte // of the request itself, else imp.native.ver
+	Wrapped bool   // it was sent as {"native":{...}}
+	Ver     []byte // of the request itself, or else imp.native.ver
 	API     []int
 	BAttr   []int
 	Bad     bool
 
 	Assets []NativeAsset
-	// Trackers are the (event, method) pairs that are offered. HasTrackers tells
-	// that there was a list, be it empty.
+	// Trackers are the (event, method) pairs that are offered. HasTrackers says that
+	// there is a list, even if it is empty.
 	Trackers    []NativeTracker
 	HasTrackers bool
 	Privacy     bool // a privacy link of the buyer is supported
 }
 
-// NativeKind says what an asset is to be.
+// NativeKind is the kind of an asset.
 type NativeKind uint8
 
 // The kinds of assets (Native Ads 1.2 §4.2).
@@ -334,16 +333,16 @@ type NativeAsset struct {
 	Required   bool
 	Kind       NativeKind
 	Type       int // of the image or the data; 0 absent
-	Len        int // most characters of a title or a data value; 0 any
-	W, H       int // of an image; 0 absent
-	WMin, HMin int // -1 absent: then W and H are exact
+	Len        int // maximum characters of a title or a data value; 0: any
+	W, H       int // of an image; 0: absent
+	WMin, HMin int // -1: absent, and W and H are exact
 	Mimes      [][]byte
-	Bad        bool // something of it could not be read: it cannot be answered
+	Bad        bool // a part of it is unreadable, so it cannot be filled
 }
 
-// NativeTracker is an offered way of tracking (Native Ads 1.2 §4.7). Its events
-// are those of Native: 1 impression, 2 and 3 viewable, 4 viewable video; AdCOM
-// counts otherwise.
+// NativeTracker is an offered tracking method (Native Ads 1.2 §4.7). Its events are
+// numbered as in Native Ads, not as in AdCOM: 1 impression, 2 and 3 viewable, 4
+// viewable video.
 type NativeTracker struct {
 	Event         int
 	Image, Script bool
@@ -353,7 +352,7 @@ type NativeTracker struct {
 type Deal struct {
 	ID           []byte
 	Floor        CPM
-	FloorCur     Currency // USD where absent, whatever the impression says
+	FloorCur     Currency // USD if absent, regardless of the impression's
 	CurGiven     bool
 	FloorBad     bool
 	At           int // 0: the request's
