@@ -10,4 +10,9 @@ require (
 	rebound v0.0.0
 )
 
+require (
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
 replace rebound => ../..
