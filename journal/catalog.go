@@ -60,6 +60,7 @@ type catalog struct {
 	mu       sync.Mutex // protects what follows
 	files    []logFile  // by first sequence; the last one is being written
 	accepted []skip
+	spare    []string // names of files that repeat what others hold
 }
 
 // snapshot returns the files as they are now. The slices are shared and are never
@@ -90,7 +91,17 @@ func (e *OldFormatError) Error() string {
 
 // openCatalog lists the files of a folder and reads their headers. Where a plain
 // and a packed file of the same facts exist, the plain one counts if it verifies.
-func openCatalog(d disk, dir string) (*catalog, error) {
+// It changes nothing: another process may be using the folder.
+func openCatalog(d disk, dir string) (c *catalog, err error) {
+	for range 10 { // files are packed and deleted meanwhile
+		if c, err = listFiles(d, dir); !isGone(err) {
+			break
+		}
+	}
+	return c, err
+}
+
+func listFiles(d disk, dir string) (*catalog, error) {
 	c := &catalog{d: d, dir: dir}
 	names, err := d.List(dir)
 	if err != nil {
@@ -129,7 +140,8 @@ func openCatalog(d disk, dir string) (*catalog, error) {
 	if c.accepted, err = c.readAccepted(); err != nil {
 		return nil, err
 	}
-	return c, c.settleDoubles()
+	c.settleDoubles()
+	return c, nil
 }
 
 // parseName reads the name of a log file; packed reports whether it is compressed.
@@ -146,25 +158,37 @@ func parseName(name string) (first uint64, packed, ok bool) {
 }
 
 // settleDoubles decides between a plain and a packed file of the same facts: the
-// process was stopped between packing and removing.
-func (c *catalog) settleDoubles() error {
+// process was stopped between packing and removing. The plain one counts unless
+// only the packed one verifies. The other is spare if the one that counts verifies;
+// where neither does, both are kept.
+func (c *catalog) settleDoubles() {
 	for i := 0; i+1 < len(c.files); i++ {
 		if c.files[i].header.First != c.files[i+1].header.First {
 			continue
 		}
-		lose := i + 1
-		var end events.Header
+		lose, spare := i+1, false // of the newest file it is not known where it ends
 		if i+2 < len(c.files) {
-			end = c.files[i+2].header
+			end := &c.files[i+2].header
+			if spare = c.verifyFile(&c.files[i], end, nil) == nil; !spare && c.verifyFile(&c.files[i+1], end, nil) == nil {
+				lose, spare = i, true
+			}
 		}
-		if end.First > 0 && c.verifyFile(&c.files[i], &end, nil) != nil {
-			lose = i
-		}
-		if err := c.d.Remove(c.path(c.files[lose].name())); err != nil {
-			return fmt.Errorf("cannot remove second copy of log file: %w", err)
+		if spare {
+			c.spare = append(c.spare, c.files[lose].name())
 		}
 		c.files = slices.Delete(c.files, lose, lose+1)
 	}
+}
+
+// removeSpare removes the files that repeat what others hold. Only the process that
+// writes the log, or repairs it, may do so.
+func (c *catalog) removeSpare() error {
+	for _, name := range c.spare {
+		if err := c.d.Remove(c.path(name)); err != nil && !isGone(err) {
+			return fmt.Errorf("cannot remove second copy of log file: %w", err)
+		}
+	}
+	c.spare = nil
 	return nil
 }
 

@@ -163,6 +163,9 @@ func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error
 		}
 	}
 	fresh, err := openCatalog(c.d, c.dir)
+	if err == nil {
+		err = fresh.removeSpare()
+	}
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,9 @@ func (l *Log) open(ctx context.Context) error {
 	if l.files, err = openCatalog(d, l.o.FactsDir); err != nil {
 		return err
 	}
+	if err := l.files.removeSpare(); err != nil {
+		return err
+	}
 	l.start.files, _ = l.files.snapshot()
 	noted, known, err := readHead(l.files)
 	if err != nil {
