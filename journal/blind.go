@@ -125,7 +125,7 @@ func (l *Log) goBlind(reason string, about View) error {
 	}
 	next := *file
 	next.Reasons = append(next.Reasons[:len(next.Reasons):len(next.Reasons)], reason)
-	next.Seen = max(next.Seen, l.Last().Seq)
+	next.Seen = max(next.Seen, l.Last().Seq, l.seen)
 	for _, v := range l.o.Views {
 		next.Seen = max(next.Seen, v.Position().Seq)
 	}

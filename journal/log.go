@@ -24,6 +24,7 @@ type Log struct {
 	fleet *fleet // nil on one machine
 	room  atomic.Uint32
 	blind blindness
+	seen  uint64 // the highest sequence that is known to have been on disk; set by Open
 
 	ctx    context.Context // ends when the log closes
 	cancel context.CancelFunc

@@ -62,11 +62,11 @@ func (l *Log) open(ctx context.Context) error {
 		return err
 	}
 	l.w = &writer{l: l, ids: newRecent(), grants: map[string]uint64{}}
-	seen := l.seen(&noted)
-	if err := l.readEnd(&noted, seen); err != nil {
+	l.seen = l.everSeen(&noted)
+	if err := l.readEnd(&noted); err != nil {
 		return err
 	}
-	l.w.gap = max(seen, l.w.gap)
+	l.w.gap = max(l.seen, l.w.gap)
 	l.setLast(l.w.last)
 	l.sayClock()
 	if l.o.Fleet.URL != "" {
@@ -129,8 +129,8 @@ func (l *Log) name(noted string) error {
 	return nil
 }
 
-// seen returns the highest sequence that is known to have been on disk.
-func (l *Log) seen(noted *head) uint64 {
+// everSeen returns the highest sequence that is known to have been on disk.
+func (l *Log) everSeen(noted *head) uint64 {
 	seen := max(noted.Seq, l.blind.seen())
 	for _, v := range l.o.Views {
 		seen = max(seen, v.Position().Seq)
@@ -139,8 +139,8 @@ func (l *Log) seen(noted *head) uint64 {
 }
 
 // readEnd verifies the newest file, cuts off a torn end, and finds where the log
-// goes on. seen facts were on disk.
-func (l *Log) readEnd(noted *head, seen uint64) error {
+// goes on.
+func (l *Log) readEnd(noted *head) error {
 	if len(l.start.files) == 0 {
 		return l.checkHead(noted, nil)
 	}
@@ -151,6 +151,7 @@ func (l *Log) readEnd(noted *head, seen uint64) error {
 		return err
 	}
 	l.w.last, l.w.sum = e.good, e.sum
+	l.w.gap = f.header.First - 1 // a gap stays one while nothing is written behind it
 	for _, id := range e.ids {
 		l.w.ids.add(id)
 	}
@@ -158,11 +159,12 @@ func (l *Log) readEnd(noted *head, seen uint64) error {
 		files[i].marks = e.marks
 		return files
 	})
-	if e.bad != nil && max(e.synced, seen) >= e.bad.Seq {
+	if e.bad != nil && (f.packed || max(e.synced, l.seen) >= e.bad.Seq) { // a packed file was whole once
 		l.start.damage = e.bad
-		l.w.last, l.w.gap = e.end, max(e.highest, e.synced)
+		l.w.last, l.w.gap = e.end, max(e.highest, e.synced, l.w.gap)
 		l.o.Logger.Error("the newest file of the log is damaged; bids stop", zap.Error(e.bad))
-		if lost := max(seen, e.highest, e.synced); lost > e.end.Seq { // nothing continues the chain there: no reader would come across it
+		l.seen = max(l.seen, e.highest, e.synced)
+		if lost := l.seen; lost > e.end.Seq { // nothing continues the chain there: no reader would come across it
 			if err := l.goBlind(fmt.Sprintf("facts %d to %d were on disk and cannot be read: %s:%d: %s", e.end.Seq+1, lost, e.bad.File, e.bad.Line, e.bad.Why), nil); err != nil {
 				return err
 			}
