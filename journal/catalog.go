@@ -212,6 +212,7 @@ func (c *catalog) readHeader(name string) (h events.Header, size int64, err erro
 // lineReader reads the lines of one file.
 type lineReader struct {
 	f      file
+	from   *fileReader
 	z      *zstd.Decoder
 	br     *bufio.Reader
 	long   []byte
@@ -229,8 +230,8 @@ func (c *catalog) open(name string, offset int64) (*lineReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open log file: %w", err)
 	}
-	r := &lineReader{f: f, offset: offset}
-	var from io.Reader = io.NewSectionReader(f, offset, 1<<62)
+	r := &lineReader{f: f, offset: offset, from: &fileReader{Reader: io.NewSectionReader(f, offset, 1<<62)}}
+	var from io.Reader = r.from
 	if strings.HasSuffix(name, ".zst") || strings.HasSuffix(name, ".zst"+tmpEnd) {
 		r.z, err = zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 		if err != nil {
@@ -241,6 +242,21 @@ func (c *catalog) open(name string, offset int64) (*lineReader, error) {
 	}
 	r.br = bufio.NewReaderSize(from, 256<<10)
 	return r, nil
+}
+
+// fileReader remembers that the disk could not be read: what follows may be whole,
+// and must not be taken for damage or a torn end.
+type fileReader struct {
+	io.Reader
+	failed error
+}
+
+func (r *fileReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.failed = err
+	}
+	return n, err
 }
 
 func (r *lineReader) close() {
@@ -259,6 +275,7 @@ func (r *lineReader) next() ([]byte, error) {
 		r.long = r.long[:0]
 		for errors.Is(err, bufio.ErrBufferFull) {
 			if len(r.long)+len(line) > events.MaxLine {
+				r.offset += int64(len(r.long) + len(line))
 				return nil, errTooLong
 			}
 			r.long = append(r.long, line...)
@@ -275,6 +292,12 @@ func (r *lineReader) next() ([]byte, error) {
 		return line, errUnfinished
 	}
 	return nil, err
+}
+
+// isNoLine reports whether a line was read that is not one of the log. After other
+// errors nothing more can be read.
+func isNoLine(err error) bool {
+	return errors.Is(err, events.ErrNoLine) || errors.Is(err, errTooLong) || errors.Is(err, errUnfinished)
 }
 
 // isGone reports whether a file was removed, for instance because it was packed.

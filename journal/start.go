@@ -247,9 +247,13 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 	if noted == h.After {
 		e.noted = h.Previous
 	}
-	want := h.First
+	accepted := c.acceptedNow()
+	want, given := h.First, false // given: the lines below want were given up
 	for {
 		text, err := r.next()
+		if r.from.failed != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", c.path(f.name()), r.from.failed)
+		}
 		if errors.Is(err, io.EOF) {
 			return e, nil
 		}
@@ -257,13 +261,26 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 		if err == nil {
 			l, err = events.ParseLine(text)
 		}
-		if err == nil && (l.Seq != want || !l.Follows(e.good.Hash)) {
-			err = errors.New("the line does not fit behind the line before")
+		if given && isNoLine(err) || given && err == nil && l.Seq < want {
+			e.size = r.offset
+			continue
 		}
-		if err != nil {
+		fits := err == nil && l.Seq == want && l.Follows(e.good.Hash)
+		if s := givenUp(accepted, want); !fits && s != nil {
+			e.good = events.Position{Seq: s.To, Hash: s.H, Time: e.good.Time}
+			e.size, want, given = r.offset, s.To+1, true
+			if isNoLine(err) || err == nil && l.Seq < want {
+				continue
+			}
+			fits = err == nil && l.Seq == want && l.Follows(e.good.Hash)
+		}
+		given = false
+		if !fits {
+			if err == nil {
+				err = errors.New("the line does not fit behind the line before")
+			}
 			e.bad = &DamageError{File: c.path(f.name()), Line: int(want + 2 - h.First), Seq: want, Why: err.Error()}
-			e.behind(r, text)
-			return e, nil
+			return e, e.behind(r, text)
 		}
 		e.take(&l, r.offset, noted)
 		if each != nil {
@@ -294,7 +311,7 @@ const farthest = 10_000_000
 
 // behind reads what follows a line that does not fit, which decides whether the
 // end is torn or damaged, and where the log goes on if it is damaged.
-func (e *endOfFile) behind(r *lineReader, text []byte) {
+func (e *endOfFile) behind(r *lineReader, text []byte) error {
 	e.end = e.good
 	var previous events.Hash
 	for {
@@ -313,6 +330,10 @@ func (e *endOfFile) behind(r *lineReader, text []byte) {
 		}
 	}
 	e.rest = r.offset - e.size
+	if r.from.failed != nil {
+		return fmt.Errorf("cannot read %s: %w", e.bad.File, r.from.failed)
+	}
+	return nil
 }
 
 // bodyID returns the id of a fact whose body is given.

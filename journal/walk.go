@@ -113,9 +113,9 @@ func (w *walker) enter(i int) error {
 	if w.seq == h.After && w.hash == h.Previous {
 		return nil
 	}
-	if s := w.skipped(w.seq + 1); s != nil && s.To >= h.After {
+	if s := givenUp(w.accepted, w.seq+1); s != nil {
 		w.seq, w.hash, w.resync = s.To, s.H, true
-		return nil
+		return w.enter(i)
 	}
 	return &DamageError{File: w.c.path(w.files[i].name()), Line: 1, Seq: w.seq + 1,
 		Why: fmt.Sprintf("got a file that goes on after fact %d; want one that goes on after fact %d: a file is missing or was exchanged", h.After, w.seq)}
@@ -175,7 +175,8 @@ func (w *walker) seek(f *logFile) int64 {
 
 func (w *walker) damage(i int, why string) error {
 	f := &w.files[i]
-	return &DamageError{File: w.c.path(f.name()), Line: int(w.seq + 3 - f.header.First), Seq: w.seq + 1, Why: why}
+	seq := max(w.seq+1, f.header.First)
+	return &DamageError{File: w.c.path(f.name()), Line: int(seq + 2 - f.header.First), Seq: seq, Why: why}
 }
 
 // line reads one line, or goes on behind facts that were given up.
@@ -185,8 +186,14 @@ func (w *walker) line(i int, r *lineReader) error {
 	if err == nil {
 		l, err = events.ParseLine(text)
 	}
-	if w.resync && !errors.Is(err, io.EOF) {
-		if err != nil {
+	return w.judge(i, &l, err)
+}
+
+// judge takes a line, or says why it does not fit; err says why it is none.
+func (w *walker) judge(i int, l *events.Line, err error) error {
+	none := err != nil
+	if w.resync && (!none || isNoLine(err)) {
+		if none {
 			return nil
 		}
 		if l.Seq <= w.seq {
@@ -204,14 +211,17 @@ func (w *walker) line(i int, r *lineReader) error {
 		err = errors.New("the line's hash does not fit behind the line before")
 	}
 	if err == nil {
-		return w.take(&l)
+		return w.take(l)
 	}
-	s := w.skipped(want)
+	s := givenUp(w.accepted, want)
 	if s == nil {
 		return w.damage(i, err.Error())
 	}
 	w.seq, w.hash, w.resync = s.To, s.H, true
-	return nil
+	if none || l.Seq <= s.To {
+		return nil
+	}
+	return w.judge(i, l, nil) // the lines that were given up are not in the file any more
 }
 
 func (w *walker) take(l *events.Line) error {
@@ -219,10 +229,10 @@ func (w *walker) take(l *events.Line) error {
 	return w.fn(l)
 }
 
-// skipped returns the accepted loss that a fact belongs to; nil if there is none.
-func (w *walker) skipped(seq uint64) *skip {
-	for i := range w.accepted {
-		if s := &w.accepted[i]; s.From <= seq && seq <= s.To {
+// givenUp returns the accepted loss that a fact belongs to; nil if there is none.
+func givenUp(accepted []skip, seq uint64) *skip {
+	for i := range accepted {
+		if s := &accepted[i]; s.From <= seq && seq <= s.To {
 			return s
 		}
 	}
