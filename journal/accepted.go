@@ -67,7 +67,11 @@ func (c *catalog) isAccepted(from, to uint64) bool {
 // were given up, for the accept_loss facts that the caller appends. No other
 // process may use the folder.
 func AcceptDamage(factsDir string) ([]events.AcceptLoss, error) {
-	c, err := openDamaged(osDisk{}, factsDir)
+	return acceptDamage(osDisk{}, factsDir)
+}
+
+func acceptDamage(d disk, factsDir string) ([]events.AcceptLoss, error) {
+	c, err := openDamaged(d, factsDir)
 	if err != nil {
 		return nil, err
 	}

@@ -22,10 +22,13 @@ const blindName = "blind.json"
 
 // Blind is what blind.json holds.
 type Blind struct {
-	V       int         `json:"v"`
-	Since   time.Time   `json:"since"`
-	Reasons []string    `json:"reasons"`
-	Seen    uint64      `json:"seen_seq"` // new facts get sequences above it
+	V       int       `json:"v"`
+	Since   time.Time `json:"since"`
+	Reasons []string  `json:"reasons"`
+	Seen    uint64    `json:"seen_seq"` // new facts get sequences above it
+	// Unknown says that more may have been seen than Seen and Views say: no log proves
+	// that it holds all of it.
+	Unknown bool        `json:"unknown,omitempty"`
 	Views   []BlindView `json:"views,omitempty"`
 }
 
@@ -82,7 +85,7 @@ func readBlindFile(d disk, dir string) (*Blind, error) {
 	}
 	file := new(Blind)
 	if err := json.Unmarshal(b, file); err != nil {
-		return &Blind{V: 1, Reasons: []string{path + " exists and cannot be read: " + err.Error()}}, nil
+		return &Blind{V: 1, Unknown: true, Reasons: []string{path + " exists and cannot be read: " + err.Error()}}, nil
 	}
 	return file, nil
 }
@@ -100,7 +103,7 @@ func ClearBlind(dir string) error {
 // WriteBlind makes a data folder blind for money before it is used; "restore"
 // does so, because the backup may be older than what was seen.
 func WriteBlind(dir, reason string, seen uint64, now time.Time) error {
-	return writeBlindFile(osDisk{}, dir, &Blind{V: 1, Since: now.UTC(), Reasons: []string{reason}, Seen: seen})
+	return writeBlindFile(osDisk{}, dir, &Blind{V: 1, Since: now.UTC(), Reasons: []string{reason}, Seen: seen, Unknown: true})
 }
 
 func writeBlindFile(d disk, dir string, file *Blind) error {

@@ -58,12 +58,14 @@ func openDamaged(d disk, dir string) (*catalog, error) {
 // that fit the chain are taken. It returns the places that were mended, and fails
 // at the first one that the other folder cannot mend. No other process may use the
 // folder.
-func Repair(factsDir, from string) ([]DamageError, error) {
-	c, err := openDamaged(osDisk{}, factsDir)
+func Repair(factsDir, from string) ([]DamageError, error) { return repair(osDisk{}, factsDir, from) }
+
+func repair(d disk, factsDir, from string) ([]DamageError, error) {
+	c, err := openDamaged(d, factsDir)
 	if err != nil {
 		return nil, err
 	}
-	other, err := openCatalog(osDisk{}, from)
+	other, err := openCatalog(d, from)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the folder to repair from: %w", err)
 	}

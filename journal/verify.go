@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"rebound/events"
@@ -33,7 +34,46 @@ func (r *Report) OK() bool { return len(r.Damage) == 0 && len(r.Lost) == 0 }
 // the log must still contain. progress, which may be nil, gets the bytes read of
 // each file when it is done.
 func Verify(factsDir string, anchor events.Position, progress func(done, all int64)) (*Report, error) {
-	c, err := openCatalog(osDisk{}, factsDir)
+	return verify(osDisk{}, factsDir, anchor, progress)
+}
+
+func verify(d disk, factsDir string, anchor events.Position, progress func(done, all int64)) (r *Report, err error) {
+	for range 10 {
+		changed := false
+		if r, changed, err = verifyOnce(d, factsDir, anchor, progress); !changed {
+			break
+		}
+	}
+	return r, err
+}
+
+// verifyOnce reads the log once. If it found damage, changed reports whether files
+// were packed or deleted meanwhile, so that the damage may be none.
+func verifyOnce(d disk, factsDir string, anchor events.Position, progress func(done, all int64)) (report *Report, changed bool, err error) {
+	before, err := d.List(factsDir)
+	if err != nil {
+		return nil, false, fmt.Errorf("cannot list log files: %w", err)
+	}
+	r, err := verifyFiles(d, factsDir, anchor, progress)
+	if err != nil || r.OK() {
+		return r, false, err
+	}
+	after, err := d.List(factsDir)
+	for _, name := range before {
+		if _, _, ok := parseName(name); ok && !slices.Contains(after, name) {
+			changed = true
+		}
+	}
+	return r, changed, err
+}
+
+func verifyFiles(d disk, factsDir string, anchor events.Position, progress func(done, all int64)) (*Report, error) {
+	// The head comes first: facts that are written meanwhile are above it.
+	noted, known, err := readHead(&catalog{d: d, dir: factsDir})
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCatalog(d, factsDir)
 	if err != nil {
 		return nil, err
 	}
@@ -46,14 +86,10 @@ func Verify(factsDir string, anchor events.Position, progress func(done, all int
 		return r, nil
 	}
 	r.Log, r.First = files[0].header.Log, files[0].header.After+1
-	v := &verifier{c: c, files: files, anchor: anchor, report: r, progress: progress}
+	v := &verifier{c: c, files: files, noted: noted.Seq, anchor: anchor, report: r, progress: progress}
 	v.run()
 	if why := c.beginning(); why != "" {
 		r.Damage = append(r.Damage, DamageError{File: c.path(files[0].name()), Line: 1, Seq: files[0].header.After, Why: why})
-	}
-	noted, known, err := readHead(c)
-	if err != nil {
-		return nil, err
 	}
 	if known && noted.Seq > r.Last.Seq && len(r.Damage) == 0 && !c.isAccepted(r.Last.Seq+1, noted.Seq) {
 		r.Lost = append(r.Lost, events.AcceptLoss{From: r.Last.Seq + 1, To: noted.Seq})
@@ -68,6 +104,7 @@ func Verify(factsDir string, anchor events.Position, progress func(done, all int
 type verifier struct {
 	c        *catalog
 	files    []logFile
+	noted    uint64 // where the log ended at least
 	anchor   events.Position
 	progress func(done, all int64)
 
@@ -193,8 +230,7 @@ func (v *verifier) newest(f *logFile, count func(*events.Line) error) []DamageEr
 	if e.bad == nil {
 		return nil
 	}
-	noted, _, err := readHead(v.c)
-	if err == nil && max(e.synced, noted.Seq) < e.bad.Seq {
+	if !f.packed && max(e.synced, v.noted) < e.bad.Seq {
 		v.report.Torn = e.rest
 		return nil
 	}
