@@ -109,13 +109,13 @@ func (q *queue) take(batch []*pending, now time.Time, rate float64) []*pending {
 	defer q.mu.Unlock()
 	if d := now.Sub(q.filled).Seconds(); d > 0 {
 		q.bulk = min(q.bulk+d*rate, max(rate, 64))
-		q.filled = now
 	}
+	q.filled = now // also when the clock was set back
 	bytes := 0
 	for c := range q.wait {
 		n := 0
 		for _, p := range q.wait[c] {
-			if class(c) == classBulk {
+			if class(c) == classBulk && !q.closed { // who closes the log must not wait for the views
 				if q.bulk < 1 {
 					break
 				}

@@ -75,11 +75,11 @@ func (w *writer) prepare(batch []*pending) error {
 		return err
 	}
 	if w.f == nil {
-		if w.l.o.Now().Before(w.retry) {
+		if w.waits(w.l.o.Now()) {
 			return ErrFull
 		}
 		if err := w.create(); err != nil {
-			w.retry = w.l.o.Now().Add(time.Second)
+			w.retry = w.l.o.Now().Add(retryAfter)
 			w.judge()
 			return err
 		}
@@ -91,6 +91,16 @@ func (w *writer) prepare(batch []*pending) error {
 	w.extend(bytes)
 	return nil
 }
+
+// waits reports whether it is too early to try a new file again. A clock that was
+// set back does not make it wait longer.
+func (w *writer) waits(now time.Time) bool {
+	d := w.retry.Sub(now)
+	return d > 0 && d <= retryAfter
+}
+
+// retryAfter is the time between two tries to make a file.
+const retryAfter = time.Second
 
 // laid is a batch in the order of the log.
 type laid struct {
@@ -176,7 +186,7 @@ func (w *writer) store() error {
 		w.drop()
 	}
 	if next := w.create(); next != nil {
-		w.retry = w.l.o.Now().Add(time.Second)
+		w.retry = w.l.o.Now().Add(retryAfter)
 		return errors.Join(err, next)
 	}
 	if _, err = w.f.Write(w.buf); err == nil {
@@ -284,13 +294,13 @@ func fileName(h *events.Header) string { return (&logFile{header: *h}).name() }
 // space for one, the current one is written on.
 func (w *writer) rotate() error {
 	now := w.l.o.Now()
-	if w.f == nil || w.last.Seq < w.header.First || now.Before(w.retry) ||
+	if w.f == nil || w.last.Seq < w.header.First || w.waits(now) ||
 		w.size < w.l.o.FileBytes && now.Sub(w.opened) < w.l.o.FileAge {
 		return nil
 	}
 	old, size := w.f, w.size
 	if err := w.create(); err != nil {
-		w.retry = now.Add(time.Second)
+		w.retry = now.Add(retryAfter)
 		return fatalOnly(err)
 	}
 	if err := errors.Join(old.Trim(size), old.Sync(), old.Close()); err != nil {
