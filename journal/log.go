@@ -178,9 +178,12 @@ func (l *Log) Close(ctx context.Context) error {
 	l.cancel()
 	l.tasks.Wait()
 	l.followers.Wait()
+	// A stop is clean only if nothing was written that failed to be synced: otherwise
+	// the next start must not trust what it reads at the end of the newest file.
+	clean := l.w.f != nil
 	err := l.w.close()
 	if err == nil {
-		err = l.writeHead(true)
+		err = l.writeHead(clean)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot close log: %w", err)
