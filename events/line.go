@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -215,6 +216,22 @@ type Header struct {
 	At time.Time `json:"ts,omitzero"`
 	// Keys is a fingerprint of the secrets under which identifiers were stored.
 	Keys string `json:"keys,omitempty"`
+	// Facts is how many facts the file of a base holds.
+	Facts int `json:"facts,omitempty"`
+	// Sum protects the header, which the chain does not cover, from being read with
+	// a changed digit.
+	Sum string `json:"sum"`
+}
+
+// sum returns what Sum is: the first 64 bits of the SHA-256 of the header without it.
+func (h Header) sum() string {
+	h.Sum = ""
+	b, err := json.Marshal(h)
+	if err != nil { // a struct of plain values cannot fail to encode
+		return ""
+	}
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:8])
 }
 
 // ParseHeader reads a header without a newline.
@@ -229,12 +246,16 @@ func ParseHeader(b []byte) (Header, error) {
 	if h.Log == "" || h.First == 0 || h.After >= h.First {
 		return h, fmt.Errorf("cannot read header of a log file: got %.200q; want log, first_seq and a lower after_seq", b)
 	}
+	if h.Sum != h.sum() {
+		return h, fmt.Errorf("cannot read header of a log file: got sum %q; want %q: the header was changed", h.Sum, h.sum())
+	}
 	return h, nil
 }
 
 // Append appends the header with a newline.
 func (h Header) Append(dst []byte) []byte {
 	h.V = 1
+	h.Sum = h.sum()
 	b, err := json.Marshal(h)
 	if err != nil { // a struct of plain values cannot fail to encode
 		return dst
