@@ -60,7 +60,7 @@ type catalog struct {
 	mu       sync.Mutex // protects what follows
 	files    []logFile  // by first sequence; the last one is being written
 	accepted []skip
-	spare    []string // names of files that repeat what others hold
+	spare    []string // names of files that repeat what others hold, the oldest first
 }
 
 // snapshot returns the files as they are now. The slices are shared and are never
@@ -141,6 +141,7 @@ func listFiles(d disk, dir string) (*catalog, error) {
 		return nil, err
 	}
 	c.settleDoubles()
+	c.coverOld(names)
 	return c, nil
 }
 
@@ -184,7 +185,11 @@ func (c *catalog) settleDoubles() {
 // writes the log, or repairs it, may do so.
 func (c *catalog) removeSpare() error {
 	for _, name := range c.spare {
-		if err := c.d.Remove(c.path(name)); err != nil && !isGone(err) {
+		err := c.d.Remove(c.path(name))
+		if err == nil || isGone(err) {
+			err = c.d.SyncDir(c.dir)
+		}
+		if err != nil {
 			return fmt.Errorf("cannot remove second copy of log file: %w", err)
 		}
 	}

@@ -21,11 +21,13 @@ func (c *catalog) beginning() string {
 		return ""
 	}
 	after := files[0].header.After
-	f, err := c.d.Open(c.path(baseName(after)))
-	if err != nil {
+	err := c.baseFacts(&files[0].header, func(*events.Fact) bool { return true })
+	if isGone(err) {
 		return fmt.Sprintf("the log begins after fact %d and there is no %s: its first file is missing", after, baseName(after))
 	}
-	f.Close()
+	if err != nil {
+		return fmt.Sprintf("the log begins after fact %d, and %s cannot be read: %v", after, baseName(after), err)
+	}
 	return ""
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,10 +30,8 @@ func (l *Log) retain() error {
 	if err := l.writeBase(files[:n], next); err != nil {
 		return err
 	}
-	for i := range files[:n] {
-		if err := l.o.disk.Remove(l.files.path(files[i].name())); err != nil && !isGone(err) {
-			return fmt.Errorf("cannot delete log file: %w", err)
-		}
+	if err := l.files.delete(files[:n]); err != nil {
+		return err
 	}
 	l.files.change(func(now []logFile) []logFile { return append([]logFile(nil), now[n:]...) })
 	if err := l.removeBases(next.After); err != nil {
@@ -40,6 +39,39 @@ func (l *Log) retain() error {
 	}
 	l.o.Logger.Info("old files of the log were deleted", zap.Int("files", n), zap.Uint64("to_seq", next.After))
 	return l.o.disk.SyncDir(l.o.FactsDir)
+}
+
+// delete removes files, the oldest first and one after the other, so that what is
+// left after a power cut is always an end of the log.
+func (c *catalog) delete(files []logFile) error {
+	for i := range files {
+		err := c.d.Remove(c.path(files[i].name()))
+		if err == nil || isGone(err) {
+			err = c.d.SyncDir(c.dir)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot delete log file: %w", err)
+		}
+	}
+	return nil
+}
+
+// coverOld takes files out of the list whose facts a base file stands for: the
+// process was stopped while it deleted them. As long as the log begins with its
+// first fact, or where a base file ends, all its files count.
+func (c *catalog) coverOld(names []string) {
+	if len(c.files) == 0 || c.files[0].header.After == 0 || slices.Contains(names, baseName(c.files[0].header.After)) {
+		return
+	}
+	for i := range c.files {
+		if slices.Contains(names, baseName(c.files[i].header.After)) {
+			for _, f := range c.files[:i] {
+				c.spare = append(c.spare, f.name())
+			}
+			c.files = slices.Delete(c.files, 0, i)
+			return
+		}
+	}
 }
 
 // deletable returns how many of the oldest files may and should go.
@@ -95,13 +127,13 @@ func (l *Log) writeBase(files []logFile, next *events.Header) error {
 	if err != nil {
 		return fmt.Errorf("cannot fold what outlives old files of the log: %w", err)
 	}
-	h := events.Header{V: 1, Log: l.id, First: next.After + 1, After: next.After, Previous: next.Previous, At: next.At, Base: true}
+	h := events.Header{V: 1, Log: l.id, First: next.After + 1, After: next.After, Previous: next.Previous, At: next.At, Base: true, Facts: len(facts)}
 	name := l.files.path(baseName(next.After))
 	if err := writeWhole(l.o.disk, name, func(w io.Writer) error { return l.baseLines(w, &h, facts) }); err != nil {
 		return err
 	}
 	n := 0
-	for _, err := range l.readBase(next.After) {
+	for _, err := range l.files.readBase(next) {
 		if err != nil {
 			return fmt.Errorf("cannot read back %s: %w", name, err)
 		}
@@ -135,12 +167,12 @@ func (l *Log) baseLines(w io.Writer, h *events.Header, facts []events.Fact) erro
 	return nil
 }
 
-// outlived yields the facts of the base file that there is and then those of files.
+// outlived yields the facts of the base file, if there is one, and then those of files.
 func (l *Log) outlived(files []logFile, next *events.Header) iter.Seq2[*events.Fact, error] {
 	return func(yield func(*events.Fact, error) bool) {
 		after := files[0].header.After
 		if after > 0 {
-			for f, err := range l.readBase(after) {
+			for f, err := range l.files.readBase(&files[0].header) {
 				if !yield(f, err) || err != nil {
 					return
 				}
@@ -165,43 +197,67 @@ func (l *Log) outlived(files []logFile, next *events.Header) iter.Seq2[*events.F
 	}
 }
 
-// readBase yields the facts of the base file that ends with a sequence.
-func (l *Log) readBase(after uint64) iter.Seq2[*events.Fact, error] {
+// readBase yields the facts of the base file that stands for everything before a
+// file of the log. A base file that is not whole, or belongs elsewhere, is an error.
+func (c *catalog) readBase(next *events.Header) iter.Seq2[*events.Fact, error] {
 	return func(yield func(*events.Fact, error) bool) {
-		name := baseName(after)
-		r, err := l.files.open(name, 0)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer r.close()
-		text, err := r.next()
-		var h events.Header
-		if err == nil {
-			h, err = events.ParseHeader(text)
-		}
-		hash := h.Previous
-		for n := 1; err == nil; n++ {
-			var line events.Line
-			if text, err = r.next(); err == nil {
-				line, err = events.ParseLine(text)
-			}
-			if err == nil && !line.Follows(hash) {
-				err = &DamageError{File: l.files.path(name), Line: n + 1, Seq: after, Why: "the line's hash does not fit behind the line before"}
-			}
-			f := new(events.Fact)
-			if err == nil {
-				hash = line.Hash
-				err = line.Decode(f)
-			}
-			if err == nil && !yield(f, nil) {
-				return
-			}
-		}
-		if !errors.Is(err, io.EOF) {
+		err := c.baseFacts(next, func(f *events.Fact) bool { return yield(f, nil) })
+		if err != nil && !errors.Is(err, errStop) {
 			yield(nil, err)
 		}
 	}
+}
+
+func (c *catalog) baseFacts(next *events.Header, fn func(*events.Fact) bool) error {
+	name := baseName(next.After)
+	r, err := c.open(name, 0)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	damage := func(line int, why string) error {
+		return &DamageError{File: c.path(name), Line: line, Seq: next.After, Why: why}
+	}
+	text, err := r.next()
+	var h events.Header
+	if err == nil {
+		h, err = events.ParseHeader(text)
+	}
+	if err != nil {
+		return damage(1, err.Error())
+	}
+	if !h.Base || h.Log != next.Log || h.After != next.After || h.Previous != next.Previous {
+		return damage(1, fmt.Sprintf("got a file that stands for the facts up to %d:%s of log %s; want up to %d:%s of log %s", h.After, h.Previous, h.Log, next.After, next.Previous, next.Log))
+	}
+	hash, n := h.Previous, 0
+	for ; ; n++ {
+		text, err := r.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var line events.Line
+		if err == nil {
+			line, err = events.ParseLine(text)
+		}
+		if err == nil && !line.Follows(hash) {
+			err = errors.New("the line's hash does not fit behind the line before")
+		}
+		f := new(events.Fact)
+		if err == nil {
+			hash = line.Hash
+			err = line.Decode(f)
+		}
+		if err != nil {
+			return damage(n+2, err.Error())
+		}
+		if !fn(f) {
+			return errStop
+		}
+	}
+	if n != h.Facts {
+		return damage(n+2, fmt.Sprintf("got %d facts; want %d", n, h.Facts))
+	}
+	return nil
 }
 
 // removeBases removes base files other than the one that ends with a sequence.
@@ -224,7 +280,7 @@ func (f *follower) fromBase() error {
 	}
 	name := f.l.files.path(baseName(h.After))
 	var facts []events.Fact
-	for fact, err := range f.l.readBase(h.After) {
+	for fact, err := range f.l.files.readBase(h) {
 		if err != nil {
 			return fmt.Errorf("cannot rebuild view %s: the log begins after fact %d, and %s, which stands for the facts before it, cannot be read: restore the log from a backup: %w",
 				f.v.Name(), h.After, name, err)
