@@ -80,6 +80,13 @@ func acceptDamage(d disk, factsDir string) ([]events.AcceptLoss, error) {
 		given = append(given, events.AcceptLoss{From: s.From, To: s.To})
 		return c.writeAccepted(append(c.acceptedNow(), s))
 	}
+	if c.beginning() != "" {
+		files, _ := c.snapshot()
+		h := &files[0].header
+		if err := give(skip{From: 1, To: h.After, H: h.Previous}); err != nil {
+			return given, err
+		}
+	}
 	for range maxDamage * maxDamage {
 		bad := c.firstDamage(c.lastStated())
 		if bad == nil {

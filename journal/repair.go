@@ -79,15 +79,20 @@ func repair(d disk, factsDir, from string) ([]DamageError, error) {
 		}
 		mended = append(mended, place)
 	}
+	if place, err := c.mendEnd(other); err != nil {
+		return mended, err
+	} else if place != nil {
+		mended = append(mended, *place)
+	}
 	noted, _, err := readHead(c)
 	if err != nil {
-		return nil, err
+		return mended, err
 	}
 	for range maxDamage * maxDamage {
 		last := max(noted.Seq, c.lastStated())
 		bad := c.firstDamage(last)
 		if bad == nil {
-			return mended, nil
+			return mended, c.lost()
 		}
 		if err := c.mend(bad, last, other); err != nil {
 			return mended, fmt.Errorf("cannot repair %s:%d (fact %d) from %s: %w", bad.File, bad.Line, bad.Seq, from, err)
@@ -97,17 +102,93 @@ func repair(d disk, factsDir, from string) ([]DamageError, error) {
 	return mended, errors.New("cannot repair log: got too many damaged places; restore it from a backup")
 }
 
-// mendBeginning copies the facts before the first file.
+// mendBeginning puts back what the log begins with: its first files, or the base
+// file that stands for deleted ones.
 func (c *catalog) mendBeginning(other *catalog) (DamageError, error) {
 	files, _ := c.snapshot()
 	theirs, _ := other.snapshot()
 	next := files[0].header
 	place := DamageError{File: c.path(files[0].name()), Line: 1, Seq: next.After, Why: c.beginning()}
-	if len(theirs) == 0 || theirs[0].header.Log != next.Log || theirs[0].header.After > 0 {
+	whole := func(h *events.Header) bool {
+		return other.baseFacts(h, func(*events.Fact) bool { return true }) == nil
+	}
+	if whole(&next) {
+		return place, c.copyBase(&next, other)
+	}
+	if len(theirs) == 0 || theirs[0].header.Log != next.Log || theirs[0].header.After >= next.After || other.beginning() != "" {
 		return place, fmt.Errorf("cannot repair the beginning of the log: %s does not hold it", other.dir)
 	}
-	f := logFile{header: theirs[0].header}
-	return place, c.rewrite(&f, &next, other)
+	first := theirs[0].header
+	if whole(&first) {
+		if err := c.copyBase(&first, other); err != nil {
+			return place, err
+		}
+	}
+	return place, c.rewrite(&logFile{header: first}, &next, other)
+}
+
+func (c *catalog) copyBase(next *events.Header, other *catalog) error {
+	name := baseName(next.After)
+	if err := copyFile(c.d, other.path(name), c.path(name)); err != nil {
+		return fmt.Errorf("cannot copy %s: %w", name, err)
+	}
+	return nil
+}
+
+// mendEnd puts back facts that were lost at the end of the log. That can be done as
+// long as nothing was written behind them: each start begins a file there, which
+// goes on above their sequences.
+func (c *catalog) mendEnd(other *catalog) (*DamageError, error) {
+	files, _ := c.snapshot()
+	k := len(files)
+	for k > 0 && c.leavesOut(&files[k-1]) {
+		k--
+	}
+	if k == len(files) {
+		return nil, nil
+	}
+	from := events.Position{Seq: files[k].header.After, Hash: files[k].header.Previous}
+	to := files[len(files)-1].header.First - 1
+	place := &DamageError{File: c.path(files[k].name()), Line: 1, Seq: from.Seq + 1, Why: fmt.Sprintf("facts %d to %d are missing before this file", from.Seq+1, to)}
+	if err := other.walk(from, to, func(*events.Line) error { return nil }); err != nil {
+		return nil, fmt.Errorf("cannot put back facts %d to %d from %s: %w", from.Seq+1, to, other.dir, err)
+	}
+	var f logFile
+	switch theirs, _ := other.snapshot(); {
+	case k > 0:
+		f = files[k-1]
+	case theirs[0].header.After == from.Seq && theirs[0].header.Log == files[0].header.Log:
+		f = logFile{header: theirs[0].header}
+	default:
+		return nil, fmt.Errorf("cannot put back facts %d to %d: %s begins with fact %d", from.Seq+1, to, other.dir, theirs[0].header.First)
+	}
+	if err := c.delete(files[k:]); err != nil {
+		return nil, err
+	}
+	c.change(func(files []logFile) []logFile { return files[:k] })
+	return place, c.rewrite(&f, &events.Header{After: to}, other)
+}
+
+// leavesOut reports whether a file holds no facts and goes on above facts that are
+// lost and were not given up.
+func (c *catalog) leavesOut(f *logFile) bool {
+	h := &f.header
+	if h.First == h.After+1 || c.isAccepted(h.After+1, h.First-1) {
+		return false
+	}
+	e, err := c.readEnd(f, 0, nil)
+	return err == nil && e.bad == nil && e.good.Seq == h.After
+}
+
+// lost returns an error if facts are missing that can't be put back any more.
+func (c *catalog) lost() error {
+	files, _ := c.snapshot()
+	for i := range files {
+		if h := &files[i].header; h.First > h.After+1 && !c.isAccepted(h.After+1, h.First-1) {
+			return fmt.Errorf("cannot put back facts %d to %d: later facts were written behind them to %s; accept the loss with \"bidder log accept-loss\"", h.After+1, h.First-1, c.path(files[i].name()))
+		}
+	}
+	return nil
 }
 
 // mend rewrites the file that a damaged place is in; last is the newest fact of the log.
@@ -130,7 +211,7 @@ func (c *catalog) mend(bad *DamageError, last uint64, other *catalog) error {
 // rewrite writes a file from its own lines and, where these do not fit, those of
 // other. It becomes a plain file, which is packed later.
 func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error {
-	mended := logFile{header: f.header}
+	mended, accepted := logFile{header: f.header}, c.acceptedNow()
 	err := writeWhole(c.d, c.path(mended.name()), func(w io.Writer) error {
 		m, err := newMerge(c, f, other)
 		if err != nil {
@@ -143,7 +224,12 @@ func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error
 		seq, hash := f.header.After, f.header.Previous
 		var text []byte
 		for seq < next.After {
-			l, err := m.next(max(seq+1, f.header.First), hash)
+			want := max(seq+1, f.header.First)
+			l, err := m.next(want, hash)
+			if s := givenUp(accepted, want); err != nil && s != nil {
+				seq, hash = s.To, s.H
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -162,7 +248,7 @@ func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error
 		return err
 	}
 	if f.packed {
-		if err := c.d.Remove(c.path(f.name())); err != nil && !isGone(err) {
+		if err := c.delete([]logFile{*f}); err != nil {
 			return err
 		}
 	}
@@ -184,6 +270,7 @@ type merge struct {
 	text   []byte
 	other  *catalog
 	theirs []events.Line // of the other folder, ahead of what was used
+	lacks  uint64        // a fact that the other folder does not hold
 }
 
 func newMerge(c *catalog, f *logFile, other *catalog) (*merge, error) {
@@ -205,6 +292,20 @@ func (m *merge) close() {
 
 // next returns the line of a fact that fits behind a hash.
 func (m *merge) next(seq uint64, previous events.Hash) (events.Line, error) {
+	for {
+		if l, ok := m.mine(seq, previous); ok {
+			return l, nil
+		}
+		l, err := m.fetched(seq, previous)
+		if err == nil || m.own == nil {
+			return l, err
+		}
+		m.have.Seq = 0 // its sequence may be wrong: what comes behind it may still be of use
+	}
+}
+
+// mine returns the line of a fact that the file itself holds.
+func (m *merge) mine(seq uint64, previous events.Hash) (events.Line, bool) {
 	for m.own != nil && m.have.Seq < seq {
 		text, err := m.own.next()
 		if err != nil && !errors.Is(err, errTooLong) && !errors.Is(err, errUnfinished) {
@@ -217,13 +318,19 @@ func (m *merge) next(seq uint64, previous events.Hash) (events.Line, error) {
 			m.have = l
 		}
 	}
-	if m.have.Seq == seq && m.have.Follows(previous) {
-		return m.have, nil
-	}
+	return m.have, m.have.Seq == seq && m.have.Follows(previous)
+}
+
+// fetched returns the line of a fact that the other folder holds.
+func (m *merge) fetched(seq uint64, previous events.Hash) (events.Line, error) {
 	for len(m.theirs) > 0 && m.theirs[0].Seq < seq {
 		m.theirs = m.theirs[1:]
 	}
 	if len(m.theirs) == 0 || m.theirs[0].Seq > seq {
+		if m.lacks == seq {
+			return events.Line{}, fmt.Errorf("fact %d is not there", seq)
+		}
+		m.lacks = seq
 		if err := m.read(seq, previous); err != nil {
 			return events.Line{}, err
 		}

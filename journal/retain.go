@@ -281,6 +281,10 @@ func (f *follower) fromBase() error {
 	name := f.l.files.path(baseName(h.After))
 	var facts []events.Fact
 	for fact, err := range f.l.files.readBase(h) {
+		if err != nil && f.l.files.isAccepted(1, h.After) {
+			facts = nil
+			break
+		}
 		if err != nil {
 			return fmt.Errorf("cannot rebuild view %s: the log begins after fact %d, and %s, which stands for the facts before it, cannot be read: restore the log from a backup: %w",
 				f.v.Name(), h.After, name, err)
