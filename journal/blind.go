@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -127,7 +128,9 @@ func (l *Log) goBlind(reason string, about View) error {
 		file = &Blind{V: 1, Since: l.o.Now().UTC()}
 	}
 	next := *file
-	next.Reasons = append(next.Reasons[:len(next.Reasons):len(next.Reasons)], reason)
+	if !slices.Contains(next.Reasons, reason) {
+		next.Reasons = append(next.Reasons[:len(next.Reasons):len(next.Reasons)], reason)
+	}
 	next.Seen = max(next.Seen, l.Last().Seq, l.seen)
 	for _, v := range l.o.Views {
 		next.Seen = max(next.Seen, v.Position().Seq)

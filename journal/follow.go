@@ -276,6 +276,11 @@ func (f *follower) restore(c Checkpointer) (events.Position, error) {
 				return p, nil
 			}
 			f.l.o.Logger.Error("checkpoint cannot be restored", zap.String("checkpoint", path), zap.Error(err))
+		} else if f.pos.Seq == 0 { // nothing else says what had been seen
+			reason := fmt.Sprintf("a checkpoint of view %s stands at fact %d (%s), which the log does not hold", f.v.Name(), p.Seq, p.Hash)
+			if err := f.l.goBlind(reason, f.v); err != nil {
+				return events.Position{}, err
+			}
 		}
 		if err := removeCheckpoint(path); err != nil {
 			return events.Position{}, fmt.Errorf("cannot remove checkpoint: %w", err)

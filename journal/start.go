@@ -62,9 +62,19 @@ func (l *Log) open(ctx context.Context) error {
 		return err
 	}
 	l.w = &writer{l: l, ids: newRecent(), grants: map[string]uint64{}}
-	l.seen = l.everSeen(&noted)
+	kept, err := l.newestCheckpoint()
+	if err != nil {
+		return err
+	}
+	l.seen = max(l.everSeen(&noted), kept)
 	if err := l.readEnd(&noted); err != nil {
 		return err
+	}
+	if l.w.last.Seq < kept && l.start.damage == nil {
+		err := l.goBlind(fmt.Sprintf("a checkpoint holds facts up to %d, and the log in %s ends with fact %d", kept, l.o.FactsDir, l.w.last.Seq), nil)
+		if err != nil {
+			return err
+		}
 	}
 	l.w.gap = max(l.seen, l.w.gap)
 	l.setLast(l.w.last)
@@ -136,6 +146,20 @@ func (l *Log) everSeen(noted *head) uint64 {
 		seen = max(seen, v.Position().Seq)
 	}
 	return seen
+}
+
+// newestCheckpoint returns the highest sequence that a view's checkpoint stands at.
+func (l *Log) newestCheckpoint() (seq uint64, err error) {
+	for _, v := range l.o.Views {
+		list, err := checkpoints(l.o.disk, l.o.Dir, v.Name())
+		if err != nil {
+			return 0, err
+		}
+		if n := len(list); n > 0 {
+			seq = max(seq, list[n-1].Seq)
+		}
+	}
+	return seq, nil
 }
 
 // readEnd verifies the newest file, cuts off a torn end, and finds where the log
