@@ -90,6 +90,9 @@ func acceptDamage(d disk, factsDir string) ([]events.AcceptLoss, error) {
 	for range maxDamage * maxDamage {
 		bad := c.firstDamage(c.lastStated())
 		if bad == nil {
+			if err := c.acceptEnd(give); err != nil {
+				return given, err
+			}
 			return given, c.acceptGaps(give)
 		}
 		s, err := c.behind(bad)
@@ -101,6 +104,25 @@ func acceptDamage(d disk, factsDir string) ([]events.AcceptLoss, error) {
 		}
 	}
 	return given, fmt.Errorf("cannot accept loss: got more than %d damaged places; restore the log from a backup", maxDamage*maxDamage)
+}
+
+// acceptEnd gives up the facts that were noted as being on disk and are gone from
+// the end of the log.
+func (c *catalog) acceptEnd(give func(skip) error) error {
+	files, _ := c.snapshot()
+	noted, _, err := readHead(c)
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	e, err := c.readEnd(&files[len(files)-1], 0, nil)
+	if err != nil {
+		return err
+	}
+	from := max(e.good.Seq+1, files[len(files)-1].header.First)
+	if noted.Seq < from || c.isAccepted(from, noted.Seq) {
+		return nil
+	}
+	return give(skip{From: from, To: noted.Seq, H: e.good.Hash})
 }
 
 // acceptGaps gives up the sequences that the headers leave out.

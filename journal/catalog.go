@@ -245,7 +245,11 @@ func (c *catalog) open(name string, offset int64) (*lineReader, error) {
 		}
 		from = r.z
 	}
-	r.br = bufio.NewReaderSize(from, 256<<10)
+	buffer := int64(256 << 10)
+	if size, err := f.Size(); err == nil && size < buffer/16 { // many files of a quiet log are small
+		buffer /= 16
+	}
+	r.br = bufio.NewReaderSize(from, int(buffer))
 	return r, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,7 +61,7 @@ func readAll(t *testing.T, o Options) map[string]int {
 	return n
 }
 
-func closeLog(t *testing.T, l *Log) {
+func closeLog(t testing.TB, l *Log) {
 	t.Helper()
 	if err := l.Close(ctxOf(t)); err != nil {
 		t.Errorf("close: %v", err)
@@ -70,41 +71,29 @@ func closeLog(t *testing.T, l *Log) {
 // Whatever was acknowledged before the power went is in the log afterwards, once,
 // whatever part of the rest the disk kept; also when the power goes again and
 // again, while files are begun and sealed.
-func TestPowerCut(t *testing.T) {
-	for seed := range uint64(60) {
+func TestPowerCut(t *testing.T) { powerCuts(t, 12) }
+
+// The same with more seeds.
+func TestProvePowerCut(t *testing.T) {
+	prove(t)
+	powerCuts(t, 400)
+}
+
+// prove skips a long proof unless it was asked for.
+func prove(t *testing.T) {
+	if os.Getenv("PROVE") == "" {
+		t.Skip("PROVE is not set")
+	}
+}
+
+func powerCuts(t *testing.T, seeds uint64) {
+	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		r, d := memRig(t)
 		r.o.FileBytes = 20_000
 		kept := &acked{ids: map[string]bool{}}
 		for cut := range 4 {
-			l, err := Open(ctxOf(t), r.o)
-			if err != nil {
-				t.Fatalf("seed %d, cut %d: %v", seed, cut, err)
-			}
-			if why := l.BlindReason(); why != "" {
-				t.Fatalf("seed %d, cut %d: blind: %s", seed, cut, why)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			for g := range 4 {
-				wg.Go(func() {
-					for i := 0; ctx.Err() == nil; i++ {
-						id := fmt.Sprintf("%d-%d-%d", cut, g, i)
-						if l.Append(ctx, event(id), grantless(id+"b")) == nil {
-							kept.add(id)
-							kept.add(id + "b")
-						}
-					}
-				})
-			}
-			time.Sleep(time.Duration(rnd.IntN(3000)) * time.Microsecond)
-			must := kept.copy()
-			after := d.cut(rnd, rnd.IntN(101))
-			cancel()
-			wg.Wait()
-			closeLog(t, l)
-			d, r.o.disk = after, after
-			kept = &acked{ids: must}
+			d, kept = powerCut(t, r, d, kept, rnd, fmt.Sprintf("seed %d, cut %d", seed, cut))
 		}
 		got := readAll(t, r.o)
 		for id := range kept.ids {
@@ -120,6 +109,50 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
+// powerCut appends with several goroutines until the power goes at a call that is
+// drawn. It returns the disk that is left, and what had been acknowledged.
+func powerCut(t *testing.T, r *rig, d *memDisk, kept *acked, rnd *rand.Rand, name string) (*memDisk, *acked) {
+	t.Helper()
+	l, err := Open(ctxOf(t), r.o)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if why := l.BlindReason(); why != "" {
+		t.Fatalf("%s: blind: %s", name, why)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var must map[string]bool
+	var after *memDisk
+	var mu sync.Mutex
+	left, keep := 1+rnd.IntN(200), rnd.IntN(101)
+	d.hook(func(string, string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if left--; left == 0 {
+			must = kept.copy()
+			after = d.cut(rnd, keep)
+			cancel()
+		}
+		return nil
+	})
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				id := fmt.Sprintf("%s-%d-%d", name, g, i)
+				if l.Append(ctx, event(id), grantless(id+"b")) == nil {
+					kept.add(id)
+					kept.add(id + "b")
+				}
+			}
+		})
+	}
+	wg.Wait()
+	closeLog(t, l)
+	r.o.disk = after
+	return after, &acked{ids: must}
+}
+
 // grantless is a fact of the class of money.
 func grantless(id string) events.Fact {
 	return events.Fact{ID: id, Kind: events.KindTick, At: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)}
@@ -127,22 +160,31 @@ func grantless(id string) events.Fact {
 
 // A fault at any system call loses nothing that was acknowledged, neither when the
 // process is started again nor when the power goes too.
-func TestFaultAtEveryCall(t *testing.T) {
-	any := func(call, name string) bool { return true }
+func TestFaultAtSomeCalls(t *testing.T) { faults(t, 11) }
+
+// The same with a fault at every call.
+func TestProveFaultAtEveryCall(t *testing.T) {
+	prove(t)
+	faults(t, 1)
+}
+
+// faults runs a workload with a fault at one call, for every step-th call.
+func faults(t *testing.T, step int) {
+	every := func(call, name string) bool { return true }
 	for name, c := range map[string]struct {
 		err     error
 		forever bool
 		which   func(call, name string) bool
 	}{
-		"io once":       {syscall.EIO, false, any},
-		"io for good":   {syscall.EIO, true, any},
-		"full once":     {syscall.ENOSPC, false, any},
+		"io once":       {syscall.EIO, false, every},
+		"io for good":   {syscall.EIO, true, every},
+		"full once":     {syscall.ENOSPC, false, every},
 		"full for good": {syscall.ENOSPC, true, func(call, _ string) bool { return call != "read" && call != "open" }},
 		"sync fails":    {syscall.EIO, true, func(call, _ string) bool { return call == "sync" }},
 		"no writes":     {syscall.EIO, true, func(call, _ string) bool { return call == "write" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for n := 1; ; n++ {
+			for n := 1; ; n += step {
 				reached := faultRun(t, n, c.forever, c.err, c.which)
 				if !reached {
 					if n < 20 {
@@ -163,13 +205,13 @@ func faultRun(t *testing.T, n int, forever bool, fault error, which func(call, n
 	r.o.FileBytes = 3_000
 	var reached atomic.Bool
 	inner := nth(n, forever, fault, which)
-	d.fault = func(call, name string) error {
+	d.hook(func(call, name string) error {
 		err := inner(call, name)
 		if err != nil {
 			reached.Store(true)
 		}
 		return err
-	}
+	})
 	kept := &acked{ids: map[string]bool{}}
 	for run := range 3 {
 		l, err := Open(ctxOf(t), r.o)
@@ -189,7 +231,7 @@ func faultRun(t *testing.T, n int, forever bool, fault error, which func(call, n
 		}
 		l.Close(ctxOf(t)) //nolint:errcheck // it may fail here
 	}
-	d.fault = nil
+	d.hook(nil)
 	for _, disk := range []*memDisk{d, d.cut(rand.New(rand.NewPCG(uint64(n), 2)), 50)} {
 		r.o.disk = disk
 		got := readAll(t, r.o)

@@ -13,11 +13,20 @@ import (
 )
 
 // memDisk is a file system in memory that forgets what was not synced when its
-// power is cut. fault, if it is set, is asked before every call that changes
-// something or reads.
+// power is cut. fault, if it is set, is asked before every call that
+// changes something or reads.
 type memDisk struct {
-	fs    *vfs.MemFS
+	fs *vfs.MemFS
+
+	mu    sync.Mutex // protects fault
 	fault func(call, name string) error
+}
+
+// hook sets what is asked before every call.
+func (d *memDisk) hook(fn func(call, name string) error) {
+	d.mu.Lock()
+	d.fault = fn
+	d.mu.Unlock()
 }
 
 func newMemDisk() *memDisk { return &memDisk{fs: vfs.NewCrashableMem()} }
@@ -29,10 +38,13 @@ func (d *memDisk) cut(r *rand.Rand, keepPercent int) *memDisk {
 }
 
 func (d *memDisk) check(call, name string) error {
-	if d.fault == nil {
+	d.mu.Lock()
+	fn := d.fault
+	d.mu.Unlock()
+	if fn == nil {
 		return nil
 	}
-	return d.fault(call, name)
+	return fn(call, name)
 }
 
 func (d *memDisk) Create(name string) (file, error) {

@@ -71,7 +71,16 @@ func repair(d disk, factsDir, from string) ([]DamageError, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the folder to repair from: %w", err)
 	}
+	noted, _, err := readHead(c)
+	if err != nil {
+		return nil, err
+	}
 	var mended []DamageError
+	if own, _ := c.snapshot(); len(own) == 0 {
+		if mended, err = c.copyAll(other, noted.Log); err != nil {
+			return nil, err
+		}
+	}
 	if c.beginning() != "" {
 		place, err := c.mendBeginning(other)
 		if err != nil {
@@ -84,13 +93,12 @@ func repair(d disk, factsDir, from string) ([]DamageError, error) {
 	} else if place != nil {
 		mended = append(mended, *place)
 	}
-	noted, _, err := readHead(c)
-	if err != nil {
-		return mended, err
-	}
 	for range maxDamage * maxDamage {
 		last := max(noted.Seq, c.lastStated())
 		bad := c.firstDamage(last)
+		if bad == nil {
+			bad, last = c.goesOn(other)
+		}
 		if bad == nil {
 			return mended, c.lost()
 		}
@@ -189,6 +197,43 @@ func (c *catalog) lost() error {
 		}
 	}
 	return nil
+}
+
+// copyAll copies all files of another folder to one that has none.
+func (c *catalog) copyAll(other *catalog, log string) (mended []DamageError, err error) {
+	theirs, _ := other.snapshot()
+	if len(theirs) > 0 && log != "" && theirs[0].header.Log != log {
+		return nil, fmt.Errorf("cannot repair log %s: got files of log %s in %s", log, theirs[0].header.Log, other.dir)
+	}
+	for i := range theirs {
+		f := &theirs[i]
+		if err := copyFile(c.d, other.path(f.name()), c.path(f.name())); err != nil {
+			return mended, fmt.Errorf("cannot copy %s: %w", f.name(), err)
+		}
+		mended = append(mended, DamageError{File: c.path(f.name()), Line: 1, Seq: f.header.First, Why: "the file is missing"})
+	}
+	fresh, err := openCatalog(c.d, c.dir)
+	if err == nil {
+		c.change(func([]logFile) []logFile { return fresh.files })
+	}
+	return mended, err
+}
+
+// goesOn returns the place behind the last fact and the last fact of another folder,
+// if that folder holds more facts, which fit behind it.
+func (c *catalog) goesOn(other *catalog) (*DamageError, uint64) {
+	files, _ := c.snapshot()
+	if len(files) == 0 {
+		return nil, 0
+	}
+	f := &files[len(files)-1]
+	e, err := c.readEnd(f, 0, nil)
+	last := other.lastStated()
+	if err != nil || e.good.Seq >= last || other.walk(e.good, last, func(*events.Line) error { return nil }) != nil {
+		return nil, 0
+	}
+	seq := max(e.good.Seq+1, f.header.First)
+	return &DamageError{File: c.path(f.name()), Line: int(seq + 2 - f.header.First), Seq: seq, Why: "the file ends before this fact"}, last
 }
 
 // mend rewrites the file that a damaged place is in; last is the newest fact of the log.

@@ -223,6 +223,8 @@ func (l *Log) checkHead(noted *head, e *endOfFile) error {
 	switch last := l.w.last.Seq; {
 	case noted.Seq == 0 || l.start.damage != nil:
 		return nil
+	case noted.Seq > last && l.files.isAccepted(last+1, noted.Seq):
+		return nil
 	case noted.Seq > last:
 		return l.goBlind(fmt.Sprintf("facts %d to %d were on disk and are gone from %s", last+1, noted.Seq, l.o.FactsDir), nil)
 	case e != nil && noted.Seq >= e.first && e.noted != noted.H:
