@@ -128,7 +128,7 @@ func (a *Adjust) Factor(f *Facts, now time.Time) float64 {
 			}
 		}
 	}
-	if a.domains != nil {
+	if a.domains != nil && !f.o.Supply.App {
 		f.hosts()
 		for i := f.domain.n - 1; i >= 0; i-- {
 			if y, ok := a.domains[f.domain.parents[i]]; ok {

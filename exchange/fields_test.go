@@ -106,6 +106,12 @@ func TestExampleProfilesKeepToTheirVersion(t *testing.T) {
 				t.Errorf("%s: bids carry %s, which OpenRTB %s does not have", file, name, p.OpenRTBVersion)
 			}
 		}
+		switch filepath.Base(file) {
+		case "prebid25.yaml", "prebid26.yaml", "pubmatic.yaml": // nobody calls their burl
+			if p.BillingSource(rtb.FormatBanner) != rtb.BillOnImp || p.BillingSource(rtb.FormatVideo) != rtb.BillOnVAST || p.BillingSource(rtb.FormatNative) != rtb.BillOnImp || p.Sends(rtb.NoticeBill) {
+				t.Errorf("%s: bids wait for a burl that is never called", file)
+			}
+		}
 		for _, f := range []rtb.Formats{rtb.FormatBanner, rtb.FormatVideo, rtb.FormatAudio, rtb.FormatNative} {
 			if !p.Sends(p.BillingSource(f).Notice()) {
 				t.Errorf("%s: %s is billed on a notice that bids do not carry", file, f)

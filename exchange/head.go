@@ -139,30 +139,22 @@ func (d *Decoder) inventory(before int) int {
 	return at
 }
 
-// currencies reads cur: a list of codes, or one code. Unreadable codes are ignored;
-// if no code is left, CurBad is set.
+// currencies reads cur: a list of codes, or a text with one or more. Unreadable
+// codes are ignored; if no code is left, CurBad is set.
 func (d *Decoder) currencies(o *rtb.Opportunity) {
 	s := &d.s
-	o.Currencies, o.CurBad = o.Currencies[:0], false
-	if !s.enter('[') {
-		if v := s.value(); v.given() {
-			c, ok := rtb.ParseCurrency(s.text(v))
-			if ok {
-				o.Currencies = append(o.Currencies, c)
-			}
-			o.CurBad = !ok
-		}
-		return
-	}
-	for s.element() {
-		v := s.value()
-		if c, ok := rtb.ParseCurrency(s.text(v)); ok && len(o.Currencies) < maxInts {
+	from := len(d.texts)
+	list, bad := d.textList(maxInts, labeledCodes)
+	o.Currencies = o.Currencies[:0]
+	for _, code := range list {
+		if c, ok := rtb.ParseCurrency(code); ok {
 			o.Currencies = append(o.Currencies, c)
-		} else if v.given() {
-			o.CurBad = true
+		} else {
+			bad = true
 		}
 	}
-	o.CurBad = o.CurBad && len(o.Currencies) == 0
+	d.texts = d.texts[:from]
+	o.CurBad = bad && len(o.Currencies) == 0 && s.err == 0
 }
 
 // source reads source (OpenRTB 2.6 §3.2.2) for its supply chains. Chains of a

@@ -23,6 +23,8 @@ func (d *Decoder) regs(o *rtb.Opportunity) {
 		switch {
 		case s.keyFolds("ext"):
 			d.regsExt(o)
+		case s.keyFolds("dsa"):
+			d.dsa(o)
 		case d.regsSignal(o):
 		default:
 			s.skip()
@@ -105,10 +107,14 @@ func (d *Decoder) sections(sig *rtb.Signals) {
 		n, ok := integer(v)
 		switch {
 		case !v.given():
-		case !ok || len(d.sids) == maxSIDs:
-			sig.GPPSIDBad = true
-		default:
+		case ok && len(d.sids) < maxSIDs:
 			d.sids = append(d.sids, n)
+		case !ok && v.kind == kindString:
+			if d.sids, ok = appendCodes(d.sids, maxSIDs, s.text(v)); !ok {
+				sig.GPPSIDBad = true
+			}
+		default:
+			sig.GPPSIDBad = true
 		}
 	}
 	if s.enter('[') {
