@@ -1,14 +1,15 @@
 package apptest
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -96,27 +97,34 @@ func (p *proofFolder) count(t *testing.T) {
 	}
 }
 
+// viewPosition is how the views store their position.
+var viewPosition = regexp.MustCompile(`\{"seq":(\d+),"h":"[0-9a-f]{32}","time":"[^"]+"`)
+
 // takeCheckpoints makes checkpoints of the views of a bidder that has stopped:
-// copies of them, and the position that they have, which is that of the head.
+// copies of them, and the newest position in their write-ahead logs.
 func takeCheckpoints(t *testing.T, dir string) {
 	t.Helper()
-	var head struct {
-		Seq  uint64    `json:"seq"`
-		Hash string    `json:"h"`
-		Time time.Time `json:"ts"`
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "log", "facts", "head"))
-	if err == nil {
-		err = json.Unmarshal(text, &head)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, view := range []string{"money", "segments"} {
-		to := filepath.Join(dir, "checkpoints", view, fmt.Sprintf("%020d", head.Seq))
+		logs, err := filepath.Glob(filepath.Join(dir, "views", view, "*.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var position []byte
+		newest := 0
+		for _, name := range logs {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range viewPosition.FindAllSubmatch(text, -1) {
+				if seq, err := strconv.Atoi(string(m[1])); err == nil && seq > newest {
+					newest, position = seq, append(slices.Clone(m[0]), '}')
+				}
+			}
+		}
+		to := filepath.Join(dir, "checkpoints", view, fmt.Sprintf("%020d", newest))
 		copyFolder(t, filepath.Join(dir, "views", view), to)
-		position := fmt.Sprintf(`{"seq":%d,"h":%q,"time":%q}`, head.Seq, head.Hash, head.Time.Format(time.RFC3339Nano))
-		if err := os.WriteFile(to+".position.json", []byte(position), 0o600); err != nil {
+		if err := os.WriteFile(to+".position.json", position, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
