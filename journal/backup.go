@@ -123,7 +123,7 @@ func proven(d disk, factsDir string, blind *Blind) (bool, error) {
 		return false, err
 	}
 	last := c.lastStated()
-	if last < blind.Seen || c.firstDamage(last) != nil {
+	if last < blind.Seen || c.firstDamage(last) != nil || c.skips(blind.Seen) {
 		return false, nil
 	}
 	for _, v := range blind.Views {
@@ -135,6 +135,19 @@ func proven(d disk, factsDir string, blind *Blind) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// skips reports whether the headers leave out sequences up to one that had been
+// seen, which nobody accepted: a blind bidder's new facts continue above them.
+func (c *catalog) skips(seen uint64) bool {
+	files, _ := c.snapshot()
+	for i := range files {
+		h := &files[i].header
+		if h.First > h.After+1 && h.After < seen && !c.isAccepted(h.After+1, h.First-1) {
+			return true
+		}
+	}
+	return false
 }
 
 // hashOf returns the hash that the log states for a fact.

@@ -9,8 +9,8 @@
 // changed, left out or exchanged is found and never folded. A fact's TS never goes
 // back along the log; sequences count from 1 and grow by one, except that facts
 // appended after a loss begin above every sequence that was ever seen. The same
-// message id within the last 200,000 facts is written once; beyond that a view's
-// own check counts.
+// message id within the last 200,000 facts, after a start within the last 20,000 at
+// least, is written once; beyond that a view's own check counts.
 //
 // # Files
 //

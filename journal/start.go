@@ -197,23 +197,33 @@ func (l *Log) readEnd(noted *head) error {
 	if err := l.tidyEnd(f, e); err != nil {
 		return err
 	}
-	if len(e.ids) < recentIDs/10 && i > 0 {
-		l.refillIDs(&l.start.files[i-1], &f.header)
-	}
+	l.refillIDs(l.start.files)
 	return l.checkHead(noted, e)
 }
 
-// refillIDs remembers the ids of an older file. They only save work, so damage is
-// left for those who need the facts.
-func (l *Log) refillIDs(f *logFile, next *events.Header) {
+// refillIDs remembers the ids of older files until there are enough: each start
+// begins a file, so that the newest ones may hold few facts. Ids only save work, so
+// damage is left for those who need the facts.
+func (l *Log) refillIDs(files []logFile) {
 	newest := l.w.ids
+	n := len(newest.ring)
+	var older [][]factID // those of the newest file first
+	for i := len(files) - 1; i > 0 && n < recentIDs/10; i-- {
+		var ids []factID
+		l.files.verifyFile(&files[i-1], &files[i].header, func(line *events.Line) error { //nolint:errcheck // see above
+			ids = append(ids, bodyID(line.Body))
+			return nil
+		})
+		older, n = append(older, ids), n+len(ids)
+	}
+	if len(older) == 0 {
+		return
+	}
 	l.w.ids = newRecent()
-	l.files.verifyFile(f, next, func(line *events.Line) error { //nolint:errcheck // see above
-		l.w.ids.add(bodyID(line.Body))
-		return nil
-	})
-	for _, id := range newest.ring {
-		l.w.ids.add(id)
+	for _, ids := range slices.Backward(append([][]factID{newest.ring}, older...)) {
+		for _, id := range ids {
+			l.w.ids.add(id)
+		}
 	}
 }
 
