@@ -111,10 +111,20 @@ func (a *app) openData(context.Context) error {
 	if err := a.checkKeys(); err != nil {
 		return err
 	}
+	except := ""
+	if a.flags.newKeys {
+		except = "keys.json"
+	}
+	if err := checkSums(dir, except); err != nil {
+		return err
+	}
 	if a.keys, err = loadKeys(dir, rand.Reader); err != nil {
 		return err
 	}
 	if a.approvals, err = loadApprovals(dir); err != nil {
+		return err
+	}
+	if err := noteSums(dir); err != nil {
 		return err
 	}
 	a.keyring = rtb.NewKeyring([32]byte(a.keys.Keyring))

@@ -58,7 +58,7 @@ func (f *approvalFile) set(x campaigns.Approval) error {
 	if err != nil {
 		return fmt.Errorf("cannot store approval: %w", err)
 	}
-	if err := writeSynced(f.path, append(b, '\n')); err != nil {
+	if err := replaceSummed(filepath.Dir(f.path), filepath.Base(f.path), append(b, '\n')); err != nil {
 		return fmt.Errorf("cannot store approval: %w", err)
 	}
 	f.list = list
