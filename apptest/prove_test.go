@@ -353,7 +353,7 @@ func (p *proofFolder) corruptionTrials(t *testing.T, n int) []*corruptionTrial {
 	var list []*corruptionTrial
 	for i := range n {
 		kind := kinds[i%len(kinds)]
-		how := corruptions[i/len(kinds)%len(corruptions)]
+		how := corruptions[(i/len(kinds)+i%len(kinds))%len(corruptions)]
 		names := files[kind]
 		list = append(list, &corruptionTrial{
 			number: i, kind: kind, how: how, name: names[rnd.IntN(len(names))],

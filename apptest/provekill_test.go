@@ -26,10 +26,10 @@ func (x *proofLoad) under(fn func()) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { x.run(1<<40, stop) })
+	defer x.client.CloseIdleConnections()
+	defer wg.Wait()
+	defer close(stop)
 	fn()
-	close(stop)
-	wg.Wait()
-	x.client.CloseIdleConnections()
 }
 
 // killUnderLoad ends the bidder with SIGKILL after so many more facts were

@@ -111,11 +111,7 @@ func (a *app) openData(context.Context) error {
 	if err := a.checkKeys(); err != nil {
 		return err
 	}
-	except := ""
-	if a.flags.newKeys {
-		except = "keys.json"
-	}
-	if err := checkSums(dir, except); err != nil {
+	if err := checkSums(dir); err != nil {
 		return err
 	}
 	if a.keys, err = loadKeys(dir, rand.Reader); err != nil {

@@ -117,7 +117,7 @@ func copyKept(from, to string) error {
 				return err
 			}
 		}
-		if err = checkSums(to, ""); err == nil {
+		if err = checkSums(to); err == nil {
 			return nil
 		}
 	}

@@ -13,13 +13,13 @@ import (
 	"slices"
 )
 
-// sumsName is the file of a data folder with the SHA-256 of its small files. A
-// changed digit in keys.json or approvals.json leaves a file that can be read, and
-// nothing else knows what it said.
+// sumsName is the file of a data folder with the SHA-256 of approvals.json. A
+// changed letter there leaves a file that can be read, a lost file looks like one
+// that never was, and nothing else knows what it said.
 const sumsName = "sums.json"
 
 // summedFiles are the files that sums.json covers.
-var summedFiles = []string{"keys.json", "approvals.json"}
+var summedFiles = []string{"approvals.json"}
 
 // fileSums are the sums that each file may have, by name: two while a file is
 // being replaced.
@@ -42,22 +42,19 @@ func readSums(dir string) (fileSums, error) {
 		err = json.Unmarshal(b, &sums)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: restore it from a backup, or remove it if %v are right: %w", path, summedFiles, err)
+		return nil, fmt.Errorf("cannot read %s: restore it from a backup, or remove it if %v is right: %w", path, summedFiles[0], err)
 	}
 	return sums, nil
 }
 
-// checkSums compares the small files of a data folder, but for except, with their
-// sums. A file that is missing, was damaged or was exchanged is an error.
-func checkSums(dir, except string) error {
+// checkSums compares the files of a data folder with their sums. A file that is
+// missing, was damaged or was exchanged is an error.
+func checkSums(dir string) error {
 	sums, err := readSums(dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
-		if name == except {
-			continue
-		}
 		path := filepath.Join(dir, name)
 		got := "no file"
 		b, err := os.ReadFile(path)
@@ -74,7 +71,7 @@ func checkSums(dir, except string) error {
 	return nil
 }
 
-// noteSums writes the sums of the small files that are there.
+// noteSums writes the sums of the files that are there.
 func noteSums(dir string) error {
 	sums := fileSums{}
 	for _, name := range summedFiles {
@@ -106,7 +103,7 @@ func writeSums(dir string, sums fileSums) error {
 	return nil
 }
 
-// replaceSummed replaces a small file. Until it is in place both sums are valid,
+// replaceSummed replaces a file that has a sum. Until it is in place both sums are valid,
 // so that a crash in between leaves a folder that can be used.
 func replaceSummed(dir, name string, text []byte) error {
 	sums, err := readSums(dir)
