@@ -101,7 +101,13 @@ func (s *scanner) appendEntries(dst [][]byte, room int, text []byte, form listFo
 			continue
 		}
 		if entry := s.entry(text[from:i], form); len(entry) > 0 {
-			add(entry)
+			if last := len(dst) - 1; form == labeledCodes && parts > 0 && foldsTo(dst[last], "iab") && entry[0]-'0' <= 9 {
+				at := len(s.buf) // "IAB 22" is one code
+				s.buf = append(append(s.buf, dst[last]...), entry...)
+				dst[last] = s.buf[at:len(s.buf):len(s.buf)]
+			} else {
+				add(entry)
+			}
 			parts++
 		}
 		from = i + 1
@@ -119,7 +125,9 @@ func (s *scanner) entry(text []byte, form listForm) []byte {
 	case labeledCodes:
 		return categoryCode(text)
 	case domains:
-		return s.asciiHost(text)
+		text = s.asciiHost(text)
+		start, end := inventory.HostPart(text)
+		return bytes.Trim(text[start:end], ".")
 	case bundles:
 		return inventory.Bundle(text)
 	case mimeTypes:
@@ -129,7 +137,9 @@ func (s *scanner) entry(text []byte, form listForm) []byte {
 }
 
 // categoryCode drops a label that is joined to a category of the IAB Content
-// Taxonomy 1.0: IAB22-1 of "IAB22-1:Sports". Other texts come back unchanged.
+// Taxonomy 1.0: IAB22-1 of "IAB22-1:Sports" and IAB22 of "IAB22-Shopping". Exchanges
+// have codes of their own such as IAB25-WS1, which stay whole. Other texts come back
+// unchanged.
 func categoryCode(text []byte) []byte {
 	if len(text) < 4 || !foldsTo(text[:3], "iab") {
 		return text
@@ -139,7 +149,11 @@ func categoryCode(text []byte) []byte {
 		return text
 	}
 	if i < len(text) && text[i] == '-' {
-		if j := digits(text, i+1); j > i+1 {
+		j := i + 1
+		for j < len(text) && (text[j]-'0' <= 9 || text[j]|0x20-'a' <= 'z'-'a') {
+			j++
+		}
+		if bytes.ContainsAny(text[i+1:j], "0123456789") {
 			i = j
 		}
 	}
@@ -244,6 +258,9 @@ func appendCodes(dst []int, room int, text []byte) (list []int, ok bool) {
 		dst, found = append(dst, n), true
 		if text = text[end:]; len(text) > 0 && text[0] == '.' { // 3.0 is 3
 			text = text[digits(text, 1):]
+		}
+		if len(text) > 1 && text[0] == '-' && text[1]-'0' <= 9 {
+			return dst, false // a range
 		}
 		label = len(text) > 0 && strings.IndexByte(quotes+",;|", text[0]) < 0
 	}

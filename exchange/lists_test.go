@@ -24,22 +24,23 @@ func TestJoinedLists(t *testing.T) {
 	conformance.Covers(t, "V6")
 	p := testProfile(t, nil)
 	for body, want := range map[string]string{
-		`["a.example","b.example"]`:               "a.example b.example",
-		`"a.example,b.example"`:                   "a.example b.example",
-		`"a.example, b.example"`:                  "a.example b.example",
-		`"a.example;b.example"`:                   "a.example b.example",
-		`"a.example|b.example"`:                   "a.example b.example",
-		`"a.example b.example"`:                   "a.example b.example",
-		`"a.example\nb.example\tc.example"`:       "a.example b.example c.example",
-		`["a.example,b.example","c.example"]`:     "a.example b.example c.example",
-		`["'a.example'","\"b.example\""]`:         "a.example b.example",
-		`"[\"a.example\",\"b.example\"]"`:         "a.example b.example",
-		`",, ;|"`:                                 "",
-		`"a.example, (a label)"`:                  "a.example a label",
-		`["b\u00fccher.example"]`:                 "xn--bcher-kva.example",
-		`["https://www.b\u00fccher.example:1/x"]`: "https://www.xn--bcher-kva.example:1/x",
-		`["b%C3%BCcher.example"]`:                 "xn--bcher-kva.example",
-		`["https%3A%2F%2Fa.example%2F"]`:          "https://a.example/",
+		`["a.example","b.example"]`:                                 "a.example b.example",
+		`"a.example,b.example"`:                                     "a.example b.example",
+		`"a.example, b.example"`:                                    "a.example b.example",
+		`"a.example;b.example"`:                                     "a.example b.example",
+		`"a.example|b.example"`:                                     "a.example b.example",
+		`"a.example b.example"`:                                     "a.example b.example",
+		`"a.example\nb.example\tc.example"`:                         "a.example b.example c.example",
+		`["a.example,b.example","c.example"]`:                       "a.example b.example c.example",
+		`["'a.example'","\"b.example\""]`:                           "a.example b.example",
+		`"[\"a.example\",\"b.example\"]"`:                           "a.example b.example",
+		`",, ;|"`:                                                   "",
+		`"a.example, (a label)"`:                                    "a.example a label",
+		`["b\u00fccher.example"]`:                                   "xn--bcher-kva.example",
+		`["https://www.b\u00fccher.example:1/x"]`:                   "www.xn--bcher-kva.example",
+		`["b%C3%BCcher.example"]`:                                   "xn--bcher-kva.example",
+		`["https%3A%2F%2Fa.example%2F"]`:                            "a.example",
+		`["//a.example/x","a.example.","@a.example","*.a.example"]`: "a.example a.example a.example *.a.example",
 	} {
 		o := mustDecode(t, p, root0(`"badv":`+body))
 		if got := show(o.BAdv); got != want || o.BlockListsBad {
@@ -48,7 +49,7 @@ func TestJoinedLists(t *testing.T) {
 	}
 	for body, want := range map[string]string{
 		`"IAB1,IAB22-1"`: "IAB1 IAB22-1", `["IAB1|IAB22"]`: "IAB1 IAB22", `["IAB22-1:Sports","IAB3 - Business"]`: "IAB22-1 IAB3 - Business",
-		`["IAB22-Shopping"]`: "IAB22", `["\"iab7-3\""]`: "iab7-3", `["IAB"]`: "IAB", `"22;23"`: "22 23", `[22, 23]`: "22 23",
+		`["IAB22-Shopping"]`: "IAB22", `["\"iab7-3\""]`: "iab7-3", `["IAB"]`: "IAB", `"IAB 22, IAB 7-1"`: "IAB22 IAB7-1", `["IAB25-WS1"]`: "IAB25-WS1", `["BSW1"]`: "BSW1", `"22;23"`: "22 23", `[22, 23]`: "22 23",
 	} {
 		for _, name := range []string{"bcat", "acat"} {
 			if o := mustDecode(t, p, root0(`"`+name+`":`+body)); show(append(o.BCat, o.ACat...)) != want || o.BlockListsBad {
@@ -97,7 +98,7 @@ func TestJoinedCodes(t *testing.T) {
 		`[1,3]`: "[1 3]", `"1,3"`: "[1 3]", `"1;3"`: "[1 3]", `"1|3"`: "[1 3]", `"1 3"`: "[1 3]", `["1,3",4]`: "[1 3 4]", `" 3 "`: "[3]",
 		`["3: Expandable (Automatic)"]`: "[3]", `["3 - Expandable","6"]`: "[3 6]", `["\"3\""]`: "[3]", `"[1,3]"`: "[1 3]", `"3.0,4"`: "[3 4]",
 		`["3-Expandable, 7=Autoplay"]`: "[3 7]", `"3 MRAID 2, 5"`: "[3 5]", `""`: "[]", `[""]`: "[]", `[]`: "[]", `null`: "[]", `["\u0033"]`: "[3]",
-		`["x"]`: "bad", `"all"`: "bad", `["Expandable: 3"]`: "bad", `[{}]`: "bad", `true`: "bad", `"1,x"`: "bad", `",,"`: "bad",
+		`["x"]`: "bad", `"all"`: "bad", `"1-3"`: "bad", `["Expandable: 3"]`: "bad", `[{}]`: "bad", `true`: "bad", `"1,x"`: "bad", `",,"`: "bad",
 	} {
 		for _, name := range []string{"battr", "btype"} {
 			b := mustDecode(t, p, imp0(`"banner":{"w":300,"h":250,"`+name+`":`+body+`}`)).Imps[0].Banner

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"rebound/internal/conformance"
 	"rebound/rtb"
 )
 
@@ -75,6 +76,32 @@ func TestParseSIDs(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: got %s; want %s", text, got, want)
+		}
+	}
+}
+
+// G7, G28, G29: the rules of a bid request hold at the pixel too.
+func TestBrowserFollowsTheSameRules(t *testing.T) {
+	conformance.Covers(t, "G7", "G28", "G29")
+	p := shop()
+	for _, c := range []struct {
+		name    string
+		consent Consent
+		allowed bool
+	}{
+		{"usnat", Consent{GDPR: []byte("0"), GPP: []byte("DBABLA~BVVqAAAAAgA.QA"), GPPSID: []byte("7")}, true},
+		{"usnat in service provider mode", Consent{GDPR: []byte("0"), GPP: []byte("DBABL~CVQqAAAAAABk"), GPPSID: []byte("7")}, false},
+		{"usca in service provider mode", Consent{GDPR: []byte("0"), GPP: []byte("DBABBg~BVoAAABk"), GPPSID: []byte("8")}, false},
+		{"usmd in service provider mode", Consent{GDPR: []byte("0"), GPP: []byte("DBABEY~BBZWg"), GPPSID: []byte("24")}, false},
+		{"usnat without a sharing notice", Consent{GDPR: []byte("0"), GPP: []byte("DBABL~BlQqAAAAAAW"), GPPSID: []byte("7")}, false},
+		{"usnat without a sale notice", Consent{GDPR: []byte("0"), GPP: []byte("DBABL~BagAAAAAAAW"), GPPSID: []byte("7")}, false},
+		{"of November 2026, vendors disclosed", Consent{GDPR: []byte("1"), GDPRConsent: []byte("CQtAQoAQtAQoAAKABAENBkFgAPLAAELAAAYgAZAAAAAAAQAAMgAAAAAAIAAA.IAZAAAAAAAQA")}, true},
+		{"of November 2026, no vendors disclosed", Consent{GDPR: []byte("1"), GDPRConsent: []byte("CQtAQoAQtAQoAAKABAENBkFgAPLAAELAAAYgAZAAAAAAAQAAMgAAAAAAIAAA")}, false},
+		{"of global scope", Consent{GDPR: []byte("1"), GDPRConsent: []byte("CQtAQoAQtAQoAAKABAENBkFAAPLAAELAAAYgAZAAAAAAAQAAMgAAAAAAIAAA.IAZAAAAAAAQA")}, false},
+		{"of global scope in GPP", Consent{GDPR: []byte("1"), GPP: []byte("DBABMA~CQtAQoAQtAQoAAKABAENBkFAAPLAAELAAAYgAZAAAAAAAQAAMgAAAAAAIAAA.IAZAAAAAAAQA"), GPPSID: []byte("2")}, false},
+	} {
+		if g := p.Browser(&c.consent); g.SetCookie != c.allowed || g.Sync != c.allowed || g.StoreProfile != c.allowed {
+			t.Errorf("%s: got %+v; want allowed %v", c.name, g, c.allowed)
 		}
 	}
 }

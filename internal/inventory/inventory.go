@@ -82,10 +82,15 @@ func portStart[T ~string | ~[]byte](text T, start, end int) int {
 
 // Bundle returns the store id of an app: the package name or the number that
 // identifies it in its store. Exchanges write it plainly, as id123456789, or as
-// the address of the app's page in a store. The result is a part of text; it is
+// the address of the app's page in a store, perhaps percent-encoded. The result is
 // empty for a page that names no app.
 func Bundle(text []byte) []byte {
 	text = bytes.Trim(text, " \t\r\n\"'")
+	if bytes.IndexByte(text, '%') >= 0 {
+		if plain, err := url.PathUnescape(string(text)); err == nil {
+			text = []byte(plain)
+		}
+	}
 	if !bytes.ContainsAny(text, "/?") {
 		return appleNumber(text)
 	}

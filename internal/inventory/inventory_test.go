@@ -34,16 +34,17 @@ func TestBundle(t *testing.T) {
 	for text, want := range map[string]string{
 		"com.shop.app": "com.shop.app", " com.shop.app\n": "com.shop.app", `"com.shop.app"`: "com.shop.app", "123456789": "123456789",
 		"id123456789": "123456789", "ID123456789": "123456789", "idle.game": "idle.game", "id": "id", "": "",
-		"https://play.google.com/store/apps/details?id=com.bad.app":       "com.bad.app",
-		"https://play.google.com/store/apps/details?hl=en&id=com.bad.app": "com.bad.app",
-		"play.google.com/store/apps/details?id=com.bad.app&gl=US#x":       "com.bad.app",
-		"market://details?id=com.bad.app":                                 "com.bad.app",
-		"https://apps.apple.com/us/app/x/id123456789":                     "123456789",
-		"https://apps.apple.com/us/app/x/id123456789?mt=8":                "123456789",
-		"https://itunes.apple.com/app/id123456789/":                       "123456789",
-		"https://www.amazon.com/dp/B004DLPXAO":                            "B004DLPXAO",
-		"https://www.amazon.com/gp/mas/dl/android?p=com.bad.app":          "com.bad.app",
-		"https://channelstore.roku.com/details/12345/name":                "12345",
+		"https://play.google.com/store/apps/details?id=com.bad.app":                 "com.bad.app",
+		"https://play.google.com/store/apps/details?hl=en&id=com.bad.app":           "com.bad.app",
+		"play.google.com/store/apps/details?id=com.bad.app&gl=US#x":                 "com.bad.app",
+		"https%3A%2F%2Fplay.google.com%2Fstore%2Fapps%2Fdetails%3Fid%3Dcom.bad.app": "com.bad.app",
+		"market://details?id=com.bad.app":                                           "com.bad.app",
+		"https://apps.apple.com/us/app/x/id123456789":                               "123456789",
+		"https://apps.apple.com/us/app/x/id123456789?mt=8":                          "123456789",
+		"https://itunes.apple.com/app/id123456789/":                                 "123456789",
+		"https://www.amazon.com/dp/B004DLPXAO":                                      "B004DLPXAO",
+		"https://www.amazon.com/gp/mas/dl/android?p=com.bad.app":                    "com.bad.app",
+		"https://channelstore.roku.com/details/12345/name":                          "12345",
 	} {
 		if got := string(Bundle([]byte(text))); got != want {
 			t.Errorf("%q: got %q; want %q", text, got, want)
