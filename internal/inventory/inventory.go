@@ -25,12 +25,16 @@ func ASCIIHost(name string) string {
 			name = plain
 		}
 	}
-	name = strings.Trim(strings.TrimSpace(name), ".\u3002\uff0e\uff61")
+	name = strings.Trim(name, around)
 	if ascii, err := lookup.ToASCII(name); err == nil {
-		name = ascii
+		name = strings.Trim(ascii, around)
 	}
 	return strings.ToLower(name)
 }
+
+// around is what surrounds a host name without belonging to it: white space, and
+// dots of all scripts.
+const around = " \t\r\n.\u3002\uff0e\uff61"
 
 // NeedsASCII reports whether a host name is anything but plain ASCII, so that
 // [ASCIIHost] may change more than the case of its letters.
