@@ -50,7 +50,7 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(appendProfile(nil, fullVisitor(3)))
 	f.Add(appendProfile(nil, fullVisitor(0)))
-	f.Add((&edge{"em", []device{{rtb.Key{1}, 5}, {rtb.Key{2}, 6}}}).append(nil))
+	f.Add((&edge{"em", []uint32{7, 9}, []device{{rtb.Key{1}, 5}, {rtb.Key{2}, 6}}}).append(nil))
 	f.Add([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var v, again rtb.Visitor

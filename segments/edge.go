@@ -14,20 +14,23 @@ import (
 // Bounds of the identity graph. Links over them are not made, and counted:
 // shared machines, robots and test@test.com would join strangers.
 const (
-	maxDevices   = 16 // visitors of one person key
+	maxDevices   = 16 // visitors that may claim one identifier; one more unlinks them all
 	maxExchanges = 8  // exchange ids of one visitor
 	maxOthers    = 16 // other identifiers of one visitor
 	maxKind      = 80 // bytes of a kind
 
-	edgeVersion = 1
+	edgeVersion = 2
 	edgeLife    = 90 * daySpan // from the last time that it was seen
 )
 
 // edge says which visitors an outside identifier belongs to. A device's
 // identifier has one; an e-mail address, a phone number or a customer id may
-// have several, the latest seen last.
+// have several, the latest seen last. An identifier that more than maxDevices
+// visitors claimed is shared: its only device is the zero visitor, as long as it
+// is seen.
 type edge struct {
 	kind    string
+	former  []uint32 // of a device's identifier: the visitors that it was linked to before
 	devices []device
 }
 
@@ -36,12 +39,21 @@ type device struct {
 	seen    rtb.Second
 }
 
+// claimant is what an edge remembers of a visitor that it was linked to before.
+func claimant(visitor rtb.Key) uint32 { return binary.LittleEndian.Uint32(visitor[:]) }
+
+func (e *edge) shared() bool { return len(e.devices) == 1 && e.devices[0].visitor.IsZero() }
+
 // person reports whether identifiers of the kind name a person, not a device.
 func person(kind string) bool { return kind == "em" || kind == "ph" || kind == "xid" }
 
 func (e *edge) append(b []byte) []byte {
 	b = append(b, edgeVersion)
 	b = appendText(b, e.kind)
+	b = append(b, byte(len(e.former)))
+	for _, c := range e.former {
+		b = binary.LittleEndian.AppendUint32(b, c)
+	}
 	for _, d := range e.devices {
 		b = append(b, d.visitor[:]...)
 		b = binary.LittleEndian.AppendUint32(b, uint32(d.seen))
@@ -58,13 +70,16 @@ func decodeEdge(b []byte) (edge, error) {
 		return e, errEdge
 	}
 	e.kind = strings.Clone(r.text(maxKind))
+	for n := r.byte(); n > 0 && !r.bad; n-- {
+		e.former = append(e.former, r.fixed32())
+	}
 	for !r.bad && len(r.b) > 0 {
 		d := device{seen: 0}
 		copy(d.visitor[:], r.take(16))
 		d.seen = rtb.Second(r.fixed32())
 		e.devices = append(e.devices, d)
 	}
-	if r.bad || len(e.devices) > maxDevices {
+	if r.bad || len(e.devices) > maxDevices || len(e.former) > maxDevices {
 		return edge{}, errEdge
 	}
 	return e, nil
@@ -79,6 +94,7 @@ func latestDevice(b []byte, now rtb.Second) (rtb.Key, bool) {
 		return rtb.Key{}, false
 	}
 	r.text(maxKind)
+	r.take(4 * int(r.byte()))
 	if r.bad || len(r.b) == 0 || len(r.b)%size != 0 {
 		return rtb.Key{}, false
 	}
@@ -120,6 +136,14 @@ func (t *batch) link(f *events.Fact) error {
 	if !exists {
 		e.kind = kind
 	}
+	switch {
+	case e.shared():
+		t.s.count.overlinked.Add(1)
+		e.devices[0].seen = t.now
+		return t.setEdge(k, &e)
+	case e.crowded(f.Visitor):
+		return t.share(k, &e)
+	}
 	if !e.has(f.Visitor) {
 		if ok, err := t.room(&e, f.Visitor); !ok || err != nil {
 			return err
@@ -135,6 +159,26 @@ func (t *batch) link(f *events.Fact) error {
 		}
 	}
 	return t.setEdge(k, &e)
+}
+
+// crowded reports whether a claim by visitor makes the identifier one of more than
+// maxDevices visitors.
+func (e *edge) crowded(visitor rtb.Key) bool {
+	return !e.has(visitor) && !slices.Contains(e.former, claimant(visitor)) && len(e.former)+len(e.devices) >= maxDevices
+}
+
+// share unlinks an identifier from all its visitors: what so many claim names nobody.
+func (t *batch) share(k rtb.Key, e *edge) error {
+	t.s.count.overlinked.Add(1)
+	t.s.count.shared.Add(1)
+	for _, d := range e.devices {
+		r := reverseKey(d.visitor, k)
+		if err := t.b.Delete(r[:]); err != nil {
+			return err
+		}
+	}
+	e.former, e.devices = nil, []device{{seen: t.now}}
+	return t.setEdge(k, e)
 }
 
 // room reports whether one more link stays within the bounds.
@@ -153,9 +197,6 @@ func (t *batch) room(e *edge, visitor rtb.Key) (bool, error) {
 	if strings.HasPrefix(e.kind, "b:") {
 		full = exchanges >= maxExchanges
 	}
-	if person(e.kind) && len(e.devices) >= maxDevices {
-		full = true
-	}
 	if full {
 		t.s.count.overlinked.Add(1)
 	}
@@ -171,8 +212,10 @@ func (t *batch) join(e *edge, k, visitor rtb.Key) error {
 			if err := t.b.Delete(r[:]); err != nil {
 				return err
 			}
+			e.former = append(e.former, claimant(d.visitor))
 		}
 		e.devices = e.devices[:0]
+		e.former = slices.DeleteFunc(e.former, func(c uint32) bool { return c == claimant(visitor) })
 	}
 	r := reverseKey(visitor, k)
 	return t.b.Set(r[:], []byte(e.kind))

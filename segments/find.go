@@ -60,7 +60,7 @@ func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.
 
 // keyOf returns the key of an identifier; false when it names nobody.
 func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
-	if len(id.Value) == 0 || len(id.Value) > 400 {
+	if len(id.Value) > 400 || rtb.Nobody(id.Value) {
 		return rtb.Key{}, false
 	}
 	switch id.Kind {
@@ -71,22 +71,11 @@ func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
 		scope := append(stack[:0], id.Scope...)
 		return s.keyring.Key(rtb.IDEID, string(scope), id.Value), len(scope) <= 64
 	case rtb.IDIFA:
-		return s.keyring.Key(rtb.IDIFA, "", id.Value), !noDevice(id.Value)
+		return s.keyring.Key(rtb.IDIFA, "", id.Value), true
 	case rtb.IDExchange:
 		return s.keyring.Key(rtb.IDExchange, exchange, id.Value), true
 	}
 	return rtb.Key{}, false
-}
-
-// noDevice reports whether an advertising id is all zeros, as devices that limit
-// tracking send it.
-func noDevice(ifa []byte) bool {
-	for _, c := range ifa {
-		if c != '0' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // findKnown looks up the identifiers that the filter lets through.
@@ -121,7 +110,7 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
 		if e.kind() != entryEdge {
 			return rtb.NoBidUnknownVisitor
 		}
-		if visitor, ok = latestDevice(e.value(), s.now()); !ok {
+		if visitor, ok = latestDevice(e.value(), s.now()); !ok || visitor.IsZero() {
 			return rtb.NoBidUnknownVisitor
 		}
 		if s.isOut(&visitor) {
@@ -195,7 +184,9 @@ func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
 	return exists || v.OptedOut, nil
 }
 
-// Linked returns the visitor that an outside identifier was last seen with.
+// Linked returns the visitor that an outside identifier was last seen with. It is the
+// zero key, and true, if too many visitors claimed the identifier: it is linked to none
+// of them and must not be linked again.
 func (s *Store) Linked(k rtb.Key) (rtb.Key, bool) {
 	if !s.known.Load().has(&k) {
 		return rtb.Key{}, false

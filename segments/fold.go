@@ -198,7 +198,7 @@ func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
 			return nil, err
 		}
 		for _, d := range e.devices {
-			if !slices.Contains(out, d.visitor) {
+			if !d.visitor.IsZero() && !slices.Contains(out, d.visitor) {
 				out = append(out, d.visitor)
 			}
 		}

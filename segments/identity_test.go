@@ -127,8 +127,44 @@ func TestLinksAreBounded(t *testing.T) {
 	if got := s.Stats().Overlinked; got != 20-maxExchanges+20-maxOthers+20-maxDevices {
 		t.Errorf("%d over the bounds were counted", got)
 	}
-	if k, ok := s.Linked(rtb.Key{3}); !ok || k != visitorOf("device15") {
-		t.Error("the latest device within the bound is not the one found")
+}
+
+// An identifier that more visitors claim than a person has devices is linked to none of
+// them, for as long as it is seen.
+func TestASharedIdentifierNamesNobody(t *testing.T) {
+	for _, kind := range []string{"em", "xid", "ifa", "b:demo", "eid:x"} {
+		l, s, k := newLog(), inMemory(t), noSecret.Key(rtb.IDIFA, "", []byte("aa-01"))
+		device := func(i int) rtb.Key { return visitorOf(fmt.Sprint("device", i)) }
+		for range 3 { // the same visitors again and again are no further claims
+			for i := range maxDevices {
+				l.event(device(i), "view_item", 0, "sku1")
+				l.link(device(i), kind, k)
+			}
+		}
+		apply(t, s, l.take())
+		if v, ok := s.Linked(k); !ok || v != device(maxDevices-1) || s.Stats().Shared != 0 {
+			t.Fatalf("%s: got %v %v, %+v; want the latest of %d devices", kind, v, ok, s.Stats(), maxDevices)
+		}
+		l.link(device(maxDevices), kind, k)
+		l.link(device(0), kind, k)
+		apply(t, s, l.take())
+		if v, ok := s.Linked(k); !ok || !v.IsZero() || s.Stats().Shared != 1 {
+			t.Errorf("%s: got %v %v, %d shared; want it linked to nobody", kind, v, ok, s.Stats().Shared)
+		}
+		find(t, s, []rtb.ExternalID{{Kind: rtb.IDIFA, Value: []byte("aa-01")}}, rtb.NoBidUnknownVisitor)
+		for i := range maxDevices + 1 {
+			if links, _ := s.Links(device(i)); len(links) != 0 {
+				t.Errorf("%s: device %d still has the links %v", kind, i, links)
+			}
+		}
+		l.add(events.Fact{Kind: events.KindErase, Keys: []events.LinkKey{{KeyKind: kind, Key: k}}})
+		l.now = l.now.Add(91 * 24 * time.Hour)
+		l.add(events.Fact{Kind: events.KindTick})
+		l.link(device(3), kind, k)
+		apply(t, s, l.take())
+		if v, ok := s.Linked(k); !ok || v != device(3) {
+			t.Errorf("%s: got %v %v; want it linked again after it was not seen for 90 days", kind, v, ok)
+		}
 	}
 }
 

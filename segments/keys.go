@@ -29,7 +29,7 @@ const (
 )
 
 // storeFormat is the version of these keys and their values.
-const storeFormat = 3
+const storeFormat = 4
 
 func spaceKey(space byte, k rtb.Key) [17]byte {
 	var b [17]byte

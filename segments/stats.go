@@ -19,6 +19,7 @@ type Stats struct {
 	Applied, Duplicates    uint64 // facts; of them those that told again what had counted
 	Dropped                uint64 // segments, products and scopes over a profile's bounds
 	Overlinked             uint64 // links over a bound, not made
+	Shared                 uint64 // identifiers unlinked because too many visitors claimed them
 	BadRules               uint64 // rule texts that this version cannot read
 	Position               events.Position
 }
@@ -27,7 +28,7 @@ type counters struct {
 	found, unknown, noID, optedOut, errors   atomic.Uint64
 	visitors, outs                           atomic.Int64
 	applied, duplicates, dropped, overlinked atomic.Uint64
-	badRules                                 atomic.Uint64
+	shared, badRules                         atomic.Uint64
 }
 
 // Stats are the counts so far.
@@ -38,7 +39,7 @@ func (s *Store) Stats() Stats {
 		Found: c.found.Load(), Unknown: c.unknown.Load(), NoID: c.noID.Load(), OptedOut: c.optedOut.Load(),
 		Errors: c.errors.Load(), Visitors: uint64(c.visitors.Load()), OptOuts: uint64(c.outs.Load()),
 		Applied: c.applied.Load(), Duplicates: c.duplicates.Load(), Dropped: c.dropped.Load(),
-		Overlinked: c.overlinked.Load(), BadRules: c.badRules.Load(), Position: s.Position(),
+		Overlinked: c.overlinked.Load(), Shared: c.shared.Load(), BadRules: c.badRules.Load(), Position: s.Position(),
 	}
 }
 

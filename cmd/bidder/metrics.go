@@ -144,6 +144,7 @@ func (a *app) segmentsMetrics(m *server.Metrics, f *figures) {
 	m.Counter("rebound_segments_errors_total", "profiles that could not be read", nil, func(emit server.Emit) { emit(float64(f.visitors.Errors)) })
 	m.Counter("rebound_segments_duplicates_total", "facts that had been folded before", nil, func(emit server.Emit) { emit(float64(f.visitors.Duplicates)) })
 	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies over a profile's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Dropped)) })
+	m.Counter("rebound_segments_shared_ids_total", "identifiers unlinked because more than 16 visitors claimed them", nil, func(emit server.Emit) { emit(float64(f.visitors.Shared)) })
 	m.Counter("rebound_segments_overlinked_total", "links over an identity's bounds, not made", nil, func(emit server.Emit) { emit(float64(f.visitors.Overlinked)) })
 }
 

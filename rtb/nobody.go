@@ -1,0 +1,185 @@
+package rtb
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+)
+
+// nobodyWords are values that senders write where they have no identifier, in lower
+// case and without anything but letters and digits: null values of programming
+// languages and answers of consent tools.
+var nobodyWords = []string{
+	"null", "nil", "none", "undefined", "undef", "nan", "na", "notset", "notavailable", "notapplicable", "notprovided", "unset",
+	"unknown", "unidentified", "missing", "empty", "blank", "void", "default", "invalid", "error", "deleted", "redacted", "removed",
+	"anonymous", "anonymized", "anonymised", "anon", "guest", "false", "true", "objectobject", "noid", "nouid", "nouser", "nouserid",
+	"nobody", "noconsent", "noconsentgiven", "optout", "optedout", "optoutuser", "useroptout", "useroptedout", "isoptout", "donottrack",
+	"dnt", "lmt", "limitadtracking", "notrack", "tobereplaced", "placeholder", "replaceme",
+}
+
+// maxNobodyWord is the length up to which a value is compared with nobodyWords.
+const maxNobodyWord = 24
+
+// nobodyWord and nobodyHash hold the words, and the hex and base64 forms of the MD5,
+// SHA-1 and SHA-256 of the empty text and of each word as senders write it.
+var nobodyWord, nobodyHash = nobodyTables()
+
+func nobodyTables() (words, hashes map[string]bool) {
+	words, hashes = make(map[string]bool, len(nobodyWords)), map[string]bool{}
+	add := func(sum []byte) {
+		hashes[hex.EncodeToString(sum)] = true
+		hashes[base64.RawStdEncoding.EncodeToString(sum)] = true
+		hashes[base64.RawURLEncoding.EncodeToString(sum)] = true
+	}
+	texts := []string{"", " ", "0", "-1", "(null)", "(none)", "(not set)", "n/a", "opt-out", "opt_out", "opted_out", "[object Object]",
+		"00000000-0000-0000-0000-000000000000"}
+	for _, w := range nobodyWords {
+		words[w] = true
+		texts = append(texts, w, strings.ToUpper(w), strings.ToUpper(w[:1])+w[1:])
+	}
+	for _, t := range append(texts, "NaN") {
+		m, s1, s2 := md5.Sum([]byte(t)), sha1.Sum([]byte(t)), sha256.Sum256([]byte(t))
+		add(m[:])
+		add(s1[:])
+		add(s2[:])
+	}
+	return words, hashes
+}
+
+// Nobody reports whether the value of an identifier stands for no one: it is empty,
+// zeros or one repeated character, a null or opt-out word, an unexpanded macro, or the
+// hash of one of these. Such a value must be neither stored nor looked up: it would
+// join strangers. It applies to identifiers of every kind and does not allocate.
+func Nobody(id []byte) bool {
+	for len(id) > 0 && (id[0] <= ' ' || id[0] == '"' || id[0] == '\'') {
+		id = id[1:]
+	}
+	for len(id) > 0 && (id[len(id)-1] <= ' ' || id[len(id)-1] == '"' || id[len(id)-1] == '\'') {
+		id = id[:len(id)-1]
+	}
+	if len(id) == 0 || uniform(id) || unexpanded(id) {
+		return true
+	}
+	if isHashLen(len(id)) && hashOfNobody(id) {
+		return true
+	}
+	if string(id) == "-1" {
+		return true
+	}
+	var stack [maxNobodyWord]byte
+	word, ok := appendWord(stack[:0], id)
+	return ok && (len(word) == 0 || nobodyWord[string(word)])
+}
+
+// uniform reports whether an identifier consists of zeros, or of one other character
+// that is repeated so often that no scheme of identifiers would give it out. Hyphens
+// and the braces of a UUID do not count.
+func uniform(id []byte) bool {
+	var first byte
+	n := 0
+	for _, c := range id {
+		switch {
+		case c == '-' || c == '{' || c == '}' || c == '.' || c == ':':
+			continue
+		case n == 0:
+			first = c | 0x20
+		case c|0x20 != first:
+			return false
+		}
+		n++
+	}
+	switch first {
+	case '0' | 0x20:
+		return true
+	case 'x', '*' | 0x20, '?' | 0x20, '_' | 0x20:
+		return n >= 3
+	}
+	return n == 0 || n >= 16
+}
+
+// unexpanded reports whether an identifier is a macro that its sender should have
+// replaced, in the notations of exchanges, tag managers and template languages.
+func unexpanded(id []byte) bool {
+	first, last := id[0], id[len(id)-1]
+	switch {
+	case len(id) > 4 && first == '_' && id[1] == '_' && last == '_' && id[len(id)-2] == '_', // __UID__
+		len(id) > 2 && first == last && (first == '%' || first == '#' || first == '@' || first == '$' || first == '!' || first == '|'),
+		first == '$' && len(id) > 1 && (letter(id[1]) || id[1] == '!' || id[1] == '$'), // $UID, $!{uid}
+		first == '[' && last == ']', first == '{' && last == '}', first == '<' && last == '>':
+		return true
+	}
+	for i := 0; i+1 < len(id); i++ {
+		switch a, b := id[i], id[i+1]; a {
+		case '$', '#':
+			if b == '{' || b == '(' && a == '$' { // ${UID}, #{uid}, $(uid)
+				return true
+			}
+		case '{', '}':
+			if a == b { // {{uid}}
+				return true
+			}
+		case '<':
+			if b == '%' || letter(b) { // <%= uid %>, <uid>
+				return true
+			}
+		case '%':
+			if b == '%' || b == '{' || i+2 < len(id) && encodedBrace(b, id[i+2]) { // %%UID%%, %{uid}, %7Buid%7D
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// encodedBrace reports whether %ab is a brace or a bracket.
+func encodedBrace(a, b byte) bool {
+	b |= 0x20
+	return (a == '7' || a == '5') && (b == 'b' || b == 'd')
+}
+
+func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// isHashLen reports whether a text may be MD5, SHA-1 or SHA-256 in hex or base64.
+func isHashLen(n int) bool {
+	switch n {
+	case 22, 24, 27, 28, 32, 40, 43, 44, 64:
+		return true
+	}
+	return false
+}
+
+func hashOfNobody(id []byte) bool {
+	var stack [64]byte
+	b := append(stack[:0], id...)
+	for len(b) > 0 && b[len(b)-1] == '=' {
+		b = b[:len(b)-1]
+	}
+	if nobodyHash[string(b)] {
+		return true
+	}
+	lowerASCII(b)
+	return nobodyHash[string(b)]
+}
+
+// appendWord appends the letters and digits of an identifier in lower case. It returns
+// false if there are too many for a word, or characters beyond ASCII.
+func appendWord(dst, id []byte) ([]byte, bool) {
+	for _, c := range id {
+		switch {
+		case letter(c), c >= '0' && c <= '9':
+			if len(dst) == cap(dst) {
+				return dst, false
+			}
+			if c >= 'A' && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			dst = append(dst, c)
+		case c >= 0x80:
+			return dst, false
+		}
+	}
+	return dst, true
+}
