@@ -15,9 +15,12 @@ const (
 	ScopeFeeds
 	ScopeAudiences
 	ScopePrivacy
+	// ScopeEventsConsented is ScopeEvents of a sender that vouches for the consent of
+	// its visitors: an event without privacy signals is accepted.
+	ScopeEventsConsented
 )
 
-var scopeNames = []string{"events", "lists", "feeds", "audiences", "privacy"}
+var scopeNames = []string{"events", "lists", "feeds", "audiences", "privacy", "events_consented"}
 
 // Has reports whether all scopes in want are permitted.
 func (s Scopes) Has(want Scopes) bool { return s&want == want }

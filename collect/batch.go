@@ -39,8 +39,9 @@ func Inflate(body []byte) ([]byte, error) {
 	return out, nil
 }
 
-// SplitBatch splits a body into its events: one JSON object, an array of objects, or one
-// object per line. An invalid line affects only itself, an invalid array is refused as a
+// SplitBatch splits a body into its events: one JSON object, an array of objects, an
+// object that holds such an array as batch (Segment), data (Meta) or events, or one object
+// per line. An invalid line affects only itself, an invalid array is refused as a
 // whole. The events are slices of body.
 func SplitBatch(body []byte) ([]json.RawMessage, error) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
@@ -53,9 +54,41 @@ func SplitBatch(body []byte) ([]json.RawMessage, error) {
 	case body[0] == '[':
 		return splitArray(body)
 	case body[0] == '{' && json.Valid(body):
-		return []json.RawMessage{body}, nil
+		return splitEnvelope(body)
 	}
 	return splitLines(body)
+}
+
+// splitEnvelope returns the events of an object: those of its array if it is an envelope,
+// else itself.
+func splitEnvelope(body []byte) ([]json.RawMessage, error) {
+	var e struct {
+		Event, Type, Consent json.RawMessage
+		EventName            json.RawMessage `json:"event_name"`
+		Batch, Data, Events  json.RawMessage
+	}
+	if err := json.Unmarshal(body, &e); err != nil || e.Event != nil || e.EventName != nil || e.Type != nil {
+		return []json.RawMessage{body}, nil
+	}
+	var list json.RawMessage
+	for _, l := range []json.RawMessage{e.Batch, e.Data, e.Events} {
+		switch {
+		case l == nil:
+		case list != nil:
+			return nil, fmt.Errorf("%w: got two lists of events; want one of batch, data and events", ErrUnreadable)
+		case l[0] != '[':
+			return nil, fmt.Errorf("%w: want a list of events in batch, data or events", ErrUnreadable)
+		default:
+			list = l
+		}
+	}
+	switch {
+	case list == nil:
+		return []json.RawMessage{body}, nil
+	case e.Consent != nil:
+		return nil, fmt.Errorf("%w: got consent for the whole list; want it in each event", ErrUnreadable)
+	}
+	return splitArray(list)
 }
 
 func splitArray(body []byte) ([]json.RawMessage, error) {

@@ -92,7 +92,7 @@ func FuzzEvents(f *testing.F) {
 		}
 		w := newWorld(t)
 		adv := w.setup.Load().advertisers["shop"]
-		r, err := w.RecordBatch(context.Background(), adv, list)
+		r, err := w.RecordBatch(context.Background(), Sender{Advertiser: adv}, list)
 		if err != nil {
 			t.Fatal(err)
 		}

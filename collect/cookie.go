@@ -95,15 +95,52 @@ func setCookie(value, host string, https, thirdParty bool) string {
 	return b.String()
 }
 
+// cookieFor returns the Set-Cookie value for the visitor id of a call. The host of an
+// advertiser gets a first-party cookie. Any other host is ours, by whatever name a proxy
+// passes it on, and a name that is not our own must not become the cookie's domain: the
+// browser knows us by another one.
+func (c *Call) cookieFor(s *Setup, uid string) string {
+	https := s.HTTPS || c.HTTPS
+	host := hostName(c.Host)
+	switch {
+	case host == s.publicHost:
+		return setCookie(uid, host, https, true)
+	case s.firstParty(host):
+		return setCookie(uid, host, https, false)
+	}
+	return setCookie(uid, "", https, true)
+}
+
+// firstParty reports whether a host belongs to the domain of an advertiser.
+func (s *Setup) firstParty(host string) bool {
+	for i := 0; ; {
+		if s.domains[host[i:]] {
+			return true
+		}
+		dot := strings.IndexByte(host[i:], '.')
+		if dot < 0 {
+			return false
+		}
+		i += dot + 1
+	}
+}
+
+// OptedOut reports whether a value of our opt-out cookie is an opt-out. A value that is
+// neither yes nor no restricts, like every signal that cannot be read.
+func OptedOut(value []byte) bool {
+	switch strings.ToLower(strings.Trim(string(value), ` "`)) {
+	case "", "0", "false", "no":
+		return false
+	}
+	return true
+}
+
 // cookieDomain returns the registrable domain of the requested host, so that
 // t.shop.example and www.shop.example share a visitor. It is empty for IP addresses and
 // single-label names, whose cookies are bound to the host.
 func cookieDomain(host string) string {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if !strings.Contains(host, ".") || net.ParseIP(strings.Trim(host, "[]")) != nil {
+	host = hostName(host)
+	if !strings.Contains(host, ".") || net.ParseIP(host) != nil {
 		return ""
 	}
 	for i := range len(host) {

@@ -22,8 +22,11 @@ import (
 type Options struct {
 	// Append returns nil only when the facts are stored.
 	Append func(context.Context, ...events.Fact) error
-	// Resolve returns the visitor to which an external identifier is linked. If nil,
-	// no identifier is linked.
+	// Busy reports whether an error of Append says that the log has no capacity or space
+	// at present; the sender should wait that long and send again. If nil, none does.
+	Busy func(error) (wait time.Duration, busy bool)
+	// Resolve returns the visitor to which an external identifier is linked: the zero
+	// key if it was found to be shared by too many. If nil, no identifier is linked.
 	Resolve func(rtb.Key) (rtb.Key, bool)
 	Keyring *rtb.Keyring
 	Cookies *Cookies
@@ -43,6 +46,9 @@ type Setup struct {
 	// Authenticate returns the id of the advertiser to which a key for server events
 	// belongs. It compares in constant time.
 	Authenticate func(key []byte) (advertiser string, ok bool)
+	// Vouches reports whether the sender with a key, which Authenticate accepts, checks
+	// the consent of its visitors itself. If nil, nobody does.
+	Vouches func(key []byte) bool
 	// Exchanges lists the exchanges that may match their users with ours. The value is
 	// the id space of their users, which several exchanges may share.
 	Exchanges map[string]string
@@ -59,18 +65,22 @@ type Setup struct {
 	advertisers map[string]*Advertiser
 	eids        map[string]bool
 	counted     map[string]bool
+	domains     map[string]bool
+	publicHost  string // as hostName returns it
 }
 
 // Advertiser is the part of an advertiser that the edge uses.
 type Advertiser struct {
 	ID       string
 	Currency rtb.Currency
+	Domains  []string // a host below one of them may be ours under the advertiser's name
 }
 
 // Edge receives events from browsers and servers. It is safe for concurrent use.
 type Edge struct {
 	Counters
 	append                        func(context.Context, ...events.Fact) error
+	busy                          func(error) (time.Duration, bool)
 	resolve                       func(rtb.Key) (rtb.Key, bool)
 	keyring                       *rtb.Keyring
 	cookies                       *Cookies
@@ -85,11 +95,14 @@ type Edge struct {
 // New returns an edge without advertisers; see Swap.
 func New(o Options) *Edge {
 	e := &Edge{
-		append: o.Append, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
+		append: o.Append, busy: o.Busy, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
 		random: o.Random, now: o.Now, browserTimeout: o.BrowserTimeout, serverTimeout: o.ServerTimeout, log: o.Logger,
 	}
 	if e.now == nil {
 		e.now = time.Now
+	}
+	if e.busy == nil {
+		e.busy = func(error) (time.Duration, bool) { return 0, false }
 	}
 	if e.browserTimeout <= 0 {
 		e.browserTimeout = 500 * time.Millisecond
@@ -112,9 +125,14 @@ func New(o Options) *Edge {
 // Swap activates a configuration.
 func (e *Edge) Swap(s *Setup) {
 	s.advertisers = make(map[string]*Advertiser, len(s.Advertisers))
+	s.domains = map[string]bool{}
 	for _, a := range s.Advertisers {
 		s.advertisers[a.ID] = a
+		for _, d := range a.Domains {
+			s.domains[hostName(d)] = true
+		}
 	}
+	s.publicHost = hostName(s.PublicHost)
 	s.eids = make(map[string]bool, len(s.EIDSources))
 	for _, source := range s.EIDSources {
 		s.eids[strings.ToLower(source)] = true

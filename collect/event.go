@@ -18,8 +18,9 @@ const (
 )
 
 // input converts an event, which may use the field names of GA4, Segment or Meta. It
-// returns the first problem.
-func (w *wireEvent) input() (Input, *Problem) {
+// calls bad for each optional field that it leaves out because it cannot read it, or
+// because its value stands for nobody.
+func (w *wireEvent) input(bad func(*Problem)) Input {
 	in := Input{
 		Advertiser: first(w.Advertiser, w.A),
 		Event:      w.eventName(),
@@ -29,17 +30,11 @@ func (w *wireEvent) input() (Input, *Problem) {
 		Source:     sanitize(string(w.Source), maxName),
 		Consent:    w.Consent.texts(),
 	}
-	var p *Problem
-	if in.At, p = readTime(first(w.TS, w.Timestamp, w.EventTime)); p != nil {
-		return in, p
-	}
-	if in.User, p = w.user(); p != nil {
-		return in, p
-	}
-	if in.Props, p = readProps(w.Props); p != nil {
-		return in, p
-	}
-	return in, w.trades(&in)
+	in.At = readTime(first(w.TS, w.Timestamp, w.EventTime), bad)
+	in.User = w.user(bad)
+	in.Props = readProps(w.Props, bad)
+	w.trades(&in, bad)
+	return in
 }
 
 func (w *wireEvent) eventName() string {
@@ -63,10 +58,14 @@ func (c *wireConsent) texts() *ConsentText {
 	for i, s := range c.GPPSID {
 		sids[i] = string(s)
 	}
-	return &ConsentText{
+	t := ConsentText{
 		GDPR: flagText(c.GDPR), TC: string(c.TC), USPrivacy: string(c.USPrivacy), GPP: string(c.GPP),
 		GPPSID: strings.Join(sids, ","), NPA: flagText(c.NPA), GPC: flagText(c.GPC),
 	}
+	if t == (ConsentText{}) {
+		return nil
+	}
+	return &t
 }
 
 // flagText converts true and false to the values of the query parameters.
@@ -80,48 +79,62 @@ func flagText(t text) string {
 	return string(t)
 }
 
-func (w *wireEvent) user() (User, *Problem) {
+func (w *wireEvent) user(bad func(*Problem)) User {
+	var customer text
+	if len(w.UserData.ExternalID) > 0 {
+		customer = w.UserData.ExternalID[0]
+	}
 	u := User{
-		UID: first(w.User.UID, w.Anonymous),
-		XID: first(w.User.XID, w.UserID, w.GAUserID),
+		UID: somebody(bad, "user.uid", w.User.UID, w.Anonymous),
+		XID: somebody(bad, "user.xid", w.User.XID, w.UserID, w.GAUserID, customer),
 	}
-	if u.XID == "" && len(w.UserData.ExternalID) > 0 {
-		u.XID = string(w.UserData.ExternalID[0])
-	}
-	for _, id := range []struct{ name, value string }{{"user.uid", u.UID}, {"user.xid", u.XID}} {
-		if len(id.value) > maxID {
-			return u, &Problem{RejectUserID, fmt.Sprintf("%s: got %d bytes; want at most %d", id.name, len(id.value), maxID)}
-		}
-	}
-	if s := first(w.User.IFA, w.UserData.MadID); s != "" {
+	if s := somebody(bad, "user.ifa", w.User.IFA, w.UserData.MadID); s != "" {
 		ifa, ok := ifaText(s)
 		if !ok {
-			return u, &Problem{RejectUserID, "user.ifa: want a device id such as 8-4-4-4-12 hex digits, not all zero"}
+			bad(&Problem{RejectUserID, "user.ifa: want a device id such as 8-4-4-4-12 hex digits, not all zero"})
 		}
 		u.IFA = ifa
 	}
-	var p *Problem
-	if u.Em, p = readHashes("user.em", w.User.Em, w.UserData.Em); p != nil {
-		return u, p
+	u.Em = readHashes("user.em", bad, w.User.Em, w.UserData.Em)
+	u.Ph = readHashes("user.ph", bad, w.User.Ph, w.UserData.Ph)
+	u.EIDs = w.User.eids(bad)
+	return u
+}
+
+// somebody returns the first identifier that names somebody.
+func somebody(bad func(*Problem), name string, list ...text) string {
+	for _, id := range list {
+		switch {
+		case id == "":
+		case len(id) > maxID:
+			bad(&Problem{RejectUserID, fmt.Sprintf("%s: got %d bytes; want at most %d", name, len(id), maxID)})
+			return ""
+		case rtb.Nobody([]byte(id)):
+			bad(placeholder(name))
+		default:
+			return string(id)
+		}
 	}
-	if u.Ph, p = readHashes("user.ph", w.User.Ph, w.UserData.Ph); p != nil {
-		return u, p
-	}
-	u.EIDs, p = w.User.eids()
-	return u, p
+	return ""
+}
+
+func placeholder(name string) *Problem {
+	return &Problem{RejectPlaceholder, name + ": got a placeholder, which names nobody"}
 }
 
 // maxEIDs is the maximum number of eids that one event may link.
 const maxEIDs = 16
 
-func (w *wireUser) eids() (out []EID, p *Problem) {
+func (w *wireUser) eids(bad func(*Problem)) (out []EID) {
 	add := func(source, id text) {
 		switch {
-		case p != nil || id == "":
+		case id == "":
 		case source == "" || len(source) > maxName || len(id) > maxID:
-			p = &Problem{RejectUserID, fmt.Sprintf("user.eids: want a source of at most %d bytes and an id of at most %d", maxName, maxID)}
+			bad(&Problem{RejectUserID, fmt.Sprintf("user.eids: want a source of at most %d bytes and an id of at most %d", maxName, maxID)})
+		case rtb.Nobody([]byte(id)):
+			bad(placeholder("user.eids"))
 		case len(out) == maxEIDs:
-			p = &Problem{RejectTooMany, fmt.Sprintf("user.eids: want at most %d", maxEIDs)}
+			bad(&Problem{RejectTooMany, fmt.Sprintf("user.eids: want at most %d", maxEIDs)})
 		default:
 			out = append(out, EID{strings.ToLower(string(source)), string(id)})
 		}
@@ -132,47 +145,69 @@ func (w *wireUser) eids() (out []EID, p *Problem) {
 			add(e.Source, u.ID)
 		}
 	}
-	return out, p
+	return out
 }
 
-func readHashes(path string, lists ...texts) ([]string, *Problem) {
+// maxHashes is the maximum number of hashes of one kind that one event may link.
+const maxHashes = 8
+
+func readHashes(path string, bad func(*Problem), lists ...texts) []string {
 	var out []string
 	for _, list := range lists {
 		for _, t := range list {
 			h, ok := hashText(string(t))
 			switch {
-			case ok && len(out) < 8:
+			case rtb.Nobody([]byte(t)) || ok && rtb.Nobody([]byte(h)):
+				if t != "" {
+					bad(placeholder(path))
+				}
+			case ok && len(out) < maxHashes:
 				out = append(out, h)
 			case ok:
 			case hasEmail(string(t)):
-				return nil, &Problem{RejectClearText, path + ": got plain text; want its SHA-256"}
+				bad(&Problem{RejectClearText, path + ": got plain text; want its SHA-256"})
 			case len(t) == 32:
-				return nil, &Problem{RejectHash, path + ": got 32 characters, perhaps md5; want SHA-256 as 64 hex digits or base64"}
+				bad(&Problem{RejectHash, path + ": got 32 characters, perhaps md5; want SHA-256 as 64 hex digits or base64"})
 			default:
-				return nil, &Problem{RejectHash, path + ": want SHA-256 as 64 hex digits or base64"}
+				bad(&Problem{RejectHash, path + ": want SHA-256 as 64 hex digits or base64"})
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
-// readTime parses seconds or milliseconds since 1970, or RFC 3339. Empty gives the zero
-// time.
-func readTime(s string) (time.Time, *Problem) {
+// readTime parses seconds or milliseconds since 1970, or RFC 3339. Empty or unreadable
+// text gives the zero time.
+func readTime(s string, bad func(*Problem)) time.Time {
 	if s == "" {
-		return time.Time{}, nil
+		return time.Time{}
 	}
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t.UTC(), nil
+		return t.UTC()
 	}
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(x) || x < 0 || x > 1e14 {
-		return time.Time{}, &Problem{RejectTime, fmt.Sprintf("ts: got %q; want seconds since 1970 or RFC 3339", sanitize(s, 40))}
+		bad(&Problem{RejectTime, fmt.Sprintf("ts: got %q; want seconds since 1970 or RFC 3339", sanitize(s, 40))})
+		return time.Time{}
 	}
 	if x >= 1e11 { // in seconds the year 5138, in milliseconds the year 1973
-		return time.UnixMilli(int64(x)).UTC(), nil
+		return time.UnixMilli(int64(x)).UTC()
 	}
-	return time.UnixMilli(int64(x * 1000)).UTC(), nil
+	return time.UnixMilli(int64(x * 1000)).UTC()
+}
+
+// maxSkew is how far the clocks of two senders may differ. Within it, and for events
+// ahead of our clock, the order of arrival decides which of two events was first:
+// otherwise a purchase that a browser reports could precede the cart that a server
+// reported before it.
+const maxSkew = 3 * time.Second
+
+// settle returns the time of an event that is stored.
+func settle(at, now time.Time) time.Time {
+	if now.Sub(at) <= maxSkew {
+		return now
+	}
+	return at
 }
 
 // checkTime returns a problem if the time of an event is too far from now.
@@ -188,37 +223,36 @@ func checkTime(at, now time.Time) *Problem {
 	return nil
 }
 
-func readProps(m map[string]text) (map[string]string, *Problem) {
-	if len(m) > maxProps {
-		return nil, &Problem{RejectTooMany, fmt.Sprintf("props: got %d; want at most %d", len(m), maxProps)}
-	}
+func readProps(m map[string]text, bad func(*Problem)) map[string]string {
 	if len(m) == 0 {
-		return nil, nil
+		return nil
+	}
+	if len(m) > maxProps {
+		bad(&Problem{RejectTooMany, fmt.Sprintf("props: got %d; want at most %d", len(m), maxProps)})
+		return nil
 	}
 	out := make(map[string]string, len(m))
 	for k, v := range m {
 		if hasEmail(k) || hasEmail(string(v)) {
-			return nil, &Problem{RejectClearText, "props: got an e-mail address, which must not be sent"}
+			bad(&Problem{RejectClearText, "props: got an e-mail address, which must not be sent"})
+			continue
 		}
 		if k = sanitize(k, maxName); k != "" {
 			out[k] = sanitize(string(v), maxText)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // trades reads items and amounts from the event and its nested objects; the fields of
 // the event itself take precedence.
-func (w *wireEvent) trades(in *Input) *Problem {
+func (w *wireEvent) trades(in *Input, bad func(*Problem)) {
 	for _, t := range []*wireTrade{&w.wireTrade, &w.Properties, &w.Params, &w.CustomData} {
-		if p := t.read(in); p != nil {
-			return p
-		}
+		t.read(in, bad)
 	}
-	return nil
 }
 
-func (t *wireTrade) read(in *Input) *Problem {
+func (t *wireTrade) read(in *Input, bad func(*Problem)) {
 	if in.OrderID == "" {
 		in.OrderID = first(t.OrderID, t.Transaction)
 	}
@@ -228,24 +262,24 @@ func (t *wireTrade) read(in *Input) *Problem {
 	if s := string(t.Currency); s != "" && in.Currency.IsZero() {
 		c, ok := rtb.ParseCurrency(s)
 		if !ok {
-			return &Problem{RejectCurrency, fmt.Sprintf("currency: got %q; want an ISO 4217 code such as USD", sanitize(s, 20))}
+			bad(&Problem{RejectCurrency, fmt.Sprintf("currency: got %q; want an ISO 4217 code such as USD", sanitize(s, 20))})
 		}
 		in.Currency = c
 	}
 	if s := first(t.Value, t.Revenue, t.Total); s != "" && in.Value == 0 {
 		m, err := rtb.ParseMicros(s, rtb.RoundDown)
 		if err != nil {
-			return &Problem{RejectValue, fmt.Sprintf("value: got %q; want a decimal number", sanitize(s, 40))}
+			bad(&Problem{RejectValue, fmt.Sprintf("value: got %q; want a decimal number", sanitize(s, 40))})
+			m = 0
 		}
 		in.Value = m
 	}
-	if len(in.Items) > 0 {
-		return nil
+	if len(in.Items) == 0 {
+		t.readItems(in, bad)
 	}
-	return t.readItems(in)
 }
 
-func (t *wireTrade) readItems(in *Input) *Problem {
+func (t *wireTrade) readItems(in *Input, bad func(*Problem)) {
 	list := t.Items
 	for _, other := range []wireItems{t.Products, t.Contents, t.ContentIDs} {
 		if len(list) == 0 {
@@ -256,42 +290,44 @@ func (t *wireTrade) readItems(in *Input) *Problem {
 		list = wireItems{{ID: text(first(t.ProductID, t.SKU)), Price: t.Price, Quantity: t.Quantity, Category: t.Category, Brand: t.Brand}}
 	}
 	if len(list) > maxItems {
-		return &Problem{RejectTooMany, fmt.Sprintf("items: got %d; want at most %d", len(list), maxItems)}
+		bad(&Problem{RejectTooMany, fmt.Sprintf("items: got %d; want at most %d", len(list), maxItems)})
+		list = list[:maxItems]
 	}
 	for i := range list {
-		it, p := list[i].item(i)
-		if p != nil {
-			return p
-		}
-		if it.ID != "" {
+		if it := list[i].item(i, bad); it.ID != "" {
 			in.Items = append(in.Items, it)
 		}
 	}
-	return nil
 }
 
-func (w *wireItem) item(i int) (events.Item, *Problem) {
+// item reads one item. Its id is empty if the item must be left out.
+func (w *wireItem) item(i int, bad func(*Problem)) events.Item {
 	it := events.Item{
 		ID:       itemID(first(w.ID, w.ItemID, w.ProductID, w.SKU)),
 		Category: sanitize(first(w.Category, w.ItemCat), maxText),
 		Brand:    sanitize(first(w.Brand, w.ItemBrand), maxText),
 	}
-	if hasEmail(it.ID) || hasEmail(it.Category) || hasEmail(it.Brand) {
-		return it, &Problem{RejectClearText, fmt.Sprintf("items[%d]: got an e-mail address, which must not be sent", i)}
+	for _, s := range []*string{&it.ID, &it.Category, &it.Brand} {
+		if hasEmail(*s) {
+			bad(&Problem{RejectClearText, fmt.Sprintf("items[%d]: got an e-mail address, which must not be sent", i)})
+			*s = ""
+		}
 	}
 	if s := first(w.Price, w.ItemPrice); s != "" {
 		m, err := rtb.ParseMicros(s, rtb.RoundDown)
 		if err != nil || m < 0 {
-			return it, &Problem{RejectPrice, fmt.Sprintf("items[%d].price: got %q; want a decimal number", i, sanitize(s, 40))}
+			bad(&Problem{RejectPrice, fmt.Sprintf("items[%d].price: got %q; want a decimal number", i, sanitize(s, 40))})
+			m = 0
 		}
 		it.Price = m
 	}
 	if w.Quantity != "" {
 		x, err := strconv.ParseFloat(string(w.Quantity), 64)
 		if err != nil || !(x >= 0 && x <= maxQuantity) {
-			return it, &Problem{RejectPrice, fmt.Sprintf("items[%d].quantity: got %q; want a number up to %d", i, sanitize(string(w.Quantity), 40), maxQuantity)}
+			bad(&Problem{RejectPrice, fmt.Sprintf("items[%d].quantity: got %q; want a number up to %d", i, sanitize(string(w.Quantity), 40), maxQuantity)})
+			x = 0
 		}
 		it.Quantity = int(x)
 	}
-	return it, nil
+	return it
 }

@@ -37,6 +37,21 @@ func (in *Input) check() *Problem {
 	return nil
 }
 
+// dropLong leaves out, and reports to bad, optional identifiers that are too long: the
+// event of a browser stands without them.
+func (in *Input) dropLong(bad func(Reject)) {
+	for _, s := range []*string{&in.EventID, &in.OrderID} {
+		if len(*s) > maxID {
+			bad(RejectTooLong)
+			*s = ""
+		}
+	}
+	if len(in.User.XID) > maxID {
+		bad(RejectUserID)
+		in.User.XID = ""
+	}
+}
+
 // eventFact returns the fact of one checked input. It calls bad for each value that it
 // drops.
 func (e *Edge) eventFact(in *Input, s *source, visitor rtb.Key, bad func(Reject)) (events.Fact, error) {
@@ -121,8 +136,9 @@ type identity struct {
 }
 
 // outside returns the keys of all identifiers except uid, in the order in which they are
-// used to find a visitor, and for each the visitor id that would be derived from it.
-func (e *Edge) outside(u *User, advertiser string) (keys []events.LinkKey, texts []string) {
+// used to find a visitor, and for each the visitor id that would be derived from it. It
+// calls bad for each eid of an unlisted source.
+func (e *Edge) outside(u *User, advertiser string, bad func(Reject)) (keys []events.LinkKey, texts []string) {
 	add := func(kind string, space rtb.IDKind, scope, value string) {
 		keys = append(keys, events.LinkKey{KeyKind: kind, Key: e.keyring.Key(space, scope, []byte(value))})
 		texts = append(texts, kind+":"+scope+":"+value)
@@ -137,7 +153,7 @@ func (e *Edge) outside(u *User, advertiser string) (keys []events.LinkKey, texts
 		if e.setup.Load().eids[x.Source] {
 			add("eid:"+x.Source, rtb.IDEID, x.Source, x.ID)
 		} else {
-			e.reject(RejectSource)
+			bad(RejectSource)
 		}
 	}
 	for _, h := range u.Em {
@@ -151,8 +167,9 @@ func (e *Edge) outside(u *User, advertiser string) (keys []events.LinkKey, texts
 
 // identify returns the visitor of an event: that of uid, else the visitor to which
 // another identifier is linked, else one derived from the first identifier.
-func (e *Edge) identify(u *User, advertiser string) (identity, *Problem) {
-	keys, texts := e.outside(u, advertiser)
+func (e *Edge) identify(u *User, advertiser string, bad func(Reject)) (identity, *Problem) {
+	keys, texts := e.outside(u, advertiser, bad)
+	keys, texts, linked := e.unshared(keys, texts)
 	id := identity{links: keys}
 	if u.UID != "" {
 		id.visitor = e.keyring.Key(rtb.IDVisitor, "", []byte(u.UID))
@@ -161,16 +178,32 @@ func (e *Edge) identify(u *User, advertiser string) (identity, *Problem) {
 	if len(keys) == 0 {
 		return id, &Problem{RejectNoUser, "user: got no id; want uid, xid, em, ph, ifa or an eid of a listed source"}
 	}
-	if e.resolve != nil {
-		for _, k := range keys {
-			if v, ok := e.resolve(k.Key); ok {
-				id.visitor = v
-				return id, nil
-			}
-		}
+	if !linked.IsZero() {
+		id.visitor = linked
+		return id, nil
 	}
 	id.visitor = e.keyring.Key(rtb.IDVisitor, "", []byte(texts[0]))
 	return id, nil
+}
+
+// unshared leaves out the identifiers that too many visitors share, and returns the
+// visitor to which the first of the others that is linked is linked.
+func (e *Edge) unshared(keys []events.LinkKey, texts []string) (k []events.LinkKey, t []string, linked rtb.Key) {
+	if e.resolve == nil {
+		return keys, texts, rtb.Key{}
+	}
+	for i := range keys {
+		v, ok := e.resolve(keys[i].Key)
+		if ok && v.IsZero() {
+			e.unlinked.Add(1)
+			continue
+		}
+		if ok && linked.IsZero() {
+			linked = v
+		}
+		k, t = append(k, keys[i]), append(t, texts[i])
+	}
+	return k, t, linked
 }
 
 // linkFact returns the fact that an identifier belongs to a visitor. Its id contains the

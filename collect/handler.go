@@ -22,7 +22,7 @@ var appending = context.Background()
 // Pixel handles GET /v1/px. It always returns 200 and the GIF.
 func (e *Edge) Pixel(ctx *fasthttp.RequestCtx) {
 	in := ParsePixel(ctx.URI().QueryString(), e.reject)
-	call := callOf(ctx)
+	call := e.callOf(ctx)
 	sendCookie(ctx, e.RecordBrowser(appending, &call, &in))
 	sendGIF(ctx)
 }
@@ -37,12 +37,12 @@ func (e *Edge) Beacon(ctx *fasthttp.RequestCtx) {
 		e.reject(RejectTooLong)
 		return
 	}
-	in, p := ParseBeacon(body)
+	in, p := ParseBeacon(body, e.reject)
 	if p != nil {
 		e.reject(p.Code)
 		return
 	}
-	call := callOf(ctx)
+	call := e.callOf(ctx)
 	sendCookie(ctx, e.RecordBrowser(appending, &call, &in))
 }
 
@@ -50,7 +50,7 @@ func (e *Edge) Beacon(ctx *fasthttp.RequestCtx) {
 // visitor refuse the match.
 func (e *Edge) Match(ctx *fasthttp.RequestCtx) {
 	m := ParseMatch(ctx.URI().QueryString(), e.reject)
-	call := callOf(ctx)
+	call := e.callOf(ctx)
 	line, allowed := e.RecordMatch(appending, &call, &m)
 	if !allowed {
 		noStore(ctx)
@@ -61,29 +61,56 @@ func (e *Edge) Match(ctx *fasthttp.RequestCtx) {
 	sendGIF(ctx)
 }
 
-// ParseBeacon parses the body of a beacon: one event object that names its advertiser. A
-// browser identifies its visitor only by cookie, so other visitor ids are ignored.
-func ParseBeacon(body []byte) (Input, *Problem) {
-	w, p := decodeEvent(body)
+// ParseBeacon parses the body of a beacon: one event object that names its advertiser. It
+// leaves out what it cannot read and calls bad for it; the event stands, unless its
+// consent is unreadable. A browser identifies its visitor only by cookie, so other visitor
+// ids are ignored.
+func ParseBeacon(body []byte, bad func(Reject)) (Input, *Problem) {
+	w, p := decodeLenient(body, bad)
 	if p != nil {
 		return Input{}, p
 	}
-	in, p := w.input()
-	in.User.UID, in.User.IFA, in.User.EIDs = "", "", nil
-	if p == nil && hasEmail(in.User.XID) {
-		p = &Problem{RejectClearText, "user.xid: got an e-mail address, which a browser must not send"}
+	w.User.UID, w.User.EIDs, w.Anonymous = "", nil, "" // not worth a problem
+	in := w.input(func(p *Problem) { bad(p.Code) })
+	in.User.IFA = ""
+	if hasEmail(in.User.XID) {
+		bad(RejectClearText)
+		in.User.XID = ""
 	}
-	return in, p
+	return in, nil
 }
 
-func callOf(ctx *fasthttp.RequestCtx) Call {
+func (e *Edge) callOf(ctx *fasthttp.RequestCtx) Call {
 	h := &ctx.Request.Header
-	return Call{
-		Cookie:  h.Cookie(CookieName),
-		OptOut:  string(h.Cookie(OptOutCookie)) == "1",
-		SecGPC:  h.Peek("Sec-GPC"),
+	c := Call{
 		Referer: string(h.Peek(fasthttp.HeaderReferer)),
 		Host:    string(h.Host()),
+		HTTPS:   ctx.IsTLS() || string(h.Peek(fasthttp.HeaderXForwardedProto)) == "https",
+	}
+	for _, v := range h.PeekAll("Sec-GPC") { // one that refuses counts
+		if len(c.SecGPC) == 0 || string(bytes.TrimSpace(v)) != "0" {
+			c.SecGPC = bytes.TrimSpace(v)
+		}
+	}
+	e.readCookies(h, &c)
+	return c
+}
+
+// readCookies reads our cookies. There may be several of one name, of other paths or
+// domains (RFC 6265 §5.4): of the visitor ids the first one that we minted counts, and an
+// opt-out in any of them.
+func (e *Edge) readCookies(h *fasthttp.RequestHeader, c *Call) {
+	valid := false
+	for name, value := range h.Cookies() {
+		switch string(name) {
+		case CookieName:
+			value = bytes.Trim(value, `"`)
+			if ok := !valid && e.cookies.Valid(value); ok || len(c.Cookie) == 0 {
+				c.Cookie, valid = bytes.Clone(value), valid || ok
+			}
+		case OptOutCookie:
+			c.OptOut = c.OptOut || OptedOut(value)
+		}
 	}
 }
 

@@ -3,7 +3,9 @@ package collect
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -12,7 +14,8 @@ import (
 // Events handles POST /v1/events: events from the server of an advertiser, authenticated
 // by its key. Each event is accepted or rejected on its own.
 func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
-	adv := e.setup.Load().byKey(bearer(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)))
+	setup, key := e.setup.Load(), bearer(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
+	adv := setup.byKey(key)
 	if adv == nil {
 		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
 		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser>")
@@ -31,14 +34,37 @@ func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, splitStatus(err), splitCode(err), err.Error())
 		return
 	}
-	reply, err := e.RecordBatch(appending, adv, list)
+	from := Sender{Advertiser: adv, Consented: setup.Vouches != nil && setup.Vouches(key), DryRun: dryRun(ctx.QueryArgs())}
+	reply, err := e.RecordBatch(appending, from, list)
 	if err != nil {
-		e.log.Error("cannot store events", zap.String("advertiser", adv.ID), zap.Int("events", len(list)), zap.Error(err))
-		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
-		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log is not available; send the batch again")
+		e.sendNotStored(ctx, err, zap.String("advertiser", adv.ID), zap.Int("events", len(list)))
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusOK, &reply)
+}
+
+// dryRun reports whether a query asks for the events to be checked and not stored: any
+// dry_run that does not say no.
+func dryRun(q *fasthttp.Args) bool {
+	for _, v := range q.PeekMulti("dry_run") {
+		switch strings.ToLower(strings.TrimSpace(string(v))) {
+		case "0", "false", "no", "off":
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// sendNotStored tells a server to send its batch again, and when.
+func (e *Edge) sendNotStored(ctx *fasthttp.RequestCtx, err error, fields ...zap.Field) {
+	e.logFailure("cannot store events", err, fields...)
+	wait, message := time.Second, "the log is not available; send the batch again"
+	if d, busy := e.busy(err); busy {
+		wait, message = max(d, wait), "the log has no capacity at present; send the batch again after Retry-After seconds"
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(wait.Seconds())))
+	sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", message)
 }
 
 // readBody returns the decompressed body. If that fails it sends an error response and

@@ -11,7 +11,8 @@ import (
 
 // The types below decode JSON leniently, because tags and shops send the same value with
 // different types: a text may be a number or a boolean, a list its only element, an
-// amount a string. Any other mismatch rejects the event.
+// amount a string. Any other mismatch rejects the event of a server; that of a browser
+// loses the field, see decodeLenient.
 
 // text decodes a string, a number or a boolean; null is empty.
 type text string

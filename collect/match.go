@@ -42,15 +42,7 @@ func ParseMatch(query []byte, bad func(Reject)) Match {
 // exchangeUser reports whether an exchange user id identifies a user: it is not empty, not
 // a placeholder for an unknown user, and not an unexpanded macro.
 func exchangeUser(uid string) bool {
-	if uid == "" || len(uid) > maxExchangeUser || strings.ContainsAny(uid, "${}[]%<>\x00\r\n") {
-		return false
-	}
-	switch strings.ToLower(uid) {
-	case "0", "-1", "null", "nil", "none", "undefined", "nan", "optout", "opt-out", "deleted",
-		"00000000-0000-0000-0000-000000000000":
-		return false
-	}
-	return true
+	return len(uid) <= maxExchangeUser && !rtb.Nobody([]byte(uid)) && !strings.ContainsAny(uid, "\x00\r\n")
 }
 
 // RecordMatch links the user id of an exchange to the visitor of the browser, who gets a
@@ -85,5 +77,5 @@ func (e *Edge) RecordMatch(ctx context.Context, c *Call, m *Match) (setCookieLin
 		visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
 		e.store(ctx, e.linkFact("", visitor, key, "sync", e.now()))
 	}
-	return setCookie(uid, c.Host, s.HTTPS, c.thirdParty(s)), true
+	return c.cookieFor(s, uid), true
 }

@@ -1,7 +1,6 @@
 package collect
 
 import (
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -21,8 +20,9 @@ func ParsePixel(query []byte, bad func(Reject)) Input {
 	return p.in
 }
 
-// eachParam calls f for each parameter of a query, decoded and trimmed. It calls bad for
-// a parameter that it cannot decode and for a query with more than maxParams.
+// eachParam calls f for each parameter of a query, decoded as browsers do and trimmed. It
+// calls bad for a parameter with broken percent-encoding, which is passed to f all the
+// same, and for a query with more than maxParams.
 func eachParam(query []byte, bad func(Reject), f func(key, value string)) {
 	n := 0
 	for part := range strings.SplitSeq(string(query), "&") {
@@ -31,13 +31,10 @@ func eachParam(query []byte, bad func(Reject), f func(key, value string)) {
 			return
 		}
 		k, v, _ := strings.Cut(part, "=")
-		key, err := url.QueryUnescape(k)
-		value, err2 := url.QueryUnescape(v)
-		if err != nil || err2 != nil {
+		if !wellEncoded(part) {
 			bad(RejectBadQuery)
-			continue
 		}
-		f(key, strings.TrimSpace(value))
+		f(unescape(k), strings.TrimSpace(unescape(v)))
 	}
 }
 
@@ -75,6 +72,10 @@ func (p *pixel) set(key, v string) {
 	case "r":
 		p.in.Ref = v
 	case "xid":
+		if rtb.Nobody([]byte(v)) {
+			p.bad(RejectPlaceholder)
+			return
+		}
 		p.in.User.XID = v
 	case "em":
 		p.in.User.Em = p.hashes(v)
@@ -122,22 +123,31 @@ func (p *pixel) setConsent(key, v string) bool {
 	c := &p.consent
 	switch key {
 	case "gdpr":
-		c.GDPR = v
+		c.GDPR = both(c.GDPR, v)
 	case "gdpr_consent":
-		c.TC = v
+		c.TC = both(c.TC, v)
 	case "us_privacy":
-		c.USPrivacy = v
+		c.USPrivacy = both(c.USPrivacy, v)
 	case "gpp":
-		c.GPP = v
+		c.GPP = both(c.GPP, v)
 	case "gpp_sid":
-		c.GPPSID = v
+		c.GPPSID = both(c.GPPSID, v)
 	case "npa":
-		c.NPA = v
+		c.NPA = both(c.NPA, v)
 	default:
 		return false
 	}
 	p.in.Consent = c
 	return true
+}
+
+// both returns a privacy signal that a query names twice. Two different values are
+// joined into one that nobody can read, and an unreadable signal restricts.
+func both(was, now string) string {
+	if was == "" || was == now {
+		return now
+	}
+	return was + "|" + now
 }
 
 func (p *pixel) prop(name, v string) {
@@ -159,6 +169,10 @@ func (p *pixel) hashes(v string) []string {
 	var out []string
 	for s := range strings.SplitSeq(v, ",") {
 		h, ok := hashText(s)
+		if rtb.Nobody([]byte(s)) || ok && rtb.Nobody([]byte(h)) {
+			p.bad(RejectPlaceholder)
+			continue
+		}
 		if !ok {
 			p.bad(RejectHash)
 			continue

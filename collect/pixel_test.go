@@ -62,7 +62,7 @@ func TestBadPixelParameters(t *testing.T) {
 		{"e=x&id=A&pr=-1", RejectPrice, func(in Input) bool { return in.Items[0].Price == 0 }},
 		{"e=x&id=A&qt=-2", RejectPrice, func(in Input) bool { return in.Items[0].Quantity == 0 }},
 		{"e=x&id=" + strings.Repeat("A,", 300), RejectTooMany, func(in Input) bool { return len(in.Items) == 200 }},
-		{"e=x&q=%zz", RejectBadQuery, func(in Input) bool { return in.Query == "" }},
+		{"e=x&q=%zz", RejectBadQuery, func(in Input) bool { return in.Query == "%zz" }},
 		{"e=x" + strings.Repeat("&z=1", 200), RejectTooMany, func(in Input) bool { return true }},
 	}
 	for _, tt := range tests {

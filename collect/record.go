@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -15,11 +14,12 @@ import (
 
 // Call contains the headers of a browser request that the edge uses.
 type Call struct {
-	Cookie  []byte // rt_uid
-	OptOut  bool   // rt_oo=1
+	Cookie  []byte // rt_uid; of several the first that we minted
+	OptOut  bool   // rt_oo in any cookie of that name
 	SecGPC  []byte
 	Referer string // the page, if the parameters do not name one
 	Host    string // the requested host
+	HTTPS   bool   // whether the browser used https
 }
 
 // Rejected is an event of a batch that was rejected.
@@ -34,6 +34,7 @@ type Reply struct {
 	Accepted   int        `json:"accepted"`
 	Duplicates int        `json:"duplicates"`
 	Rejected   []Rejected `json:"rejected"`
+	DryRun     bool       `json:"dry_run,omitempty"` // nothing was stored
 }
 
 func (c *Call) consent(t *ConsentText) *privacy.Consent {
@@ -41,7 +42,7 @@ func (c *Call) consent(t *ConsentText) *privacy.Consent {
 	if t != nil {
 		p.GDPR, p.GDPRConsent, p.USPrivacy = []byte(t.GDPR), []byte(t.TC), []byte(t.USPrivacy)
 		p.GPP, p.GPPSID, p.NPA = []byte(t.GPP), []byte(t.GPPSID), []byte(t.NPA)
-		if t.GPC != "" {
+		if t.GPC != "" && string(p.SecGPC) != "1" {
 			p.SecGPC = []byte(t.GPC)
 		}
 	}
@@ -75,12 +76,13 @@ func (e *Edge) visitor(c *Call) (uid string, fresh bool, err error) {
 // mayLink reports whether an identifier may be linked to the visitor of a browser. Without
 // a cookie, it may be linked only if it is not linked yet: a browser that does not keep
 // cookies is a new visitor on every hit and must not link the identifier each time. A
-// browser that keeps cookies sends one on its next hit.
+// browser that keeps cookies sends one on its next hit. An identifier that too many
+// visitors share is never linked.
 func (e *Edge) mayLink(fresh bool, k rtb.Key) bool {
-	if !fresh || e.resolve == nil {
+	if e.resolve == nil {
 		return true
 	}
-	if _, linked := e.resolve(k); linked {
+	if v, linked := e.resolve(k); linked && (fresh || v.IsZero()) {
 		e.unlinked.Add(1)
 		return false
 	}
@@ -109,10 +111,8 @@ func (e *Edge) RecordBrowser(ctx context.Context, c *Call, in *Input) (setCookie
 	}
 	who := browser{visitor: e.keyring.Key(rtb.IDVisitor, "", []byte(uid)), fresh: fresh, referer: c.Referer}
 	e.storeBrowser(ctx, adv, &who, in)
-	return setCookie(uid, c.Host, s.HTTPS, c.thirdParty(s))
+	return c.cookieFor(s, uid)
 }
-
-func (c *Call) thirdParty(s *Setup) bool { return strings.EqualFold(c.Host, s.PublicHost) }
 
 // browser is the origin of an event of the pixel or the tag.
 type browser struct {
@@ -122,20 +122,17 @@ type browser struct {
 }
 
 func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, who *browser, in *Input) {
+	in.dropLong(e.reject)
 	if p := in.check(); p != nil {
 		e.reject(p.Code)
 		return
-	}
-	if len(in.User.XID) > maxID {
-		e.reject(RejectUserID)
-		in.User.XID = ""
 	}
 	if in.Page == "" {
 		in.Page = who.referer
 	}
 	in.At = e.now() // the clock of a browser is not reliable
 	src := &source{adv: adv, trust: events.TrustBrowser, provenance: "tag", now: in.At}
-	keys, _ := e.outside(&in.User, adv.ID)
+	keys, _ := e.outside(&in.User, adv.ID, e.reject)
 	keys = slices.DeleteFunc(keys, func(k events.LinkKey) bool { return !e.mayLink(who.fresh, k.Key) })
 	f, err := e.eventFact(in, src, who.visitor, e.reject)
 	if err != nil {
@@ -167,7 +164,7 @@ func (e *Edge) store(ctx context.Context, facts ...events.Fact) bool {
 	defer cancel()
 	if err := e.append(ctx, facts...); err != nil {
 		e.reject(RejectNotStored)
-		e.log.Error("cannot store facts of a browser", zap.Int("facts", len(facts)), zap.Error(err))
+		e.logFailure("cannot store facts of a browser", err, zap.Int("facts", len(facts)))
 		return false
 	}
 	for i := range facts {
@@ -178,25 +175,54 @@ func (e *Edge) store(ctx context.Context, facts ...events.Fact) bool {
 	return true
 }
 
+// logFailure logs why facts could not be stored. That the log has no capacity at present
+// is no error: senders are told to wait.
+func (e *Edge) logFailure(text string, err error, fields ...zap.Field) {
+	fields = append(fields, zap.Error(err))
+	if _, busy := e.busy(err); busy {
+		e.log.Warn(text, fields...)
+		return
+	}
+	e.log.Error(text, fields...)
+}
+
+// Sender is the server of an advertiser that sends events.
+type Sender struct {
+	Advertiser *Advertiser
+	// Consented is set if the sender vouches for the consent of its visitors. Signals
+	// that it sends nevertheless are obeyed.
+	Consented bool
+	// DryRun checks the events and stores none.
+	DryRun bool
+}
+
 // RecordBatch records events from the server of an advertiser. The valid ones are in the
 // log when it returns without error. After an error it is unknown which ones are, and the
 // sender should retry.
-func (e *Edge) RecordBatch(ctx context.Context, adv *Advertiser, list []json.RawMessage) (Reply, error) {
-	r := Reply{Rejected: []Rejected{}}
-	b := batch{seen: make(map[string]bool, len(list))}
-	src := &source{adv: adv, trust: events.TrustServer, provenance: "s2s", now: e.now()}
+func (e *Edge) RecordBatch(ctx context.Context, from Sender, list []json.RawMessage) (Reply, error) {
+	r := Reply{Rejected: []Rejected{}, DryRun: from.DryRun}
+	b := batch{seen: make(map[string]bool, len(list)), from: from, bad: e.reject}
+	if from.DryRun {
+		b.bad = func(Reject) {}
+	}
+	src := &source{adv: from.Advertiser, trust: events.TrustServer, provenance: "s2s", now: e.now()}
 	for i, raw := range list {
 		if p := e.addEvent(&b, src, raw); p != nil {
-			e.reject(p.Code)
+			b.bad(p.Code)
 			r.Rejected = append(r.Rejected, Rejected{I: i, Code: p.Code.String(), Msg: p.Msg})
 		}
 	}
+	r.Duplicates, r.Accepted = b.duplicates, b.events
+	if from.DryRun {
+		return r, nil
+	}
+	e.duplicate.Add(uint64(b.duplicates))
 	if len(b.facts) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, e.serverTimeout)
 		defer cancel()
 		if err := e.append(ctx, b.facts...); err != nil {
 			e.reject(RejectNotStored)
-			return r, err
+			return Reply{}, err
 		}
 	}
 	for i := range b.facts {
@@ -206,18 +232,18 @@ func (e *Edge) RecordBatch(ctx context.Context, adv *Advertiser, list []json.Raw
 		default:
 			e.count(f.Name)
 			e.recent.add(f.ID, src.now)
-			r.Accepted++
 		}
 	}
-	r.Duplicates = b.duplicates
-	e.duplicate.Add(uint64(b.duplicates))
 	return r, nil
 }
 
 // batch collects the facts of one call.
 type batch struct {
+	from       Sender
+	bad        func(Reject) // counts what is left out
 	facts      []events.Fact
 	seen       map[string]bool // ids of the facts
+	events     int             // among the facts
 	duplicates int
 }
 
@@ -226,7 +252,16 @@ func (e *Edge) addEvent(b *batch, src *source, raw []byte) *Problem {
 	if p != nil {
 		return p
 	}
-	in, p := w.input()
+	var nobody *Problem
+	in := w.input(func(x *Problem) {
+		switch {
+		case x.Code == RejectPlaceholder:
+			nobody = x
+			b.bad(x.Code)
+		case p == nil:
+			p = x
+		}
+	})
 	if p != nil {
 		return p
 	}
@@ -239,14 +274,18 @@ func (e *Edge) addEvent(b *batch, src *source, raw []byte) *Problem {
 	if p = checkTime(in.At, src.now); p != nil {
 		return p
 	}
-	if p = e.serverConsent(&in); p != nil {
+	in.At = settle(in.At, src.now)
+	if p = e.serverConsent(&in, b.from.Consented); p != nil {
 		return p
 	}
-	id, p := e.identify(&in.User, src.adv.ID)
+	id, p := e.identify(&in.User, src.adv.ID, b.bad)
 	if p != nil {
+		if nobody != nil {
+			p = &Problem{RejectUserID, nobody.Msg + "; got no other id"}
+		}
 		return p
 	}
-	f, err := e.eventFact(&in, src, id.visitor, e.reject)
+	f, err := e.eventFact(&in, src, id.visitor, b.bad)
 	if err != nil {
 		return &Problem{RejectNotStored, "the event could not be stored; send it again"}
 	}
@@ -262,18 +301,23 @@ func (e *Edge) addEvent(b *batch, src *source, raw []byte) *Problem {
 		}
 	}
 	b.facts = append(b.facts, f)
+	b.events++
 	return nil
 }
 
-// serverConsent checks the privacy signals of a server event, if it has any. Without
-// signals the advertiser is responsible for the consent.
-func (e *Edge) serverConsent(in *Input) *Problem {
-	if in.Consent == nil {
+// serverConsent applies the rules of the pixel to the privacy signals of a server event.
+// A sender that vouches for the consent of its visitors may leave the signals out.
+func (e *Edge) serverConsent(in *Input, consented bool) *Problem {
+	if in.Consent == nil && consented {
 		return nil
 	}
 	c := &Call{}
-	if g := e.setup.Load().Policy.Browser(c.consent(in.Consent)); !g.StoreProfile {
-		return &Problem{RejectConsent, "consent: the privacy signals of the visitor refuse it: " + g.Refusal.String()}
+	g := e.setup.Load().Policy.Browser(c.consent(in.Consent))
+	switch {
+	case g.StoreProfile:
+		return nil
+	case in.Consent == nil:
+		return &Problem{RejectConsent, "consent: got none; want the privacy signals of the visitor, or a key with the scope events_consented if the sender checks them itself: " + g.Refusal.String()}
 	}
-	return nil
+	return &Problem{RejectConsent, "consent: the privacy signals of the visitor refuse it: " + g.Refusal.String()}
 }

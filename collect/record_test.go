@@ -236,7 +236,7 @@ func TestAFailingLog(t *testing.T) {
 	w := newWorld(t)
 	w.fail = errLog
 	raw := []json.RawMessage{json.RawMessage(`{"event":"x","event_id":"1","user":{"uid":"u"}}`)}
-	if _, err := w.RecordBatch(context.Background(), w.setup.Load().advertisers["shop"], raw); !errors.Is(err, errLog) {
+	if _, err := w.RecordBatch(context.Background(), Sender{Advertiser: w.setup.Load().advertisers["shop"]}, raw); !errors.Is(err, errLog) {
 		t.Errorf("got %v; want the log's error", err)
 	}
 	w.pixel(t, &Call{}, "a=shop&e=x&eid=2")

@@ -30,6 +30,7 @@ const (
 	RejectExchange               // the exchange is missing or unknown
 	RejectExchangeUser           // the exchange user id is empty, a placeholder, too long or an unexpanded macro
 	RejectSource                 // an eid of an unlisted source; the event remains valid
+	RejectPlaceholder            // an identifier that stands for nobody; the event remains valid if it has another
 	RejectNotStored              // the log could not store it
 	RejectReasons                // the number of reasons
 )
@@ -37,7 +38,7 @@ const (
 var rejectNames = [RejectReasons]string{
 	"", "advertiser", "other_advertiser", "bad_json", "no_event", "no_user", "bad_user_id", "bad_hash", "clear_text",
 	"bad_time", "too_old", "future", "bad_currency", "bad_price", "bad_value", "too_many", "too_long", "consent",
-	"opted_out", "forged_cookie", "bad_query", "exchange", "bad_exchange_user", "eid_source", "not_stored",
+	"opted_out", "forged_cookie", "bad_query", "exchange", "bad_exchange_user", "eid_source", "placeholder_id", "not_stored",
 }
 
 // String returns the code of the reason.

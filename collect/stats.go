@@ -30,7 +30,7 @@ type Stats struct {
 	Events     map[string]uint64 // accepted events by name
 	Rejected   map[string]uint64 // by reason, all reasons
 	Links      uint64            // link facts appended
-	Unlinked   uint64            // links refused: no cookie, and the identifier is already linked
+	Unlinked   uint64            // links refused: the identifier is shared by too many, or already linked and there is no cookie
 	Cookies    uint64            // new visitor ids
 	Duplicates uint64            // events received again
 }

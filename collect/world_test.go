@@ -66,7 +66,7 @@ func (w *world) batch(t testing.TB, list ...string) Reply {
 	for i := range list {
 		raw[i] = json.RawMessage(list[i])
 	}
-	r, err := w.RecordBatch(context.Background(), w.setup.Load().advertisers["shop"], raw)
+	r, err := w.RecordBatch(context.Background(), Sender{Advertiser: w.setup.Load().advertisers["shop"]}, raw)
 	if err != nil {
 		t.Fatal(err)
 	}

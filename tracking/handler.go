@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"rebound/exchange"
+	"rebound/internal/inventory"
 	"rebound/rtb"
 )
 
@@ -97,7 +98,7 @@ func (h *Handler) click(ctx *fasthttp.RequestCtx) {
 		ctx.SetStatusCode(fasthttp.StatusNotFound)
 		return
 	}
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, c.Landing)
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, inventory.ASCIIURL(c.Landing))
 	ctx.Response.Header.Set("Referrer-Policy", "no-referrer-when-downgrade")
 	ctx.SetStatusCode(fasthttp.StatusFound)
 }

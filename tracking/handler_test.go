@@ -486,6 +486,21 @@ func TestVideoErrorsAreFlagged(t *testing.T) {
 	}
 }
 
+// Clients read Location as ASCII: letters beyond it are encoded.
+func TestLocationIsASCII(t *testing.T) {
+	for landing, want := range map[string]string{
+		"https://shop.example/größe?q=ü#früh": "https://shop.example/gr%C3%B6%C3%9Fe?q=%C3%BC#fr%C3%BCh",
+		"https://shöp.shop.example/p":         "https://xn--shp-tna.shop.example/p",
+		"https://shop.example/a%20b?c=d":      "https://shop.example/a%20b?c=d",
+	} {
+		e, c := newEdge(t), sampleClaims()
+		c.Landing = landing
+		if rs := e.fire("GET", rtb.NoticeClick, c, ""); rs.StatusCode() != 302 || string(rs.Header.Peek("Location")) != want {
+			t.Errorf("landing %q: got %d to %q; want %q", landing, rs.StatusCode(), rs.Header.Peek("Location"), want)
+		}
+	}
+}
+
 // A click that a player or a native placement reports is not redirected.
 func TestClickThatIsOnlyTold(t *testing.T) {
 	e := newEdge(t)

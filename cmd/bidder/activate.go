@@ -191,16 +191,20 @@ func (a *app) edgeSetup(s *config.Snapshot) *collect.Setup {
 		set.Exchanges[id] = p.IDSpace
 	}
 	for _, adv := range s.Index.Advertisers() {
-		set.Advertisers = append(set.Advertisers, &collect.Advertiser{ID: adv.ID, Currency: adv.Currency})
+		set.Advertisers = append(set.Advertisers, &collect.Advertiser{ID: adv.ID, Currency: adv.Currency, Domains: adv.Domains})
 	}
 	set.EventNames = s.AudienceSet.Events()
 	index := s.Index
 	set.Authenticate = func(key []byte) (string, bool) {
 		adv, scopes := index.Authenticate(key)
-		if adv == nil || !scopes.Has(campaigns.ScopeEvents) {
+		if adv == nil || !scopes.Has(campaigns.ScopeEvents) && !scopes.Has(campaigns.ScopeEventsConsented) {
 			return "", false
 		}
 		return adv.ID, true
+	}
+	set.Vouches = func(key []byte) bool {
+		_, scopes := index.Authenticate(key)
+		return scopes.Has(campaigns.ScopeEventsConsented)
 	}
 	if u, err := url.Parse(a.public); err == nil {
 		set.PublicHost, set.HTTPS = u.Host, strings.EqualFold(u.Scheme, "https")

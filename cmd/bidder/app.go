@@ -251,6 +251,18 @@ func (a *app) resolve(k rtb.Key) (rtb.Key, bool) { return a.visitors.Linked(k) }
 // profile is the active profile of an exchange; nil when there is none.
 func (a *app) profile(id string) *exchange.Profile { return a.snapshot.Load().Profiles[id] }
 
+// busyLog reports whether the log refused facts for lack of capacity, and how long a
+// sender should wait: the views catch up in seconds, a full disk needs an operator.
+func busyLog(err error) (wait time.Duration, busy bool) {
+	switch {
+	case errors.Is(err, journal.ErrBusy):
+		return 2 * time.Second, true
+	case errors.Is(err, journal.ErrFull):
+		return time.Minute, true
+	}
+	return 0, false
+}
+
 // openEdge binds the edge's address first, because links need its port.
 func (a *app) openEdge(context.Context) error {
 	ln, err := bind("edge", a.bound.Listen.Edge)
@@ -269,7 +281,7 @@ func (a *app) openEdge(context.Context) error {
 		NoticeTTL: a.bound.Privacy.NoticeTTL, Logger: a.log.Named("tracking"), Bids: a.offers,
 	})
 	a.edge = collect.New(collect.Options{
-		Append: a.append, Resolve: a.resolve, Keyring: a.keyring,
+		Append: a.append, Busy: busyLog, Resolve: a.resolve, Keyring: a.keyring,
 		Cookies: collect.NewCookies([32]byte(a.keys.Cookies), rand.Reader), Random: rand.Reader, Now: a.now,
 		Logger: a.log.Named("collect"),
 	})

@@ -180,3 +180,34 @@ func MediaType(text []byte) []byte {
 	}
 	return text
 }
+
+// ASCIIURL returns an absolute URL in ASCII, as a Location header needs it (RFC 9110
+// §10.2.2): the host in punycode, and every other byte beyond ASCII, space and control
+// character percent-encoded. A URL in ASCII is returned as it is.
+func ASCIIURL(u string) string {
+	if !strings.ContainsFunc(u, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return u
+	}
+	var b strings.Builder
+	if start, end := HostPart(u); NeedsASCII(u[start:end]) {
+		escape(&b, u[:start])
+		b.WriteString(ASCIIHost(u[start:end]))
+		u = u[end:]
+	}
+	escape(&b, u)
+	return b.String()
+}
+
+func escape(b *strings.Builder, s string) {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		c := s[i]
+		if c > ' ' && c < 0x7f {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
+	}
+}

@@ -80,3 +80,22 @@ func FuzzNames(f *testing.F) {
 		Bundle([]byte(s))
 	})
 }
+
+func TestASCIIURL(t *testing.T) {
+	for u, want := range map[string]string{
+		"https://shop.example/a?b#c":                 "https://shop.example/a?b#c",
+		"https://shop.example/größe?q=ü#früh":        "https://shop.example/gr%C3%B6%C3%9Fe?q=%C3%BC#fr%C3%BCh",
+		"https://shöp.shop.example/p":                "https://xn--shp-tna.shop.example/p",
+		"https://SHÖP.example:8443/ä?u=https://ö.x/": "https://xn--shp-tna.example:8443/%C3%A4?u=https://%C3%B6.x/",
+		"https://jö:pä@shöp.example":                 "https://j%C3%B6:p%C3%A4@xn--shp-tna.example",
+		"https://shop.example/%C3%B6/ö":              "https://shop.example/%C3%B6/%C3%B6",
+		"https://shop.example/a b\r\nX: y":           "https://shop.example/a%20b%0D%0AX:%20y",
+		"https://shop.example/日本語":                   "https://shop.example/%E6%97%A5%E6%9C%AC%E8%AA%9E",
+		"https://日本語.example/":                       "https://xn--wgv71a119e.example/",
+		"https://shop.example/\xff":                  "https://shop.example/%FF",
+	} {
+		if got := ASCIIURL(u); got != want {
+			t.Errorf("%q: got %q; want %q", u, got, want)
+		}
+	}
+}
