@@ -239,5 +239,6 @@ func (p *pixel) items() []events.Item {
 	return out
 }
 
-// itemID normalizes a product id for comparison with feeds: trimmed and in lower case.
-func itemID(s string) string { return strings.ToLower(sanitize(s, maxID)) }
+// itemID normalizes a product id for comparison with feeds. An id that is too long is
+// dropped, because no feed can have it.
+func itemID(s string) string { return rtb.FoldProductID(s) }

@@ -36,7 +36,7 @@ func (k *clip) compile(c *compiler, out *Creative) string {
 	k.compileScripts(c, out)
 	c.trackers(out)
 	k.documents(c, out)
-	return c.content()
+	return ""
 }
 
 func durationText(d time.Duration) string {

@@ -1,8 +1,6 @@
 package creatives
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +8,7 @@ import (
 	"strings"
 
 	"rebound/internal/spec"
+	"rebound/rtb"
 )
 
 // Compile compiles specs in their order. A creative that has problems is nil.
@@ -21,7 +20,7 @@ func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative,
 	var r spec.Report
 	index := map[string]int{}
 	for i := range specs {
-		c := compiler{spec: &specs[i], read: read}
+		c := compiler{spec: asciiURLs(&specs[i]), read: read}
 		if first, again := index[specs[i].ID]; again && specs[i].ID != "" {
 			c.Add("id", spec.Quote(specs[i].ID)+" again", fmt.Sprintf("an id that no other creative has; creatives[%d] has it", first))
 		} else {
@@ -84,12 +83,12 @@ func (c *compiler) compile() *Creative {
 			c.Add("max_adm", s.MaxAdm.String(), "256 to 32KiB")
 		}
 	}
-	content := out.body.compile(c, out)
+	markup := out.body.compile(c, out)
 	c.urls(out)
-	out.CRID = c.crid(content)
+	out.CRID = crid(s, out, markup, rtb.Size{})
 	if len(out.Sizes) > 1 {
 		for _, size := range out.Sizes {
-			out.crids = append(out.crids, c.crid(content+"\x00"+strconv.Itoa(size.W)+"x"+strconv.Itoa(size.H)))
+			out.crids = append(out.crids, crid(s, out, markup, size))
 		}
 	}
 	return out
@@ -135,22 +134,4 @@ func (c *compiler) urls(out *Creative) {
 	if out.IURL != "" {
 		check("iurl", out.IURL)
 	}
-}
-
-// maxCRIDName is the longest name in a crid: 64 bytes less a dash and 12 hex
-// digits.
-const maxCRIDName = 51
-
-// crid returns the id, or the name that the spec sets instead, followed by a
-// hash of everything that is shown or that decides where.
-func (c *compiler) crid(markup string) string {
-	s := c.spec
-	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q %q %q %q %v %v %q %q %v", s.ID, s.Type, s.Size, s.Sizes, s.ClickURL, markup, s.Fill, s.Attr, s.API, s.Cat, s.Language, s.Secure == nil || *s.Secure)
-	name := s.CRID
-	if name == "" {
-		name = s.ID
-	}
-	name = name[:min(len(name), maxCRIDName)]
-	return name + "-" + hex.EncodeToString(h.Sum(nil))[:12]
 }

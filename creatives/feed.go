@@ -1,8 +1,7 @@
 package creatives
 
 import (
-	"bufio"
-	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -42,8 +41,6 @@ type Product struct {
 	Brand       Text
 	Price       Text // "29.90 USD"
 	SalePrice   Text // empty if there is no sale
-	Type        string
-	GroupID     string
 	Amount      rtb.Micros
 	SaleAmount  rtb.Micros
 	Currency    rtb.Currency
@@ -63,20 +60,46 @@ type Feed struct {
 	ID   string
 	Good int // products
 	Bad  int // rows that were skipped
-	// Kept is set if a newer file was rejected and this is the older feed.
-	Kept bool
+	// Kept is why a newer file was rejected, if this is the older feed, and empty
+	// otherwise.
+	Kept string
+	// Sum is the hash of the file.
+	Sum [sha256.Size]byte
 
 	products map[string]*Product
+	ended    bool // the last row ends with a line end
 }
 
 // FeedOptions are the options of [LoadFeed].
 type FeedOptions struct {
 	ID       string
-	Domains  []string // hosts that links may have, with their subdomains; empty: any
-	Previous *Feed    // the feed in use; nil at start
+	Domains  []string       // hosts that links may have, with their subdomains; empty: any
+	Zone     *time.Location // of dates and times without a zone; nil: UTC
+	Previous *Feed          // the feed in use; nil at start
 	// MinKeepPct is the least number of valid rows that a new file must have,
 	// in percent of the previous ones; 0 means 50.
 	MinKeepPct int
+	// Fresh is set if the file was written so recently that it may not be
+	// complete yet.
+	Fresh bool
+}
+
+// Why a newer file was rejected.
+const (
+	KeptShrunk    = "far fewer valid rows than before"
+	KeptTruncated = "a file that ends in the middle of a row"
+	KeptFresh     = "fewer rows than before in a file that was written a moment ago"
+)
+
+// FeedReport is what was wrong with the rows of a feed. At most [MaxRowProblems] of
+// each kind are kept.
+type FeedReport struct {
+	Skipped spec.Problems // rows that are no products
+	Ignored spec.Problems // optional fields that could not be read; their products have none
+	// IgnoredFields counts all of the ignored fields.
+	IgnoredFields int
+	// Truncated is set if the file ends in the middle of a row.
+	Truncated bool
 }
 
 // Product returns a product by its folded id, or nil if there is none. A nil
@@ -102,12 +125,14 @@ func (f *Feed) All() []*Product {
 var ErrNoFeed = errors.New("not a product feed")
 
 // LoadFeed parses tab-separated values with a header line of Merchant field
-// names. Invalid rows are skipped and returned as problems. An error means that
-// nothing could be read. If a file has far fewer valid rows than the previous
-// feed, LoadFeed returns the previous feed with Kept set.
-func LoadFeed(r io.Reader, o FeedOptions) (*Feed, spec.Problems, error) {
-	rd := &rowReader{r: bufio.NewReaderSize(r, MaxRowBytes)}
-	header, _, err := rd.next()
+// names. Rows without a valid required field are skipped, and optional fields that
+// cannot be read are ignored; the report names both. An error means that nothing
+// could be read. If a file is not complete or has far fewer valid rows than the
+// previous feed, LoadFeed returns the previous feed with Kept set.
+func LoadFeed(r io.Reader, o FeedOptions) (*Feed, *FeedReport, error) {
+	sum := sha256.New()
+	rd := newRowReader(io.TeeReader(r, sum))
+	header, _, err := rd.row()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, fmt.Errorf("cannot load feed %s: %w", o.ID, err)
 	}
@@ -115,75 +140,115 @@ func LoadFeed(r io.Reader, o FeedOptions) (*Feed, spec.Problems, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot load feed %s: %w", o.ID, err)
 	}
-	f := &Feed{ID: o.ID, products: map[string]*Product{}}
-	var problems spec.Problems
-	bad := func(p spec.Problem) {
-		f.Bad++
-		if p.Line = rd.line; len(problems) < MaxRowProblems {
-			problems = append(problems, p)
-		}
+	rd.columns = columns.n
+	l := feedLoader{rd: rd, columns: columns, options: o, feed: &Feed{ID: o.ID, products: map[string]*Product{}}}
+	if l.options.Zone == nil {
+		l.options.Zone = time.UTC
 	}
-	for f.Good+f.Bad < MaxRows {
-		row, tooLong, err := rd.next()
+	for l.feed.Good+l.feed.Bad < MaxRows {
+		row, tooLong, err := rd.row()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, problems, fmt.Errorf("cannot load feed %s: line %d: %w", o.ID, rd.line, err)
+			return nil, nil, fmt.Errorf("cannot load feed %s: line %d: %w", o.ID, rd.line, err)
 		}
-		if tooLong {
-			bad(spec.Problem{Got: "a longer row", Want: fmt.Sprintf("at most %d bytes", MaxRowBytes)})
-			continue
-		}
-		if len(bytes.TrimSpace(row)) == 0 {
-			continue
-		}
-		p, wrong := columns.product(row, o.Domains)
-		if wrong == nil && f.products[p.ID] != nil {
-			wrong = &spec.Problem{Path: "id", Got: spec.Quote(p.ID) + " again", Want: "an id that no other row has"}
-		}
-		if wrong != nil {
-			bad(*wrong)
-			continue
-		}
-		f.products[p.ID] = p
-		f.Good++
+		l.row(row, tooLong)
 	}
-	return f.orPrevious(o), problems, nil
+	if _, err := io.Copy(io.Discard, rd.r); err != nil { // beyond MaxRows, for the hash
+		return nil, nil, fmt.Errorf("cannot load feed %s: %w", o.ID, err)
+	}
+	sum.Sum(l.feed.Sum[:0])
+	l.feed.ended = rd.ended
+	l.report.Truncated = !rd.ended && (l.badLast || o.Previous != nil && o.Previous.ended && l.feed.Good < o.Previous.Good)
+	return l.feed.orPrevious(o, l.report.Truncated), &l.report, nil
 }
 
-// orPrevious returns the previous feed if the new one has lost too many rows.
-func (f *Feed) orPrevious(o FeedOptions) *Feed {
+// feedLoader loads the rows of one feed.
+type feedLoader struct {
+	rd      *rowReader
+	columns feedColumns
+	options FeedOptions
+	feed    *Feed
+	report  FeedReport
+	badLast bool // the last row is not valid
+}
+
+// row adds the product of one row, or says why there is none.
+func (l *feedLoader) row(row []string, tooLong bool) {
+	l.badLast = false
+	switch {
+	case tooLong:
+		l.skip(&spec.Problem{Got: "a longer row", Want: fmt.Sprintf("at most %d bytes", MaxRowBytes)})
+		return
+	case !slices.ContainsFunc(row, func(field string) bool { return strings.TrimSpace(field) != "" }):
+		return
+	}
+	p, wrong := l.product(row)
+	switch {
+	case wrong != nil:
+		l.skip(wrong)
+		l.badLast = true
+		return
+	case l.feed.products[p.ID] != nil:
+		l.skip(&spec.Problem{Path: "id", Got: spec.Quote(p.ID) + " again", Want: "an id that no other row has"})
+		return
+	}
+	l.feed.products[p.ID] = p
+	l.feed.Good++
+}
+
+func (l *feedLoader) skip(p *spec.Problem) {
+	l.feed.Bad++
+	if p.Line = l.rd.line; len(l.report.Skipped) < MaxRowProblems {
+		l.report.Skipped = append(l.report.Skipped, *p)
+	}
+}
+
+// ignore notes an optional field that cannot be read.
+func (l *feedLoader) ignore(p *spec.Problem) {
+	l.report.IgnoredFields++
+	if p.Line = l.rd.line; len(l.report.Ignored) < MaxRowProblems {
+		l.report.Ignored = append(l.report.Ignored, *p)
+	}
+}
+
+// orPrevious returns the previous feed if the new file is not complete or has lost
+// too many rows.
+func (f *Feed) orPrevious(o FeedOptions, truncated bool) *Feed {
 	pct := o.MinKeepPct
 	if pct <= 0 {
 		pct = 50
 	}
-	if o.Previous == nil || f.Good*100 >= o.Previous.Good*pct {
+	why := ""
+	switch {
+	case o.Previous == nil:
+		return f
+	case f.Good*100 < o.Previous.Good*pct:
+		why = KeptShrunk
+	case truncated:
+		why = KeptTruncated
+	case o.Fresh && f.Good < o.Previous.Good:
+		why = KeptFresh
+	default:
 		return f
 	}
 	kept := *o.Previous
-	kept.Kept = true
+	kept.Kept = why
 	return &kept
 }
 
-// rowReader reads lines of limited length.
-type rowReader struct {
-	r    *bufio.Reader
-	line int
-}
-
-// next returns the next line without its end. tooLong is set if it was cut off.
-func (rd *rowReader) next() (row []byte, tooLong bool, err error) {
-	row, err = rd.r.ReadSlice('\n')
-	rd.line++
-	for errors.Is(err, bufio.ErrBufferFull) {
-		tooLong = true
-		_, err = rd.r.ReadSlice('\n')
+// Changes returns how many products another feed adds, removes and changes.
+func (f *Feed) Changes(to *Feed) (added, removed, changed int) {
+	for id, p := range to.products {
+		switch was := f.products[id]; {
+		case was == nil:
+			added++
+		case !was.equal(p):
+			changed++
+		}
 	}
-	if err != nil && (!errors.Is(err, io.EOF) || len(row) == 0 && !tooLong) {
-		return nil, false, err
-	}
-	return bytes.TrimRight(row, "\r\n"), tooLong, nil
+	return added, len(f.products) + added - len(to.products), changed
 }
 
 // feedColumns are the columns of known fields.
@@ -195,11 +260,16 @@ type feedColumns struct {
 // RequiredFields are the columns that every feed must have.
 var RequiredFields = []string{"id", "title", "link", "image_link", "price", "availability"}
 
-func readHeader(row []byte) (feedColumns, error) {
-	row = bytes.TrimPrefix(row, []byte("\xEF\xBB\xBF"))
+func readHeader(row []string) (feedColumns, error) {
 	c := feedColumns{at: map[string]int{}}
-	for name := range strings.SplitSeq(string(row), "\t") {
-		name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(unquote(name))), " ", "_")
+	for i, name := range row {
+		if i == 0 {
+			if strings.HasPrefix(name, "\xFF\xFE") || strings.HasPrefix(name, "\xFE\xFF") {
+				return c, fmt.Errorf("%w: got text in UTF-16; want UTF-8", ErrNoFeed)
+			}
+			name = unquote(strings.TrimPrefix(name, "\uFEFF"))
+		}
+		name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), " ", "_")
 		if _, again := c.at[name]; again && name != "" {
 			return c, fmt.Errorf("%w: got the column %q twice; want every column once", ErrNoFeed, name)
 		}
@@ -214,26 +284,24 @@ func readHeader(row []byte) (feedColumns, error) {
 	return c, nil
 }
 
-// unquote removes the quotes that some tools put around a field.
-func unquote(s string) string {
-	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
-		return strings.ReplaceAll(s[1:len(s)-1], `""`, `"`)
+// product parses one row. Empty fields beyond the header's are ignored: some tools
+// end every row with a tab.
+func (l *feedLoader) product(fields []string) (*Product, *spec.Problem) {
+	c := &l.columns
+	for len(fields) > c.n && strings.TrimSpace(fields[len(fields)-1]) == "" {
+		fields = fields[:len(fields)-1]
 	}
-	return s
-}
-
-// product parses one row.
-func (c *feedColumns) product(row []byte, domains []string) (*Product, *spec.Problem) {
-	if !utf8.Valid(row) {
-		return nil, &spec.Problem{Got: "text that is not UTF-8", Want: "UTF-8"}
-	}
-	fields := strings.Split(string(row), "\t")
 	if len(fields) > c.n {
 		return nil, &spec.Problem{Got: strconv.Itoa(len(fields)) + " fields", Want: "at most " + strconv.Itoa(c.n) + ", as in the header"}
 	}
+	for _, field := range fields {
+		if !utf8.ValidString(field) {
+			return nil, &spec.Problem{Got: "text that is not UTF-8", Want: "UTF-8"}
+		}
+	}
 	get := rowFields(func(name string) string {
 		if i, ok := c.at[name]; ok && i < len(fields) {
-			return strings.TrimSpace(unquote(fields[i]))
+			return strings.TrimSpace(fields[i])
 		}
 		return ""
 	})
@@ -242,5 +310,5 @@ func (c *feedColumns) product(row []byte, domains []string) (*Product, *spec.Pro
 			return nil, get.wrong(name, "a value")
 		}
 	}
-	return parseProduct(get, domains)
+	return l.parse(get)
 }

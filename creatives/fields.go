@@ -1,7 +1,6 @@
 package creatives
 
 import (
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -65,21 +64,4 @@ func withoutMacros(u string) string {
 		}
 		u = u[:i] + "x" + u[i+end+1:]
 	}
-}
-
-// content returns everything that a creative without markup of its own shows,
-// for its hash.
-func (c *compiler) content() string {
-	s := *c.spec
-	text := fmt.Sprintf("%q %+v %q %v %v %d %v %v %v %q %+v", s.Title, s.Media, s.TagURL, s.Duration, s.Skippable, s.Linearity, s.Protocols, s.Placements, s.Playback, s.Interactive, s.Trackers)
-	if s.Verification != nil {
-		text += fmt.Sprintf(" verification %+v", *s.Verification)
-	}
-	if s.Companion != nil {
-		text += fmt.Sprintf(" companion %+v", *s.Companion)
-	}
-	if s.Native != nil {
-		text += fmt.Sprintf(" native %+v", *s.Native)
-	}
-	return text
 }

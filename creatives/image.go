@@ -27,7 +27,7 @@ func (b *imageAd) compile(c *compiler, out *Creative) string {
 	markup := `<a href="{{click}}" target="_blank" rel="noopener"><img src="` + string(appendHTML(nil, s.ImageURL)) +
 		`" width="{{width}}" height="{{height}}" alt="` + string(appendHTML(nil, s.Alt)) + `" style="border:0;display:block"></a>`
 	b.template(c, out, "image_url", markup)
-	return markup
+	return ""
 }
 
 var imageMimes = map[string]string{".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif",

@@ -12,9 +12,10 @@ import (
 // a file of its own.
 type body interface {
 	// compile checks the fields of the type, and fills in the body and what
-	// depends on it in out. It returns everything that is shown, for the hash
-	// in the creative's id.
-	compile(c *compiler, out *Creative) (content string)
+	// depends on it in out. It returns the markup that the advertiser wrote, for
+	// the hash in the creative's id; nothing if the fields of the spec say what is
+	// shown.
+	compile(c *compiler, out *Creative) (markup string)
 	// fits returns how a creative with this body is shown on an impression, or
 	// why it cannot be. It does not allocate.
 	fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Exchange) (Fit, rtb.NoBidReason)

@@ -20,7 +20,7 @@ const hostile = `<script>alert("x")</script>'"\` + "\u2028" + ` ${AUCTION_PRICE}
 // sample is markup data with a hostile product.
 func sample(t testing.TB) *Markup {
 	t.Helper()
-	f, rows := loadFeed(t, feedHeader+row(map[string]string{"title": hostile, "link": "https://shop.example/p/1?a=1&b='2'", "sale_price": "12.00 USD"}), FeedOptions{})
+	f, rows := loadFeed(t, feedHeader+row(map[string]string{"title": strings.ReplaceAll(hostile, "&", "&amp;"), "link": "https://shop.example/p/1?a=1&b='2'", "sale_price": "12.00 USD"}), FeedOptions{})
 	if f.Good != 1 {
 		t.Fatal(rows)
 	}

@@ -64,7 +64,7 @@ func (n *native) compile(c *compiler, out *Creative) string {
 		c.checkLink("native.privacy_url", s.PrivacyURL, out)
 	}
 	c.trackers(out)
-	return c.content()
+	return ""
 }
 
 func (c *compiler) nativeImage(out *Creative, i int) nativeImage {

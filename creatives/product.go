@@ -11,12 +11,14 @@ import (
 	"rebound/rtb"
 )
 
-// textLimits are the longest texts of a product, in characters (domain rule c8,
-// Merchant product data specification).
-var textLimits = []struct {
-	name string
-	most int
-}{{"id", 50}, {"title", 150}, {"brand", 70}, {"product_type", 750}, {"item_group_id", 50}}
+// Longest texts of a product, in characters (domain rule c8, Merchant product data
+// specification). A longer optional text is ignored.
+const (
+	maxProductID   = 50
+	maxTitle       = 150
+	maxBrand       = 70
+	maxComplements = 20
+)
 
 // rowFields returns the trimmed value of a field of one row, or an empty string.
 type rowFields func(name string) string
@@ -26,68 +28,116 @@ func (get rowFields) wrong(field, want string) *spec.Problem {
 	return &spec.Problem{Path: field, Got: spec.Quote(get(field)), Want: want}
 }
 
-// parseProduct parses one row. Links must be on one of domains, if there are any.
-func parseProduct(get rowFields, domains []string) (*Product, *spec.Problem) {
-	p := &Product{ID: FoldID(get("id")), Type: get("product_type"), GroupID: get("item_group_id")}
-	for _, f := range textLimits {
-		if n := utf8.RuneCountInString(get(f.name)); n > f.most {
+// parse parses one row. Links must be on one of the domains, if there are any.
+func (l *feedLoader) parse(get rowFields) (*Product, *spec.Problem) {
+	sku, title := plainText(get("id")), plainText(get("title"))
+	for _, f := range []struct {
+		name, text string
+		most       int
+	}{{"id", sku, maxProductID}, {"title", title, maxTitle}} {
+		if n := utf8.RuneCountInString(f.text); n > f.most {
 			return nil, &spec.Problem{Path: f.name, Got: strconv.Itoa(n) + " characters", Want: "at most " + strconv.Itoa(f.most)}
 		}
 	}
-	if want := checkURL(get("link"), true); want != "" {
-		return nil, get.wrong("link", want)
+	p := &Product{ID: rtb.FoldProductID(sku)}
+	if p.ID == "" || title == "" {
+		return nil, &spec.Problem{Path: "id", Got: spec.Quote(get("id")), Want: "an id and a title with characters that are shown"}
 	}
-	if host := HostOf(get("link")); len(domains) > 0 && !HostWithin(host, domains) {
-		return nil, &spec.Problem{Path: "link", Got: "host " + spec.Quote(host), Want: "one of " + strings.Join(domains, ", ")}
+	link, image, wrong := l.links(get)
+	if wrong != nil {
+		return nil, wrong
 	}
-	if want := checkURL(get("image_link"), false); want != "" {
-		return nil, get.wrong("image_link", want)
-	}
-	stock, ok := availability[strings.ReplaceAll(strings.ToLower(get("availability")), " ", "_")]
+	stock, ok := availability[stockWord(get("availability"))]
 	if !ok {
 		return nil, get.wrong("availability", "in_stock, out_of_stock, preorder or backorder")
 	}
 	p.InStock = stock
-	if wrong := p.prices(get); wrong != nil {
-		return nil, wrong
+	text, amount, cur, ok := parsePrice(get("price"))
+	if !ok {
+		return nil, get.wrong("price", "an amount and a currency such as 15.00 USD")
 	}
-	p.SKU, p.Title, p.Brand = newText(get("id")), newText(get("title")), newText(get("brand"))
-	p.Link, p.Image = newText(get("link")), newText(get("image_link"))
-	for id := range strings.SplitSeq(get("complements"), ",") {
-		if id = FoldID(id); id != "" && id != p.ID && len(p.Complements) < 20 {
+	p.Price, p.Amount, p.Currency = newText(text), amount, cur
+	l.sale(p, get)
+	p.SKU, p.Title, p.Brand = newText(sku), newText(title), newText(l.brand(get))
+	p.Link, p.Image = newText(link), newText(image)
+	for id := range strings.SplitSeq(decodeEntities(get("complements")), ",") {
+		if id = rtb.FoldProductID(id); id != "" && id != p.ID && len(p.Complements) < maxComplements {
 			p.Complements = append(p.Complements, id)
 		}
 	}
 	return p, nil
 }
 
-// availability maps the values of the field to whether the product is shown.
-var availability = map[string]bool{"in_stock": true, "out_of_stock": false, "preorder": false, "backorder": false}
+// links returns the URLs of the landing page and of the image, in ASCII.
+func (l *feedLoader) links(get rowFields) (link, image string, wrong *spec.Problem) {
+	link, image = asciiURL(decodeEntities(get("link"))), asciiURL(decodeEntities(get("image_link")))
+	if want := checkURL(link, true); want != "" {
+		return "", "", get.wrong("link", want)
+	}
+	domains := l.options.Domains
+	if host := HostOf(link); len(domains) > 0 && !HostWithin(host, domains) {
+		return "", "", &spec.Problem{Path: "link", Got: "host " + spec.Quote(host), Want: "one of " + strings.Join(domains, ", ")}
+	}
+	if want := checkURL(image, false); want != "" {
+		return "", "", get.wrong("image_link", want)
+	}
+	return link, image, nil
+}
 
-func (p *Product) prices(get rowFields) *spec.Problem {
-	text, amount, cur, ok := parsePrice(get("price"))
-	if !ok {
-		return get.wrong("price", "an amount and a currency such as 15.00 USD")
+func (l *feedLoader) brand(get rowFields) string {
+	brand := plainText(get("brand"))
+	if n := utf8.RuneCountInString(brand); n > maxBrand {
+		l.ignore(&spec.Problem{Path: "brand", Got: strconv.Itoa(n) + " characters", Want: "at most " + strconv.Itoa(maxBrand)})
+		return ""
 	}
-	p.Price, p.Amount, p.Currency = newText(text), amount, cur
+	return brand
+}
+
+// availability maps the values of the field to whether the product is shown.
+var availability = map[string]bool{"in_stock": true, "instock": true, "out_of_stock": false, "outofstock": false, "preorder": false, "pre_order": false, "backorder": false, "back_order": false}
+
+// stockWord returns an availability as in the table: some tools write schema.org's
+// names, blanks or hyphens.
+func stockWord(s string) string {
+	s = strings.ToLower(s)
+	if i := strings.LastIndex(s, "schema.org/"); i >= 0 {
+		s = s[i+len("schema.org/"):]
+	}
+	return strings.NewReplacer(" ", "_", "-", "_").Replace(s)
+}
+
+// sale reads the sale price and its dates. A sale that cannot be read, or that is
+// not below the price, is none: the price itself is always right.
+func (l *feedLoader) sale(p *Product, get rowFields) {
 	if get("sale_price") == "" {
-		return nil
+		return
 	}
-	text, amount, cur, ok = parsePrice(get("sale_price"))
-	if !ok || cur != p.Currency {
-		return get.wrong("sale_price", "an amount in the currency of the price, such as 12.00 "+p.Currency.String())
+	text, amount, cur, ok := parsePrice(get("sale_price"))
+	switch {
+	case !ok || cur != p.Currency:
+		l.ignore(get.wrong("sale_price", "an amount in the currency of the price, such as 12.00 "+p.Currency.String()))
+		return
+	case amount > p.Amount:
+		l.ignore(get.wrong("sale_price", "less than the price, "+p.Price.Raw))
+		return
+	case amount == 0 || amount == p.Amount: // how some tools write that there is none
+		return
 	}
-	p.SalePrice, p.SaleAmount = newText(text), amount
+	var from, to time.Time
 	if span := get("sale_price_effective_date"); span != "" {
-		from, to, _ := strings.Cut(span, "/")
-		var ok1, ok2 bool
-		p.SaleFrom, ok1 = parseDate(from)
-		p.SaleTo, ok2 = parseDate(to)
-		if !ok1 || !ok2 || !p.SaleTo.After(p.SaleFrom) {
-			return get.wrong("sale_price_effective_date", "two ISO 8601 times separated by /")
+		if from, to, ok = parseSpan(span, l.options.Zone); !ok {
+			l.ignore(get.wrong("sale_price_effective_date", "two ISO 8601 dates or times separated by /, the second after the first"))
+			return
 		}
 	}
-	return nil
+	p.SalePrice, p.SaleAmount, p.SaleFrom, p.SaleTo = newText(text), amount, from, to
+}
+
+// equal reports whether two products are the same.
+func (p *Product) equal(q *Product) bool {
+	return p.ID == q.ID && p.SKU == q.SKU && p.Title == q.Title && p.Link == q.Link && p.Image == q.Image && p.Brand == q.Brand &&
+		p.Price == q.Price && p.SalePrice == q.SalePrice && p.Amount == q.Amount && p.SaleAmount == q.SaleAmount && p.Currency == q.Currency &&
+		p.SaleFrom.Equal(q.SaleFrom) && p.SaleTo.Equal(q.SaleTo) && p.InStock == q.InStock && slices.Equal(p.Complements, q.Complements)
 }
 
 // parsePrice parses "15.00 USD" or "USD 15.00"; text has the first form.
@@ -106,14 +156,4 @@ func parsePrice(s string) (text string, amount rtb.Micros, cur rtb.Currency, ok 
 	}
 	amount, err := rtb.ParseMicros(parts[0], rtb.RoundDown)
 	return parts[0] + " " + cur.String(), amount, cur, err == nil && amount >= 0
-}
-
-// parseDate parses the forms of ISO 8601 that feeds use.
-func parseDate(s string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04-0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05-0700", time.DateOnly} {
-		if t, err := time.Parse(layout, strings.TrimSpace(s)); err == nil {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
 }

@@ -1,7 +1,6 @@
 package creatives
 
 import (
-	"strings"
 	"time"
 
 	"rebound/rtb"
@@ -26,10 +25,6 @@ var fillNames = []string{"", "cart", "viewed", "wishlist", "complements"}
 
 // fillOf maps the kind of a visitor's contact with a product to a source.
 var fillOf = [...]Fill{rtb.ProductViewed: FillViewed, rtb.ProductWished: FillWishlist, rtb.ProductCarted: FillCart}
-
-// FoldID returns the form of a product id that feeds, profiles and rules
-// compare.
-func FoldID(id string) string { return strings.ToLower(strings.TrimSpace(id)) }
 
 // Select appends the product to show to a visitor: the latest one that is in a
 // source of the creative's fill, in stock, of the advertiser and not bought

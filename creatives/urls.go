@@ -3,6 +3,7 @@ package creatives
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"rebound/internal/inventory"
@@ -112,4 +113,71 @@ func insecure(markup string) (found string, line int) {
 		}
 		at = start + len(scheme)
 	}
+}
+
+// asciiURLs returns a spec with all of its URLs in ASCII. The spec itself is not
+// changed.
+func asciiURLs(s *Spec) *Spec {
+	out := *s
+	for _, u := range []*string{&out.ClickURL, &out.ImageURL, &out.IURL, &out.TagURL, &out.Interactive} {
+		*u = asciiURL(*u)
+	}
+	out.Media = slices.Clone(s.Media)
+	for i := range out.Media {
+		out.Media[i].URL = asciiURL(out.Media[i].URL)
+	}
+	if s.Verification != nil {
+		v := *s.Verification
+		v.URL = asciiURL(v.URL)
+		out.Verification = &v
+	}
+	if s.Companion != nil {
+		v := *s.Companion
+		v.ImageURL = asciiURL(v.ImageURL)
+		out.Companion = &v
+	}
+	if s.Native != nil {
+		n := *s.Native
+		n.PrivacyURL, n.Images = asciiURL(n.PrivacyURL), slices.Clone(n.Images)
+		for i := range n.Images {
+			n.Images[i].URL = asciiURL(n.Images[i].URL)
+		}
+		out.Native = &n
+	}
+	out.Trackers = TrackersSpec{asciiList(s.Trackers.Imp), asciiList(s.Trackers.Click)}
+	return &out
+}
+
+func asciiList(urls []string) []string {
+	out := slices.Clone(urls)
+	for i, u := range out {
+		out[i] = asciiURL(u)
+	}
+	return out
+}
+
+// asciiURL returns a URL in ASCII, as browsers send it and as a Location header
+// requires (RFC 3986 §2.1, RFC 9110 §10.2.2): a host name with other letters in
+// punycode, and other characters percent-encoded in UTF-8.
+func asciiURL(s string) string {
+	if !hasNonASCII(s) {
+		return s
+	}
+	from, to := inventory.HostPart(s)
+	if host := s[from:to]; hasNonASCII(host) {
+		s = s[:from] + inventory.ASCIIHost(host) + s[to:]
+	}
+	b := make([]byte, 0, len(s)+16)
+	for i := range len(s) {
+		if c := s[i]; c >= 0x80 {
+			b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+func hasNonASCII(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
 }

@@ -58,8 +58,8 @@ func addProducts(v *rtb.Visitor, advertiser string, e *events.Event, at rtb.Seco
 		return 0
 	}
 	for i := range e.Items {
-		id := strings.ToLower(strings.TrimSpace(e.Items[i].ID))
-		if id == "" || len(id) > maxProductID {
+		id := rtb.FoldProductID(e.Items[i].ID)
+		if id == "" {
 			continue
 		}
 		addProduct(v, rtb.ProductSeen{Advertiser: advertiser, ID: id, Last: at, Kind: kind})
