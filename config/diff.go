@@ -44,6 +44,25 @@ func Diff(a, b *Snapshot) []string {
 	return append(out, diffData(a, b)...)
 }
 
+// Risks returns what a reload from a to b risks although both are valid: an
+// advertiser's day begins at another time, so that its daily caps can be spent twice
+// within 24 hours.
+func Risks(a, b *Snapshot) []spec.Problem {
+	before := map[string]string{}
+	for _, adv := range a.Index.Advertisers() {
+		before[adv.ID] = adv.Zone.String()
+	}
+	var out []spec.Problem
+	for i := range b.Advertisers {
+		adv := b.Index.Advertiser(b.Advertisers[i].ID)
+		if was, is := before[adv.ID], adv.Zone.String(); was != "" && was != is {
+			out = append(out, spec.Problem{Path: spec.At("advertisers", i) + ".timezone", Got: was + " -> " + is,
+				Want: "a change while the campaigns of " + spec.Quote(adv.ID) + " are paused: the day now begins at another time, so its daily budgets can be spent twice within 24 hours"})
+		}
+	}
+	return out
+}
+
 // secret is the prefix of the text of a field whose value must not be shown.
 const secret = "\x00"
 
@@ -200,8 +219,14 @@ func diffData(a, b *Snapshot) []string {
 	for i := range b.Feeds {
 		id := b.Feeds[i].ID
 		was, is := a.FeedIndex[id], b.FeedIndex[id]
-		if was != nil && is != nil && (was.Good != is.Good || was.Bad != is.Bad) {
-			out = append(out, fmt.Sprintf("feed %s: %d products, %d bad rows -> %d products, %d bad rows", id, was.Good, was.Bad, is.Good, is.Bad))
+		switch {
+		case was == nil || is == nil:
+		case is.Kept != "":
+			out = append(out, fmt.Sprintf("feed %s: %s; the %d products loaded before stay in use", id, is.Kept, is.Good))
+		case was.Sum != is.Sum:
+			added, removed, changed := was.Changes(is)
+			out = append(out, fmt.Sprintf("feed %s: %d products, %d bad rows -> %d products, %d bad rows (%d added, %d removed, %d changed)",
+				id, was.Good, was.Bad, is.Good, is.Bad, added, removed, changed))
 		}
 	}
 	return out

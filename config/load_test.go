@@ -97,7 +97,7 @@ func TestGood(t *testing.T) {
 	check("live", s.Index.Live(), 2)
 
 	check("products", s.FeedIndex["main"].Good, 1)
-	check("bad rows", len(s.Rows["main"]), 1)
+	check("bad rows", len(s.FeedReports["main"].Skipped), 1)
 	check("product", s.FeedIndex["main"].Product("sku1").Title.Raw, "Shoe")
 	check("files", s.Files, []string{"testdata/good.yaml", "testdata/parts/banner.html", "testdata/parts/profile.yaml", "testdata/parts/rules.yaml", "testdata/parts/shop.yaml", "testdata/parts/products.tsv"})
 	if !slices.ContainsFunc(s.Warnings, func(p spec.Problem) bool {
@@ -189,7 +189,7 @@ func TestDiff(t *testing.T) {
 		"added campaigns[shop/snow]",
 		"removed campaigns[shop/winter]",
 		"creative banner: markup changed, crid " + crid(before) + " -> " + crid(after),
-		"feed main: 1 products, 1 bad rows -> 2 products, 0 bad rows",
+		"feed main: 1 products, 1 bad rows -> 2 products, 0 bad rows (1 added, 0 removed, 0 changed)",
 	}
 	if got := Diff(before, after); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -210,7 +210,7 @@ func TestReloadKeepsAFeedThatShrank(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := after.FeedIndex["m"]; !f.Kept || f.Good != 3 {
+	if f := after.FeedIndex["m"]; f.Kept == "" || f.Good != 3 {
 		t.Errorf("got %+v; want the three products from before", f)
 	}
 	if !slices.ContainsFunc(after.Warnings, func(p spec.Problem) bool { return strings.Contains(p.Got, "far fewer") }) {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"rebound/creatives"
-	"rebound/internal/inventory"
 	"rebound/internal/spec"
 	"rebound/privacy"
 	"rebound/rtb"
@@ -204,72 +203,4 @@ func (l *loader) rates(s *RatesSpec, now time.Time) *rtb.Rates {
 		l.Warn("rates.file", "rates of "+f.AsOf.Format(time.RFC3339), "rates not older than "+spec.FormatDuration(s.MaxAge)+"; with older rates nothing is bid in a currency other than the advertiser's")
 	}
 	return r
-}
-
-func (l *loader) loadFeeds(s *Snapshot, o Options) {
-	s.FeedIndex, s.Rows = map[string]*creatives.Feed{}, map[string]spec.Problems{}
-	for i := range s.Feeds {
-		f, at := &s.Feeds[i], spec.At("feeds", i)
-		l.ID(at+".id", f.ID)
-		if _, again := s.FeedIndex[f.ID]; again {
-			l.Add(at+".id", spec.Quote(f.ID)+" again", "an id that no other feed has")
-		}
-		if f.MinKeepPct != 0 {
-			l.Range(at+".min_keep_pct", f.MinKeepPct, 1, 100)
-		}
-		s.FeedIndex[f.ID] = l.loadFeed(s, f, at, o)
-	}
-}
-
-func (l *loader) loadFeed(s *Snapshot, f *FeedSpec, at string, o Options) *creatives.Feed {
-	if f.File == "" {
-		l.Add(at+".file", "nothing", "a file of tab-separated values")
-		return nil
-	}
-	file, err := l.fsys.Open(f.File)
-	if err != nil {
-		l.Add(at+".file", "file "+spec.Quote(f.File)+": "+reason(err), "a file that can be read")
-		return nil
-	}
-	defer file.Close()
-	l.feeds = append(l.feeds, f.File)
-	opts := creatives.FeedOptions{ID: f.ID, MinKeepPct: f.MinKeepPct}
-	for i := range s.Advertisers {
-		if s.Advertisers[i].Feed == f.ID {
-			for _, d := range s.Advertisers[i].Domains {
-				opts.Domains = append(opts.Domains, inventory.ASCIIHost(d))
-			}
-		}
-	}
-	if o.Previous != nil {
-		opts.Previous = o.Previous.FeedIndex[f.ID]
-	}
-	feed, rows, err := creatives.LoadFeed(file, opts)
-	if err != nil {
-		got, want := gotWant(err)
-		l.add(place{f.File, 1}, at+".file", got, want, "")
-		return nil
-	}
-	for i := range rows {
-		rows[i].File = f.File
-	}
-	s.Rows[f.ID] = rows
-	l.feedWarnings(at, feed, rows)
-	return feed
-}
-
-// feedWarnings warns of the first few rows that were skipped, and of the number
-// of the others.
-func (l *loader) feedWarnings(at string, feed *creatives.Feed, rows spec.Problems) {
-	const shown = 5
-	for _, row := range rows[:min(len(rows), shown)] {
-		row.Path, row.Want = spec.Join(at, row.Path), row.Want+"; the row was skipped"
-		l.Warnings = append(l.Warnings, row)
-	}
-	if more := len(rows) - shown; more > 0 {
-		l.Warnings = append(l.Warnings, spec.Problem{File: rows[0].File, Path: at, Got: strconv.Itoa(more) + " more rows that were skipped", Want: "valid rows"})
-	}
-	if feed.Kept {
-		l.Warn(at+".file", "far fewer valid rows than before", "a complete file; the "+strconv.Itoa(feed.Good)+" products loaded before stay in use")
-	}
 }

@@ -39,8 +39,10 @@ type Snapshot struct {
 	EIDSources []string
 	// Warnings are settings that work but are risky.
 	Warnings []spec.Problem
-	// Rows are the rows that were skipped, by feed id.
-	Rows map[string]spec.Problems
+	// FeedReports are what was wrong with the rows of each feed, by id.
+	FeedReports map[string]*creatives.FeedReport
+
+	feedOptions map[string]creatives.FeedOptions // without the previous feed
 }
 
 // Options are what loading depends on besides the files.

@@ -103,11 +103,14 @@ func (s *Snapshot) Approve(since []campaigns.Approval) *campaigns.Approvals {
 }
 
 // Lists returns the files that are watched for changes while the program runs:
-// lists, approvals and exchange rates, with slashes.
+// lists, feeds, approvals and exchange rates, with slashes.
 func (s *Snapshot) Lists() []string {
 	var names []string
 	for _, f := range s.Tables.Files() {
 		names = append(names, f.Name)
+	}
+	for i := range s.Feeds {
+		names = append(names, path.Clean(s.Feeds[i].File))
 	}
 	for _, name := range []string{s.File.Approvals.File, s.File.Rates.File} {
 		if name != "" {

@@ -96,8 +96,8 @@ const (
 type FeedReport struct {
 	Skipped spec.Problems // rows that are no products
 	Ignored spec.Problems // optional fields that could not be read; their products have none
-	// IgnoredFields counts all of the ignored fields.
-	IgnoredFields int
+	// SkippedRows and IgnoredFields count all of them.
+	SkippedRows, IgnoredFields int
 	// Truncated is set if the file ends in the middle of a row.
 	Truncated bool
 }
@@ -200,6 +200,7 @@ func (l *feedLoader) row(row []string, tooLong bool) {
 
 func (l *feedLoader) skip(p *spec.Problem) {
 	l.feed.Bad++
+	l.report.SkippedRows++
 	if p.Line = l.rd.line; len(l.report.Skipped) < MaxRowProblems {
 		l.report.Skipped = append(l.report.Skipped, *p)
 	}

@@ -3,7 +3,6 @@ package segments
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"rebound/events"
 	"rebound/rtb"

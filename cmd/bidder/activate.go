@@ -27,7 +27,6 @@ func (a *app) activateFirst(ctx context.Context) error {
 // warn tells what a configuration that is being activated risks. A person at a
 // terminal is told how many there are: "bidder check" has the words.
 func (a *app) warn(s *config.Snapshot) {
-	a.logFeeds(s)
 	list := warningsOf(s)
 	if a.console.terminal && len(list) > 0 {
 		a.console.line(count(len(list), "warning") + ", see: bidder check --config " + a.flags.config)
@@ -116,6 +115,10 @@ func (a *app) reload(ctx context.Context) {
 		return
 	}
 	a.reloads[0].Add(1)
+	for _, r := range config.Risks(old, s) {
+		a.log.Warn("reload: " + r.String())
+		a.console.line("warning: " + r.String())
+	}
 	for _, c := range fixed {
 		a.log.Warn("setting stays as it was at the start; restart to change it", zap.String("setting", c))
 	}
@@ -171,18 +174,6 @@ func (a *app) refuse(err error) {
 	}
 	a.log.Error("configuration refused; the last good one stays active", zap.Error(err))
 	a.console.line("configuration refused; the last good one stays active: " + err.Error())
-}
-
-func (a *app) logFeeds(s *config.Snapshot) {
-	for id, f := range s.FeedIndex {
-		fields := []zap.Field{zap.String("feed", id), zap.Int("products", f.Good), zap.Int("skipped", f.Bad)}
-		switch rows := s.Rows[id]; {
-		case f.Kept:
-			a.log.Warn("feed is much smaller than before; the products of the last good one stay", fields...)
-		case len(rows) > 0:
-			a.log.Warn("feed has bad rows", append(fields, zap.Stringer("first", rows[0]))...)
-		}
-	}
 }
 
 func (a *app) edgeSetup(s *config.Snapshot) *collect.Setup {

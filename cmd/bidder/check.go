@@ -38,9 +38,12 @@ func (p *program) check(_ context.Context, args []string) int {
 	for _, w := range s.Warnings {
 		fmt.Fprintln(p.stdout, "warning: "+w.String())
 	}
-	for id, rows := range s.Rows {
-		for _, r := range rows {
-			fmt.Fprintf(p.stdout, "warning: feed %s: %v\n", id, r)
+	for i := range s.Feeds { // the warnings have the first rows
+		r := s.FeedReports[s.Feeds[i].ID]
+		for _, rows := range []spec.Problems{r.Skipped, r.Ignored} {
+			for _, row := range rows[min(len(rows), config.ShownRows):] {
+				fmt.Fprintf(p.stdout, "warning: feed %s: %v\n", s.Feeds[i].ID, row)
+			}
 		}
 	}
 	if err := journal.CheckFolder(s.Logs.Facts.Dir); err != nil {

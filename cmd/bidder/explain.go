@@ -177,6 +177,9 @@ func (p *program) diff(_ context.Context, args []string) int {
 	for _, c := range changes {
 		fmt.Fprintln(p.stdout, c)
 	}
+	for _, r := range config.Risks(before, after) {
+		fmt.Fprintln(p.stderr, "warning: "+r.String())
+	}
 	if len(changes) > 0 {
 		return cli.ExitFailed
 	}
