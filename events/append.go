@@ -45,6 +45,13 @@ func AppendBody(dst []byte, f *Fact) ([]byte, error) {
 		e.uint(`,"from_seq":`, f.AcceptLoss.From)
 		e.uint(`,"to_seq":`, f.AcceptLoss.To)
 	}
+	if v := f.Approval; v != nil {
+		e.str(`,"creative":`, v.Creative)
+		e.str(`,"crid":`, v.CRID)
+		e.str(`,"exchange":`, v.Exchange)
+		e.str(`,"state":`, v.State)
+		e.str(`,"by":`, v.By)
+	}
 	if f.keepsKeys() {
 		e.key(`,"visitor":`, f.Visitor)
 		e.keys(f.Keys)

@@ -30,6 +30,7 @@ const (
 	KindConvert Kind = "conversion"
 	KindAdjust  Kind = "adjustment" // money is booked that no notice accounts for
 
+	KindApproval   Kind = "approval"    // an exchange or an operator approved or rejected a creative
 	KindAcceptLoss Kind = "accept_loss" // an operator accepted that a range of facts is lost
 	KindUnreadable Kind = "unreadable"  // a message of the fleet's stream was not a fact
 )
@@ -63,6 +64,7 @@ type Fact struct {
 
 	Adjustment *Adjustment `json:"-"`
 	AcceptLoss *AcceptLoss `json:"-"`
+	Approval   *Approval   `json:"-"`
 
 	// Keys are the outside identifiers of an opt_out or erase fact.
 	Keys []LinkKey `json:"keys,omitempty"`
@@ -224,6 +226,16 @@ type Adjustment struct {
 type AcceptLoss struct {
 	From uint64 `json:"from_seq,omitempty"`
 	To   uint64 `json:"to_seq,omitempty"`
+}
+
+// Approval is what was said of a creative at an exchange (kind approval); the
+// newest one of both counts.
+type Approval struct {
+	Creative string `json:"creative,omitempty"`
+	CRID     string `json:"crid,omitempty"` // the content that it was given for
+	Exchange string `json:"exchange,omitempty"`
+	State    string `json:"state,omitempty"` // approved, rejected, pending
+	By       string `json:"by,omitempty"`
 }
 
 // Position is a place in the log: the sequence, chain hash and TS of a fact. The

@@ -93,7 +93,7 @@ func ofKinds(t testing.TB) []Fact {
 		KindEvent: func(f *Fact) any { return &f.Event }, KindLink: func(f *Fact) any { return &f.Link },
 		KindConfig: func(f *Fact) any { return &f.Config }, KindGrant: func(f *Fact) any { return &f.Grant },
 		KindPause: func(f *Fact) any { return &f.Pause }, KindAdjust: func(f *Fact) any { return &f.Adjustment },
-		KindAcceptLoss: func(f *Fact) any { return &f.AcceptLoss }, KindBill: func(f *Fact) any { return &f.Notice },
+		KindAcceptLoss: func(f *Fact) any { return &f.AcceptLoss }, KindApproval: func(f *Fact) any { return &f.Approval }, KindBill: func(f *Fact) any { return &f.Notice },
 		KindOptOut: func(f *Fact) any { return &f.Keys }, KindTick: func(f *Fact) any { return &f.Node },
 	} {
 		f := Fact{V: 1, Seq: uint64(len(all) + 1), Kind: kind}

@@ -38,7 +38,7 @@ func (d *decoder) field(key []byte, f *Fact) {
 var kinds = func() map[string]Kind {
 	m := map[string]Kind{}
 	for _, k := range []Kind{KindEvent, KindLink, KindOptOut, KindErase, KindConfig, KindGrant, KindTick, KindPause, KindWin, KindBill,
-		KindLoss, KindImp, KindView, KindClick, KindVideo, KindList, KindConvert, KindAdjust, KindAcceptLoss, KindUnreadable} {
+		KindLoss, KindImp, KindView, KindClick, KindVideo, KindList, KindConvert, KindAdjust, KindApproval, KindAcceptLoss, KindUnreadable} {
 		m[string(k)] = k
 	}
 	return m
@@ -69,6 +69,8 @@ func (d *decoder) ofKind(key []byte, f *Fact) {
 		d.adjustment(key, set(&f.Adjustment))
 	case KindAcceptLoss:
 		d.acceptLoss(key, set(&f.AcceptLoss))
+	case KindApproval:
+		d.approval(key, set(&f.Approval))
 	case KindWin, KindBill, KindLoss, KindImp, KindView, KindClick, KindVideo, KindConvert:
 		d.notice(key, set(&f.Notice))
 	default:
@@ -243,6 +245,23 @@ func (d *decoder) acceptLoss(key []byte, v *AcceptLoss) {
 		v.From = d.uint()
 	case "to_seq":
 		v.To = d.uint()
+	default:
+		d.skip()
+	}
+}
+
+func (d *decoder) approval(key []byte, v *Approval) {
+	switch string(key) {
+	case "creative":
+		v.Creative = d.str()
+	case "crid":
+		v.CRID = d.str()
+	case "exchange":
+		v.Exchange = d.str()
+	case "state":
+		v.State = d.str()
+	case "by":
+		v.By = d.str()
 	default:
 		d.skip()
 	}

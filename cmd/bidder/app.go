@@ -46,7 +46,7 @@ type app struct {
 
 	unlock    func()
 	keys      *keyFile
-	approvals *approvalFile
+	approvals *approvals
 	keyring   *rtb.Keyring
 	journal   *journal.Log
 	visitors  *segments.Store
@@ -111,16 +111,7 @@ func (a *app) openData(context.Context) error {
 	if err := a.checkKeys(); err != nil {
 		return err
 	}
-	if err := checkSums(dir); err != nil {
-		return err
-	}
 	if a.keys, err = loadKeys(dir, rand.Reader); err != nil {
-		return err
-	}
-	if a.approvals, err = loadApprovals(dir); err != nil {
-		return err
-	}
-	if err := noteSums(dir); err != nil {
 		return err
 	}
 	a.keyring = rtb.NewKeyring([32]byte(a.keys.Keyring))
@@ -136,12 +127,15 @@ func (a *app) openLog(ctx context.Context) error {
 	d, l := &a.bound.Data, &a.bound.Logs.Facts
 	var err error
 	a.journal, err = journal.Open(ctx, journal.Options{
-		Dir: d.Dir, FactsDir: l.Dir, Views: []journal.View{a.visitors, a.money}, Keys: a.keys.fingerprint(), NewKeys: a.flags.newKeys,
+		Dir: d.Dir, FactsDir: l.Dir, Views: a.views(), Keys: a.keys.fingerprint(), NewKeys: a.flags.newKeys,
 		Fleet:  journal.FleetOptions{URL: d.NATS, Replicas: fleetReplicas},
 		MaxAge: l.Keep, MaxBytes: int64(l.MaxBytes), Base: foldBase, Now: a.now, Logger: a.log.Named("journal"),
 	})
 	return err
 }
+
+// views are the folds of the log.
+func (a *app) views() []journal.View { return []journal.View{a.visitors, a.money, a.approvals} }
 
 // fleetReplicas is how many servers of a cluster hold each fact.
 const fleetReplicas = 3
@@ -158,6 +152,12 @@ func (a *app) openViews(context.Context) error {
 	views := filepath.Join(a.bound.Data.Dir, "views")
 	if err := os.MkdirAll(views, 0o700); err != nil {
 		return fmt.Errorf("cannot make folder of views: %w", err)
+	}
+	a.approvals = openApprovals(a.bound.Data.Dir, a.now, a.log.Named("approvals"))
+	a.approvals.changed = func() {
+		if a.bidder != nil {
+			a.swap(a.snapshot.Load())
+		}
 	}
 	var err error
 	a.visitors, err = segments.Open(segments.Options{

@@ -1,68 +1,191 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"rebound/campaigns"
 	"rebound/config"
+	"rebound/events"
 	"rebound/internal/lab"
 	"rebound/server"
 )
 
-// approvalFile is what the admin API was told of creatives at exchanges, in the
-// data folder: the last word on each creative and exchange.
-type approvalFile struct {
-	path string
+// approvals is the view of what was said of creatives at exchanges: the newest word
+// on each creative and exchange. It is a small file in the data folder, written
+// whole with every approval and once a minute with the position, and folded again
+// from the log when it is lost.
+type approvals struct {
+	path    string
+	now     func() time.Time
+	changed func() // called after approvals changed, on the folding goroutine
 
-	mu   sync.Mutex // guards list, and the order in which catalogs are swapped in
-	list []campaigns.Approval
+	mu    sync.Mutex // guards the fields below, and the order in which catalogs are swapped in
+	state approvalState
+	saved time.Time
 }
 
-// loadApprovals reads the approvals of a data folder; none is no error.
-func loadApprovals(dir string) (*approvalFile, error) {
-	f := &approvalFile{path: filepath.Join(dir, "approvals.json")}
-	b, err := os.ReadFile(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, nil
-	}
+// approvalState is what the file holds.
+type approvalState struct {
+	V        int                  `json:"v"`
+	Position events.Position      `json:"position"`
+	List     []campaigns.Approval `json:"list,omitempty"`
+	Sum      string               `json:"sum"` // of the rest
+}
+
+func (s approvalState) sum() string {
+	s.Sum = ""
+	b, err := json.Marshal(s)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read approvals: %w", err)
+		return ""
 	}
-	if err := json.Unmarshal(b, &f.list); err != nil {
-		return nil, fmt.Errorf("cannot read approvals: %s is damaged; put creatives right again over the admin listener after removing it: %w", f.path, err)
-	}
-	return f, nil
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }
 
-// set stores an approval in the place of what was said before of the same
-// creative and exchange. f.mu is held.
-func (f *approvalFile) set(x campaigns.Approval) error {
-	var list []campaigns.Approval
-	for _, old := range f.list {
+// openApprovals reads the view of a data folder. A file that is missing or damaged
+// gives an empty view, which the journal takes to a checkpoint or folds again.
+func openApprovals(dir string, now func() time.Time, log *zap.Logger) *approvals {
+	v := &approvals{path: filepath.Join(dir, "approvals.json"), now: now, changed: func() {}}
+	if err := v.read(v.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Error("approvals cannot be read and are folded again from the log", zap.Error(err))
+	}
+	return v
+}
+
+func (v *approvals) read(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cannot read approvals: %w", err)
+	}
+	var s approvalState
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("cannot read approvals: %s: %w", path, err)
+	}
+	if s.Sum != s.sum() {
+		return fmt.Errorf("cannot read approvals: %s is damaged: got sum %q; want %q", path, s.Sum, s.sum())
+	}
+	v.state = s
+	return nil
+}
+
+func (v *approvals) write(path string) error {
+	v.state.V, v.saved = 1, v.now()
+	v.state.Sum = v.state.sum()
+	b, err := json.MarshalIndent(&v.state, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot write approvals: %w", err)
+	}
+	if err := writeSynced(path, append(b, '\n')); err != nil {
+		return fmt.Errorf("cannot write approvals: %w", err)
+	}
+	return nil
+}
+
+// Name is the view's name in metrics and checkpoints.
+func (v *approvals) Name() string { return "approvals" }
+
+// Position is the last fact that the view reflects.
+func (v *approvals) Position() events.Position {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.Position
+}
+
+// Apply folds facts.
+func (v *approvals) Apply(facts []events.Fact) error {
+	v.mu.Lock()
+	changed := false
+	for i := range facts {
+		if x := facts[i].Approval; x != nil {
+			v.set(campaigns.Approval{Creative: x.Creative, CRID: x.CRID, Exchange: x.Exchange, State: x.State, By: x.By, At: facts[i].At})
+			changed = true
+		}
+	}
+	v.state.Position = facts[len(facts)-1].Position()
+	var err error
+	if changed || v.now().Sub(v.saved) >= time.Minute {
+		err = v.write(v.path)
+	}
+	v.mu.Unlock()
+	if changed && err == nil {
+		v.changed()
+	}
+	return err
+}
+
+// set puts an approval in the place of what was said before of the same creative
+// and exchange.
+func (v *approvals) set(x campaigns.Approval) {
+	list := make([]campaigns.Approval, 0, len(v.state.List)+1) // catalogs keep the old one
+	for _, old := range v.state.List {
 		if old.Creative != x.Creative || old.Exchange != x.Exchange {
 			list = append(list, old)
 		}
 	}
-	list = append(list, x)
-	b, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		return fmt.Errorf("cannot store approval: %w", err)
+	v.state.List = append(list, x)
+}
+
+// holds reports whether the view has folded an approval.
+func (v *approvals) holds(x *events.Approval) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.state.List, func(y campaigns.Approval) bool {
+		return y.Creative == x.Creative && y.Exchange == x.Exchange && y.State == x.State && y.CRID == x.CRID && y.By == x.By
+	})
+}
+
+// Checkpoint writes a copy of the view into dir, which must not exist.
+func (v *approvals) Checkpoint(dir string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot write checkpoint of approvals: %w", err)
 	}
-	if err := replaceSummed(filepath.Dir(f.path), filepath.Base(f.path), append(b, '\n')); err != nil {
-		return fmt.Errorf("cannot store approval: %w", err)
+	return v.write(filepath.Join(dir, "approvals.json"))
+}
+
+// Restore replaces the view by the copy in dir.
+func (v *approvals) Restore(dir string) error {
+	v.mu.Lock()
+	err := v.read(filepath.Join(dir, "approvals.json"))
+	if err == nil {
+		err = v.write(v.path)
 	}
-	f.list = list
-	return nil
+	v.mu.Unlock()
+	if err == nil {
+		v.changed()
+	}
+	return err
+}
+
+// Reset empties the view.
+func (v *approvals) Reset() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state = approvalState{}
+	return v.write(v.path)
+}
+
+// close writes the position.
+func (v *approvals) close() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.write(v.path)
 }
 
 // swap makes a configuration the one that bids are made by, with everything that
@@ -70,11 +193,7 @@ func (f *approvalFile) set(x campaigns.Approval) error {
 func (a *app) swap(s *config.Snapshot) {
 	a.approvals.mu.Lock()
 	defer a.approvals.mu.Unlock()
-	a.swapLocked(s)
-}
-
-func (a *app) swapLocked(s *config.Snapshot) {
-	a.bidder.Swap(lab.CatalogOf(s, s.Approve(a.approvals.list)))
+	a.bidder.Swap(lab.CatalogOf(s, s.Approve(a.approvals.state.List)))
 }
 
 // approvalPrefix is the path below which creatives stand.
@@ -115,14 +234,32 @@ func (a *app) approve(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	x.CRID = s.CreativeIndex[id].CRID
-	a.approvals.mu.Lock()
-	defer a.approvals.mu.Unlock()
-	if err := a.approvals.set(x); err != nil {
+	said := &events.Approval{Creative: id, CRID: x.CRID, Exchange: x.Exchange, State: x.State, By: x.By}
+	if err := a.say(ctx, said, x.At); err != nil {
 		a.log.Error("approval was not stored", zap.String("creative", id), zap.String("exchange", x.Exchange), zap.Error(err))
-		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the data folder did not take it; nothing changed: send it again")
+		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log did not take it; send it again")
 		return
 	}
-	a.swapLocked(a.snapshot.Load())
 	a.log.Info("creative approval changed", zap.String("creative", id), zap.String("exchange", x.Exchange), zap.String("state", x.State), zap.String("by", x.By))
 	sendJSON(ctx, fasthttp.StatusOK, &x)
+}
+
+// say appends an approval and waits until it acts here.
+func (a *app) say(ctx context.Context, x *events.Approval, at time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	id := fmt.Sprintf("approval:%s:%s:%s:%d", a.node(), x.Creative, x.Exchange, at.UnixNano())
+	if err := a.append(ctx, events.Fact{ID: id, At: at, Kind: events.KindApproval, Node: a.node(), Approval: x}); err != nil {
+		return err
+	}
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !a.approvals.holds(x) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("cannot apply approval: it is in the log and not folded yet: %w", ctx.Err())
+		}
+	}
+	return nil
 }

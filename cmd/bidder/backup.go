@@ -17,7 +17,7 @@ import (
 // keptFiles are what a backup holds of a data folder besides the log of facts and
 // the checkpoints. The bid log is not needed to go on and is left out; it can be
 // copied like any folder.
-var keptFiles = []string{"keys.json", "approvals.json", sumsName, "blind.json"}
+var keptFiles = []string{"keys.json", "blind.json"}
 
 // backup copies what a data folder needs to go on elsewhere.
 func (p *program) backup(_ context.Context, args []string) int {
@@ -99,29 +99,15 @@ func (p *program) copyData(from, to string) error {
 	if _, err := os.Stat(filepath.Join(from, "keys.json")); err != nil {
 		return fmt.Errorf("got no keys.json in %s; want a data folder or a backup: %w", from, err)
 	}
-	if err := copyKept(from, to); err != nil {
-		return err
+	for _, name := range keptFiles {
+		if err := copyOne(filepath.Join(from, name), filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	if err := journal.CopyCheckpoints(from, to); err != nil {
 		return err
 	}
 	return journal.CopyFacts(journal.FactsDir(from), filepath.Join(to, "log", "facts"))
-}
-
-// copyKept copies the small files, again if one was replaced meanwhile.
-func copyKept(from, to string) error {
-	var err error
-	for range 5 {
-		for _, name := range keptFiles {
-			if err := copyOne(filepath.Join(from, name), filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-		if err = checkSums(to); err == nil {
-			return nil
-		}
-	}
-	return err
 }
 
 func copyOne(from, to string) error {

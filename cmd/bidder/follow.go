@@ -16,7 +16,7 @@ import (
 
 // follow folds the log into the views and waits until they have caught up.
 func (a *app) follow(ctx context.Context) error {
-	views := []journal.View{a.visitors, a.money}
+	views := a.views()
 	last := a.journal.Last().Seq
 	began := a.now()
 	caught := make([]chan struct{}, len(views))

@@ -184,6 +184,9 @@ func (a *app) stop() error {
 	if a.money != nil {
 		note("money", a.money.Close())
 	}
+	if a.approvals != nil {
+		note("approvals", a.approvals.close())
+	}
 	if a.journal != nil {
 		note("log", a.journal.Close(ctx))
 	}
