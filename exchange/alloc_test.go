@@ -6,7 +6,7 @@ import (
 	"rebound/rtb"
 )
 
-// The steady state of the bid path allocates nothing.
+// The bid path does not allocate in the steady state.
 func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -46,7 +46,7 @@ func TestAllocations(t *testing.T) {
 	check("price", func() { p.ParsePrice(price) })
 }
 
-// Memory that one huge request took is given back.
+// Memory that one huge request needed is released.
 func TestDecoderGivesMemoryBack(t *testing.T) {
 	p := testProfile(t, nil)
 	var d Decoder

@@ -16,8 +16,8 @@ import (
 	"rebound/internal/conformance"
 )
 
-// corpusFile finds a shared corpus file beside the project or above it; the
-// test is skipped where there is none.
+// corpusFile opens a file of the shared corpus in a folder next to the project or
+// above it, and skips the test if there is none.
 func corpusFile(t testing.TB, name string) *os.File {
 	t.Helper()
 	for dir := "."; ; dir = filepath.Join(dir, "..") {
@@ -71,7 +71,7 @@ func hostileCases(t testing.TB) []hostileCase {
 	return out
 }
 
-// testProfile is the generic profile with what a test asks for.
+// testProfile returns the generic profile with a test's changes.
 func testProfile(t testing.TB, change func(*ProfileSpec)) *Profile {
 	t.Helper()
 	spec := ProfileSpec{ID: "demo", Seat: "seat-1"}
@@ -85,8 +85,8 @@ func testProfile(t testing.TB, change func(*ProfileSpec)) *Profile {
 	return p
 }
 
-// Every request of the corpus is read; those that no bid may answer have two
-// inventories, two impressions with one id, or no format.
+// Every request of the corpus is decoded. Those that cannot be bid on have two
+// inventories, two impressions with the same id, or no format.
 func TestCorpusDecodes(t *testing.T) {
 	conformance.Covers(t, "V4")
 	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
@@ -110,8 +110,8 @@ func TestCorpusDecodes(t *testing.T) {
 	}
 }
 
-// Hostile bodies are refused exactly where they are no JSON object in UTF-8
-// with an id and impressions, and nothing panics.
+// A hostile body is refused exactly if it is not a JSON object in UTF-8 with an id and
+// impressions, and nothing panics.
 func TestHostileCorpus(t *testing.T) {
 	conformance.Covers(t, "V11")
 	p := testProfile(t, nil)
@@ -132,7 +132,7 @@ func TestHostileCorpus(t *testing.T) {
 	}
 }
 
-// Texts with bytes changed, cut or doubled are refused exactly when encoding/json
+// Texts with bytes changed, removed or duplicated are refused exactly if encoding/json
 // refuses them.
 func TestSyntaxMutations(t *testing.T) {
 	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })

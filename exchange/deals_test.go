@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// A second marketplace or a second list of deals leaves open which one binds.
+// With a second marketplace or a second list of deals, no deal can be used.
 func TestDoubledMarketplaces(t *testing.T) {
 	conformance.Covers(t, "B3", "B4")
 	p := testProfile(t, nil)
@@ -33,8 +33,8 @@ func TestDoubledMarketplaces(t *testing.T) {
 	}
 }
 
-// Two entries of one deal are one: the higher floor holds, and what else differs
-// voids the deal.
+// Two entries of one deal are merged: the higher floor applies, and any other
+// difference makes the deal unusable.
 func TestRepeatedDeals(t *testing.T) {
 	conformance.Covers(t, "B4", "P6")
 	own, heir := testProfile(t, nil), testProfile(t, func(s *ProfileSpec) { s.DealFloorInheritsCur = true })
@@ -73,8 +73,8 @@ func TestRepeatedDeals(t *testing.T) {
 	}
 }
 
-// As many deals as an impression may have fit into the table, each looked at
-// once: their ids stay apart, and a repeated one is found wherever it stands.
+// The table holds the maximum number of deals of an impression: different ids stay
+// separate, and a repeated one is found at any position.
 func TestJoinManyDeals(t *testing.T) {
 	list := make([]rtb.Deal, maxDeals)
 	for i := range list {

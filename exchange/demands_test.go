@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// A profile whose bids the exchange would drop is a problem, found when the
-// configuration is read.
+// A profile whose bids the exchange would drop is reported when the configuration is
+// loaded.
 func TestDemandsOfAnExchange(t *testing.T) {
 	conformance.Covers(t, "M20", "R3")
 	for _, c := range []struct {

@@ -20,7 +20,7 @@ func r0Opportunity() *rtb.Opportunity {
 	return &rtb.Opportunity{ID: []byte("r0"), Imps: []rtb.Impression{{ID: []byte("1")}, {ID: []byte("2")}}}
 }
 
-// parseResponse reads an answer as an exchange would, strictly.
+// parseResponse parses a response strictly, as an exchange would.
 func parseResponse(t testing.TB, body []byte) openrtb2.BidResponse {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -32,7 +32,7 @@ func parseResponse(t testing.TB, body []byte) openrtb2.BidResponse {
 	return r
 }
 
-// R1-R5, R10-R12, P4, P10: the whole answer, and nothing that is null or empty.
+// R1-R5, R10-R12, P4, P10: the complete response, without null or empty members.
 func TestR1Response(t *testing.T) {
 	conformance.Covers(t, "R1", "R3", "R5", "R10", "R11", "R12", "P10")
 	p := testProfile(t, nil)
@@ -48,7 +48,7 @@ func TestR1Response(t *testing.T) {
 	parseResponse(t, got[4:])
 }
 
-// R8, P3, P10: what must not be sent is not.
+// R8, P3, P10: offers that must not be sent are left out.
 func TestR8NothingToSend(t *testing.T) {
 	conformance.Covers(t, "R8", "P3", "P10")
 	p := testProfile(t, nil)
@@ -70,7 +70,7 @@ func TestR8NothingToSend(t *testing.T) {
 	}
 }
 
-// R13-R17, R3: optional fields are there when they are known.
+// R13-R17, R3: optional fields are present if their values are known.
 func TestR13OptionalFields(t *testing.T) {
 	conformance.Covers(t, "R13", "R14", "NA12")
 	p := testProfile(t, func(s *ProfileSpec) { s.RequiredBidFields = []string{"attr"}; s.ADomainMax = 1; s.Seat = "11" })
@@ -116,7 +116,7 @@ func TestP4Prices(t *testing.T) {
 	}
 }
 
-// R1, R18, R19: strings come back as they went in, and macros stay literal.
+// R1, R18, R19: strings survive the round trip, and macros stay literal.
 func TestR18Strings(t *testing.T) {
 	conformance.Covers(t, "R1", "R18", "R19")
 	p := testProfile(t, nil)
@@ -147,7 +147,7 @@ func TestR18Strings(t *testing.T) {
 	}
 }
 
-// R1: the id of a request comes back byte for byte, through decoder and encoder.
+// R1: the id of a request survives decoder and encoder byte for byte.
 func TestR1IDRoundTrip(t *testing.T) {
 	conformance.Covers(t, "R1")
 	p := testProfile(t, nil)
@@ -182,8 +182,8 @@ func TestR9NoBid(t *testing.T) {
 	}
 }
 
-// R9: BidSwitch passes on the codes 1 to 11 only; its profile has one of them for
-// every reason, those included that have several codes.
+// R9: BidSwitch forwards only the codes 1 to 11; its profile maps every reason to one
+// of them, including the reasons with several codes.
 func TestR9BidSwitchCodes(t *testing.T) {
 	conformance.Covers(t, "R9")
 	text, err := os.ReadFile("../examples/exchanges/bidswitch.yaml")
@@ -212,7 +212,7 @@ func TestR9BidSwitchCodes(t *testing.T) {
 	}
 }
 
-// R5-R7, R16, T24: what the exchange would drop.
+// R5-R7, R16, T24: offers that the exchange would drop do not fit.
 func TestR5Fits(t *testing.T) {
 	conformance.Covers(t, "R5", "R6", "R7", "R16")
 	p := testProfile(t, func(s *ProfileSpec) {

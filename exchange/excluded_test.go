@@ -7,8 +7,8 @@ import (
 	"rebound/internal/conformance"
 )
 
-// Excluded creatives are an impression's own, as objects or plain texts; a list
-// that cannot be read whole excludes all.
+// Excluded creatives are listed per impression, as objects or plain texts; a list
+// that cannot be read completely excludes all.
 func TestExcludedCreatives(t *testing.T) {
 	conformance.Covers(t, "B17")
 	p := testProfile(t, nil)

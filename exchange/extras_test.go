@@ -12,7 +12,7 @@ import (
 	"rebound/rtb"
 )
 
-// Every mistake of the further fields is named, with its place (M20 among them).
+// Every mistake in the optional fields is reported with its path (M20 and others).
 func TestExtraProblems(t *testing.T) {
 	conformance.Covers(t, "M20")
 	for path, change := range map[string]func(*ProfileSpec){
@@ -49,7 +49,7 @@ func TestExtraProblems(t *testing.T) {
 	}
 }
 
-// A bill that is left out does not carry the macro that must be there.
+// A bill notice that is left out does not count as a carrier of the required macro.
 func TestPriceMacroMustBeInANoticeThatIsSent(t *testing.T) {
 	s := ProfileSpec{ID: "demo", Seat: "s", PriceIn: []string{"bill"}, PriceMacroRequired: []string{"bill"}, NoticesLeftOut: []string{"bill"}}
 	for _, b := range s.BillingSource.all() {
@@ -132,7 +132,7 @@ func TestProcessingTime(t *testing.T) {
 	}
 }
 
-// Rule M18: only the exchange's own networks may speak of devices.
+// Rule M18: device headers are trusted only from the exchange's own networks.
 func TestBelievesDevice(t *testing.T) {
 	conformance.Covers(t, "M18")
 	p := testProfile(t, func(s *ProfileSpec) { s.NoticeSources = []string{"203.0.113.0/24", "2001:db8::/32"} })
@@ -142,7 +142,7 @@ func TestBelievesDevice(t *testing.T) {
 		}
 	}
 	if testProfile(t, nil).BelievesDevice(netip.MustParseAddr("127.0.0.1")) || p.BelievesDevice(netip.Addr{}) {
-		t.Error("nobody is not nobody")
+		t.Error("a profile without notice_sources trusts an address")
 	}
 }
 

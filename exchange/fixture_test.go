@@ -7,7 +7,7 @@ import (
 	"rebound/rtb"
 )
 
-// requestR0 is the request that the rules are tried on: it must get a bid.
+// requestR0 is the request that the tests of the rules modify. It gets a bid.
 const requestR0 = `{"id":"r0","at":1,"tmax":120,"cur":["USD"],
  "imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]},"bidfloor":0.50,"bidfloorcur":"USD","secure":1}],
  "site":{"id":"s1","domain":"pub.example","page":"https://pub.example/a","publisher":{"id":"p1"}},
@@ -50,8 +50,8 @@ func mergePatch(base, over any) any {
 	return b
 }
 
-// imp0 is R0 with members added to or replaced in its impression, raw: nothing
-// is parsed, so that odd JSON survives.
+// imp0 is R0 with raw members added to or replaced in its impression. They are not
+// parsed, so that unusual JSON is kept.
 func imp0(members string) []byte {
 	return []byte(`{"id":"r0","at":1,"tmax":120,"imp":[{"id":"1",` + members + `}],"site":{"id":"s1"},"user":{"id":"x1"}}`)
 }

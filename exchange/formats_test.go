@@ -19,7 +19,7 @@ func sized(pairs ...int) (out []rtb.Size) {
 	return out
 }
 
-// BN1-BN4: sizes are format[] and w/h together, without doubles.
+// BN1-BN4: the sizes are those of format[] and w/h, without duplicates.
 func TestBNBannerSizes(t *testing.T) {
 	conformance.Covers(t, "BN1", "BN3", "BN4")
 	p := testProfile(t, nil)
@@ -45,7 +45,7 @@ func TestBNBannerSizes(t *testing.T) {
 	}
 }
 
-// VD2-VD11: every field of a video, loose where loose is harmless.
+// VD2-VD11: every field of a video, read tolerantly where that is harmless.
 func TestVDVideo(t *testing.T) {
 	conformance.Covers(t, "VD6")
 	p := testProfile(t, nil)
@@ -94,7 +94,7 @@ func TestNA1NativeRequest(t *testing.T) {
 			t.Errorf("%s: got %q, bad %v; want it unreadable", bad, n.Request, n.Bad)
 		}
 	}
-	// Two impressions: the scratch of the second leaves the first alone.
+	// Two impressions: decoding the second does not overwrite the first.
 	o := mustDecode(t, p, []byte(`{"id":"r","site":{},"imp":[{"id":"1","native":{"request":`+quote(bare)+`}},{"id":"2","native":{"request":`+quote(wrapped)+`}}]}`))
 	if string(o.Imps[0].Native.Request) != bare || string(o.Imps[1].Native.Request) != bare {
 		t.Errorf("got %q and %q", o.Imps[0].Native.Request, o.Imps[1].Native.Request)

@@ -45,8 +45,8 @@ func depthOf(b []byte) (deepest int) {
 	return deepest
 }
 
-// Head takes a body for JSON exactly when encoding/json and utf8 do, and what it
-// and Rest read holds together.
+// Head accepts a body as JSON exactly if encoding/json and utf8 do, and what Head and
+// Rest decode is consistent.
 func FuzzDecode(f *testing.F) {
 	seeds(f)
 	spec := ProfileSpec{ID: "demo", Seat: "seat-1", AllowNoInventory: true}
@@ -81,7 +81,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// An answer reads back as it was, whatever the request's ids and the markup.
+// A response survives the round trip, whatever the request's ids and the markup.
 func FuzzEncodeRoundTrip(f *testing.F) {
 	f.Add("r0", "1", "<b>${AUCTION_PRICE}</b>", int64(2_310_000), "deal")
 	f.Add("a\"b/é\u2028", "\x00\x1f", "\\\"\u2029]]>", int64(1), "")
@@ -164,7 +164,7 @@ func headOnly(p *Profile, body []byte) (*rtb.Opportunity, error) {
 	return o, err
 }
 
-// No price parameter makes trouble, and what is taken for a price is one.
+// No price parameter causes a panic, and every accepted price is in range.
 func FuzzPrice(f *testing.F) {
 	for _, s := range []string{"1.2", "", "AUDIT", "${AUCTION_PRICE}", "%24%7BAUCTION_PRICE%7D", "MS41MA==", "OG46wAAMCggBI0VniavN7-mNy0VTKPbB3o5CMQ", "1e9", "-1", "%", "=", " "} {
 		f.Add([]byte(s))

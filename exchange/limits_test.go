@@ -12,7 +12,7 @@ import (
 	"rebound/rtb"
 )
 
-// V11, V16: what is kept of one request is bounded.
+// V11, V16: the memory that one request takes is bounded.
 func TestV11Limits(t *testing.T) {
 	conformance.Covers(t, "V11", "I7")
 	p := testProfile(t, nil)
@@ -55,7 +55,7 @@ func TestV11Limits(t *testing.T) {
 	}
 }
 
-// T15, T16, T17: the time there is to answer.
+// T15, T16, T17: the time to respond.
 func TestT15Budget(t *testing.T) {
 	conformance.Covers(t, "T15", "T16", "T17")
 	ms := func(n int) *spec.Duration { d := spec.Duration(n) * spec.Duration(time.Millisecond); return &d }
@@ -152,6 +152,6 @@ func TestIdentifiers(t *testing.T) {
 	}
 	dooh := mustDecode(t, p, bytes.Replace(root0(`"device":{"ifa":"a1"}`), []byte(`"site"`), []byte(`"dooh"`), 1))
 	if !dooh.Signals.AppliesDOOH || len(dooh.IDs) != 0 {
-		t.Error("I6: a screen is nobody")
+		t.Error("I6: a public screen is treated as a person's device")
 	}
 }

@@ -14,7 +14,7 @@ func nativeOf(t *testing.T, request string) *rtb.Native {
 	return &mustDecode(t, p, imp0(`"native":{"ver":"1.1","request":`+string(text)+`}`)).Imps[0].Native
 }
 
-// NA3 to NA8: what a native request asks for.
+// NA3 to NA8: the assets and trackers of a native request.
 func TestNativeBody(t *testing.T) {
 	n := nativeOf(t, `{"ver":"1.2","privacy":1,"plcmtcnt":2,
 		"assets":[{"id":1,"required":1,"title":{"len":90}},{"id":"2","img":{"type":3,"wmin":600,"hmin":0,"w":1200,"mimes":["image/png"]}},
@@ -48,7 +48,7 @@ func TestNativeBody(t *testing.T) {
 	}
 }
 
-// What of an asset cannot be read makes the asset impossible, not the request.
+// An asset that cannot be read cannot be filled, but the request stays usable.
 func TestNativeBodyInDoubt(t *testing.T) {
 	for text, want := range map[string]rtb.NativeAsset{
 		`{"title":{"len":9}}`:                              {Bad: true},
@@ -79,8 +79,8 @@ func TestNativeBodyInDoubt(t *testing.T) {
 	}
 }
 
-// FuzzNativeRequest: whatever stands in native.request, reading it ends, stays
-// within its limits, and names assets only of what is JSON.
+// FuzzNativeRequest checks that decoding any native.request terminates within its
+// limits, and yields assets only if it is JSON.
 func FuzzNativeRequest(f *testing.F) {
 	for _, s := range []string{`{"native":{"ver":"1.0","assets":[{"id":1,"title":{"len":3}}]}}`, `{"assets":[{"id":1,"required":1,"img":{"wmin":1,"mimes":["a"]}}],"eventtrackers":[{"event":1,"methods":[1]}]}`,
 		`{"assets":{}}`, `{"assets":[[[[`, `{"\u0061ssets":[{"id":"\ud800"}]}`, `{"assets":[{"id":1,"id":2,"data":{"len":1e99}}]}`, `{"eventtrackers":[1,{"methods":{}}]}`} {

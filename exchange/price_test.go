@@ -13,7 +13,7 @@ import (
 	"rebound/rtb"
 )
 
-// M3, M4, P12: what a price parameter can hold, per codec and unit.
+// M3, M4, P12: the values of a price parameter, by codec and unit.
 func TestM4Prices(t *testing.T) {
 	conformance.Covers(t, "M3", "M4", "P12")
 	plain := testProfile(t, nil)
@@ -58,7 +58,7 @@ func TestM4Prices(t *testing.T) {
 	}
 }
 
-// M15: the price to beat; not known is not 0.
+// M15: the price to beat; an unknown price is not 0.
 func TestM15MinToWin(t *testing.T) {
 	conformance.Covers(t, "M15")
 	p := testProfile(t, nil)
@@ -185,7 +185,7 @@ func TestE4PriceStamp(t *testing.T) {
 	}
 }
 
-// E6: AES-CBC, there and back.
+// E6: AES-CBC, round trip.
 func TestE6AES(t *testing.T) {
 	conformance.Covers(t, "E6")
 	key, _ := hex.DecodeString("000102030405060708090a0b0c0d0e0f")

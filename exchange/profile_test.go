@@ -24,7 +24,7 @@ func readSpec(t *testing.T, text string) (ProfileSpec, error) {
 	return s, err
 }
 
-// The generic file holds the defaults, but for what makes a first try easier.
+// The generic profile has the defaults, except for fields that make a first try easier.
 func TestGenericProfile(t *testing.T) {
 	text, err := os.ReadFile("../examples/exchanges/generic.yaml")
 	if err != nil {
@@ -113,7 +113,7 @@ price_keys: [{encryption: "`+googleE+`", integrity: "`+googleI+`"}]
 	}
 }
 
-// Every mistake is named, with its place.
+// Every mistake is reported with its path.
 func TestProfileProblems(t *testing.T) {
 	conformance.Covers(t, "E7")
 	for path, change := range map[string]func(*ProfileSpec){
@@ -156,8 +156,8 @@ func TestProfileProblems(t *testing.T) {
 	}
 }
 
-// A number of seconds that no Duration holds is a long time, not a negative one;
-// and no bid may be open for longer than notices are believed.
+// A number of seconds beyond the range of a Duration is clamped, not negative; and no
+// bid can be open for longer than notices are accepted.
 func TestLongTimes(t *testing.T) {
 	m := mustDecode(t, testProfile(t, nil), imp0(`"banner":{},"exp":9223372036854775807`)).Imps[0]
 	if m.Exp != 365*24*time.Hour {

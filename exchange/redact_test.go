@@ -25,7 +25,7 @@ const personal = `{
  "ext":{"udi":{"googleadid":"secret-15"},"schain":{"complete":0}}
 }`
 
-// G25, M13: what names a person is gone, and the rest is there.
+// G25, M13: personal data is removed, and everything else is kept.
 func TestRedact(t *testing.T) {
 	k := rtb.NewKeyring([32]byte{7})
 	got, err := Redact([]byte("kept "), []byte(personal), k, "demo")
@@ -63,7 +63,7 @@ func TestRedactRefuses(t *testing.T) {
 	}
 }
 
-// keysOf are the keys that a store would look up for the request.
+// keysOf returns the keys that a store would look up for the request.
 func keysOf(o *rtb.Opportunity, k *rtb.Keyring) (keys []rtb.Key) {
 	for _, id := range o.IDs {
 		scope := string(id.Scope)
@@ -75,7 +75,7 @@ func keysOf(o *rtb.Opportunity, k *rtb.Keyring) (keys []rtb.Key) {
 	return keys
 }
 
-// A redacted request leads to the same keys, impressions and privacy flags.
+// A redacted request has the same keys, impressions and privacy flags.
 func TestRedactedReplays(t *testing.T) {
 	bodies := append(corpusLines(t, "requests.jsonl"), []byte(personal))
 	k := rtb.NewKeyring([32]byte{7})

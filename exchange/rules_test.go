@@ -11,7 +11,7 @@ import (
 	"rebound/rtb"
 )
 
-// What the request's shape alone decides. Names are the rules' ids.
+// Rules that depend only on the shape of the request. Names are the rules' ids.
 func TestRefusals(t *testing.T) {
 	conformance.Covers(t, "T3", "V1", "V2", "V3", "V4", "V10", "V11", "V12")
 	generic := testProfile(t, nil)
@@ -75,7 +75,7 @@ func TestDecodeErrorKinds(t *testing.T) {
 	}
 }
 
-// V2: a bad impression is left out, the others stand.
+// V2: a bad impression is skipped, and the others are kept.
 func TestV2BadImpressionsAreSkipped(t *testing.T) {
 	conformance.Covers(t, "V2")
 	p := testProfile(t, nil)
@@ -85,7 +85,7 @@ func TestV2BadImpressionsAreSkipped(t *testing.T) {
 	}
 }
 
-// V5, V7, V8: a scalar of another shape means the same.
+// V5, V7, V8: a scalar of another type has the same meaning.
 func TestV5LooseScalars(t *testing.T) {
 	conformance.Covers(t, "V5", "V7", "V8")
 	p := testProfile(t, nil)
@@ -117,8 +117,8 @@ func TestV5LooseScalars(t *testing.T) {
 	}
 }
 
-// A list of whom or what may answer that names nothing invites nobody; an empty
-// one is no list. Blanks around blocked categories do not matter.
+// An allow list that names nothing allows nothing; an empty one counts as absent.
+// White space around blocked categories does not matter.
 func TestListsOfNothing(t *testing.T) {
 	conformance.Covers(t, "B1", "B4", "B8", "B14")
 	p := testProfile(t, nil)
@@ -170,7 +170,7 @@ func TestUnreadableTaxonomy(t *testing.T) {
 	}
 }
 
-// The offset from UTC is read from any number, and one that no zone has is none.
+// The offset from UTC is read from any number; one beyond all time zones is ignored.
 func TestV5LocalTime(t *testing.T) {
 	p := testProfile(t, nil)
 	for text, want := range map[string]time.Duration{`-60.0`: -time.Hour, `"-60"`: -time.Hour, `330`: 330 * time.Minute, `0`: 0} {
@@ -187,7 +187,7 @@ func TestV5LocalTime(t *testing.T) {
 	}
 }
 
-// Of several viewability metrics the lowest counts; others are not read.
+// Of several viewability metrics the lowest one is kept; other metrics are ignored.
 func TestViewability(t *testing.T) {
 	p := testProfile(t, nil)
 	for text, want := range map[string]float64{
@@ -240,7 +240,7 @@ func emptyToNil(v reflect.Value) {
 	}
 }
 
-// V6: what restricts and cannot be read stays a restriction.
+// V6: a restriction that cannot be read still restricts.
 func TestV6FailClosed(t *testing.T) {
 	conformance.Covers(t, "V6", "V15")
 	p := testProfile(t, nil)
@@ -321,7 +321,7 @@ func TestV6FailClosed(t *testing.T) {
 	}
 }
 
-// V9: a duplicate or a case variant of a key cannot take a restriction back.
+// V9: a duplicate or a case variant of a key cannot revoke a restriction.
 func TestV9DuplicateKeys(t *testing.T) {
 	conformance.Covers(t, "V9", "V14")
 	p := testProfile(t, nil)

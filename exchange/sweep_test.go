@@ -9,7 +9,7 @@ import (
 	"rebound/rtb"
 )
 
-// full is a request with everything in it that the decoder reads.
+// full is a request with every member that the decoder reads.
 const full = `{"id":"r0","at":1,"tmax":120,"test":0,"cur":["USD"],"wseat":["s"],"bseat":["t"],"bcat":["IAB1"],"acat":["IAB2"],"cattax":1,"badv":["a"],"bapp":["b"],
 "wlang":["en"],"wlangb":["en"],
 "imp":[{"id":"1","tagid":"t","bidfloor":1,"bidfloorcur":"USD","secure":1,"instl":1,"rwdd":1,"exp":60,"ssai":1,"displaymanager":"d","iframebuster":["x"],"qty":{"multiplier":2},
@@ -54,9 +54,9 @@ func sweep(node any, path string, odd any, visit func(path string)) {
 	}
 }
 
-// V5, V6, V15: any one value may be of a wrong kind. Nothing else is lost by it,
-// no request becomes unreadable but by its id or its impressions, and no signal,
-// floor or list is loosened.
+// V5, V6, V15: any single value may have a wrong type. No other value is lost by that,
+// only a wrong id or wrong impressions make a request unreadable, and no signal, floor
+// or list is loosened.
 func TestV6SweepOddValues(t *testing.T) {
 	p := testProfile(t, func(s *ProfileSpec) { s.AllowNoInventory = true })
 	clean := mustDecode(t, p, []byte(full))

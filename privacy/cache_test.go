@@ -51,8 +51,8 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// Many goroutines on a cache that is far too small say what one without a cache
-// says. The race detector watches.
+// Many goroutines that share a cache which is far too small get the same results as
+// one without a cache. Run it with the race detector.
 func TestCacheConcurrently(t *testing.T) {
 	const strings, workers, rounds = 200, 8, 2000
 	rng := rand.New(rand.NewPCG(9, 10))

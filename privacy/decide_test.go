@@ -10,7 +10,7 @@ import (
 
 const gppNone, gppSale = "DBABLA~BVVqAAAAAgA.QA", "DBABLA~BVVaAAAAAgA.QA"
 
-// Every signal alone and against others, by the rule that it comes from.
+// Every signal alone and combined with others, named by its rule.
 func TestDecide(t *testing.T) {
 	conformance.Covers(t, "G1", "G2", "G3", "G17", "G18", "G19", "G21", "V15", "I6")
 	us, fr, ca := []byte("USA"), []byte("fr"), []byte("CAN")
@@ -173,7 +173,7 @@ func TestPreciseGeoAndHash(t *testing.T) {
 	if without.ConsentHash == with.ConsentHash {
 		t.Error("two strings have one hash")
 	}
-	// The hash stands in records: it must be the same in every run and release.
+	// The hash is part of records, so it must not change between runs and releases.
 	if got := textHash([]byte(tc1)); got != 0x9f8f2bca2e6d72d9 {
 		t.Errorf("hash of TC1 is %#x", got)
 	}

@@ -1,7 +1,7 @@
 package privacy
 
-// An encoder of TCF and GPP strings that shares no code with the parser: it
-// writes fields, in the order of the specifications, as texts of 0 and 1.
+// This encoder of TCF and GPP strings shares no code with the parser. It writes
+// fields in the order of the specifications, as texts of 0 and 1.
 
 import (
 	"bytes"
@@ -58,7 +58,7 @@ func (b *bitText) base64(unit int) string {
 // span is a range of vendors, both ends included.
 type span struct{ first, last int }
 
-// vendors is a set of vendors and how it is written.
+// vendors is a set of vendors and its encoding.
 type vendors struct {
 	spans  []span
 	ranges bool
@@ -110,7 +110,7 @@ type restriction struct {
 	spans         []span
 }
 
-// tcfSpec is everything that a TCF string says.
+// tcfSpec is the content of a TCF string.
 type tcfSpec struct {
 	version, gvl, policy int
 	created, updated     int // tenths of a second since 1970; 0 is a time in 2023
@@ -202,9 +202,8 @@ type field struct {
 	n     int
 }
 
-// usFields are the fields of the US sections in the order of their
-// specifications, without the version of six bits before them. Offsets are
-// nowhere: they follow.
+// usFields are the fields of the US sections in the order of their specifications,
+// without the leading version of six bits. Offsets follow from the order.
 var usFields = map[int][]field{
 	7:  usSection("SharingNotice SaleOptOutNotice SharingOptOutNotice TargetedAdvertisingOptOutNotice SensitiveDataProcessingOptOutNotice SensitiveDataLimitUseNotice SaleOptOut SharingOptOut TargetedAdvertisingOptOut Sensitive*12 KnownChild*2 PersonalDataConsents"),
 	-7: usSection("SharingNotice SaleOptOutNotice SharingOptOutNotice TargetedAdvertisingOptOutNotice SensitiveDataProcessingOptOutNotice SensitiveDataLimitUseNotice SaleOptOut SharingOptOut TargetedAdvertisingOptOut Sensitive*16 KnownChild*3 PersonalDataConsents"),

@@ -7,8 +7,7 @@ import (
 	"rebound/rtb"
 )
 
-// respec makes a string's content out of what the parser made of it, for one
-// vendor.
+// respec derives a string's content from its parsed form, for one vendor.
 func (t *tcString) respec(vendor int) *tcfSpec {
 	s := &tcfSpec{version: 2, gvl: 1, policy: int(t.policyVersion), geo: t.preciseGeo, oneAway: t.purposeOneAway, cc: string(t.publisherCC[:]), unit: 6}
 	us := []span{{vendor, vendor}}
@@ -40,9 +39,8 @@ func (t *tcString) respec(vendor int) *tcfSpec {
 	return s
 }
 
-// FuzzTCF: whatever arrives does not panic; what can be read is the same after
-// it was written again by the other encoder; and a string made from the seed is
-// read as it was meant.
+// FuzzTCF checks that no input panics, that a valid string keeps its meaning when the
+// test's encoder writes it again, and that a generated string is read correctly.
 func FuzzTCF(f *testing.F) {
 	for i, s := range []string{tc1, tc2, tc3, tc4, tc5, tc6, tc7, tc8, tc9, tc10, tc11, hostile[2], hostile[3], "BONciguONcjGKADACHENAOLS1rAHDAFAAEAASABQAMwAeACEAFw", ""} {
 		f.Add([]byte(s), uint16(42), uint64(i))
@@ -67,9 +65,9 @@ func FuzzTCF(f *testing.F) {
 	})
 }
 
-// FuzzGPP: whatever arrives does not panic and is read alike twice; a section
-// never allows more inside a longer string than alone; and a section made from
-// the seed is read as it was meant.
+// FuzzGPP checks that no input panics or is read differently twice, that a section
+// never allows more within a longer string than alone, and that a generated section
+// is read correctly.
 func FuzzGPP(f *testing.F) {
 	for i, s := range []string{gppNone, gppSale, "DBABLA~CVVpAAAAAACA.QA", "DBABTA~1YYN", "DBACNYA~" + tc1 + "~1YNN", "DBABUYA~BBhWgAAA", hostile[0], hostile[1], "DBAA", ""} {
 		f.Add([]byte(s), uint64(i))
@@ -99,9 +97,9 @@ func FuzzGPP(f *testing.F) {
 	})
 }
 
-// FuzzDecide: no request panics; the cache changes nothing; one more refusing
-// signal never raises the level; and nothing personal is allowed under the GDPR
-// without a string that can be read.
+// FuzzDecide checks that no request panics, that the cache changes no result, that a
+// further refusing signal never raises the level, and that nothing personal is allowed
+// under the GDPR without a valid string.
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte(tc1), []byte(gppNone), []byte("1YNN"), []byte("USA"), uint64(0x21), 7)
 	f.Add([]byte(tc9), []byte("DBACNYA~"+tc1+"~1YNN"), []byte(""), []byte("de"), uint64(1), 2)

@@ -14,8 +14,8 @@ import (
 
 const us42 = 42 // our vendor id in these tests
 
-// generateTCF makes a string's content: mostly granting, so that single
-// refusals decide.
+// generateTCF generates the content of a string. It mostly grants, so that single
+// refusals decide the result.
 func generateTCF(rng *rand.Rand) *tcfSpec {
 	pick := func(p float64) bool { return rng.Float64() < p }
 	t := &tcfSpec{version: 2, gvl: 1 + rng.IntN(300), policy: 4 + rng.IntN(3), geo: pick(0.5), cc: "FR", unit: 8}
@@ -65,7 +65,7 @@ func generateTCF(rng *rand.Rand) *tcfSpec {
 	return t
 }
 
-// generateVendors makes a set that holds us with the chance given.
+// generateVendors generates a set that includes us with the given probability.
 func generateVendors(rng *rand.Rand, chance float64) vendors {
 	v := vendors{ranges: rng.IntN(2) == 0, max: rng.IntN(1500)}
 	with := rng.Float64() < chance
@@ -89,8 +89,8 @@ func generateVendors(rng *rand.Rand, chance float64) vendors {
 	return v
 }
 
-// expectTCF is the rule of conformance G4 to G10, from what the string was made
-// of; it never sees the string.
+// expectTCF applies conformance G4 to G10 to the content of a string; it never sees
+// the string.
 func expectTCF(t *tcfSpec, p *Policy) rtb.Level {
 	minimum := p.MinPolicyVersion
 	if minimum == 0 {
@@ -231,7 +231,7 @@ func (u *usSpec) layout() int {
 	return u.id
 }
 
-// refuses is the rule, from the values.
+// refuses applies the rules to the values.
 func (u *usSpec) refuses() bool {
 	yes := func(name string) bool { return slices.Contains(u.values[name], 1) }
 	for _, notice := range []string{"Processing", "Sharing", "SaleOptOut", "SharingOptOut", "TargetedAdvertisingOptOut"} {
@@ -360,8 +360,8 @@ func expectRefusal(refused bool) rtb.Level {
 	return rtb.LevelPersonalised
 }
 
-// generateCanada makes a Canadian section: as the European, but without
-// purpose one treatment, a policy's age or a level of none.
+// generateCanada generates a Canadian section. It has no purpose one treatment, no
+// minimum policy version and no level of none.
 func generateCanada(rng *rand.Rand, p *Policy) (string, rtb.Level) {
 	spec := generateTCF(rng)
 	readable := spec.version != 3

@@ -10,7 +10,7 @@ import (
 	"rebound/rtb"
 )
 
-// granted is a string that allows us everything, by consent.
+// granted is a string that allows us every purpose by consent.
 func granted() *tcfSpec {
 	us := vendors{spans: []span{{us42, us42}}}
 	return &tcfSpec{version: 2, gvl: 100, policy: 5, cc: "FR", unit: 8, consent: []int{1, 2, 3, 4, 7}, vendorConsent: us, vendorInterest: us}
