@@ -114,9 +114,9 @@ func (l *loader) data(s *Snapshot) {
 			l.Add(x.path, x.have.String(), "at least "+x.least.String())
 		}
 	}
-	if s.Data.NATS != "" {
-		if u, err := url.Parse(s.Data.NATS); err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			l.Add("data.nats", "an invalid URL", "a URL such as nats://host:4222, or no URL for a single node")
+	for server := range strings.SplitSeq(s.Data.NATS, ",") {
+		if u, err := url.Parse(server); s.Data.NATS != "" && (err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme)) {
+			l.Add("data.nats", "an invalid URL", "URLs of the servers of a cluster such as nats://host1:4222,nats://host2:4222, or none for a single node")
 		}
 	}
 }

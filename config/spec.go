@@ -43,7 +43,7 @@ type Listen struct {
 type Data struct {
 	Dir        string     `yaml:"dir"`               // folder, relative to the working directory; default ./data
 	CacheBytes spec.Bytes `yaml:"cache_bytes"`       // memory for profiles; default 256MiB
-	NATS       string     `yaml:"nats" config:"env"` // URL of a NATS cluster that orders the facts; empty: a single node
+	NATS       string     `yaml:"nats" config:"env"` // URLs of the servers of a NATS cluster that orders the facts, separated by commas; empty: a single node
 	Node       string     `yaml:"node" config:"env"` // name of this node, required with nats; default n1
 }
 

@@ -153,28 +153,37 @@ func (c *catalog) skips(seen uint64) bool {
 // hashOf returns the hash that the log states for a fact.
 func (c *catalog) hashOf(seq uint64) (events.Hash, bool) {
 	files, _ := c.snapshot()
+	for i := range files {
+		if h := &files[i].header; h.After == seq {
+			return h.Previous, true
+		}
+	}
+	l, ok := c.stated(seq)
+	return l.Hash, ok
+}
+
+// stated returns the line that the log holds for a fact, unchecked.
+func (c *catalog) stated(seq uint64) (events.Line, bool) {
+	files, _ := c.snapshot()
 	for i := len(files) - 1; i >= 0; i-- {
 		f := &files[i]
-		if f.header.After == seq {
-			return f.header.Previous, true
-		}
 		if f.header.First > seq {
 			continue
 		}
 		r, err := c.open(f.name(), 0)
 		if err != nil {
-			return events.Hash{}, false
+			return events.Line{}, false
 		}
 		defer r.close()
 		for {
 			text, err := r.next()
 			if err != nil && !errors.Is(err, errTooLong) {
-				return events.Hash{}, false
+				return events.Line{}, false
 			}
 			if l, err := events.ParseLine(text); err == nil && l.Seq == seq {
-				return l.Hash, true
+				return l, true
 			}
 		}
 	}
-	return events.Hash{}, false
+	return events.Line{}, false
 }

@@ -127,6 +127,9 @@ func (l *Log) goBlind(reason string, about View) error {
 	if file == nil {
 		file = &Blind{V: 1, Since: l.o.Now().UTC()}
 	}
+	if slices.Contains(file.Reasons, reason) {
+		return nil
+	}
 	next := *file
 	if !slices.Contains(next.Reasons, reason) {
 		next.Reasons = append(next.Reasons[:len(next.Reasons):len(next.Reasons)], reason)
@@ -180,6 +183,9 @@ func (l *Log) BlindReason() string {
 	}
 	if l.start.damage != nil {
 		return l.start.damage.Error()
+	}
+	if l.fleet != nil {
+		return l.fleet.why()
 	}
 	return ""
 }

@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
 	"rebound/events"
 )
@@ -21,8 +21,12 @@ import (
 // the same hashes.
 type FleetOptions struct {
 	URL string // of the cluster; empty on one machine
-	// Replicas of the stream if this node creates it; 3 by default.
+	// Replicas that the stream must have, 3 by default. A node that creates the
+	// stream asks for as many.
 	Replicas int
+	// OutboxBytes bounds what waits for the cluster on this node, 256 MiB by default.
+	// Opt-outs and erasures may use an eighth more.
+	OutboxBytes int64
 }
 
 const (
@@ -30,71 +34,168 @@ const (
 	subjectPrefix = "rebound.facts."
 	metaLog       = "rebound-log"
 	metaKeys      = "rebound-keys"
-	// ackTimeout is how long a publisher waits for the cluster before a notice goes
-	// to the outbox.
-	ackTimeout = 5 * time.Second
+	// askTimeout bounds a question to the cluster.
+	askTimeout = 3 * time.Second
+	// ackTimeout is how long an append waits for the cluster, and then again for the
+	// line to come back, before a notice goes to the outbox.
+	ackTimeout = 900 * time.Millisecond
+	// startTimeout is how long Open waits for the stream before it goes on without.
+	startTimeout = 5 * time.Second
+	// lookEvery is the time between checks of the stream, and between attempts to
+	// reach it.
+	lookEvery = 500 * time.Millisecond
 	// maxUnacked bounds the messages that wait for the cluster's acknowledgement.
 	maxUnacked = 4096
 )
 
-// errAway says that the cluster cannot be reached. It is not a failure of this
-// node: whoever can should try again.
-var errAway = fmt.Errorf("the cluster is away: %w", ErrBusy)
+var (
+	// errAway says that the cluster cannot be reached. It is not a failure of this
+	// node: the caller should try again.
+	errAway = fmt.Errorf("the cluster is away: %w", ErrBusy)
+	// errStream says that the stream is not this node's log.
+	errStream = errors.New("the stream is not this node's log")
+	// errWriter wraps what stops the writer for good.
+	errWriter = errors.New("cannot write")
+	errLost   = errors.New("the connection to the cluster was lost")
+)
 
-// fleet is a node's connection to the cluster.
+// fleet is a node's connection to the cluster. Its methods that other files call
+// may be called on nil, which is a log on one machine.
 type fleet struct {
-	l    *Log
-	nc   *nats.Conn
-	js   jetstream.JetStream
-	out  *outbox
-	away atomic.Bool
-	sick atomic.Pointer[string] // why the stream must not be followed
+	l   *Log
+	nc  *nats.Conn
+	js  jetstream.JetStream
+	out *outbox
+
+	up    atomic.Bool            // the stream can be reached, is this node's log, and was read to its end
+	sick  atomic.Pointer[string] // why the stream must not be followed
+	first atomic.Uint64          // sequence with which the stream begins
+	end   atomic.Uint64          // of the stream when it was last found
+	lost  chan struct{}          // the connection broke: check the stream again
+	tried chan struct{}          // closed once the stream was found, or was not
+	once  sync.Once              // closes tried
 }
 
-// joinFleet connects to the cluster. A node whose log exists starts without the
-// cluster; a new one needs it.
-func joinFleet(ctx context.Context, l *Log) (*fleet, error) {
-	f := &fleet{l: l}
-	var err error
-	if f.out, err = openOutbox(l); err != nil {
-		return nil, err
-	}
-	f.nc, err = nats.Connect(l.o.Fleet.URL, nats.Name("rebound journal"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		nats.ReconnectWait(250*time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { f.away.Store(true) }))
+// join connects to the cluster, if there is one. A node that has a log starts
+// without the cluster; a new one needs it.
+func (l *Log) join(ctx context.Context) error {
+	out, err := openOutbox(l)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to cluster: %w", err)
+		return err
 	}
-	if f.js, err = jetstream.New(f.nc, jetstream.WithPublishAsyncMaxPending(maxUnacked), jetstream.WithPublishAsyncTimeout(ackTimeout)); err != nil {
-		f.nc.Close()
-		return nil, fmt.Errorf("cannot use JetStream: %w", err)
+	if l.o.Fleet.URL == "" {
+		if n := out.count.Load(); n > 0 {
+			return fmt.Errorf("cannot open log: %d acknowledged facts in %s wait for the cluster; start with data.nats until they are published", n, out.dir)
+		}
+		return nil
 	}
-	try, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	switch _, err := f.stream(try); {
-	case err == nil:
-	case errors.Is(err, errStream):
-		f.nc.Close()
-		return nil, err
-	case len(l.start.files) == 0:
-		f.nc.Close()
-		return nil, fmt.Errorf("cannot reach cluster at %s; a node without a log of its own cannot start without it, or starts from another node's backup: %w", l.o.Fleet.URL, err)
-	default:
-		f.away.Store(true)
-		l.o.Logger.Warn("the cluster is away; notices and opt-outs are kept in the outbox until it is back", zap.Error(err))
+	def(&l.o.Fleet.Replicas, 3)
+	def(&l.o.Fleet.OutboxBytes, 256<<20)
+	l.w.gap = 0 // the stream gives the sequences, and brings back what this node lost
+	if err := l.o.disk.MkdirAll(out.dir); err != nil {
+		return fmt.Errorf("cannot make outbox: %w", err)
 	}
-	return f, nil
+	f := &fleet{l: l, out: out, lost: make(chan struct{}, 1), tried: make(chan struct{})}
+	f.nc, err = nats.Connect(l.o.Fleet.URL, nats.Name("rebound journal"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.ReconnectWait(250*time.Millisecond), nats.ReconnectBufSize(-1), nats.DisconnectErrHandler(func(*nats.Conn, error) { f.lose() }))
+	if err != nil {
+		return fmt.Errorf("cannot connect to cluster: %w", err)
+	}
+	f.js, err = jetstream.New(f.nc, jetstream.WithPublishAsyncMaxPending(maxUnacked), jetstream.WithPublishAsyncTimeout(ackTimeout))
+	if err == nil && len(l.start.files) == 0 && l.w.last.Seq == 0 {
+		if err = f.firstTime(ctx); err != nil {
+			err = fmt.Errorf("cannot join cluster at %s; a node without a log of its own needs the cluster or another node's backup: %w", l.o.Fleet.URL, err)
+		}
+	}
+	if err != nil {
+		f.close()
+		return err
+	}
+	l.fleet = f
+	return nil
 }
 
-// errStream says that the stream is not this node's log.
-var errStream = errors.New("the stream is not this node's log")
+// firstTime finds or makes the stream for a node that has no log yet, and takes
+// over the stream's name of the log.
+func (f *fleet) firstTime(ctx context.Context) error {
+	for end := time.Now().Add(startTimeout); ; {
+		try, cancel := context.WithTimeout(ctx, askTimeout)
+		s, err := f.stream(try, true)
+		cancel()
+		if err == nil {
+			f.l.id = s.CachedInfo().Config.Metadata[metaLog]
+			return nil
+		}
+		if errors.Is(err, errStream) || ctx.Err() != nil || time.Now().After(end) {
+			return err
+		}
+		pause(ctx, lookEvery)
+	}
+}
 
-// stream finds the stream, or makes it, and checks that it is this log.
-func (f *fleet) stream(ctx context.Context) (jetstream.Stream, error) {
+// settle waits until the stream was read to its end, or could not be found.
+func (f *fleet) settle(ctx context.Context) {
+	if f == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	select {
+	case <-f.tried:
+	case <-ctx.Done():
+	}
+}
+
+func (f *fleet) close() {
+	if f != nil {
+		f.out.close()
+		f.nc.Close()
+	}
+}
+
+// target is where a view that begins to follow has caught up: the end of the
+// stream, as far as it is known.
+func (f *fleet) target() uint64 {
+	if f == nil {
+		return 0
+	}
+	return f.end.Load()
+}
+
+// why says why money must not be spent; empty when it may.
+func (f *fleet) why() string {
+	if reason := f.sick.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}
+
+// waiting is how many facts are in the outbox.
+func (f *fleet) waiting() uint64 { return f.out.count.Load() }
+
+// lose sends everybody to the outbox until the stream was checked again.
+func (f *fleet) lose() {
+	f.up.Store(false)
+	select {
+	case f.lost <- struct{}{}:
+	default:
+	}
+}
+
+// stream finds the stream and checks that it is this log. A stream is made only
+// for a log that has never followed one: otherwise it was lost.
+func (f *fleet) stream(ctx context.Context, isNew bool) (jetstream.Stream, error) {
+	joined, err := f.out.joined()
+	if err != nil {
+		return nil, err
+	}
 	s, err := f.js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if joined != "" {
+			return nil, fmt.Errorf("%w: stream %s is gone from the cluster: restore it, or make it again from the node with the highest head (docs/fleet.md)", errStream, streamName)
+		}
 		s, err = f.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: streamName, Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: max(f.l.o.Fleet.Replicas, 1),
+			Name: streamName, Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: f.l.o.Fleet.Replicas,
 			DenyDelete: true, DenyPurge: true, Duplicates: 2 * time.Minute, FirstSeq: f.l.w.last.Seq + 1,
 			Metadata: map[string]string{metaLog: f.l.id, metaKeys: f.l.o.Keys},
 		})
@@ -103,19 +204,26 @@ func (f *fleet) stream(ctx context.Context) (jetstream.Stream, error) {
 		return nil, fmt.Errorf("cannot open stream %s: %w", streamName, err)
 	}
 	info := s.CachedInfo()
-	meta := info.Config.Metadata
+	c := &info.Config
+	born := c.Metadata[metaLog] + " " + info.Created.UTC().Format(time.RFC3339Nano)
 	switch {
-	case meta[metaLog] == "":
-		return nil, fmt.Errorf("%w: got stream %s without the mark of a log; want one that Rebound made", errStream, streamName)
-	case meta[metaLog] != f.l.id && len(f.l.start.files) > 0:
-		return nil, fmt.Errorf("%w: got log %s in %s; want log %s: start this node from another node's backup", errStream, f.l.id, f.l.o.FactsDir, meta[metaLog])
-	case meta[metaKeys] != f.l.o.Keys:
-		return nil, fmt.Errorf("%w: the keys.json of this node is not that of the cluster; copy it from another node", errStream)
-	case !info.Config.DenyDelete || !info.Config.DenyPurge:
-		return nil, fmt.Errorf("%w: stream %s allows deletes or purges, which lose facts; make it with deny_delete and deny_purge", errStream, streamName)
+	case c.Metadata[metaLog] == "":
+		err = fmt.Errorf("got stream %s without the mark of a log; want one that Rebound made", streamName)
+	case c.Metadata[metaLog] != f.l.id && !isNew:
+		err = fmt.Errorf("got log %s in %s; want log %s: start this node from another node's backup", f.l.id, f.l.o.FactsDir, c.Metadata[metaLog])
+	case c.Metadata[metaKeys] != f.l.o.Keys:
+		err = errors.New("keys.json of this node is not that of the cluster; copy it from another node")
+	case !c.DenyDelete || !c.DenyPurge || c.Retention != jetstream.LimitsPolicy || c.MaxAge > 0 || c.MaxMsgs > 0 || c.MaxBytes > 0 || c.MaxMsgsPerSubject > 0 || c.AllowRollup:
+		err = fmt.Errorf("stream %s may delete facts; want deny_delete, deny_purge and no limits", streamName)
+	case c.Replicas < f.l.o.Fleet.Replicas || c.Storage != jetstream.FileStorage:
+		err = fmt.Errorf("got stream %s with %d replicas in %s; want %d in files", streamName, c.Replicas, c.Storage, f.l.o.Fleet.Replicas)
+	case joined == "":
+		return s, f.out.join(born)
+	case joined != born:
+		err = fmt.Errorf("got stream %s of %s; want that of %s: it was made again (docs/fleet.md)", streamName, born, joined)
 	}
-	if f.l.id != meta[metaLog] {
-		f.l.id = meta[metaLog] // of a new node, before it has written anything
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errStream, err)
 	}
 	return s, nil
 }
@@ -131,52 +239,80 @@ func subject(f *events.Fact) string {
 }
 
 // append publishes facts and waits until this node's log holds them. Notices,
-// opt-outs and erasures that the cluster does not take go to the outbox.
+// opt-outs and erasures that do not get that far in time go to the outbox.
 func (f *fleet) append(ctx context.Context, facts []events.Fact, list []*pending) error {
 	var errs []error
-	var keep []*pending
-	futures := make([]jetstream.PubAckFuture, len(list))
-	for i, p := range list {
-		if f.away.Load() {
-			continue
-		}
-		msg := &nats.Msg{Subject: subject(&facts[i]), Data: payload(&p.line), Header: nats.Header{jetstream.MsgIDHeader: {facts[i].ID}}}
-		if p.grant != nil {
-			msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, fmt.Sprint(p.grant.expect))
-		}
-		futures[i], _ = f.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0)) // a nil future is tried as a failure below
-	}
+	var sent, keep []*pending
 	highest := uint64(0)
-	for i := range list {
-		seq, err := f.acked(ctx, futures[i])
+	futures := f.publish(facts, list)
+	for i, p := range list {
+		seq, err := ackOf(ctx, futures[i])
 		switch {
 		case err == nil:
-			highest = max(highest, seq)
-		case errors.Is(err, ErrConflict) || ctx.Err() != nil:
-			errs = append(errs, err)
-		case outlives(facts[i].Kind):
-			keep = append(keep, list[i])
+			highest, sent = max(highest, seq), append(sent, p)
+		case p.outlives && ctx.Err() == nil:
+			keep = append(keep, p)
 		default:
-			errs = append(errs, errAway)
+			errs = append(errs, err)
+		}
+	}
+	if err := f.reached(ctx, highest); err != nil {
+		for _, p := range sent {
+			if p.outlives && ctx.Err() == nil {
+				keep = append(keep, p)
+			} else {
+				errs = append(errs, err)
+			}
 		}
 	}
 	if len(keep) > 0 {
 		errs = append(errs, f.out.add(keep))
 	}
-	return errors.Join(append(errs, f.reached(ctx, highest))...)
+	return errors.Join(errs...)
+}
+
+// publish sends facts to the cluster without waiting. A nil future is a fact that
+// was not sent.
+func (f *fleet) publish(facts []events.Fact, list []*pending) []jetstream.PubAckFuture {
+	futures := make([]jetstream.PubAckFuture, len(list))
+	for i, p := range list {
+		p.outlives = outlives(facts[i].Kind)
+		if !f.up.Load() {
+			continue
+		}
+		msg := message(&facts[i], payload(&p.line))
+		if g := p.grant; g != nil {
+			if g.expect < f.first.Load() {
+				g.expect = 0 // it is older than the stream
+			}
+			msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, fmt.Sprint(g.expect))
+		}
+		var err error
+		if futures[i], err = f.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0)); err != nil {
+			futures[i] = nil
+			break // it waited for the cluster: the others would, too
+		}
+	}
+	return futures
+}
+
+func message(fact *events.Fact, data []byte) *nats.Msg {
+	return &nats.Msg{Subject: subject(fact), Data: data, Header: nats.Header{jetstream.MsgIDHeader: {fact.ID}}}
 }
 
 // outlives reports whether a fact is kept in the outbox while the cluster is away.
+// A configuration is, so that a node can start without the cluster.
 func outlives(k events.Kind) bool {
 	switch k {
 	case events.KindWin, events.KindBill, events.KindLoss, events.KindImp, events.KindView, events.KindClick, events.KindVideo,
-		events.KindConvert, events.KindOptOut, events.KindErase:
+		events.KindConvert, events.KindOptOut, events.KindErase, events.KindConfig:
 		return true
 	}
 	return false
 }
 
-func (f *fleet) acked(ctx context.Context, future jetstream.PubAckFuture) (uint64, error) {
+// ackOf waits for the cluster's acknowledgement of a message, at most ackTimeout.
+func ackOf(ctx context.Context, future jetstream.PubAckFuture) (uint64, error) {
 	if future == nil {
 		return 0, errAway
 	}
@@ -188,23 +324,27 @@ func (f *fleet) acked(ctx context.Context, future jetstream.PubAckFuture) (uint6
 		if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
 			return 0, fmt.Errorf("cannot append grant: %w", ErrConflict)
 		}
-		return 0, err
+		return 0, fmt.Errorf("%w: %v", errAway, err)
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return 0, fmt.Errorf("cannot append facts: not acknowledged by the cluster: %w", ctx.Err())
 	}
 }
 
-// reached waits until this node's log holds a sequence.
+// reached waits until this node's log holds a sequence, at most ackTimeout.
 func (f *fleet) reached(ctx context.Context, seq uint64) error {
+	limit := time.NewTimer(ackTimeout)
+	defer limit.Stop()
 	for f.l.Last().Seq < seq {
-		_, more, _ := f.l.ring.after(seq - 1)
-		if f.l.Last().Seq >= seq {
+		list, more, _ := f.l.ring.after(seq - 1)
+		if len(list) > 0 {
 			return nil
 		}
 		select {
 		case <-more:
 		case <-f.l.ctx.Done():
 			return ErrClosed
+		case <-limit.C:
+			return fmt.Errorf("cannot append facts: the cluster has them, but this node's log does not yet: %w", ErrBusy)
 		case <-ctx.Done():
 			return fmt.Errorf("cannot append facts: the cluster has them, but this node's log does not yet: %w", ctx.Err())
 		}
@@ -221,200 +361,3 @@ func payload(l *events.Line) []byte {
 	}
 	return append(b, '}')
 }
-
-// follow writes the stream into the log until ctx ends. It returns an error only
-// when the log cannot go on at all.
-func (f *fleet) follow(ctx context.Context) error {
-	defer f.nc.Close()
-	for ctx.Err() == nil {
-		err := f.round(ctx)
-		if err == nil || ctx.Err() != nil {
-			continue
-		}
-		if errors.Is(err, errWriter) {
-			return err
-		}
-		if !f.away.Swap(true) {
-			f.l.o.Logger.Warn("the stream cannot be followed; tried again each second", zap.Error(err))
-		}
-		pause(ctx, time.Second)
-	}
-	return nil
-}
-
-// errWriter wraps what stops the writer for good.
-var errWriter = errors.New("cannot write")
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-// round follows the stream until the connection or the stream fails.
-func (f *fleet) round(ctx context.Context) error {
-	try, cancel := context.WithTimeout(ctx, ackTimeout)
-	s, err := f.stream(try)
-	if err == nil {
-		err = f.compare(try, s)
-	}
-	cancel()
-	if err != nil {
-		return err
-	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.l.w.last.Seq + 1})
-	if err != nil {
-		return fmt.Errorf("cannot read stream: %w", err)
-	}
-	messages := make(chan jetstream.Msg, applyFacts)
-	consuming, err := consumer.Consume(func(m jetstream.Msg) {
-		select {
-		case messages <- m:
-		case <-ctx.Done():
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("cannot read stream: %w", err)
-	}
-	defer consuming.Stop()
-	f.away.Store(false)
-	done := make(chan struct{})
-	go func() { // ends when the round does
-		defer close(done)
-		f.out.drain(ctx, f)
-	}()
-	defer func() { stop(); <-done }()
-	return f.write(ctx, s, messages)
-}
-
-// write commits messages as they come, and looks now and then whether the cluster
-// still answers.
-func (f *fleet) write(ctx context.Context, s jetstream.Stream, messages <-chan jetstream.Msg) error {
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case m := <-messages:
-			batch := []jetstream.Msg{m}
-			for len(batch) < applyFacts && len(messages) > 0 {
-				batch = append(batch, <-messages)
-			}
-			if err := f.commit(ctx, batch); err != nil {
-				return err
-			}
-		case <-look.C:
-			try, cancel := context.WithTimeout(ctx, ackTimeout)
-			info, err := s.Info(try)
-			cancel()
-			if err != nil {
-				return fmt.Errorf("cannot ask the stream: %w", err)
-			}
-			f.away.Store(false)
-			if info.State.LastSeq < f.l.w.last.Seq {
-				return f.stop(fmt.Sprintf("the stream ends with fact %d, and this node holds fact %d", info.State.LastSeq, f.l.w.last.Seq))
-			}
-		}
-	}
-}
-
-// compare checks that the stream holds what this node's log holds: not less, no
-// gap, and the same fact at the end.
-func (f *fleet) compare(ctx context.Context, s jetstream.Stream) error {
-	info, err := s.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot ask the stream: %w", err)
-	}
-	last := f.l.w.last
-	switch {
-	case info.State.LastSeq < last.Seq:
-		return f.stop(fmt.Sprintf("the stream ends with fact %d, and this node holds fact %d", info.State.LastSeq, last.Seq))
-	case info.State.FirstSeq > last.Seq+1:
-		return f.stop(fmt.Sprintf("the stream begins with fact %d, and this node needs fact %d: start it from another node's backup", info.State.FirstSeq, last.Seq+1))
-	case last.Seq < info.State.FirstSeq:
-		return nil // the log begins with the stream, or is older than it
-	}
-	m, err := s.GetMsg(ctx, last.Seq)
-	if err != nil {
-		return fmt.Errorf("cannot read fact %d of the stream: %w", last.Seq, err)
-	}
-	if sum, err := unpack(m.Data, last.Seq).Digest(); err != nil || sum != f.l.w.sum {
-		return f.stop(fmt.Sprintf("the stream and this node hold different facts at %d", last.Seq))
-	}
-	return nil
-}
-
-// stop makes the node blind for money: its log and the stream are not the same.
-func (f *fleet) stop(reason string) error {
-	if was := f.sick.Swap(&reason); was == nil || *was != reason {
-		if err := f.l.goBlind(reason, nil); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: %s", errStream, reason)
-}
-
-// unpack reads a message of the stream. What is no fact becomes the same line on
-// every node.
-func unpack(data []byte, seq uint64) *events.Line {
-	if n := len(data); n > 2 && data[0] == '{' && data[n-1] == '}' {
-		l := events.SplitBody(data[1 : n-1])
-		l.Seq = seq
-		var fact events.Fact
-		if l.Decode(&fact) == nil {
-			return &l
-		}
-	}
-	return &events.Line{Seq: seq, Body: fmt.Appendf(nil, `"id":"unreadable:%d","kind":"unreadable"`, seq)}
-}
-
-// commit writes messages, and waits where the disk is full: a node must not skip
-// a fact that the others have.
-func (f *fleet) commit(ctx context.Context, messages []jetstream.Msg) error {
-	batch := make([]*pending, 0, len(messages))
-	want := f.l.w.last.Seq + 1
-	for _, m := range messages {
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("cannot read message of the stream: %w", err)
-		}
-		seq := meta.Sequence.Stream
-		if seq < want {
-			continue
-		}
-		if seq > want {
-			return f.stop(fmt.Sprintf("the stream goes from fact %d to fact %d", want-1, seq))
-		}
-		p := &pending{line: *unpack(m.Data(), seq), at: meta.Timestamp.UTC()}
-		if p.sum, err = p.line.Digest(); err != nil {
-			return err
-		}
-		batch = append(batch, p)
-		want++
-	}
-	for len(batch) > 0 && ctx.Err() == nil {
-		for _, p := range batch {
-			p.done = make(chan error, 1)
-		}
-		if err := f.l.w.commit(batch); err != nil {
-			return fmt.Errorf("%w: %w", errWriter, err)
-		}
-		if f.l.w.last.Seq+1 == want {
-			return nil
-		}
-		pause(ctx, time.Second)
-	}
-	return nil
-}
-
-// waiting is how many facts are in the outbox.
-func (f *fleet) waiting() uint64 { return f.out.count.Load() }
-
-// healthy reports whether the stream is this node's log.
-func (f *fleet) healthy() bool { return f.sick.Load() == nil }

@@ -47,7 +47,7 @@ func (l *Log) Follow(ctx context.Context, v View, caughtUp func()) error {
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
 
-	f := &follower{l: l, v: v, caughtUp: caughtUp, checkpointed: l.o.Now(), target: l.Last().Seq}
+	f := &follower{l: l, v: v, caughtUp: caughtUp, checkpointed: l.o.Now(), target: max(l.Last().Seq, l.fleet.target())}
 	if err := l.register(v.Name(), f); err != nil {
 		return err
 	}

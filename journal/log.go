@@ -70,6 +70,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.tasks.Go(func() { l.keep(l.ctx) })
 	l.tasks.Go(func() { l.seal(l.ctx) })
 	l.pokeSeal()
+	l.fleet.settle(ctx)
 	o.Logger.Info("log opened", zap.String("log", l.id), zap.Uint64("last_seq", l.Last().Seq), zap.Stringer("last_h", l.Last().Hash),
 		zap.Int("files", len(l.start.files)), zap.Bool("clean_stop", l.start.clean), zap.Duration("took", o.Now().Sub(l.start.began)))
 	return l, nil
@@ -173,6 +174,9 @@ func (l *Log) Close(ctx context.Context) error {
 	case <-written:
 	case <-ctx.Done():
 		l.queue.close()
+		if l.fleet != nil {
+			l.cancel() // appends that wait for the cluster
+		}
 		<-written
 	}
 	l.cancel()

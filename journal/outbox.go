@@ -6,14 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -27,29 +26,38 @@ type outbox struct {
 	l   *Log
 	dir string
 
-	count atomic.Uint64 // facts that wait
+	count atomic.Uint64 // lines that wait
 
-	mu   sync.Mutex // protects what follows
-	file file       // being written; nil while there is none
-	next int        // number of the next file
-	more chan struct{}
+	mu    sync.Mutex // protects what follows
+	file  file       // being written; nil while there is none
+	size  int64      // of file
+	bytes int64      // of all files
+	next  int        // number of the next file
+	more  chan struct{}
 }
+
+const (
+	// outboxFile is the size in bytes at which a file of the outbox is ended.
+	outboxFile = 4 << 20
+	// joinedName is a file of the outbox that names the stream that this node follows.
+	joinedName = "joined"
+	// damagedEnd is what the names of files end in that held a damaged line.
+	damagedEnd = ".damaged"
+)
 
 func openOutbox(l *Log) (*outbox, error) {
 	o := &outbox{l: l, dir: filepath.Join(filepath.Dir(l.o.FactsDir), "outbox"), next: 1, more: make(chan struct{}, 1)}
-	if err := l.o.disk.MkdirAll(o.dir); err != nil {
-		return nil, fmt.Errorf("cannot make outbox: %w", err)
-	}
 	names, err := o.names()
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		lines, err := o.read(name)
+		c, err := o.read(name)
 		if err != nil {
 			return nil, err
 		}
-		o.count.Add(uint64(len(lines)))
+		o.count.Add(uint64(len(c.lines) + c.damaged))
+		o.bytes += c.bytes
 		if _, err := fmt.Sscanf(name, "%d.ndjson", &o.next); err == nil {
 			o.next++
 		}
@@ -66,68 +74,126 @@ func (o *outbox) names() ([]string, error) {
 	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, plainEnd) }), nil
 }
 
+// joined returns what names the stream that this node follows; empty if it has
+// never followed one.
+func (o *outbox) joined() (string, error) {
+	b, err := readWhole(o.l.o.disk, filepath.Join(o.dir, joinedName))
+	if err != nil && !isGone(err) {
+		return "", fmt.Errorf("cannot read which stream this node follows: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+func (o *outbox) join(stream string) error {
+	return writeWhole(o.l.o.disk, filepath.Join(o.dir, joinedName), func(w io.Writer) error {
+		_, err := io.WriteString(w, stream+"\n")
+		return err
+	})
+}
+
 // add stores facts; nil means that they are on disk.
 func (o *outbox) add(list []*pending) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	d := o.l.o.disk
-	if o.file == nil {
-		f, err := d.Create(filepath.Join(o.dir, fmt.Sprintf("%020d", o.next)+plainEnd))
-		if err == nil {
-			err = d.SyncDir(o.dir)
-		}
-		if err != nil {
-			return fmt.Errorf("cannot write outbox: %w", err)
-		}
-		o.file = f
-		o.next++
-	}
 	var text []byte
+	limit := o.l.o.Fleet.OutboxBytes
 	for _, p := range list {
 		text = append(text, payload(&p.line)...)
 		text = append(hex.AppendEncode(append(text, ' '), p.sum[:]), '\n')
+		if p.class == classOptOut {
+			limit = o.l.o.Fleet.OutboxBytes / 8 * 9
+		}
 	}
-	_, err := o.file.Write(text)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bytes+int64(len(text)) > limit {
+		return fmt.Errorf("cannot keep facts while the cluster is away: the outbox holds %d bytes; want at most %d: %w", o.bytes, limit, ErrBusy)
+	}
+	err := o.begin()
+	if err == nil {
+		_, err = o.file.Write(text)
+	}
 	if err == nil {
 		err = o.file.Sync()
 	}
-	if err != nil { // what is half written has no digest, and is passed over
-		o.file.Close() //nolint:errcheck // the first error counts
-		o.file = nil
-		return fmt.Errorf("cannot write outbox: %w", err)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("cannot write outbox: %w", err), o.end()) // what is half written has no digest
+		if isFull(err) {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		return err
 	}
+	o.bytes, o.size = o.bytes+int64(len(text)), o.size+int64(len(text))
 	o.count.Add(uint64(len(list)))
 	select {
 	case o.more <- struct{}{}:
 	default:
 	}
+	if o.size >= outboxFile {
+		return o.end()
+	}
 	return nil
 }
 
-// read returns the messages of a file. A line that does not fit its digest was
-// acknowledged and cannot be trusted: the node goes blind. A last line without an
-// end was never acknowledged.
-func (o *outbox) read(name string) ([][]byte, error) {
+// begin makes the next file if there is none. o.mu is held.
+func (o *outbox) begin() error {
+	if o.file != nil {
+		return nil
+	}
+	f, err := o.l.o.disk.Create(filepath.Join(o.dir, fmt.Sprintf("%020d", o.next)+plainEnd))
+	if err != nil {
+		return err
+	}
+	o.file, o.size = f, 0
+	o.next++
+	return o.l.o.disk.SyncDir(o.dir)
+}
+
+// end closes the file that is being written. o.mu is held.
+func (o *outbox) end() error {
+	f := o.file
+	if o.file = nil; f == nil {
+		return nil
+	}
+	return f.Close()
+}
+
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.end() //nolint:errcheck // everything in it is synced
+}
+
+// kept is what a file of the outbox holds.
+type kept struct {
+	lines   [][]byte // messages
+	damaged int      // lines that do not fit their digest
+	bytes   int64
+}
+
+// read reads a file. A line that does not fit its digest was acknowledged and
+// cannot be trusted: the node goes blind. A last line without an end was never
+// acknowledged.
+func (o *outbox) read(name string) (c kept, err error) {
 	b, err := readWhole(o.l.o.disk, filepath.Join(o.dir, name))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read outbox: %w", err)
+		return c, fmt.Errorf("cannot read outbox: %w", err)
 	}
-	var list [][]byte
+	c.bytes = int64(len(b))
 	for n := 1; ; n++ {
 		line, rest, whole := bytes.Cut(b, []byte("\n"))
 		if !whole {
-			return list, nil
+			return c, nil
 		}
 		b = rest
 		at := max(len(line)-2*len(events.Digest{})-1, 0)
 		sum, err := unpack(line[:at], 1).Digest()
-		if err != nil || at == 0 || hex.EncodeToString(sum[:]) != string(line[at+1:]) {
-			if err := o.l.goBlind(fmt.Sprintf("line %d of %s is damaged", n, filepath.Join(o.dir, name)), nil); err != nil {
-				return nil, err
-			}
+		if err == nil && at > 0 && hex.EncodeToString(sum[:]) == string(line[at+1:]) {
+			c.lines = append(c.lines, line[:at])
 			continue
 		}
-		list = append(list, line[:at])
+		c.damaged++
+		if err := o.l.goBlind(fmt.Sprintf("line %d of %s is damaged: an acknowledged fact is lost", n, filepath.Join(o.dir, name)), nil); err != nil {
+			return c, err
+		}
 	}
 }
 
@@ -138,7 +204,7 @@ func (o *outbox) drain(ctx context.Context, f *fleet) {
 			if ctx.Err() == nil {
 				o.l.o.Logger.Warn("the outbox cannot be published; tried again", zap.Error(err))
 			}
-			pause(ctx, time.Second)
+			pause(ctx, lookEvery)
 			continue
 		}
 		select {
@@ -148,46 +214,77 @@ func (o *outbox) drain(ctx context.Context, f *fleet) {
 	}
 }
 
-// publish sends every file and removes it once this node's log holds its facts.
+// publish sends every file, and removes it once this node's log holds its facts.
 func (o *outbox) publish(ctx context.Context, f *fleet) error {
 	o.mu.Lock()
 	names, err := o.names()
-	if o.file != nil {
-		err = errors.Join(err, o.file.Close())
-		o.file = nil
-	}
+	err = errors.Join(err, o.end())
 	o.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		lines, err := o.read(name)
+		c, err := o.read(name)
+		if err == nil {
+			err = o.send(ctx, f, c.lines)
+		}
+		if err == nil {
+			err = o.remove(name, c.damaged > 0)
+		}
 		if err != nil {
 			return err
 		}
-		highest := uint64(0)
-		for _, data := range lines {
-			var fact events.Fact
-			if err := unpack(data, 1).Decode(&fact); err != nil {
-				return err
-			}
-			msg := &nats.Msg{Subject: subject(&fact), Data: data, Header: nats.Header{jetstream.MsgIDHeader: {fact.ID}}}
-			ack, err := f.js.PublishMsg(ctx, msg)
-			if err != nil {
-				return fmt.Errorf("cannot publish fact %s: %w", fact.ID, err)
-			}
-			highest = max(highest, ack.Sequence)
-		}
-		if err := f.reached(ctx, highest); err != nil {
+		o.count.Add(^uint64(len(c.lines) + c.damaged - 1))
+		o.mu.Lock()
+		o.bytes -= c.bytes
+		o.mu.Unlock()
+	}
+	return nil
+}
+
+// send publishes messages in order and waits until this node's log holds them.
+// Those that it holds already were published before the cluster went away.
+func (o *outbox) send(ctx context.Context, f *fleet, lines [][]byte) error {
+	var futures []jetstream.PubAckFuture
+	for _, data := range lines {
+		var fact events.Fact
+		if err := unpack(data, 1).Decode(&fact); err != nil {
 			return err
 		}
-		if err := o.l.o.disk.Remove(filepath.Join(o.dir, name)); err != nil {
-			return fmt.Errorf("cannot empty outbox: %w", err)
+		if o.l.w.ids.has(idOf([]byte(fact.ID))) {
+			continue
 		}
-		if err := o.l.o.disk.SyncDir(o.dir); err != nil {
-			return fmt.Errorf("cannot empty outbox: %w", err)
+		future, err := f.js.PublishMsgAsync(message(&fact, data))
+		if err != nil {
+			return fmt.Errorf("cannot publish fact %s: %w", fact.ID, err)
 		}
-		o.count.Add(^uint64(len(lines) - 1))
+		futures = append(futures, future)
+	}
+	highest := uint64(0)
+	for _, future := range futures {
+		seq, err := ackOf(ctx, future)
+		if err != nil {
+			return err
+		}
+		highest = max(highest, seq)
+	}
+	return f.reached(ctx, highest)
+}
+
+// remove removes a file whose facts are in the log. One with damage is kept aside.
+func (o *outbox) remove(name string, damaged bool) error {
+	d, path := o.l.o.disk, filepath.Join(o.dir, name)
+	err := error(nil)
+	if damaged {
+		err = d.Rename(path, path+damagedEnd)
+	} else {
+		err = d.Remove(path)
+	}
+	if err == nil {
+		err = d.SyncDir(o.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot empty outbox: %w", err)
 	}
 	return nil
 }

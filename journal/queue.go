@@ -52,7 +52,9 @@ type pending struct {
 	class class
 	grant *grantCheck // of a grant
 	at    time.Time   // the stream's time in a fleet; zero otherwise
-	done  chan error  // gets one value
+	// outlives, in a fleet, says that the fact may wait in the outbox.
+	outlives bool
+	done     chan error // gets one value
 }
 
 func (p *pending) size() int { return len(p.line.Body) + len(p.line.Who) + 128 }

@@ -1,6 +1,9 @@
 package journal
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"sync"
+)
 
 // recentIDs is how many ids are remembered: a repeat within them is not written
 // again. What counts is the views' own check.
@@ -18,6 +21,7 @@ func idOf(id []byte) factID {
 
 // recent remembers the ids of the newest facts.
 type recent struct {
+	mu    sync.Mutex // protects what follows: in a fleet, appenders ask too
 	known map[factID]struct{}
 	ring  []factID
 	next  int
@@ -26,12 +30,16 @@ type recent struct {
 func newRecent() *recent { return &recent{known: map[factID]struct{}{}} }
 
 func (r *recent) has(id factID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	_, ok := r.known[id]
 	return ok
 }
 
 func (r *recent) add(id factID) {
-	if r.has(id) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.known[id]; ok {
 		return
 	}
 	r.known[id] = struct{}{}

@@ -18,7 +18,7 @@ import (
 // retain deletes files that are too old or too much, once what must outlive them
 // is in a base file.
 func (l *Log) retain() error {
-	if l.o.Base == nil || l.BlindReason() != "" || l.fleet != nil && !l.fleet.healthy() {
+	if l.o.Base == nil || l.BlindReason() != "" {
 		return nil // what is lost may still be put back
 	}
 	n, err := l.deletable()

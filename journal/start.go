@@ -79,16 +79,18 @@ func (l *Log) open(ctx context.Context) error {
 	l.w.gap = max(l.seen, l.w.gap)
 	l.setLast(l.w.last)
 	l.sayClock()
-	if l.o.Fleet.URL != "" {
-		if l.fleet, err = joinFleet(ctx, l); err != nil {
-			return err
-		}
+	if err = l.join(ctx); err != nil {
+		return err
 	}
-	if err := l.w.create(); err != nil {
+	if err = l.w.create(); err == nil {
+		l.w.judge()
+		err = l.writeHead(false)
+	}
+	if err != nil {
+		l.fleet.close()
 		return fmt.Errorf("cannot open log: %w", err)
 	}
-	l.w.judge()
-	return l.writeHead(false)
+	return nil
 }
 
 func (l *Log) refuseOldFormat() error {
@@ -185,7 +187,7 @@ func (l *Log) readEnd(noted *head) error {
 	})
 	if e.bad != nil && (f.packed || max(e.synced, l.seen) >= e.bad.Seq) { // a packed file was whole once
 		l.start.damage = e.bad
-		l.w.last, l.w.gap = e.end, max(e.highest, e.synced, l.w.gap)
+		l.w.last, l.w.sum, l.w.gap = e.end, events.Digest{}, max(e.highest, e.synced, l.w.gap)
 		l.o.Logger.Error("the newest file of the log is damaged; bids stop", zap.Error(e.bad))
 		l.seen = max(l.seen, e.highest, e.synced)
 		if lost := l.seen; lost > e.end.Seq { // nothing continues the chain there: no reader would come across it

@@ -26,7 +26,7 @@ type writer struct {
 	free   bool  // the file system cannot reserve: space is a guess
 	opened time.Time
 	last   events.Position // of the last synced fact
-	sum    events.Digest   // of the same, in a fleet
+	sum    events.Digest   // of the same fact; zero when it has to be read from a file
 	gap    uint64          // the next fact's sequence is above it: lost facts had those up to it
 	buf    []byte
 	ids    *recent
