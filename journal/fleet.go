@@ -71,6 +71,7 @@ type fleet struct {
 	sick  atomic.Pointer[string] // why the stream must not be followed
 	first atomic.Uint64          // sequence with which the stream begins
 	end   atomic.Uint64          // of the stream when it was last found
+	born  time.Time              // when the stream was made; of the goroutine that follows it
 	lost  chan struct{}          // the connection broke: check the stream again
 	tried chan struct{}          // closed once the stream was found, or was not
 	once  sync.Once              // closes tried
@@ -205,6 +206,7 @@ func (f *fleet) stream(ctx context.Context, isNew bool) (jetstream.Stream, error
 	}
 	info := s.CachedInfo()
 	c := &info.Config
+	f.born = info.Created
 	born := c.Metadata[metaLog] + " " + info.Created.UTC().Format(time.RFC3339Nano)
 	switch {
 	case c.Metadata[metaLog] == "":

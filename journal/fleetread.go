@@ -22,7 +22,7 @@ func unpack(data []byte, seq uint64) *events.Line {
 		l.Seq = seq
 		back, err := events.ParseLine(l.Append(nil))
 		var fact events.Fact
-		if err == nil && bytes.Equal(back.Body, l.Body) && bytes.Equal(back.Who, l.Who) && l.Decode(&fact) == nil {
+		if err == nil && (l.Who == nil || len(l.Who) > 0) && bytes.Equal(back.Body, l.Body) && bytes.Equal(back.Who, l.Who) && l.Decode(&fact) == nil {
 			return &l
 		}
 	}
@@ -151,6 +151,9 @@ func (f *fleet) look(ctx context.Context, s jetstream.Stream) error {
 	info, err := s.Info(try)
 	if err != nil {
 		return fmt.Errorf("cannot ask the stream: %w", err)
+	}
+	if !info.Created.Equal(f.born) {
+		return errLost // another stream of the same name: see what it is
 	}
 	return f.notShorter(info)
 }

@@ -39,6 +39,9 @@ type outbox struct {
 const (
 	// outboxFile is the size in bytes at which a file of the outbox is ended.
 	outboxFile = 4 << 20
+	// sendAtOnce is how many facts are published before their acknowledgements are
+	// waited for.
+	sendAtOnce = 256
 	// joinedName is a file of the outbox that names the stream that this node follows.
 	joinedName = "joined"
 	// damagedEnd is what the names of files end in that held a damaged line.
@@ -243,8 +246,16 @@ func (o *outbox) publish(ctx context.Context, f *fleet) error {
 }
 
 // send publishes messages in order and waits until this node's log holds them.
-// Those that it holds already were published before the cluster went away.
 func (o *outbox) send(ctx context.Context, f *fleet, lines [][]byte) error {
+	for some := range slices.Chunk(lines, sendAtOnce) {
+		if err := o.sendSome(ctx, f, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *outbox) sendSome(ctx context.Context, f *fleet, lines [][]byte) error {
 	var futures []jetstream.PubAckFuture
 	for _, data := range lines {
 		var fact events.Fact
@@ -252,7 +263,7 @@ func (o *outbox) send(ctx context.Context, f *fleet, lines [][]byte) error {
 			return err
 		}
 		if o.l.w.ids.has(idOf([]byte(fact.ID))) {
-			continue
+			continue // it was published before the cluster went away
 		}
 		future, err := f.js.PublishMsgAsync(message(&fact, data))
 		if err != nil {

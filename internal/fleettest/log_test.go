@@ -27,7 +27,7 @@ func optOut(id string) events.Fact {
 
 func bill(id string) events.Fact {
 	return events.Fact{ID: id, Kind: events.KindBill, Advertiser: "shop", At: time.Now().UTC(), Currency: rtb.Currency{'U', 'S', 'D'},
-		Notice: &events.Notice{BidID: rtb.BidID{7}, Exchange: "demo", Price: 1_200}}
+		Notice: &events.Notice{BidID: rtb.BidID{7}, Exchange: "demo", Charge: 1_200}}
 }
 
 // fill appends n events at each node, by four callers each.
@@ -199,8 +199,8 @@ func TestOutbox(t *testing.T) {
 		t.Errorf("got %v; want the damaged file to be kept", kept)
 	}
 	for _, f := range damaged.tape.all() {
-		if f.Notice != nil && f.Notice.Price != 1200 {
-			t.Errorf("a changed digit became money: %d", f.Notice.Price)
+		if f.Notice != nil && f.Notice.Charge != 1200 {
+			t.Errorf("a changed digit became money: %d", f.Notice.Charge)
 		}
 	}
 	killed.open()

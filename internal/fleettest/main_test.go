@@ -246,7 +246,7 @@ func (c *cluster) node(name string) *node {
 // prepare is a node that is not open yet.
 func (c *cluster) prepare(name string) *node {
 	n := &node{t: c.t, name: name}
-	n.o = journal.Options{Dir: filepath.Join(c.t.TempDir(), name), Reserve: 1 << 20, Fleet: journal.FleetOptions{URL: c.url(), Keys: "k1"}}
+	n.o = journal.Options{Dir: filepath.Join(c.t.TempDir(), name), Reserve: 1 << 20, Keys: "k1", Fleet: journal.FleetOptions{URL: c.url()}}
 	if err := os.MkdirAll(n.o.Dir, 0o700); err != nil {
 		c.t.Fatal(err)
 	}
