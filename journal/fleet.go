@@ -92,9 +92,15 @@ func (l *Log) join(ctx context.Context) error {
 	}
 	def(&l.o.Fleet.Replicas, 3)
 	def(&l.o.Fleet.OutboxBytes, 256<<20)
-	l.w.gap = 0 // the stream gives the sequences, and brings back what this node lost
 	if err := l.o.disk.MkdirAll(out.dir); err != nil {
 		return fmt.Errorf("cannot make outbox: %w", err)
+	}
+	if joined, err := out.joined(); err != nil {
+		return err
+	} else if joined != "" { // the stream brings back what this node lost
+		if l.w.gap = 0; len(l.start.files) > 0 {
+			l.w.gap = l.start.files[len(l.start.files)-1].header.First - 1 // it was left out before
+		}
 	}
 	f := &fleet{l: l, out: out, lost: make(chan struct{}, 1), tried: make(chan struct{})}
 	f.nc, err = nats.Connect(l.o.Fleet.URL, nats.Name("rebound journal"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
@@ -197,7 +203,7 @@ func (f *fleet) stream(ctx context.Context, isNew bool) (jetstream.Stream, error
 		}
 		s, err = f.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: streamName, Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: f.l.o.Fleet.Replicas,
-			DenyDelete: true, DenyPurge: true, Duplicates: 2 * time.Minute, FirstSeq: f.l.w.last.Seq + 1,
+			DenyDelete: true, DenyPurge: true, Duplicates: 2 * time.Minute, FirstSeq: f.l.w.next(),
 			Metadata: map[string]string{metaLog: f.l.id, metaKeys: f.l.o.Keys},
 		})
 	}

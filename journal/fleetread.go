@@ -82,7 +82,7 @@ func (f *fleet) round(ctx context.Context, said *string) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.l.w.last.Seq + 1})
+	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.l.w.next()})
 	if err != nil {
 		return fmt.Errorf("cannot read stream: %w", err)
 	}
@@ -175,12 +175,14 @@ func (f *fleet) compare(ctx context.Context, s jetstream.Stream) error {
 	if err := f.notShorter(info); err != nil {
 		return err
 	}
-	last := f.l.w.last
+	last, next := f.l.w.last, f.l.w.next()
 	f.first.Store(info.State.FirstSeq)
 	f.end.Store(info.State.LastSeq)
 	switch {
-	case info.State.FirstSeq > last.Seq+1:
-		return f.differs(fmt.Sprintf("the stream begins with fact %d, and this node needs fact %d: start it from another node's backup", info.State.FirstSeq, last.Seq+1))
+	case info.State.FirstSeq > next:
+		return f.differs(fmt.Sprintf("the stream begins with fact %d, and this node needs fact %d: start it from another node's backup", info.State.FirstSeq, next))
+	case next > last.Seq+1 && info.State.FirstSeq < next && info.State.LastSeq >= next-1:
+		return f.differs(fmt.Sprintf("the stream holds facts before fact %d that this node lost: start it from another node's backup", next))
 	case last.Seq == 0 || last.Seq < info.State.FirstSeq:
 		return nil // the log is empty, or older than the stream
 	}
@@ -214,7 +216,7 @@ func (f *fleet) differs(reason string) error {
 // a fact that the others have.
 func (f *fleet) commit(ctx context.Context, messages []jetstream.Msg) error {
 	batch := make([]*pending, 0, len(messages))
-	want := f.l.w.last.Seq + 1
+	want := f.l.w.next()
 	for _, m := range messages {
 		meta, err := m.Metadata()
 		if err != nil {
@@ -241,7 +243,7 @@ func (f *fleet) commit(ctx context.Context, messages []jetstream.Msg) error {
 		if err := f.l.w.commit(batch); err != nil {
 			return fmt.Errorf("%w: %w", errWriter, err)
 		}
-		if f.l.w.last.Seq+1 == want {
+		if f.l.w.next() == want {
 			return nil
 		}
 		pause(ctx, time.Second)

@@ -198,6 +198,9 @@ func (w *writer) store() error {
 	return err
 }
 
+// next is the sequence of the next fact.
+func (w *writer) next() uint64 { return max(w.last.Seq, w.gap) + 1 }
+
 // drop gives the current file up: readers end at the header of the next one.
 func (w *writer) drop() {
 	if w.f != nil {
@@ -315,7 +318,7 @@ func (w *writer) rotate() error {
 // header ends the one before it, so once the new one has its name, nothing may be
 // written to the old one any more: a failure from there on is final.
 func (w *writer) create() error {
-	h := events.Header{V: 1, Log: w.l.id, First: max(w.last.Seq, w.gap) + 1, After: w.last.Seq, Previous: w.last.Hash, At: w.last.Time, Keys: w.l.o.Keys}
+	h := events.Header{V: 1, Log: w.l.id, First: w.next(), After: w.last.Seq, Previous: w.last.Hash, At: w.last.Time, Keys: w.l.o.Keys}
 	path, d := w.l.files.path(fileName(&h)), w.l.o.disk
 	fail := func(f file, err error) error {
 		if f != nil {
