@@ -125,7 +125,9 @@ func (l *Log) join(ctx context.Context) error {
 // firstTime finds or makes the stream for a node that has no log yet, and takes
 // over the stream's name of the log.
 func (f *fleet) firstTime(ctx context.Context) error {
-	for end := time.Now().Add(startTimeout); ; {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
 		try, cancel := context.WithTimeout(ctx, askTimeout)
 		s, err := f.stream(try, true)
 		cancel()
@@ -133,7 +135,7 @@ func (f *fleet) firstTime(ctx context.Context) error {
 			f.l.id = s.CachedInfo().Config.Metadata[metaLog]
 			return nil
 		}
-		if errors.Is(err, errStream) || ctx.Err() != nil || time.Now().After(end) {
+		if errors.Is(err, errStream) || ctx.Err() != nil {
 			return err
 		}
 		pause(ctx, lookEvery)
