@@ -72,7 +72,7 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 		firstPrice: fixed || d.profile.FirstPrice(t.auction), guaranteed: t.guaranteed}
 	p.recency = l.Bid.RecencyFactor(max(d.now.Sub(c.match.Last.Time()), 0))
 	p.intensity = l.Bid.IntensityFactor(c.match.Count)
-	p.value = min(l.Bid.CPM.Scale(p.recency*p.intensity*p.adjust), l.Bid.MaxCPM)
+	p.value = l.Bid.CPM.Scale(p.recency * p.intensity * p.adjust)
 	if r = d.quote(&p, l); r != rtb.NoBidNone {
 		return r
 	}
@@ -90,7 +90,8 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// quote asks pacing for the price. A guaranteed deal is bid on as long as its
+// quote asks pacing for the price. The line's max_cpm limits the price, never the
+// value: a visitor who is worth more is bid for longer under pacing. A guaranteed deal is bid on as long as its
 // floor is within the line's limit, even where pacing would rather wait
 // (conformance B6); budgets still bind it.
 func (d *Decision) quote(p *pricing, l *campaigns.Line) (r rtb.NoBidReason) {
@@ -103,7 +104,8 @@ func (d *Decision) quote(p *pricing, l *campaigns.Line) (r rtb.NoBidReason) {
 	}
 	p.quote, r = d.budgets.Quote(l.ID, p.value, floor, auction)
 	if r == rtb.NoBidPaced && p.guaranteed && p.value > 0 {
-		p.quote.Price, p.quote.Expected, r = p.value, p.value.Cost(), rtb.NoBidNone
+		p.quote.Price = min(p.value, l.Bid.MaxCPM)
+		p.quote.Expected, r = p.quote.Price.Cost(), rtb.NoBidNone
 	}
 	return r
 }

@@ -163,11 +163,16 @@ func (d *Decision) fillClaims(b *Bid, opt *option) {
 }
 
 // expiry returns when a reservation ends without a win, and when it ends without
-// a bill. An impression that may be shown later (imp.exp) is held longer, up to
-// the limit of the exchange's profile.
+// a bill. A bid is held for as long as it can be billed: without a certain win
+// notice until the exp that the response promises has passed. A bid that won and
+// may be shown later (imp.exp) is held longer, up to the limit of the exchange's
+// profile.
 func (d *Decision) expiry(imp *rtb.Impression, f rtb.Formats) (win, bill time.Time) {
-	win = d.now.Add(d.profile.AuctionTTL)
-	bill = win.Add(max(d.profile.BillWindow(f), min(imp.Exp, d.profile.MaxExp)))
+	win = d.now.Add(d.profile.Hold(f))
+	bill = d.now.Add(d.profile.AuctionTTL + max(d.profile.BillWindow(f), min(imp.Exp, d.profile.MaxExp)))
+	if bill.Before(win) {
+		bill = win
+	}
 	return win, bill
 }
 

@@ -98,6 +98,9 @@ func (c *compiler) networks(path string, list []string) (out []netip.Prefix) {
 // notices are accepted.
 const maxBidLife = 7 * 24 * time.Hour
 
+// usualExp is the longest exp of which check does not warn.
+const usualExp = time.Hour
+
 func (c *compiler) times(s *ProfileSpec, p *Profile) {
 	p.DefaultTMax = orDuration(&s.DefaultTMax, 100*time.Millisecond)
 	p.RTTAllowance = optDuration(s.RTTAllowance, 20*time.Millisecond)
@@ -105,11 +108,16 @@ func (c *compiler) times(s *ProfileSpec, p *Profile) {
 	c.check(p.Budget(0) > 0, "default_tmax", p.DefaultTMax, "more than rtt_allowance and safety together")
 	p.AuctionTTL = orDuration(&s.AuctionTTL, 5*time.Minute)
 	defaults := [4]time.Duration{5 * time.Minute, 30 * time.Minute, 30 * time.Minute, 10 * time.Minute}
+	p.WinNotices = choose(c, "win_notices", s.WinNotices, "sometimes", map[string]bool{"sometimes": false, "always": true})
 	windows, exps := s.BillWindow.all(), s.Exp.all()
 	for i, name := range formatNames {
 		p.billWindow[i] = orDuration(windows[i], time.Hour)
 		p.exp[i] = orDuration(exps[i], defaults[i])
 		c.check(p.billWindow[i] >= p.exp[i], "bill_window."+name, p.billWindow[i], "at least exp."+name+", "+p.exp[i].String())
+		if !p.WinNotices && p.exp[i] > max(p.AuctionTTL, usualExp) {
+			c.Warn("exp."+name, p.exp[i].String()+": a bid without a win notice holds its cost that long, not for auction_ttl, "+p.AuctionTTL.String(),
+				"at most "+usualExp.String()+", or win_notices: always where the exchange reports every win")
+		}
 		c.check(p.AuctionTTL+p.billWindow[i] <= maxBidLife, "bill_window."+name, p.billWindow[i], "with auction_ttl at most 7d")
 	}
 	p.MaxExp = orDuration(&s.MaxExp, 24*time.Hour)

@@ -162,8 +162,33 @@ func unbase64(dst, raw []byte) ([]byte, bool) {
 	return dst, err == nil
 }
 
+// decimal rewrites the forms of a decimal number that senders print besides JSON's:
+// .5 for 0.5, 5. for 5, and a comma as the decimal point. A comma that may as well
+// separate thousands (1,200) is left, and the text is no price.
+func decimal(dst, text []byte) []byte {
+	comma := bytes.IndexByte(text, ',')
+	if comma >= 0 {
+		thousands := comma > 0 && text[0] != '0' && len(text)-comma-1 == 3
+		if thousands || bytes.IndexByte(text, '.') >= 0 || bytes.IndexByte(text[comma+1:], ',') >= 0 {
+			return text
+		}
+	}
+	if len(text) > 0 && (text[0] == '.' || comma == 0) {
+		dst = append(dst, '0')
+	}
+	dst = append(dst, text...)
+	if i := bytes.IndexByte(dst, ','); i >= 0 {
+		dst[i] = '.'
+	}
+	if n := len(dst); n > 1 && dst[n-1] == '.' && dst[n-2] >= '0' && dst[n-2] <= '9' && len(text) > 1 {
+		dst = dst[:n-1]
+	}
+	return dst
+}
+
 func parseAmount(text []byte, unit priceUnit) (rtb.CPM, PriceStatus) {
-	v, err := rtb.ParseMicros(text, rtb.RoundUp)
+	var stack [maxPriceText + 1]byte
+	v, err := rtb.ParseMicros(decimal(stack[:0], text), rtb.RoundUp)
 	if err != nil || v < 0 || bytes.HasPrefix(text, []byte("-")) {
 		return 0, PriceBad
 	}

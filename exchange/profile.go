@@ -42,6 +42,7 @@ type Profile struct {
 	Shading              float64       // of prices in first-price auctions; 1: none
 
 	AuctionTTL time.Duration // how long a bid can win after it was sent
+	WinNotices bool          // every win is reported by a win notice
 	MaxExp     time.Duration // the longest imp.exp for which a bid is held
 
 	// RegisteredMarkup leaves adm out: the exchange shows the creative that is
@@ -114,6 +115,16 @@ func (p *Profile) BillingSource(f rtb.Formats) rtb.BillingSource { return p.bill
 
 // BillWindow returns how long after its win a bid of the format can be billed.
 func (p *Profile) BillWindow(f rtb.Formats) time.Duration { return p.billWindow[formatIndex(f)] }
+
+// Hold returns how long a bid of the format that was not reported as won may still
+// be billed: as long as it may win, and, where win notices are not certain, as long
+// as the exp of the response allows the ad to wait.
+func (p *Profile) Hold(f rtb.Formats) time.Duration {
+	if p.WinNotices {
+		return p.AuctionTTL
+	}
+	return max(p.AuctionTTL, p.Exp(f))
+}
 
 // BidLife returns the longest time that a bid can be open, from the bid to the end
 // of its bill window, unless the impression asks for a longer one (imp.exp).

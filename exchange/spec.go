@@ -101,6 +101,10 @@ type ProfileSpec struct {
 	// BillWindow is how long after its win a bid can be billed, by format; default
 	// 1h.
 	BillWindow ByFormat[spec.Duration] `yaml:"bill_window"`
+	// WinNotices says whether every win is reported by nurl: always, or sometimes
+	// (default). A bid that was not reported as won holds its cost for auction_ttl
+	// where they always come, otherwise for the longer of auction_ttl and exp.
+	WinNotices string `yaml:"win_notices"`
 	// Exp is bid.exp by format; default banner 5m, native 10m, video and audio 30m.
 	Exp ByFormat[spec.Duration] `yaml:"exp"`
 	// MaxExp is the longest imp.exp, the time until an ad is shown, for which a bid is

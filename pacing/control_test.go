@@ -18,11 +18,34 @@ func evenPlan(limit rtb.Micros) LinePlan {
 	return l
 }
 
+// MaxCPM limits the price, not the value: under a multiplier a visitor who is worth
+// more is bid for at MaxCPM longer than one who is worth less.
+func TestMaxCPMLimitsThePrice(t *testing.T) {
+	w := newWorld(t)
+	plan := evenPlan(50 * unit) // at most 2.00
+	p := w.start("r1", "", plan)
+	p.accounts[rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", rtb.DayOf(w.now, time.UTC))].control.LnLambda = math.Log(2)
+	p.publishLambda()
+	for _, tt := range []struct{ value, floor, price rtb.CPM }{
+		{1_000_000, 0, 500_000}, {2_000_000, 0, 1_000_000}, {4_000_000, 0, 2_000_000}, {8_000_000, 2_000_000, 2_000_000}, {3_000_000, 0, 1_500_000},
+	} {
+		q, reason := p.Quote(cartLine, tt.value, tt.floor, rtb.AuctionSecondPrice)
+		if reason != rtb.NoBidNone || q.Price != tt.price || q.Expected > q.Price.Cost() {
+			t.Errorf("value %d, floor %d: got %+v, %q; want the price %d", tt.value, tt.floor, q, reason, tt.price)
+		}
+	}
+	if _, reason := p.Quote(cartLine, 8_000_000, 2_000_001, rtb.AuctionSecondPrice); reason != rtb.NoBidFloor {
+		t.Errorf("a floor above MaxCPM: got %q; want floor", reason)
+	}
+}
+
 // One visitor and a budget that does not bind: every bid is at its full price,
 // from the first request on, also when nothing is ever won.
 func TestDemoBidsItsFullPrice(t *testing.T) {
 	w := newWorld(t)
-	p := w.start("r1", "", evenPlan(50*unit))
+	plan := evenPlan(50 * unit)
+	plan.MaxCPM = 5_000_000
+	p := w.start("r1", "", plan)
 	for i := range 200 {
 		q, reason := p.Quote(cartLine, 3_500_000, 500_000, rtb.AuctionSecondPrice)
 		wantReason(t, reason, rtb.NoBidNone)

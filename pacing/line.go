@@ -110,10 +110,10 @@ func (l *line) learn(r *reservation) {
 	}
 }
 
-// Quote is the price for one line: value through the multiplier. The auction is
-// one of rtb.Auction*. Reasons: no_campaign (not in the plan), currency (it spent
-// in another), floor (the value is below it), paced (the multiplier took the
-// price below it).
+// Quote is the price for one line: value through the multiplier, at most the plan's
+// MaxCPM. The auction is one of rtb.Auction*. Reasons: no_campaign (not in the plan),
+// currency (it spent in another), floor (the value or MaxCPM is below it), paced (the
+// multiplier took the price below it).
 func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
 	e := p.table.Load().lines[id]
 	if e == nil {
@@ -123,23 +123,24 @@ func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quo
 		return rtb.Quote{}, e.refused
 	}
 	l := e.line
-	if value <= 0 || value < floor {
+	most := min(value, e.maxCPM) // at a multiplier of 1
+	if most <= 0 || most < floor {
 		l.quoted(0)
 		return rtb.Quote{}, rtb.NoBidFloor
 	}
 	q := rtb.Quote{Multiplier: l.lambda(), Shading: 1}
-	q.Price = value.Scale(1 / q.Multiplier)
+	q.Price = min(value.Scale(1/q.Multiplier), e.maxCPM)
 	worth, least := float64(value)/1000, float64(floor)/1000
 	if l.firstValue.Load() == 0 {
 		l.firstValue.CompareAndSwap(0, math.Float64bits(math.Log(max(worth, 1e-3))))
 	}
 	at, first := l.curve.Load(), auction != rtb.AuctionSecondPrice
-	full := at.cost(worth, worth, least, first)
+	full := at.cost(worth, float64(most)/1000, least, first)
 	l.quoted(rtb.Micros(full + 0.5))
 	if q.Price <= 0 || q.Price < floor {
 		return q, rtb.NoBidPaced
 	}
-	if q.Multiplier > 1 {
+	if q.Price < most {
 		full = at.cost(worth, float64(q.Price)/1000, least, first)
 	}
 	q.Expected = rtb.Micros(full + 0.5)

@@ -18,8 +18,9 @@ type table struct {
 }
 
 type tableLine struct {
-	line *line
-	caps rtb.CapSet
+	line   *line
+	caps   rtb.CapSet
+	maxCPM rtb.CPM // the highest price that the line bids
 	// refused is why the line does not bid at all; NoBidNone where it does.
 	refused rtb.NoBidReason
 	days    [2]tableDay // today's and tomorrow's, in the advertiser's zone
@@ -96,7 +97,10 @@ func (p *Pacer) rebuild(now time.Time) {
 }
 
 func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
-	e := &tableLine{line: p.line(l.Line), caps: l.Caps}
+	e := &tableLine{line: p.line(l.Line), caps: l.Caps, maxCPM: l.MaxCPM}
+	if e.maxCPM <= 0 {
+		e.maxCPM = rtb.MaxCPM
+	}
 	day := rtb.DayOf(now, l.Zone)
 	for i := range e.days {
 		d := &e.days[i]

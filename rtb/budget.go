@@ -48,10 +48,27 @@ func DayOf(t time.Time, zone *time.Location) Day {
 	return Day(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
 }
 
-// Start returns the first instant of the day in zone.
+// Start returns the first instant of the day in zone. That is not midnight where
+// the clocks skip it, and the first of two midnights where they show it twice.
 func (d Day) Start(zone *time.Location) time.Time {
 	y, m, dd := time.Unix(int64(d)*86400, 0).UTC().Date()
-	return time.Date(y, m, dd, 0, 0, 0, 0, zone)
+	t := time.Date(y, m, dd, 0, 0, 0, 0, zone)
+	begin, end := t.ZoneBounds()
+	if DayOf(t, zone) < d { // the clocks skip midnight: the day begins with their change
+		return end
+	}
+	if begin.IsZero() {
+		return t
+	}
+	_, now := begin.Zone()
+	_, was := begin.Add(-time.Nanosecond).In(zone).Zone()
+	if first := t.Add(time.Duration(now-was) * time.Second); first.Before(begin) && DayOf(first, zone) == d {
+		return first
+	}
+	if begin.Before(t) && begin.After(t.Add(-3*time.Hour)) && DayOf(begin, zone) == d {
+		return begin
+	}
+	return t
 }
 
 // String returns the day as 2006-01-02, and an empty string for NoDay.

@@ -17,7 +17,10 @@
 // flagged. A bill without a readable price (zero, an unexpanded macro, text, a
 // cipher that fails) is charged at the bid and flagged price_missing, because an
 // impression that was delivered is never free; in first price an absent or empty
-// price means the bid and is not flagged. AUDIT is a rendering for review, not an
+// price means the bid and is not flagged. A price whose currency macro was not
+// expanded, or which is below a quarter of a first-price bid without a discount in
+// the notice, is probably in another currency or unit: the bid is charged and flagged
+// currency or price_below_bid. AUDIT is a rendering for review, not an
 // impression: it is counted and dropped. Where a browser is the billing source
 // (pixel, VAST), its price is not believed and the bid is charged.
 //

@@ -30,11 +30,12 @@ const (
 	CodePriceMissing              // recorded, charged at the bid
 	CodeFailed                    // could not be recorded: lost unless it is sent again
 	CodeDuplicate                 // already recorded by this node
+	CodePriceBelowBid             // implausibly far below a first-price bid: recorded, charged at the bid
 	codes
 )
 
 var codeNames = [codes]string{
-	"ok", "forged", "malformed", "expired", "audit", "test", "price_above_bid", "price_missing", "failed", "duplicate",
+	"ok", "forged", "malformed", "expired", "audit", "test", "price_above_bid", "price_missing", "failed", "duplicate", "price_below_bid",
 }
 
 // String returns the code's name in metrics.
@@ -49,6 +50,7 @@ func (c Code) String() string {
 const (
 	FlagPriceAboveBid = "price_above_bid"
 	FlagPriceMissing  = "price_missing"
+	FlagPriceBelowBid = "price_below_bid"
 	FlagPriceForged   = "price_forged"
 	FlagCurrency      = "currency"
 	FlagExpired       = "expired"
@@ -171,6 +173,8 @@ func (h *Handler) warn(kind rtb.NoticeKind, code Code, c *rtb.Claims, q *noticeP
 	switch code {
 	case CodePriceAboveBid:
 		message = "notice has a price above the bid; the bid is charged"
+	case CodePriceBelowBid:
+		message = "notice has a price below a quarter of a first-price bid, and no discount; the bid is charged"
 	case CodeExpired:
 		message = "notice arrived after notice_ttl; it is recorded but not charged"
 	default:

@@ -32,7 +32,7 @@ func (h *Handler) price(r *received, bills bool, n *events.Notice) Code {
 	if status == exchange.PriceOK && h.replayed(r, n) {
 		status = exchange.PriceBad
 	}
-	if cur, ok := rtb.ParseCurrency(r.currency); ok && cur != c.Currency {
+	if !r.inCurrency(c.Currency) {
 		n.Flags = append(n.Flags, FlagCurrency)
 		status = exchange.PriceBad
 	}
@@ -47,6 +47,10 @@ func (h *Handler) price(r *received, bills bool, n *events.Notice) Code {
 		n.Price, n.PriceTold = c.Price, true
 		n.Flags = append(n.Flags, FlagPriceAboveBid)
 		return CodePriceAboveBid
+	case status == exchange.PriceOK && price > 0 && bills && c.FirstPrice && price < c.Price/implausible && !r.discounted():
+		n.Price = c.Price
+		n.Flags = append(n.Flags, FlagPriceBelowBid)
+		return CodePriceBelowBid
 	case status == exchange.PriceOK && price > 0:
 		n.Price, n.PriceTold = price, true
 	case bills:
@@ -58,6 +62,34 @@ func (h *Handler) price(r *received, bills bool, n *events.Notice) Code {
 		}
 	}
 	return CodeOK
+}
+
+// implausible is how many times lower than its bid a first-price bill without a known
+// discount is not believed: it is probably in another unit or currency.
+const implausible = 4
+
+// inCurrency reports whether the notice's price is in the currency of the bid. A
+// parameter that is not there says nothing; a macro that was not expanded means that
+// the exchange may have converted the price.
+func (r *received) inCurrency(want rtb.Currency) bool {
+	text := bytes.TrimSpace(r.currency)
+	if len(text) == 0 {
+		return true
+	}
+	cur, ok := rtb.ParseCurrency(text)
+	return ok && cur == want
+}
+
+// discounted reports whether the notice says that something was taken off the price.
+func (r *received) discounted() bool {
+	if exchange.ParseMultiplier(r.discountPct) > 0 {
+		return true
+	}
+	if r.profile == nil {
+		return false
+	}
+	v, status := r.profile.ParseMinToWin(r.discountCPM)
+	return status == exchange.PriceOK && v > 0
 }
 
 // tooLarge reports whether a plain price that was rejected is a number above the
