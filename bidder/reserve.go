@@ -57,9 +57,10 @@ func compareLines(x, y *campaigns.Line) int {
 }
 
 // reserveBids makes bids of the options in their order. An impression takes as
-// many bids as the exchange or the pod allows, a line bids on one impression
-// only, and each bid needs a reservation. When the decision runs out of time the
-// caller releases what was reserved.
+// many bids as the exchange or the pod allows, a line bids on at most its
+// max_per_request impressions, and each bid needs a reservation, which counts
+// against the line's frequency cap. When the decision runs out of time the caller
+// releases what was reserved.
 func (d *Decision) reserveBids() {
 	for i := range d.options {
 		opt := &d.options[i]
@@ -67,7 +68,7 @@ func (d *Decision) reserveBids() {
 		if d.spend(1) {
 			return
 		}
-		if d.bidsElsewhere(c.line, opt.imp) || !d.hasRoom(opt) || d.otherLines(c.line) >= d.catalog.linesPerAdvertiser() {
+		if d.tookSlots(c.line, opt.imp) || !d.hasRoom(opt) || d.otherLines(c.line, opt) >= d.catalog.linesPerAdvertiser() {
 			d.drop(c.line, opt.imp, rtb.NoBidNone)
 			continue
 		}
@@ -76,40 +77,64 @@ func (d *Decision) reserveBids() {
 			d.drop(c.line, opt.imp, r)
 			continue
 		}
-		c.expected = max(c.expected, opt.pricing.quote.Expected) // only one of a deal's and an open bid can win
+		c.expected += d.addedCost()
 	}
 	if len(d.out.Bids) > 0 {
 		d.out.Reason = rtb.NoBidNone
 	}
 }
 
-// bidsElsewhere reports whether a line has a bid on another impression.
-func (d *Decision) bidsElsewhere(l *campaigns.Line, imp int) bool {
-	for i := range d.out.Bids {
-		if b := &d.out.Bids[i]; b.Line == l && b.Offer.Imp != imp {
-			return true
-		}
+// tookSlots reports whether a line has bids on as many other impressions as its
+// max_per_request allows.
+func (d *Decision) tookSlots(l *campaigns.Line, imp int) bool {
+	if l.MaxPerRequest <= 0 {
+		return false
 	}
-	return false
-}
-
-// otherLines counts the other lines of a line's advertiser that have bids.
-func (d *Decision) otherLines(l *campaigns.Line) int {
 	n := 0
 	for i := range d.out.Bids {
-		x := d.out.Bids[i].Line
-		if x == l || x.Advertiser != l.Advertiser {
-			continue
+		if b := &d.out.Bids[i]; b.Line == l && b.Offer.Imp != imp && d.firstOn(i) {
+			n++
 		}
-		first := true
-		for j := range i {
-			first = first && d.out.Bids[j].Line != x
+	}
+	return n >= l.MaxPerRequest
+}
+
+// firstOn reports whether bid i is the first of its line on its impression.
+func (d *Decision) firstOn(i int) bool {
+	b := &d.out.Bids[i]
+	for j := range i {
+		if x := &d.out.Bids[j]; x.Line == b.Line && x.Offer.Imp == b.Offer.Imp {
+			return false
 		}
-		if first {
+	}
+	return true
+}
+
+// otherLines counts the other lines of a line's advertiser that an option would
+// compete with: those with an open bid on the impression where it is open, and with
+// a bid under a deal where it is under one.
+func (d *Decision) otherLines(l *campaigns.Line, opt *option) int {
+	n := 0
+	for i := range d.out.Bids {
+		b := &d.out.Bids[i]
+		if b.Line != l && b.Line.Advertiser == l.Advertiser && b.Offer.Imp == opt.imp && len(b.Offer.Deal) > 0 == (opt.deal > 0) && d.firstOn(i) {
 			n++
 		}
 	}
 	return n
+}
+
+// addedCost returns by how much the last bid raises the expected cost of its line:
+// of several bids on one impression only one can win.
+func (d *Decision) addedCost() rtb.Micros {
+	last := len(d.out.Bids) - 1
+	b, most := &d.out.Bids[last], rtb.Micros(0)
+	for i := range last {
+		if x := &d.out.Bids[i]; x.Line == b.Line && x.Offer.Imp == b.Offer.Imp {
+			most = max(most, x.Quote.Expected)
+		}
+	}
+	return max(b.Quote.Expected-most, 0)
 }
 
 // reserveBid reserves an option's worst cost and builds its bid. The reservation

@@ -108,6 +108,9 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	c.converters(path+".exclude_converters", l, s.ExcludeConverters)
 	c.bid(path+".bid", l, &s.Bid)
 	l.Frequency = c.caps(path, l, cs, s)
+	if l.MaxPerRequest = s.MaxPerRequest; l.MaxPerRequest < 0 {
+		c.Add(path+".max_per_request", strconv.Itoa(s.MaxPerRequest), "at least 1, or nothing for as many as the frequency cap leaves")
+	}
 	c.exchanges(path+".exchanges", l, s.Exchanges)
 	c.creatives(path+".creatives", l, s.Creatives)
 	c.target(path, l, cs, s)

@@ -89,16 +89,17 @@ type Line struct {
 	Creatives  []*creatives.Creative
 	// Frequency are the caps of the line, its campaign and its advertiser,
 	// which all apply. MinGap is on the line's first cap.
-	Frequency    []rtb.FrequencyCap
-	Caps         rtb.CapSet // the budgets that apply
-	Daily, Total rtb.Micros // its own caps; 0: none
-	Pacing       Pacing
-	HoldbackPct  int         // of its own caps
-	Targeting    *Targeting  // nil: no restrictions
-	Rotation     *Rotation   // nil: the first creative that fits
-	Deals        *Deals      // nil: open bids only
-	Disclosure   *Disclosure // nil: nothing is disclosed
-	App          *App        // nil: the line advertises no app
+	Frequency     []rtb.FrequencyCap
+	MaxPerRequest int        // slots of one request; 0: as many as Frequency leaves
+	Caps          rtb.CapSet // the budgets that apply
+	Daily, Total  rtb.Micros // its own caps; 0: none
+	Pacing        Pacing
+	HoldbackPct   int         // of its own caps
+	Targeting     *Targeting  // nil: no restrictions
+	Rotation      *Rotation   // nil: the first creative that fits
+	Deals         *Deals      // nil: open bids only
+	Disclosure    *Disclosure // nil: nothing is disclosed
+	App           *App        // nil: the line advertises no app
 
 	exchanges map[string]struct{} // nil: all
 }

@@ -55,24 +55,27 @@ type BudgetSpec struct {
 
 // LineSpec is a line as the configuration writes it.
 type LineSpec struct {
-	ID                string        `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
-	Status            string        `yaml:"status"`             // as for the campaign, whose status is the default; the more restrictive of the two counts
-	Priority          *int          `yaml:"priority"`           // 0 to 100, highest first; default 50
-	Start             time.Time     `yaml:"start"`              // default the campaign's
-	End               time.Time     `yaml:"end"`                // default the campaign's
-	Budget            BudgetSpec    `yaml:"budget"`             // the line's own caps, besides the campaign's
-	Audience          AudienceSpec  `yaml:"audience"`           // include or any_of is required, except for contextual lines
-	Contextual        bool          `yaml:"contextual"`         // bids without an audience, also if the visitor is unknown or may not be identified
-	ChildSafe         bool          `yaml:"child_safe"`         // the line, which must be contextual, may be shown to children
-	ExcludeConverters OffDuration   `yaml:"exclude_converters"` // excludes visitors who bought within this time; off: nobody; default 30d, off for lines whose audience is buyers
-	Bid               BidSpec       `yaml:"bid"`                // required
-	Frequency         Frequency     `yaml:"frequency"`          // default 10 per 24h; or none
-	MinGap            OffDuration   `yaml:"min_gap"`            // least time between two impressions; or off; default 1m
-	Exchanges         []string      `yaml:"exchanges"`          // ids under exchanges; default all
-	Creatives         []CreativeRef `yaml:"creatives"`          // ids under creatives, or tables; required
-	Rotation          string        `yaml:"rotation"`           // how one of several creatives that fit is chosen: first, even or weighted; default first
-	App               AppSpec       `yaml:"app"`                // the app that the line advertises
-	TargetSpec        `yaml:",inline"`
+	ID                string       `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
+	Status            string       `yaml:"status"`             // as for the campaign, whose status is the default; the more restrictive of the two counts
+	Priority          *int         `yaml:"priority"`           // 0 to 100, highest first; default 50
+	Start             time.Time    `yaml:"start"`              // default the campaign's
+	End               time.Time    `yaml:"end"`                // default the campaign's
+	Budget            BudgetSpec   `yaml:"budget"`             // the line's own caps, besides the campaign's
+	Audience          AudienceSpec `yaml:"audience"`           // include or any_of is required, except for contextual lines
+	Contextual        bool         `yaml:"contextual"`         // bids without an audience, also if the visitor is unknown or may not be identified
+	ChildSafe         bool         `yaml:"child_safe"`         // the line, which must be contextual, may be shown to children
+	ExcludeConverters OffDuration  `yaml:"exclude_converters"` // excludes visitors who bought within this time; off: nobody; default 30d, off for lines whose audience is buyers
+	Bid               BidSpec      `yaml:"bid"`                // required
+	Frequency         Frequency    `yaml:"frequency"`          // default 10 per 24h; or none
+	MinGap            OffDuration  `yaml:"min_gap"`            // least time between two impressions; or off; default 1m
+	// MaxPerRequest is how many slots of one request the line bids on; default as many
+	// as the frequency cap leaves.
+	MaxPerRequest int           `yaml:"max_per_request"`
+	Exchanges     []string      `yaml:"exchanges"` // ids under exchanges; default all
+	Creatives     []CreativeRef `yaml:"creatives"` // ids under creatives, or tables; required
+	Rotation      string        `yaml:"rotation"`  // how one of several creatives that fit is chosen: first, even or weighted; default first
+	App           AppSpec       `yaml:"app"`       // the app that the line advertises
+	TargetSpec    `yaml:",inline"`
 }
 
 // AudienceSpec is the visitors that a line is for. Windows apply to the

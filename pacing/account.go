@@ -10,7 +10,7 @@ import (
 // account is this run's share of one budget: what it may still bid. The bid
 // path touches only the atomics.
 //
-//	amount of the run's grant = settled from it + reserved + available + withheld
+//	amount of the run's grant = settled from it + reserved + kept + available + withheld
 //
 // available is lowered by a compare-and-swap and never below zero by a bid; the
 // fold may take it below zero when a bill has no reservation.
@@ -19,6 +19,8 @@ type account struct {
 
 	available microsValue
 	reserved  microsValue // by bids in flight
+	doubted   microsValue // by bids that were reported lost and may be billed all the same
+	kept      microsValue // what of doubted is not bid again
 	expected  microsValue // what the bids in flight are expected to cost
 	free      microsValue // what the cap has outside every grant and the holdback
 	low       microsValue // a renewal is requested when available falls below it
@@ -29,8 +31,9 @@ type account struct {
 	blocked   atomic.Bool // the cap is below what is settled and held
 
 	// The rest belongs to Pacer.mu.
-	limit      rtb.Micros // the cap in the plan
-	holdback   rtb.Micros // the part of it that only late bills take
+	doubts     map[string]doubt // by exchange
+	limit      rtb.Micros       // the cap in the plan
+	holdback   rtb.Micros       // the part of it that only late bills take
 	currency   rtb.Currency
 	withheld   rtb.Micros // granted, taken out of available, to be given back by a grant fact
 	maxCost    rtb.Micros // the worst cost by the plan

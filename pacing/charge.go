@@ -7,8 +7,8 @@ import (
 
 // charge books a bill in all four budgets of its line, so that a cap which is
 // added later knows what was spent before. Those that its claims name had to
-// cover it.
-func (p *Pacer) charge(f *events.Fact, late bool) {
+// cover it. lost says that the bid had been reported lost.
+func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 	n := f.Notice
 	amount := max(n.Charge, 0)
 	least := amount // what every cap's grant covers
@@ -36,8 +36,9 @@ func (p *Pacer) charge(f *events.Fact, late bool) {
 	p.addTotal(id, amount, amount-least, f.Currency)
 	if least < amount {
 		p.counts.late.Add(1)
+		p.lateBill(f, amount-least)
 	}
-	p.settled(f, amount)
+	p.settled(f, amount, lost)
 }
 
 // addTotal adds to what a line was charged, whatever its caps.
@@ -55,14 +56,17 @@ func (p *Pacer) addTotal(id rtb.LineID, amount, late rtb.Micros, currency rtb.Cu
 }
 
 // settled moves this run's reservation of a charged bid.
-func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
+func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 	n := f.Notice
 	at := rtb.SecondOf(p.now)
 	known := p.reservations.with(n.BidID, func(r *reservation) {
 		if r.state == resWon && f.Kind != events.KindWin {
 			p.outcome(n.Exchange, 0)
 		}
-		if r.holds() {
+		switch {
+		case r.state == resDoubted:
+			p.resolve(r, true)
+		case r.holds():
 			r.give()
 		}
 		r.state = resSettled
@@ -73,7 +77,17 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros) {
 			p.flights.impression(r.visitor, r.bid, f.Seq, at)
 		}
 	})
-	if known || n.Grant != p.o.Run {
+	if n.Grant != p.o.Run {
+		return
+	}
+	if lost {
+		if !known { // it had matured as a loss
+			c := p.claims(n.Exchange)
+			c.Billed, c.moved = c.Billed+1, true
+		}
+		p.billedLoss(n)
+	}
+	if known {
 		return
 	}
 	if rec := p.notices[n.BidID]; rec != nil && !rec.won.IsZero() && f.Kind != events.KindWin {

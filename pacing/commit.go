@@ -3,10 +3,12 @@ package pacing
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"time"
 
 	"rebound/events"
 	"rebound/internal/view"
+	"rebound/rtb"
 )
 
 // commit writes what the Apply under way changed.
@@ -118,6 +120,7 @@ func (p *Pacer) dropDays(b *view.Batch) error {
 			continue
 		}
 		delete(p.budgets, id)
+		maps.DeleteFunc(p.lateBy, func(k lateKey, _ rtb.Micros) bool { return k.budget == id })
 		if err := b.Delete(nameKey(keyBudget, id.String())); err != nil {
 			return err
 		}

@@ -118,6 +118,7 @@ func (p *Pacer) publishLambda() {
 type controlState struct {
 	Controls map[string]*capControl `json:"controls"`
 	Lines    map[string]*landscape  `json:"lines"`
+	Losses   map[string]*lossClaims `json:"losses,omitempty"`
 }
 
 func (c controlID) String() string {
@@ -138,6 +139,7 @@ func (p *Pacer) saveControl() error {
 			s.Lines[id.String()] = &l.land
 		}
 	}
+	s.Losses = p.losses
 	text, err := json.Marshal(&s)
 	if err != nil {
 		return fmt.Errorf("cannot encode controllers: %w", err)
@@ -169,6 +171,12 @@ func (p *Pacer) loadControl() error {
 			id.window = rtb.WindowTotal
 		}
 		p.controls[id] = c
+	}
+	for exchange, c := range s.Losses {
+		if c != nil && c.Matured >= 0 && c.Billed >= 0 {
+			c.share = c.doubtedShare()
+			p.losses[exchange] = c
+		}
 	}
 	for name, land := range s.Lines {
 		parts := strings.Split(name, "/")

@@ -43,6 +43,7 @@ func (p *Pacer) apply(facts []events.Fact, seen uint64) error {
 		return err
 	}
 	p.reservations.sweep(rtb.SecondOf(p.now), p.expire)
+	p.judgeLosses()
 	return nil
 }
 
@@ -126,9 +127,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 	switch {
 	case f.Kind == events.KindWin && rec.won.IsZero():
 		rec.won = p.now
-		if rec.lost.IsZero() {
-			p.wonBid(n)
-		}
+		p.wonBid(n)
 	case f.Kind == events.KindLoss && rec.lost.IsZero() && rec.charged.IsZero():
 		rec.lost = p.now
 		p.lostBid(n)
@@ -141,7 +140,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 		return nil
 	}
 	rec.charged = p.now
-	p.charge(f, rec.late(n, p.now))
+	p.charge(f, rec.late(n, p.now), !rec.lost.IsZero())
 	return nil
 }
 
@@ -164,10 +163,16 @@ func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
 
 func (p *Pacer) wonBid(n *events.Notice) {
 	p.reservations.with(n.BidID, func(r *reservation) {
-		if r.state != resBid || p.now.After(n.WinExpiry.Truncate(time.Second)) {
+		if p.now.After(n.WinExpiry.Truncate(time.Second)) {
 			return
 		}
-		r.state, r.exchange = resWon, n.Exchange
+		if r.state == resDoubted {
+			r.won = true
+		}
+		if r.state != resBid {
+			return
+		}
+		r.state = resWon
 		r.paid = r.cost
 		if n.Charge > 0 {
 			r.paid = n.Charge
@@ -179,11 +184,10 @@ func (p *Pacer) wonBid(n *events.Notice) {
 
 func (p *Pacer) lostBid(n *events.Notice) {
 	p.reservations.with(n.BidID, func(r *reservation) {
-		if !r.holds() {
+		if r.state != resBid && r.state != resWon {
 			return
 		}
-		r.give()
-		r.state = resLost
+		p.doubt(r)
 		r.paid = 0
 		r.toWin = competing(n)
 		p.untrack(r)
@@ -221,6 +225,14 @@ func (p *Pacer) expire(r *reservation) {
 		r.state = resLost
 		p.counts.expired.Add(1)
 		p.outcome(r.exchange, 1)
+	case resDoubted:
+		if r.won && r.billExpiry >= rtb.SecondOf(p.now) {
+			r.due = r.billExpiry
+			return
+		}
+		p.resolve(r, false)
+		r.state = resLost
+		p.learn(r)
 	case resSettled, resLost:
 		p.learn(r)
 	}

@@ -112,11 +112,9 @@ type notice struct {
 }
 
 // late reports whether a bill of the bid is late at a time of the log. A bill up to
-// WinExpiry proves the win itself. Tokens carry whole seconds.
+// WinExpiry proves the win itself. A loss notice makes no bill late: the money of its
+// bid was doubted, not free. Tokens carry whole seconds.
 func (n *notice) late(f *events.Notice, now time.Time) bool {
-	if !n.lost.IsZero() {
-		return true
-	}
 	win := f.WinExpiry.Truncate(time.Second)
 	deadline := win
 	if !n.won.IsZero() && !n.won.After(win) {

@@ -59,8 +59,10 @@ func TestLateBill(t *testing.T) {
 		{"win in time, bill in the bill window", []step{{time.Minute, events.KindWin}, {29 * time.Minute, events.KindBill}}, false},
 		{"win in time, bill after it", []step{{time.Minute, events.KindWin}, {30 * time.Minute, events.KindBill}}, true},
 		{"win too late, bill in the bill window", []step{{6 * time.Minute, events.KindWin}, {time.Minute, events.KindBill}}, true},
-		{"loss before the bill", []step{{time.Second, events.KindLoss}, {time.Second, events.KindBill}}, true},
-		{"win, loss, bill", []step{{time.Second, events.KindWin}, {time.Second, events.KindLoss}, {time.Second, events.KindBill}}, true},
+		{"loss before the bill", []step{{time.Second, events.KindLoss}, {time.Second, events.KindBill}}, false},
+		{"loss, bill after the win window", []step{{time.Second, events.KindLoss}, {5 * time.Minute, events.KindBill}}, true},
+		{"win, loss, bill", []step{{time.Second, events.KindWin}, {time.Second, events.KindLoss}, {29 * time.Minute, events.KindBill}}, false},
+		{"loss, win, bill", []step{{time.Second, events.KindLoss}, {time.Second, events.KindWin}, {29 * time.Minute, events.KindBill}}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -116,7 +118,7 @@ func TestBillOutsideItsGrant(t *testing.T) {
 	}
 }
 
-// A loss notice frees the money at once, an expiry when the log's time passes.
+// A loss notice makes the money doubted at once, an expiry frees it when the log's time passes.
 func TestRelease(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))
@@ -180,7 +182,9 @@ func TestSeveralCaps(t *testing.T) {
 	if len(rows) != 3 || rows[0].Line != "" || rows[1].Line != "cart" || rows[2].Line != "viewed" {
 		t.Fatalf("rows: %+v", rows)
 	}
-	w.must(w.notice(events.KindLoss, b))
+	w.must(w.notice(events.KindLoss, b)) // a claim: its money stays covered
+	wantReason(t, p.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidBudget)
+	w.pass(5*time.Minute + 10*time.Second)
 	wantReason(t, p.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidNone)
 }
 

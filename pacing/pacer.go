@@ -54,7 +54,9 @@ type Pacer struct {
 	forgotAt time.Time // in log time: when old days were last dropped
 	forget   forgotten
 
-	billing  map[string]*billing // by exchange; no part of the fold
+	billing  map[string]*billing    // by exchange; no part of the fold
+	losses   map[string]*lossClaims // the same
+	lateBy   map[lateKey]rtb.Micros // late spend of this run's bids; the same
 	plan     []LinePlan
 	refused  map[rtb.LineID]bool // lines that do not bid because of their currency
 	recheck  bool                // a budget's currency became known: look again
@@ -75,7 +77,7 @@ type changes struct {
 }
 
 type counters struct {
-	refused, grants, conflicts, appendErrors, late, duplicates, expired atomic.Uint64
+	refused, grants, conflicts, appendErrors, late, duplicates, billedLosses, expired atomic.Uint64
 }
 
 // maxLife bounds a bid's life, whatever its claims and the options say.
@@ -95,6 +97,7 @@ func Open(o Options) (*Pacer, error) {
 		reservations: newReservations(o.MaxReservations), flights: newFlights(),
 		accounts: map[rtb.BudgetID]*account{}, controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
+		losses: map[string]*lossClaims{}, lateBy: map[lateKey]rtb.Micros{},
 	}
 	p.life.Store(o.BidLife)
 	p.table.Store(&table{})
@@ -206,7 +209,7 @@ func (p *Pacer) reconcile() {
 			}
 		}
 		a.withheld, a.asked = 0, time.Time{}
-		a.available.Store(open - a.reserved.Load())
+		a.available.Store(open - a.reserved.Load() - a.kept.Load())
 		a.until.Store(0)
 		a.heldUntil.Store(0)
 		a.refresh(b, p.o.Run, p.now, p.stopping.Load())

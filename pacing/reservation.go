@@ -15,7 +15,8 @@ const (
 	resBid     resState = iota // until winExpiry
 	resWon                     // until billExpiry
 	resSettled                 // charged; remembered for learning and frequency
-	resLost                    // given back after a loss notice
+	resDoubted                 // reported lost; its money is doubted until the reservation would have ended
+	resLost                    // given back: it can no longer be billed in time
 	resDead                    // given back: the bid was not sent
 )
 
@@ -26,7 +27,7 @@ const (
 type reservation struct {
 	bid      rtb.BidID
 	visitor  rtb.Key
-	exchange string // of a bid that won
+	exchange string
 	line     *line
 	accounts [len(rtb.Caps)]*account // nil at the end
 
@@ -39,6 +40,7 @@ type reservation struct {
 	due                           rtb.Second
 
 	state   resState
+	won     bool // a win notice came in time; state says so too until a loss notice
 	tracked bool // it has a flight of its visitor
 	learned bool // its outcome was learned from
 }
@@ -74,8 +76,10 @@ func (r *reservation) ends() rtb.Second { return max(r.winExpiry, r.billExpiry) 
 // issued.
 func (r *reservation) life() time.Duration { return time.Duration(r.ends()-r.issued) * time.Second }
 
-// holds reports whether money is still reserved.
-func (r *reservation) holds() bool { return r.state == resBid || r.state == resWon }
+// holds reports whether money is still reserved or doubted.
+func (r *reservation) holds() bool {
+	return r.state == resBid || r.state == resWon || r.state == resDoubted
+}
 
 // due orders the slots of a shard: exactly one entry per slot in use.
 type dueEntry struct {

@@ -26,7 +26,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		return e.refused
 	}
 	r := reservation{
-		bid: c.Bid, line: e.line, cost: c.Reserved, expected: c.Expected, value: c.Value,
+		bid: c.Bid, exchange: c.Exchange, line: e.line, cost: c.Reserved, expected: c.Expected, value: c.Value,
 		issued: rtb.SecondOf(c.Issued), winExpiry: rtb.SecondOf(c.WinExpiry), billExpiry: rtb.SecondOf(c.BillExpiry),
 	}
 	r.due, r.flight = r.winExpiry, r.expected

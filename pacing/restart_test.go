@@ -319,7 +319,7 @@ func checkAccounts(t *testing.T, p *Pacer, seed uint64) {
 		if g == nil {
 			continue
 		}
-		sum := a.available.Load() + a.reserved.Load() + a.withheld
+		sum := a.available.Load() + a.reserved.Load() + a.kept.Load() + a.withheld
 		if sum != g.Amount-g.Settled || a.available.Load() < 0 || a.reserved.Load() < 0 {
 			t.Fatalf("seed %d: %s: available %d + reserved %d + withheld %d != %d - %d", seed, id,
 				a.available.Load(), a.reserved.Load(), a.withheld, g.Amount, g.Settled)

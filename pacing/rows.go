@@ -28,7 +28,8 @@ type BudgetRow struct {
 	Reserved   rtb.Micros   `json:"reserved_micros"` // by this run's bids in flight
 	Granted    rtb.Micros   `json:"granted_micros"`  // what grants of all runs may still settle
 	Late       rtb.Micros   `json:"late_spend_micros"`
-	Multiplier float64      `json:"multiplier"` // 1 where the cap does not lower prices
+	Doubted    rtb.Micros   `json:"doubted_micros"` // of this run's bids that were reported lost and may be billed all the same
+	Multiplier float64      `json:"multiplier"`     // 1 where the cap does not lower prices
 	Paused     bool         `json:"paused"`
 	// SpentCurrency is that of all but the cap, where it is another one than the
 	// plan's: the line does not bid then.
@@ -55,11 +56,13 @@ type Stats struct {
 	AppendErrors uint64 // grants, ticks and pauses that could not be stored
 	LateBills    uint64
 	Duplicates   uint64 // bills that had been charged already
+	BilledLosses uint64 // bids of this run that were billed after their loss notice
 	Expired      uint64 // reservations that ended without a notice
 	// ClockBehind is how far our clock was behind the log's time at the last
 	// Step; 0 when it was not. Bids stop meanwhile.
 	ClockBehind time.Duration
 	Billing     []Billing // by exchange
+	Doubted     []Doubted // by exchange
 }
 
 // Budgets lists every cap of the plan at now, by advertiser, campaign, line (the
@@ -101,7 +104,7 @@ func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) Bu
 		}
 	}
 	if a := p.accounts[id]; a != nil {
-		r.Reserved = max(a.reserved.Load(), 0)
+		r.Reserved, r.Doubted = max(a.reserved.Load(), 0), a.doubted.Load()
 	}
 	return r
 }
@@ -112,11 +115,11 @@ func (p *Pacer) Stats() Stats {
 		Reservations: int(p.reservations.live.Load()),
 		Refused:      p.counts.refused.Load(), Grants: p.counts.grants.Load(), Conflicts: p.counts.conflicts.Load(),
 		AppendErrors: p.counts.appendErrors.Load(), LateBills: p.counts.late.Load(),
-		Duplicates: p.counts.duplicates.Load(), Expired: p.counts.expired.Load(),
+		Duplicates: p.counts.duplicates.Load(), BilledLosses: p.counts.billedLosses.Load(), Expired: p.counts.expired.Load(),
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.ClockBehind, s.Billing = p.sight.behind, p.billings()
+	s.ClockBehind, s.Billing, s.Doubted = p.sight.behind, p.billings(), p.doubtsByExchange()
 	for i := range p.plan {
 		l := p.lines[p.plan[i].Line]
 		if l == nil { // never active: it may have spent all the same

@@ -151,7 +151,7 @@ func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, boo
 	room := a.free.Load() + held
 	available := max(a.available.Load(), 0)
 	target := a.target(available)
-	open := min(max(a.reserved.Load(), 0)+target, room)
+	open := min(max(a.reserved.Load(), 0)+a.kept.Load()+target, room)
 	if rest := room - open; rest > 0 && rest < a.cost() {
 		open = room // the whole remainder at the end
 	}
@@ -172,7 +172,7 @@ func (a *account) cost() rtb.Micros { return max(a.worst.Load(), a.maxCost, 1) }
 // life, as many bids as it takes to win, or what is being reserved; at least two
 // worst bids, at most a small share of what is left.
 func (a *account) target(available rtb.Micros) rtb.Micros {
-	left := max(a.free.Load(), 0) + available + max(a.reserved.Load(), 0)
+	left := max(a.free.Load(), 0) + available + max(a.reserved.Load(), 0) + a.kept.Load()
 	plan := float64(a.limit) / 86400 * reserveFor / winShare
 	want := rtb.Micros(safety * max(plan, a.rate*aheadFor))
 	want = min(want, rtb.Micros(shareLeft*float64(left)))

@@ -64,7 +64,7 @@ func (p *Pacer) SetPlan(plan []LinePlan) {
 func (p *Pacer) rebuild(now time.Time) {
 	for id, a := range p.accounts {
 		a.used, a.maxCost, a.span = false, 0, span{}
-		if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
+		if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && len(a.doubts) == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
 			delete(p.accounts, id)
 			p.sorted = nil
 		}

@@ -7,10 +7,12 @@ import (
 	"go.uber.org/zap"
 
 	"rebound/events"
+	"rebound/rtb"
 )
 
 // An exchange that reports wins and no bills spends money that nobody counts: at
-// so many wins, of which so large a share was never billed, it gets no bids.
+// so many wins, of which so large a share was never billed, it gets no bids. Nor does
+// one whose bills come after their reservations have ended.
 const (
 	enoughWins    = 200
 	unbilledShare = 0.9
@@ -21,7 +23,53 @@ const (
 // their bill window. A win notice that bills is not counted.
 type billing struct {
 	wins, unbilled float64
+	late           bool // its late bills took too much of a budget
 	blind          bool
+}
+
+// lateShare is the share of a cap that late bills of one exchange may take before the
+// exchange gets no bids; a larger holdback allows as much as it holds.
+const lateShare = 0.1
+
+// lateKey names the late spend of one exchange in one budget.
+type lateKey struct {
+	budget   rtb.BudgetID
+	exchange string
+}
+
+// lateBill counts late spend of this run's bids in every cap of the line. p.mu is held.
+func (p *Pacer) lateBill(f *events.Fact, amount rtb.Micros) {
+	n := f.Notice
+	if n.Grant != p.o.Run {
+		return
+	}
+	for _, c := range rtb.Caps {
+		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
+		a := p.accounts[id]
+		if n.Caps&c == 0 || a == nil {
+			continue
+		}
+		key := lateKey{id, n.Exchange}
+		p.lateBy[key] += amount
+		b := p.bills(n.Exchange)
+		if sum := p.lateBy[key]; !b.late && sum > max(rtb.Micros(lateShare*float64(a.limit)), a.holdback) {
+			b.late = true
+			p.o.Logger.Error("late bills of an exchange exceed their share of a budget: it gets no bids", zap.String("exchange", n.Exchange),
+				zap.Stringer("budget", id), zap.Stringer("late", sum), zap.Stringer("cap", a.limit),
+				zap.String("remedy", `compare auction_ttl, exp and bill_window with the delay of its bills; then POST /admin/pause {"scope":"exchange:`+n.Exchange+`","on":false}`))
+			p.judgeBilling(n.Exchange, b)
+		}
+	}
+}
+
+// bills finds the figures of an exchange's wins, or begins them. p.mu is held.
+func (p *Pacer) bills(exchange string) *billing {
+	b := p.billing[exchange]
+	if b == nil {
+		b = &billing{}
+		p.billing[exchange] = b
+	}
+	return b
 }
 
 // Billing are the figures of one exchange's wins. Older ones count less.
@@ -29,17 +77,14 @@ type Billing struct {
 	Exchange string
 	Wins     float64 // billed, or past their bill window
 	Unbilled float64 // of those, never billed
-	Blind    bool    // it gets no bids because of that
+	Late     bool    // its late bills took too much of a budget
+	Blind    bool    // it gets no bids because of either
 }
 
 // outcome counts a win that was billed (0) or can no longer be in time (1). p.mu
 // is held.
 func (p *Pacer) outcome(exchange string, unbilled float64) {
-	b := p.billing[exchange]
-	if b == nil {
-		b = &billing{}
-		p.billing[exchange] = b
-	}
+	b := p.bills(exchange)
 	if b.wins >= recentWins {
 		b.wins, b.unbilled = b.wins/2, b.unbilled/2
 	}
@@ -65,6 +110,7 @@ func (p *Pacer) trustBilling(x *events.Pause) {
 	for id, b := range p.billing {
 		if x.Scope == "all" || x.Scope == "exchange:"+id {
 			*b = billing{blind: b.blind}
+			maps.DeleteFunc(p.lateBy, func(k lateKey, _ rtb.Micros) bool { return k.exchange == id })
 			p.judgeBilling(id, b)
 		}
 	}
@@ -72,16 +118,17 @@ func (p *Pacer) trustBilling(x *events.Pause) {
 
 // judgeBilling publishes a change in which exchanges are blind.
 func (p *Pacer) judgeBilling(exchange string, b *billing) {
-	blind := b.wins >= enoughWins && b.unbilled >= unbilledShare*b.wins
+	unbilled := b.wins >= enoughWins && b.unbilled >= unbilledShare*b.wins
+	blind := unbilled || b.late
 	if blind == b.blind {
 		return
 	}
 	b.blind = blind
-	if blind {
+	if unbilled {
 		p.o.Logger.Error("an exchange reports wins and hardly any bills: it gets no bids", zap.String("exchange", exchange),
 			zap.Float64("wins", b.wins), zap.Float64("unbilled", b.unbilled),
 			zap.String("remedy", `look whether its notices reach us and billing_source is right; then POST /admin/pause {"scope":"exchange:`+exchange+`","on":false}`))
-	} else {
+	} else if !blind {
 		p.o.Logger.Warn("an exchange gets bids again", zap.String("exchange", exchange))
 	}
 	set := map[string]struct{}{}
@@ -108,7 +155,7 @@ func (p *Pacer) billings() []Billing {
 	var list []Billing
 	for _, id := range slices.Sorted(maps.Keys(p.billing)) {
 		b := p.billing[id]
-		list = append(list, Billing{Exchange: id, Wins: b.wins, Unbilled: b.unbilled, Blind: b.blind})
+		list = append(list, Billing{Exchange: id, Wins: b.wins, Unbilled: b.unbilled, Late: b.late, Blind: b.blind})
 	}
 	return list
 }

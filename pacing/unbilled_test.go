@@ -45,7 +45,7 @@ func TestWinsWithoutBills(t *testing.T) {
 	open := wins(t, w, p, 1, 1, events.KindBill)
 	wantReason(t, p.Paused("demo", "", ""), rtb.NoBidBlind)
 	wantReason(t, p.Paused("other", "", ""), rtb.NoBidNone)
-	if b := p.Stats().Billing; len(b) != 1 || b[0] != (Billing{"demo", enoughWins, enoughWins, true}) {
+	if b := p.Stats().Billing; len(b) != 1 || b[0] != (Billing{Exchange: "demo", Wins: enoughWins, Unbilled: enoughWins, Blind: true}) {
 		t.Fatalf("billing: %+v", b)
 	}
 	if n := said.FilterMessageSnippet("gets no bids").Len(); n != 1 {

@@ -242,7 +242,13 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 			emit(b.Unbilled, b.Exchange)
 		}
 	})
-	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed", []string{"exchange"}, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_doubted_micros", "cost of bids that were reported lost and may be billed all the same", []string{"exchange"}, func(emit server.Emit) {
+		for _, d := range f.money.Doubted {
+			emit(float64(d.Amount), d.Exchange)
+		}
+	})
+	m.Counter("rebound_pacing_billed_losses_total", "bids that were billed after their loss notice", nil, func(emit server.Emit) { emit(float64(f.money.BilledLosses)) })
+	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed, or its bills come too late", []string{"exchange"}, func(emit server.Emit) {
 		for _, b := range f.money.Billing {
 			emit(flag01(b.Blind), b.Exchange)
 		}

@@ -1,0 +1,166 @@
+package pacing
+
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// A loss notice is a claim, not a proof. It moves the cost of its bid from reserved
+// to doubted until the reservation would have expired. How much of the doubted money
+// stays covered depends on what became of the exchange's earlier losses.
+const (
+	provenLosses = 500   // matured losses; below it doubted money counts in full
+	recentLosses = 50000 // beyond that older ones count half
+	upperBound   = 2.326 // standard deviations: one-sided 99 %
+)
+
+// lossClaims is what became of one exchange's losses. It is stored with the
+// controllers: losing it means that doubted money counts in full again.
+type lossClaims struct {
+	Matured float64 `json:"matured"` // losses whose reservation has ended, or that were billed
+	Billed  float64 `json:"billed"`  // of those, billed after all
+
+	doubted rtb.Micros // of bids of this run, each counted once
+	share   float64    // of doubted money that stays covered, as applied to the accounts
+	moved   bool       // the share is to be computed again
+}
+
+// doubtedShare is the upper 99 % bound (Wilson) of the share of losses that are billed
+// after all.
+func (c *lossClaims) doubtedShare() float64 {
+	n := c.Matured
+	if n < provenLosses {
+		return 1
+	}
+	k := min(c.Billed, n) / n
+	const z2 = upperBound * upperBound
+	bound := (k + z2/(2*n) + upperBound*math.Sqrt(k*(1-k)/n+z2/(4*n*n))) / (1 + z2/n)
+	return min(bound, 1)
+}
+
+func (c *lossClaims) matured(billed bool) {
+	if c.Matured >= recentLosses {
+		c.Matured, c.Billed = c.Matured/2, c.Billed/2
+	}
+	c.Matured++
+	if billed {
+		c.Billed++
+	}
+	c.moved = true
+}
+
+// doubt is an account's doubted money of one exchange, and what of it stays covered.
+type doubt struct{ sum, kept rtb.Micros }
+
+// addDoubt changes the doubted money of an exchange. p.mu is held.
+func (a *account) addDoubt(exchange string, amount rtb.Micros, share float64) {
+	if a.doubts == nil {
+		a.doubts = map[string]doubt{}
+	}
+	d := a.doubts[exchange]
+	d.sum += amount
+	kept := min(rtb.Micros(math.Ceil(float64(d.sum)*share)), d.sum)
+	a.available.Add(d.kept - kept)
+	a.kept.Add(kept - d.kept)
+	a.doubted.Add(amount)
+	if d.kept = kept; d.sum == 0 {
+		delete(a.doubts, exchange)
+		return
+	}
+	a.doubts[exchange] = d
+}
+
+// claims finds what is known of an exchange's losses, or begins it. p.mu is held.
+func (p *Pacer) claims(exchange string) *lossClaims {
+	c := p.losses[exchange]
+	if c == nil {
+		c = &lossClaims{share: 1}
+		p.losses[exchange] = c
+	}
+	return c
+}
+
+// doubt moves a reservation's money from reserved to doubted. p.mu and the
+// reservation's shard are held.
+func (p *Pacer) doubt(r *reservation) {
+	c := p.claims(r.exchange)
+	c.doubted += r.cost
+	for _, a := range r.accounts {
+		if a == nil {
+			break
+		}
+		a.addDoubt(r.exchange, r.cost, c.share) // first, so that no bid takes what is kept
+	}
+	r.give()
+	r.won = r.state == resWon
+	r.state = resDoubted
+}
+
+// resolve ends the doubt about a reservation: it was billed, or can no longer be in
+// time. p.mu and the reservation's shard are held.
+func (p *Pacer) resolve(r *reservation, billed bool) {
+	c := p.claims(r.exchange)
+	c.doubted -= r.cost
+	c.matured(billed)
+	for _, a := range r.accounts {
+		if a == nil {
+			break
+		}
+		a.addDoubt(r.exchange, -r.cost, c.share)
+	}
+}
+
+// billedLoss reports a bill of a bid that was reported lost.
+func (p *Pacer) billedLoss(n *events.Notice) {
+	p.counts.billedLosses.Add(1)
+	c := p.claims(n.Exchange)
+	p.o.Logger.Error("a bid was billed after its loss notice; its exchange's losses free less money", zap.String("exchange", n.Exchange),
+		zap.Stringer("bid", n.BidID), zap.Stringer("charge", n.Charge), zap.Float64("losses", c.Matured), zap.Float64("billed", c.Billed),
+		zap.String("remedy", "ask the exchange why it sends lurl for impressions that it bills; until it stops, their money stays reserved"))
+}
+
+// judgeLosses applies what the exchanges' losses have shown to the doubted money of
+// every account. p.mu is held.
+func (p *Pacer) judgeLosses() {
+	for exchange, c := range p.losses {
+		if !c.moved {
+			continue
+		}
+		c.moved = false
+		share := c.doubtedShare()
+		if share == c.share {
+			continue
+		}
+		c.share = share
+		for _, a := range p.accounts {
+			if _, ok := a.doubts[exchange]; ok {
+				a.addDoubt(exchange, 0, share)
+			}
+		}
+	}
+}
+
+// Doubted is what an exchange's loss notices concern and could still be billed.
+type Doubted struct {
+	Exchange string
+	Amount   rtb.Micros // micros of the advertisers' currencies, as they are
+	Matured  float64    // losses whose outcome is known; older ones count less
+	Billed   float64    // of those, billed after all
+	Share    float64    // of doubted money that stays covered, 0 to 1
+}
+
+// doubtsByExchange lists the exchanges' figures. p.mu is held.
+func (p *Pacer) doubtsByExchange() []Doubted {
+	var list []Doubted
+	for _, id := range slices.Sorted(maps.Keys(p.losses)) {
+		c := p.losses[id]
+		list = append(list, Doubted{Exchange: id, Matured: c.Matured, Billed: c.Billed, Share: c.share, Amount: c.doubted})
+	}
+	return list
+}
