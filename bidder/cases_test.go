@@ -170,6 +170,18 @@ var caseRows = []caseRow{
 		}
 		return ""
 	}},
+	{file: "multi-imp-one-bid.json", want: func(r *caseResult) string {
+		if len(r.bids) != 3 {
+			return fmt.Sprintf("%d bids: %s; want one for each of the three slots", len(r.bids), r.body)
+		}
+		return ""
+	}},
+	{file: "deal-line-and-open-line.json", exchange: "g", replace: map[string]string{"": "two-lines.yaml"}, want: func(r *caseResult) string {
+		if len(r.bids) != 2 || r.bids[0]["dealid"] != "deal-1" || r.bids[1]["dealid"] != nil {
+			return fmt.Sprintf("%d bids: %s; want one under the deal and an open one", len(r.bids), r.body)
+		}
+		return ""
+	}},
 }
 
 // sharedCases finds the folder of the cases, where there is one next to the
