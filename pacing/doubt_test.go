@@ -166,7 +166,7 @@ func (m *moneyModel) bill(x *promise, now time.Time) {
 // what was billed on time and what may still be never exceed the cap, and what is
 // settled is what was billed.
 func TestMoneyAgainstTheModel(t *testing.T) {
-	seeds := uint64(30)
+	seeds := uint64(10)
 	if raceOn || testing.Short() {
 		seeds = 4
 	}
