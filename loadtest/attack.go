@@ -3,12 +3,11 @@ package loadtest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -19,84 +18,168 @@ import (
 // the schedule is open.
 type Attack struct {
 	Target   string        // bid endpoint of one exchange
+	Secret   string        // sent in the X-Rebound-Secret header; empty: none
 	Rate     int           // requests per second
 	Duration time.Duration // how long the schedule runs
 	Deadline time.Duration // a response within it counts as in time
 	Bodies   [][]byte      // sent in rotation
+	// KeepGoing continues the attack when every response of a whole second is an error.
+	KeepGoing bool
 	// Results, if not nil, receives every result in the binary format of vegeta.
 	Results io.Writer
-	// Progress, if not nil, is called about once per second with the number of responses.
+	// Progress, if not nil, is called about five times per second with the number of
+	// responses.
 	Progress func(done, scheduled int)
 }
 
-// MaxRequests limits the requests of one attack. Every latency is kept in memory, so
-// that the percentiles are exact.
-const MaxRequests = 20_000_000
+// Limits of one attack.
+const (
+	// MaxRequests limits the requests: every latency is kept in memory, so that the
+	// percentiles are exact.
+	MaxRequests = 20_000_000
+	// MaxRate is more requests per second than one machine can send.
+	MaxRate = 1_000_000
+	// MaxDuration limits the time that the schedule takes.
+	MaxDuration = 24 * time.Hour
+	// MaxDeadline is longer than any exchange waits.
+	MaxDeadline = time.Minute
+)
 
-// OnlyLoopback returns an error if the target is not this machine, so that a load test
-// cannot hit another host by mistake.
-func OnlyLoopback(target string) error {
-	u, err := url.Parse(target)
-	if err != nil {
-		return fmt.Errorf("cannot parse target: got %q; want a URL such as http://127.0.0.1:8080/openrtb2/demo: %w", target, err)
-	}
-	host := u.Hostname()
-	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
-		return nil
-	}
-	return fmt.Errorf("cannot attack %s: got the host %q; want a loopback address, or --remote if you own the host", target, host)
-}
+// minTimeout is the shortest time that the attack waits for one response.
+const minTimeout = 5 * time.Second
 
-// validate returns an error if the attack cannot run.
-func (a *Attack) validate() error {
+// requests returns the number of requests in the schedule.
+func (a *Attack) requests() int { return int(float64(a.Rate) * a.Duration.Seconds()) }
+
+// Validate returns an error if the attack cannot run.
+func (a *Attack) Validate() error {
 	switch {
-	case a.Rate <= 0 || a.Duration <= 0:
-		return fmt.Errorf("cannot attack: got rate %d and duration %s; want both above zero", a.Rate, a.Duration)
+	case a.Rate < 1 || a.Rate > MaxRate:
+		return fmt.Errorf("cannot attack: got a rate of %d requests per second; want 1 to %d", a.Rate, MaxRate)
+	case a.Duration <= 0 || a.Duration > MaxDuration:
+		return fmt.Errorf("cannot attack: got a duration of %s; want more than zero and at most %s", a.Duration, MaxDuration)
+	case a.Deadline < time.Millisecond || a.Deadline > MaxDeadline:
+		return fmt.Errorf("cannot attack: got a deadline of %s; want 1ms to %s", a.Deadline, MaxDeadline)
 	case float64(a.Rate)*a.Duration.Seconds() > MaxRequests:
-		return fmt.Errorf("cannot attack: got %d per second for %s; want at most %d requests in total", a.Rate, a.Duration, MaxRequests)
-	case len(a.Bodies) == 0:
-		return errors.New("cannot attack: got no requests to send; want at least one")
+		return fmt.Errorf("cannot attack: got %d requests per second for %s; want at most %d requests in total", a.Rate, a.Duration, MaxRequests)
+	case a.requests() < 1:
+		return fmt.Errorf("cannot attack: got %d requests per second for %s, which is less than one request; want a higher rate or a longer duration", a.Rate, a.Duration)
 	}
-	return nil
+	return ValidateURL(a.Target)
 }
 
 // Run executes the attack and returns its report. It returns when every scheduled
-// request has been answered or has failed, or when ctx ends.
+// request has been answered or has failed; when ctx ends, or when every response of
+// a whole second is an error, it stops early, and the report says so in Stopped. The
+// report is nil only if the attack could not begin.
 func (a *Attack) Run(ctx context.Context) (*Report, error) {
-	if err := a.validate(); err != nil {
+	if err := a.Validate(); err != nil {
 		return nil, err
 	}
+	if len(a.Bodies) == 0 {
+		return nil, errors.New("cannot attack: got no requests to send; want at least one")
+	}
 	pacer := &clockedPacer{Pacer: vegeta.ConstantPacer{Freq: a.Rate, Per: time.Second}}
-	attacker := vegeta.NewAttacker(vegeta.KeepAlive(true), vegeta.HTTP2(false), vegeta.Connections(1024),
-		vegeta.MaxConnections(0), vegeta.Workers(32), vegeta.Timeout(5*time.Second), vegeta.Redirects(vegeta.NoFollow))
-	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
-	defer stop()
-	run := newTally(a)
-	var encode vegeta.Encoder
-	if a.Results != nil {
-		encode = vegeta.NewEncoder(a.Results)
-	}
-	lastReported := 0
-	for res := range attacker.Attack(a.targeter(), pacer, a.Duration, "rebound") {
-		run.add(res, pacer.scheduled(res.Seq, a.Rate))
-		if encode != nil {
-			if err := encode.Encode(res); err != nil {
-				attacker.Stop()
-				return nil, fmt.Errorf("cannot write results: %w", err)
+	inFlight, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	client, closeIdle := a.client(inFlight)
+	defer closeIdle()
+	attacker := vegeta.NewAttacker(vegeta.Client(client), vegeta.Workers(32))
+	run, w := newTally(a), &watch{attack: a, tick: time.NewTicker(200 * time.Millisecond), cancel: cancel}
+	defer w.tick.Stop()
+	save := a.saver()
+	results := attacker.Attack(a.targeter(), pacer, a.Duration, "rebound")
+	var failed error
+	done := ctx.Done()
+	for {
+		select {
+		case res, more := <-results:
+			if !more {
+				return run.report(w.stopped), failed
 			}
-		}
-		if a.Progress != nil && run.sent-lastReported >= a.Rate {
-			lastReported = run.sent
-			a.Progress(run.sent, run.scheduled)
+			if !w.see(res) {
+				continue
+			}
+			run.add(res, pacer.scheduled(res.Seq, a.Rate))
+			if err := save(res); err != nil && failed == nil {
+				failed = fmt.Errorf("cannot write results: %w", err)
+				w.stop(attacker, "the results could not be written")
+			}
+		case now := <-w.tick.C:
+			if reason := w.check(now); reason != "" {
+				w.stop(attacker, reason)
+			}
+			if a.Progress != nil {
+				a.Progress(run.sent, run.scheduled)
+			}
+		case <-done:
+			done = nil
+			w.stop(attacker, Interrupted)
 		}
 	}
-	return run.report(), ctx.Err()
+}
+
+// client returns the HTTP client of the attack, whose requests end with ctx, and a
+// function that closes its idle connections.
+func (a *Attack) client(ctx context.Context) (client *http.Client, closeIdle func()) {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1024, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
+	return &http.Client{Timeout: max(minTimeout, a.Deadline), Transport: cancellable{transport, ctx},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, transport.CloseIdleConnections
+}
+
+// cancellable is a transport whose requests also end with ctx, because vegeta gives
+// its requests no context.
+type cancellable struct {
+	*http.Transport
+	ctx context.Context
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c cancellable) RoundTrip(rq *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(rq.Context())
+	stop := context.AfterFunc(c.ctx, func() { cancel(context.Canceled) })
+	rs, err := c.Transport.RoundTrip(rq.WithContext(ctx))
+	if err != nil {
+		stop()
+		cancel(nil)
+		return nil, err
+	}
+	rs.Body = &closingBody{rs.Body, func() { stop(); cancel(nil) }}
+	return rs, nil
+}
+
+// closingBody calls a function when the body is closed.
+type closingBody struct {
+	io.ReadCloser
+	closed func()
+}
+
+// Close implements io.Closer.
+func (b *closingBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.closed()
+	return err
+}
+
+// saver returns a function that writes a result to Results, without the secret.
+func (a *Attack) saver() func(*vegeta.Result) error {
+	if a.Results == nil {
+		return func(*vegeta.Result) error { return nil }
+	}
+	encode := vegeta.NewEncoder(a.Results)
+	return func(res *vegeta.Result) error {
+		res.URL, res.Error = Redact(res.URL), a.redactText(res.Error)
+		return encode.Encode(res)
+	}
 }
 
 // targeter returns the bodies in rotation; vegeta calls it from many goroutines.
 func (a *Attack) targeter() vegeta.Targeter {
 	var next atomic.Uint64
 	header := http.Header{"Content-Type": {"application/json"}, "X-Openrtb-Version": {"2.6"}}
+	if a.Secret != "" {
+		header.Set(SecretHeader, a.Secret)
+	}
 	return func(t *vegeta.Target) error {
 		n := next.Add(1) - 1
 		t.Method, t.URL, t.Header = http.MethodPost, a.Target, header

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -83,7 +85,7 @@ func TestLatencyCountsFromTheSchedule(t *testing.T) {
 	due := time.Unix(1000, 0)
 	run.add(&vegeta.Result{Seq: 0, Code: 204, Timestamp: due, Latency: 50 * time.Millisecond}, due)
 	run.add(&vegeta.Result{Seq: 1, Code: 204, Timestamp: due.Add(80 * time.Millisecond), Latency: 50 * time.Millisecond}, due)
-	r := run.report()
+	r := run.report("")
 	if r.Latency.Max != 130 || r.ServiceLatency.Max != 50 || r.ScheduleLag.Max != 80 {
 		t.Errorf("latency %v, service %v, lag %v", r.Latency, r.ServiceLatency, r.ScheduleLag)
 	}
@@ -135,12 +137,165 @@ func TestOnlyLoopback(t *testing.T) {
 }
 
 func TestAttackRefusesInvalidInput(t *testing.T) {
-	for _, a := range []*Attack{
-		{Rate: 0, Duration: time.Second, Bodies: [][]byte{{}}}, {Rate: 1, Duration: 0, Bodies: [][]byte{{}}},
-		{Rate: 1, Duration: time.Second}, {Rate: 1_000_000, Duration: time.Hour, Bodies: [][]byte{{}}},
+	good := Attack{Target: "http://127.0.0.1:1/", Rate: 10, Duration: time.Second, Deadline: time.Second, Bodies: [][]byte{{}}}
+	for _, c := range []struct {
+		want   string // in the error
+		change func(a *Attack)
+	}{
+		{"rate", func(a *Attack) { a.Rate = 0 }},
+		{"rate", func(a *Attack) { a.Rate = -1 }},
+		{"rate", func(a *Attack) { a.Rate = MaxRate + 1 }},
+		{"duration", func(a *Attack) { a.Duration = 0 }},
+		{"duration", func(a *Attack) { a.Duration = -time.Second }},
+		{"duration", func(a *Attack) { a.Duration = MaxDuration + 1 }},
+		{"deadline", func(a *Attack) { a.Deadline = -time.Second }},
+		{"deadline", func(a *Attack) { a.Deadline = 0 }},
+		{"deadline", func(a *Attack) { a.Deadline = time.Hour }},
+		{"at most", func(a *Attack) { a.Rate, a.Duration = MaxRate, time.Hour }},
+		{"less than one", func(a *Attack) { a.Rate, a.Duration = 1, time.Millisecond }},
+		{"URL", func(a *Attack) { a.Target = "127.0.0.1:8080" }},
+		{"URL", func(a *Attack) { a.Target = "ftp://127.0.0.1/" }},
+		{"no requests", func(a *Attack) { a.Bodies = nil }},
 	} {
-		if _, err := a.Run(context.Background()); err == nil {
-			t.Errorf("rate %d, duration %s, %d bodies: no error", a.Rate, a.Duration, len(a.Bodies))
+		a := good
+		c.change(&a)
+		if _, err := a.Run(context.Background()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("rate %d, duration %s, deadline %s, target %s: got %v; want an error with %q", a.Rate, a.Duration, a.Deadline, a.Target, err, c.want)
+		}
+	}
+}
+
+func TestTrafficRefusesInvalidInput(t *testing.T) {
+	for _, tr := range []Traffic{{Visitors: -1}, {Visitors: MaxVisitors + 1}, {KnownPct: -5}, {KnownPct: 150}, {KnownPct: math.NaN()}, {KnownPct: math.Inf(1)}, {TMaxMS: -1}} {
+		if tr.Validate() == nil {
+			t.Errorf("%+v: got no error", tr)
+		}
+	}
+	if err := (Traffic{Visitors: 1, KnownPct: 100}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// An attack on a target that gives nothing but errors stops with the cause, and one
+// that the user interrupts still has a report.
+func TestAttackStopsEarly(t *testing.T) {
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	status := func(code int) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) })
+	}
+	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // else the server does not notice that the client is gone
+		<-r.Context().Done()
+	})
+	var seen atomic.Int64
+	breaks := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if seen.Add(1) > 20 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	for _, c := range []struct {
+		name string
+		h    http.Handler
+		want string
+	}{
+		{"not found", status(404), "404"}, {"no secret", status(403), "--secret-env"}, {"server error", status(500), "500"},
+		{"unreadable", status(415), "--requests"}, {"redirect", status(302), "redirects"}, {"limited", status(429), "--rate"},
+		{"refused", nil, "connection refused"}, {"hang", hang, "does not answer"}, {"breaks", breaks, "503"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			target := closed.URL
+			if c.h != nil {
+				s := httptest.NewServer(c.h)
+				defer s.Close()
+				target = s.URL
+			}
+			a := &Attack{Target: target, Rate: 20, Duration: time.Hour, Deadline: 50 * time.Millisecond, Bodies: [][]byte{[]byte("{}")}}
+			r, err := a.Run(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(r.Stopped, c.want) {
+				t.Errorf("stopped by %q; want %q in it", r.Stopped, c.want)
+			}
+			var text strings.Builder
+			if r.WriteText(&text) != nil || !strings.Contains(text.String(), r.Stopped) {
+				t.Errorf("the report does not say why it ended:\n%s", text.String())
+			}
+		})
+	}
+}
+
+// A signal ends the attack; the report covers what was sent, at the rate at which it
+// was sent, and requests that were abandoned in flight are not errors.
+func TestInterruptedAttackReports(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var n atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		i := n.Add(1)
+		if i == 30 {
+			cancel()
+		}
+		if i >= 30 {
+			<-r.Context().Done()
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer s.Close()
+	a := &Attack{Target: s.URL, Rate: 100, Duration: time.Hour, Deadline: 50 * time.Millisecond, Bodies: [][]byte{[]byte("{}")}}
+	r, err := a.Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Stopped != Interrupted || r.Sent < 20 || r.Sent > 29 || r.ErrorStatuses != 0 || r.RateAchieved < 1 {
+		t.Errorf("got %q, %d sent, %d errors, %.1f per second; want an interrupted attack without errors", r.Stopped, r.Sent, r.ErrorStatuses, r.RateAchieved)
+	}
+}
+
+// A secret reaches the target and appears in nothing that is written.
+func TestSecretStaysOutOfReports(t *testing.T) {
+	const secret = "open-sesame"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(SecretHeader) != secret && !strings.Contains(r.URL.String(), secret) {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	defer s.Close()
+	for _, c := range []struct {
+		name, target, header string
+		errors               bool
+	}{
+		{"header", s.URL + "/openrtb2/demo", secret, false}, {"path", s.URL + "/openrtb2/demo/" + secret, "", false},
+		{"query", s.URL + "/openrtb2/demo?secret=" + secret, "", false},
+		{"refused, path", gone.URL + "/openrtb2/demo/" + secret, "", true},
+		{"refused, query", gone.URL + "/openrtb2/demo?secret=" + secret, secret, true},
+		{"refused, user", strings.Replace(gone.URL, "//", "//u:"+secret+"@", 1), "", true},
+	} {
+		var results bytes.Buffer
+		a := &Attack{Target: c.target, Secret: c.header, Rate: 20, Duration: 200 * time.Millisecond, Deadline: time.Second, Bodies: [][]byte{[]byte("{}")}, Results: &results}
+		r, err := a.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.errors != (r.ErrorStatuses > 0) {
+			t.Errorf("%s: %d errors: %v", c.name, r.ErrorStatuses, r.Errors)
+		}
+		var text, page strings.Builder
+		b, err := json.Marshal(r)
+		if err != nil || r.WriteText(&text) != nil || r.WriteHTML(&page) != nil {
+			t.Fatal(err)
+		}
+		probe := a.Probe(context.Background(), []byte("{}"))
+		for where, got := range map[string]string{"JSON": string(b), "text": text.String(), "page": page.String(), "results": results.String(), "message": fmt.Sprint(probe)} {
+			if strings.Contains(got, secret) {
+				t.Errorf("%s: the %s contains the secret: %s", c.name, where, got)
+			}
 		}
 	}
 }
@@ -167,14 +322,14 @@ func TestIntroduce(t *testing.T) {
 	defer s.Close()
 	tr := Traffic{Visitors: 1200}
 	shop := Shop{EdgeURL: s.URL, Key: "k", Products: []string{"SKU1", "SKU2"}}
-	if err := tr.Introduce(context.Background(), shop, s.URL+"/bid", nil); err != nil {
+	if err := tr.Introduce(context.Background(), shop, &Attack{Target: s.URL + "/bid"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if events.Load() != 1200 || probes.Load() != 3 {
 		t.Errorf("%d events, %d probes; want 1200 and 3", events.Load(), probes.Load())
 	}
 	shop.Key = "wrong"
-	if err := tr.Introduce(context.Background(), shop, s.URL+"/bid", nil); err == nil || !strings.Contains(err.Error(), "401") {
+	if err := tr.Introduce(context.Background(), shop, &Attack{Target: s.URL + "/bid"}, nil); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("a wrong key: got %v; want an error with status 401", err)
 	}
 }

@@ -24,10 +24,14 @@ type Shop struct {
 const batch = 500
 
 // Introduce sends one view_item server event for each known visitor, then waits for at
-// most 10 s until the last of them gets a bid at target. progress, if not nil, is called
-// with the number of visitors sent so far.
-func (t Traffic) Introduce(ctx context.Context, s Shop, target string, progress func(done, of int)) error {
+// most 10 s until the last of them gets a bid from the attack's target. A target that
+// refuses or does not answer is an error at once. progress, if not nil, is called with
+// the number of visitors sent so far.
+func (t Traffic) Introduce(ctx context.Context, s Shop, a *Attack, progress func(done, of int)) error {
 	t = t.withDefaults()
+	if err := a.Probe(ctx, t.probe()); err != nil {
+		return err
+	}
 	for from := 0; from < t.Visitors; from += batch {
 		to := min(from+batch, t.Visitors)
 		if err := t.sendEvents(ctx, s, from, to); err != nil {
@@ -37,7 +41,7 @@ func (t Traffic) Introduce(ctx context.Context, s Shop, target string, progress 
 			progress(to, t.Visitors)
 		}
 	}
-	return t.awaitBid(ctx, target)
+	return a.awaitBid(ctx, t.probe())
 }
 
 func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
@@ -60,53 +64,101 @@ func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode events: %w", err)
 	}
-	code, response, err := post(ctx, s.EdgeURL+"/v1/events", "Bearer "+s.Key, body)
+	code, response, err := post(ctx, s.EdgeURL+"/v1/events", body, "Authorization", "Bearer "+s.Key)
 	if err != nil {
-		return fmt.Errorf("cannot send visitor events to the edge listener at %s: %w", s.EdgeURL, err)
+		return fmt.Errorf("cannot send visitor events to the edge listener; start the bidder or check --edge: %w", err)
 	}
 	var reply struct {
 		Accepted, Duplicates int
 	}
 	if code != http.StatusOK || json.Unmarshal(response, &reply) != nil || reply.Accepted+reply.Duplicates != len(events) {
-		return fmt.Errorf("cannot send visitor events: got status %d and %.200s; want %d accepted events; check --key", code, response, len(events))
+		return fmt.Errorf("cannot send visitor events: got status %d and %.200s; want %d accepted events; check --key-env or --key, and --edge", code, response, len(events))
 	}
 	return nil
 }
 
 // errNoBid is returned when known visitors get no bids.
-var errNoBid = errors.New("a known visitor got no bid")
+var errNoBid = errors.New("a known visitor got no bid: check that the shop of --key has a running line for the exchange of --target, with budget left")
 
-// awaitBid sends requests for the last visitor until one gets a bid, for at most 10 s.
-func (t Traffic) awaitBid(ctx context.Context, target string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	probe := fmt.Appendf(nil, `{"id":"lt-probe","test":1,"tmax":1000,"imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]},"secure":1}],"site":{"id":"s","domain":"site1.example","page":"https://site1.example/"},"device":{"ua":%q,"geo":{"country":"CAN"}},"user":{"buyeruid":%q},"regs":{"gdpr":0}}`,
+// probe returns a test request of the last visitor, which costs no money.
+func (t Traffic) probe() []byte {
+	return fmt.Appendf(nil, `{"id":"lt-probe","test":1,"tmax":1000,"imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]},"secure":1}],"site":{"id":"s","domain":"site1.example","page":"https://site1.example/"},"device":{"ua":%q,"geo":{"country":"CAN"}},"user":{"buyeruid":%q},"regs":{"gdpr":0}}`,
 		agents[0], t.Visitor(t.Visitors-1))
+}
+
+// probeTimeout is how long the target has for the first request.
+const probeTimeout = 2 * time.Second
+
+// Probe sends one request and returns an error with the cause and its remedy unless
+// the target answers with 200 or 204.
+func (a *Attack) Probe(ctx context.Context, body []byte) error {
+	limited, cancel := context.WithTimeout(ctx, max(probeTimeout, a.Deadline))
+	defer cancel()
+	code, err := a.ask(limited, body)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("cannot start the attack: %s", Interrupted)
+	case err != nil:
+		return fmt.Errorf("cannot start the attack: %s", a.explain(0, err.Error()))
+	case !isAnswer(uint16(code)):
+		return fmt.Errorf("cannot start the attack: %s", a.explain(code, ""))
+	}
+	return nil
+}
+
+// ask sends one request to the target and returns the status of the response.
+func (a *Attack) ask(ctx context.Context, body []byte) (int, error) {
+	var header []string
+	if a.Secret != "" {
+		header = []string{SecretHeader, a.Secret}
+	}
+	code, _, err := post(ctx, a.Target, body, header...)
+	return code, err
+}
+
+// awaitBid sends requests until one gets a bid, for at most 10 s. An answer other
+// than 204 ends it at once.
+func (a *Attack) awaitBid(ctx context.Context, probe []byte) error {
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		code, _, err := post(ctx, target, "", probe)
-		if err == nil && code == http.StatusOK {
+		code, err := a.ask(limited, probe)
+		switch {
+		case err == nil && code == http.StatusOK:
 			return nil
+		case err != nil && limited.Err() == nil:
+			return fmt.Errorf("cannot start the attack: %s", a.explain(0, err.Error()))
+		case err == nil && code != http.StatusNoContent:
+			return fmt.Errorf("cannot start the attack: %s", a.explain(code, ""))
 		}
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("cannot start the attack: got status %d from %s for 10 s; want a bid: %w", code, target, errors.Join(errNoBid, err))
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return fmt.Errorf("cannot start the attack: %s", Interrupted)
+			}
+			return fmt.Errorf("cannot start the attack: got status %d from %s for 10 s; want a bid: %w", code, Redact(a.Target), errNoBid)
 		case <-tick.C:
 		}
 	}
 }
 
-func post(ctx context.Context, url, auth string, body []byte) (int, []byte, error) {
+// probes is the client of single requests. It follows no redirect, as the attack
+// follows none.
+var probes = &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+// post sends a JSON body with headers, given as names and values.
+func post(ctx context.Context, url string, body []byte, header ...string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if auth != "" {
-		req.Header.Set("Authorization", auth)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := probes.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

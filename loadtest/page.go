@@ -20,9 +20,13 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		p50, p99 = append(p50, s.P50), append(p99, s.P99)
 		sent, bids = append(sent, float64(s.Sent)), append(bids, float64(s.Bids))
 	}
+	stopped := ""
+	if r.Stopped != "" {
+		stopped = " Stopped early: " + r.Stopped + "."
+	}
 	return chart.WritePage(w, "Load test of "+r.Target, []chart.Section{
 		{Text: fmt.Sprintf("%d of %d scheduled requests sent, %.1f per second; statuses %s; %.1f %% bids; %.3f %% answered within %.0f ms of their scheduled time.",
-			r.Sent, r.Scheduled, r.RateAchieved, statusText(r.Statuses), r.BidPct, r.InsideDeadline, r.DeadlineMS)},
+			r.Sent, r.Scheduled, r.RateAchieved, statusText(r.Statuses), r.BidPct, r.InsideDeadline, r.DeadlineMS) + stopped},
 		{Title: "Milliseconds", Table: &chart.Table{Head: []string{"", "mean", "p50", "p90", "p99", "p99.9", "max"},
 			Rows: [][]string{q("latency from schedule", r.Latency), q("latency from send", r.ServiceLatency), q("schedule lag", r.ScheduleLag)}}},
 		{Charts: []*chart.Line{

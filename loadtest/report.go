@@ -10,27 +10,29 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// Report is the result of an attack. Shares are percentages, times are milliseconds.
+// Report is the result of an attack. Shares are percentages, times are milliseconds. It
+// contains no secret.
 type Report struct {
 	Target         string         `json:"target"`
-	Scheduled      int            `json:"scheduled"`        // requests in the schedule
-	Sent           int            `json:"sent"`             // requests sent
-	SentPct        float64        `json:"sent_pct"`         // Sent / Scheduled
-	OnSchedulePct  float64        `json:"on_schedule_pct"`  // sent at most 10 ms late / Scheduled
-	Seconds        float64        `json:"seconds"`          // from the first due time to the last response
-	RateWanted     int            `json:"rate_wanted"`      // per second
-	RateAchieved   float64        `json:"rate_achieved"`    // per second, over the schedule
-	Statuses       map[string]int `json:"statuses"`         // by HTTP status; "0" means no response
-	Errors         map[string]int `json:"errors,omitempty"` // by message, at most 10 different ones
-	ErrorStatuses  int            `json:"error_statuses"`   // neither 200 nor 204
-	Bids           int            `json:"bids"`             // responses with a bid
-	BidPct         float64        `json:"bid_pct"`          // Bids / Sent
-	DeadlineMS     float64        `json:"deadline_ms"`      // limit for a response in time
-	InsideDeadline float64        `json:"in_time_pct"`      // of Sent, from the scheduled time
-	Latency        Quantiles      `json:"latency_ms"`       // from the scheduled time to the response
-	ServiceLatency Quantiles      `json:"service_ms"`       // from the actual send to the response
-	ScheduleLag    Quantiles      `json:"schedule_lag_ms"`  // how late requests were sent
-	PerSecond      []Second       `json:"per_second"`       // by scheduled second
+	Stopped        string         `json:"stopped,omitempty"` // why the attack ended early
+	Scheduled      int            `json:"scheduled"`         // requests in the schedule
+	Sent           int            `json:"sent"`              // requests sent
+	SentPct        float64        `json:"sent_pct"`          // Sent / Scheduled
+	OnSchedulePct  float64        `json:"on_schedule_pct"`   // sent at most 10 ms late / Scheduled
+	Seconds        float64        `json:"seconds"`           // from the first due time to the last response
+	RateWanted     int            `json:"rate_wanted"`       // per second
+	RateAchieved   float64        `json:"rate_achieved"`     // per second, over the schedule
+	Statuses       map[string]int `json:"statuses"`          // by HTTP status; "0" means no response
+	Errors         map[string]int `json:"errors,omitempty"`  // by message, at most 10 different ones
+	ErrorStatuses  int            `json:"error_statuses"`    // neither 200 nor 204
+	Bids           int            `json:"bids"`              // responses with a bid
+	BidPct         float64        `json:"bid_pct"`           // Bids / Sent
+	DeadlineMS     float64        `json:"deadline_ms"`       // limit for a response in time
+	InsideDeadline float64        `json:"in_time_pct"`       // of Sent, from the scheduled time
+	Latency        Quantiles      `json:"latency_ms"`        // from the scheduled time to the response
+	ServiceLatency Quantiles      `json:"service_ms"`        // from the actual send to the response
+	ScheduleLag    Quantiles      `json:"schedule_lag_ms"`   // how late requests were sent
+	PerSecond      []Second       `json:"per_second"`        // by scheduled second
 }
 
 // Quantiles of a duration in milliseconds.
@@ -66,14 +68,13 @@ type tally struct {
 	service, lag    []time.Duration
 	seconds         [][]time.Duration
 	secondBids      []int
-	first, last     time.Time
+	first, lastDue  time.Time // due times
+	last            time.Time // of the last response
 }
 
 func newTally(a *Attack) *tally {
-	n := int(float64(a.Rate) * a.Duration.Seconds())
 	secs := int(a.Duration.Seconds()) + 1
-	return &tally{attack: a, scheduled: n, statuses: map[string]int{}, errors: map[string]int{},
-		latency: make([]time.Duration, 0, n), service: make([]time.Duration, 0, n), lag: make([]time.Duration, 0, n),
+	return &tally{attack: a, scheduled: a.requests(), statuses: map[string]int{}, errors: map[string]int{},
 		seconds: make([][]time.Duration, secs), secondBids: make([]int, secs)}
 }
 
@@ -81,6 +82,9 @@ func newTally(a *Attack) *tally {
 func (t *tally) add(res *vegeta.Result, due time.Time) {
 	if t.sent == 0 || due.Before(t.first) {
 		t.first = due
+	}
+	if due.After(t.lastDue) {
+		t.lastDue = due
 	}
 	if end := res.End(); end.After(t.last) {
 		t.last = end
@@ -94,15 +98,16 @@ func (t *tally) add(res *vegeta.Result, due time.Time) {
 	if lag <= onTime {
 		t.onSchedule++
 	}
-	ok := res.Code == 200 || res.Code == 204
+	ok := isAnswer(res.Code)
 	if ok && total <= t.attack.Deadline {
 		t.inTime++
 	}
 	t.statuses[strconv.Itoa(int(res.Code))]++
 	if !ok {
 		t.bad++
-		if _, known := t.errors[res.Error]; known || len(t.errors) < 10 {
-			t.errors[res.Error]++
+		text := t.attack.redactText(res.Error)
+		if _, known := t.errors[text]; known || len(t.errors) < 10 {
+			t.errors[text]++
 		}
 	}
 	sec := min(int(res.Seq)/t.attack.Rate, len(t.seconds)-1)
@@ -113,10 +118,15 @@ func (t *tally) add(res *vegeta.Result, due time.Time) {
 	}
 }
 
-func (t *tally) report() *Report {
-	r := &Report{Target: t.attack.Target, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
+// report returns the report; stopped is why the attack ended early, if it did.
+func (t *tally) report(stopped string) *Report {
+	took := t.attack.Duration
+	if stopped != "" { // the schedule ended with the last request that was sent
+		took = min(took, max(t.lastDue.Sub(t.first), time.Second/time.Duration(t.attack.Rate)))
+	}
+	r := &Report{Target: Redact(t.attack.Target), Stopped: stopped, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
 		SentPct: pct(t.sent, t.scheduled), OnSchedulePct: pct(t.onSchedule, t.scheduled),
-		Seconds: t.last.Sub(t.first).Seconds(), RateAchieved: float64(t.sent) / t.attack.Duration.Seconds(),
+		Seconds: t.last.Sub(t.first).Seconds(), RateAchieved: float64(t.sent) / took.Seconds(),
 		Statuses: t.statuses, Errors: t.errors, ErrorStatuses: t.bad, Bids: t.bids, BidPct: pct(t.bids, t.sent),
 		DeadlineMS: ms(t.attack.Deadline), InsideDeadline: pct(t.inTime, t.sent),
 		Latency: quantiles(t.latency), ServiceLatency: quantiles(t.service), ScheduleLag: quantiles(t.lag)}
@@ -167,6 +177,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("latency from schedule, ms", r.Latency) + line("latency from send, ms", r.ServiceLatency) + line("schedule lag, ms", r.ScheduleLag)
 	for _, k := range sortedKeys(r.Errors) {
 		text += fmt.Sprintf("error                      %d x %s\n", r.Errors[k], k)
+	}
+	if r.Stopped != "" {
+		text += fmt.Sprintf("stopped early              %s\n", r.Stopped)
 	}
 	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("cannot write report: %w", err)

@@ -21,6 +21,26 @@ type Traffic struct {
 	Seed uint64
 }
 
+// Limits of the generated traffic.
+const (
+	MaxVisitors = 1_000_000
+	MaxProducts = 1_000_000
+)
+
+// Validate returns an error unless the traffic can be generated. Zero values are
+// accepted: they mean the defaults.
+func (t Traffic) Validate() error {
+	switch {
+	case t.Visitors < 0 || t.Visitors > MaxVisitors:
+		return fmt.Errorf("cannot generate requests: got %d visitors; want 1 to %d", t.Visitors, MaxVisitors)
+	case !(t.KnownPct >= 0 && t.KnownPct <= 100): // NaN too
+		return fmt.Errorf("cannot generate requests: got %g %% known visitors; want 0 to 100", t.KnownPct)
+	case t.TMaxMS < 0 || t.TMaxMS > int(MaxDeadline.Milliseconds()):
+		return fmt.Errorf("cannot generate requests: got a tmax of %d ms; want 1 to %d", t.TMaxMS, MaxDeadline.Milliseconds())
+	}
+	return nil
+}
+
 func (t Traffic) withDefaults() Traffic {
 	if t.Visitors == 0 {
 		t.Visitors = 2000

@@ -38,13 +38,14 @@ var rooms = map[string]room{
 	"internal/arch":        {"", "it parses the sources"},
 	"internal/reference":   {"internal/cli rtb", "it parses the sources, and lists the no-bid reasons"},
 	"internal/cli":         {"config examples", "it loads the configuration for the command lines"},
+	"internal/longrun":     {"", "it writes files and a progress bar for the programs, whatever they run"},
 	"internal/view":        {"events", "it stores the data and the position of a view and does not interpret them"},
 	"internal/chart":       {"", "it draws plain numbers"},
 	"internal/conformance": {"", "it records which rules the tests cover"},
 
 	"cmd/bidder":   {"*", ""},
 	"cmd/replay":   {"*", ""},
-	"cmd/loadtest": {"examples exchange internal/chart loadtest rtb", "the load generator must not contain the bidder"},
+	"cmd/loadtest": {"examples exchange internal/chart internal/longrun loadtest rtb", "the load generator must not contain the bidder"},
 }
 
 // fence states where a library may be imported. A place is a room or a path.Match
