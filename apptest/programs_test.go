@@ -19,7 +19,7 @@ func TestReplayProgram(t *testing.T) {
 		file := filepath.Join(dir, name)
 		status, out, errs := program(t, "replay", "--bids", day, "--config", "examples/day/even.yaml", "--against", "examples/day/asap.yaml",
 			"--report", file+".json", "--html", file+".html", "--diff", file+".ndjson")
-		if status != 0 || !strings.Contains(out, "shop/day/viewed") || !strings.Contains(out, "against:") {
+		if status != 0 || !strings.Contains(out, "shop/day/viewed") || !strings.Contains(out, "against, the old configuration:") {
 			t.Fatalf("status %d: %s%s", status, out, errs)
 		}
 		b, err := os.ReadFile(file + ".json")
@@ -46,7 +46,7 @@ func TestReplayProgram(t *testing.T) {
 		t.Errorf("page: %v, %d drawings; want two", err, strings.Count(string(page), "<svg"))
 	}
 	diff, err := os.ReadFile(filepath.Join(dir, "first.ndjson"))
-	if err != nil || !strings.Contains(string(diff), `"kind":"price_up"`) {
+	if err != nil || !strings.Contains(string(diff), `"kind":"price_down"`) {
 		t.Errorf("differences: %v, %.200s", err, diff)
 	}
 	if status, _, errs := program(t, "replay", "--bids", filepath.Join(dir, "none")); status != 1 || !strings.Contains(errs, "none") {

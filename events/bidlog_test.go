@@ -55,7 +55,11 @@ func finish(t testing.TB, l *BidLog) {
 func requests(t testing.TB, dir string) []string {
 	t.Helper()
 	var got []string
-	for r, err := range ReadRecordFiles(filepath.Join(dir, "bids-*")) {
+	files, err := OpenRecordFiles(filepath.Join(dir, "bids-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r, err := range files.All() {
 		if err != nil {
 			t.Fatal(err)
 		}

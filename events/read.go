@@ -84,7 +84,7 @@ func ReadRecords(name string, r io.Reader) iter.Seq2[*BidRecord, error] {
 // ReadFactFile reads the facts of one file, whose name is taken as it is; .zst
 // and .gz are unpacked. A file that is not there is an error (fs.ErrNotExist).
 func ReadFactFile(name string) iter.Seq2[*Fact, error] {
-	return func(yield func(*Fact, error) bool) { readFile(name, ReadFacts, yield) }
+	return func(yield func(*Fact, error) bool) { readFile(name, new(int64), ReadFacts, yield) }
 }
 
 // ReadFactFiles reads the files that the patterns match, one after the other,
@@ -94,9 +94,55 @@ func ReadFactFiles(patterns ...string) iter.Seq2[*Fact, error] {
 	return readFiles(patterns, ReadFacts)
 }
 
-// ReadRecordFiles reads bid records as ReadFactFiles reads facts.
-func ReadRecordFiles(patterns ...string) iter.Seq2[*BidRecord, error] {
-	return readFiles(patterns, ReadRecords)
+// RecordFiles are files of bid records. They report how much of them has been read.
+type RecordFiles struct {
+	names      []string
+	size, read int64 // in bytes, as the files are on disk
+}
+
+// OpenRecordFiles finds the files that the patterns match. A pattern that matches
+// nothing is an error (fs.ErrNotExist).
+func OpenRecordFiles(patterns ...string) (*RecordFiles, error) {
+	names, err := match(patterns)
+	if err != nil {
+		return nil, err
+	}
+	f := &RecordFiles{names: names}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("cannot read files: %w", err)
+		case info.IsDir():
+			return nil, fmt.Errorf("cannot read files: %s is a folder; want files, such as %s", name, filepath.Join(name, "*"))
+		}
+		f.size += info.Size()
+	}
+	return f, nil
+}
+
+// Names returns the names of the files in the order in which they are read.
+func (f *RecordFiles) Names() []string { return f.names }
+
+// Share returns how much of the files All has read, from 0 to 1. Call it from the
+// loop that ranges over All.
+func (f *RecordFiles) Share() float64 {
+	if f.size == 0 {
+		return 0
+	}
+	return min(1, float64(f.read)/float64(f.size))
+}
+
+// All reads the records of the files, one after the other, as ReadRecords does.
+func (f *RecordFiles) All() iter.Seq2[*BidRecord, error] {
+	return func(yield func(*BidRecord, error) bool) {
+		f.read = 0
+		for _, name := range f.names {
+			if !readFile(name, &f.read, ReadRecords, yield) {
+				return
+			}
+		}
+	}
 }
 
 func decodeRecord(line []byte) (*BidRecord, error) {
@@ -158,6 +204,9 @@ func topKeys(b []byte, each func(key []byte)) {
 	}
 }
 
+// byteOrderMark is what some editors and shells write before UTF-8 text.
+var byteOrderMark = []byte("\ufeff")
+
 // readLines decodes each line that is not blank.
 func readLines[T any](name string, r io.Reader, decode func([]byte) (*T, error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
@@ -173,6 +222,7 @@ func readLines[T any](name string, r io.Reader, decode func([]byte) (*T, error))
 				return
 			}
 			torn := err == io.EOF
+			line = bytes.TrimPrefix(line, byteOrderMark) // of the file, or of one that was appended to it
 			if line = bytes.TrimSpace(line); len(line) == 0 && err == nil {
 				continue
 			}
@@ -225,16 +275,17 @@ func readFiles[T any](patterns []string, read func(string, io.Reader) iter.Seq2[
 			return
 		}
 		for _, name := range files {
-			if !readFile(name, read, yield) {
+			if !readFile(name, new(int64), read, yield) {
 				return
 			}
 		}
 	}
 }
 
-// readFile tells whether the caller wants more.
-func readFile[T any](name string, read func(string, io.Reader) iter.Seq2[*T, error], yield func(*T, error) bool) bool {
-	r, err := openFile(name)
+// readFile reports whether the caller wants more. It adds the bytes that it reads from
+// disk to count.
+func readFile[T any](name string, count *int64, read func(string, io.Reader) iter.Seq2[*T, error], yield func(*T, error) bool) bool {
+	r, err := openFile(name, count)
 	if err != nil {
 		yield(nil, err)
 		return false
@@ -271,12 +322,14 @@ func match(patterns []string) ([]string, error) {
 	return slices.Compact(files), nil
 }
 
-// openFile opens a file, unpacked by what its name ends in.
-func openFile(name string) (io.ReadCloser, error) {
-	f, err := os.Open(name)
+// openFile opens a file, unpacked by what its name ends in, and counts the bytes that
+// are read from disk.
+func openFile(name string, count *int64) (io.ReadCloser, error) {
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open file: %w", err)
 	}
+	f := counted{file, count}
 	switch filepath.Ext(name) {
 	case ".zst":
 		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
@@ -295,6 +348,22 @@ func openFile(name string) (io.ReadCloser, error) {
 	}
 	return f, nil
 }
+
+// counted is a file that counts the bytes read from it.
+type counted struct {
+	file *os.File
+	n    *int64
+}
+
+// Read implements io.Reader.
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.file.Read(b)
+	*c.n += int64(n)
+	return n, err
+}
+
+// Close implements io.Closer.
+func (c counted) Close() error { return c.file.Close() }
 
 type unpacked struct {
 	io.Reader

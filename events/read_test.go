@@ -113,20 +113,30 @@ func TestReadFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for r, err := range ReadRecordFiles(filepath.Join(dir, "*", "bids-*"), filepath.Join(dir, "x", "bids-2.ndjson")) {
+	files, err := OpenRecordFiles(filepath.Join(dir, "*", "bids-*"), filepath.Join(dir, "x", "bids-2.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := -1.0
+	for r, err := range files.All() {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if files.Share() <= share {
+			t.Errorf("a share of %g was read after %g; want more", files.Share(), share)
+		}
+		share = files.Share()
 		got = append(got, string(r.Request[len(r.Request)-5:len(r.Request)-4]))
 	}
 	if !slices.Equal(got, []string{"1", "2", "3", "4"}) {
 		t.Errorf("got %v; want 1 2 3 4", got)
 	}
-	for _, name := range []string{filepath.Join(dir, "none-*"), "["} {
-		for _, err := range ReadRecordFiles(name) {
-			if err == nil {
-				t.Errorf("%s: got no error", name)
-			}
+	if share != 1 || len(files.Names()) != 4 {
+		t.Errorf("a share of %g of %v was read; want all of four files", share, files.Names())
+	}
+	for _, name := range []string{filepath.Join(dir, "none-*"), "[", dir} {
+		if _, err := OpenRecordFiles(name); err == nil {
+			t.Errorf("%s: got no error", name)
 		}
 	}
 	for _, err := range ReadFactFile(filepath.Join(dir, "none")) {
@@ -165,5 +175,27 @@ func TestReadDamagedPack(t *testing.T) {
 	}
 	if n == 0 || n == 20_000 || !failed {
 		t.Errorf("got %d facts and failed %v; want some, then an error", n, failed)
+	}
+}
+
+// A byte-order mark hides neither the first line of a file nor that of a file which was
+// appended to another.
+func TestReadAfterByteOrderMark(t *testing.T) {
+	const record = `{"v":1,"ts":"2026-10-01T08:00:00Z","exchange":"demo","request":{"imp":[{"id":"1"}]}}`
+	const bare = `{"id":"1","imp":[{"id":"1"}]}`
+	for _, text := range []string{
+		"\ufeff" + record + "\n" + record, "\ufeff" + bare + "\r\n" + bare, "\ufeff\n" + record + "\n" + record, "\ufeff \t" + record + "\n" + bare,
+		record + "\n\ufeff" + record + "\n", "\ufeff" + bare + "\n\ufeff" + bare,
+	} {
+		n := 0
+		for r, err := range ReadRecords("test", strings.NewReader(text)) {
+			if err != nil || len(r.Request) == 0 {
+				t.Errorf("%q: %v", text, err)
+			}
+			n++
+		}
+		if n != 2 {
+			t.Errorf("%q: got %d records; want 2", text, n)
+		}
 	}
 }

@@ -1,30 +1,30 @@
 package replay
 
-// compare counts the difference between two decisions on one request and returns
-// its kind; empty when there is none.
-func (d *Differences) compare(a, b *outcome) string {
+// compare counts the difference between the old and the new decision on one request
+// and returns its kind; empty when there is none.
+func (d *Differences) compare(old, now *outcome) string {
 	d.Compared++
 	switch {
-	case len(a.bids) == 0 && len(b.bids) == 0:
-		if a.reason == b.reason {
+	case len(old.bids) == 0 && len(now.bids) == 0:
+		if old.reason == now.reason {
 			d.Same++
 			return ""
 		}
 		if d.ReasonMove == nil {
 			d.ReasonMove = map[string]int{}
 		}
-		d.ReasonMove[a.reason.String()+" -> "+b.reason.String()]++
+		d.ReasonMove[old.reason.String()+" -> "+now.reason.String()]++
 		return "reason"
-	case len(a.bids) == 0:
+	case len(old.bids) == 0:
 		d.BidGained++
 		return "bid_gained"
-	case len(b.bids) == 0:
+	case len(now.bids) == 0:
 		d.BidLost++
 		return "bid_lost"
 	}
-	x, y := &a.bids[0], &b.bids[0]
+	x, y := &old.bids[0], &now.bids[0]
 	switch {
-	case len(a.bids) != len(b.bids) || x.Line != y.Line || x.Campaign != y.Campaign || x.Creative != y.Creative:
+	case len(old.bids) != len(now.bids) || x.Line != y.Line || x.Campaign != y.Campaign || x.Creative != y.Creative:
 		d.OtherLine++
 		return "other_line"
 	case y.Price > x.Price:

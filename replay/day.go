@@ -30,6 +30,9 @@ type Day struct {
 	// Price is the median of the highest competing bid, as CPM.
 	Price rtb.CPM
 	Seed  uint64
+	// Progress is called after every minute of the day with the number of requests and
+	// the share of the day that is done; an error ends the generation. nil: not called.
+	Progress func(done int, share float64) error
 }
 
 // atoms are the round numbers of a third of the prices, relative to a median of 47,
@@ -74,6 +77,11 @@ func (d *Day) Write(w io.Writer) error {
 			rec := d.record(r, n, d.Start.Add(time.Duration(m)*time.Minute+at), lines, drift)
 			if err := enc.Encode(rec); err != nil {
 				return fmt.Errorf("cannot write day: %w", err)
+			}
+		}
+		if d.Progress != nil {
+			if err := d.Progress(n, float64(m+1)/1440); err != nil {
+				return err
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"rebound/internal/chart"
 )
@@ -17,9 +18,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	if r.Run.Seconds > 0 {
 		t += fmt.Sprintf("%.1f s, %.0f requests a second\n", r.Run.Seconds, r.Run.PerSecond)
 	}
-	if r.Run.Skipped > 0 {
-		t += fmt.Sprintf("%d lines skipped: they could not be read, or their exchange is not configured\n", r.Run.Skipped)
+	if r.Run.Interrupted {
+		t += "interrupted: the report covers the records up to then\n"
 	}
+	t += r.Run.exchangeText()
 	for _, reason := range reasons(r.Run.Bodiless) {
 		t += fmt.Sprintf("%d records without a request (%s) were not replayed: the request was refused before it was read\n", r.Run.Bodiless[reason], reason)
 	}
@@ -42,18 +44,48 @@ func (r *Report) WriteText(w io.Writer) error {
 		return nil
 	}
 	d := r.Differences
-	if _, err := fmt.Fprintf(w, "\nagainst:\n"); err != nil {
+	if _, err := fmt.Fprintf(w, "\nagainst, the old configuration:\n"); err != nil {
 		return fmt.Errorf("cannot write report: %w", err)
 	}
 	if err := r.Against.WriteText(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d decisions compared: %d same, %d bids gained, %d bids lost, %d with another line, %d higher, %d lower\n",
+	_, err := fmt.Fprintf(w, "\n%d decisions compared, old with new: %d same, %d bids gained, %d bids lost, %d with another line, %d higher, %d lower\n",
 		d.Compared, d.Same, d.BidGained, d.BidLost, d.OtherLine, d.PriceUp, d.PriceDown)
 	if err != nil {
 		return fmt.Errorf("cannot write report: %w", err)
 	}
 	return nil
+}
+
+// exchangeText returns which exchanges the files have, and what was skipped.
+func (r *RunInfo) exchangeText() string {
+	unread, t := r.Skipped, ""
+	for _, id := range slices.Sorted(maps.Keys(r.Exchanges)) {
+		e := r.Exchanges[id]
+		unread -= e.Skipped
+		switch {
+		case e.Configured:
+			t += fmt.Sprintf("exchange %s: %d records\n", id, e.Records)
+		case e.Skipped > 0:
+			t += fmt.Sprintf("exchange %s: %d records; %d skipped, because the configuration does not have the exchange\n", id, e.Records, e.Skipped)
+		default:
+			t += fmt.Sprintf("exchange %s: %d records; the configuration does not have the exchange and never bids there\n", id, e.Records)
+		}
+	}
+	if unread > 0 {
+		t += fmt.Sprintf("%d lines skipped: they could not be read\n", unread)
+	}
+	return t
+}
+
+// note returns what limits the report, as one paragraph.
+func (r *RunInfo) note() string {
+	text := strings.ReplaceAll(strings.TrimSpace(r.exchangeText()), "\n", "; ") + "."
+	if r.Interrupted {
+		text += " Interrupted: the report covers the records up to then."
+	}
+	return text
 }
 
 // reasons returns the no-bid reasons, the most frequent first.
@@ -67,10 +99,11 @@ func reasons(m map[string]int) []string {
 func (r *Report) WriteHTML(w io.Writer) error {
 	sections := []chart.Section{
 		{Text: fmt.Sprintf("%d requests, %d of known visitors, %d bids. Configuration %s, seed %d.", r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Config, r.Run.Seed)},
+		{Title: "Records", Text: r.Run.note()},
 		{Title: "Lines", Table: r.table()},
 	}
 	if r.Against != nil {
-		sections = append(sections, chart.Section{Title: "Lines, against configuration " + r.Against.Run.Config, Table: r.Against.table()})
+		sections = append(sections, chart.Section{Title: "Lines under the old configuration " + r.Against.Run.Config, Table: r.Against.table()})
 	}
 	for i := range r.Lines {
 		if c := r.curves(&r.Lines[i]); c != nil {

@@ -18,8 +18,8 @@ type Report struct {
 	Run    RunInfo        `json:"run"`
 	Lines  []LineReport   `json:"lines"`
 	NoBids map[string]int `json:"nobids"`
-	// Against is the report of the same traffic under the second configuration, if
-	// there is one, and Differences counts the decisions that differ.
+	// Against is the report of the same traffic under the old configuration, if there is
+	// one, and Differences counts the decisions that differ.
 	Against     *Report      `json:"against,omitempty"`
 	Differences *Differences `json:"differences,omitempty"`
 }
@@ -32,12 +32,22 @@ type RunInfo struct {
 	Skipped  int `json:"skipped"` // lines that could not be read, or whose exchange is not configured
 	// Bodiless counts records without a request, by their recorded reason: privacy or
 	// a pause refused the request before it was read.
-	Bodiless  map[string]int `json:"bodiless,omitempty"`
-	Markets   int            `json:"markets"` // requests whose record has a market
-	Seconds   float64        `json:"seconds"`
-	PerSecond float64        `json:"per_second"`
-	Config    string         `json:"config"`
-	Seed      uint64         `json:"seed"`
+	Bodiless map[string]int `json:"bodiless,omitempty"`
+	Markets  int            `json:"markets"` // requests whose record has a market
+	// Exchanges are those of the records that could be read.
+	Exchanges   map[string]*ExchangeRecords `json:"exchanges,omitempty"`
+	Interrupted bool                        `json:"interrupted,omitempty"` // a signal ended the run before its last record
+	Seconds     float64                     `json:"seconds"`
+	PerSecond   float64                     `json:"per_second"`
+	Config      string                      `json:"config"`
+	Seed        uint64                      `json:"seed"`
+}
+
+// ExchangeRecords are the records of one exchange.
+type ExchangeRecords struct {
+	Records    int  `json:"records"`
+	Skipped    int  `json:"skipped,omitempty"` // because the configuration does not have the exchange
+	Configured bool `json:"configured"`        // in the configuration of this report
 }
 
 // LineReport is the result of one line. Amounts are micros of the advertiser's
@@ -73,16 +83,17 @@ type CurvePoint struct {
 	Multiplier   float64 `json:"multiplier"`
 }
 
-// Differences compares the decisions of two configurations.
+// Differences compares the decisions of two configurations, from the old one to the new
+// one.
 type Differences struct {
 	Compared   int            `json:"compared"`
 	Same       int            `json:"same"`
-	BidGained  int            `json:"bid_gained"` // the second bids, the first does not
-	BidLost    int            `json:"bid_lost"`
+	BidGained  int            `json:"bid_gained"` // only the new one bids
+	BidLost    int            `json:"bid_lost"`   // only the old one bids
 	OtherLine  int            `json:"other_line"`
-	PriceUp    int            `json:"price_up"`
+	PriceUp    int            `json:"price_up"` // the new price is higher
 	PriceDown  int            `json:"price_down"`
-	ReasonMove map[string]int `json:"reason_moved,omitempty"` // "from -> to"
+	ReasonMove map[string]int `json:"reason_moved,omitempty"` // "old -> new"
 }
 
 // windows is the number of points of a curve.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"rebound/config"
@@ -16,7 +19,7 @@ import (
 // Options of a replay.
 type Options struct {
 	Config  *config.Snapshot
-	Against *config.Snapshot // a second configuration for the same traffic; nil: none
+	Against *config.Snapshot // the old configuration, run over the same traffic; nil: none
 	// Store finds the visitors of records without one; nil: they are unknown.
 	Store *segments.Store
 	// Facts are folded into Store in their order, as the virtual clock reaches them;
@@ -37,20 +40,52 @@ type Options struct {
 	// Differ is called for every decision that the two configurations make
 	// differently; nil: not called.
 	Differ func(Difference) error
-	// Progress is called with the number of records done, every 10,000 records; nil:
-	// not called.
+	// Progress is called with the number of records done, every 1,000 records; nil: not
+	// called.
 	Progress func(done int)
 	// Clock measures the duration of the replay and nothing else.
 	Clock func() time.Time
 }
 
+// Limits of the options.
+const (
+	maxDelay   = 7 * 24 * time.Hour
+	maxSpacing = time.Hour
+)
+
+// Validate returns an error if an option makes no sense, or names an exchange that the
+// configuration does not have.
+func (o *Options) Validate() error {
+	known := func(option, id string) error {
+		if id == "" || o.Config.Profiles[id] != nil {
+			return nil
+		}
+		return fmt.Errorf("cannot use %s: got the exchange %q; want one that the configuration has: %s", option, id, strings.Join(exchangesOf(o.Config), ", "))
+	}
+	switch {
+	case o.Spacing < 0 || o.Spacing > maxSpacing:
+		return fmt.Errorf("cannot use a spacing of %s; want 0s to %s", o.Spacing, maxSpacing)
+	case o.NoticeDelay < 0 || o.NoticeDelay > maxDelay:
+		return fmt.Errorf("cannot use a notice delay of %s; want 0s to %s", o.NoticeDelay, maxDelay)
+	case !(o.LostPct >= 0 && o.LostPct <= 100): // NaN too
+		return fmt.Errorf("cannot lose %g %% of the notices; want 0 to 100", o.LostPct)
+	case !o.To.IsZero() && !o.From.Before(o.To):
+		return fmt.Errorf("cannot replay from %s to %s; want an end after the beginning", o.From.Format(time.RFC3339), o.To.Format(time.RFC3339))
+	case o.Differ != nil && o.Against == nil:
+		return errors.New("cannot write differences: got one configuration; want --against too")
+	}
+	return known("--only", o.Only)
+}
+
+func exchangesOf(s *config.Snapshot) []string { return slices.Sorted(maps.Keys(s.Profiles)) }
+
 // Difference is one decision that two configurations make differently.
 type Difference struct {
-	N      int       `json:"n"` // of the record, from 1
-	TS     time.Time `json:"ts"`
-	First  Decided   `json:"first"`
-	Second Decided   `json:"second"`
-	Kind   string    `json:"kind"` // bid_gained, bid_lost, other_line, price_up, price_down or reason
+	N    int       `json:"n"` // of the record, from 1
+	TS   time.Time `json:"ts"`
+	Old  Decided   `json:"old"`  // by the configuration of --against
+	New  Decided   `json:"new"`  // by the configuration of --config
+	Kind string    `json:"kind"` // bid_gained, bid_lost, other_line, price_up, price_down or reason: from old to new
 }
 
 // Decided is one side of a difference.
@@ -60,24 +95,30 @@ type Decided struct {
 }
 
 // Run replays the records and returns the report. Lines that cannot be read are
-// counted and skipped; any other error ends the run.
+// counted and skipped; any other error ends the run. When ctx ends, the report covers
+// the records up to then and says that it was interrupted.
 func Run(ctx context.Context, o Options, lines iter.Seq2[*events.BidRecord, error]) (*Report, error) {
-	r := &runner{o: &o, nextBare: o.At, bodiless: map[string]int{}}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	r := &runner{o: &o, nextBare: o.At, bodiless: map[string]int{}, exchanges: map[string]*ExchangeRecords{}}
+	work := context.WithoutCancel(ctx)
 	began := o.Clock()
 	stop := r.openFacts()
 	defer stop()
 	for rec, err := range lines {
-		if err := ctx.Err(); err != nil {
+		if ctx.Err() != nil {
+			r.interrupted = true
+			break
+		}
+		if err := r.line(work, rec, err); err != nil {
 			return nil, err
 		}
-		if err := r.line(ctx, rec, err); err != nil {
-			return nil, err
-		}
-		if n := r.n; o.Progress != nil && n%10_000 == 0 {
+		if n := r.n; o.Progress != nil && n%1_000 == 0 {
 			o.Progress(n)
 		}
 	}
-	report, err := r.report(ctx)
+	report, err := r.report(work)
 	if err != nil {
 		return nil, err
 	}
@@ -98,10 +139,13 @@ type runner struct {
 	bodiless map[string]int
 	markets  int
 	nextBare time.Time
-	diff     Differences
-	facts    func() (*events.Fact, error, bool)
-	pending  *events.Fact
-	seq      uint64 // of the last fact folded
+
+	exchanges   map[string]*ExchangeRecords
+	interrupted bool
+	diff        Differences
+	facts       func() (*events.Fact, error, bool)
+	pending     *events.Fact
+	seq         uint64 // of the last fact folded
 }
 
 func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) error {
@@ -121,6 +165,7 @@ func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) err
 	if exchange == "" {
 		exchange = r.o.Exchange
 	}
+	known := r.exchange(exchange)
 	if rec.TS.IsZero() {
 		rec.TS = r.nextBare
 		r.nextBare = r.nextBare.Add(r.o.Spacing)
@@ -128,7 +173,8 @@ func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) err
 	if r.o.Only != "" && exchange != r.o.Only || rec.TS.Before(r.o.From) || (!r.o.To.IsZero() && !rec.TS.Before(r.o.To)) {
 		return nil
 	}
-	if r.o.Config.Profiles[exchange] == nil {
+	if !known.Configured {
+		known.Skipped++
 		r.skipped++
 		return nil
 	}
@@ -139,6 +185,17 @@ func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) err
 		return err
 	}
 	return r.decide(ctx, rec, exchange)
+}
+
+// exchange counts a record of an exchange.
+func (r *runner) exchange(id string) *ExchangeRecords {
+	e := r.exchanges[id]
+	if e == nil {
+		e = &ExchangeRecords{Configured: r.o.Config.Profiles[id] != nil}
+		r.exchanges[id] = e
+	}
+	e.Records++
+	return e
 }
 
 // start makes the engines, at the time of the first record.
@@ -171,19 +228,19 @@ func (r *runner) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	if len(rec.Market) > 0 {
 		r.markets++
 	}
-	first, err := r.engines[0].decide(ctx, rec, exchange)
+	now, err := r.engines[0].decide(ctx, rec, exchange)
 	if err != nil || len(r.engines) == 1 {
 		return err
 	}
-	second, err := r.engines[1].decide(ctx, rec, exchange)
+	old, err := r.engines[1].decide(ctx, rec, exchange)
 	if err != nil {
 		return err
 	}
-	kind := r.diff.compare(&first, &second)
+	kind := r.diff.compare(&old, &now)
 	if kind == "" || r.o.Differ == nil {
 		return nil
 	}
-	return r.o.Differ(Difference{N: r.n, TS: rec.TS, Kind: kind, First: first.decided(), Second: second.decided()})
+	return r.o.Differ(Difference{N: r.n, TS: rec.TS, Kind: kind, Old: old.decided(), New: now.decided()})
 }
 
 // report ends every engine and returns the report.
@@ -195,6 +252,7 @@ func (r *runner) report(ctx context.Context) (*Report, error) {
 		}
 		rep := e.book.report(e.config, e.lab.Money.Stats().Lines, r.o.Seed)
 		rep.Run.Skipped, rep.Run.Bodiless, rep.Run.Markets = r.skipped, r.bodiless, r.markets
+		rep.Run.Exchanges, rep.Run.Interrupted = exchangesUnder(r.exchanges, e.config), r.interrupted
 		if err := e.lab.Close(); err != nil {
 			return nil, fmt.Errorf("cannot end replay: %w", err)
 		}
@@ -202,9 +260,46 @@ func (r *runner) report(ctx context.Context) (*Report, error) {
 	}
 	switch len(reports) {
 	case 0:
-		return nil, fmt.Errorf("cannot replay: got %d lines, none of them a request for a known exchange; want at least one: check --bids and --exchange", r.n)
+		return nil, r.nothing()
 	case 2:
 		reports[0].Against, reports[0].Differences = reports[1], &r.diff
 	}
 	return reports[0], nil
+}
+
+// exchangesUnder returns the exchanges of the records as one configuration knows them.
+func exchangesUnder(records map[string]*ExchangeRecords, s *config.Snapshot) map[string]*ExchangeRecords {
+	out := map[string]*ExchangeRecords{}
+	for id, e := range records {
+		out[id] = &ExchangeRecords{Records: e.Records, Skipped: e.Skipped, Configured: s.Profiles[id] != nil}
+	}
+	return out
+}
+
+// nothing returns the error of a run that replayed no record.
+func (r *runner) nothing() error {
+	bodiless, unconfigured := 0, 0
+	for _, n := range r.bodiless {
+		bodiless += n
+	}
+	var ids []string
+	for _, id := range slices.Sorted(maps.Keys(r.exchanges)) {
+		ids = append(ids, fmt.Sprintf("%s (%d records)", id, r.exchanges[id].Records))
+		unconfigured += r.exchanges[id].Skipped
+	}
+	has, unread := strings.Join(ids, ", "), r.skipped-unconfigured
+	switch {
+	case r.interrupted:
+		return errors.New("interrupted before the first record was replayed")
+	case r.n == 0:
+		return errors.New("cannot replay: the files are empty; want bid records or OpenRTB requests, one a line")
+	case unread == r.n:
+		return fmt.Errorf("cannot replay: none of the %d lines is a bid record or an OpenRTB request on one line", r.n)
+	case bodiless+unread == r.n:
+		return fmt.Errorf("cannot replay: none of the %d lines has a request; %d were refused before they were read, and %d cannot be read", r.n, bodiless, unread)
+	case unconfigured > 0:
+		return fmt.Errorf("cannot replay: the files have the exchanges %s, and the configuration has %s; want a configuration with one of the former, or --exchange for bare requests",
+			has, strings.Join(exchangesOf(r.o.Config), ", "))
+	}
+	return fmt.Errorf("cannot replay: the options leave out all %d lines; the files have the exchanges %s; check --only, --from and --to", r.n, has)
 }

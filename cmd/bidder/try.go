@@ -131,7 +131,7 @@ func readRequest(path string) ([]byte, error) {
 		return nil, fmt.Errorf("cannot read request: %w", err)
 	}
 	if !bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
-		return b, nil
+		return bytes.TrimPrefix(b, []byte("\ufeff")), nil // some editors write a byte-order mark
 	}
 	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err == nil {

@@ -30,6 +30,7 @@ takes -h. Example:
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the first signal stops the run, a second one ends the program at once
 	code := verb(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -44,7 +45,7 @@ func verb(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case args[0] == "run":
 		return run(ctx, args[1:], stdout, stderr)
 	case args[0] == "generate":
-		return generate(args[1:], stderr)
+		return generate(ctx, args[1:], stderr)
 	case args[0] == "help" || args[0] == "-h" || args[0] == "--help":
 		fmt.Fprint(stdout, usage)
 		return cli.ExitDone

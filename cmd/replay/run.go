@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
-	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -18,6 +20,7 @@ import (
 	"rebound/config"
 	"rebound/events"
 	"rebound/internal/cli"
+	"rebound/internal/longrun"
 	"rebound/replay"
 	"rebound/rtb"
 	"rebound/segments"
@@ -33,14 +36,17 @@ type runFlags struct {
 	lost               float64
 	seed               uint64
 	report, html, diff string
+
+	exchangeSet bool // --exchange was given
+	outputs     longrun.Outputs
 }
 
 func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	f := &runFlags{}
 	fs := flag.NewFlagSet("replay run", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&f.config, "config", "", "configuration `file`; empty: the sample shop")
-	fs.StringVar(&f.against, "against", "", "second configuration `file`, run over the same traffic")
+	fs.StringVar(&f.config, "config", "", "configuration `file`; with --against, the new one; empty: the sample shop")
+	fs.StringVar(&f.against, "against", "", "old configuration `file`, run over the same traffic; a bid is gained when only the new one bids")
 	fs.StringVar(&f.bids, "bids", "", "`files` of bid records or bare requests, one a line (a glob; .zst is read too)")
 	fs.StringVar(&f.facts, "facts", "", "`files` of archived facts, for visitors of records that carry no profile")
 	fs.StringVar(&f.keys, "keys", "", "keys.json `file` of the data folder that the facts come from; needed to find bare requests' visitors in them")
@@ -67,6 +73,7 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("cannot read flags: got the word %q; want flags only", fs.Arg(0))
 	}
+	fs.Visit(func(given *flag.Flag) { f.exchangeSet = f.exchangeSet || given.Name == "exchange" })
 	if f.bids == "" {
 		return nil, errors.New("cannot replay: got no --bids; want files of bid records, such as --bids 'data/log/bids/*'")
 	}
@@ -82,43 +89,63 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "replay:", err)
 		return cli.ExitUsage
 	}
-	if err := f.replay(ctx, stdout, stderr); err != nil {
-		fmt.Fprintln(stderr, "replay:", err)
-		return cli.ExitFailed
+	err = f.replay(ctx, stdout, stderr)
+	if err == nil {
+		return cli.ExitDone
 	}
-	return cli.ExitDone
+	fmt.Fprintln(stderr, "replay:", err)
+	if errors.As(err, new(usageError)) {
+		return cli.ExitUsage
+	}
+	return cli.ExitFailed
 }
 
 // replay runs and writes what was asked for.
-func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) error {
-	o, err := f.options(stderr)
+func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	o, err := f.options()
 	if err != nil {
 		return err
 	}
 	if o.Store != nil {
 		defer o.Store.Close()
 	}
+	files, err := events.OpenRecordFiles(f.bids)
+	if err != nil {
+		return err
+	}
+	f.outputs.Add("report", f.report)
+	f.outputs.Add("html", f.html)
+	f.outputs.Add("diff", f.diff)
+	if err := f.outputs.Check(append(files.Names(), f.config, f.against, f.keys)...); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.outputs.Discard()) }()
 	closeDiff, err := f.openDiff(o)
 	if err != nil {
 		return err
 	}
-	report, err := replay.Run(ctx, *o, reportBad(events.ReadRecordFiles(f.bids), stderr))
-	if o.Progress != nil {
-		fmt.Fprint(stderr, "\r\x1b[K")
-	}
+	bar := progressTo(stderr)
+	o.Progress = func(done int) { bar.Show(longrun.Step{What: "records", Done: done, Share: files.Share()}) }
+	report, err := replay.Run(ctx, *o, reportBad(files.All(), bar, stderr))
+	bar.End()
 	if err := errors.Join(err, closeDiff()); err != nil {
 		return err
 	}
 	if err := report.WriteText(stdout); err != nil {
 		return err
 	}
-	return errors.Join(writeFile(f.report, report.WriteJSON), writeFile(f.html, report.WriteHTML))
+	if err := errors.Join(longrun.WriteFile(f.report, report.WriteJSON), longrun.WriteFile(f.html, report.WriteHTML)); err != nil {
+		return err
+	}
+	if report.Run.Interrupted {
+		return fmt.Errorf("interrupted after %.0f %% of the records; the report covers those", 100*files.Share())
+	}
+	return nil
 }
 
 // options turns the flags into what a replay takes.
-func (f *runFlags) options(stderr io.Writer) (*replay.Options, error) {
-	o := &replay.Options{Exchange: f.exchange, Only: f.only, Spacing: f.spacing, NoticeDelay: f.delay, LostPct: f.lost, Seed: f.seed,
-		Progress: progressTo(stderr), Clock: time.Now}
+func (f *runFlags) options() (*replay.Options, error) {
+	o := &replay.Options{Exchange: f.exchange, Only: f.only, Spacing: f.spacing, NoticeDelay: f.delay, LostPct: f.lost, Seed: f.seed, Clock: time.Now}
 	var err error
 	if o.Config, err = load(f.config); err != nil {
 		return nil, err
@@ -136,11 +163,23 @@ func (f *runFlags) options(stderr io.Writer) (*replay.Options, error) {
 			continue
 		}
 		if *t.to, err = time.Parse(time.RFC3339, t.text); err != nil {
-			return nil, fmt.Errorf("cannot read --%s: got %q; want a time such as 2026-10-01T00:00:00Z: %w", t.name, t.text, err)
+			return nil, usageError{fmt.Errorf("cannot read --%s: got %q; want a time such as 2026-10-01T00:00:00Z: %w", t.name, t.text, err)}
 		}
+	}
+	if f.diff != "" {
+		o.Differ = func(replay.Difference) error { return nil } // openDiff sets it; Validate wants to know
+	}
+	if err := o.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	if f.exchangeSet && o.Config.Profiles[f.exchange] == nil {
+		return nil, usageError{fmt.Errorf("cannot use --exchange: got %q; want one that the configuration has: %s", f.exchange, strings.Join(slices.Sorted(maps.Keys(o.Config.Profiles)), ", "))}
 	}
 	return o, f.openFacts(o)
 }
+
+// usageError is a flag that is refused once the configuration is known.
+type usageError struct{ error }
 
 // openFacts makes the store that facts are folded into, and sets the time of
 // bare requests after them.
@@ -205,12 +244,13 @@ func loadKeyring(path string) (*rtb.Keyring, error) {
 }
 
 // reportBad names the first few lines that cannot be read; all are counted.
-func reportBad(lines iter.Seq2[*events.BidRecord, error], stderr io.Writer) iter.Seq2[*events.BidRecord, error] {
+func reportBad(lines iter.Seq2[*events.BidRecord, error], bar *longrun.Bar, stderr io.Writer) iter.Seq2[*events.BidRecord, error] {
 	return func(yield func(*events.BidRecord, error) bool) {
 		said := 0
 		for rec, err := range lines {
 			if err != nil && said < 5 {
 				said++
+				bar.End()
 				fmt.Fprintln(stderr, "replay: skipped:", err)
 			}
 			if !yield(rec, err) {
@@ -220,25 +260,12 @@ func reportBad(lines iter.Seq2[*events.BidRecord, error], stderr io.Writer) iter
 	}
 }
 
-// writeFile writes to the file named by path; no path, no file.
-func writeFile(path string, write func(io.Writer) error) error {
-	if path == "" {
-		return nil
-	}
-	out, err := os.Create(filepath.Clean(path))
-	if err != nil {
-		return fmt.Errorf("cannot write file: %w", err)
-	}
-	buffered := bufio.NewWriter(out)
-	return errors.Join(write(buffered), buffered.Flush(), out.Close())
-}
-
-// progressTo shows how many records are done on a terminal, and nothing
-// elsewhere.
-func progressTo(w io.Writer) func(int) {
+// progressTo returns a progress bar on w if w is a terminal, and one that shows nothing
+// otherwise.
+func progressTo(w io.Writer) *longrun.Bar {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil
+		return &longrun.Bar{}
 	}
-	return func(done int) { fmt.Fprintf(w, "\r%d records ", done) }
+	return &longrun.Bar{W: w, Now: time.Now}
 }
