@@ -107,7 +107,7 @@ func (p *program) logVerb(ctx context.Context, args []string) int {
 	case "accept-loss":
 		return p.acceptLoss(ctx, args)
 	}
-	fmt.Fprint(p.stderr, "usage: bidder log repair --data DIR --from DIR\n       bidder log accept-loss --config F --data DIR\n")
+	fmt.Fprint(p.stderr, "usage: bidder log repair --data DIR --from DIR\n       bidder log accept-loss --config F --data DIR --node ID\n")
 	if name == "" || name == "-h" || name == "--help" {
 		return cli.ExitDone
 	}
@@ -185,6 +185,7 @@ func (p *program) acceptLoss(ctx context.Context, args []string) int {
 	fs.SetOutput(p.stderr)
 	fs.StringVar(&f.config, "config", cli.Sample, "configuration `file`")
 	fs.StringVar(&f.data, "data", "", "data `folder` (default: the configuration's, ./data); no bidder may be running on it")
+	fs.StringVar(&f.node, "node", "", "`name` of this node (default: the configuration's, n1)")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}

@@ -172,7 +172,12 @@ func (a *app) stop() error {
 	case !a.journal.Stats().FailingSince.IsZero():
 		a.log.Warn("grants are not given back, for the log takes no facts; their money is held until they end")
 	default:
-		note("grants", a.money.Stop(ctx))
+		err := a.money.Stop(ctx)
+		if err != nil && a.bound.Data.NATS != "" { // the cluster is away
+			a.log.Warn("grants are not given back; their money is held until they end", zap.Error(err))
+			err = nil
+		}
+		note("grants", err)
 	}
 	for _, t := range a.following {
 		note("view", t.stop())

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rebound/events"
 )
 
 // built is the bidder's program, which the first test that needs it builds.
@@ -403,57 +405,52 @@ func checkFacts(t *testing.T, all []*process) {
 	for _, p := range all {
 		p.terminate()
 	}
-	var longest string
+	var longest []events.Fact
 	for _, p := range all {
 		status, out := program(t, "verify", "--data", p.data)
 		if status != 0 {
 			t.Errorf("verify %s: %s", p.name, out)
 		}
-		lines := linesOf(t, p.data)
-		if strings.HasPrefix(longest, lines) {
-			continue
-		}
-		if !strings.HasPrefix(lines, longest) { // a node that stopped earlier has fewer
-			t.Errorf("%s holds other lines", p.name)
-		}
-		longest = lines
-	}
-	for kind, want := range map[string]int{"bill": 6, "unreadable": 0} {
-		ids := map[string]bool{}
-		for line := range strings.Lines(longest) {
-			var f struct{ ID, Kind string }
-			if err := json.Unmarshal([]byte(line), &f); err != nil {
-				t.Fatal(err)
-			}
-			if f.Kind == kind {
-				ids[f.ID] = true
+		facts := factsOf(t, p.data)
+		for i := range min(len(facts), len(longest)) { // a node that stopped earlier has fewer
+			if facts[i].Position() != longest[i].Position() {
+				t.Fatalf("%s: got fact %d %s; want fact %d %s", p.name, facts[i].Seq, facts[i].LineHash, longest[i].Seq, longest[i].LineHash)
 			}
 		}
-		if n := strings.Count(longest, fmt.Sprintf(`"kind":%q`, kind)); n != want || len(ids) != want {
-			t.Errorf("got %d facts of kind %s with %d ids; want %d, each once", n, kind, len(ids), want)
+		if len(facts) > len(longest) {
+			longest = facts
 		}
 	}
+	bills := map[string]int{}
+	for i := range longest {
+		switch f := &longest[i]; f.Kind {
+		case events.KindUnreadable:
+			t.Errorf("fact %d is not readable", f.Seq)
+		case events.KindBill:
+			bills[f.BidID.String()]++
+		}
+	}
+	for id, n := range bills {
+		if n != 1 {
+			t.Errorf("the bill of bid %s is there %d times", id, n)
+		}
+	}
+	if len(bills) != 6 {
+		t.Errorf("got bills of %d bids; want 6", len(bills))
+	}
+	t.Logf("%d facts", len(longest))
 }
 
-var syncedMark = regexp.MustCompile(`,"synced":\d+`)
-
-// linesOf returns the facts of a data folder, without what differs by batch.
-func linesOf(t *testing.T, data string) string {
+// factsOf returns the facts of a data folder.
+func factsOf(t *testing.T, data string) (facts []events.Fact) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(data, "log", "facts", "0*.ndjson"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for _, name := range files {
-		b, err := os.ReadFile(name)
+	for f, err := range events.ReadFactFiles(filepath.Join(data, "log", "facts", "0*.ndjson*")) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, facts, _ := strings.Cut(string(b), "\n") // behind the header
-		all.WriteString(syncedMark.ReplaceAllString(facts, ""))
+		facts = append(facts, *f)
 	}
-	return all.String()
+	return facts
 }
 
 // TestBidderRefuses changes a node's log, gives a node other keys, and starts a
@@ -493,7 +490,7 @@ func TestBidderRefuses(t *testing.T) {
 	if status, out := program(t, "restore", "--data", n4.data, backup); status != 0 {
 		t.Fatalf("restore: %s", out)
 	}
-	if status, out := program(t, "log", "accept-loss", "--config", n4.config, "--data", n4.data); status != 0 {
+	if status, out := program(t, "log", "accept-loss", "--config", n4.config, "--data", n4.data, "--node", n4.name); status != 0 {
 		t.Fatalf("accept-loss: %s", out)
 	}
 	n4.start()
