@@ -99,8 +99,15 @@ func corrupt(rnd *rand.Rand, dir, older, name, how string, all []string) (string
 }
 
 // putOlder puts an earlier copy of a file in place. A packed file is joined by
-// its earlier, plain form.
+// its earlier, plain form. The files of a view have other names each time: there the
+// whole earlier view is put in place.
 func putOlder(path, older string, text []byte) (string, error) {
+	if dir, was := filepath.Dir(path), filepath.Dir(older); filepath.Base(filepath.Dir(dir)) == "views" {
+		if err := os.RemoveAll(dir); err != nil {
+			return "", err
+		}
+		return "older copy of the whole view", os.CopyFS(dir, os.DirFS(was))
+	}
 	if plain, packed := strings.CutSuffix(older, ".zst"); packed {
 		older, path, text = plain, strings.TrimSuffix(path, ".zst"), nil
 	}

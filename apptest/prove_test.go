@@ -1,9 +1,11 @@
 package apptest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -43,12 +45,16 @@ func makeProofFolder(t *testing.T) *proofFolder {
 	b := startBidder(t, "--config", p.config)
 	p.dir = b.dir
 	x := newProofLoad(b)
-	status, body := x.send(http.MethodPut, "http://"+b.Admin+"/admin/creatives/card/approval", `{"exchange":"other","state":"rejected","by":"proof"}`)
-	if status != http.StatusOK {
-		t.Fatalf("approval: got %d %s", status, body)
-	}
 	const starts = 6
 	for i := range starts {
+		state := "approved"
+		if i == starts-1 {
+			state = "rejected" // the older copy says otherwise
+		}
+		status, body := x.send(http.MethodPut, "http://"+b.Admin+"/admin/creatives/card/approval", `{"exchange":"other","state":"`+state+`","by":"proof"}`)
+		if status != http.StatusOK {
+			t.Fatalf("approval: got %d %s", status, body)
+		}
 		x.run(20, nil)
 		x.client.CloseIdleConnections() // a connection that was dialled and never used holds up the drain
 		if status := b.terminate(); status != 0 {
@@ -333,9 +339,9 @@ func (p *proofFolder) repair(t *testing.T, dir string) string {
 	return outcome + " after " + out + detail
 }
 
-// corruptionTrials lists so many trials: files of every kind in turn, each in
-// every way, every second one of the log with the views removed.
-func (p *proofFolder) corruptionTrials(t *testing.T, n int) []*corruptionTrial {
+// corruptionTrials yields trials without end: files of every kind in turn, or of one
+// kind, each in every way, every second one of the log with the views removed.
+func (p *proofFolder) corruptionTrials(t *testing.T, only string) iter.Seq[*corruptionTrial] {
 	t.Helper()
 	files, err := dataFiles(p.dir)
 	if err != nil {
@@ -343,31 +349,39 @@ func (p *proofFolder) corruptionTrials(t *testing.T, n int) []*corruptionTrial {
 	}
 	var kinds []string
 	for kind := range files {
-		kinds = append(kinds, kind)
+		if only == "" || kind == only {
+			kinds = append(kinds, kind)
+		}
 		slices.Sort(files[kind])
 	}
 	slices.Sort(kinds)
-	rnd := rand.New(rand.NewPCG(1, 2))
-	var list []*corruptionTrial
-	for i := range n {
-		kind := kinds[i%len(kinds)]
-		how := corruptions[(i/len(kinds)+i%len(kinds))%len(corruptions)]
-		names := files[kind]
-		list = append(list, &corruptionTrial{
-			number: i, kind: kind, how: how, name: names[rnd.IntN(len(names))],
-			refold: kind == "checkpoints" || strings.HasSuffix(kind, "facts") && rnd.IntN(2) == 0,
-		})
+	if len(kinds) == 0 {
+		t.Fatalf("got no file %q in the data folder", only)
 	}
-	return list
+	rnd := rand.New(rand.NewPCG(1, 2))
+	return func(yield func(*corruptionTrial) bool) {
+		for i := 0; ; i++ {
+			kind := kinds[i%len(kinds)]
+			names := files[kind]
+			c := &corruptionTrial{
+				number: i, kind: kind, how: corruptions[(i/len(kinds)+i%len(kinds))%len(corruptions)], name: names[rnd.IntN(len(names))],
+				refold: kind == "checkpoints" || strings.HasSuffix(kind, "facts") && rnd.IntN(2) == 0,
+			}
+			if !yield(c) {
+				return
+			}
+		}
+	}
 }
 
-// corruptMany runs trials, two at a time, and prints what became of them.
-func (p *proofFolder) corruptMany(t *testing.T, n int) {
+// corruptMany runs n trials, two at a time, and counts what became of them. Where
+// only is not empty just files of that kind are corrupted.
+func (p *proofFolder) corruptMany(t *testing.T, n int, only string, table corruptionTable) {
 	t.Helper()
-	table := corruptionTable{}
 	work, tmp := make(chan *corruptionTrial), t.TempDir()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
+	done := 0
 	for range 2 {
 		wg.Go(func() {
 			for c := range work {
@@ -376,6 +390,7 @@ func (p *proofFolder) corruptMany(t *testing.T, n int) {
 					continue
 				}
 				mu.Lock()
+				done++
 				table.add(c.kind, c.how, outcome)
 				mu.Unlock()
 				if outcome == outVague || outcome == outSilent || outcome == outHang {
@@ -384,12 +399,17 @@ func (p *proofFolder) corruptMany(t *testing.T, n int) {
 			}
 		})
 	}
-	for _, c := range p.corruptionTrials(t, n) {
+	for c := range p.corruptionTrials(t, only) {
+		mu.Lock()
+		enough := done >= n
+		mu.Unlock()
+		if enough || c.number > 3*n {
+			break
+		}
 		work <- c
 	}
 	close(work)
 	wg.Wait()
-	report(t, table.String())
 }
 
 // report prints a result of a proof, also into the file that PROVE_REPORT names.
@@ -410,19 +430,88 @@ func report(t *testing.T, text string) {
 	}
 }
 
-// TestProveCorruption: 1,000 corruptions of one file each, after a clean stop.
+// TestProveCorruption: 1,000 corruptions of one file each, after a clean stop, and
+// some of the two files that exist only after a loss.
 func TestProveCorruption(t *testing.T) {
 	proving(t)
-	p := makeProofFolder(t)
+	p, table := makeProofFolder(t), corruptionTable{}
 	p.untouched(t)
-	p.corruptMany(t, 1000)
+	defer func() { report(t, table.String()) }()
+	p.corruptMany(t, 1000, "", table)
+	p.accepted(t).corruptMany(t, 60, "accepted.json", table)
+	p.restored(t).corruptMany(t, 60, "blind.json", table)
 }
 
 // TestCorruption is the short form of the proof.
 func TestCorruption(t *testing.T) {
-	p := makeProofFolder(t)
+	p, table := makeProofFolder(t), corruptionTable{}
 	p.untouched(t)
-	p.corruptMany(t, 30)
+	p.corruptMany(t, 30, "", table)
+	report(t, table.String())
+}
+
+// accepted returns a copy of the folder in which a damaged fact was given up. The
+// views are removed, so that each start reads past it.
+func (p *proofFolder) accepted(t *testing.T) *proofFolder {
+	t.Helper()
+	a := &proofFolder{config: p.config, dir: filepath.Join(t.TempDir(), "accepted"), older: p.older}
+	copyFolder(t, p.dir, a.dir)
+	name := (&bidder{t: t, dir: a.dir}).newestFacts()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(text, []byte(`"kind":"event","advertiser":"shop"`), []byte(`"kind":"event","advertiser":"shot"`), 1)
+	if bytes.Equal(changed, text) {
+		t.Fatalf("got no event in %s", name)
+	}
+	if err := os.WriteFile(name, changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{"views", "checkpoints"} {
+		if err := os.RemoveAll(filepath.Join(a.dir, gone)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, out := tool(t, "bidder", "log", "accept-loss", "--config", p.config, "--data", a.dir); status != 0 || !strings.Contains(out, "given up") {
+		t.Fatalf("accept-loss: got %d %s", status, out)
+	}
+	if err := os.RemoveAll(filepath.Join(a.dir, "views")); err != nil {
+		t.Fatal(err)
+	}
+	a.count(t)
+	if outcome, detail := a.trial(t, a.copied(t)).outcome(nil); outcome != outSame {
+		t.Fatalf("after accept-loss: %s: %s", outcome, detail)
+	}
+	return a
+}
+
+// restored returns a folder that was restored from a backup and is still blind.
+func (p *proofFolder) restored(t *testing.T) *proofFolder {
+	t.Helper()
+	r := &proofFolder{config: p.config, dir: filepath.Join(t.TempDir(), "restored"), older: p.older, blind: true}
+	backup := filepath.Join(t.TempDir(), "backup")
+	if status, out := tool(t, "bidder", "backup", "--data", p.dir, backup); status != 0 {
+		t.Fatalf("backup: got %d %s", status, out)
+	}
+	if status, out := tool(t, "bidder", "restore", "--data", r.dir, backup); status != 0 {
+		t.Fatalf("restore: got %d %s", status, out)
+	}
+	b := &bidder{t: t, dir: r.dir, args: []string{"--config", p.config}, Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	b.start()
+	if status := b.terminate(); status != 0 {
+		t.Fatalf("stopped with status %d", status)
+	}
+	r.count(t)
+	return r
+}
+
+// copied returns a copy of the folder.
+func (p *proofFolder) copied(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "copy")
+	copyFolder(t, p.dir, dir)
+	return dir
 }
 
 // untouched holds the comparison itself to account: a copy that nobody touched is
@@ -430,8 +519,7 @@ func TestCorruption(t *testing.T) {
 func (p *proofFolder) untouched(t *testing.T) {
 	t.Helper()
 	for _, removed := range [][]string{nil, {"views"}, {"views", "checkpoints"}} {
-		dir := filepath.Join(t.TempDir(), "untouched")
-		copyFolder(t, p.dir, dir)
+		dir := p.copied(t)
 		for _, name := range removed {
 			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 				t.Fatal(err)

@@ -171,7 +171,10 @@ func (r *recount) file(f *recountFile, end uint64, newest bool, accepted []accep
 			if _, err := hex.Decode(r.hash[:], []byte(a.Hash)); err != nil {
 				return err
 			}
-			continue
+			if l == nil || l.seq < next {
+				continue
+			}
+			behind, err = 0, r.take(l, next) // the file was packed without what was given up
 		}
 		if err != nil {
 			return fmt.Errorf("fact %d: %w", next, err)

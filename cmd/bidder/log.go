@@ -221,7 +221,7 @@ func (a *app) acceptLoss(ctx context.Context) error {
 	now := a.now().UTC()
 	var facts []events.Fact
 	for i, l := range given {
-		a.console.line(fmt.Sprintf("facts %d to %d are given up", l.From, l.To))
+		fmt.Fprintf(a.prog.stdout, "facts %d to %d are given up\n", l.From, l.To)
 		facts = append(facts, events.Fact{ID: fmt.Sprintf("accept_loss:%s:%d", a.run, i), Kind: events.KindAcceptLoss, At: now, Node: a.node(), AcceptLoss: &given[i]})
 	}
 	blind, err := journal.ReadBlind(a.bound.Data.Dir)
@@ -238,7 +238,7 @@ func (a *app) acceptLoss(ctx context.Context) error {
 		}
 	}
 	if blind == nil && len(given) == 0 {
-		a.console.line("nothing was lost")
+		fmt.Fprintln(a.prog.stdout, "nothing was lost")
 		return nil
 	}
 	a.log.Warn("loss accepted", zap.Int("ranges", len(given)), zap.Int("adjustments", len(booked)))
@@ -265,7 +265,7 @@ func (a *app) unproven(blind *journal.Blind) ([]events.Fact, error) {
 	}
 	for i := range facts {
 		facts[i].At, facts[i].Node = a.now().UTC(), a.node()
-		a.console.line(fmt.Sprintf("%s %s: %s booked as spent, which cannot be proven", facts[i].Adjustment.Budget, facts[i].Currency, facts[i].Adjustment.Amount))
+		fmt.Fprintf(a.prog.stdout, "%s %s: %s booked as spent, which cannot be proven\n", facts[i].Adjustment.Budget, facts[i].Currency, facts[i].Adjustment.Amount)
 	}
 	return facts, nil
 }
