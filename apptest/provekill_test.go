@@ -170,9 +170,9 @@ func backUp(t *testing.T) {
 }
 
 // TestProveTail: what can a corruption hide that follows a kill -9 at once? The
-// end of the newest file is cut off between two lines. What the head, a synced mark
-// that is left, or a view knew of is missed and named. The rest is hidden: facts of
-// the last batches.
+// end of the newest file is cut off between two lines, or a bit is flipped in one of
+// the last ones. What the head, a synced mark that is left, or a view knew of is
+// missed and named. The rest looks like an end that was never acknowledged.
 func TestProveTail(t *testing.T) {
 	proving(t)
 	cutTails(t, 60)
@@ -185,7 +185,7 @@ type hidden struct {
 }
 
 func (h *hidden) String() string {
-	return fmt.Sprintf("%d tails cut: %d named; %d hidden, at most %d facts of the last %s", h.tried, h.found, h.silent, h.facts, h.span.Round(time.Millisecond))
+	return fmt.Sprintf("%d tried: %d named; %d hidden, at most %d facts of the last %s", h.tried, h.found, h.silent, h.facts, h.span.Round(time.Millisecond))
 }
 
 func cutTails(t *testing.T, n int) {
@@ -194,29 +194,29 @@ func cutTails(t *testing.T, n int) {
 	b := startBidder(t, "--config", config)
 	x := newProofLoad(b)
 	rnd := rand.New(rand.NewPCG(5, 6))
-	var with, without hidden
+	var all [4]hidden
 	for i := range n {
-		x.killUnderLoad(t, 50+rnd.IntN(400))
+		x.killUnderLoad(t, 50+rnd.IntN(3000))
 		cut := filepath.Join(t.TempDir(), "cut")
 		copyFolder(t, b.dir, cut)
-		h := &with
 		if i%2 == 1 {
-			h = &without
 			if err := os.RemoveAll(filepath.Join(cut, "views")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		cutTail(t, rnd, config, cut, h)
+		cutTail(t, rnd, config, cut, i%4 >= 2, &all[i%4])
 		if err := os.RemoveAll(cut); err != nil {
 			t.Fatal(err)
 		}
 		b.start()
 	}
-	report(t, "views there: "+with.String()+"\nviews lost too: "+without.String())
+	report(t, "cut off, views there: "+all[0].String()+"\ncut off, views lost too: "+all[1].String()+
+		"\nbit flipped, views there: "+all[2].String()+"\nbit flipped, views lost too: "+all[3].String())
 }
 
-// cutTail cuts the log of a copied folder and starts a bidder there.
-func cutTail(t *testing.T, rnd *rand.Rand, config, dir string, h *hidden) {
+// cutTail cuts the end off the log of a copied folder, or flips a bit where it would
+// cut, and starts a bidder there.
+func cutTail(t *testing.T, rnd *rand.Rand, config, dir string, flip bool, h *hidden) {
 	t.Helper()
 	whole, err := recountFolder(dir)
 	if err != nil {
@@ -247,6 +247,12 @@ func cutTail(t *testing.T, rnd *rand.Rand, config, dir string, h *hidden) {
 	p := &proofFolder{config: config, dir: dir, visitors: someVisitors(10)}
 	if p.recount, err = recountFolder(dir); err != nil {
 		t.Fatal(err)
+	}
+	if flip {
+		lines[keep][rnd.IntN(len(lines[keep]))] ^= 1 << rnd.IntN(8)
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	outcome, detail := p.trial(t, dir).outcome([]string{"log/facts", "view money", "view segments"})
 	first := whole.last - lost + 1
