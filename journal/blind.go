@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +33,17 @@ type Blind struct {
 	// that it holds all of it.
 	Unknown bool        `json:"unknown,omitempty"`
 	Views   []BlindView `json:"views,omitempty"`
+	Sum     string      `json:"sum,omitempty"` // of the rest: it also holds money
+}
+
+func (b Blind) sum() string {
+	b.Sum = ""
+	text, err := json.Marshal(b)
+	if err != nil {
+		return ""
+	}
+	s := sha256.Sum256(text)
+	return hex.EncodeToString(s[:8])
 }
 
 // BlindView is where a view stood and what it knew before it was taken back.
@@ -66,10 +79,24 @@ func (b *blindness) why() string {
 	return strings.Join(b.file.Reasons, "; ") + `; put the facts back with "bidder log repair --from BACKUP", or book them as spent with "bidder log accept-loss"`
 }
 
-func (l *Log) readBlind() error {
+// readBlind reads blind.json. That it is gone although the head says that it exists
+// does not make the log whole again.
+func (l *Log) readBlind(noted *head) error {
 	file, err := readBlindFile(l.o.disk, l.o.Dir)
+	if err != nil {
+		return err
+	}
+	if file == nil && noted.Blind {
+		path := filepath.Join(l.o.Dir, blindName)
+		file = &Blind{V: 1, Since: l.o.Now().UTC(), Unknown: true, Seen: noted.Seq,
+			Reasons: []string{path + " is missing, although the bidder was blind for money: what it said had been seen is not known"}}
+		l.o.Logger.Error("the note of facts that are gone is missing; bids stop", zap.String("file", path))
+		if err := writeBlindFile(l.o.disk, l.o.Dir, file); err != nil {
+			return err
+		}
+	}
 	l.blind.file = file
-	return err
+	return nil
 }
 
 // ReadBlind returns what blind.json of a data folder holds; nil if there is none.
@@ -88,26 +115,40 @@ func readBlindFile(d disk, dir string) (*Blind, error) {
 	if err := json.Unmarshal(b, file); err != nil {
 		return &Blind{V: 1, Unknown: true, Reasons: []string{path + " exists and cannot be read: " + err.Error()}}, nil
 	}
+	if file.Sum != file.sum() {
+		file.Unknown = true
+		file.Reasons = append(file.Reasons, path+" is damaged or was edited: what it says had been seen, and spent, may be wrong")
+	}
 	return file, nil
 }
 
-// ClearBlind removes blind.json of a data folder. It is for "log accept-loss",
-// once the unproven money is booked.
-func ClearBlind(dir string) error {
-	d := osDisk{}
+// ClearBlind removes blind.json of a data folder whose log is in factsDir. It is for
+// "log accept-loss", once the unproven money is booked, and for "log repair". No log
+// may be open there.
+func ClearBlind(dir, factsDir string) error { return clearBlind(osDisk{}, dir, factsDir) }
+
+func clearBlind(d disk, dir, factsDir string) error {
+	if err := noteBlind(d, factsDir, false); err != nil {
+		return err
+	}
 	if err := d.Remove(filepath.Join(dir, blindName)); err != nil && !isGone(err) {
 		return fmt.Errorf("cannot remove %s: %w", blindName, err)
 	}
 	return d.SyncDir(dir)
 }
 
-// WriteBlind makes a data folder blind for money before it is used; "restore"
-// does so, because the backup may be older than what was seen.
-func WriteBlind(dir, reason string, seen uint64, now time.Time) error {
-	return writeBlindFile(osDisk{}, dir, &Blind{V: 1, Since: now.UTC(), Reasons: []string{reason}, Seen: seen, Unknown: true})
+// WriteBlind makes a data folder whose log is in factsDir blind for money before it
+// is used; "restore" does so, because the backup may be older than what was seen.
+func WriteBlind(dir, factsDir, reason string, seen uint64, now time.Time) error {
+	d := osDisk{}
+	if err := writeBlindFile(d, dir, &Blind{V: 1, Since: now.UTC(), Reasons: []string{reason}, Seen: seen, Unknown: true}); err != nil {
+		return err
+	}
+	return noteBlind(d, factsDir, true)
 }
 
 func writeBlindFile(d disk, dir string, file *Blind) error {
+	file.Sum = file.sum()
 	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return err

@@ -21,7 +21,8 @@ type head struct {
 	Seq   uint64      `json:"seq"`
 	H     events.Hash `json:"h,omitzero"`
 	TS    time.Time   `json:"ts,omitzero"`
-	Clean bool        `json:"clean"` // the log was closed
+	Clean bool        `json:"clean"`           // the log was closed
+	Blind bool        `json:"blind,omitempty"` // blind.json exists
 	Sum   string      `json:"sum,omitempty"`
 }
 
@@ -54,21 +55,38 @@ func readHead(c *catalog) (h head, ok bool, err error) {
 // writeHead notes where the log ends.
 func (l *Log) writeHead(clean bool) error {
 	p := l.Last()
-	h := head{V: 1, Log: l.id, Seq: p.Seq, H: p.Hash, TS: p.Time, Clean: clean}
+	h := head{V: 1, Log: l.id, Seq: p.Seq, H: p.Hash, TS: p.Time, Clean: clean, Blind: l.blind.why() != ""}
+	if l.start.noted == h {
+		return nil
+	}
+	if err := h.write(l.files); err != nil {
+		return err
+	}
+	l.start.noted = h
+	return nil
+}
+
+// write replaces the head of a folder of facts.
+func (h head) write(c *catalog) error {
 	h.Sum = h.sum()
 	b, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	if l.start.noted == string(b) {
-		return nil
-	}
-	err = writeWhole(l.o.disk, l.files.path(headName), func(w io.Writer) error {
+	return writeWhole(c.d, c.path(headName), func(w io.Writer) error {
 		_, err := w.Write(append(b, '\n'))
 		return err
 	})
-	if err == nil {
-		l.start.noted = string(b)
+}
+
+// noteBlind notes in the head of a folder of facts, if it has one, whether
+// blind.json exists, so that its loss is found.
+func noteBlind(d disk, factsDir string, blind bool) error {
+	c := &catalog{d: d, dir: factsDir}
+	h, known, err := readHead(c)
+	if err != nil || !known || h.Blind == blind {
+		return err
 	}
-	return err
+	h.Blind = blind
+	return h.write(c)
 }

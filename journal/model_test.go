@@ -525,7 +525,9 @@ func (w *world) resolve() {
 		}
 		w.append(l, 1)
 		closeLog(w.t, l)
-		remove(w.t, w.disk, filepath.Join(w.o.Dir, blindName))
+		if err := clearBlind(w.disk, w.o.Dir, w.o.FactsDir); err != nil {
+			w.fatal("clear blind.json: %v", err)
+		}
 	}
 	r, err := verify(w.disk, w.o.FactsDir, events.Position{}, nil)
 	if err != nil || !r.OK() {
@@ -567,7 +569,9 @@ func (w *world) repair() bool {
 			w.tell("not proven: %+v", b)
 			return false
 		}
-		remove(w.t, w.disk, filepath.Join(w.o.Dir, blindName))
+		if err := clearBlind(w.disk, w.o.Dir, w.o.FactsDir); err != nil {
+			w.fatal("clear blind.json: %v", err)
+		}
 	}
 	after := map[string]bool{}
 	for _, line := range imageOf(w.t, w.disk, w.o.FactsDir).lines(w.t) {

@@ -25,7 +25,7 @@ type startReport struct {
 	clean  bool         // the log was closed before
 	damage *DamageError // in the newest file
 	cut    int64        // bytes of a torn end
-	noted  string       // the head that is on disk
+	noted  head         // the head that is on disk
 }
 
 // open reads what is there. The order matters: nothing is changed before it is
@@ -55,7 +55,7 @@ func (l *Log) open(ctx context.Context) error {
 		return err
 	}
 	l.start.clean = known && noted.Clean
-	if err := l.readBlind(); err != nil {
+	if err := l.readBlind(&noted); err != nil {
 		return err
 	}
 	if err := l.name(noted.Log); err != nil {

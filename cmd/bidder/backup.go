@@ -63,7 +63,7 @@ func (p *program) restore(_ context.Context, args []string) int {
 	}
 	if err == nil {
 		reason := fmt.Sprintf("the data folder was restored from %s, which ends with fact %d; what was spent after that is not known", filepath.Base(from), report.Last.Seq)
-		err = journal.WriteBlind(*data, reason, report.Last.Seq, p.now())
+		err = journal.WriteBlind(*data, journal.FactsDir(*data), reason, report.Last.Seq, p.now())
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, fmt.Errorf("cannot restore: %w", err))

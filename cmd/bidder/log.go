@@ -174,7 +174,7 @@ func (p *program) clearProven(data string) error {
 		return nil
 	}
 	fmt.Fprintln(p.stdout, "the log holds everything that had been seen again: the bidder is no longer blind")
-	return journal.ClearBlind(data)
+	return journal.ClearBlind(data, journal.FactsDir(data))
 }
 
 // acceptLoss gives up what is damaged or missing: views go on behind it, and money
@@ -197,6 +197,9 @@ func (p *program) acceptLoss(ctx context.Context, args []string) int {
 		a.snapshot.Store(snapshot)
 		err = a.acceptLoss(ctx)
 		err = errors.Join(err, a.stop())
+	}
+	if err == nil {
+		err = journal.ClearBlind(snapshot.Data.Dir, snapshot.Logs.Facts.Dir)
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
@@ -242,7 +245,7 @@ func (a *app) acceptLoss(ctx context.Context) error {
 		return nil
 	}
 	a.log.Warn("loss accepted", zap.Int("ranges", len(given)), zap.Int("adjustments", len(booked)))
-	return journal.ClearBlind(a.bound.Data.Dir)
+	return nil
 }
 
 // unproven returns the facts that book what the money view had settled and held
