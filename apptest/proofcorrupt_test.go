@@ -29,10 +29,8 @@ func fileKind(name string) string {
 		return "bid records"
 	case strings.HasPrefix(dir, "checkpoints/"):
 		return "checkpoints"
-	case strings.HasPrefix(dir, "views/money/"):
-		return "view of money"
-	case strings.HasPrefix(dir, "views/segments/"):
-		return "view of segments"
+	case strings.HasPrefix(dir, "views/"):
+		return "view of " + strings.Split(dir, "/")[1]
 	}
 	return base
 }
