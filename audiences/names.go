@@ -1,6 +1,12 @@
 package audiences
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"rebound/internal/spec"
+)
 
 // anyEvent is the event name that matches every event.
 const anyEvent = "*"
@@ -75,3 +81,24 @@ func CanonicalEvent(name string) (canonical string, known bool) {
 	}
 	return name, false
 }
+
+// NearEvent returns the known event whose name, or an alias of it, is nearly the given
+// one, or an empty string if there is none or the name is known itself.
+func NearEvent(name string) string {
+	if name == "" || strings.TrimSpace(name) == anyEvent {
+		return ""
+	}
+	canonical, known := CanonicalEvent(name)
+	if known {
+		return ""
+	}
+	// A hyphen or space instead of _ makes a different name.
+	folded := strings.NewReplacer("-", "_", " ", "_", ".", "_").Replace(strings.ToLower(canonical))
+	if c, ok := CanonicalEvent(folded); ok {
+		return c
+	}
+	return byName[spec.Nearest(folded, eventNames)]
+}
+
+// eventNames are the names and aliases of all known events, sorted.
+var eventNames = slices.Sorted(maps.Keys(byName))

@@ -1,6 +1,7 @@
 package campaigns
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
 	"slices"
@@ -87,6 +88,9 @@ func (c *compiler) keys(path string, specs []KeySpec) []Key {
 			c.AddHint(spec.At(path, i)+".sha256", spec.Quote(s.SHA256), "the SHA-256 of the key as 64 hex digits", "printf %s KEY | sha256sum")
 		}
 		copy(k.SHA256[:], sum)
+		if k.SHA256 == sha256.Sum256(nil) {
+			c.Add(spec.At(path, i)+".sha256", "the hash of an empty key", "the hash of a key of at least 16 random bytes")
+		}
 		for _, other := range c.x.advertisers {
 			if slices.ContainsFunc(other.Keys, func(o Key) bool { return o.SHA256 == k.SHA256 }) {
 				c.Add(spec.At(path, i)+".sha256", "the key of advertiser "+spec.Quote(other.ID), "a key that no other advertiser has")

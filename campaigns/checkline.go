@@ -41,7 +41,14 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 		Total:       c.money(path+".budget.total", s.Budget.Total),
 		Pacing:      Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(PacingEven))),
 		HoldbackPct: c.holdback(path, &s.Budget, 0)}
+	if s.Status == "" {
+		c.Warn(path+".status", "nothing, which means draft", "status: active; a draft bids on nothing")
+	}
 	c.dates(path, s.Start, s.End)
+	c.budget(path+".budget", k.Daily, k.Total)
+	if k.Total > 0 && k.Daily == 0 && k.End.IsZero() && k.Pacing == PacingEven {
+		c.Warn(path+".budget.pacing", "even, with a total but neither a daily budget nor an end", "daily, end, or pacing: asap; without an end there is no time over which the total could be spread")
+	}
 	if s.Budget.Daily == nil && s.Budget.Total == nil {
 		c.Add(path+".budget", "neither daily nor total", "at least one of them, to limit spending")
 	}
@@ -58,6 +65,31 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 		}
 		seen[s.Lines[i].ID] = true
 		c.line(p, k, s, &s.Lines[i])
+	}
+}
+
+// budget refuses a daily cap that the total makes meaningless.
+func (c *compiler) budget(path string, daily, total rtb.Micros) {
+	if total > 0 && daily > total {
+		c.Add(path+".daily", daily.String(), "at most total, "+total.String())
+	}
+}
+
+// lineBudget checks a line's caps against each other and against the campaign's.
+func (c *compiler) lineBudget(path string, l *Line) {
+	c.budget(path, l.Daily, l.Total)
+	k := l.Campaign
+	for _, x := range []struct {
+		field, what string
+		own, above  rtb.Micros
+	}{{"daily", "daily budget", l.Daily, k.Daily}, {"total", "total", l.Total, k.Total}, {"daily", "total", l.Daily, k.Total}} {
+		if x.above > 0 && x.own > x.above {
+			c.Warn(path+"."+x.field, x.own.String(), "at most the campaign's "+x.what+", "+x.above.String()+", which limits the line anyway")
+			break
+		}
+	}
+	if l.Total > 0 && l.Daily == 0 && k.Daily == 0 && l.End.IsZero() && l.Pacing == PacingEven {
+		c.Warn(path+".pacing", "even, with a total but neither a daily budget nor an end", "daily, end, or pacing: asap; without an end there is no time over which the total could be spread")
 	}
 }
 
@@ -96,6 +128,7 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	if !k.End.IsZero() && (l.End.IsZero() || l.End.After(k.End)) {
 		l.End = k.End
 	}
+	c.lineBudget(path+".budget", l)
 	l.Caps = capsOf(l)
 	if l.Contextual, l.ChildSafe = s.Contextual, s.ChildSafe; l.Contextual {
 		c.contextual(path, s)

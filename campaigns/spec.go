@@ -122,9 +122,9 @@ type FrequencySpec struct {
 // default.
 type Frequency []FrequencySpec
 
-// UnmarshalText accepts the word none.
+// UnmarshalText accepts the words none and off.
 func (f *Frequency) UnmarshalText(b []byte) error {
-	if string(b) != "none" {
+	if string(b) != "none" && string(b) != "off" {
 		return fmt.Errorf("cannot parse frequency: got %q; want none or a list such as [{max: 10, per: 24h}]", b)
 	}
 	*f = Frequency{}
@@ -145,7 +145,7 @@ func (o *OffDuration) UnmarshalText(b []byte) error {
 	}
 	d, err := spec.ParseDuration(string(b))
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot parse duration: got %s; want a duration such as 90s, 30m, 12h, 7d or 4w, or off", spec.Quote(string(b)))
 	}
 	*o = OffDuration{Set: true, D: d}
 	return nil

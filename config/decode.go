@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ func (l *loader) decode(n *node, v reflect.Value, path, options string) {
 	}
 	if n.kind == kindNull {
 		return
+	}
+	if n.kind == kindScalar && n.tag == "!!bool" && !l.quiet {
+		l.words[path] = n.text
 	}
 	if v.Kind() == reflect.Pointer {
 		p := reflect.New(v.Type().Elem())
@@ -212,6 +216,9 @@ func (l *loader) unknown(k *key, path string, names []string) {
 	if hint != "" && len(names) > manyFields {
 		want = "a known field"
 	}
+	if near := spec.Nearest(k.name, names); near != "" {
+		l.breaks(path[:len(path)-len(k.name)] + near) // that it is missing follows
+	}
 	l.unread(k.place(), path, "unknown field "+spec.Quote(k.name), want, hint)
 }
 
@@ -227,7 +234,11 @@ func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
 	case reflect.Bool:
 		b, err := strconv.ParseBool(n.text)
 		if n.tag != "!!bool" || err != nil {
-			wrong()
+			hint := ""
+			if slices.Contains([]string{"yes", "no", "on", "off", "y", "n"}, strings.ToLower(n.text)) {
+				hint = "yes, no, on and off are words here, not booleans"
+			}
+			l.unread(n.place(), path, n.describe(), wantOf(v.Type()), hint)
 			return
 		}
 		v.SetBool(b)
@@ -267,8 +278,11 @@ func (l *loader) text(n *node, path, options string) string {
 		return envName.ReplaceAllStringFunc(n.text, func(m string) string {
 			name := m[2 : len(m)-1]
 			if l.getenv != nil {
-				if value, ok := l.getenv(name); ok {
+				if value, ok := l.getenv(name); ok && value != "" {
 					return value
+				} else if ok {
+					l.unread(n.place(), path, "${"+name+"}, which is empty", "an environment variable with a value", "export "+name+"=...")
+					return ""
 				}
 			}
 			l.unread(n.place(), path, "${"+name+"}, which is not set", "an environment variable that is set", "export "+name+"=...")

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"path"
 	"path/filepath"
 	"reflect"
@@ -27,7 +28,7 @@ func Load(path string, o Options) (*Snapshot, error) {
 
 // LoadFS loads the configuration at path in fsys. The error is [spec.Problems].
 func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
-	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}}
+	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}, words: map[string]string{}}
 	path = cleanPath(path)
 	s := &Snapshot{Path: path}
 	l.places[""] = place{file: path}
@@ -49,6 +50,7 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 	s.Warnings = sorted(l.Warnings)
 	s.Hash = l.hash(path)
 	s.Files = slices.Sorted(maps.Keys(l.files))
+	s.Files = slices.DeleteFunc(s.Files, func(name string) bool { return strings.HasPrefix(name, builtin) })
 	s.Files = append(s.Files, l.feeds...)
 	for _, t := range s.Tables.Files() {
 		s.Files = append(s.Files, t.Name)
@@ -88,6 +90,9 @@ func (l *loader) hash(root string) string {
 // relative returns the name of a file relative to a folder, or the name itself
 // if that is impossible.
 func relative(dir, name string) string {
+	if strings.HasPrefix(name, builtin) {
+		return name
+	}
 	rel, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(name))
 	if err != nil {
 		return name
@@ -106,7 +111,7 @@ func (l *loader) compile(s *Snapshot, o Options) {
 		}
 		l.Add("version", got, "1")
 	}
-	l.listen(&s.Listen)
+	l.listen(&s.Listen, o.Now)
 	l.data(s)
 	s.Policy = l.privacy(&s.Privacy)
 	s.EIDSources = l.identity(&s.Identity)
@@ -131,6 +136,7 @@ func (l *loader) exchanges(s *Snapshot) {
 			l.Add(at+".id", spec.Quote(x.ID)+" again", "an id that no other exchange has")
 		}
 		s.Profiles[x.ID] = p
+		l.secret(at, x)
 		if x.Secret == "" {
 			from := "this machine"
 			if len(x.Sources) > 0 {
@@ -142,6 +148,37 @@ func (l *loader) exchanges(s *Snapshot) {
 	if len(s.Exchanges) == 0 {
 		l.Warn("exchanges", "none", "at least one exchange, or there are no bid requests")
 	}
+}
+
+// minSecret is the shortest secret of an exchange, in bytes: fewer can be guessed.
+const minSecret = 8
+
+// secret refuses a secret that is set but protects nothing. An empty one is accepted
+// only with sources that are all this machine.
+func (l *loader) secret(at string, x *exchange.ProfileSpec) {
+	_, set := l.places[at+".secret"]
+	switch {
+	case set && x.Secret == "" && (len(x.Sources) == 0 || !onlyLoopback(x.Sources)):
+		l.Add(at+".secret", "a secret that is set but empty", "a secret such as ${EXCHANGE_SECRET}; leave the field out to let sources alone decide")
+	case x.Secret != "" && len(x.Secret) < minSecret:
+		l.Add(at+".secret", "a secret of "+strconv.Itoa(len(x.Secret))+" bytes", "at least "+strconv.Itoa(minSecret)+" bytes, better 32 random ones")
+	}
+}
+
+// onlyLoopback reports whether all networks of a list are this machine.
+func onlyLoopback(sources []string) bool {
+	return !slices.ContainsFunc(sources, func(text string) bool {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, err := netip.ParseAddr(text)
+			return err != nil || !addr.IsLoopback()
+		}
+		least := 8 // 127.0.0.0/8
+		if prefix.Addr().Is6() {
+			least = 128
+		}
+		return !prefix.Addr().IsLoopback() || prefix.Bits() < least
+	})
 }
 
 func (l *loader) creatives(s *Snapshot) {
@@ -183,6 +220,25 @@ func (l *loader) audiences(s *Snapshot) {
 	l.Include("audiences", spec.Report{Problems: problems})
 	if len(problems) == 0 {
 		s.AudienceSet = set
+	}
+	for i := range s.Audiences {
+		at := spec.At("audiences", i)
+		l.events(at+".include", &s.Audiences[i].Include)
+		l.events(at+".exclude", &s.Audiences[i].Exclude)
+	}
+}
+
+// events warns of events that nobody is likely to send: custom ones whose name is
+// nearly that of a known event.
+func (l *loader) events(at string, r *audiences.Rule) {
+	if near := audiences.NearEvent(r.Event); near != "" {
+		l.Warn(at+".event", spec.Quote(r.Event)+", which is nearly "+near, near+"; a custom event of this name counts only if the shop sends exactly this name")
+	}
+	for i := range r.All {
+		l.events(spec.At(at+".all", i), &r.All[i])
+	}
+	for i := range r.Any {
+		l.events(spec.At(at+".any", i), &r.Any[i])
 	}
 }
 

@@ -56,7 +56,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 
 func loadGood(t testing.TB) *Snapshot {
 	t.Helper()
-	s, err := Load("testdata/good.yaml", Options{Getenv: getenv(map[string]string{"DEMO_SECRET": "sesame"})})
+	s, err := Load("testdata/good.yaml", Options{Getenv: getenv(map[string]string{"DEMO_SECRET": "open-sesame"})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestGood(t *testing.T) {
 	check("rates", s.Rates, (*rtb.Rates)(nil))
 
 	p := s.Profiles["demo"]
-	check("secret", p.SecretOK([]byte("sesame")), true)
+	check("secret", p.SecretOK([]byte("open-sesame")), true)
 	check("included", p.Seat, "s1")
 	check("own value wins", p.DefaultTMax, 200*time.Millisecond)
 
@@ -172,11 +172,11 @@ func TestDiff(t *testing.T) {
 	replace("parts/rules.yaml", "audiences:", "audiences:\n  - {id: buyers, include: {event: purchase}}")
 	replace("parts/banner.html", "Shop", "The Shop")
 	replace("parts/products.tsv", "evil.example", "shop.example")
-	before, err := LoadFS(fsys, "good.yaml", Options{Getenv: getenv(map[string]string{"DEMO_SECRET": "sesame"})})
+	before, err := LoadFS(fsys, "good.yaml", Options{Getenv: getenv(map[string]string{"DEMO_SECRET": "open-sesame"})})
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := LoadFS(changed, "good.yaml", Options{Getenv: getenv(map[string]string{"DEMO_SECRET": "open"})})
+	after, err := LoadFS(changed, "good.yaml", Options{Getenv: getenv(map[string]string{"DEMO_SECRET": "another-secret"})})
 	if err != nil {
 		t.Fatal(err)
 	}

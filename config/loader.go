@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rebound/campaigns"
+	"rebound/examples"
 	"rebound/internal/spec"
 )
 
@@ -31,8 +32,10 @@ type loader struct {
 	blocks map[string]*node  // texts that begin on the line after their field, by path
 	nodes  int
 	tooBig bool
-	broken []string // paths whose values do not have the type of their field
-	quiet  bool     // a value is tried, not read: its place is not recorded
+	broken []string          // paths whose values do not have the type of their field
+	parts  bool              // a file of the configuration could not be read: much is missing
+	words  map[string]string // booleans in the file, by path
+	quiet  bool              // a value is tried, not read: its place is not recorded
 
 	// Report collects the problems of the sections, which get their places at
 	// the end. found are the problems that have their places.
@@ -56,10 +59,35 @@ func (l *loader) place(p spec.Problem) {
 
 // unread adds a problem of a value that does not have the type of its field.
 func (l *loader) unread(at place, path, got, want, hint string) {
+	if hint == "" {
+		hint = l.wordHint(path)
+	}
 	l.add(at, path, got, want, hint)
+	l.breaks(path)
+}
+
+// breaks notes a path that has no usable value, so that what follows from that is
+// not reported too.
+func (l *loader) breaks(path string) {
 	if len(l.broken) < maxProblems {
 		l.broken = append(l.broken, path)
 	}
+}
+
+// wordHint names the words that tools of YAML 1.1 turn into a boolean, if the value
+// of a path is one.
+func (l *loader) wordHint(path string) string {
+	word, ok := l.words[path]
+	if !ok { // a value that stands for a field of its table
+		word = l.words[path[:max(0, strings.LastIndexByte(path, '.'))]]
+	}
+	switch word {
+	case "true":
+		return "a tool that reads YAML 1.1 writes an unquoted on or yes as true: put the word in quotes"
+	case "false":
+		return "a tool that reads YAML 1.1 writes an unquoted off or no as false: put the word in quotes"
+	}
+	return ""
 }
 
 // placeAll gives every problem of the report, and every warning, the place of
@@ -67,7 +95,7 @@ func (l *loader) unread(at place, path, got, want, hint string) {
 // could not be read, and of their tables: they follow from the first problem.
 func (l *loader) placeAll() {
 	for _, p := range l.Problems {
-		if !slices.ContainsFunc(l.broken, func(b string) bool { return within(p.Path, b) || within(b, p.Path) }) {
+		if !l.follows(&p) {
 			l.place(l.locate(p))
 		}
 	}
@@ -76,7 +104,33 @@ func (l *loader) placeAll() {
 	}
 }
 
+// sections are the sections of what ids refer to.
+var sections = map[string]string{"an advertiser": "advertisers", "an audience": "audiences", "a creative": "creatives", "an exchange": "exchanges", "a feed": "feeds"}
+
+// follows reports whether a problem follows from one that is known: its value, or one
+// in its table, could not be read, or it refers to an id that may be among what could
+// not be read.
+func (l *loader) follows(p *spec.Problem) bool {
+	section, refers := sections[p.Ref]
+	if _, given := l.places[p.Path]; l.parts && (refers || !given) {
+		return true // it may be in the file that could not be read
+	}
+	return slices.ContainsFunc(l.broken, func(b string) bool {
+		if within(p.Path, b) || within(b, p.Path) {
+			return true
+		}
+		if !refers || !within(b, section) {
+			return false
+		}
+		item := b[len(section):] // empty, [3] or [3].id
+		return item == "" || strings.HasSuffix(item, "]") && strings.Count(item, "[") == 1 && !strings.Contains(item, ".") || strings.HasSuffix(item, "].id") && strings.Count(item, ".") == 1
+	})
+}
+
 func (l *loader) locate(p spec.Problem) spec.Problem {
+	if p.Hint == "" {
+		p.Hint = l.wordHint(p.Path)
+	}
 	if p.File == "" {
 		at := l.find(p.Path)
 		p.File, p.Line = at.file, at.line
@@ -116,7 +170,7 @@ func (l *loader) read(name string) ([]byte, error) {
 	if b, ok := l.files[name]; ok {
 		return b, nil
 	}
-	f, err := l.fsys.Open(name)
+	f, err := l.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +184,43 @@ func (l *loader) read(name string) ([]byte, error) {
 	}
 	l.files[name] = b
 	return b, nil
+}
+
+// builtin begins the name of an exchange profile that the program contains.
+const builtin = "builtin:"
+
+// profileFile returns the name of a built-in profile in [examples.FS].
+func profileFile(name string) string {
+	return "exchanges/" + strings.TrimPrefix(name, builtin) + ".yaml"
+}
+
+// open opens a file, or a profile that the program contains.
+func (l *loader) open(name string) (fs.File, error) {
+	if !strings.HasPrefix(name, builtin) {
+		return l.fsys.Open(name)
+	}
+	return examples.FS.Open(profileFile(name))
+}
+
+// unknownProfile adds a problem if there is no built-in profile of a name, and
+// reports whether it did.
+func (l *loader) unknownProfile(item *node, path string) bool {
+	if !strings.HasPrefix(item.text, builtin) {
+		return false
+	}
+	files, err := fs.Glob(examples.FS, profileFile("*"))
+	if err != nil {
+		return false
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, builtin+strings.TrimSuffix(strings.TrimPrefix(f, "exchanges/"), ".yaml"))
+	}
+	if slices.Contains(names, item.text) {
+		return false
+	}
+	l.add(item.place(), path, spec.Quote(item.text), "one of "+strings.Join(names, ", "), spec.DidYouMean(item.text, names))
+	return true
 }
 
 // parse parses one file into a table, or returns nil if it cannot.
@@ -220,6 +311,12 @@ func (l *loader) expand(n *node, path string, join bool, stack []string) {
 			l.add(item.place(), spec.Join(path, "include"), item.describe(), "the name of a file", "")
 			continue
 		}
+		if l.unknownProfile(item, spec.Join(path, "include")) {
+			if l.breaks(path); join {
+				l.parts = true
+			}
+			continue
+		}
 		name := resolve(item.src.dir, item.text)
 		self := append(slices.Clone(stack), item.src.name)
 		switch {
@@ -230,9 +327,15 @@ func (l *loader) expand(n *node, path string, join bool, stack []string) {
 			l.add(item.place(), spec.Join(path, "include"), "more than "+strconv.Itoa(maxIncludes)+" nested includes", "fewer", "")
 			continue
 		}
-		if from := l.parse(name, item.place(), spec.Join(path, "include")); from != nil {
+		from := l.parse(name, item.place(), spec.Join(path, "include"))
+		switch {
+		case from != nil:
 			l.expand(from, path, join, self)
 			n.merge(from, join)
+		case join:
+			l.parts = true
+		default:
+			l.breaks(path)
 		}
 	}
 }
@@ -240,6 +343,9 @@ func (l *loader) expand(n *node, path string, join bool, stack []string) {
 // resolve returns the path of a file that is relative to the file that names
 // it.
 func resolve(dir, name string) string {
+	if strings.HasPrefix(name, builtin) {
+		return name
+	}
 	name = filepath.ToSlash(name)
 	if path.IsAbs(name) || filepath.IsAbs(name) {
 		return path.Clean(name)

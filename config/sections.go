@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/tls"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -45,33 +47,130 @@ func orDefault[T comparable](v *T, absent T) {
 	}
 }
 
-func (l *loader) listen(s *Listen) {
+func (l *loader) listen(s *Listen, now time.Time) {
 	orDefault(&s.Bid, defaultBid)
 	orDefault(&s.Edge, defaultEdge)
 	orDefault(&s.Admin, defaultAdmin)
-	for _, a := range []struct{ field, addr string }{{"bid", s.Bid}, {"edge", s.Edge}, {"admin", s.Admin}} {
+	var taken []listenAddr
+	for _, a := range []listenAddr{{field: "bid", addr: s.Bid}, {field: "edge", addr: s.Edge}, {field: "admin", addr: s.Admin}} {
 		host, port, err := net.SplitHostPort(a.addr)
 		n, err2 := strconv.ParseUint(port, 10, 16)
 		if err != nil || err2 != nil || host != "" && !creatives.ValidHost(strings.ToLower(host)) && !validAddr(host) {
 			l.Add("listen."+a.field, spec.Quote(a.addr), "host:port or :port, such as 127.0.0.1:8082")
+			continue
 		}
-		if a.field == "admin" && err == nil && n > 0 && !loopback(host) {
+		a.host, a.port = host, n
+		if i := slices.IndexFunc(taken, a.collides); i >= 0 {
+			l.Add("listen."+a.field, a.addr+", the port of listen."+taken[i].field, "a port that no other listener has")
+		}
+		taken = append(taken, a)
+		if a.field == "admin" && n > 0 && !loopback(host) {
 			l.Warn("listen.admin", a.addr+": reachable from other machines", "a loopback address; anyone who reaches this port can stop bidding and read profiles")
 		}
+	}
+	l.publicURL(s)
+	l.certificate("listen.tls.bid", &s.TLS.Bid, now)
+	l.certificate("listen.tls.edge", &s.TLS.Edge, now)
+	l.proxies(s)
+}
+
+// listenAddr is the address of one listener.
+type listenAddr struct {
+	field, addr, host string
+	port              uint64
+}
+
+// collides reports whether two listeners cannot have both addresses. Port 0 is any
+// free port.
+func (a listenAddr) collides(b listenAddr) bool {
+	everywhere := func(host string) bool {
+		addr, err := netip.ParseAddr(host)
+		return host == "" || err == nil && addr.IsUnspecified()
+	}
+	return a.port != 0 && a.port == b.port && (a.host == b.host || everywhere(a.host) || everywhere(b.host) || loopback(a.host) && loopback(b.host) && (a.host == "localhost" || b.host == "localhost"))
+}
+
+// publicURL checks the public URL of the edge listener, or derives it from its
+// address.
+func (l *loader) publicURL(s *Listen) {
+	scheme := "http"
+	if s.TLS.Edge.Cert != "" {
+		scheme = "https"
 	}
 	if s.PublicURL == "" {
 		port := "8081"
 		if _, p, err := net.SplitHostPort(s.Edge); err == nil {
 			port = p
 		}
-		s.PublicURL = "http://127.0.0.1:" + port
+		s.PublicURL = scheme + "://127.0.0.1:" + port
 	}
 	u, err := url.Parse(s.PublicURL)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
 		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 		l.Add("listen.public_url", spec.Quote(s.PublicURL), "an https URL without a query, or http on this machine")
+	} else if scheme == "https" && u.Scheme == "http" {
+		l.Add("listen.public_url", spec.Quote(s.PublicURL), "an https URL, because listen.tls.edge serves https")
 	}
 	s.PublicURL = strings.TrimRight(s.PublicURL, "/")
+}
+
+// certificate checks that a certificate and its key can be used. They are not part of
+// the hash of the configuration, because they are renewed while it stays the same.
+func (l *loader) certificate(path string, c *Certificate, now time.Time) {
+	if c.Cert == "" && c.Key == "" {
+		return
+	}
+	var pem [2][]byte
+	for i, f := range []struct{ field, name string }{{".cert", c.Cert}, {".key", c.Key}} {
+		if f.name == "" {
+			l.Add(path+f.field, "nothing", "a file: cert and key belong together")
+			return
+		}
+		b, err := fs.ReadFile(l.fsys, f.name)
+		if err != nil {
+			l.Add(path+f.field, "file "+spec.Quote(f.name)+": "+reason(err), "a file that can be read")
+			return
+		}
+		pem[i] = b
+	}
+	pair, err := tls.X509KeyPair(pem[0], pem[1])
+	if err != nil {
+		l.Add(path, strings.TrimPrefix(err.Error(), "tls: "), "a certificate and its own private key as PEM")
+		return
+	}
+	if end := pair.Leaf.NotAfter; !now.IsZero() && now.After(end) {
+		l.Warn(path+".cert", "a certificate that expired at "+end.UTC().Format(time.RFC3339), "a valid one; it is loaded when its file changes")
+	}
+}
+
+const maxDrainDelay = 5 * time.Minute
+
+// proxies checks what is said about proxies in front of the listeners.
+func (l *loader) proxies(s *Listen) {
+	for i, name := range s.ProxyProtocol {
+		if l.OneOf(spec.At("listen.proxy_protocol", i), name, []string{"bid", "edge"}); slices.Index(s.ProxyProtocol, name) < i {
+			l.Add(spec.At("listen.proxy_protocol", i), spec.Quote(name)+" again", "each listener once")
+		}
+	}
+	for i, text := range s.TrustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		switch {
+		case err != nil:
+			hint := ""
+			if addr, err := netip.ParseAddr(text); err == nil {
+				hint = netip.PrefixFrom(addr, addr.BitLen()).String()
+			}
+			l.AddHint(spec.At("listen.trusted_proxies", i), spec.Quote(text), "a network such as 10.0.0.0/8", hint)
+		case prefix.Bits() == 0:
+			l.Add(spec.At("listen.trusted_proxies", i), spec.Quote(text), "the networks of your proxies: with all networks anyone can claim any address")
+		}
+	}
+	if len(s.ProxyProtocol) > 0 && len(s.TrustedProxies) == 0 {
+		l.Add("listen.trusted_proxies", "nothing", "the networks of the proxies that send the PROXY protocol, such as [10.0.0.0/8]")
+	}
+	if s.DrainDelay > maxDrainDelay {
+		l.Add("listen.drain_delay", spec.FormatDuration(s.DrainDelay), "at most "+spec.FormatDuration(maxDrainDelay))
+	}
 }
 
 func validAddr(host string) bool {

@@ -37,6 +37,24 @@ type Listen struct {
 	Edge      string `yaml:"edge"`       // browsers and advertisers' servers; default :8081
 	Admin     string `yaml:"admin"`      // metrics, budgets, profiles; default 127.0.0.1:8082
 	PublicURL string `yaml:"public_url"` // public URL of the edge listener; https, or http on loopback; default http://127.0.0.1 and the edge port
+
+	TLS            TLS           `yaml:"tls"`             // certificates; default none: http, for instance behind a proxy that ends TLS
+	ProxyProtocol  []string      `yaml:"proxy_protocol"`  // listeners behind a proxy that sends the PROXY protocol, version 2: bid, edge; default none
+	TrustedProxies []string      `yaml:"trusted_proxies"` // networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and PROXY headers count; default none
+	DrainDelay     time.Duration `yaml:"drain_delay"`     // after SIGTERM the bidder is not ready but still serves for this time, so that a load balancer leaves first; at most 5m; default 0s
+}
+
+// TLS is the certificates of the listeners that serve https themselves. They are
+// loaded again when their files change.
+type TLS struct {
+	Bid  Certificate `yaml:"bid"`  // default http
+	Edge Certificate `yaml:"edge"` // default http
+}
+
+// Certificate is a certificate with its chain and its key, both as PEM.
+type Certificate struct {
+	Cert string `yaml:"cert" config:"path"` // file of the certificate, followed by its chain; required with key
+	Key  string `yaml:"key" config:"path"`  // file of the private key; required with cert
 }
 
 // Data is where state is kept.

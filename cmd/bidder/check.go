@@ -18,8 +18,8 @@ import (
 // check tells every problem of a configuration; 1 when there is one.
 func (p *program) check(_ context.Context, args []string) int {
 	fs := p.flags("check")
-	path := fs.String("config", cli.Sample, "configuration `file`")
-	if status, done := p.parse(fs, args); done {
+	path := fs.String("config", cli.Sample, "configuration `file`; it may also be given without --config")
+	if status, done := p.parseConfig(fs, path, args); done {
 		return status
 	}
 	s, err := cli.LoadConfig(*path, config.Options{Getenv: p.getenv, Now: p.now()})

@@ -49,8 +49,10 @@ func verbs() []verb {
 	return []verb{
 		{"serve", "answer bid requests and take visitors' events (the default)",
 			"bidder serve --config examples/shop/rebound.yaml --data ./data", (*program).serve},
+		{"init", "write a commented starter configuration into a folder",
+			"bidder init --domain shop.example my-shop", (*program).initConfig},
 		{"check", "tell every problem of a configuration, with file and line",
-			"bidder check --config examples/shop/rebound.yaml", (*program).check},
+			"bidder check my-shop/rebound.yaml", (*program).check},
 		{"diff", "tell what a configuration changes against another; 1 when anything",
 			"bidder diff --config new.yaml --against old.yaml", (*program).diff},
 		{"schema", "print the JSON Schema of the configuration file, for editors",
@@ -79,6 +81,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 	name := "serve"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
+	} else if len(args) > 0 && (args[0] == "--version" || args[0] == "-version") {
+		name, args = "version", args[1:]
 	} else if len(args) > 0 && (args[0] == "-h" || args[0] == "--help" || args[0] == "-help") {
 		p.usage(p.stdout)
 		return cli.ExitDone
@@ -132,6 +136,38 @@ func (p *program) parse(fs *flag.FlagSet, args []string) (status int, done bool)
 	if fs.NArg() > 0 {
 		fmt.Fprintf(p.stderr, "%s: got argument %q; want flags only\n", fs.Name(), fs.Arg(0))
 		return cli.ExitUsage, true
+	}
+	return cli.ExitDone, false
+}
+
+// parseConfig parses the flags of a verb whose --config may also be its only
+// argument, before or after the flags.
+func (p *program) parseConfig(fs *flag.FlagSet, path *string, args []string) (status int, done bool) {
+	file := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		file, args = args[0], args[1:]
+	}
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return cli.ExitDone, true
+		}
+		return cli.ExitUsage, true
+	}
+	files := fs.Args()
+	if file != "" {
+		files = append([]string{file}, files...)
+	}
+	fs.Visit(func(f *flag.Flag) {
+		if f.Name == "config" {
+			files = append(files, *path)
+		}
+	})
+	if len(files) > 1 {
+		fmt.Fprintf(p.stderr, "%s: got %d configuration files; want one\n", fs.Name(), len(files))
+		return cli.ExitUsage, true
+	}
+	if len(files) == 1 {
+		*path = files[0]
 	}
 	return cli.ExitDone, false
 }

@@ -19,7 +19,7 @@ var rooms = map[string]room{
 	"pacing":      {"events internal/view rtb", "money is a fold over facts; plans are passed to it as plain values"},
 	"campaigns":   {"audiences creatives events internal/inventory internal/spec rtb", "it compiles rules and creatives into an immutable index and holds no state"},
 	"segments":    {"audiences events internal/view rtb", "profiles are a fold over facts, independent of who reads them"},
-	"config":      {"audiences campaigns creatives exchange internal/inventory internal/spec pacing privacy rtb", "it compiles the configuration into values of the rooms that use them, and starts nothing"},
+	"config":      {"audiences campaigns creatives examples exchange internal/inventory internal/spec pacing privacy rtb", "it compiles the configuration into values of the rooms that use them, and starts nothing; examples has the exchange profiles that configurations include by name"},
 	"bidder":      {"audiences campaigns creatives events exchange privacy rtb", "it declares interfaces for visitors, budgets, links and records, so that the server and replay run the same decision"},
 	"tracking":    {"events exchange internal/inventory rtb", "a notice carries its own claims; money and profiles change only through facts"},
 	"collect":     {"audiences events internal/inventory privacy rtb", "it writes facts; the folds interpret them"},

@@ -15,6 +15,8 @@ type Problem struct {
 	Got  string
 	Want string
 	Hint string // what was probably meant; may be empty
+	// Ref is what the value should name, with its article, if nothing has that name.
+	Ref string
 }
 
 // String returns the problem on one line: file:line: path: got x; want y (hint).
@@ -117,7 +119,7 @@ func (r *Report) Known(path, id, what string, ids []string) bool {
 	if hint == "" && len(ids) > 0 && len(ids) <= 8 {
 		hint = "one of " + strings.Join(ids, ", ")
 	}
-	r.AddHint(path, Quote(id), "the id of "+what, hint)
+	r.Problems = append(r.Problems, Problem{Path: path, Got: Quote(id), Want: "the id of " + what, Hint: hint, Ref: what})
 	return false
 }
 
