@@ -79,6 +79,15 @@ func TestExplain(t *testing.T) {
 	if status != 1 || x["nobid"] != "no_audience" || obj(x["privacy"])["level"] != "personalised" || obj(x["visitor"]) == nil {
 		t.Errorf("status %d, got %s", status, out)
 	}
+	if r := obj(obj(x["reasons"])["no_audience"]); r["meaning"] == nil || r["remedy"] == nil {
+		t.Errorf("got %v; want the meaning of no_audience and its remedy", x["reasons"])
+	}
+	_, out, _ = program(t, "bidder", tryArgs("explain", "--request", golden1)...)
+	for _, text := range []string{"no bid: unknown_visitor (nbr 8), status 204", "unknown_visitor: None of the identifiers", "what to do: This is the usual case"} {
+		if !strings.Contains(out, text) {
+			t.Errorf("want %q in\n%s", text, out)
+		}
+	}
 }
 
 // TestDiff: 0 without a difference, 1 with one line for each.

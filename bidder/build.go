@@ -41,7 +41,7 @@ func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
 	case field == "crid", field == "adomain", field == "adm_max":
 		return rtb.NoBidTooLarge
 	}
-	return rtb.NoBidNoFormat // the exchange requires a field that we have no value for
+	return rtb.NoBidRequiredField
 }
 
 // buildMarkup appends the creative's markup.

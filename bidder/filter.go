@@ -196,7 +196,7 @@ func (d *Decision) fits(l *campaigns.Line, imp *rtb.Impression, c *creatives.Cre
 	case d.verdictOn(l, c).category:
 		return opt, rtb.NoBidCategory
 	case c.IURL == "" && d.profile.Requires("iurl"):
-		return opt, rtb.NoBidNoFormat // the exchange would drop the bid; another creative may have one
+		return opt, rtb.NoBidIURL // the exchange would drop the bid; another creative may have one
 	case d.excludes(imp, c, opt.Size):
 		return opt, rtb.NoBidCreativePending
 	}

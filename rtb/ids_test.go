@@ -111,6 +111,9 @@ func TestNoBidReasons(t *testing.T) {
 		if err := back.UnmarshalText([]byte(name)); err != nil || back != r {
 			t.Errorf("%q reads as %d, %v; want %d", name, back, err, r)
 		}
+		if r != NoBidNone && (!strings.HasSuffix(r.Meaning(), ".") || !strings.HasSuffix(r.Remedy(), ".")) {
+			t.Errorf("%s has the meaning %q and the remedy %q; want sentences", name, r.Meaning(), r.Remedy())
+		}
 	}
 	if NoBidLate.NBR() != 15 || NoBidUnknownVisitor.NBR() != 8 || NoBidFrequency.NBR() != 9 {
 		t.Error("wire codes are off")

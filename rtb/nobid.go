@@ -69,8 +69,10 @@ const (
 	NoBidLanguage
 	NoBidAttribute
 	NoBidCategory
+	NoBidIURL
 	NoBidCreativePending
 	NoBidTooLarge
+	NoBidRequiredField
 
 	// Money.
 	NoBidCurrency
@@ -138,8 +140,10 @@ var noBidTable = [NoBidReasons]noBidWords{
 	NoBidLanguage:              {"language", 0},
 	NoBidAttribute:             {"attribute", 0},
 	NoBidCategory:              {"category", 0},
+	NoBidIURL:                  {"iurl", 0},
 	NoBidCreativePending:       {"creative_pending", 0},
 	NoBidTooLarge:              {"too_large", 0},
+	NoBidRequiredField:         {"required_field", 0},
 	NoBidCurrency:              {"currency", 0},
 	NoBidRateStale:             {"rate_stale", 0},
 	NoBidFrequency:             {"frequency", 9},

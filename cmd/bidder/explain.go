@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,14 @@ type explanation struct {
 	Privacy  privacySummary  `json:"privacy"`
 	Visitor  *rtb.Visitor    `json:"visitor"` // null: not looked up, or unknown
 	Decision events.Decision `json:"decision"`
+	// Reasons says what every no-bid reason above means and what to do about it.
+	Reasons map[string]reasonText `json:"reasons,omitempty"`
+}
+
+// reasonText explains a no-bid reason.
+type reasonText struct {
+	Meaning string `json:"meaning"`
+	Remedy  string `json:"remedy"`
 }
 
 // requestSummary is what was read of a request, without any identifier.
@@ -72,7 +81,25 @@ func explain(b *bidder.Bidder, exchange string, body []byte, now time.Time, line
 		x.Decision.Bids = slices.DeleteFunc(x.Decision.Bids, func(b events.DecisionBid) bool { return b.Line != line })
 		x.Decision.Dropped = slices.DeleteFunc(x.Decision.Dropped, func(d events.DecisionDrop) bool { return d.Line != line })
 	}
+	x.describeReasons()
 	return x
+}
+
+// describeReasons explains the reasons of the request and of its lines.
+func (x *explanation) describeReasons() {
+	list := []rtb.NoBidReason{x.NoBid}
+	for i := range x.Decision.Dropped {
+		list = append(list, x.Decision.Dropped[i].Reason)
+	}
+	for _, r := range list {
+		if r == rtb.NoBidNone {
+			continue
+		}
+		if x.Reasons == nil {
+			x.Reasons = map[string]reasonText{}
+		}
+		x.Reasons[r.String()] = reasonText{r.Meaning(), r.Remedy()}
+	}
 }
 
 func idName(id *rtb.ExternalID) string {
@@ -117,6 +144,10 @@ func (x *explanation) write(w io.Writer) {
 	}
 	if x.NoBid != rtb.NoBidNone {
 		fmt.Fprintf(w, "  no bid: %s (nbr %d), status %d\n", x.NoBid, x.NBR, x.Status)
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.Reasons)) {
+		r := x.Reasons[name]
+		fmt.Fprintf(w, "%s: %s\n  what to do: %s\n", name, r.Meaning, r.Remedy)
 	}
 }
 

@@ -206,13 +206,13 @@ func (s *source) metrics(b *strings.Builder) {
 
 // reasons lists the no-bid reasons in the order of the stages.
 func reasons(b *strings.Builder) {
-	b.WriteString("\n## No-bid reasons\n\nIn the order of the stages. The reason reported for a request is that of the line that got furthest.\n\n| reason | wire nbr |\n|---|---|\n")
+	b.WriteString("\n## No-bid reasons\n\nIn the order of the stages. The reason reported for a request is that of the line that got furthest; `bidder explain` shows the reason of each line.\n\n| reason | wire nbr | meaning | what to do |\n|---|---|---|---|\n")
 	for r := rtb.NoBidNone + 1; r < rtb.NoBidReasons; r++ {
 		nbr := ""
 		if r.NBR() > 0 {
 			nbr = strconv.Itoa(r.NBR())
 		}
-		fmt.Fprintf(b, "| `%s` | %s |\n", r, nbr)
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", r, nbr, cell(r.Meaning()), cell(r.Remedy()))
 	}
 }
 

@@ -42,7 +42,7 @@ func TestReferenceContainsEveryKind(t *testing.T) {
 	for _, want := range []string{
 		"| `--config` |", "| `--rate` | `1000` |", "| `--notice-delay` |",
 		"### bidder serve", "### replay run", "### loadtest attack", "| `examples/shop/rebound.yaml` |", "| `500ms` |", "### config.File", "### exchange.ProfileSpec", "| `default_tmax` |", "### campaigns.LineSpec", "### audiences.",
-		"| `rebound_bidder_nobids_total` | counter | exchange, reason |", "| `late` | 15 |",
+		"| `rebound_bidder_nobids_total` | counter | exchange, reason |", "| `late` | 15 | Too little of tmax",
 		"### events.Notice", "| `bid_id` |", "### events.BidRecord", "| `sample_weight` |", "| `multiplier` |",
 	} {
 		if !strings.Contains(doc, want) {
