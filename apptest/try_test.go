@@ -66,7 +66,7 @@ func TestTry(t *testing.T) {
 func TestExplain(t *testing.T) {
 	status, out, _ := program(t, "bidder", tryArgs("explain", "--event", "view_item:SKU7@2h", "--request", golden1)...)
 	for _, text := range []string{"request r0 at generic", "identifiers: buyeruid", "privacy: personalised", "visitor: known, 1 segments",
-		"bid on 1: line shop/autumn/all, creative banner", "another bid was better"} {
+		"bid on 1: line shop/autumn/all, creative banner", "bid on 2: line shop/autumn/all, creative native"} {
 		if status != 0 || !strings.Contains(out, text) {
 			t.Errorf("status %d; want %q in\n%s", status, text, out)
 		}
