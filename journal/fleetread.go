@@ -177,7 +177,9 @@ func (f *fleet) compare(ctx context.Context, s jetstream.Stream) error {
 	}
 	last, next := f.l.w.last, f.l.w.next()
 	f.first.Store(info.State.FirstSeq)
-	f.end.Store(info.State.LastSeq)
+	if info.State.Msgs > 0 { // an empty stream ends before its first sequence, which the log may never have had
+		f.end.Store(info.State.LastSeq)
+	}
 	switch {
 	case info.State.FirstSeq > next:
 		return f.differs(fmt.Sprintf("the stream begins with fact %d, and this node needs fact %d: start it from another node's backup", info.State.FirstSeq, next))

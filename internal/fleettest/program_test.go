@@ -20,12 +20,16 @@ import (
 	"rebound/events"
 )
 
+// binDir is the folder of the bidder's program; empty if no test needed it.
+var binDir string
+
 // built is the bidder's program, which the first test that needs it builds.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rebound-fleettest-")
 	if err != nil {
 		return "", err
 	}
+	binDir = dir
 	cmd := exec.Command("go", "build", "-o", dir, "./cmd/bidder")
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -339,6 +343,16 @@ func TestBidders(t *testing.T) {
 		t.Errorf("the same bill at a third node: got %d; want 204", status)
 	}
 	agree(t, 1200, all...)
+
+	if status, body := n1.call("PUT", "http://"+n1.adminAt+"/admin/creatives/brand-sound/approval", `{"exchange":"demo","state":"rejected","by":"test"}`); status != http.StatusOK {
+		t.Fatalf("approval: got %d %s", status, body)
+	}
+	for _, p := range all {
+		within(t, "the rejection at "+p.name, func() bool {
+			b, err := os.ReadFile(filepath.Join(p.data, "approvals.json"))
+			return err == nil && strings.Contains(string(b), `"rejected"`)
+		})
+	}
 
 	c.stop(1)
 	n3.looked("e2", "bob")

@@ -289,6 +289,41 @@ func TestFromBackup(t *testing.T) {
 	same(t, ids, a, b)
 }
 
+// TestLeftOut turns a log that lost facts on one machine into that of a fleet: the
+// stream begins above every sequence that was seen.
+func TestLeftOut(t *testing.T) {
+	c := newCluster(t)
+	a, b := c.prepare("a"), c.prepare("b")
+	a.gaps, b.gaps = true, true
+	a.o.Fleet.URL = ""
+	a.open()
+	ids := fill("alone", 10, a)
+	a.close()
+	if err := journal.WriteBlind(a.o.Dir, "ten facts are lost", 20, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	a.o.Fleet.URL = c.url()
+	for range 2 { // the second time without a fact behind the gap
+		a.open()
+		a.close()
+	}
+	if err := journal.CopyFacts(filepath.Join(a.o.Dir, "log", "facts"), filepath.Join(b.o.Dir, "log", "facts")); err != nil {
+		t.Fatal(err)
+	}
+	a.open()
+	b.open()
+	ids = append(ids, fill("fleet", 10, a, b)...)
+	same(t, ids, a, b)
+	if first := a.tape.all()[10].Seq; first != 21 {
+		t.Errorf("the first fact of the fleet: got sequence %d; want 21", first)
+	}
+	for _, n := range []*node{a, b} {
+		n.close()
+		n.open()
+	}
+	same(t, append(ids, fill("again", 10, a, b)...), a, b)
+}
+
 func budget() rtb.BudgetID {
 	return rtb.BudgetID{Advertiser: "shop", Campaign: "autumn"}
 }
