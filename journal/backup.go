@@ -51,7 +51,11 @@ func copyFacts(d disk, from, to string) error {
 		if !isFact && name != acceptedName && (!strings.HasPrefix(name, basePart) || strings.HasSuffix(name, tmpEnd)) {
 			continue
 		}
-		if err := copyFile(d, filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+		err := copyFile(d, filepath.Join(from, name), filepath.Join(to, name))
+		if other := strings.TrimSuffix(name, plainEnd) + packedEnd; isGone(err) && strings.HasSuffix(name, plainEnd) { // packed meanwhile
+			err = copyFile(d, filepath.Join(from, other), filepath.Join(to, other))
+		}
+		if err != nil {
 			return fmt.Errorf("cannot copy %s: %w", name, err)
 		}
 	}

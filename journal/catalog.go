@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -107,7 +108,7 @@ func listFiles(d disk, dir string) (*catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list log files: %w", err)
 	}
-	plain := map[uint64]bool{}
+	bad := map[string]error{} // files without a readable header, by name
 	for _, name := range names {
 		if strings.HasPrefix(name, "facts-") {
 			return nil, &OldFormatError{c.path(name)}
@@ -117,13 +118,16 @@ func listFiles(d disk, dir string) (*catalog, error) {
 			continue
 		}
 		f := logFile{packed: packed}
-		if f.header, f.bytes, err = c.readHeader(name); err != nil {
+		if f.header, f.bytes, err = c.readHeader(name); err == nil && f.header.First != first {
+			err = &DamageError{File: c.path(name), Line: 1, Seq: first, Why: fmt.Sprintf("got first_seq %d in the header; want that of the file's name", f.header.First)}
+		}
+		if isGone(err) {
 			return nil, err
 		}
-		if f.header.First != first {
-			return nil, &DamageError{File: c.path(name), Line: 1, Seq: first, Why: fmt.Sprintf("got first_seq %d in the header; want that of the file's name", f.header.First)}
+		if err != nil {
+			bad[name] = err
+			continue
 		}
-		plain[first] = plain[first] || !packed
 		c.files = append(c.files, f)
 	}
 	slices.SortStableFunc(c.files, func(a, b logFile) int {
@@ -140,7 +144,9 @@ func listFiles(d disk, dir string) (*catalog, error) {
 	if c.accepted, err = c.readAccepted(); err != nil {
 		return nil, err
 	}
-	c.settleDoubles()
+	if err := c.settleDoubles(bad); err != nil {
+		return nil, err
+	}
 	c.coverOld(names)
 	return c, nil
 }
@@ -162,7 +168,21 @@ func parseName(name string) (first uint64, packed, ok bool) {
 // process was stopped between packing and removing. The plain one counts unless
 // only the packed one verifies. The other is spare if the one that counts verifies;
 // where neither does, both are kept.
-func (c *catalog) settleDoubles() {
+// bad files have no readable header, which is an error for those that are alone.
+func (c *catalog) settleDoubles(bad map[string]error) error {
+	for i := range c.files {
+		other := logFile{header: c.files[i].header, packed: !c.files[i].packed}
+		if bad[other.name()] == nil {
+			continue
+		}
+		delete(bad, other.name())
+		if i+1 < len(c.files) && c.verifyFile(&c.files[i], &c.files[i+1].header, nil) == nil {
+			c.spare = append(c.spare, other.name())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(bad)) {
+		return bad[name]
+	}
 	for i := 0; i+1 < len(c.files); i++ {
 		if c.files[i].header.First != c.files[i+1].header.First {
 			continue
@@ -179,6 +199,7 @@ func (c *catalog) settleDoubles() {
 		}
 		c.files = slices.Delete(c.files, lose, lose+1)
 	}
+	return nil
 }
 
 // removeSpare removes the files that repeat what others hold. Only the process that
@@ -208,7 +229,8 @@ func (c *catalog) readHeader(name string) (h events.Header, size int64, err erro
 		h, err = events.ParseHeader(text)
 	}
 	if err != nil {
-		return h, 0, &DamageError{File: c.path(name), Line: 1, Why: err.Error()}
+		first, _, _ := parseName(name)
+		return h, 0, &DamageError{File: c.path(name), Line: 1, Seq: first, Why: err.Error()}
 	}
 	size, err = r.f.Size()
 	return h, size, err

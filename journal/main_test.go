@@ -222,3 +222,18 @@ func (v *tape) want(t testing.TB, groups ...string) {
 		t.Fatalf("view got %d facts %.200v; want %d %.200v", len(v.ids), v.ids, len(ids), ids)
 	}
 }
+
+// dir returns a path in the data folder.
+func (r *rig) dir(parts ...string) string {
+	return filepath.Join(append([]string{r.o.Dir}, parts...)...)
+}
+
+// heard reports whether the log said something, and forgets what it said.
+func (r *rig) heard(words string) bool {
+	for _, e := range r.said.TakeAll() {
+		if strings.Contains(e.Message, words) {
+			return true
+		}
+	}
+	return false
+}

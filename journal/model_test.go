@@ -462,7 +462,7 @@ func (w *world) harmful(now image) {
 		if w.older != nil {
 			w.tell("older copy of the log: %v", w.older.logs())
 			w.older.restore(w.t, w.disk, w.o.FactsDir)
-			w.forked = w.forked || len(w.gone) > 0
+			w.forked = w.forked || len(w.gone) > 0 || slices.ContainsFunc(w.all, func(k known) bool { return k.maybe })
 		}
 	case 1:
 		w.tell("newest file deleted: %s", names[len(names)-1])
