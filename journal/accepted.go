@@ -122,7 +122,7 @@ func (c *catalog) acceptEnd(give func(skip) error) error {
 	if noted.Seq < from || c.isAccepted(from, noted.Seq) {
 		return nil
 	}
-	return give(skip{From: from, To: noted.Seq, H: e.good.Hash})
+	return give(skip{From: from, To: noted.Seq, H: noted.H})
 }
 
 // acceptGaps gives up the sequences that the headers leave out.

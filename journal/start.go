@@ -235,11 +235,9 @@ func (l *Log) checkHead(noted *head, e *endOfFile) error {
 	switch last := l.w.last.Seq; {
 	case noted.Seq == 0 || l.start.damage != nil:
 		return nil
-	case noted.Seq > last && l.files.isAccepted(last+1, noted.Seq):
-		return nil
 	case noted.Seq > last:
 		return l.goBlind(fmt.Sprintf("facts %d to %d were on disk and are gone from %s", last+1, noted.Seq, l.o.FactsDir), nil)
-	case e != nil && noted.Seq >= e.first && e.noted != noted.H:
+	case e != nil && noted.Seq >= e.first && e.noted != noted.H && !l.files.isAccepted(noted.Seq, noted.Seq):
 		return l.goBlind(fmt.Sprintf("fact %d in %s is not the one that was noted there: the log was exchanged", noted.Seq, l.o.FactsDir), nil)
 	}
 	return nil
@@ -286,13 +284,17 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 		e.noted = h.Previous
 	}
 	accepted := c.acceptedNow()
-	want, given := h.First, false // given: the lines below want were given up
+	want := h.First
+	given, odd := false, false // the lines below want were given up; one that does not fit was passed over
 	for {
 		text, err := r.next()
 		if r.from.failed != nil {
 			return nil, fmt.Errorf("cannot read %s: %w", c.path(f.name()), r.from.failed)
 		}
 		if errors.Is(err, io.EOF) {
+			if s := givenUp(accepted, want); s != nil && !s.H.IsZero() {
+				e.good = events.Position{Seq: s.To, Hash: s.H, Time: e.good.Time}
+			}
 			return e, nil
 		}
 		var l events.Line
@@ -300,17 +302,22 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 			l, err = events.ParseLine(text)
 		}
 		if given && isNoLine(err) || given && err == nil && l.Seq < want {
-			e.size = r.offset
+			e.size, odd = r.offset, false
 			continue
 		}
 		fits := err == nil && l.Seq == want && l.Follows(e.good.Hash)
+		if given && !fits && err == nil && !odd && givenUp(accepted, want) == nil {
+			e.size, odd = r.offset, true // its sequence may be wrong
+			continue
+		}
 		if s := givenUp(accepted, want); !fits && s != nil {
 			e.good = events.Position{Seq: s.To, Hash: s.H, Time: e.good.Time}
 			e.size, want, given = r.offset, s.To+1, true
-			if isNoLine(err) || err == nil && l.Seq < want {
+			fits = err == nil && l.Seq == want && l.Follows(e.good.Hash)
+			if !fits && (err == nil || isNoLine(err)) {
+				odd = err == nil && l.Seq > want
 				continue
 			}
-			fits = err == nil && l.Seq == want && l.Follows(e.good.Hash)
 		}
 		given = false
 		if !fits {

@@ -53,6 +53,7 @@ type walker struct {
 	seq      uint64 // of the last line
 	hash     events.Hash
 	resync   bool            // behind an accepted loss: lines up to seq are passed over
+	odd      bool            // one line that does not fit was passed over: its sequence may be wrong
 	after    events.Position // lines at or below it are not handed over
 	upTo     uint64
 	fn       func(*events.Line) error
@@ -197,17 +198,23 @@ func (w *walker) judge(i int, l *events.Line, err error) error {
 			return nil
 		}
 		if l.Seq <= w.seq {
+			w.odd = false
 			return w.at(l.Seq, l.Hash)
 		}
-		w.resync = false
 	}
 	want := max(w.seq+1, w.files[i].header.First)
+	fits := !none && l.Seq == want && l.Follows(w.hash)
+	if w.resync && !none && !fits && !w.odd && givenUp(w.accepted, want) == nil {
+		w.odd = true
+		return nil
+	}
+	w.resync, w.odd = false, false
 	switch {
 	case errors.Is(err, io.EOF):
 		err = fmt.Errorf("got the end of the file; want fact %d", want)
 	case err == nil && l.Seq != want:
 		err = fmt.Errorf("got fact %d; want fact %d", l.Seq, want)
-	case err == nil && !l.Follows(w.hash):
+	case err == nil && !fits:
 		err = errors.New("the line's hash does not fit behind the line before")
 	}
 	if err == nil {
