@@ -137,7 +137,8 @@ func (v *tape) Apply(facts []events.Fact) error {
 	}
 	for i := range facts {
 		f := &facts[i]
-		if f.Seq <= v.pos.Seq || f.TS.Before(v.pos.Time) {
+		ofBase := i > 0 && f.Seq == facts[0].Seq // the facts of a base file have the place of the last fact that they stand for
+		if f.Seq <= v.pos.Seq && !ofBase || f.TS.Before(v.pos.Time) {
 			return fmt.Errorf("got fact %d at %v after %+v", f.Seq, f.TS, v.pos)
 		}
 		v.ids = append(v.ids, f.ID)

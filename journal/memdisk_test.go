@@ -18,8 +18,9 @@ import (
 type memDisk struct {
 	fs *vfs.MemFS
 
-	mu    sync.Mutex // protects fault
+	mu    sync.Mutex // protects what follows
 	fault func(call, name string) error
+	free  uint64 // space that is left; much if 0
 }
 
 // hook sets what is asked before every call.
@@ -113,7 +114,14 @@ func (d *memDisk) SyncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (d *memDisk) Space(string) (free, all uint64) { return 1 << 40, 1 << 41 }
+func (d *memDisk) Space(string) (free, all uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.free > 0 {
+		return d.free, 1 << 41
+	}
+	return 1 << 40, 1 << 41
+}
 
 type memFile struct {
 	vfs.File

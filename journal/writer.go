@@ -284,7 +284,11 @@ func (w *writer) judge() {
 	low := free > 0 && free < least/2
 	room := uint32(0)
 	for c := range classes {
-		if left > w.floor(c) && (c < classEvent || !low) {
+		floor := w.floor(c)
+		if c >= classEvent {
+			floor += w.l.o.Reserve / 16 // not open for a fact that would be refused for its size
+		}
+		if left > floor && (c < classEvent || !low) {
 			room |= 1 << c
 		}
 	}
