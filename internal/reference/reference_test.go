@@ -50,3 +50,39 @@ func TestReferenceContainsEveryKind(t *testing.T) {
 		}
 	}
 }
+
+// docs/http.md matches the source and has a section on every route.
+func TestHTTPDocumentIsCurrent(t *testing.T) {
+	root := filepath.Join("..", "..")
+	file := filepath.Join(root, "docs", "http.md")
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := HTTP(root, string(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(got) != want {
+		t.Error("docs/http.md is out of date; run go test ./internal/reference -update")
+	}
+	paths := Routes(want)
+	if len(paths) < 25 {
+		t.Errorf("got %d routes: %v; want those of three listeners", len(paths), paths)
+	}
+	_, text, _ := strings.Cut(want, "<!-- end routes -->")
+	for _, path := range paths {
+		if !strings.Contains(text, path+"`") {
+			t.Errorf("docs/http.md does not describe %s", path)
+		}
+	}
+	for _, row := range []string{"| edge | GET | `/v1/px` |", "| admin | PUT | `/admin/creatives/{id}/approval` |", "| edge | GET, POST | `/v1/win` |", "| `bad_hash` | em or ph is not a SHA-256 |", "| `duplicate` | already recorded"} {
+		if !strings.Contains(want, row) {
+			t.Errorf("docs/http.md does not contain %s", row)
+		}
+	}
+}
