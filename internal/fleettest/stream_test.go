@@ -299,7 +299,7 @@ func TestLeftOut(t *testing.T) {
 	a.open()
 	ids := fill("alone", 10, a)
 	a.close()
-	if err := journal.WriteBlind(a.o.Dir, "ten facts are lost", 20, time.Now()); err != nil {
+	if err := journal.WriteBlind(a.o.Dir, filepath.Join(a.o.Dir, "log", "facts"), "ten facts are lost", 20, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	a.o.Fleet.URL = c.url()
