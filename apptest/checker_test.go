@@ -156,7 +156,15 @@ var formatNames = map[float64]string{1: "banner", 2: "video", 3: "audio", 4: "na
 // formatOf is the object that a bid answers; nil when the impression has none of
 // that kind.
 func formatOf(imp, bid object) (kind string, offered object) {
-	m, _ := num(bid["mtype"])
+	m, ok := num(bid["mtype"])
+	if !ok { // before OpenRTB 2.6 the impression has to tell
+		for _, name := range formatNames {
+			if imp[name] != nil {
+				kind, offered = name, obj(imp[name])
+			}
+		}
+		return kind, offered
+	}
 	return formatNames[m], obj(imp[formatNames[m]])
 }
 

@@ -115,6 +115,9 @@ func checkFilm(imp, video, bid object) []string {
 // checkDuration compares the duration of the markup, of the bid, and of the
 // impression.
 func checkDuration(video, bid object, v *vast) []string {
+	if _, newer := num(bid["mtype"]); !newer && bid["dur"] == nil {
+		return nil // dur came with mtype, in OpenRTB 2.6
+	}
 	seconds, ok := num(bid["dur"])
 	if len(v.texts["Duration"]) == 0 {
 		return nil // a wrapper
