@@ -49,7 +49,8 @@ campaigns:
       - {id: l0, audience: {include: [viewers]}, exclude_converters: off, bid: {cpm: 2.00, max_cpm: 2.00}, frequency: none, min_gap: off, creatives: [html, film, native]}
 `
 
-// random are the parts of a response that differ from run to run.
+// random are the parts of a response that differ from run to run, or whose exact
+// text is not the profile's.
 var random = []struct {
 	pattern *regexp.Regexp
 	with    string
@@ -58,6 +59,7 @@ var random = []struct {
 	{regexp.MustCompile(`k%3D[A-Za-z0-9_-]{40,}`), "k%3DTOKEN"},
 	{regexp.MustCompile(`"payload": "[A-Za-z0-9_-]{40,}"`), `"payload": "TOKEN"`},
 	{regexp.MustCompile(`"(id|bidid)": "[A-Za-z0-9_-]{22}"`), `"$1": "ID"`},
+	{regexp.MustCompile(`"crid": "([a-z]+)-[0-9a-f]{12}"`), `"crid": "$1-HASH"`},
 	{regexp.MustCompile(`<Ad id=\\"[A-Za-z0-9_-]{22}\\"`), `<Ad id=\"ID\"`},
 }
 
