@@ -131,10 +131,10 @@ type memFile struct {
 
 func (f *memFile) Write(p []byte) (int, error) {
 	if err := f.d.check("write", f.name); err != nil {
-		n, _ := f.File.Write(p[:len(p)/2]) // half of it may be there
+		n, _ := f.File.Write(slices.Clone(p[:len(p)/2])) // half of it may be there
 		return n, err
 	}
-	return f.File.Write(p)
+	return f.File.Write(slices.Clone(p)) // a write may scribble over what it was given
 }
 
 func (f *memFile) Sync() error {

@@ -160,7 +160,7 @@ func (m image) lines(t testing.TB) []string {
 // packed waits until every file but the newest is packed, or could not be.
 func packed(t testing.TB, l *Log) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		names, err := l.o.disk.List(l.o.FactsDir)
 		if err != nil {
 			t.Fatal(err)
@@ -598,12 +598,12 @@ func (w *world) repair() bool {
 // Whatever happens to the files of a data folder, a view ends with exactly the facts
 // that were acknowledged, or the log says that something is missing; new facts are
 // numbered above all that were seen.
-func TestModel(t *testing.T) { model(t, 0, 40) }
+func TestModel(t *testing.T) { model(t, 0, 15) }
 
 // The same with more seeds.
 func TestProveModel(t *testing.T) {
 	prove(t)
-	model(t, 40, 2000)
+	model(t, 15, 2000)
 }
 
 func model(t *testing.T, from, to uint64) {

@@ -55,7 +55,7 @@ func held(r *rig) (letGo func(), reached chan struct{}) {
 // waiting waits until so many facts of a class wait to be written.
 func waiting(t *testing.T, l *Log, c class, n int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		l.queue.mu.Lock()
 		got := len(l.queue.wait[c])
 		l.queue.mu.Unlock()

