@@ -110,7 +110,8 @@ func ReadApprovals(r io.Reader) (list []Approval, lines []int, err error) {
 		return nil, nil, fmt.Errorf("cannot read approvals: got more than %d bytes; want fewer", maxApprovals)
 	}
 	n := 0
-	for row := range strings.Lines(string(text)) {
+	plain := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(string(text), "\ufeff"))
+	for row := range strings.Lines(plain) {
 		n++
 		row, _, _ = strings.Cut(row, "#")
 		cells := strings.Fields(row)

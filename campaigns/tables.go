@@ -2,6 +2,7 @@ package campaigns
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ const (
 type Tables struct {
 	open     func(name string) (fs.File, error)
 	previous *Tables
+	fresh    func(written time.Time) bool
 	files    map[string]*table // by kind and name
 }
 
@@ -42,14 +44,18 @@ type table struct {
 	sum  [sha256.Size]byte
 	rows int
 	bad  int
-	line int // of the first bad row
+	line int  // of the first bad row
+	kept bool // a newer file may not be complete; this is the list before it
 	list any
 }
 
 // NewTables returns tables that open files with open. Files that previous has
-// read and that have not changed are not read again. previous may be nil.
-func NewTables(open func(name string) (fs.File, error), previous *Tables) *Tables {
-	return &Tables{open: open, previous: previous, files: map[string]*table{}}
+// read and that have not changed are not read again. fresh reports whether a file
+// was written so recently that it may not be complete: one that has fewer rows than
+// before is not used then, because half a list of what is blocked blocks half of it.
+// previous and fresh may be nil.
+func NewTables(open func(name string) (fs.File, error), previous *Tables, fresh func(written time.Time) bool) *Tables {
+	return &Tables{open: open, previous: previous, fresh: fresh, files: map[string]*table{}}
 }
 
 // File is one file of [Tables.Files].
@@ -94,14 +100,22 @@ func (t *Tables) load(kind, name string, sink rowSink, done func() any) (any, er
 		return nil, err
 	}
 	x := &table{name: name, size: info.Size(), mod: info.ModTime()}
+	var was *table
 	if t.previous != nil {
-		if was := t.previous.files[key]; was != nil && was.size == x.size && was.mod.Equal(x.mod) && !x.mod.IsZero() {
-			t.files[key] = was
-			return was.list, nil
-		}
+		was = t.previous.files[key]
+	}
+	if was != nil && !was.kept && was.size == x.size && was.mod.Equal(x.mod) && !x.mod.IsZero() {
+		t.files[key] = was
+		return was.list, nil
 	}
 	if err := x.read(f, sink); err != nil {
 		return nil, err
+	}
+	if was != nil && x.rows < was.rows && t.fresh != nil && t.fresh(x.mod) {
+		kept := *was
+		kept.kept = true
+		t.files[key] = &kept
+		return kept.list, nil
 	}
 	x.list = done()
 	t.files[key] = x
@@ -112,6 +126,7 @@ func (x *table) read(r io.Reader, sink rowSink) error {
 	sum := sha256.New()
 	in := bufio.NewScanner(io.TeeReader(io.LimitReader(r, maxListBytes+1), sum))
 	in.Buffer(make([]byte, 0, 64<<10), maxListLine)
+	in.Split(splitLine)
 	for line := 1; in.Scan(); line++ {
 		row := in.Text()
 		if line == 1 {
@@ -139,6 +154,20 @@ func (x *table) read(r io.Reader, sink rowSink) error {
 	}
 	sum.Sum(x.sum[:0])
 	return nil
+}
+
+// splitLine splits at LF, CR LF and CR, which old tools write alone.
+func splitLine(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	i := bytes.IndexAny(data, "\r\n")
+	switch {
+	case i < 0 && atEOF && len(data) > 0:
+		return len(data), data, nil
+	case i < 0, data[i] == '\r' && i+1 == len(data) && !atEOF: // LF may follow
+		return 0, nil, nil
+	case data[i] == '\r' && i+1 < len(data) && data[i+1] == '\n':
+		return i + 2, data[:i], nil
+	}
+	return i + 1, data[:i], nil
 }
 
 // fill passes the entries of a list in the configuration to a sink. It returns the
@@ -172,6 +201,8 @@ func (c *compiler) table(path, kind, name string, sink rowSink, done func() any)
 	}
 	x := c.in.Tables.files[kind+":"+name]
 	switch {
+	case x.kept:
+		c.Warn(path, "file "+spec.Quote(name)+" with fewer rows than before, written a moment ago", "a complete list; the rows loaded before stay in use")
 	case x.rows == 0:
 		c.Warn(path, "file "+spec.Quote(name)+" without valid rows", "a list with rows")
 	case x.bad > 0:

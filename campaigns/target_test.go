@@ -350,9 +350,10 @@ func TestAgentsAgainstSearch(t *testing.T) {
 // A file that did not change is not read again; one that did is.
 func TestTablesAreReadWhenTheyChange(t *testing.T) {
 	mod := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	fresh := mod.Add(time.Hour)
 	files := fstest.MapFS{"a.txt": {Data: []byte("one.example\nbad host\n\ntwo.example # comment\n"), ModTime: mod}}
 	compile := func(previous *Tables) (*Tables, names, spec.Report) {
-		tables := NewTables(files.Open, previous)
+		tables := NewTables(files.Open, previous, func(written time.Time) bool { return written.Equal(fresh) })
 		c := &compiler{in: Input{Tables: tables}}
 		h := c.hosts("x", []string{"file:a.txt", "file:a.txt"})
 		return tables, h, c.Report
@@ -373,6 +374,18 @@ func TestTablesAreReadWhenTheyChange(t *testing.T) {
 	if c[0] == b[0] || third.Files()[0].Rows != 1 || third.Files()[0].Sum == second.Files()[0].Sum {
 		t.Error("a changed file was not read again")
 	}
+	// A list that grows may be taken at once; one that shrinks may be half written.
+	files["a.txt"] = &fstest.MapFile{Data: []byte("one.example\ntwo.example\n"), ModTime: fresh}
+	grown, d, _ := compile(third)
+	files["a.txt"] = &fstest.MapFile{Data: []byte("one.example\n"), ModTime: fresh}
+	kept, e, report := compile(grown)
+	if grown.Files()[0].Rows != 2 || d[0] != e[0] || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0].Got, "a moment ago") {
+		t.Errorf("a list that shrank a moment ago: got %+v; want the rows before it and a warning", report)
+	}
+	files["a.txt"].ModTime = fresh.Add(time.Second)
+	if settled, _, report := compile(kept); settled.Files()[0].Rows != 1 || len(report.Warnings) != 0 {
+		t.Errorf("later: got %+v, %+v; want the new rows", settled.Files(), report)
+	}
 	delete(files, "a.txt")
 	if _, _, report = compile(third); len(report.Problems) == 0 {
 		t.Errorf("got %+v; want a problem", report)
@@ -390,4 +403,23 @@ func FuzzPageWords(f *testing.F) {
 			t.Errorf("%q: got %q", page, words)
 		}
 	})
+}
+
+// Lists and approvals may have any line ends, and a byte-order mark.
+func TestLineEndsOfLists(t *testing.T) {
+	for _, end := range []string{"\n", "\r\n", "\r", "\n\r"} {
+		for _, last := range []string{"", end} {
+			text := "\ufeffone.example" + end + "# comment" + end + end + "two.example # comment" + end + "bad host" + end + "three.example" + last
+			tables := NewTables(fstest.MapFS{"a.txt": {Data: []byte(text)}}.Open, nil, nil)
+			c := &compiler{in: Input{Tables: tables}}
+			c.hosts("x", []string{"file:a.txt"})
+			if f := tables.Files(); len(f) != 1 || f[0].Rows != 3 || f[0].Bad != 1 || end != "\n\r" && f[0].Line != 5 {
+				t.Errorf("%q, %q: got %+v; want three rows, and a bad one on line 5", end, last, f)
+			}
+			list, lines, err := ReadApprovals(strings.NewReader("\ufeffa x approved" + end + "# comment" + end + "b x rejected" + last))
+			if err != nil || len(list) != 2 || list[0].Creative != "a" || list[1].State != "rejected" || end != "\n\r" && lines[1] != 3 {
+				t.Errorf("%q, %q: got %v, %v, %v; want two approvals", end, last, list, lines, err)
+			}
+		}
+	}
 }

@@ -20,6 +20,12 @@ import (
 // unchanged.
 const settle = 2 * time.Second
 
+// fresh reports whether a file was written so recently that it may not be complete.
+func (o *Options) fresh(written time.Time) bool {
+	age := o.Now.Sub(written)
+	return age >= 0 && age < settle
+}
+
 func (l *loader) loadFeeds(s *Snapshot, o Options) {
 	s.FeedIndex, s.FeedReports = map[string]*creatives.Feed{}, map[string]*creatives.FeedReport{}
 	s.feedOptions = map[string]creatives.FeedOptions{}
@@ -81,8 +87,7 @@ func (l *loader) loadFeed(s *Snapshot, f *FeedSpec, at string, o Options) *creat
 	}
 	if o.Previous != nil {
 		opts.Previous = o.Previous.FeedIndex[f.ID]
-		age := o.Now.Sub(before.ModTime())
-		opts.Fresh = age >= 0 && age < settle
+		opts.Fresh = o.fresh(before.ModTime())
 		if feed := l.sameFeed(s, f, opts, o.Previous); feed != nil {
 			l.feedWarnings(at, f.File, feed, s.FeedReports[f.ID])
 			return feed

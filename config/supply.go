@@ -31,7 +31,7 @@ func (l *loader) supply(s *Snapshot, o Options) {
 	if o.Previous != nil {
 		previous = o.Previous.Tables
 	}
-	s.Tables = campaigns.NewTables(func(name string) (fs.File, error) { return l.fsys.Open(name) }, previous)
+	s.Tables = campaigns.NewTables(func(name string) (fs.File, error) { return l.fsys.Open(name) }, previous, o.fresh)
 	l.tables = s.Tables
 	rules, report := campaigns.CompileSupply(&s.File.Supply, s.Tables)
 	l.Include("supply", report)
