@@ -12,7 +12,7 @@ type Spec struct {
 	Advertiser string `yaml:"advertiser"`
 	// Recipe provides the Include and Exclude of a common audience ([Recipes]).
 	// An Exclude is added to that of the recipe.
-	Recipe string `yaml:"recipe"`
+	Recipe string `yaml:"recipe" enum:"all_visitors,buyers,cart_abandoners,category_viewers,checkout_abandoners,email_clickers,email_openers,engaged_no_buy,lapsed_buyers,product_viewers,repeat_buyers,searchers,video_viewers,wishlisters"`
 	// TTL is how long a visitor stays after the last qualifying event, 1h to
 	// 540d; default 30d.
 	TTL     spec.Duration `yaml:"ttl"`
@@ -43,15 +43,15 @@ type Rule struct {
 	Where    []Condition `yaml:"where"`
 	// After is empty or "include" (in Exclude only): the event must not be
 	// older than the last event that Include counted.
-	After string `yaml:"after"`
+	After string `yaml:"after" enum:"include"`
 }
 
 // Condition narrows an event by one field.
 type Condition struct {
-	// Field is one of [Fields].
-	Field string `yaml:"field"`
-	// Op is one of [Ops]; default eq.
-	Op string `yaml:"op"`
+	// Field is what is compared.
+	Field string `yaml:"field" enum:"url,url.host,url.path,url.query.<key>,ref.host,q,order_id,action_source,utm.source,utm.medium,utm.campaign,utm.term,utm.content,prop.<key>,value,item.id,item.category,item.brand,item.price"`
+	// Op is how it is compared; default eq.
+	Op string `yaml:"op" enum:"eq,neq,in,not_in,contains,not_contains,prefix,suffix,regex,exists,gt,gte,lt,lte,under"`
 	// Value is what Op compares the field with; in and not_in take a list.
 	Value Values `yaml:"value"`
 	// CS makes the comparison case-sensitive.

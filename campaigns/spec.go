@@ -25,29 +25,29 @@ type AdvertiserSpec struct {
 
 // KeySpec is one key of an advertiser. The configuration has its hash only.
 type KeySpec struct {
-	SHA256 string   `yaml:"sha256"` // SHA-256 of the key, 64 hex digits; required
-	Scopes []string `yaml:"scopes"` // events, lists, feeds, audiences, privacy; default [events]
+	SHA256 string   `yaml:"sha256"`                                                              // SHA-256 of the key, 64 hex digits; required
+	Scopes []string `yaml:"scopes" enum:"events,lists,feeds,audiences,privacy,events_consented"` // events, lists, feeds, audiences, privacy; default [events]
 }
 
 // CampaignSpec is a campaign as the configuration writes it.
 type CampaignSpec struct {
-	ID         string     `yaml:"id"`         // [a-z0-9][a-z0-9_-]{0,63}, unique for its advertiser; required
-	Advertiser string     `yaml:"advertiser"` // id under advertisers; required
-	Status     string     `yaml:"status"`     // active, paused, draft or archived; default draft
-	Start      time.Time  `yaml:"start"`      // RFC 3339; default no start
-	End        time.Time  `yaml:"end"`        // RFC 3339, exclusive; default no end
-	Budget     BudgetSpec `yaml:"budget"`     // daily or total is required
-	Frequency  Frequency  `yaml:"frequency"`  // caps over all of its lines; default none
-	Safety     SafetySpec `yaml:"safety"`     // added to the advertiser's
-	DSA        DSASpec    `yaml:"dsa"`        // default the advertiser's
-	Lines      []LineSpec `yaml:"lines"`      // at least one
+	ID         string     `yaml:"id"`                                         // [a-z0-9][a-z0-9_-]{0,63}, unique for its advertiser; required
+	Advertiser string     `yaml:"advertiser"`                                 // id under advertisers; required
+	Status     string     `yaml:"status" enum:"active,paused,draft,archived"` // active, paused, draft or archived; default draft
+	Start      time.Time  `yaml:"start"`                                      // RFC 3339; default no start
+	End        time.Time  `yaml:"end"`                                        // RFC 3339, exclusive; default no end
+	Budget     BudgetSpec `yaml:"budget"`                                     // daily or total is required
+	Frequency  Frequency  `yaml:"frequency"`                                  // caps over all of its lines; default none
+	Safety     SafetySpec `yaml:"safety"`                                     // added to the advertiser's
+	DSA        DSASpec    `yaml:"dsa"`                                        // default the advertiser's
+	Lines      []LineSpec `yaml:"lines"`                                      // at least one
 }
 
 // BudgetSpec is how much may be spent.
 type BudgetSpec struct {
-	Daily  *rtb.Micros `yaml:"daily"`  // most per civil day, in the advertiser's currency; default no cap
-	Total  *rtb.Micros `yaml:"total"`  // most in total; default no cap
-	Pacing string      `yaml:"pacing"` // even: spread over the day; asap: as fast as possible; default even, for a line that of its campaign
+	Daily  *rtb.Micros `yaml:"daily"`                   // most per civil day, in the advertiser's currency; default no cap
+	Total  *rtb.Micros `yaml:"total"`                   // most in total; default no cap
+	Pacing string      `yaml:"pacing" enum:"even,asap"` // even: spread over the day; asap: as fast as possible; default even, for a line that of its campaign
 	// percentage of each cap that is held back for late bills; 0 to 90, default
 	// 0, for a line that of its campaign
 	HoldbackPct *int `yaml:"holdback_pct"`
@@ -55,26 +55,26 @@ type BudgetSpec struct {
 
 // LineSpec is a line as the configuration writes it.
 type LineSpec struct {
-	ID                string       `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
-	Status            string       `yaml:"status"`             // as for the campaign, whose status is the default; the more restrictive of the two counts
-	Priority          *int         `yaml:"priority"`           // 0 to 100, highest first; default 50
-	Start             time.Time    `yaml:"start"`              // default the campaign's
-	End               time.Time    `yaml:"end"`                // default the campaign's
-	Budget            BudgetSpec   `yaml:"budget"`             // the line's own caps, besides the campaign's
-	Audience          AudienceSpec `yaml:"audience"`           // include or any_of is required, except for contextual lines
-	Contextual        bool         `yaml:"contextual"`         // bids without an audience, also if the visitor is unknown or may not be identified
-	ChildSafe         bool         `yaml:"child_safe"`         // the line, which must be contextual, may be shown to children
-	ExcludeConverters OffDuration  `yaml:"exclude_converters"` // excludes visitors who bought within this time; off: nobody; default 30d, off for lines whose audience is buyers
-	Bid               BidSpec      `yaml:"bid"`                // required
-	Frequency         Frequency    `yaml:"frequency"`          // default 10 per 24h; or none
-	MinGap            OffDuration  `yaml:"min_gap"`            // least time between two impressions; or off; default 1m
+	ID                string       `yaml:"id"`                                         // [a-z0-9][a-z0-9_-]{0,63}, unique in its campaign; required
+	Status            string       `yaml:"status" enum:"active,paused,draft,archived"` // as for the campaign, whose status is the default; the more restrictive of the two counts
+	Priority          *int         `yaml:"priority"`                                   // 0 to 100, highest first; default 50
+	Start             time.Time    `yaml:"start"`                                      // default the campaign's
+	End               time.Time    `yaml:"end"`                                        // default the campaign's
+	Budget            BudgetSpec   `yaml:"budget"`                                     // the line's own caps, besides the campaign's
+	Audience          AudienceSpec `yaml:"audience"`                                   // include or any_of is required, except for contextual lines
+	Contextual        bool         `yaml:"contextual"`                                 // bids without an audience, also if the visitor is unknown or may not be identified
+	ChildSafe         bool         `yaml:"child_safe"`                                 // the line, which must be contextual, may be shown to children
+	ExcludeConverters OffDuration  `yaml:"exclude_converters"`                         // excludes visitors who bought within this time; off: nobody; default 30d, off for lines whose audience is buyers
+	Bid               BidSpec      `yaml:"bid"`                                        // required
+	Frequency         Frequency    `yaml:"frequency"`                                  // default 10 per 24h; or none
+	MinGap            OffDuration  `yaml:"min_gap"`                                    // least time between two impressions; or off; default 1m
 	// MaxPerRequest is how many slots of one request the line bids on; default as many
 	// as the frequency cap leaves.
 	MaxPerRequest int           `yaml:"max_per_request"`
-	Exchanges     []string      `yaml:"exchanges"` // ids under exchanges; default all
-	Creatives     []CreativeRef `yaml:"creatives"` // ids under creatives, or tables; required
-	Rotation      string        `yaml:"rotation"`  // how one of several creatives that fit is chosen: first, even or weighted; default first
-	App           AppSpec       `yaml:"app"`       // the app that the line advertises
+	Exchanges     []string      `yaml:"exchanges"`                           // ids under exchanges; default all
+	Creatives     []CreativeRef `yaml:"creatives"`                           // ids under creatives, or tables; required
+	Rotation      string        `yaml:"rotation" enum:"first,even,weighted"` // how one of several creatives that fit is chosen: first, even or weighted; default first
+	App           AppSpec       `yaml:"app"`                                 // the app that the line advertises
 	TargetSpec    `yaml:",inline"`
 }
 
@@ -91,12 +91,12 @@ type AudienceSpec struct {
 // BidSpec is the price of an impression: cpm x recency x intensity, at most
 // max_cpm.
 type BidSpec struct {
-	Strategy  string          `yaml:"strategy"`  // fixed; default fixed
-	CPM       rtb.CPM         `yaml:"cpm"`       // base price, in the advertiser's currency; required
-	MaxCPM    rtb.CPM         `yaml:"max_cpm"`   // the highest price; at least cpm; required
-	Recency   []RecencyStep   `yaml:"recency"`   // the first step whose window includes the last event counts; default factor 1
-	Intensity []IntensityStep `yaml:"intensity"` // the step with the highest min_count that is reached counts; default factor 1
-	Adjust    AdjustSpec      `yaml:"adjust"`    // factors that depend on the request
+	Strategy  string          `yaml:"strategy" enum:"fixed"` // fixed; default fixed
+	CPM       rtb.CPM         `yaml:"cpm"`                   // base price, in the advertiser's currency; required
+	MaxCPM    rtb.CPM         `yaml:"max_cpm"`               // the highest price; at least cpm; required
+	Recency   []RecencyStep   `yaml:"recency"`               // the first step whose window includes the last event counts; default factor 1
+	Intensity []IntensityStep `yaml:"intensity"`             // the step with the highest min_count that is reached counts; default factor 1
+	Adjust    AdjustSpec      `yaml:"adjust"`                // factors that depend on the request
 }
 
 // RecencyStep multiplies the price for visitors with a recent last event.

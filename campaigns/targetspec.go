@@ -43,22 +43,22 @@ func (p *PlaceSpec) UnmarshalText(b []byte) error {
 // DeviceSpec is what the device may be. Structured hints take precedence over
 // the user agent.
 type DeviceSpec struct {
-	Types     []string `yaml:"types"`     // phone, tablet, desktop, tv, settopbox, connected, dooh
-	OS        []string `yaml:"os"`        // ios, android, windows, macos, linux, chromeos, tizen, webos, roku, tvos
-	Browsers  []string `yaml:"browsers"`  // chrome, safari, firefox, edge, opera, samsung, yandex, uc, silk, ie, webview
-	Languages []string `yaml:"languages"` // of the device: en, or en-gb for one region
+	Types     []string `yaml:"types" enum:"phone,tablet,desktop,tv,settopbox,connected,dooh"`                      // phone, tablet, desktop, tv, settopbox, connected, dooh
+	OS        []string `yaml:"os" enum:"ios,android,windows,macos,linux,chromeos,tizen,webos,roku,tvos"`           // ios, android, windows, macos, linux, chromeos, tizen, webos, roku, tvos
+	Browsers  []string `yaml:"browsers" enum:"chrome,safari,firefox,edge,opera,samsung,yandex,uc,silk,ie,webview"` // chrome, safari, firefox, edge, opera, samsung, yandex, uc, silk, ie, webview
+	Languages []string `yaml:"languages"`                                                                          // of the device: en, or en-gb for one region
 }
 
 // InventorySpec is where the ad may be shown.
 type InventorySpec struct {
-	Site           *bool    `yaml:"site"`            // web sites; default true
-	App            *bool    `yaml:"app"`             // apps; default true
-	DOOH           *bool    `yaml:"dooh"`            // public screens; default true
-	Domains        ListSpec `yaml:"domains"`         // of sites: news.example includes its subdomains, =news.example does not; file:name is a file of domains
-	Bundles        ListSpec `yaml:"bundles"`         // of apps: com.news.app; com.news.* is all with that prefix; file:name is a file of bundles
-	Positions      []string `yaml:"positions"`       // unknown, above_fold, below_fold, header, footer, sidebar, fullscreen
-	MinViewability float64  `yaml:"min_viewability"` // least share of viewable impressions, 0 to 1; impressions without a measurement do not pass
-	Rewarded       string   `yaml:"rewarded"`        // allow, refuse or only; default allow
+	Site           *bool    `yaml:"site"`                                                                            // web sites; default true
+	App            *bool    `yaml:"app"`                                                                             // apps; default true
+	DOOH           *bool    `yaml:"dooh"`                                                                            // public screens; default true
+	Domains        ListSpec `yaml:"domains"`                                                                         // of sites: news.example includes its subdomains, =news.example does not; file:name is a file of domains
+	Bundles        ListSpec `yaml:"bundles"`                                                                         // of apps: com.news.app; com.news.* is all with that prefix; file:name is a file of bundles
+	Positions      []string `yaml:"positions" enum:"unknown,above_fold,below_fold,header,footer,sidebar,fullscreen"` // unknown, above_fold, below_fold, header, footer, sidebar, fullscreen
+	MinViewability float64  `yaml:"min_viewability"`                                                                 // least share of viewable impressions, 0 to 1; impressions without a measurement do not pass
+	Rewarded       string   `yaml:"rewarded" enum:"allow,refuse,only"`                                               // allow, refuse or only; default allow
 }
 
 // ListSpec includes and excludes by lists. If there is an include list, only
@@ -116,13 +116,13 @@ func (d *DealsSpec) UnmarshalYAML(unmarshal func(any) error) error {
 // SafetySpec is where lines must not be shown. The rules of the advertiser, the
 // campaign and the line all apply.
 type SafetySpec struct {
-	BlockCat        []string `yaml:"block_cat"`                       // categories of site, page and content: IAB25 of Content Taxonomy 1.0 with its children, 7:483 of taxonomy 7
-	BlockWords      []string `yaml:"block_words" config:"lists"`      // words or phrases in the page's address; file:name is a file of words
-	BlockDomains    []string `yaml:"block_domains" config:"lists"`    // in the form of inventory.domains
-	BlockBundles    []string `yaml:"block_bundles" config:"lists"`    // in the form of inventory.bundles
-	BlockPublishers []string `yaml:"block_publishers" config:"lists"` // publisher ids; exchange/id for one exchange; file:name is a file of ids
-	RequireSChain   string   `yaml:"require_schain"`                  // off; valid: the supply chain, if there is one, must be valid; complete: there must be a complete one; default off
-	RequireAdsTxt   string   `yaml:"require_ads_txt"`                 // off; listed: the seller must be in the publisher's ads.txt; direct: as DIRECT; default off
+	BlockCat        []string `yaml:"block_cat"`                                // categories of site, page and content: IAB25 of Content Taxonomy 1.0 with its children, 7:483 of taxonomy 7
+	BlockWords      []string `yaml:"block_words" config:"lists"`               // words or phrases in the page's address; file:name is a file of words
+	BlockDomains    []string `yaml:"block_domains" config:"lists"`             // in the form of inventory.domains
+	BlockBundles    []string `yaml:"block_bundles" config:"lists"`             // in the form of inventory.bundles
+	BlockPublishers []string `yaml:"block_publishers" config:"lists"`          // publisher ids; exchange/id for one exchange; file:name is a file of ids
+	RequireSChain   string   `yaml:"require_schain" enum:"off,valid,complete"` // off; valid: the supply chain, if there is one, must be valid; complete: there must be a complete one; default off
+	RequireAdsTxt   string   `yaml:"require_ads_txt" enum:"off,listed,direct"` // off; listed: the seller must be in the publisher's ads.txt; direct: as DIRECT; default off
 }
 
 // CreativeRef refers to a creative of a line: by its id, or in a table.
@@ -178,16 +178,16 @@ type SKAdSpec struct {
 
 // SupplySpec is the rules about supply that apply to all lines.
 type SupplySpec struct {
-	Sellers         string   `yaml:"sellers" config:"path"`           // table of ads.txt rows: domain, asi, sid, DIRECT or RESELLER, separated by tabs
-	MissingAdsTxt   string   `yaml:"missing_ads_txt"`                 // refuse or allow publishers that are not in the table; default refuse
-	BlockSellers    []string `yaml:"block_sellers" config:"lists"`    // nodes of supply chains: asi, asi/sid; file:name is a file of nodes
-	Crawlers        []string `yaml:"crawlers" config:"lists"`         // parts of the user agents of crawlers; builtin is the built-in list, file:name a file; default none
-	InvalidAgents   []string `yaml:"invalid_agents" config:"lists"`   // parts of the user agents of programs, in the same form; default none
-	RequireUA       bool     `yaml:"require_ua"`                      // requests without a plausible user agent are invalid traffic
-	DataCentres     []string `yaml:"datacentres" config:"lists"`      // networks of data centres: 192.0.2.0/24; file:name is a file of networks
-	AllowDomains    []string `yaml:"allow_domains" config:"lists"`    // only these sites; default all
-	AllowBundles    []string `yaml:"allow_bundles" config:"lists"`    // only these apps; default all
-	BlockDomains    []string `yaml:"block_domains" config:"lists"`    // never these
-	BlockBundles    []string `yaml:"block_bundles" config:"lists"`    // never these
-	BlockPublishers []string `yaml:"block_publishers" config:"lists"` // never these; in the form of safety.block_publishers
+	Sellers         string   `yaml:"sellers" config:"path"`               // table of ads.txt rows: domain, asi, sid, DIRECT or RESELLER, separated by tabs
+	MissingAdsTxt   string   `yaml:"missing_ads_txt" enum:"refuse,allow"` // refuse or allow publishers that are not in the table; default refuse
+	BlockSellers    []string `yaml:"block_sellers" config:"lists"`        // nodes of supply chains: asi, asi/sid; file:name is a file of nodes
+	Crawlers        []string `yaml:"crawlers" config:"lists"`             // parts of the user agents of crawlers; builtin is the built-in list, file:name a file; default none
+	InvalidAgents   []string `yaml:"invalid_agents" config:"lists"`       // parts of the user agents of programs, in the same form; default none
+	RequireUA       bool     `yaml:"require_ua"`                          // requests without a plausible user agent are invalid traffic
+	DataCentres     []string `yaml:"datacentres" config:"lists"`          // networks of data centres: 192.0.2.0/24; file:name is a file of networks
+	AllowDomains    []string `yaml:"allow_domains" config:"lists"`        // only these sites; default all
+	AllowBundles    []string `yaml:"allow_bundles" config:"lists"`        // only these apps; default all
+	BlockDomains    []string `yaml:"block_domains" config:"lists"`        // never these
+	BlockBundles    []string `yaml:"block_bundles" config:"lists"`        // never these
+	BlockPublishers []string `yaml:"block_publishers" config:"lists"`     // never these; in the form of safety.block_publishers
 }

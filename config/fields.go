@@ -11,6 +11,8 @@ import (
 type field struct {
 	name    string
 	options string // of the config tag: path, env, lists, or nothing
+	enum    string // of the enum tag: the values that the field accepts, with commas; empty: any
+	owner   string // the struct that declares it, such as campaigns.LineSpec
 	index   []int
 }
 
@@ -57,6 +59,7 @@ func (f *fieldList) collect(t reflect.Type, index []int) {
 			continue
 		}
 		f.names = append(f.names, name)
-		f.list = append(f.list, field{name, sf.Tag.Get("config"), at})
+		owner, _, _ := strings.Cut(t.String(), "[") // without type arguments
+		f.list = append(f.list, field{name, sf.Tag.Get("config"), sf.Tag.Get("enum"), owner, at})
 	}
 }

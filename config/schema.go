@@ -1,14 +1,27 @@
 package config
 
 import (
+	_ "embed" // for the descriptions
 	"encoding"
+	"encoding/json"
 	"reflect"
+	"strings"
 )
 
+// descriptions are the comments of the structs and fields of the configuration, which
+// internal/reference writes.
+//
+//go:embed descriptions.json
+var descriptions []byte
+
 // Schema returns the JSON Schema (draft 2020-12) of the configuration file, for
-// editors: names and types. [Load] checks the values themselves.
+// editors: names, types, descriptions and lists of values. [Load] checks the values
+// themselves.
 func Schema() map[string]any {
-	s := &schema{defs: map[string]any{}}
+	s := &schema{defs: map[string]any{}, comments: map[string]string{}}
+	if err := json.Unmarshal(descriptions, &s.comments); err != nil {
+		panic("BUG: cannot read the embedded descriptions: " + err.Error())
+	}
 	root := s.object(fileType)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "Rebound configuration"
@@ -16,7 +29,10 @@ func Schema() map[string]any {
 	return root
 }
 
-type schema struct{ defs map[string]any }
+type schema struct {
+	defs     map[string]any
+	comments map[string]string // by struct and by struct.field
+}
 
 var (
 	shapeType = reflect.TypeFor[shapeUnmarshaler]()
@@ -91,10 +107,40 @@ func (s *schema) object(t reflect.Type) map[string]any {
 	properties := map[string]any{}
 	fields := fieldsOf(t)
 	for _, f := range fields.list {
-		properties[f.name] = s.of(t.FieldByIndex(f.index).Type, f.options)
+		p := s.of(t.FieldByIndex(f.index).Type, f.options)
+		if text := s.comments[f.owner+"."+f.name]; text != "" {
+			p["description"] = text
+		}
+		if f.enum != "" && !strings.Contains(f.enum, "<") { // <key> stands for any
+			s.limit(p, strings.Split(f.enum, ","))
+		}
+		properties[f.name] = p
 	}
 	if len(fields.names) > len(fields.list) {
 		properties["include"] = map[string]any{"type": []string{"string", "array"}, "items": kinds("string")}
 	}
-	return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	name, _, _ := strings.Cut(t.String(), "[")
+	if text := s.comments[name]; text != "" {
+		out["description"] = text
+	}
+	return out
+}
+
+// limit restricts a field, the items of a list, or the values of a mapping, to a list
+// of values.
+func (s *schema) limit(p map[string]any, values []string) {
+	for _, inner := range []string{"items", "additionalProperties"} {
+		if m, ok := p[inner].(map[string]any); ok {
+			s.limit(m, values)
+			return
+		}
+	}
+	if ref, ok := p["$ref"].(string); ok { // a value by format
+		for _, f := range s.defs[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)["properties"].(map[string]any) {
+			s.limit(f.(map[string]any), values)
+		}
+		return
+	}
+	p["enum"] = values
 }

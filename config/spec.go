@@ -38,10 +38,10 @@ type Listen struct {
 	Admin     string `yaml:"admin"`      // metrics, budgets, profiles; default 127.0.0.1:8082
 	PublicURL string `yaml:"public_url"` // public URL of the edge listener; https, or http on loopback; default http://127.0.0.1 and the edge port
 
-	TLS            TLS           `yaml:"tls"`             // certificates; default none: http, for instance behind a proxy that ends TLS
-	ProxyProtocol  []string      `yaml:"proxy_protocol"`  // listeners behind a proxy that sends the PROXY protocol, version 2: bid, edge; default none
-	TrustedProxies []string      `yaml:"trusted_proxies"` // networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and PROXY headers count; default none
-	DrainDelay     time.Duration `yaml:"drain_delay"`     // after SIGTERM the bidder is not ready but still serves for this time, so that a load balancer leaves first; at most 5m; default 0s
+	TLS            TLS           `yaml:"tls"`                            // certificates; default none: http, for instance behind a proxy that ends TLS
+	ProxyProtocol  []string      `yaml:"proxy_protocol" enum:"bid,edge"` // listeners behind a proxy that sends the PROXY protocol, version 2: bid, edge; default none
+	TrustedProxies []string      `yaml:"trusted_proxies"`                // networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and PROXY headers count; default none
+	DrainDelay     time.Duration `yaml:"drain_delay"`                    // after SIGTERM the bidder is not ready but still serves for this time, so that a load balancer leaves first; at most 5m; default 0s
 }
 
 // TLS is the certificates of the listeners that serve https themselves. They are
@@ -88,9 +88,9 @@ type FactLog struct {
 
 // Privacy is the privacy policy.
 type Privacy struct {
-	VendorID       int           `yaml:"vendor_id"`       // our id in the Global Vendor List; 0: all traffic under the GDPR is refused
-	UnknownCountry string        `yaml:"unknown_country"` // refuse or allow requests without gdpr and country; default refuse
-	NoticeTTL      time.Duration `yaml:"notice_ttl"`      // how long notices are charged, 1h to 7d; default 48h
+	VendorID       int           `yaml:"vendor_id"`                           // our id in the Global Vendor List; 0: all traffic under the GDPR is refused
+	UnknownCountry string        `yaml:"unknown_country" enum:"refuse,allow"` // refuse or allow requests without gdpr and country; default refuse
+	NoticeTTL      time.Duration `yaml:"notice_ttl"`                          // how long notices are charged, 1h to 7d; default 48h
 
 	GDPRCountries           []string `yaml:"gdpr_countries"`            // countries where a request without gdpr is subject to the GDPR; default EEA, UK, CH
 	PurposeOneTreatment     []string `yaml:"purpose_one_treatment"`     // publisher countries whose strings need not have purpose 1; default none
@@ -108,8 +108,8 @@ type Identity struct {
 
 // EIDSource is one source of user.eids.
 type EIDSource struct {
-	Source string `yaml:"source"` // e.g. id5-sync.com; required
-	Mode   string `yaml:"mode"`   // plain: the id as it is; or ignore; default plain
+	Source string `yaml:"source"`                   // e.g. id5-sync.com; required
+	Mode   string `yaml:"mode" enum:"plain,ignore"` // plain: the id as it is; or ignore; default plain
 }
 
 // RatesSpec is the table of exchange rates: as_of (RFC 3339), base (ISO 4217)

@@ -8,29 +8,29 @@ import (
 
 // Spec is a creative as the configuration writes it.
 type Spec struct {
-	ID         string            `yaml:"id"`                 // [a-z0-9][a-z0-9_-]{0,63}; required
-	Advertiser string            `yaml:"advertiser"`         // owner; empty: lines of any advertiser may use it
-	Type       string            `yaml:"type"`               // image, html, html_template, vast, audio or native; required
-	Size       string            `yaml:"size"`               // one size such as 300x250; banner types only
-	Sizes      []string          `yaml:"sizes"`              // several sizes; banner types require size or sizes
-	ClickURL   string            `yaml:"click_url"`          // landing page without a product; https
-	ImageURL   string            `yaml:"image_url"`          // type image: the URL of the image, may have {{width}}, {{height}} and {{item.image}}
-	Alt        string            `yaml:"alt"`                // type image: alternative text
-	HTML       string            `yaml:"html"`               // type html and html_template: the markup
-	File       string            `yaml:"file" config:"path"` // instead of html: a file with the markup
-	Fill       []string          `yaml:"fill"`               // sources of products: cart, viewed, wishlist, complements; default [cart, viewed]
-	Fallback   string            `yaml:"fallback"`           // creative to use if there is no product
-	Attr       []int             `yaml:"attr"`               // AdCOM creative attributes
-	Cat        []string          `yaml:"cat"`                // IAB content categories; default the advertiser's
-	Language   string            `yaml:"language"`           // ISO 639-1; xx: no words
-	Mimes      []string          `yaml:"mimes"`              // default by type; for tag_url the types that it returns
-	API        []int             `yaml:"api"`                // required AdCOM API frameworks
-	FullScreen bool              `yaml:"full_screen"`        // for interstitials only
-	Secure     *bool             `yaml:"secure"`             // false: http assets are allowed, and the creative stays out of secure impressions; default true
-	IURL       string            `yaml:"iurl"`               // image for the exchange's audit; https
-	CRID       string            `yaml:"crid"`               // replaces id in crid, at most 51 bytes; the content hash is still added
-	Approval   map[string]string `yaml:"approval"`           // by exchange: auto, pending, approved or rejected; default auto
-	MaxAdm     spec.Bytes        `yaml:"max_adm"`            // largest markup; default and limit 32KiB
+	ID         string            `yaml:"id"`                                                     // [a-z0-9][a-z0-9_-]{0,63}; required
+	Advertiser string            `yaml:"advertiser"`                                             // owner; empty: lines of any advertiser may use it
+	Type       string            `yaml:"type" enum:"image,html,html_template,vast,audio,native"` // image, html, html_template, vast, audio or native; required
+	Size       string            `yaml:"size"`                                                   // one size such as 300x250; banner types only
+	Sizes      []string          `yaml:"sizes"`                                                  // several sizes; banner types require size or sizes
+	ClickURL   string            `yaml:"click_url"`                                              // landing page without a product; https
+	ImageURL   string            `yaml:"image_url"`                                              // type image: the URL of the image, may have {{width}}, {{height}} and {{item.image}}
+	Alt        string            `yaml:"alt"`                                                    // type image: alternative text
+	HTML       string            `yaml:"html"`                                                   // type html and html_template: the markup
+	File       string            `yaml:"file" config:"path"`                                     // instead of html: a file with the markup
+	Fill       []string          `yaml:"fill" enum:"cart,viewed,wishlist,complements"`           // sources of products: cart, viewed, wishlist, complements; default [cart, viewed]
+	Fallback   string            `yaml:"fallback"`                                               // creative to use if there is no product
+	Attr       []int             `yaml:"attr"`                                                   // AdCOM creative attributes
+	Cat        []string          `yaml:"cat"`                                                    // IAB content categories; default the advertiser's
+	Language   string            `yaml:"language"`                                               // ISO 639-1; xx: no words
+	Mimes      []string          `yaml:"mimes"`                                                  // default by type; for tag_url the types that it returns
+	API        []int             `yaml:"api"`                                                    // required AdCOM API frameworks
+	FullScreen bool              `yaml:"full_screen"`                                            // for interstitials only
+	Secure     *bool             `yaml:"secure"`                                                 // false: http assets are allowed, and the creative stays out of secure impressions; default true
+	IURL       string            `yaml:"iurl"`                                                   // image for the exchange's audit; https
+	CRID       string            `yaml:"crid"`                                                   // replaces id in crid, at most 51 bytes; the content hash is still added
+	Approval   map[string]string `yaml:"approval" enum:"auto,pending,approved,rejected"`         // by exchange: auto, pending, approved or rejected; default auto
+	MaxAdm     spec.Bytes        `yaml:"max_adm"`                                                // largest markup; default and limit 32KiB
 
 	Title        string            `yaml:"title"`        // types vast and audio: name of the ad, may have {{item.title}} and the like; default the id
 	Media        []MediaSpec       `yaml:"media"`        // types vast and audio: the same video or audio in several encodings
@@ -50,12 +50,12 @@ type Spec struct {
 
 // MediaSpec is one file of a video or audio ad.
 type MediaSpec struct {
-	URL      string `yaml:"url"`      // https; required
-	Mime     string `yaml:"mime"`     // such as video/mp4; default by the extension of the URL
-	W        int    `yaml:"w"`        // pixels; required for video
-	H        int    `yaml:"h"`        // pixels; required for video
-	Bitrate  int    `yaml:"bitrate"`  // kilobits per second; default unknown
-	Delivery string `yaml:"delivery"` // progressive or streaming; default progressive
+	URL      string `yaml:"url"`                                   // https; required
+	Mime     string `yaml:"mime"`                                  // such as video/mp4; default by the extension of the URL
+	W        int    `yaml:"w"`                                     // pixels; required for video
+	H        int    `yaml:"h"`                                     // pixels; required for video
+	Bitrate  int    `yaml:"bitrate"`                               // kilobits per second; default unknown
+	Delivery string `yaml:"delivery" enum:"progressive,streaming"` // progressive or streaming; default progressive
 }
 
 // VerificationSpec is an Open Measurement script.
@@ -102,9 +102,9 @@ type NativeSpec struct {
 // NativeImageSpec is one image. A URL with both {{width}} and {{height}} is an
 // image of any size, whose usual one is w by h.
 type NativeImageSpec struct {
-	Type string `yaml:"type"` // icon, logo or main; default main
-	URL  string `yaml:"url"`  // may hold {{item.image}}, {{item.id}}, {{width}}, {{height}}; https; required
-	W    int    `yaml:"w"`    // pixels; required
-	H    int    `yaml:"h"`    // pixels; required
-	Mime string `yaml:"mime"` // default by the extension of the URL, else image/jpeg
+	Type string `yaml:"type" enum:"icon,logo,main"` // icon, logo or main; default main
+	URL  string `yaml:"url"`                        // may hold {{item.image}}, {{item.id}}, {{width}}, {{height}}; https; required
+	W    int    `yaml:"w"`                          // pixels; required
+	H    int    `yaml:"h"`                          // pixels; required
+	Mime string `yaml:"mime"`                       // default by the extension of the URL, else image/jpeg
 }

@@ -69,7 +69,7 @@ type ProfileSpec struct {
 	// SeatNumeric says that the exchange requires a seat of digits only.
 	SeatNumeric bool `yaml:"seat_numeric"`
 	// Auction is the auction type if a request names none: first or second (default).
-	Auction string `yaml:"auction"`
+	Auction string `yaml:"auction" enum:"first,second"`
 	// At500FirstPrice are the auction types of 500 and above that mean first price.
 	At500FirstPrice []int `yaml:"at_500_first_price"`
 	// Shading is the share of the price that is bid if the winner pays its bid; above
@@ -104,7 +104,7 @@ type ProfileSpec struct {
 	// WinNotices says whether every win is reported by nurl: always, or sometimes
 	// (default). A bid that was not reported as won holds its cost for auction_ttl
 	// where they always come, otherwise for the longer of auction_ttl and exp.
-	WinNotices string `yaml:"win_notices"`
+	WinNotices string `yaml:"win_notices" enum:"always,sometimes"`
 	// Exp is bid.exp by format; default banner 5m, native 10m, video and audio 30m.
 	Exp ByFormat[spec.Duration] `yaml:"exp"`
 	// MaxExp is the longest imp.exp, the time until an ad is shown, for which a bid is
@@ -112,20 +112,20 @@ type ProfileSpec struct {
 	MaxExp spec.Duration `yaml:"max_exp"`
 	// BillingSource is the notice that charges bids, by format: burl (default),
 	// pixel (or imp, native), vast, or nurl if the exchange has nothing else.
-	BillingSource ByFormat[string] `yaml:"billing_source"`
+	BillingSource ByFormat[string] `yaml:"billing_source" enum:"burl,imp,native,nurl,pixel,vast"`
 
 	// PriceMacro is the text that the exchange replaces by the price; default
 	// ${AUCTION_PRICE}, and ${AUCTION_PRICE:B64} for the codec b64.
 	PriceMacro string `yaml:"price_macro"`
 	// PriceCodec is the encoding of the price: plain (default), b64, hmac-sha1,
 	// aes-cbc.
-	PriceCodec string `yaml:"price_codec"`
+	PriceCodec string `yaml:"price_codec" enum:"aes-cbc,b64,hmac-sha1,plain"`
 	// PriceKeys are the cipher's keys, the newest first; at most two generations are
 	// needed. Use ${ENV_NAME}, never the key itself.
 	PriceKeys []PriceKeySpec `yaml:"price_keys"`
 	// PriceUnit is the unit of the price: cpm (default), cpm_micros (default for
 	// hmac-sha1) or cpi_micros.
-	PriceUnit string `yaml:"price_unit"`
+	PriceUnit string `yaml:"price_unit" enum:"cpi_micros,cpm,cpm_micros"`
 	// PriceIn are the notices that carry the price macro; default win, bill,
 	// imp, video.
 	PriceIn []string `yaml:"price_in"`
@@ -167,17 +167,17 @@ type ProfileSpec struct {
 	// Markup is how the exchange gets the markup: adm (default), or registered: it
 	// shows the creative that was registered under the bid's crid, and bids carry no
 	// adm.
-	Markup string `yaml:"markup"`
+	Markup string `yaml:"markup" enum:"adm,registered"`
 	// VASTIn is where the exchange takes VAST from: adm (default), or url: not from
 	// adm. We serve no VAST by URL, so there video and audio get no bid.
-	VASTIn string `yaml:"vast_in"`
+	VASTIn string `yaml:"vast_in" enum:"adm,url"`
 
 	// DefaultProtocols are the AdCOM protocols of video and audio if an impression
 	// lists none; default 2, 3, 5, 6: VAST 2.0 and 3.0.
 	DefaultProtocols []int `yaml:"default_protocols"`
 	// NativeWrapper wraps native markup as {"native":{...}}: always, never, or request
 	// (default: like the request).
-	NativeWrapper string `yaml:"native_wrapper"`
+	NativeWrapper string `yaml:"native_wrapper" enum:"always,never,request"`
 	// RequiredBidFields are the bid fields without which the exchange drops a bid:
 	// adomain, attr, bundle, burl, cat, cid, crid, dealid, iurl, language, nurl.
 	RequiredBidFields []string `yaml:"required_bid_fields"`
@@ -203,7 +203,7 @@ type ProfileSpec struct {
 	// RespMaxBytes is the maximum size of a response; default 0: any.
 	RespMaxBytes spec.Bytes `yaml:"resp_max_bytes"`
 	// BuyerUIDCodec is the encoding of user.buyeruid: plain (default) or b64url.
-	BuyerUIDCodec string `yaml:"buyeruid_codec"`
+	BuyerUIDCodec string `yaml:"buyeruid_codec" enum:"b64url,plain"`
 	// BuyerUIDIFA also reads a user.buyeruid that is an advertising id (a UUID) as
 	// device.ifa; some exchanges send it in apps if no id of ours is matched.
 	BuyerUIDIFA bool `yaml:"buyeruid_ifa"`

@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -125,12 +126,24 @@ func (s *source) config(b *strings.Builder) {
 
 // structs writes a table for a struct, then one for each struct that its fields use.
 func (s *source) structs(b *strings.Builder, dir, name, tag string, done map[string]bool) {
-	st, doc := s.find(dir, name)
-	if st == nil || done[dir+"."+name] {
+	of, doc := s.find(dir, name)
+	if of == nil || done[dir+"."+name] {
 		return
 	}
 	done[dir+"."+name] = true
-	fmt.Fprintf(b, "\n### %s.%s\n\n%s\n\n| field | type | meaning |\n|---|---|---|\n", dir, name, cell(doc))
+	st, ok := of.(*ast.StructType)
+	if list, is := of.(*ast.ArrayType); is && tag == "yaml" {
+		fmt.Fprintf(b, "\n### %s.%s\n\n%s\n", dir, name, cell(doc))
+		d, n := typeName(dir, list.Elt)
+		s.structs(b, d, n, tag, done)
+	}
+	if !ok {
+		return
+	}
+	fmt.Fprintf(b, "\n### %s.%s\n\n%s\n", dir, name, cell(doc))
+	if slices.ContainsFunc(st.Fields.List, func(f *ast.Field) bool { return fieldKey(f, tag) != "" || len(f.Names) == 0 }) {
+		b.WriteString("\n| field | type | meaning |\n|---|---|---|\n")
+	}
 	type below struct{ dir, name string }
 	var next []below
 	for _, f := range st.Fields.List {
@@ -142,7 +155,7 @@ func (s *source) structs(b *strings.Builder, dir, name, tag string, done map[str
 		case key == "" && len(f.Names) == 0:
 			fmt.Fprintf(b, "| *fields of %s* | | |\n", n)
 		case key != "":
-			fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, code(strings.ReplaceAll(expression(f.Type), "spec.", "")), cell(fieldDoc(f)))
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, code(strings.ReplaceAll(expression(f.Type), "spec.", "")), cell(withValues(f)))
 		}
 		if key != "" || len(f.Names) == 0 {
 			next = append(next, below{d, n})
@@ -153,8 +166,83 @@ func (s *source) structs(b *strings.Builder, dir, name, tag string, done map[str
 	}
 }
 
-// find returns the struct type with the given name, and its comment.
-func (s *source) find(dir, name string) (*ast.StructType, string) {
+// withValues returns the comment of a field, followed by the values that it accepts
+// if the comment does not name them all.
+func withValues(f *ast.Field) string {
+	doc, list := strings.TrimSpace(fieldDoc(f)), fieldTag(f, "enum")
+	if list == "" {
+		return doc
+	}
+	values := strings.Split(list, ",")
+	if !slices.ContainsFunc(values, func(v string) bool { return !strings.Contains(doc, v) }) {
+		return doc
+	}
+	return strings.TrimSuffix(doc, ".") + ". Values: " + strings.Join(values, ", ")
+}
+
+// Descriptions returns the comments of the structs and fields of the configuration as
+// JSON, by struct (campaigns.LineSpec) and by struct and field
+// (campaigns.LineSpec.status).
+func Descriptions(root string) (string, error) {
+	s := &source{root: root, files: map[string][]*ast.File{}}
+	texts := map[string]string{}
+	for _, dir := range []string{"config", "exchange", "campaigns", "audiences", "creatives"} {
+		if err := s.parse(dir); err != nil {
+			return "", err
+		}
+		for _, f := range s.files[dir] {
+			ast.Inspect(f, func(n ast.Node) bool {
+				g, ok := n.(*ast.GenDecl)
+				if !ok {
+					return true
+				}
+				for _, spec := range g.Specs {
+					describe(texts, dir, g, spec)
+				}
+				return false
+			})
+		}
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(texts); err != nil {
+		return "", fmt.Errorf("cannot write descriptions: %w", err)
+	}
+	return b.String(), nil
+}
+
+// describe adds the comments of one struct that is part of the configuration.
+func describe(texts map[string]string, dir string, g *ast.GenDecl, spec ast.Spec) {
+	t, ok := spec.(*ast.TypeSpec)
+	if !ok {
+		return
+	}
+	st, ok := t.Type.(*ast.StructType)
+	if !ok {
+		return
+	}
+	name := dir + "." + t.Name.Name
+	for _, f := range st.Fields.List {
+		key := fieldKey(f, "yaml")
+		if key == "" || key == "-" {
+			continue
+		}
+		text := strings.Join(strings.Fields(fieldDoc(f)), " ")
+		if text != "" {
+			texts[name+"."+key] = text
+		}
+		doc := t.Doc.Text()
+		if doc == "" {
+			doc = g.Doc.Text()
+		}
+		texts[name] = strings.Join(strings.Fields(doc), " ")
+	}
+}
+
+// find returns the type with the given name, and its comment.
+func (s *source) find(dir, name string) (ast.Expr, string) {
 	for _, f := range s.files[dir] {
 		for _, d := range f.Decls {
 			g, ok := d.(*ast.GenDecl)
@@ -166,13 +254,11 @@ func (s *source) find(dir, name string) (*ast.StructType, string) {
 				if !ok || t.Name.Name != name {
 					continue
 				}
-				if st, ok := t.Type.(*ast.StructType); ok {
-					doc := t.Doc
-					if doc == nil {
-						doc = g.Doc
-					}
-					return st, doc.Text()
+				doc := t.Doc
+				if doc == nil {
+					doc = g.Doc
 				}
+				return t.Type, doc.Text()
 			}
 		}
 	}
@@ -245,6 +331,12 @@ func typeName(dir string, e ast.Expr) (string, string) {
 
 // fieldKey returns the name of a field in the file.
 func fieldKey(f *ast.Field, tag string) string {
+	key, _, _ := strings.Cut(fieldTag(f, tag), ",")
+	return key
+}
+
+// fieldTag returns one part of the tag of a field.
+func fieldTag(f *ast.Field, tag string) string {
 	if f.Tag == nil {
 		return ""
 	}
@@ -252,8 +344,7 @@ func fieldKey(f *ast.Field, tag string) string {
 	if err != nil {
 		return ""
 	}
-	key, _, _ := strings.Cut(reflect.StructTag(text).Get(tag), ",")
-	return key
+	return reflect.StructTag(text).Get(tag)
 }
 
 func fieldDoc(f *ast.Field) string {

@@ -33,6 +33,25 @@ func TestReferenceIsCurrent(t *testing.T) {
 	}
 }
 
+// The descriptions of the JSON Schema match the source.
+func TestDescriptionsAreCurrent(t *testing.T) {
+	root := filepath.Join("..", "..")
+	want, err := Descriptions(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(root, "config", "descriptions.json")
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != want {
+		t.Errorf("config/descriptions.json is out of date (%v); run go test ./internal/reference -update", err)
+	}
+}
+
 // The document contains entries from each kind of source.
 func TestReferenceContainsEveryKind(t *testing.T) {
 	doc, err := Document(filepath.Join("..", ".."))
@@ -43,7 +62,7 @@ func TestReferenceContainsEveryKind(t *testing.T) {
 		"| `--config` |", "| `--rate` | `1000` |", "| `--notice-delay` |",
 		"### bidder serve", "### replay run", "### loadtest attack", "| `examples/shop/rebound.yaml` |", "| `500ms` |", "### config.File", "### exchange.ProfileSpec", "| `default_tmax` |", "### campaigns.LineSpec", "### audiences.",
 		"| `rebound_bidder_nobids_total` | counter | exchange, reason |", "| `late` | 15 | Too little of tmax",
-		"### events.Notice", "| `bid_id` |", "### events.BidRecord", "| `sample_weight` |", "| `multiplier` |",
+		"### campaigns.Frequency", "### campaigns.FrequencySpec", "Values: ", "### events.Notice", "| `bid_id` |", "### events.BidRecord", "| `sample_weight` |", "| `multiplier` |",
 	} {
 		if !strings.Contains(doc, want) {
 			t.Errorf("the reference does not contain %s", want)
