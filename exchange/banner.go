@@ -34,8 +34,6 @@ func (d *Decoder) banner(m *rtb.Impression) {
 			b.HMax = s.readInt(0)
 		case "pos":
 			b.Pos = s.readInt(-1)
-		case "topframe":
-			b.TopFrame = s.readFlag()
 		case "mimes":
 			d.block(&b.Mimes, &b.ListsBad, mimeTypes)
 		case "battr":

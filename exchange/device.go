@@ -59,8 +59,6 @@ func (d *Decoder) deviceMember(o *rtb.Opportunity, sua *rtb.Device) {
 		v.OS = s.readText()
 	case "osv":
 		v.OSV = s.readText()
-	case "make":
-		v.Make = s.readText()
 	case "model":
 		v.Model = s.readText()
 	case "language", "langb":

@@ -254,7 +254,7 @@ func ourFacts(o *rtb.Opportunity) facts {
 		"wseat": texts(o.WSeat), "bseat": texts(o.BSeat), "bcat": texts(o.BCat), "acat": texts(o.ACat), "badv": texts(o.BAdv), "bapp": texts(o.BApp),
 		"wlang": texts(o.WLang), "site": o.Supply.Site, "app": o.Supply.App, "dooh": o.Supply.DOOH, "domain": string(o.Supply.Domain),
 		"page": string(o.Supply.Page), "ref": string(o.Supply.Ref), "bundle": string(o.Supply.Bundle), "publisher": string(o.Supply.PublisherID),
-		"ua": string(o.Device.UA), "ip": string(o.Device.IP), "ipv6": string(o.Device.IPv6), "make": string(o.Device.Make), "devicetype": o.Device.Type,
+		"ua": string(o.Device.UA), "ip": string(o.Device.IP), "ipv6": string(o.Device.IPv6), "devicetype": o.Device.Type,
 		"language": string(o.Device.Language), "country": string(o.Device.Country), "city": string(o.Device.City), "w": o.Device.W, "h": o.Device.H,
 		"lmt": o.Signals.LMT, "dnt": o.Signals.DNT, "coppa": o.Signals.COPPA == rtb.Yes, "gdpr": o.Signals.GDPR, "consent": string(o.Signals.Consent),
 		"us_privacy": string(o.Signals.USPrivacy), "gpp": string(o.Signals.GPP), "gpp_sid": codes(o.Signals.GPPSID), "blocked": o.BlockListsBad,
@@ -270,7 +270,7 @@ func ourFacts(o *rtb.Opportunity) facts {
 	for i := range o.Imps {
 		m := &o.Imps[i]
 		k := fmt.Sprintf("imp%d ", i)
-		f[k+"id"], f[k+"tagid"], f[k+"floor"], f[k+"cur"], f[k+"bad"] = string(m.ID), string(m.TagID), m.Floor, m.FloorCur, m.FloorBad
+		f[k+"id"], f[k+"floor"], f[k+"cur"], f[k+"bad"] = string(m.ID), m.Floor, m.FloorCur, m.FloorBad
 		f[k+"secure"], f[k+"instl"], f[k+"formats"], f[k+"exp"], f[k+"private"] = m.Secure, m.Instl, m.Formats, m.Exp.Seconds(), m.PrivateAuction
 		if m.Formats.Has(rtb.FormatBanner) {
 			f[k+"sizes"], f[k+"battr"], f[k+"btype"], f[k+"mimes"], f[k+"api"] = fmt.Sprint(m.Banner.Sizes), codes(m.Banner.BAttr), codes(m.Banner.BType), texts(m.Banner.Mimes), codes(m.Banner.API)

@@ -36,9 +36,9 @@ func TestBNBannerSizes(t *testing.T) {
 		}
 	}
 	b := mustDecode(t, p, imp0(`"banner":{"format":[{"wratio":6,"hratio":5,"wmin":200}],"wmax":320,"hmax":"260","wmin":1,"hmin":2.0,`+
-		`"pos":3,"topframe":1,"mimes":["image/gif"],"battr":[1,3.0],"btype":["4"],"api":[3,"x",5],"expdir":[1]}`)).Imps[0].Banner
+		`"pos":3,"mimes":["image/gif"],"battr":[1,3.0],"btype":["4"],"api":[3,"x",5],"expdir":[1]}`)).Imps[0].Banner
 	want := rtb.Banner{Flex: []rtb.FlexSize{{WRatio: 6, HRatio: 5, WMin: 200}}, WMin: 1, WMax: 320, HMin: 2, HMax: 260,
-		Mimes: [][]byte{[]byte("image/gif")}, BAttr: []int{1, 3}, BType: []int{4}, API: []int{3, 5}, ExpDir: []int{1}, Pos: 3, TopFrame: rtb.Yes}
+		Mimes: [][]byte{[]byte("image/gif")}, BAttr: []int{1, 3}, BType: []int{4}, API: []int{3, 5}, ExpDir: []int{1}, Pos: 3}
 	emptyToNil(reflect.ValueOf(&b).Elem())
 	if !reflect.DeepEqual(b, want) {
 		t.Errorf("got %+v; want %+v", b, want)
@@ -65,9 +65,9 @@ func TestVDVideo(t *testing.T) {
 	if !reflect.DeepEqual(m.Video, want) {
 		t.Errorf("got %+v; want %+v", m.Video, want)
 	}
-	old := mustDecode(t, p, imp0(`"video":{"protocol":3},"audio":{"mimes":"audio/mp4","feed":3,"stitched":1}`)).Imps[0]
+	old := mustDecode(t, p, imp0(`"video":{"protocol":3},"audio":{"mimes":"audio/mp4","mincpmpersec":3}`)).Imps[0]
 	if old.Formats != rtb.FormatVideo|rtb.FormatAudio || !reflect.DeepEqual(old.Video.Protocols, []int{3}) || old.Video.HasStartDelay ||
-		old.Video.BoxingAllowed != rtb.Yes || string(old.Audio.Mimes[0]) != "audio/mp4" || old.Audio.Feed != 3 || old.Audio.Stitched != rtb.Yes {
+		old.Video.BoxingAllowed != rtb.Yes || string(old.Audio.Mimes[0]) != "audio/mp4" || old.Audio.MinCPMPerSec != 3_000_000 {
 		t.Errorf("got %+v", old)
 	}
 }
@@ -105,7 +105,7 @@ func TestNA1NativeRequest(t *testing.T) {
 func TestImpressionPlaces(t *testing.T) {
 	conformance.Covers(t, "V14")
 	p := testProfile(t, nil)
-	m := mustDecode(t, p, imp0(`"banner":{},"tagid":"t","instl":1,"exp":7200,"ssai":3,"displaymanager":"dm","iframebuster":["x"],"qty":{"multiplier":30.3},
+	m := mustDecode(t, p, imp0(`"banner":{},"instl":1,"exp":7200,"qty":{"multiplier":30.3},
 		"pmp":{"private_auction":1,"deals":[{"id":"d1","bidfloor":4.00,"at":3,"wseat":["s"],"wadomain":["a.example"],"guar":1,"mincpmpersec":1},{"bidfloor":1},7]},
 		"ext":{"billing_id":[1,"2"],"skadn":{"versions":["4.0"]},"excluded_creatives":[{"buyer_creative_id":"cr0"},{}],"prebid":{"is_rewarded_inventory":1}}`)).Imps[0]
 	if !m.PrivateAuction || len(m.Deals) != 1 {
@@ -116,7 +116,7 @@ func TestImpressionPlaces(t *testing.T) {
 		string(d.WSeat[0]) != "s" || string(d.WADomain[0]) != "a.example" {
 		t.Errorf("got %+v", d)
 	}
-	if string(m.TagID) != "t" || !m.Instl || m.Exp != 2*time.Hour || m.SSAI != 3 || string(m.BuyerFrom) != "dm" || !m.IFBuster || m.Qty != 30.3 ||
+	if !m.Instl || m.Exp != 2*time.Hour || m.Qty != 30.3 ||
 		len(m.BillingIDs) != 2 || string(m.SKAdN) != `{"versions":["4.0"]}` || !m.Rewarded {
 		t.Errorf("got %+v", m)
 	}
@@ -197,9 +197,9 @@ func TestFacts(t *testing.T) {
 		}
 		return strings.Join(s, "|")
 	}
-	got := fmt.Sprintf("%s %s %s cats=%s tax=%d kw=%s pub=%s lang=%s ipd=%s", o.Supply.ID, o.Supply.Domain, o.Supply.Page, join(o.Supply.Cats), o.Supply.CatTax,
-		join(o.Keywords), o.Supply.PublisherID, o.Supply.ContentLanguage, o.Supply.InventoryDomain)
-	if want := "s pub.example https://pub.example/é cats=IAB1|IAB2|IAB3|IAB4 tax=7 kw=a|b|c|d|e|f|g pub=5 lang=fr ipd=partner.example"; got != want {
+	got := fmt.Sprintf("%s %s %s cats=%s tax=%d kw=%s pub=%s ipd=%s", o.Supply.ID, o.Supply.Domain, o.Supply.Page, join(o.Supply.Cats), o.Supply.CatTax,
+		join(o.Keywords), o.Supply.PublisherID, o.Supply.InventoryDomain)
+	if want := "s pub.example https://pub.example/é cats=IAB1|IAB2|IAB3|IAB4 tax=7 kw=a|b|c|d|e|f|g pub=5 ipd=partner.example"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	got = fmt.Sprintf("%s %s/%s/%s type=%d %v model=%s %s,%s,%s,%s %.1f,%.1f %v %dx%d", o.Device.UA, o.Device.OS, o.Device.OSV, o.Device.Browser, o.Device.Type, o.Device.Mobile,

@@ -85,8 +85,6 @@ func (d *Decoder) impMember(m *rtb.Impression) {
 	switch string(s.key) {
 	case "id":
 		m.ID = s.exact(s.value(), maxID)
-	case "tagid":
-		m.TagID = s.readText()
 	case "bidfloor":
 		s.floor(&m.Floor, &m.FloorBad)
 	case "bidfloorcur":
@@ -100,13 +98,6 @@ func (d *Decoder) impMember(m *rtb.Impression) {
 	case "exp":
 		t, _ := s.seconds()
 		m.Exp = t
-	case "ssai":
-		m.SSAI = s.readInt(0)
-	case "displaymanager":
-		m.BuyerFrom = s.readText()
-	case "iframebuster":
-		list, _ := d.textList(maxTexts, plainTexts)
-		m.IFBuster = len(list) > 0
 	case "banner":
 		d.banner(m)
 	case "video":

@@ -178,7 +178,7 @@ func libraryDevice(r *openrtb2.BidRequest, f facts, n settled) {
 	if d == nil {
 		d = &openrtb2.Device{}
 	}
-	f["ua"], f["ip"], f["ipv6"], f["make"], f["devicetype"], f["language"] = d.UA, d.IP, d.IPv6, d.Make, int(d.DeviceType), d.Language
+	f["ua"], f["ip"], f["ipv6"], f["devicetype"], f["language"] = d.UA, d.IP, d.IPv6, int(d.DeviceType), d.Language
 	f["w"], f["h"], f["lmt"], f["dnt"] = n.clamp(d.W), n.clamp(d.H), n.flag(d.Lmt), n.flag(d.DNT)
 	f["country"], f["city"] = "", ""
 	if d.Geo != nil {
@@ -344,7 +344,7 @@ func (n settled) currency(s string) (c rtb.Currency, bad bool) {
 func libraryImp(m *openrtb2.Imp, k string, f facts, n settled) {
 	floor, bad := n.floor(m.BidFloor)
 	cur, badCur := n.currency(m.BidFloorCur)
-	f[k+"id"], f[k+"tagid"], f[k+"floor"], f[k+"cur"], f[k+"bad"] = m.ID, m.TagID, floor, cur, bad || badCur
+	f[k+"id"], f[k+"floor"], f[k+"cur"], f[k+"bad"] = m.ID, floor, cur, bad || badCur
 	f[k+"secure"], f[k+"instl"], f[k+"exp"] = n.flag(m.Secure), m.Instl == 1, float64(n.length(m.Exp))
 	formats := rtb.Formats(present(m.Banner)) | rtb.Formats(present(m.Video))<<1 | rtb.Formats(present(m.Audio))<<2 | rtb.Formats(present(m.Native))<<3
 	f[k+"formats"], f[k+"private"] = formats, m.PMP != nil && m.PMP.PrivateAuction != 0

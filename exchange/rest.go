@@ -125,8 +125,6 @@ func (d *Decoder) schainNode(c *rtb.SChain, room int) {
 		case "sid":
 			c.Bad = c.Bad || n.SID != nil
 			n.SID = bytes.TrimSpace(s.readText())
-		case "hp":
-			n.HP = s.readInt(0)
 		default:
 			s.skip()
 		}

@@ -86,8 +86,6 @@ func (d *Decoder) content(o *rtb.Opportunity) {
 		switch string(s.key) {
 		case "cat":
 			d.cats(&o.Supply)
-		case "language":
-			o.Supply.ContentLanguage = s.readText()
 		case "keywords", "kwarray":
 			o.Keywords = s.appendKeywords(o.Keywords)
 		default:

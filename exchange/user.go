@@ -200,8 +200,6 @@ func (d *Decoder) uids(o *rtb.Opportunity, limit int) {
 			switch string(s.key) {
 			case "id":
 				id.Value = s.exact(s.value(), maxIdentifier)
-			case "atype":
-				id.AType = s.readInt(0)
 			default:
 				s.skip()
 			}

@@ -100,10 +100,6 @@ func (d *Decoder) videoFact(v *rtb.Video, m *rtb.Impression) {
 		v.PodID = s.readText()
 	case "pos":
 		v.Pos = s.readInt(-1)
-	case "feed":
-		v.Feed = s.readInt(0)
-	case "stitched":
-		v.Stitched = s.readFlag()
 	case "boxingallowed":
 		v.BoxingAllowed = s.readFlag()
 	case "ext":

@@ -95,7 +95,6 @@ type ExternalID struct {
 	Kind  IDKind
 	Scope []byte // eid source; empty otherwise
 	Value []byte
-	AType int // OpenRTB 2.6 §3.2.28; 0: unknown
 	MM    int // match method; -1: absent
 }
 
@@ -112,7 +111,6 @@ type Supply struct {
 	Cats            [][]byte // site.cat/app.cat, pagecat, content.cat
 	CatTax          int
 	InventoryDomain []byte
-	ContentLanguage []byte
 }
 
 // Device describes the device. Values of sua take precedence over older fields
@@ -123,7 +121,6 @@ type Device struct {
 	Type     int // devicetype; 0 absent
 	OS       []byte
 	OSV      []byte
-	Make     []byte
 	Model    []byte
 	Browser  []byte // from sua.browsers
 	Language []byte
@@ -168,7 +165,6 @@ type SChain struct {
 // SChainNode is one node of a supply chain.
 type SChainNode struct {
 	ASI, SID []byte
-	HP       int
 }
 
 // DSARender says who renders the disclosure that the Digital Services Act
@@ -198,7 +194,6 @@ func (r DSARender) And(other DSARender) DSARender {
 // Impression is one imp object.
 type Impression struct {
 	ID       []byte
-	TagID    []byte
 	Floor    CPM
 	FloorCur Currency // USD if absent
 	FloorBad bool     // the floor is unreadable, so there is no bid
@@ -209,9 +204,6 @@ type Impression struct {
 	// that refuses rewarded impressions refuses this one.
 	RewardedUnsure bool
 	Exp            time.Duration // imp.exp
-	SSAI           int
-	BuyerFrom      []byte // display manager
-	IFBuster       bool
 	// Viewability is the share of impressions of this kind that were viewable, 0 to 1:
 	// the lowest value of any vendor (imp.metric); valid if HasViewability is set.
 	Viewability    float64
@@ -250,8 +242,7 @@ type Banner struct {
 	BType                  []int
 	API                    []int
 	ExpDir                 []int
-	Pos                    int // -1 absent
-	TopFrame               Flag
+	Pos                    int  // -1 absent
 	ListsBad               bool // a restricting list of the banner is unreadable
 }
 
@@ -283,9 +274,7 @@ type Video struct {
 	MaxSeq                   int
 	MinCPMPerSec             CPM
 	DurFloors                []DurFloor
-	Pos                      int // -1 absent
-	Feed                     int
-	Stitched                 Flag
+	Pos                      int  // -1 absent
 	BoxingAllowed            Flag // Absent counts as Yes
 	ListsBad                 bool
 }
