@@ -4,6 +4,7 @@ import (
 	_ "embed" // for the descriptions
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 )
@@ -17,16 +18,16 @@ var descriptions []byte
 // Schema returns the JSON Schema (draft 2020-12) of the configuration file, for
 // editors: names, types, descriptions and lists of values. [Load] checks the values
 // themselves.
-func Schema() map[string]any {
+func Schema() (map[string]any, error) {
 	s := &schema{defs: map[string]any{}, comments: map[string]string{}}
 	if err := json.Unmarshal(descriptions, &s.comments); err != nil {
-		panic("BUG: cannot read the embedded descriptions: " + err.Error())
+		return nil, fmt.Errorf("cannot read descriptions: %w", err)
 	}
 	root := s.object(fileType)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "Rebound configuration"
 	root["$defs"] = s.defs
-	return root
+	return root, nil
 }
 
 type schema struct {

@@ -222,7 +222,12 @@ func (p *program) schema(_ context.Context, args []string) int {
 	if status, done := p.parse(p.flags("schema"), args); done {
 		return status
 	}
-	b, err := json.MarshalIndent(config.Schema(), "", "  ")
+	schema, err := config.Schema()
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return cli.ExitFailed
+	}
+	b, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return cli.ExitFailed
