@@ -3,13 +3,17 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
+
+	"rebound/config"
 )
 
 // console writes for a person at a terminal; to anything else it writes
@@ -73,14 +77,33 @@ func (a *app) greet() {
 	fmt.Fprintf(&b, "  admin  http://%s/metrics, /admin/budgets, /debug/pprof/\n", admin)
 	fmt.Fprintf(&b, "  loaded %d visitors, %s\n", visitors, summary(s))
 	a.greetBudgets(&b)
-	if advs := s.Index.Advertisers(); len(advs) > 0 {
-		fmt.Fprintf(&b, "try\n  curl -si -c jar -b jar 'http://%s/v1/px?a=%s&e=view_item&id=SKU1'\n", edge, advs[0].ID)
+	if a.console.terminal {
+		b.WriteString(tryHint(s, edge))
 	}
 	a.console.line(strings.TrimRight(b.String(), "\n"))
 	a.sayPaused()
 	if a.prog.started != nil {
 		a.prog.started(a)
 	}
+}
+
+// tryHint returns a command that makes a visitor of the loaded configuration: the
+// advertiser of a line, an event of its rules and a product of its feed. It says that
+// the GDPR does not apply, because a configuration may refuse visitors of whom that is
+// not known.
+func tryHint(s *config.Snapshot, edge string) string {
+	lines, events := s.Index.Lines(), s.AudienceSet.Events()
+	if len(lines) == 0 || len(events) == 0 {
+		return ""
+	}
+	advertiser, event, item := lines[0].Advertiser, events[0], ""
+	if slices.Contains(events, "view_item") {
+		event = "view_item"
+	}
+	if advertiser.Feed != nil && advertiser.Feed.Good > 0 {
+		item = "&id=" + url.QueryEscape(advertiser.Feed.All()[0].ID)
+	}
+	return fmt.Sprintf("try\n  curl -si -c jar -b jar 'http://%s/v1/px?a=%s&e=%s%s&gdpr=0'\n", edge, url.QueryEscape(advertiser.ID), url.QueryEscape(event), item)
 }
 
 // greetCaps is how many caps the greeting shows; a real configuration has
