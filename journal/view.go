@@ -2,8 +2,8 @@ package journal
 
 import "rebound/events"
 
-// View is a deterministic fold of the log. Follow calls its methods from one
-// goroutine, except Position, which may be called at any time.
+// View is a deterministic fold of the log. One goroutine, that of Follow, calls its
+// methods, except Name and Position, which may be called at any time.
 type View interface {
 	// Name names the view in logs, metrics and the folder of checkpoints:
 	// [a-z0-9_-]. It never changes.
@@ -13,7 +13,9 @@ type View interface {
 	Position() events.Position
 	// Apply folds facts in order of Seq and stores the position of the last one in
 	// the same atomic batch. The facts are shared with other views: they may be
-	// kept, but not changed. An error ends Follow.
+	// kept, but not changed. When the log no longer begins with its first fact, the
+	// facts of its base file come first, all with the Seq of the last one that they
+	// replace. An error ends Follow.
 	Apply(facts []events.Fact) error
 }
 

@@ -34,6 +34,13 @@ type engine struct {
 // step is the interval of pacing's steps, in virtual time.
 const step = time.Second
 
+// A gap without records that is longer than idle is skipped up to its last day, because
+// a record with a wrong time would otherwise cost a step for every second of the gap.
+const (
+	idle    = 48 * time.Hour
+	idleEnd = 24 * time.Hour
+)
+
 func newEngine(o *Options, s *config.Snapshot, start time.Time) (*engine, error) {
 	e := &engine{o: o, config: s, clock: start, stepped: start, visitors: visitors{store: o.Store},
 		lost: rand.New(rand.NewPCG(o.Seed, 1)), decision: bidder.NewDecision(), source: rand.NewChaCha8(seedOf(o.Seed))}
@@ -58,6 +65,10 @@ func seedOf(seed uint64) (b [32]byte) {
 // its predecessor is decided at the predecessor's time.
 func (e *engine) advance(ctx context.Context, t time.Time) error {
 	for e.clock.Before(t) {
+		if e.notices.Len() == 0 && t.Sub(e.stepped) > idle {
+			e.stepped = t.Add(-idleEnd)
+			e.clock = e.stepped
+		}
 		next := e.stepped.Add(step)
 		if next.After(t) {
 			next = t

@@ -108,6 +108,19 @@ func TestByteOrderMark(t *testing.T) {
 	}
 }
 
+// A record with a time far ahead, or before the others, does not stop the replay.
+func TestWrongTimes(t *testing.T) {
+	for _, ts := range []string{"9999-12-31T23:59:59Z", "2031-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "0001-01-01T00:00:01Z"} {
+		wrong := strings.Replace(recordOf("demo"), "2026-10-01T08:00:00Z", ts, 1)
+		for _, text := range []string{recordOf("demo") + "\n" + wrong, wrong + "\n" + recordOf("demo")} {
+			status, out, errs := call(t.Context(), "--bids", file(t, text), "--config", sample)
+			if status != cli.ExitDone || !strings.Contains(out, "2 requests") {
+				t.Errorf("%s: got status %d, %s%s; want two requests", ts, status, out, errs)
+			}
+		}
+	}
+}
+
 // Files that cannot be written are named before the run, and inputs are never
 // overwritten.
 func TestOutputsAreChecked(t *testing.T) {
