@@ -271,6 +271,10 @@ type endOfFile struct {
 // line that fits.
 func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*endOfFile, error) {
 	r, err := c.open(f.name(), 0)
+	if isGone(err) && !f.packed { // a reader in another process: it was packed meanwhile
+		f.packed = true
+		r, err = c.open(f.name(), 0)
+	}
 	if err != nil {
 		return nil, err
 	}
