@@ -142,7 +142,7 @@ func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, rs *Respon
 		return
 	}
 	ctx.Response.Header.SetContentType(p.ContentType)
-	if p.GzipOut && len(rs.Body) > minGzip && acceptsGzip(ctx.Request.Header.Peek(fasthttp.HeaderAcceptEncoding)) {
+	if p.GzipOut && len(rs.Body) > minGzip && acceptsGzip(ctx.Request.Header.PeekAll(fasthttp.HeaderAcceptEncoding)...) {
 		ctx.Response.Header.Set(fasthttp.HeaderContentEncoding, "gzip")
 		b.deflate(ctx.Response.BodyWriter(), rs.Body)
 		return
@@ -150,22 +150,47 @@ func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, rs *Respon
 	ctx.Response.SetBody(rs.Body)
 }
 
-// acceptsGzip reports whether Accept-Encoding lists gzip, or *, with a weight above
-// 0 (RFC 9110 §12.5.3).
-func acceptsGzip(header []byte) bool {
-	for len(header) > 0 {
+// acceptsGzip reports whether the lines of Accept-Encoding permit gzip and do not prefer
+// an answer as it is (RFC 9110 §12.5.3). The weight of * counts where gzip has none; a
+// weight that cannot be read is 0.
+func acceptsGzip(lines ...[]byte) bool {
+	gzip, identity, any := -1, -1, -1
+	for _, line := range lines {
+		for len(line) > 0 {
+			var part []byte
+			part, line, _ = bytes.Cut(line, []byte{','})
+			name, params, _ := bytes.Cut(part, []byte{';'})
+			switch name = bytes.TrimSpace(name); {
+			case equalFold(name, "gzip"), equalFold(name, "x-gzip"):
+				gzip = max(gzip, weight(params))
+			case equalFold(name, "identity"):
+				identity = max(identity, weight(params))
+			case string(name) == "*":
+				any = max(any, weight(params))
+			}
+		}
+	}
+	if gzip < 0 {
+		gzip = any
+	}
+	return gzip > 0 && gzip >= identity
+}
+
+// weight returns the q among the parameters of a coding in thousandths, 1,000 if there is
+// none.
+func weight(params []byte) int {
+	for len(params) > 0 {
 		var part []byte
-		part, header, _ = bytes.Cut(header, []byte{','})
-		name, params, _ := bytes.Cut(part, []byte{';'})
-		name = bytes.TrimSpace(name)
-		if !equalFold(name, "gzip") && string(name) != "*" {
+		part, params, _ = bytes.Cut(params, []byte{';'})
+		part = bytes.TrimSpace(part)
+		if len(part) < 2 || part[0]|0x20 != 'q' || part[1] != '=' {
 			continue
 		}
-		params = bytes.TrimSpace(params)
-		if len(params) < 2 || !equalFold(params[:2], "q=") {
-			return true
+		m, err := rtb.ParseMicros(bytes.TrimSpace(part[2:]), rtb.RoundDown)
+		if err != nil || m < 0 || m > 1e6 {
+			return 0
 		}
-		return len(bytes.Trim(params[2:], "0. ")) > 0
+		return int(m / 1000)
 	}
-	return false
+	return 1000
 }

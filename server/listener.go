@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -20,7 +22,7 @@ type Limits struct {
 	Header   int           // bytes of the request line and headers; default 16 KiB; more is a 431
 	InFlight int           // requests handled at the same time; default 4096; more are shed
 	Conns    int           // open connections; default 65536; the HTTP library refuses more
-	Idle     time.Duration // how long a keep-alive connection may be idle; default 180 s
+	Idle     time.Duration // how long a connection may be idle, before its first request too; default 180 s
 	Read     time.Duration // from the first to the last byte of a request; default 10 s
 	Write    time.Duration // to write a response; default 10 s
 }
@@ -60,6 +62,18 @@ type Spec struct {
 	Shed     fasthttp.RequestHandler
 	Panicked fasthttp.RequestHandler
 	Logger   *zap.Logger
+	// TLS makes the listener serve https; see [Certificate.Config].
+	TLS *tls.Config
+	// ProxyProtocol makes every connection begin with a PROXY header, version 2.
+	ProxyProtocol bool
+	// TrustedProxies are the networks whose X-Forwarded-For and -Proto are believed, and
+	// which may send a PROXY header. If empty, the former are ignored and the latter is
+	// accepted from everybody who can connect.
+	TrustedProxies []netip.Prefix
+	// Conns is the set of connections that the listeners of a process share; by default
+	// the listener has one of its own without a limit.
+	Conns *Conns
+	Now   func() time.Time // time.Now by default
 }
 
 // Listener is a running listener.
@@ -72,7 +86,11 @@ type Listener struct {
 	requests atomic.Uint64
 	shed     atomic.Uint64
 	panics   atomic.Uint64
-	refused  [3]atomic.Uint64
+	refused  [len(refusedNames)]atomic.Uint64
+
+	now          func() time.Time
+	acceptErrors atomic.Uint64
+	acceptLog    sparse
 }
 
 // Reasons for refusing a request before routing; indices into refusedNames.
@@ -92,6 +110,7 @@ type Stats struct {
 	Shed     uint64 // over Limits.InFlight
 	Panics   uint64
 	Refused  map[string]uint64 // malformed_http, too_large, ambiguous_length
+	Accept   uint64            // failed attempts to accept a connection
 }
 
 // Bind opens the address host:port; port 0 selects a free port. No connection is
@@ -120,12 +139,21 @@ func Serve(spec Spec, ln net.Listener) *Listener {
 	if spec.Panicked == nil {
 		spec.Panicked = respond(fasthttp.StatusInternalServerError)
 	}
-	l := &Listener{spec: spec, net: ln, served: make(chan struct{})}
+	if spec.Now == nil {
+		spec.Now = time.Now
+	}
+	if spec.Conns == nil {
+		spec.Conns = NewConns(0, spec.Now)
+	}
+	l := &Listener{spec: spec, served: make(chan struct{}), now: spec.Now}
+	l.net = &acceptor{Listener: ln, l: l, closed: make(chan struct{})}
 	lim := spec.Limits
 	l.http = &fasthttp.Server{
 		Handler:                      l.handle,
 		ErrorHandler:                 l.refuse,
 		ExpectHandler:                l.expect,
+		HeaderReceived:               oldExpect,
+		ConnState:                    l.observe,
 		Logger:                       quiet{spec.Logger},
 		Concurrency:                  lim.Conns,
 		ReadBufferSize:               lim.Header,
@@ -138,11 +166,10 @@ func Serve(spec Spec, ln net.Listener) *Listener {
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
 		CloseOnShutdown:              true,
-		TCPKeepalive:                 true,
 	}
 	go func() {
 		defer close(l.served)
-		if err := l.http.Serve(ln); err != nil {
+		if err := l.http.Serve(l.net); err != nil {
 			spec.Logger.Error("listener ended", zap.String("listener", spec.Name), zap.Error(err))
 		}
 	}()
@@ -152,9 +179,11 @@ func Serve(spec Spec, ln net.Listener) *Listener {
 // Addr returns the listening address, with the actual port.
 func (l *Listener) Addr() string { return l.net.Addr().String() }
 
-// Drain stops accepting connections, lets the requests in flight finish, and returns
-// when the last connection is closed or ctx ends.
+// Drain stops accepting connections, closes the idle ones, lets the requests in flight
+// finish, and returns when the last connection is closed or ctx ends.
 func (l *Listener) Drain(ctx context.Context) error {
+	_ = l.net.Close()
+	l.spec.Conns.closeIdle(l)
 	err := l.http.ShutdownWithContext(ctx)
 	_ = l.net.Close() // in case the library had not started to accept
 	<-l.served
@@ -169,6 +198,7 @@ func (l *Listener) Stats() Stats {
 	s := Stats{
 		Name: l.spec.Name, InFlight: l.inFlight.Load(), Requests: l.requests.Load(),
 		Shed: l.shed.Load(), Panics: l.panics.Load(), Refused: make(map[string]uint64, len(refusedNames)),
+		Accept: l.acceptErrors.Load(),
 	}
 	for i, name := range refusedNames {
 		s.Refused[name] = l.refused[i].Load()
@@ -185,7 +215,12 @@ func (l *Listener) handle(ctx *fasthttp.RequestCtx) {
 		l.spec.Shed(ctx)
 		return
 	}
-	if status, why := ambiguous(&ctx.Request.Header); status != 0 {
+	l.forward(ctx)
+	status, why, closes := ambiguous(&ctx.Request.Header)
+	if closes {
+		ctx.SetConnectionClose()
+	}
+	if status != 0 {
 		l.refused[why].Add(1)
 		ctx.SetStatusCode(status)
 		if status == fasthttp.StatusBadRequest {
@@ -198,17 +233,28 @@ func (l *Listener) handle(ctx *fasthttp.RequestCtx) {
 }
 
 // ambiguous returns the status that refuses a request whose headers can be interpreted
-// in two ways, and the index of its counter. The status is 0 for any other request.
-func ambiguous(h *fasthttp.RequestHeader) (status, why int) {
+// in two ways, and the index of its counter; the status is 0 for any other request.
+// closes reports whether the client asks for the connection to be closed.
+func ambiguous(h *fasthttp.RequestHeader) (status, why int, closes bool) {
+	lines := readLines(h)
 	switch {
-	case folded(h):
-		return fasthttp.StatusBadRequest, refusedMalformed
-	case ambiguousLength(h):
-		return fasthttp.StatusBadRequest, refusedSmuggling
+	case folded(h), lines.badName:
+		return fasthttp.StatusBadRequest, refusedMalformed, true
+	case lines.length && lines.coding && h.ContentLength() <= 0:
+		return fasthttp.StatusBadRequest, refusedSmuggling, true
 	case codedTwice(h):
-		return fasthttp.StatusUnsupportedMediaType, refusedMalformed
+		return fasthttp.StatusUnsupportedMediaType, refusedMalformed, lines.closes
 	}
-	return 0, 0
+	return 0, 0, lines.closes
+}
+
+// oldExpect removes the Expect header of a client of HTTP/1.0, which does not know the
+// status 100 (RFC 9110 §10.1.1).
+func oldExpect(h *fasthttp.RequestHeader) (none fasthttp.RequestConfig) {
+	if !h.IsHTTP11() {
+		h.Del(fasthttp.HeaderExpect)
+	}
+	return none
 }
 
 // expect answers a request with Expect: 100-continue. A body above the limit is refused

@@ -112,6 +112,17 @@ func TestRawRequests(t *testing.T) {
 		{"one content coding", "POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok", 200, false, ""},
 		{"two content codings", "POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: identity\r\ncontent-encoding: gzip\r\nContent-Length: 2\r\n\r\nok", 415, false, "malformed_http"},
 		{"announced and too large", "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 65\r\n\r\n", 413, true, "too_large"},
+		{"closed in another case", "POST / HTTP/1.1\r\nHost: x\r\nConnection: Close\r\nContent-Length: 2\r\n\r\nok", 200, true, ""},
+		{"closed in a list", "POST / HTTP/1.1\r\nHost: x\r\nConnection: TE, CLOSE\r\nContent-Length: 2\r\n\r\nok", 200, true, ""},
+		{"closed in the first line", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nConnection: te\r\nContent-Length: 2\r\n\r\nok", 200, true, ""},
+		{"closed without a blank", "POST / HTTP/1.1\r\nHost: x\r\nconnection:close\r\nContent-Length: 2\r\n\r\nok", 200, true, ""},
+		{"not closed", "POST / HTTP/1.1\r\nHost: x\r\nConnection: closed, not-close\r\nContent-Length: 2\r\n\r\nok", 200, false, ""},
+		{"http 1.0 kept alive in another case", "POST / HTTP/1.0\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nok", 200, false, ""},
+		{"http 1.0 expects", "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok", 200, true, ""},
+		{"blank before the colon", "POST / HTTP/1.1\r\nHost: x\r\nX-A : b\r\nContent-Length: 2\r\n\r\nok", 400, true, "malformed_http"},
+		{"tab before the colon", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length\t: 2\r\n\r\nok", 400, true, "malformed_http"},
+		{"blank in a name", "POST / HTTP/1.1\r\nHost: x\r\nX A: b\r\nContent-Length: 2\r\n\r\nok", 400, true, "malformed_http"},
+		{"blank before the colon of a coding", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 400, true, "malformed_http"},
 		{"headers too large", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", 2048) + "\r\n\r\n", 431, true, "too_large"},
 	}
 	for _, tt := range tests {

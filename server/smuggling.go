@@ -9,6 +9,7 @@ import (
 var (
 	foldBlank        = []byte("\n ")
 	foldTab          = []byte("\n\t")
+	connection       = []byte("connection")
 	contentLength    = []byte("content-length")
 	transferEncoding = []byte("transfer-encoding")
 )
@@ -30,24 +31,53 @@ func codedTwice(h *fasthttp.RequestHeader) bool {
 	return len(h.PeekAll(fasthttp.HeaderContentEncoding)) > 1
 }
 
-// ambiguousLength reports whether a request has both Transfer-Encoding and
-// Content-Length (RFC 9112 §6.1). The HTTP library prefers the former, drops the latter,
-// and reports length 0 for an empty chunked body, so this function reads the raw header
-// lines, but only when the length is not positive. The library itself refuses repeated
-// Content-Length and Transfer-Encoding lines.
-func ambiguousLength(h *fasthttp.RequestHeader) bool {
-	if h.ContentLength() > 0 {
-		return false
-	}
-	length, coding := false, false
-	for line := range bytes.Lines(h.RawHeaders()) {
-		name, _, ok := bytes.Cut(line, []byte(":"))
-		if !ok {
+// lines is what the raw header lines of a request say and the HTTP library does not.
+type lines struct {
+	badName        bool // white space in a name or before its colon (RFC 9112 §5.1)
+	length, coding bool // Content-Length and Transfer-Encoding are present (RFC 9112 §6.1)
+	closes         bool // an option of Connection is close, in any case (RFC 9110 §7.6.1)
+}
+
+// readLines reads the raw header lines. The library prefers Transfer-Encoding over
+// Content-Length, which it drops, and knows only the exact value "close" of the last
+// Connection line. It refuses repeated Content-Length and Transfer-Encoding lines itself.
+func readLines(h *fasthttp.RequestHeader) (l lines) {
+	raw := h.RawHeaders()
+	for len(raw) > 0 {
+		line := raw
+		if end := bytes.IndexByte(raw, '\n'); end >= 0 {
+			line, raw = raw[:end], raw[end+1:]
+		} else {
+			raw = nil
+		}
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 {
 			continue
 		}
-		name = bytes.TrimSpace(name)
-		length = length || bytes.EqualFold(name, contentLength)
-		coding = coding || bytes.EqualFold(name, transferEncoding)
+		name := line[:colon]
+		if bytes.IndexByte(name, ' ') >= 0 || bytes.IndexByte(name, '\t') >= 0 {
+			l.badName = true
+		}
+		switch len(name) {
+		case len(connection):
+			l.closes = l.closes || bytes.EqualFold(name, connection) && listed(line[colon+1:], "close")
+		case len(contentLength):
+			l.length = l.length || bytes.EqualFold(name, contentLength)
+		case len(transferEncoding):
+			l.coding = l.coding || bytes.EqualFold(name, transferEncoding)
+		}
 	}
-	return length && coding
+	return l
+}
+
+// listed reports whether a comma-separated list contains a token, in any case.
+func listed(list []byte, token string) bool {
+	for len(list) > 0 {
+		var part []byte
+		part, list, _ = bytes.Cut(list, []byte{','})
+		if bytes.EqualFold(bytes.TrimSpace(part), []byte(token)) {
+			return true
+		}
+	}
+	return false
 }
