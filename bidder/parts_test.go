@@ -93,7 +93,7 @@ func TestAcceptsGzip(t *testing.T) {
 		"gzip;q=1.0": true, "*": true, "*;q=0": false, "br": false, "xgzip": false, "identity;q=1, *;q=0": false,
 		"gzip;q=0.001": true, ",,": false, "gzip;q=0, *": false, "*, gzip;q=0": false, "br|gzip": true, "gzip;q=0|*": false, "|gzip": true, "br;q=1|gzip;q=0.0": false,
 		"gzip;q=0.5, identity": false, "identity;q=0.5, gzip": true, "identity, gzip": true, "gzip;q=0.3, identity;q=0.7": false, "*;q=0.5, identity;q=0.1": true,
-		"gzip;q=high": false, "gzip;q=1.5": false, "gzip; Q=0": false, "gzip;level=1;q=0": false, "x-gzip": true, "gzip ; q=1": true, "gzip;q=.5": true,
+		"gzip;q=high": false, "gzip;q=1.5": false, "gzip; Q=0": false, "gzip;level=1;q=0": false, "x-gzip": true, "gzip ; q=1": true,
 	} {
 		if got := acceptsGzip(bytes.Split([]byte(header), []byte{'|'})...); got != want {
 			t.Errorf("%q: got %v; want %v", header, got, want)
