@@ -120,4 +120,14 @@ func (c *cache) changeAll() uint64 {
 
 func (c *cache) advance(position uint64) { c.position.Store(position) }
 
-func (c *cache) close() { c.entries.Close() }
+// closeLimit is the size up to which the library's cache is closed.
+const closeLimit = 64 << 20
+
+// close ends the goroutine of the library's cache. To close it, the library writes
+// zeros to all its counters, most of which were never used: a large cache would take
+// gigabytes of memory at its end. It is left to the end of the process instead.
+func (c *cache) close() {
+	if c.entries.MaxCost() <= closeLimit {
+		c.entries.Close()
+	}
+}

@@ -96,10 +96,13 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	return nil
 }
 
-// reload reads the configuration again. A bad one changes nothing.
-func (a *app) reload(ctx context.Context) {
-	old := a.snapshot.Load()
-	s, _, err := a.prog.load(&a.flags, old)
+// reload makes a configuration that was read again active. A bad one changes nothing,
+// nor does one that is complete when the bidder stops.
+func (a *app) reload(ctx context.Context, l loaded) {
+	if ctx.Err() != nil {
+		return
+	}
+	old, s, err := a.snapshot.Load(), l.snapshot, l.err
 	if err != nil {
 		a.refuse(err)
 		return

@@ -35,6 +35,7 @@ type app struct {
 	now     func() time.Time
 	log     *zap.Logger
 	console *console
+	stderr  *lineQueue // in front of standard error
 
 	// bound is the configuration at start: listeners and data folder are its.
 	// snapshot is the active one.
@@ -64,8 +65,9 @@ type app struct {
 	blind     atomic.Pointer[string]
 	reloads   [2]atomic.Uint64 // done, refused
 
-	edgeSocket                  net.Listener // bound before it is served: links need its port
-	public                      string       // base of notice links
+	conns                       *server.Conns // of all listeners
+	edgeSocket                  net.Listener  // bound before it is served: links need its port
+	public                      string        // base of notice links
 	edgeListener, adminListener *server.Listener
 	// bidding is the bid listener; metrics are read while there is none yet.
 	bidding atomic.Pointer[server.Listener]
@@ -81,6 +83,7 @@ type app struct {
 // caught up.
 func (a *app) start(ctx context.Context) error {
 	a.console.line("Rebound is starting with " + a.flags.config)
+	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
 	for _, step := range []func(context.Context) error{
 		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
 		a.follow, a.grant, a.firstLook, a.serveBids,

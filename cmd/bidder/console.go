@@ -19,11 +19,22 @@ import (
 // console writes for a person at a terminal; to anything else it writes
 // nothing, the logs say it all.
 type console struct {
-	w        io.Writer
+	queue    *lineQueue // nil without a terminal
 	terminal bool
 }
 
-func newConsole(w io.Writer) *console { return &console{w: w, terminal: isTerminal(w)} }
+func newConsole(w io.Writer) *console {
+	if !isTerminal(w) {
+		return &console{}
+	}
+	return &console{queue: newLineQueue(w), terminal: true}
+}
+
+func (c *console) close() {
+	if c.terminal {
+		c.queue.close()
+	}
+}
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
@@ -32,7 +43,7 @@ func isTerminal(w io.Writer) bool {
 
 func (c *console) line(s string) {
 	if c.terminal {
-		fmt.Fprintln(c.w, s)
+		fmt.Fprintln(c.queue, s)
 	}
 }
 

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"rebound/config"
 	"rebound/exchange"
 	"rebound/pacing"
 	"rebound/server"
@@ -22,8 +26,16 @@ func (a *app) serveEdge(context.Context) error {
 	}
 	a.metrics = a.registerMetrics()
 	admin, edge := a.adminRoutes(), a.edgeRoutes()
-	a.adminListener = server.Serve(server.Spec{Name: "admin", Handler: admin.Serve, Route: admin.Name, Logger: a.log.Named("server")}, ln)
-	a.edgeListener = server.Serve(server.Spec{Name: "edge", Handler: edge.Serve, Route: edge.Name, Logger: a.log.Named("server")}, a.edgeSocket)
+	spec, err := a.listenerSpec("admin", admin)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	spec.Handler = a.guard(admin.Serve)
+	a.adminListener = server.Serve(spec, ln)
+	if spec, err = a.listenerSpec("edge", edge); err != nil {
+		return err
+	}
+	a.edgeListener = server.Serve(spec, a.edgeSocket)
 	for _, l := range []*server.Listener{a.edgeListener, a.adminListener} {
 		a.log.Info("listening", zap.String("listener", l.Stats().Name), zap.String("addr", l.Addr()))
 	}
@@ -37,14 +49,41 @@ func (a *app) serveBids(context.Context) error {
 		return err
 	}
 	noBid := func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(fasthttp.StatusNoContent) }
-	routes := a.bidRoutes()
-	l := server.Serve(server.Spec{
-		Name: "bid", Handler: routes.Serve, Route: routes.Name, Shed: a.bidder.Shed, Panicked: noBid, Logger: a.log.Named("server"),
-		Limits: server.Limits{Body: bodyLimit(a.bound.Profiles)},
-	}, ln)
+	spec, err := a.listenerSpec("bid", a.bidRoutes())
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	spec.Shed, spec.Panicked, spec.Limits.Body = a.bidder.Shed, noBid, bodyLimit(a.bound.Profiles)
+	l := server.Serve(spec, ln)
 	a.bidding.Store(l)
 	a.log.Info("listening", zap.String("listener", "bid"), zap.String("addr", l.Addr()))
 	return nil
+}
+
+// listenerSpec returns what the configuration says about a listener.
+func (a *app) listenerSpec(name string, routes *server.Routes) (server.Spec, error) {
+	l := &a.bound.Listen
+	spec := server.Spec{
+		Name: name, Handler: routes.Serve, Route: routes.Name, Logger: a.log.Named("server"), Conns: a.conns, Now: a.now,
+		ProxyProtocol: slices.Contains(l.ProxyProtocol, name),
+	}
+	for _, text := range l.TrustedProxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return spec, fmt.Errorf("cannot read trusted proxies: %w", err)
+		}
+		spec.TrustedProxies = append(spec.TrustedProxies, p)
+	}
+	files := map[string]config.Certificate{"bid": l.TLS.Bid, "edge": l.TLS.Edge}[name]
+	if files.Cert == "" {
+		return spec, nil
+	}
+	cert, err := server.LoadCertificate(files.Cert, files.Key, a.now, spec.Logger)
+	if err != nil {
+		return spec, err
+	}
+	spec.TLS = cert.Config()
+	return spec, nil
 }
 
 // bodyLimit is the listener's: beyond it the connection is closed. An exchange's

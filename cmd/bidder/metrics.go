@@ -125,6 +125,15 @@ func (a *app) serverMetrics(m *server.Metrics, f *figures) {
 		}
 		return float64(n)
 	}))
+	m.Counter("rebound_server_accept_errors_total", "failed attempts to accept a connection, which are repeated", nil, one(func() float64 {
+		n := uint64(0)
+		for _, s := range f.listeners {
+			n += s.Accept
+		}
+		return float64(n)
+	}))
+	m.Counter("rebound_server_idle_closed_total", "idle connections closed because file descriptors ran short", nil, one(func() float64 { return float64(a.conns.ClosedIdle()) }))
+	m.Counter("rebound_server_log_lines_dropped_total", "log lines dropped because their reader was too slow or gone", nil, one(func() float64 { return float64(a.stderr.dropped.Load()) }))
 	m.Gauge("rebound_server_ready", "1 when bids are answered", nil, one(func() float64 {
 		ready, _ := a.health.IsReady()
 		return flag01(ready)

@@ -40,21 +40,27 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
+	ignoreBrokenPipes()
 	con := newConsole(p.stdout)
 	human := con.terminal && isTerminal(p.stderr)
-	log := newLogger(p.stderr, human, p.now)
-	defer log.Sync() //nolint:errcheck // nothing is left to tell it to
-	snapshot, edge, err := p.load(&f, nil)
+	stderr := newLineQueue(p.stderr)
+	defer stderr.close()
+	defer con.close()
+	log := newLogger(stderr, human, p.now)
+	loaded, err := p.loadUntil(ctx, &f)
 	if err == nil {
-		a := &app{flags: f, prog: p, now: p.now, console: con, log: log, bound: snapshot, configuredEdge: edge}
-		a.snapshot.Store(snapshot)
+		a := &app{flags: f, prog: p, now: p.now, console: con, log: log, stderr: stderr, bound: loaded.snapshot, configuredEdge: loaded.edge}
+		a.snapshot.Store(loaded.snapshot)
 		err = a.serve(ctx)
 	}
 	switch {
 	case err == nil:
 		return cli.ExitDone
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		log.Info("stopped while the configuration was loading")
+		return cli.ExitDone
 	case human:
-		fmt.Fprintln(p.stderr, err)
+		fmt.Fprintln(stderr, err)
 	default:
 		logEnd(log, err)
 		con.line(err.Error())
@@ -75,6 +81,35 @@ func logEnd(log *zap.Logger, err error) {
 		log.Error("configuration: "+x.String(), zap.String("file", x.File), zap.Int("line", x.Line), zap.String("path", x.Path))
 	}
 	log.Error("bidder ended", zap.String("error", "cannot load configuration: "+count(len(problems), "problem")))
+}
+
+// loaded is a configuration that was read in the background.
+type loaded struct {
+	snapshot *config.Snapshot
+	edge     string // the edge's address as the file has it
+	err      error
+}
+
+// loading reads the configuration in a goroutine of its own, because a large feed takes
+// many seconds. Nothing waits for one that is no longer wanted: it ends by itself and its
+// result is dropped.
+func (p *program) loading(f *serveFlags, previous *config.Snapshot) <-chan loaded {
+	done := make(chan loaded, 1)
+	go func() {
+		s, edge, err := p.load(f, previous)
+		done <- loaded{s, edge, err}
+	}()
+	return done
+}
+
+// loadUntil reads the configuration unless ctx ends before.
+func (p *program) loadUntil(ctx context.Context, f *serveFlags) (loaded, error) {
+	select {
+	case l := <-p.loading(f, nil):
+		return l, l.err
+	case <-ctx.Done():
+		return loaded{}, ctx.Err()
+	}
 }
 
 // load reads the configuration and puts the flags over it. edge is the edge's
@@ -130,8 +165,19 @@ func (a *app) serve(ctx context.Context) error {
 	return nil
 }
 
-// wait serves until ctx ends; SIGHUP reloads the configuration.
+// wait serves until ctx ends; SIGHUP reloads the configuration, in the background, so
+// that a signal to stop is not kept waiting. Reloads that are asked for meanwhile become
+// one more.
 func (a *app) wait(ctx context.Context) error {
+	notReady := context.AfterFunc(ctx, func() { a.health.NotReady("draining") })
+	defer notReady()
+	var reading <-chan loaded
+	again := false
+	reload := func() {
+		if again = reading != nil; !again {
+			reading = a.prog.loading(&a.flags, a.snapshot.Load())
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -139,20 +185,41 @@ func (a *app) wait(ctx context.Context) error {
 		case err := <-a.journal.Broken(): // whoever supervises the process starts it again
 			return err
 		case <-a.prog.hup:
-			a.reload(ctx)
+			reload()
 		case <-a.changed:
-			a.reload(ctx)
+			reload()
+		case l := <-reading:
+			reading = nil
+			a.reload(ctx, l)
+			if again {
+				reload()
+			}
 		}
 	}
 }
 
-// drainTime bounds each step of stopping.
-const drainTime = 10 * time.Second
+// stopTime bounds stopping, after the drain delay: container platforms kill a process
+// that takes longer. drainTime bounds how long the requests in flight may take of it.
+const (
+	stopTime  = 9 * time.Second
+	drainTime = 4 * time.Second
+)
+
+// linger serves on for the configured time while the readiness check fails, so that a
+// load balancer leaves before the listeners close.
+func (a *app) linger() {
+	if a.bidding.Load() == nil || a.bound.Listen.DrainDelay <= 0 {
+		return
+	}
+	a.log.Info("not ready; still serving until load balancers have left", zap.Duration("drain_delay", a.bound.Listen.DrainDelay))
+	time.Sleep(a.bound.Listen.DrainDelay)
+}
 
 // stop ends what start began, in reverse; parts that never started are left out.
 func (a *app) stop() error {
 	a.health.NotReady("draining")
-	ctx, cancel := context.WithTimeout(context.Background(), 3*drainTime)
+	a.linger()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	var errs []error
 	note := func(what string, err error) {
@@ -160,8 +227,10 @@ func (a *app) stop() error {
 			errs = append(errs, fmt.Errorf("cannot stop %s: %w", what, err))
 		}
 	}
-	note("bid listener", a.drain(ctx, a.bidding.Load()))
+	bids := make(chan error, 1)
+	go func() { bids <- a.drain(ctx, a.bidding.Load()) }()
 	note("edge listener", a.drain(ctx, a.edgeListener))
+	note("bid listener", <-bids)
 	a.watching.stop()
 	a.watchingLists.stop()
 	note("feedback", a.hearing.stop())

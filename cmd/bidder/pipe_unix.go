@@ -1,0 +1,12 @@
+//go:build unix
+
+package main
+
+import (
+	"os/signal"
+	"syscall"
+)
+
+// ignoreBrokenPipes keeps the process alive when whoever reads its logs has gone: by
+// default a write to a broken standard error ends a Go program.
+func ignoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
