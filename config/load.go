@@ -111,7 +111,7 @@ func (l *loader) compile(s *Snapshot, o Options) {
 		}
 		l.Add("version", got, "1")
 	}
-	l.listen(&s.Listen, o.Now)
+	l.listen(&s.Listen, defaultHost(&s.File), o.Now)
 	l.data(s)
 	s.Policy = l.privacy(&s.Privacy)
 	s.EIDSources = l.identity(&s.Identity)

@@ -47,9 +47,38 @@ func orDefault[T comparable](v *T, absent T) {
 	}
 }
 
-func (l *loader) listen(s *Listen, now time.Time) {
-	orDefault(&s.Bid, defaultBid)
-	orDefault(&s.Edge, defaultEdge)
+// demoKey is the SHA-256 of the events key of the sample shop, which everybody knows.
+const demoKey = "f5d072715bf986543308d9f187277c2406847cd7bfd33cbc2264fedc284a9992"
+
+// exposed reports whether strangers could use the listeners of a configuration: one of
+// its exchanges has no secret, or an advertiser has the key of the sample shop.
+func exposed(f *File) bool {
+	for i := range f.Exchanges {
+		if f.Exchanges[i].Secret == "" {
+			return true
+		}
+	}
+	for i := range f.Advertisers {
+		for _, k := range f.Advertisers[i].Keys {
+			if strings.EqualFold(k.SHA256, demoKey) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// defaultHost is where the bid and edge listeners are bound if the file names no address.
+func defaultHost(f *File) string {
+	if exposed(f) {
+		return "127.0.0.1"
+	}
+	return ""
+}
+
+func (l *loader) listen(s *Listen, host string, now time.Time) {
+	orDefault(&s.Bid, host+defaultBid)
+	orDefault(&s.Edge, host+defaultEdge)
 	orDefault(&s.Admin, defaultAdmin)
 	var taken []listenAddr
 	for _, a := range []listenAddr{{field: "bid", addr: s.Bid}, {field: "edge", addr: s.Edge}, {field: "admin", addr: s.Admin}} {

@@ -33,9 +33,9 @@ type File struct {
 // Listen is the addresses of the three listeners, as host:port. An empty host
 // means all addresses, port 0 any free port.
 type Listen struct {
-	Bid       string `yaml:"bid"`        // exchanges; default :8080
-	Edge      string `yaml:"edge"`       // browsers and advertisers' servers; default :8081
-	Admin     string `yaml:"admin"`      // metrics, budgets, profiles; default 127.0.0.1:8082
+	Bid       string `yaml:"bid"`        // exchanges; default :8080, or 127.0.0.1:8080 while an exchange has no secret or an advertiser has the sample shop's key
+	Edge      string `yaml:"edge"`       // browsers and advertisers' servers; default :8081, or 127.0.0.1:8081 as for bid
+	Admin     string `yaml:"admin"`      // metrics, budgets, profiles; default 127.0.0.1:8082; any other host than loopback needs a token in REBOUND_ADMIN_TOKEN
 	PublicURL string `yaml:"public_url"` // public URL of the edge listener; https, or http on loopback; default http://127.0.0.1 and the edge port
 
 	TLS            TLS           `yaml:"tls"`                            // certificates; default none: http, for instance behind a proxy that ends TLS

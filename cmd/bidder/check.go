@@ -76,7 +76,11 @@ func count(n int, noun string) string {
 // healthCheck asks /readyz of a running bidder; 1 when it is not ready.
 func (p *program) healthCheck(ctx context.Context, args []string) int {
 	fs := p.flags("health")
-	addr := fs.String("admin", "127.0.0.1:8082", "`address` of the admin listener")
+	at := "127.0.0.1:8082"
+	if env, set := p.getenv(adminAddrEnv); set && env != "" {
+		at = env
+	}
+	addr := fs.String("admin", at, "`address` of the admin listener; REBOUND_ADMIN by default")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}

@@ -33,7 +33,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	fs.StringVar(&f.data, "data", "", "data `folder` (default: the configuration's, ./data)")
 	fs.StringVar(&f.bid, "bid", "", "`address` for exchanges (default: the configuration's, :8080)")
 	fs.StringVar(&f.edge, "edge", "", "`address` for browsers and advertisers' servers (default: the configuration's, :8081)")
-	fs.StringVar(&f.admin, "admin", "", "`address` for metrics and operators (default: the configuration's, 127.0.0.1:8082)")
+	fs.StringVar(&f.admin, "admin", "", "`address` for metrics and operators (default: REBOUND_ADMIN, else the configuration's, 127.0.0.1:8082); off loopback REBOUND_ADMIN_TOKEN must hold a token")
 	fs.StringVar(&f.publicURL, "public-url", "", "`URL` at which the edge is reached from outside: base of notice links")
 	fs.StringVar(&f.node, "node", "", "`name` of this node (default: the configuration's, n1)")
 	fs.BoolVar(&f.newKeys, "new-keys", false, "make new keys for a data folder that has lost its keys.json: its visitors, cookies and notices in flight become strangers")
@@ -135,9 +135,15 @@ func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snap
 	}
 	override(&s.Listen.Bid, f.bid)
 	override(&s.Listen.Edge, f.edge)
+	if addr, set := p.getenv(adminAddrEnv); set && f.admin == "" {
+		override(&s.Listen.Admin, addr)
+	}
 	override(&s.Listen.Admin, f.admin)
 	override(&s.Listen.PublicURL, f.publicURL)
 	override(&s.Data.Node, f.node)
+	if err := p.checkAdmin(s.Listen.Admin); err != nil {
+		return nil, "", err
+	}
 	if s.Data.Node == "" {
 		return nil, "", fmt.Errorf("cannot start: got data.nats and no name of this node; want data.node or --node, which no other node of the cluster has")
 	}
