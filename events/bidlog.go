@@ -64,6 +64,7 @@ func (o *BidLogOptions) setDefaults() error {
 // BidLogStats counts what became of the records.
 type BidLogStats struct {
 	Written  uint64 // records handed to the file system
+	Lost     uint64 // records written to files that were removed meanwhile
 	Dropped  uint64 // records that found the queue full, or the disk failing
 	Redacted uint64 // requests left out because they could not be redacted
 	Bytes    uint64 // written, before compression
@@ -78,7 +79,7 @@ type BidLog struct {
 	pool  sync.Pool    // of *BidRecord
 	over  atomic.Bool  // Run has ended
 
-	written, dropped, redacted, size atomic.Uint64
+	written, lost, dropped, redacted, size atomic.Uint64
 }
 
 // keptRequest is the largest request buffer that is kept for the next borrower.
@@ -190,6 +191,6 @@ func (l *BidLog) take(w *bidWriter, r *BidRecord) {
 
 // Stats is the state of the counters now.
 func (l *BidLog) Stats() BidLogStats {
-	return BidLogStats{Written: l.written.Load(), Dropped: l.dropped.Load(), Redacted: l.redacted.Load(),
+	return BidLogStats{Written: l.written.Load(), Lost: l.lost.Load(), Dropped: l.dropped.Load(), Redacted: l.redacted.Load(),
 		Bytes: l.size.Load(), Waiting: len(l.queue)}
 }

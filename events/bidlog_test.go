@@ -218,7 +218,7 @@ func TestBidLogRotates(t *testing.T) {
 func TestBidLogDiskFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")
 	l := openLog(t, BidLogOptions{Dir: dir, Redact: identity})
-	if err := os.RemoveAll(dir); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil { // a file in the folder's place
 		t.Fatal(err)
 	}
 	w := newBidWriter(l)
@@ -229,7 +229,7 @@ func TestBidLogDiskFails(t *testing.T) {
 	if s := l.Stats(); s.Dropped != 1 || s.Written != 0 {
 		t.Errorf("got %+v; want the record dropped", s)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	offer(l, 2)
@@ -283,4 +283,53 @@ func BenchmarkBidLog(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(l.Stats().Dropped)/float64(b.N), "dropped/op")
+}
+
+// A file or folder that is removed while it is written is noticed within a second, and
+// the next records go to a new file.
+func TestBidLogFilesRemoved(t *testing.T) {
+	for name, remove := range map[string]func(dir, file string) error{
+		"file":   func(_, file string) error { return os.Remove(file) },
+		"folder": func(dir, _ string) error { return os.RemoveAll(dir) },
+		"replaced": func(_, file string) error {
+			return errors.Join(os.Rename(file, file+".old"), os.WriteFile(file, nil, 0o600))
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "bids")
+			l := openLog(t, BidLogOptions{Dir: dir, Redact: identity})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- l.Run(ctx) }()
+			for i := range 3 {
+				offer(l, i)
+			}
+			time.Sleep(2 * time.Second)
+			files, _ := filepath.Glob(filepath.Join(dir, "bids-*"))
+			if len(files) != 1 {
+				t.Fatalf("%s: got files %v", name, files)
+			}
+			if err := remove(dir, files[0]); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			if s := l.Stats(); s.Lost != 3 || s.Written != 3 {
+				t.Errorf("%s: got %+v; want 3 lost", name, s)
+			}
+			offer(l, 7)
+			cancel()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for r, err := range ReadRecordFiles(filepath.Join(dir, "bids-*.ndjson*")) {
+				if err == nil && strings.Contains(string(r.Request), `"7"`) {
+					got = append(got, string(r.Request))
+				}
+			}
+			if len(got) != 1 {
+				t.Errorf("%s: got %v; want the next record on file", name, got)
+			}
+		})
+	}
 }

@@ -26,6 +26,7 @@ type bidWriter struct {
 	l      *BidLog
 	f      *os.File // nil until the first record of a file
 	size   int64    // of f, the buffer included
+	inFile uint64   // records in f
 	opened time.Time
 	n      int // numbers the files of one run
 
@@ -157,6 +158,7 @@ func (w *bidWriter) flush() {
 		}
 	} else {
 		w.l.written.Add(w.waiting)
+		w.inFile += w.waiting
 		w.l.size.Add(uint64(n))
 	}
 	w.failing = err != nil
@@ -164,7 +166,28 @@ func (w *bidWriter) flush() {
 	w.waiting = 0
 }
 
+// checkRemoved notices that the file was removed or replaced while it was open: what is
+// written to it then is lost with it. The next records go to a new file.
+func (w *bidWriter) checkRemoved() {
+	if w.f == nil {
+		return
+	}
+	open, err := w.f.Stat()
+	if err != nil {
+		return // the next write says why
+	}
+	if there, err := os.Stat(w.f.Name()); err == nil && os.SameFile(open, there) {
+		return
+	}
+	w.l.lost.Add(w.inFile)
+	w.l.o.Logger.Error("bid log file was removed while it was written; its records are lost, the next go to a new file",
+		zap.String("file", w.f.Name()), zap.Uint64("records", w.inFile))
+	w.f.Close() //nolint:errcheck // it has no name any more
+	w.f = nil
+}
+
 func (w *bidWriter) writeFile(b []byte) (int, error) {
+	w.checkRemoved()
 	if w.f == nil {
 		if err := w.create(); err != nil {
 			return 0, err
@@ -187,18 +210,22 @@ func (w *bidWriter) writeFile(b []byte) (int, error) {
 func (w *bidWriter) create() error {
 	w.n++
 	now := w.l.o.Now().UTC()
+	if err := os.MkdirAll(w.l.o.Dir, 0o700); err != nil {
+		return fmt.Errorf("cannot create bid log folder: %w", err)
+	}
 	name := fmt.Sprintf("%s%s-%06d%s", bidPrefix, now.Format("20060102T150405.000Z"), w.n, bidEnd)
 	f, err := os.OpenFile(filepath.Join(w.l.o.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot create bid log file: %w", err)
 	}
-	w.f, w.size, w.opened = f, 0, now
+	w.f, w.size, w.inFile, w.opened = f, 0, 0, now
 	return nil
 }
 
 // rotate ends a file that is large or old enough and has it packed. A packer
 // that is behind leaves the file to the next start.
 func (w *bidWriter) rotate() {
+	w.checkRemoved()
 	if w.f == nil || w.size < w.l.o.FileBytes && w.l.o.Now().Sub(w.opened) < w.l.o.FileAge {
 		return
 	}
@@ -217,6 +244,7 @@ func (w *bidWriter) rotate() {
 // close writes and syncs what is left.
 func (w *bidWriter) close() error {
 	w.flush()
+	w.checkRemoved()
 	if w.f == nil {
 		return nil
 	}
