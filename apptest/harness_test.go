@@ -65,6 +65,9 @@ type bidder struct {
 	dir  string   // data folder
 	args []string // beside data folder and addresses
 	env  []string
+	// shell is run before the process in a shell that becomes it, such as ulimit.
+	shell   string
+	logPipe io.Closer // the end of standard error that is read
 
 	Bid, Edge, Admin string // host:port
 	cmd              *exec.Cmd
@@ -103,20 +106,26 @@ func (b *bidder) launch() {
 	b.t.Helper()
 	args := append([]string{"serve", "--data", b.dir, "--bid", b.Bid, "--edge", b.Edge, "--admin", b.Admin}, b.args...)
 	b.cmd = exec.Command(filepath.Join(bin, "bidder"), args...)
+	if b.shell != "" {
+		b.cmd = exec.Command("sh", append([]string{"-c", b.shell + ` && exec "$0" "$@"`, filepath.Join(bin, "bidder")}, args...)...)
+	}
 	b.cmd.Dir, b.cmd.Env = "..", append(os.Environ(), b.env...)
-	stderr, err := b.cmd.StderrPipe()
+	stderr, out, err := os.Pipe()
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.log = &logLines{}
+	b.cmd.Stderr = out
+	b.log, b.logPipe = &logLines{}, stderr
 	b.ended = make(chan struct{})
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
+	out.Close()
 	go func(cmd *exec.Cmd, log *logLines, ended chan struct{}) {
+		defer close(ended)
+		defer stderr.Close()
 		log.read(stderr)
 		_ = cmd.Wait() // the exit status is read from ProcessState
-		close(ended)
 	}(b.cmd, b.log, b.ended)
 }
 
@@ -292,8 +301,16 @@ func parse(t *testing.T, b []byte) map[string]any {
 
 // logLines are the lines of a program's log, as they come.
 type logLines struct {
-	mu    sync.Mutex
-	lines []string
+	mu      sync.Mutex
+	lines   []string
+	stopped bool
+}
+
+// stop makes the reader read no more and keep the pipe open.
+func (l *logLines) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
 }
 
 func (l *logLines) read(r io.Reader) {
@@ -302,7 +319,11 @@ func (l *logLines) read(r io.Reader) {
 	for s.Scan() {
 		l.mu.Lock()
 		l.lines = append(l.lines, s.Text())
+		stopped := l.stopped
 		l.mu.Unlock()
+		if stopped {
+			return
+		}
 	}
 }
 
