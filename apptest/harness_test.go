@@ -98,7 +98,7 @@ func startBidder(t *testing.T, args ...string) *bidder {
 func (b *bidder) start() {
 	b.t.Helper()
 	b.launch()
-	ready := b.log.wait(b.t, "ready", 30*time.Second, b.ended)
+	ready := b.log.wait(b.t, "ready|started, but blind", 30*time.Second, b.ended)
 	b.Bid, b.Edge, b.Admin = ready["bid"].(string), ready["edge"].(string), ready["admin"].(string)
 }
 
@@ -333,14 +333,20 @@ func (l *logLines) tail(n int) string {
 	return strings.Join(l.lines[max(0, len(l.lines)-n):], "\n")
 }
 
-// find is the first line from a place on whose message begins with msg.
+// find is the first line from a place on whose message begins with msg, or with one of
+// several texts that msg separates by bars.
 func (l *logLines) find(from int, msg string) map[string]any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, line := range l.lines[min(from, len(l.lines)):] {
 		var m map[string]any
-		if json.Unmarshal([]byte(line), &m) == nil && strings.HasPrefix(str(m["msg"]), msg) {
-			return m
+		if json.Unmarshal([]byte(line), &m) != nil {
+			continue
+		}
+		for text := range strings.SplitSeq(msg, "|") {
+			if strings.HasPrefix(str(m["msg"]), text) {
+				return m
+			}
 		}
 	}
 	return nil

@@ -215,7 +215,7 @@ func (r *trial) outcome(names []string) (outcome, detail string) {
 func (r *trial) await() string {
 	var failed time.Time
 	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(5 * time.Millisecond) {
-		if m := r.b.log.find(0, "ready"); m != nil {
+		if m := r.b.log.find(0, "ready|started, but blind"); m != nil {
 			r.b.Bid, r.b.Edge, r.b.Admin = str(m["bid"]), str(m["edge"]), str(m["admin"])
 			return "ready"
 		}

@@ -139,7 +139,7 @@ func (p *diskProof) killFull() {
 	p.t.Helper()
 	p.b.kill()
 	p.b.launch()
-	for p.b.log.find(0, "ready") == nil && p.b.log.find(0, "bidder ended") == nil {
+	for p.b.log.find(0, "ready|started, but blind") == nil && p.b.log.find(0, "bidder ended") == nil {
 		select {
 		case <-p.b.ended:
 			if p.b.log.find(0, "bidder ended") == nil {

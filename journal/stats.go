@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -29,14 +30,15 @@ type Stats struct {
 	// FailingSince is when appending began to fail; zero while it works.
 	FailingSince time.Time
 
-	CutBytes int64  // of a torn end that was cut off at the start
-	DiskFree uint64 // bytes; 0 when unknown
-	DiskLow  bool   // DiskFree is below Options.MinFreeBytes
-	Full     bool   // there is no space for visitor events
-	Damaged  bool   // a sealed file is damaged; the log says which
-	Blind    string // why money must not be spent; empty when it may
-	Outbox   uint64 // facts that wait for the cluster, in a fleet
-	Views    []ViewStats
+	CutBytes  int64  // of a torn end that was cut off at the start
+	DiskFree  uint64 // bytes; 0 when unknown
+	DiskLow   bool   // DiskFree is below DiskLeast
+	DiskLeast uint64 // Options.MinFreeBytes
+	Full      bool   // there is no space for visitor events
+	Damaged   bool   // a sealed file is damaged; the log says which
+	Blind     string // why money must not be spent; empty when it may
+	Outbox    uint64 // facts that wait for the cluster, in a fleet
+	Views     []ViewStats
 }
 
 // ViewStats says how far a followed view is behind the log.
@@ -68,11 +70,11 @@ func (s *Stats) BlindFor(maxLag time.Duration) string {
 	case s.Full:
 		return "no disk space for the log"
 	case s.DiskLow:
-		return "disk is nearly full"
+		return fmt.Sprintf("disk is nearly full: less than %d MiB are free where the log is", s.DiskLeast>>20)
 	}
 	for i := range s.Views {
 		if s.Views[i].Age > maxLag {
-			return "view " + s.Views[i].Name + " is behind the log"
+			return fmt.Sprintf("view %s is more than %v behind the log", s.Views[i].Name, maxLag)
 		}
 	}
 	return ""
@@ -83,7 +85,7 @@ func (l *Log) Stats() Stats {
 	files, _ := l.files.snapshot()
 	free, least := l.diskFree()
 	s := Stats{Log: l.id, Last: l.Last(), Files: len(files), CutBytes: l.start.cut, Blind: l.BlindReason(), DiskFree: free,
-		DiskLow: free > 0 && free < least, Full: l.room.Load()&(1<<classEvent) == 0, Damaged: l.meter.damaged.Load()}
+		DiskLow: free > 0 && free < least, DiskLeast: least, Full: l.room.Load()&(1<<classEvent) == 0, Damaged: l.meter.damaged.Load()}
 	for i := range files {
 		s.Bytes += files[i].bytes
 	}

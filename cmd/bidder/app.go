@@ -63,6 +63,8 @@ type app struct {
 	live      atomic.Bool     // the folds have caught up
 	faults    viewFaults
 	blind     atomic.Pointer[string]
+	greeted   atomic.Bool      // the start is complete
+	announced atomic.Bool      // "ready" was logged
 	reloads   [2]atomic.Uint64 // done, refused
 
 	conns                       *server.Conns // of all listeners
@@ -97,6 +99,7 @@ func (a *app) start(ctx context.Context) error {
 	a.watchingLists = spawn(a.watchLists)
 	a.hearing = spawn(a.notices.Run)
 	a.health.Ready()
+	a.greeted.Store(true)
 	a.greet()
 	return nil
 }

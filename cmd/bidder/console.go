@@ -72,8 +72,27 @@ func (c logClock) Now() time.Time { return c().UTC() }
 // NewTicker is part of zapcore.Clock.
 func (c logClock) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d) }
 
-// greet says where the bidder listens, what it loaded and what to try next.
+// greet reports the end of the start: ready, or why no bids are made yet. "ready" is
+// logged once, as soon as bids are made.
 func (a *app) greet() {
+	if why := a.blindReason(); why != "" {
+		at := a.addresses()
+		a.log.Warn("started, but blind: no bids until this is over", zap.String("why", why),
+			zap.String("bid", at.Bid), zap.String("edge", at.Edge), zap.String("admin", at.Admin))
+	} else {
+		a.announce()
+	}
+	a.sayPaused()
+	if a.prog.started != nil {
+		a.prog.started(a)
+	}
+}
+
+// announce logs where the bidder listens, what it loaded and what to try next, once.
+func (a *app) announce() {
+	if a.announced.Swap(true) {
+		return
+	}
 	at := a.addresses()
 	s := a.snapshot.Load()
 	visitors := a.visitors.Stats().Visitors
@@ -92,10 +111,6 @@ func (a *app) greet() {
 		b.WriteString(tryHint(s, edge))
 	}
 	a.console.line(strings.TrimRight(b.String(), "\n"))
-	a.sayPaused()
-	if a.prog.started != nil {
-		a.prog.started(a)
-	}
 }
 
 // tryHint returns a command that makes a visitor of the loaded configuration: the

@@ -148,6 +148,14 @@ func (a *app) firstLook(context.Context) error {
 	return nil
 }
 
+// blindReason is why no bids are made; empty when they are.
+func (a *app) blindReason() string {
+	if b := a.blind.Load(); b != nil {
+		return *b
+	}
+	return ""
+}
+
 // look judges once whether the bidder is blind.
 func (a *app) look() {
 	st := a.journal.Stats()
@@ -158,10 +166,7 @@ func (a *app) look() {
 	if why == "" {
 		why = a.money.Blind()
 	}
-	was := ""
-	if b := a.blind.Load(); b != nil {
-		was = *b
-	}
+	was := a.blindReason()
 	if why == was {
 		return
 	}
@@ -171,6 +176,9 @@ func (a *app) look() {
 	if why == "" {
 		a.log.Warn("no longer blind: bids go on", zap.String("was", was))
 		a.console.line("bids go on")
+		if a.greeted.Load() {
+			a.announce()
+		}
 		return
 	}
 	a.log.Error("blind: bids stop", zap.String("why", why), zap.String("last_error", st.LastError),

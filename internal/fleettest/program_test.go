@@ -134,7 +134,7 @@ func (p *process) start() {
 func (p *process) ready() bool {
 	for line := range strings.Lines(p.said()) {
 		var m struct{ Msg, Bid, Edge, Admin string }
-		if json.Unmarshal([]byte(line), &m) == nil && m.Msg == "ready" {
+		if json.Unmarshal([]byte(line), &m) == nil && (m.Msg == "ready" || strings.HasPrefix(m.Msg, "started, but blind")) {
 			p.bidAt, p.edgeAt, p.adminAt = m.Bid, m.Edge, m.Admin
 			return true
 		}
