@@ -12,8 +12,9 @@ COPY --from=build /out/bidder /bidder
 COPY --from=build --chown=10001:10001 /out/data /data
 USER 10001:10001
 VOLUME /data
-EXPOSE 8080 8081
-# The admin listener is reachable only inside the container, for the health check and for `docker exec`.
+EXPOSE 8080 8081 8082
+# The admin listener is reachable only inside the container, for the health check and for `docker exec`, unless
+# REBOUND_ADMIN names another address, such as :8082; it then needs a token in REBOUND_ADMIN_TOKEN.
 HEALTHCHECK --interval=10s --timeout=2s --start-period=30s --retries=3 CMD ["/bidder", "health"]
 ENTRYPOINT ["/bidder"]
 CMD ["serve", "--data", "/data"]
