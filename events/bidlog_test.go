@@ -292,7 +292,7 @@ func TestBidLogFilesRemoved(t *testing.T) {
 		"file":   func(_, file string) error { return os.Remove(file) },
 		"folder": func(dir, _ string) error { return os.RemoveAll(dir) },
 		"replaced": func(_, file string) error {
-			return errors.Join(os.Rename(file, file+".old"), os.WriteFile(file, nil, 0o600))
+			return errors.Join(os.Rename(file, filepath.Join(filepath.Dir(file), "old")), os.WriteFile(file, nil, 0o600))
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -322,9 +322,9 @@ func TestBidLogFilesRemoved(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			for r, err := range ReadRecordFiles(filepath.Join(dir, "bids-*.ndjson*")) {
-				if err == nil && strings.Contains(string(r.Request), `"7"`) {
-					got = append(got, string(r.Request))
+			for _, r := range requests(t, dir) {
+				if strings.Contains(r, `"7"`) {
+					got = append(got, r)
 				}
 			}
 			if len(got) != 1 {
