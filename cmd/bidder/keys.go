@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"rebound/tracking"
 )
@@ -30,8 +31,9 @@ type keyFile struct {
 }
 
 type tokenKey struct {
-	ID     byte   `json:"id"`
-	Secret secret `json:"secret"`
+	ID     byte      `json:"id"`
+	Secret secret    `json:"secret"`
+	Since  time.Time `json:"since,omitzero"` // when it began to sign; zero for the first
 }
 
 // loadKeys reads the secrets of a data folder, or makes them on its first start,

@@ -69,6 +69,8 @@ func verbs() []verb {
 			"bidder backup --data ./data /backups/monday", (*program).backup},
 		{"restore", "make a data folder from a backup",
 			"bidder restore --data ./data /backups/monday", (*program).restore},
+		{"keys", "give a data folder a new key for notices: keys rotate",
+			"bidder keys rotate --data ./data", (*program).keysVerb},
 		{"health", "ask a running bidder whether it is ready; for container health checks",
 			"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
 		{"version", "tell which build this is, as bid records name it",
