@@ -319,3 +319,29 @@ func TestBusyLog(t *testing.T) {
 		t.Errorf("got %d lost; want 2", n)
 	}
 }
+
+// Batches wait while the views are behind the log, long before bids stop at 5 s; a few
+// events, and those of browsers, do not.
+func TestBackPressure(t *testing.T) {
+	event := `{"event":"x","user":{"uid":"u"}}`
+	for _, tt := range []struct {
+		lag    time.Duration
+		events int
+		status int
+	}{{0, 1000, 200}, {time.Second, 1000, 200}, {1100 * time.Millisecond, 1000, 503}, {1100 * time.Millisecond, 20, 200}, {1100 * time.Millisecond, 21, 503}, {4 * time.Second, 1, 503}} {
+		w := newWorld(t)
+		w.behind = func() time.Duration { return tt.lag }
+		body := []byte(strings.Repeat(event+"\n", tt.events))
+		r := &serve(w.Events, "POST", "/v1/events", body, "Authorization", "Bearer "+shopKey).Response
+		if r.StatusCode() != tt.status || (tt.status == 503) != (string(r.Header.Peek("Retry-After")) == "2") {
+			t.Errorf("%d events, %v behind: got %d, Retry-After %s; want %d", tt.events, tt.lag, r.StatusCode(), r.Header.Peek("Retry-After"), tt.status)
+		}
+		w.pixel(t, &Call{}, "a=shop&e=page_view")
+		if f := w.events(); len(f) == 0 || f[len(f)-1].Name != "page_view" {
+			t.Errorf("%v behind: the event of a browser was not stored", tt.lag)
+		}
+		if r := serve(w.Events, "POST", "/v1/events?dry_run=1", body, "Authorization", "Bearer "+shopKey); r.Response.StatusCode() != 200 {
+			t.Errorf("%v behind: a dry run got %d", tt.lag, r.Response.StatusCode())
+		}
+	}
+}

@@ -25,6 +25,9 @@ type Options struct {
 	// Busy reports whether an error of Append says that the log has no capacity or space
 	// at present; the sender should wait that long and send again. If nil, none does.
 	Busy func(error) (wait time.Duration, busy bool)
+	// Behind returns how far the views are behind the log. Batches of servers are refused
+	// while it is long, before bids have to stop because of it. If nil, it is 0.
+	Behind func() time.Duration
 	// Resolve returns the visitor to which an external identifier is linked: the zero
 	// key if it was found to be shared by too many. If nil, no identifier is linked.
 	Resolve func(rtb.Key) (rtb.Key, bool)
@@ -81,6 +84,7 @@ type Edge struct {
 	Counters
 	append                        func(context.Context, ...events.Fact) error
 	busy                          func(error) (time.Duration, bool)
+	behind                        func() time.Duration
 	resolve                       func(rtb.Key) (rtb.Key, bool)
 	keyring                       *rtb.Keyring
 	cookies                       *Cookies
@@ -95,11 +99,14 @@ type Edge struct {
 // New returns an edge without advertisers; see Swap.
 func New(o Options) *Edge {
 	e := &Edge{
-		append: o.Append, busy: o.Busy, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
+		append: o.Append, busy: o.Busy, behind: o.Behind, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
 		random: o.Random, now: o.Now, browserTimeout: o.BrowserTimeout, serverTimeout: o.ServerTimeout, log: o.Logger,
 	}
 	if e.now == nil {
 		e.now = time.Now
+	}
+	if e.behind == nil {
+		e.behind = func() time.Duration { return 0 }
 	}
 	if e.busy == nil {
 		e.busy = func(error) (time.Duration, bool) { return 0, false }

@@ -35,12 +35,32 @@ func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	from := Sender{Advertiser: adv, Consented: setup.Vouches != nil && setup.Vouches(key), DryRun: dryRun(ctx.QueryArgs())}
+	if !from.DryRun && e.mustWait(len(list)) {
+		e.reject(RejectNotStored)
+		sendBusy(ctx, backOff)
+		return
+	}
 	reply, err := e.RecordBatch(appending, from, list)
 	if err != nil {
 		e.sendNotStored(ctx, err, zap.String("advertiser", adv.ID), zap.Int("events", len(list)))
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusOK, &reply)
+}
+
+// Servers must wait while the views are behind the log: those that send many events at
+// once, as a backfill does, from slowLag on, and all from stopLag on. Bids stop at 5 s.
+const (
+	slowLag   = time.Second
+	stopLag   = 3 * time.Second
+	fewEvents = 20
+	backOff   = 2 * time.Second
+)
+
+// mustWait reports whether a batch of n events must wait.
+func (e *Edge) mustWait(n int) bool {
+	lag := e.behind()
+	return lag > stopLag || lag > slowLag && n > fewEvents
 }
 
 // dryRun reports whether a query asks for the events to be checked and not stored: any
@@ -59,12 +79,18 @@ func dryRun(q *fasthttp.Args) bool {
 // sendNotStored tells a server to send its batch again, and when.
 func (e *Edge) sendNotStored(ctx *fasthttp.RequestCtx, err error, fields ...zap.Field) {
 	e.logFailure("cannot store events", err, fields...)
-	wait, message := time.Second, "the log is not available; send the batch again"
-	if d, busy := e.busy(err); busy {
-		wait, message = max(d, wait), "the log has no capacity at present; send the batch again after Retry-After seconds"
+	if wait, busy := e.busy(err); busy {
+		sendBusy(ctx, max(wait, time.Second))
+		return
 	}
+	ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
+	sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log is not available; send the batch again")
+}
+
+// sendBusy tells a server to send its batch again after a time.
+func sendBusy(ctx *fasthttp.RequestCtx, wait time.Duration) {
 	ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(wait.Seconds())))
-	sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", message)
+	sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log has no capacity at present; send the batch again after Retry-After seconds")
 }
 
 // readBody returns the decompressed body. If that fails it sends an error response and

@@ -63,6 +63,7 @@ type app struct {
 	live      atomic.Bool     // the folds have caught up
 	faults    viewFaults
 	blind     atomic.Pointer[string]
+	behind    atomic.Int64     // how long the oldest fact waits for a view, in nanoseconds
 	greeted   atomic.Bool      // the start is complete
 	announced atomic.Bool      // "ready" was logged
 	reloads   [2]atomic.Uint64 // done, refused
@@ -287,7 +288,7 @@ func (a *app) openEdge(context.Context) error {
 		NoticeTTL: a.bound.Privacy.NoticeTTL, Logger: a.log.Named("tracking"), Bids: a.offers,
 	})
 	a.edge = collect.New(collect.Options{
-		Append: a.append, Busy: busyLog, Resolve: a.resolve, Keyring: a.keyring,
+		Append: a.append, Busy: busyLog, Behind: func() time.Duration { return time.Duration(a.behind.Load()) }, Resolve: a.resolve, Keyring: a.keyring,
 		Cookies: collect.NewCookies([32]byte(a.keys.Cookies), rand.Reader), Random: rand.Reader, Now: a.now,
 		Logger: a.log.Named("collect"),
 	})

@@ -159,6 +159,11 @@ func (a *app) blindReason() string {
 // look judges once whether the bidder is blind.
 func (a *app) look() {
 	st := a.journal.Stats()
+	behind := time.Duration(0)
+	for i := range st.Views {
+		behind = max(behind, st.Views[i].Age)
+	}
+	a.behind.Store(int64(behind))
 	why := st.BlindFor(maxLag)
 	if why == "" {
 		why = a.faults.first()
