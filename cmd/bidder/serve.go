@@ -172,34 +172,29 @@ func (a *app) serve(ctx context.Context) error {
 }
 
 // wait serves until ctx ends; SIGHUP reloads the configuration, in the background, so
-// that a signal to stop is not kept waiting. Reloads that are asked for meanwhile become
-// one more.
+// that a signal to stop is not kept waiting. A reload that is asked for meanwhile waits
+// for the first one to end.
 func (a *app) wait(ctx context.Context) error {
 	notReady := context.AfterFunc(ctx, func() { a.health.NotReady("draining") })
 	defer notReady()
 	var reading <-chan loaded
-	again := false
-	reload := func() {
-		if again = reading != nil; !again {
-			reading = a.prog.loading(&a.flags, a.snapshot.Load())
-		}
-	}
 	for {
+		hup, changed := a.prog.hup, a.changed
+		if reading != nil {
+			hup, changed = nil, nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-a.journal.Broken(): // whoever supervises the process starts it again
 			return err
-		case <-a.prog.hup:
-			reload()
-		case <-a.changed:
-			reload()
+		case <-hup:
+			reading = a.prog.loading(&a.flags, a.snapshot.Load())
+		case <-changed:
+			reading = a.prog.loading(&a.flags, a.snapshot.Load())
 		case l := <-reading:
 			reading = nil
 			a.reload(ctx, l)
-			if again {
-				reload()
-			}
 		}
 	}
 }
