@@ -15,7 +15,8 @@ import (
 // available is lowered by a compare-and-swap and never below zero by a bid; the
 // fold may take it below zero when a bill has no reservation.
 type account struct {
-	id rtb.BudgetID
+	id   rtb.BudgetID
+	hash uint64 // of the id's text
 
 	available microsValue
 	reserved  microsValue // by bids in flight

@@ -71,7 +71,7 @@ func (p *Pacer) Base() ([]events.Fact, error) {
 				continue
 			}
 			f := fact(events.KindGrant, g.Run+":"+b.id.String())
-			f.Seq, f.Advertiser, f.Currency = b.Seq, b.id.Advertiser, b.Currency
+			f.Seq, f.Node, f.Advertiser, f.Currency = b.Seq, g.Node, b.id.Advertiser, b.Currency
 			f.Grant = &events.Grant{Run: g.Run, Budget: b.id, Amount: g.Amount, Settled: g.Settled, Until: g.Until, HeldUntil: g.HeldUntil}
 			facts = append(facts, f)
 		}

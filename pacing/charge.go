@@ -70,11 +70,12 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 			r.give()
 		}
 		r.state = resSettled
+		p.freeSlot(r)
 		r.paid = amount
 		r.toWin = competing(n)
 		r.due = max(r.winExpiry, after(at, settledMemory))
 		if r.tracked {
-			p.flights.impression(r.visitor, r.bid, f.Seq, at)
+			p.flights.impression(r.visitor, r.flightSlot, f.Seq, at)
 		}
 	})
 	if n.Grant != p.o.Run {

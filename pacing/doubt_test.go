@@ -166,18 +166,18 @@ func (m *moneyModel) bill(x *promise, now time.Time) {
 // what was billed on time and what may still be never exceed the cap, and what is
 // settled is what was billed.
 func TestMoneyAgainstTheModel(t *testing.T) {
-	seeds := uint64(10)
+	seeds := uint64(6)
 	if raceOn || testing.Short() {
 		seeds = 4
 	}
 	for seed := range seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, seed) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, newWorld(t), seed) })
+		t.Run(fmt.Sprint(seed, " with kept reservations"), func(t *testing.T) { runModel(t, newKeptWorld(t), seed) })
 	}
 }
 
-func runModel(t *testing.T, seed uint64) {
+func runModel(t *testing.T, w *world, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 21))
-	w := newWorld(t)
 	plan := dayPlan(0)
 	plan.Caps, plan.LineTotal = rtb.CapLineTotal, 60_000
 	m := &moneyModel{limit: plan.LineTotal}
@@ -216,8 +216,9 @@ func runModel(t *testing.T, seed uint64) {
 		}
 		switch r.IntN(20) {
 		case 0:
-			_ = p.Stop(context.Background())
-			fallthrough
+			w.stop(p)
+			runs++
+			p = w.start(fmt.Sprintf("r%d", runs), "", plan)
 		case 1:
 			w.kill(p)
 			runs++

@@ -168,11 +168,13 @@ func (p *Pacer) wonBid(n *events.Notice) {
 		}
 		if r.state == resDoubted {
 			r.won = true
+			p.slots.mark(r.slot, r.state, true)
 		}
 		if r.state != resBid {
 			return
 		}
-		r.state = resWon
+		r.state, r.exchange = resWon, n.Exchange
+		p.slots.mark(r.slot, r.state, false)
 		r.paid = r.cost
 		if n.Charge > 0 {
 			r.paid = n.Charge
@@ -187,7 +189,9 @@ func (p *Pacer) lostBid(n *events.Notice) {
 		if r.state != resBid && r.state != resWon {
 			return
 		}
+		r.exchange = n.Exchange // an inherited bid does not know it
 		p.doubt(r)
+		p.slots.mark(r.slot, r.state, r.won)
 		r.paid = 0
 		r.toWin = competing(n)
 		p.untrack(r)
@@ -201,7 +205,7 @@ func (p *Pacer) shown(f *events.Fact) {
 	}
 	p.reservations.with(f.Notice.BidID, func(r *reservation) {
 		if r.tracked {
-			p.flights.impression(r.visitor, r.bid, f.Seq, rtb.SecondOf(p.now))
+			p.flights.impression(r.visitor, r.flightSlot, f.Seq, rtb.SecondOf(p.now))
 		}
 	})
 }
@@ -224,7 +228,9 @@ func (p *Pacer) expire(r *reservation) {
 		r.give()
 		r.state = resLost
 		p.counts.expired.Add(1)
-		p.outcome(r.exchange, 1)
+		if r.exchange != "" {
+			p.outcome(r.exchange, 1)
+		}
 	case resDoubted:
 		if r.won && r.billExpiry >= rtb.SecondOf(p.now) {
 			r.due = r.billExpiry
@@ -237,6 +243,7 @@ func (p *Pacer) expire(r *reservation) {
 		p.learn(r)
 	}
 	p.untrack(r)
+	p.freeSlot(r)
 }
 
 // learn records an outcome once, at the age at which losses are known.

@@ -9,7 +9,9 @@ import (
 
 // Frequency caps count impressions from the profile, and bids in flight from
 // here, checked and counted in one step under the visitor's shard, so that
-// requests in parallel cannot pass a cap together.
+// requests in parallel cannot pass a cap together. Bids in flight are counted by
+// scope and by second, never listed: a visitor with thousands of them costs a bid no
+// more than one with none.
 
 const (
 	visitorShards = 64
@@ -23,35 +25,136 @@ const (
 	settledMemory = time.Minute
 )
 
+// scopeSet is the different scopes of a bid's caps.
+type scopeSet struct {
+	ids [maxScopes]rtb.ScopeID
+	n   int8
+}
+
+// scopesOf lists the scopes of caps; ok is false where there are too many.
+func scopesOf(caps []rtb.FrequencyCap) (s scopeSet, ok bool) {
+next:
+	for i := range caps {
+		for _, id := range s.ids[:s.n] {
+			if id == caps[i].Scope {
+				continue next
+			}
+		}
+		if int(s.n) == maxScopes {
+			return s, false
+		}
+		s.ids[s.n] = caps[i].Scope
+		s.n++
+	}
+	return s, true
+}
+
 // flight is one bid of a visitor that may become an impression, or became one
 // that the profile may not have yet.
 type flight struct {
-	bid    rtb.BidID
-	scopes [maxScopes]rtb.ScopeID
-	n      int8
-	next   int32 // of the same visitor; -1 at the end
-	issued rtb.Second
-	seen   uint64 // sequence of the fact that made it an impression; 0 none
-	seenAt rtb.Second
+	scopes     [maxScopes]int32 // slots of the visitor's scopes
+	n          int8
+	queued     bool  // among the visitor's impressions that the profile does not have
+	prev, next int32 // in that queue; -1 at its ends
+	visitor    int32 // slot of the visitor
+	issued     rtb.Second
+	seen       uint64 // sequence of the fact that made it an impression; 0 none
 }
 
-func (f *flight) has(s rtb.ScopeID) bool {
-	for _, x := range f.scopes[:f.n] {
-		if x == s {
-			return true
+// scopeKey names one scope of one visitor.
+type scopeKey struct {
+	visitor rtb.Key
+	scope   rtb.ScopeID
+}
+
+// scopeCount counts a visitor's flights in one scope.
+type scopeCount struct {
+	key  scopeKey
+	refs int32      // flights
+	open int32      // not seen yet
+	seen int32      // seen, and not in the profile
+	last rtb.Second // the most recent one seen
+}
+
+// visitorFlights are the flights of one visitor.
+type visitorFlights struct {
+	key         rtb.Key
+	refs        int32 // flights
+	first, last int32 // queue of impressions that the profile does not have, by sequence; -1
+	recent      recentFlights
+}
+
+// recentFlights counts what was issued in the last seconds and not seen yet.
+type recentFlights struct {
+	newest rtb.Second
+	counts [32]uint8 // by second, modulo their number; 255 and more are one
+}
+
+// advance makes a second the newest.
+func (r *recentFlights) advance(now rtb.Second) {
+	for n := 0; r.newest < now; n++ {
+		if n == len(r.counts) {
+			r.newest = now
+			return
+		}
+		r.newest++
+		r.counts[r.newest%rtb.Second(len(r.counts))] = 0
+	}
+}
+
+// add changes the count of a second.
+func (r *recentFlights) add(issued rtb.Second, by int) {
+	if by > 0 {
+		r.advance(issued)
+	}
+	if r.newest-issued >= rtb.Second(len(r.counts)) || issued > r.newest {
+		return
+	}
+	c := &r.counts[issued%rtb.Second(len(r.counts))]
+	if n := int(*c) + by; n >= 0 && n <= 255 && *c < 255 {
+		*c = uint8(n)
+	}
+}
+
+// within returns how many were issued in flightWindow up to now.
+func (r *recentFlights) within(now rtb.Second) (n int) {
+	r.advance(now)
+	for i := range rtb.Second(flightWindow / time.Second) {
+		if i <= r.newest {
+			n += int(r.counts[(r.newest-i)%rtb.Second(len(r.counts))])
 		}
 	}
-	return false
+	return n
 }
+
+// slab holds values by slot and reuses the slots.
+type slab[T any] struct {
+	items []T
+	spare []int32
+}
+
+func (s *slab[T]) take(v T) int32 {
+	if n := len(s.spare); n > 0 {
+		i := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		s.items[i] = v
+		return i
+	}
+	s.items = append(s.items, v)
+	return int32(len(s.items) - 1)
+}
+
+func (s *slab[T]) put(i int32) { s.spare = append(s.spare, i) }
 
 // visitorShard holds the flights of a part of the visitors; mu protects it and
 // is a leaf: nothing else is locked under it.
 type visitorShard struct {
-	mu    sync.Mutex
-	heads map[rtb.Key]int32
-	slab  []flight
-	spare []int32
-	_     [16]byte
+	mu       sync.Mutex
+	byKey    map[rtb.Key]int32
+	byScope  map[scopeKey]int32
+	visitors slab[visitorFlights]
+	scopes   slab[scopeCount]
+	flights  slab[flight]
 }
 
 type flights struct{ shards [visitorShards]visitorShard }
@@ -59,85 +162,120 @@ type flights struct{ shards [visitorShards]visitorShard }
 func newFlights() *flights {
 	f := &flights{}
 	for i := range f.shards {
-		f.shards[i].heads = make(map[rtb.Key]int32)
+		f.shards[i].byKey, f.shards[i].byScope = make(map[rtb.Key]int32), make(map[scopeKey]int32)
 	}
 	return f
 }
 
 func (f *flights) shard(k rtb.Key) *visitorShard { return &f.shards[k[0]%visitorShards] }
 
-// reserve checks every cap of a bid and counts the bid against them.
-func (f *flights) reserve(bid rtb.BidID, v *rtb.Visitor, caps []rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
-	fl := flight{bid: bid, issued: now, next: -1}
-	for i := range caps {
-		if fl.has(caps[i].Scope) {
-			continue
-		}
-		if int(fl.n) == maxScopes {
-			return rtb.NoBidError
-		}
-		fl.scopes[fl.n] = caps[i].Scope
-		fl.n++
-	}
+// reserve checks every cap of a bid and counts the bid against them. It returns the
+// slot of the flight.
+func (f *flights) reserve(v *rtb.Visitor, caps []rtb.FrequencyCap, set *scopeSet, now rtb.Second) (int32, rtb.NoBidReason) {
 	sh := f.shard(v.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	head, ok := sh.heads[v.Key]
-	if !ok {
-		head = -1
+	if i, ok := sh.byKey[v.Key]; ok {
+		sh.handOver(&sh.visitors.items[i], v.Position)
 	}
 	for i := range caps {
-		if r := sh.allowed(head, v, &caps[i], now); r != rtb.NoBidNone {
-			return r
+		if r := sh.allowed(v, &caps[i], now); r != rtb.NoBidNone {
+			return -1, r
 		}
 	}
-	fl.next = head
-	var slot int32
-	if n := len(sh.spare); n > 0 {
-		slot, sh.spare = sh.spare[n-1], sh.spare[:n-1]
-		sh.slab[slot] = fl
-	} else {
-		slot = int32(len(sh.slab))
-		sh.slab = append(sh.slab, fl)
+	return sh.add(v.Key, set, now), rtb.NoBidNone
+}
+
+// restore counts a bid of an earlier run.
+func (f *flights) restore(visitor rtb.Key, set *scopeSet, issued rtb.Second) int32 {
+	sh := f.shard(visitor)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.add(visitor, set, issued)
+}
+
+func (sh *visitorShard) add(visitor rtb.Key, set *scopeSet, now rtb.Second) int32 {
+	at, ok := sh.byKey[visitor]
+	if !ok {
+		at = sh.visitors.take(visitorFlights{key: visitor, first: -1, last: -1})
+		sh.byKey[visitor] = at
 	}
-	sh.heads[v.Key] = slot
-	return rtb.NoBidNone
+	vf := &sh.visitors.items[at]
+	vf.refs++
+	vf.recent.add(now, 1)
+	fl := flight{n: set.n, visitor: at, issued: now, prev: -1, next: -1}
+	for i, id := range set.ids[:set.n] {
+		key := scopeKey{visitor, id}
+		s, ok := sh.byScope[key]
+		if !ok {
+			s = sh.scopes.take(scopeCount{key: key})
+			sh.byScope[key] = s
+		}
+		fl.scopes[i] = s
+		c := &sh.scopes.items[s]
+		c.refs, c.open = c.refs+1, c.open+1
+	}
+	return sh.flights.take(fl)
+}
+
+// handOver stops counting the impressions that the profile has at a position.
+func (sh *visitorShard) handOver(vf *visitorFlights, position uint64) {
+	for vf.first >= 0 {
+		i := vf.first
+		if sh.flights.items[i].seen > position {
+			return
+		}
+		sh.unqueue(vf, i)
+	}
+}
+
+// unqueue takes a flight out of the queue of impressions.
+func (sh *visitorShard) unqueue(vf *visitorFlights, i int32) {
+	fl := &sh.flights.items[i]
+	if !fl.queued {
+		return
+	}
+	fl.queued = false
+	if fl.prev >= 0 {
+		sh.flights.items[fl.prev].next = fl.next
+	} else {
+		vf.first = fl.next
+	}
+	if fl.next >= 0 {
+		sh.flights.items[fl.next].prev = fl.prev
+	} else {
+		vf.last = fl.prev
+	}
+	for _, s := range fl.scopes[:fl.n] {
+		sh.scopes.items[s].seen--
+	}
 }
 
 // allowed reports, as a reason, whether one more bid keeps a cap. Max counts impressions and
-// bids in flight; MinGap counts impressions only, with few bids in flight.
-func (sh *visitorShard) allowed(head int32, v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
-	count, waiting := 0, 0
-	state := v.Scope(c.Scope)
-	if state != nil {
+// bids in flight; MinGap counts impressions only, with few bids in flight, so that it
+// does not separate the slots of one request.
+func (sh *visitorShard) allowed(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
+	count := 0
+	if state := v.Scope(c.Scope); state != nil {
 		count = impressions(state, before(now, c.Per))
 		if now < after(state.Last, c.MinGap) {
 			return rtb.NoBidFrequency
 		}
 	}
-	for i := head; i >= 0; i = sh.slab[i].next {
-		f := &sh.slab[i]
-		if f.seen == 0 && now < after(f.issued, flightWindow) {
-			waiting++
-		}
-		if !f.has(c.Scope) || f.seen != 0 && v.Position >= f.seen {
-			continue
-		}
-		if f.seen == 0 {
-			count++
-			continue
-		}
-		if now < after(f.seenAt, c.Per) {
-			count++
-		}
-		if now < after(f.seenAt, c.MinGap) {
+	if i, ok := sh.byScope[scopeKey{v.Key, c.Scope}]; ok {
+		s := &sh.scopes.items[i]
+		count += int(s.open + s.seen)
+		if s.seen > 0 && now < after(s.last, c.MinGap) {
 			return rtb.NoBidFrequency
 		}
 	}
 	if c.Max > 0 && count >= c.Max {
 		return rtb.NoBidFrequency
 	}
-	if c.MinGap > 0 && waiting >= maxInFlight {
+	if c.MinGap <= 0 {
+		return rtb.NoBidNone
+	}
+	if i, ok := sh.byKey[v.Key]; ok && sh.visitors.items[i].recent.within(now) >= maxInFlight {
 		return rtb.NoBidInFlight
 	}
 	return rtb.NoBidNone
@@ -155,46 +293,54 @@ func impressions(s *rtb.FrequencyState, from rtb.Second) int {
 }
 
 // drop forgets a flight.
-func (f *flights) drop(visitor rtb.Key, bid rtb.BidID) {
+func (f *flights) drop(visitor rtb.Key, i int32) {
 	sh := f.shard(visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	prev := int32(-1)
-	i, ok := sh.heads[visitor]
-	if !ok {
-		return
+	fl := &sh.flights.items[i]
+	vf := &sh.visitors.items[fl.visitor]
+	sh.unqueue(vf, i)
+	if fl.seen == 0 {
+		vf.recent.add(fl.issued, -1)
 	}
-	for ; i >= 0; prev, i = i, sh.slab[i].next {
-		if sh.slab[i].bid != bid {
-			continue
+	for _, s := range fl.scopes[:fl.n] {
+		c := &sh.scopes.items[s]
+		if fl.seen == 0 {
+			c.open--
 		}
-		next := sh.slab[i].next
-		switch {
-		case prev >= 0:
-			sh.slab[prev].next = next
-		case next >= 0:
-			sh.heads[visitor] = next
-		default:
-			delete(sh.heads, visitor)
+		if c.refs--; c.refs == 0 {
+			delete(sh.byScope, c.key)
+			sh.scopes.put(s)
 		}
-		sh.spare = append(sh.spare, i)
-		return
 	}
+	if vf.refs--; vf.refs == 0 {
+		delete(sh.byKey, vf.key)
+		sh.visitors.put(fl.visitor)
+	}
+	sh.flights.put(i)
 }
 
 // impression marks a flight as shown by the fact seq at a time; the first counts.
-func (f *flights) impression(visitor rtb.Key, bid rtb.BidID, seq uint64, at rtb.Second) {
+// Facts come in the order of their sequence.
+func (f *flights) impression(visitor rtb.Key, i int32, seq uint64, at rtb.Second) {
 	sh := f.shard(visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	i, ok := sh.heads[visitor]
-	if !ok {
+	fl := &sh.flights.items[i]
+	if fl.seen != 0 {
 		return
 	}
-	for ; i >= 0; i = sh.slab[i].next {
-		if x := &sh.slab[i]; x.bid == bid && x.seen == 0 {
-			x.seen, x.seenAt = seq, at
-			return
-		}
+	vf := &sh.visitors.items[fl.visitor]
+	vf.recent.add(fl.issued, -1)
+	fl.seen, fl.queued = max(seq, 1), true
+	if fl.prev, fl.next = vf.last, -1; vf.last >= 0 {
+		sh.flights.items[vf.last].next = i
+	} else {
+		vf.first = i
+	}
+	vf.last = i
+	for _, s := range fl.scopes[:fl.n] {
+		c := &sh.scopes.items[s]
+		c.open, c.seen, c.last = c.open-1, c.seen+1, max(c.last, at)
 	}
 }

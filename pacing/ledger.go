@@ -26,6 +26,7 @@ type budget struct {
 // grant is what one run may settle from a budget.
 type grant struct {
 	Run       string     `json:"run"`
+	Node      string     `json:"node,omitempty"`
 	Amount    rtb.Micros `json:"amount"`  // the whole that the run may ever settle
 	Settled   rtb.Micros `json:"settled"` // on time, from this grant
 	Until     time.Time  `json:"until"`
@@ -68,7 +69,7 @@ func (b *budget) applyGrant(f *events.Fact, now time.Time) rtb.Micros {
 	})
 	g := b.run(f.Grant.Run)
 	if g == nil {
-		b.Grants = append(b.Grants, grant{Run: f.Grant.Run, Settled: f.Grant.Settled})
+		b.Grants = append(b.Grants, grant{Run: f.Grant.Run, Node: f.Node, Settled: f.Grant.Settled})
 		g = &b.Grants[len(b.Grants)-1]
 	}
 	grown := f.Grant.Amount - g.Amount

@@ -14,6 +14,10 @@ import (
 type Options struct {
 	// Dir is the folder of the view (Pebble). Required unless InMemory.
 	Dir string
+	// Reservations is the file that keeps the bids in flight for the next run; empty:
+	// they are not kept, and what a dead run did not settle is held until its grants
+	// end.
+	Reservations string
 	// InMemory keeps the view in memory only, for replay and tests.
 	InMemory bool
 	// Node names this node in grants; "local" by default.

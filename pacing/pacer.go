@@ -31,6 +31,8 @@ type Pacer struct {
 	failing      atomic.Bool // the last append failed
 	reservations *reservations
 	flights      *flights
+	slots        *slotFile     // nil: reservations are not kept over a kill
+	unknownUntil secondValue   // bids of an earlier run that are not known may be shown until then
 	life         durationValue // the longest life of a bid
 	longBid      secondValue   // the last bid that was to live longer than usual
 	wanted       atomic.Bool   // a Step is asked for
@@ -53,6 +55,8 @@ type Pacer struct {
 	changed  changes
 	forgotAt time.Time // in log time: when old days were last dropped
 	forget   forgotten
+
+	inherited inheritance
 
 	billing  map[string]*billing    // by exchange; no part of the fold
 	losses   map[string]*lossClaims // the same
@@ -117,6 +121,9 @@ func Open(o Options) (*Pacer, error) {
 		}
 	}
 	if err := p.loadControl(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := p.openSlots(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return p, nil
@@ -226,7 +233,7 @@ func (p *Pacer) Close() error {
 	defer p.stepMu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return errors.Join(p.saveControl(), p.db.Close())
+	return errors.Join(p.saveControl(), p.db.Close(), p.slots.close(p.o.Run, p.unknownUntil.Load()))
 }
 
 // Name is the view's name.

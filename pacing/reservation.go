@@ -39,8 +39,15 @@ type reservation struct {
 	issued, winExpiry, billExpiry rtb.Second
 	due                           rtb.Second
 
-	state   resState
-	won     bool // a win notice came in time; state says so too until a loss notice
+	state      resState
+	won        bool  // a win notice came in time; state says so too until a loss notice
+	slot       int32 // in the mapped file; -1: none
+	flightSlot int32 // its visitor's flight, while tracked
+
+	inherited bool   // of an earlier run, which heirOf and budgets name by their hashes
+	heirOf    uint64 // accounts are not touched
+	budgets   [len(rtb.Caps)]uint64
+
 	tracked bool // it has a flight of its visitor
 	learned bool // its outcome was learned from
 }
@@ -145,6 +152,18 @@ func (s *reservations) add(r *reservation) rtb.NoBidReason {
 	sh.push(dueEntry{r.due, slot})
 	s.live.Add(1)
 	return rtb.NoBidNone
+}
+
+// each calls fn for every reservation.
+func (s *reservations) each(fn func(*reservation)) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for _, slot := range sh.slots {
+			fn(&sh.slab[slot])
+		}
+		sh.mu.Unlock()
+	}
 }
 
 // with calls fn on the reservation of a bid under its shard's lock; false when

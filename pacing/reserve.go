@@ -45,25 +45,35 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 	if reason := p.unseen(c.Issued); reason != rtb.NoBidNone {
 		return reason
 	}
+	var scopes scopeSet
 	if len(caps) > 0 && v != nil && !v.Key.IsZero() {
-		if reason := p.flights.reserve(c.Bid, v, caps, r.issued); reason != rtb.NoBidNone {
+		if r.issued <= p.unknownUntil.Load() { // bids of the last run may still be shown
+			return rtb.NoBidFrequency
+		}
+		set, ok := scopesOf(caps)
+		if !ok {
+			return rtb.NoBidError
+		}
+		flight, reason := p.flights.reserve(v, caps, &set, r.issued)
+		if reason != rtb.NoBidNone {
 			return reason
 		}
-		r.visitor, r.tracked = v.Key, true
+		r.visitor, r.tracked, r.flightSlot = v.Key, true, flight
+		scopes = set
 	}
-	reason := p.cover(&r, day)
+	reason := p.cover(&r, day, &scopes)
 	if reason == rtb.NoBidNone {
 		return rtb.NoBidNone
 	}
 	if r.tracked {
-		p.flights.drop(r.visitor, r.bid)
+		p.flights.drop(r.visitor, r.flightSlot)
 	}
 	return reason
 }
 
 // cover takes the cost from every account of the day and stores the reservation,
 // or leaves everything as it was.
-func (p *Pacer) cover(r *reservation, day *tableDay) rtb.NoBidReason {
+func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBidReason {
 	if day.accounts[0] == nil {
 		return rtb.NoBidBudget // nothing bounds the line: nothing is bid
 	}
@@ -85,7 +95,7 @@ func (p *Pacer) cover(r *reservation, day *tableDay) rtb.NoBidReason {
 		}
 		a.expected.Add(r.flight)
 	}
-	reason := p.reservations.add(r)
+	reason := p.store(r, scopes)
 	if reason != rtb.NoBidNone {
 		r.give()
 		if reason == rtb.NoBidOverloaded {
@@ -93,6 +103,39 @@ func (p *Pacer) cover(r *reservation, day *tableDay) rtb.NoBidReason {
 		}
 	}
 	return reason
+}
+
+// store writes a reservation to the mapped file and to memory, or to neither.
+func (p *Pacer) store(r *reservation, scopes *scopeSet) rtb.NoBidReason {
+	r.slot = -1
+	if p.slots != nil {
+		x := slotRecord{
+			n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
+			issued: r.issued, winExpiry: r.winExpiry, billExpiry: r.billExpiry,
+		}
+		for i, a := range r.accounts {
+			if a == nil {
+				break
+			}
+			x.budgets[i] = a.hash
+		}
+		if r.slot = p.slots.put(&x); r.slot < 0 {
+			p.renew() // it maps more
+			return rtb.NoBidOverloaded
+		}
+	}
+	reason := p.reservations.add(r)
+	if reason != rtb.NoBidNone {
+		p.slots.drop(r.slot)
+	}
+	return reason
+}
+
+// freeSlot frees the reservation's slot in the mapped file: the next run need not know
+// of it.
+func (p *Pacer) freeSlot(r *reservation) {
+	p.slots.drop(r.slot)
+	r.slot = -1
 }
 
 func (p *Pacer) coverOne(a *account, r *reservation) rtb.NoBidReason {
@@ -164,6 +207,7 @@ func (p *Pacer) Release(bid rtb.BidID) {
 		r.give()
 		r.state = resDead
 		p.untrack(r)
+		p.freeSlot(r)
 	})
 }
 
@@ -171,6 +215,6 @@ func (p *Pacer) Release(bid rtb.BidID) {
 func (p *Pacer) untrack(r *reservation) {
 	if r.tracked {
 		r.tracked = false
-		p.flights.drop(r.visitor, r.bid)
+		p.flights.drop(r.visitor, r.flightSlot)
 	}
 }

@@ -85,6 +85,15 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 	if p.stopping.Load() || p.sight.stopped.Load() {
 		return nil
 	}
+	if p.slots != nil {
+		if err := p.slots.grow(); err != nil {
+			p.o.Logger.Error("no more bids can be kept in flight", zap.Error(err))
+		}
+	}
+	if due := p.takeOver(now); len(due) > 0 {
+		p.renew() // this run's own grants of the same budgets follow at once
+		return due
+	}
 	var due []events.Fact
 	for _, a := range p.sortedAccounts() {
 		b := p.budgets[a.id]
@@ -193,6 +202,9 @@ func (a *account) smooth(now time.Time) {
 	w := 1 - math.Exp(-dt/rateMemory)
 	a.rate += (float64(a.taken.Swap(0))/dt - a.rate) * w
 }
+
+// longRun names a run's grants for bids that live longer than usual.
+func longRun(run string) string { return run + ":long" }
 
 func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) events.Fact {
 	a.asked = now

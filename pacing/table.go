@@ -139,7 +139,7 @@ func (p *Pacer) account(id rtb.BudgetID) *account {
 	if a := p.accounts[id]; a != nil {
 		return a
 	}
-	a := &account{id: id, limit: math.MaxInt64, control: p.control(controlOf(id))}
+	a := &account{id: id, hash: nameHash(id.String()), limit: math.MaxInt64, control: p.control(controlOf(id))}
 	if b := p.budgets[id]; b != nil {
 		if g := b.run(p.o.Run); g != nil {
 			a.available.Store(g.Amount - g.Settled)

@@ -20,6 +20,8 @@ type world struct {
 	runs  []*Pacer
 	bids  uint64
 	down  bool // the log takes nothing
+	// reservations is the file of the runs' reservations; empty: none.
+	reservations string
 }
 
 var (
@@ -50,7 +52,7 @@ func (w *world) start(run, dir string, plan ...LinePlan) *Pacer {
 	w.t.Helper()
 	p, err := Open(Options{
 		Dir: dir, InMemory: dir == "", Run: run, Append: w.append, IsConflict: IsConflict,
-		Now: func() time.Time { return w.now }, BidLife: time.Hour,
+		Now: func() time.Time { return w.now }, BidLife: time.Hour, Reservations: w.reservations,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -66,14 +68,30 @@ func (w *world) start(run, dir string, plan ...LinePlan) *Pacer {
 	}
 	w.runs = append(w.runs, p)
 	p.SetPlan(plan)
-	p.Step(context.Background(), w.now)
+	for range 2 { // the first takes over what the last run left
+		p.Step(context.Background(), w.now)
+	}
 	w.t.Cleanup(func() { w.kill(p) })
 	return p
 }
 
-// kill ends a run as kill -9 does: nothing is given back. (A database must be
-// closed to be opened again; what Close stores is no part of the money.)
+// stop ends a run in an orderly way.
+func (w *world) stop(p *Pacer) {
+	if err := p.Stop(context.Background()); err != nil {
+		w.t.Error(err)
+	}
+	w.end(p)
+}
+
+// kill ends a run as kill -9 does: nothing is given back, and the reservations are
+// as they were in memory. (A database must be closed to be opened again; what Close
+// stores is no part of the money.)
 func (w *world) kill(p *Pacer) {
+	p.slots = nil
+	w.end(p)
+}
+
+func (w *world) end(p *Pacer) {
 	for i := range w.runs {
 		if w.runs[i] == p {
 			w.runs = append(w.runs[:i], w.runs[i+1:]...)

@@ -1,0 +1,147 @@
+package pacing
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// inheritance is what this run knows of the last run's bids in flight.
+type inheritance struct {
+	last    string // the run that ended
+	lost    bool   // its bids are not known: what its grants hold stays held
+	settled bool   // what is to be done about it is done
+	line    *line  // of the bids, which count for nothing
+}
+
+// openSlots opens the file of reservations and takes over what the last run had in
+// flight. p is not shared yet.
+func (p *Pacer) openSlots() error {
+	p.inherited = inheritance{line: newLine(rtb.LineID{}), settled: true}
+	if p.o.Reservations == "" {
+		return nil
+	}
+	var unknown rtb.Second
+	var err, failed error
+	p.slots, p.inherited.last, unknown, err = openSlots(p.o.Reservations, p.o.Run, p.o.MaxReservations, func(r *slotRecord, slot int32) bool {
+		keep, err := p.inherit(r, slot)
+		failed = errors.Join(failed, err)
+		return keep
+	})
+	if err != nil && !errors.Is(err, errSlots) || failed != nil {
+		return errors.Join(err, failed)
+	}
+	p.inherited.settled = false
+	if p.inherited.lost = err != nil; p.inherited.lost {
+		p.reservations, p.flights = newReservations(p.o.MaxReservations), newFlights()
+		p.unknownUntil.Store(maxSecond) // until the first Step has seen the grants
+		if p.inherited.last != "" || len(p.budgets) > 0 {
+			p.o.Logger.Warn("the last run's bids in flight are not known: its grants stay held until they end, and lines with a frequency cap wait as long", zap.Error(err))
+		}
+		return nil
+	}
+	p.unknownUntil.Store(unknown)
+	return nil
+}
+
+// inherit takes over one bid of an earlier run: its visitor's caps count it, and its
+// grant holds its cost. It reports whether the bid can still be billed.
+func (p *Pacer) inherit(x *slotRecord, slot int32) (bool, error) {
+	r := reservation{
+		bid: x.bid, line: p.inherited.line, cost: x.cost, issued: x.issued, winExpiry: x.winExpiry, billExpiry: x.billExpiry,
+		due: x.winExpiry, inherited: true, heirOf: x.run, budgets: x.budgets, slot: slot,
+	}
+	if x.state == resWon || x.won {
+		r.state, r.due = resWon, r.ends()
+	}
+	if now := rtb.SecondOf(p.now); now > r.due {
+		return false, nil
+	}
+	value, exists, err := p.db.Get(noticeKey(x.bid))
+	if err != nil {
+		return false, fmt.Errorf("cannot take over reservations: %w", err)
+	}
+	var rec notice
+	if exists {
+		if err := rec.decode(value); err != nil {
+			return false, err
+		}
+	}
+	if !rec.charged.IsZero() {
+		return false, nil
+	}
+	if x.n > 0 && x.state != resDoubted && !x.visitor.IsZero() {
+		r.visitor, r.tracked = x.visitor, true
+		r.flightSlot = p.flights.restore(x.visitor, &scopeSet{ids: x.scopes, n: x.n}, x.issued)
+	}
+	if reason := p.reservations.add(&r); reason != rtb.NoBidNone {
+		return false, nil
+	}
+	r.line.reserved.Add(r.cost)
+	return true, nil
+}
+
+// takeOver lists the grants that leave the last run only what its bids in flight may
+// still cost, once the log is folded. p.mu is held.
+func (p *Pacer) takeOver(now time.Time) []events.Fact {
+	if p.inherited.settled {
+		return nil
+	}
+	p.inherited.settled = true
+	if p.inherited.lost {
+		p.waitForUnknown()
+		return nil
+	}
+	last := nameHash(p.inherited.last)
+	holds := map[uint64]rtb.Micros{}
+	p.reservations.each(func(r *reservation) {
+		if r.inherited && r.heirOf == last && r.holds() {
+			for _, h := range r.budgets {
+				holds[h] += r.cost
+			}
+		}
+	})
+	var facts []events.Fact
+	for _, b := range p.sortedBudgets() {
+		for _, run := range []string{p.inherited.last, longRun(p.inherited.last)} {
+			g := b.run(run)
+			hold := holds[nameHash(b.id.String())]
+			if g == nil || g.HeldUntil.Before(p.now) || g.open() <= hold {
+				continue
+			}
+			p.ids++
+			facts = append(facts, events.Fact{
+				ID: fmt.Sprintf("grant:%s:%d", p.o.Run, p.ids), At: now, Kind: events.KindGrant, Advertiser: b.id.Advertiser, Node: p.o.Node, Currency: b.Currency,
+				Grant: &events.Grant{Run: g.Run, Budget: b.id, Amount: g.Settled + hold, Until: now.Truncate(time.Second), HeldUntil: g.HeldUntil, ExpectSeq: b.Seq},
+			})
+		}
+	}
+	return facts
+}
+
+// waitForUnknown finds until when bids of earlier runs of this node, which are not
+// known, may still be shown. p.mu is held.
+func (p *Pacer) waitForUnknown() {
+	var until rtb.Second
+	for _, b := range p.budgets {
+		for i := range b.Grants {
+			g := &b.Grants[i]
+			if g.Run == p.o.Run || g.Run == longRun(p.o.Run) || g.Node != "" && g.Node != p.o.Node || g.open() == 0 {
+				continue
+			}
+			until = max(until, rtb.SecondOf(g.HeldUntil))
+		}
+	}
+	if until < rtb.SecondOf(p.now) {
+		until = 0
+	}
+	p.unknownUntil.Store(until)
+	if err := p.slots.writeHeader(p.o.Run, false, until); err != nil {
+		p.o.Logger.Error("reservations: it is not stored until when frequency caps wait", zap.Error(err))
+	}
+}

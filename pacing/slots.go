@@ -1,0 +1,352 @@
+package pacing
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"rebound/rtb"
+)
+
+// The reservations of a run are kept in a memory-mapped file of fixed slots as well,
+// written before the response leaves, so that the next run knows what a killed one
+// had promised. What is in memory pages survives the end of the process, but not a
+// power cut: the file is believed only after a clean stop or in the same boot.
+//
+//	header  magic, clean, unknownUntil, boot id, run
+//	slot    state, checksum, bid, visitor, scopes, budgets, cost, three times
+const (
+	slotMagic     = "rebound reservations 1\n"
+	slotHeader    = 4096 // bytes
+	slotSize      = 192
+	slotsPerChunk = 16384 // mapped at a time: 3 MiB
+	leastFree     = slotsPerChunk / 4
+
+	headerClean   = 32
+	headerUnknown = 36
+	headerBoot    = 64
+	headerRun     = 128
+	headerText    = 64
+)
+
+// errSlots means that the file does not say what the last run had promised.
+var errSlots = errors.New("cannot read reservations")
+
+// slotRecord is what one slot holds. Budgets and run are hashes of their names.
+type slotRecord struct {
+	state   resState
+	won     bool
+	n       int8 // scopes
+	bid     rtb.BidID
+	visitor rtb.Key
+	scopes  [maxScopes]rtb.ScopeID
+	budgets [len(rtb.Caps)]uint64
+	run     uint64
+	cost    rtb.Micros
+
+	issued, winExpiry, billExpiry rtb.Second
+}
+
+// slotFile is the mapped file. mu protects the lists and is a leaf.
+type slotFile struct {
+	file *os.File
+	run  uint64
+	most int
+
+	mu     sync.Mutex
+	chunks [][]byte
+	free   []int32
+}
+
+// openSlots opens the file for a run and calls fn for every bid that the last run had
+// in flight; bids for which fn returns false are dropped. last is that run's name.
+// Where the file does not exist or cannot be believed it is begun again and err wraps
+// errSlots; unknown is until when an earlier such loss has to be minded.
+func openSlots(path, run string, most int, fn func(*slotRecord, int32) bool) (s *slotFile, last string, unknown rtb.Second, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, "", 0, fmt.Errorf("cannot open reservations: %w", err)
+	}
+	s = &slotFile{file: f, run: nameHash(run), most: most}
+	defer func() {
+		if err != nil && !errors.Is(err, errSlots) {
+			_ = f.Close()
+		}
+	}()
+	last, unknown, doubtful := s.readHeader()
+	if doubtful == nil {
+		if doubtful = s.mapAll(); doubtful == nil {
+			doubtful = s.readSlots(fn)
+		}
+	}
+	if doubtful != nil {
+		if err := s.begin(); err != nil {
+			return nil, "", 0, err
+		}
+	}
+	if err := s.writeHeader(run, false, unknown); err != nil {
+		return nil, "", 0, err
+	}
+	if err := s.grow(); err != nil {
+		return nil, "", 0, err
+	}
+	return s, last, unknown, doubtful
+}
+
+// nameHash is FNV-1a of a name, 64 bit.
+func nameHash(name string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return h
+}
+
+// bootID names the time since the machine's last start; empty where that is unknown.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func (s *slotFile) readHeader() (last string, unknown rtb.Second, err error) {
+	var h [slotHeader]byte
+	if n, err := s.file.ReadAt(h[:], 0); err != nil || string(h[:len(slotMagic)]) != slotMagic {
+		return "", 0, fmt.Errorf("%w: got %d bytes of header; want %q first", errSlots, n, slotMagic)
+	}
+	text := func(at int) string { return strings.TrimRight(string(h[at:at+headerText]), "\x00") }
+	last, unknown = text(headerRun), rtb.Second(binary.LittleEndian.Uint32(h[headerUnknown:]))
+	if boot := text(headerBoot); h[headerClean] != 1 && (boot == "" || boot != bootID()) {
+		return last, unknown, fmt.Errorf("%w: the machine was started since the last run, which was not stopped", errSlots)
+	}
+	return last, unknown, nil
+}
+
+// writeHeader stores the header on disk.
+func (s *slotFile) writeHeader(run string, clean bool, unknown rtb.Second) error {
+	var h [slotHeader]byte
+	copy(h[:], slotMagic)
+	if clean {
+		h[headerClean] = 1
+	}
+	binary.LittleEndian.PutUint32(h[headerUnknown:], uint32(unknown))
+	copy(h[headerBoot:headerBoot+headerText], bootID())
+	copy(h[headerRun:headerRun+headerText], run)
+	if _, err := s.file.WriteAt(h[:], 0); err != nil {
+		return fmt.Errorf("cannot write header of reservations: %w", err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("cannot sync reservations: %w", err)
+	}
+	return nil
+}
+
+// begin empties the file.
+func (s *slotFile) begin() error {
+	err := s.unmap()
+	s.free = s.free[:0]
+	if err = errors.Join(err, s.file.Truncate(0)); err != nil {
+		return fmt.Errorf("cannot empty reservations: %w", err)
+	}
+	return nil
+}
+
+func (s *slotFile) mapAll() error {
+	info, err := s.file.Stat()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSlots, err)
+	}
+	const chunk = slotsPerChunk * slotSize
+	size := info.Size() - slotHeader
+	if size < 0 || size%chunk != 0 {
+		return fmt.Errorf("%w: got %d bytes of slots; want a multiple of %d", errSlots, size, chunk)
+	}
+	for at := range size / chunk {
+		if err := s.mapChunk(slotHeader + at*chunk); err != nil {
+			return fmt.Errorf("%w: %w", errSlots, err)
+		}
+	}
+	return nil
+}
+
+func (s *slotFile) mapChunk(offset int64) error {
+	m, err := mapFile(s.file, offset, slotsPerChunk*slotSize)
+	if err != nil {
+		return err
+	}
+	s.chunks = append(s.chunks, m)
+	return nil
+}
+
+func (s *slotFile) unmap() (err error) {
+	for _, m := range s.chunks {
+		err = errors.Join(err, unmapFile(m))
+	}
+	s.chunks = nil
+	return err
+}
+
+// readSlots hands the live slots to fn and lists the others as free.
+func (s *slotFile) readSlots(fn func(*slotRecord, int32) bool) error {
+	for i := len(s.chunks)*slotsPerChunk - 1; i >= 0; i-- {
+		b := s.slot(int32(i))
+		if stateOf(b).Load() == 0 {
+			s.free = append(s.free, int32(i))
+			continue
+		}
+		var r slotRecord
+		if !r.decode(b) {
+			return fmt.Errorf("%w: slot %d is damaged", errSlots, i)
+		}
+		if !fn(&r, int32(i)) {
+			stateOf(b).Store(0)
+			s.free = append(s.free, int32(i))
+		}
+	}
+	return nil
+}
+
+func (s *slotFile) slot(i int32) []byte {
+	at := int(i) % slotsPerChunk * slotSize
+	return s.chunks[i/slotsPerChunk][at : at+slotSize : at+slotSize]
+}
+
+// stateOf is the state of a slot: 0 where it is free, else one more than resState and
+// its flags.
+func stateOf(b []byte) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&b[0])) }
+
+const slotWon = 1 << 8
+
+// put writes a reservation. It returns no slot, -1, where all are in use.
+func (s *slotFile) put(r *slotRecord) int32 {
+	if s == nil {
+		return -1
+	}
+	s.mu.Lock()
+	n := len(s.free)
+	if n == 0 {
+		s.mu.Unlock()
+		return -1
+	}
+	i := s.free[n-1]
+	s.free = s.free[:n-1]
+	b := s.slot(i)
+	s.mu.Unlock()
+	r.run = s.run
+	r.encode(b)
+	stateOf(b).Store(uint32(r.state) + 1) // last: a slot that was cut short is free
+	return i
+}
+
+// mark changes the state of a slot.
+func (s *slotFile) mark(i int32, state resState, won bool) {
+	if s == nil || i < 0 {
+		return
+	}
+	v := uint32(state) + 1
+	if won {
+		v |= slotWon
+	}
+	s.mu.Lock()
+	stateOf(s.slot(i)).Store(v)
+	s.mu.Unlock()
+}
+
+// drop frees a slot.
+func (s *slotFile) drop(i int32) {
+	if s == nil || i < 0 {
+		return
+	}
+	s.mu.Lock()
+	stateOf(s.slot(i)).Store(0)
+	s.free = append(s.free, i)
+	s.mu.Unlock()
+}
+
+// grow maps another chunk where few slots are free. It is called off the bid path.
+func (s *slotFile) grow() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	have := len(s.chunks) * slotsPerChunk
+	if len(s.free) >= leastFree || have >= s.most {
+		return nil
+	}
+	offset := slotHeader + int64(have)*slotSize
+	if _, err := s.file.WriteAt(make([]byte, slotsPerChunk*slotSize), offset); err != nil { // not sparse: a mapped page must exist on a full disk
+		return fmt.Errorf("cannot extend reservations: %w", err)
+	}
+	if err := s.mapChunk(offset); err != nil {
+		return fmt.Errorf("cannot map reservations: %w", err)
+	}
+	for i := have + slotsPerChunk - 1; i >= have; i-- {
+		s.free = append(s.free, int32(i))
+	}
+	return nil
+}
+
+// close stores everything, so that the next run believes the file after a power cut
+// too.
+func (s *slotFile) close(run string, unknown rtb.Second) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.unmap() // what was written stays in the file's pages, which Sync stores
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err == nil {
+		err = s.writeHeader(run, true, unknown)
+	}
+	return errors.Join(err, s.file.Close())
+}
+
+var slotTable = crc32.MakeTable(crc32.Castagnoli)
+
+func (r *slotRecord) encode(b []byte) {
+	le := binary.LittleEndian
+	copy(b[8:], r.bid[:])
+	copy(b[24:], r.visitor[:])
+	for i, s := range r.scopes {
+		le.PutUint64(b[40+8*i:], uint64(s))
+	}
+	for i, h := range r.budgets {
+		le.PutUint64(b[104+8*i:], h)
+	}
+	le.PutUint64(b[136:], uint64(r.cost))
+	le.PutUint32(b[144:], uint32(r.issued))
+	le.PutUint32(b[148:], uint32(r.winExpiry))
+	le.PutUint32(b[152:], uint32(r.billExpiry))
+	le.PutUint32(b[156:], uint32(r.n))
+	le.PutUint64(b[160:], r.run)
+	le.PutUint32(b[4:], crc32.Checksum(b[8:168], slotTable))
+}
+
+func (r *slotRecord) decode(b []byte) bool {
+	le := binary.LittleEndian
+	state := stateOf(b).Load()
+	r.won = state&slotWon != 0
+	r.state = resState(state&^slotWon - 1)
+	copy(r.bid[:], b[8:])
+	copy(r.visitor[:], b[24:])
+	for i := range r.scopes {
+		r.scopes[i] = rtb.ScopeID(le.Uint64(b[40+8*i:]))
+	}
+	for i := range r.budgets {
+		r.budgets[i] = le.Uint64(b[104+8*i:])
+	}
+	r.cost = rtb.Micros(le.Uint64(b[136:]))
+	r.issued, r.winExpiry, r.billExpiry = rtb.Second(le.Uint32(b[144:])), rtb.Second(le.Uint32(b[148:])), rtb.Second(le.Uint32(b[152:]))
+	n := le.Uint32(b[156:])
+	r.n, r.run = int8(n&0x7f), le.Uint64(b[160:])
+	return le.Uint32(b[4:]) == crc32.Checksum(b[8:168], slotTable) && n <= maxScopes && r.state <= resDoubted && r.cost > 0
+}
