@@ -17,6 +17,8 @@ import (
 type account struct {
 	id   rtb.BudgetID
 	hash uint64 // of the id's text
+	run  string // of its grants in the log: this run, or its long bids
+	long bool   // for bids that live longer than usual
 
 	available microsValue
 	reserved  microsValue // by bids in flight
@@ -27,6 +29,7 @@ type account struct {
 	low       microsValue // a renewal is requested when available falls below it
 	worst     microsValue // the largest cost of a bid so far
 	taken     microsValue // reserved since the last Step
+	asked     secondValue // the last bid that wanted money of it
 	until     secondValue // no bid later
 	heldUntil secondValue // no reservation may end later
 	blocked   atomic.Bool // the cap is below what is settled and held
@@ -45,7 +48,7 @@ type account struct {
 	used       bool       // the plan in force bids from it
 	starts     rtb.Second // bids use it from then on; 0 at once
 	rate       float64    // micros reserved per second, smoothed
-	asked      time.Time  // of an append that is not folded yet; zero where there is none
+	sent       time.Time  // of an append that is not folded yet; zero where there is none
 	smoothedAt time.Time
 }
 
@@ -111,11 +114,11 @@ func (a *account) withhold(want rtb.Micros) {
 // refresh brings the account in line with its budget at a time of the log. b
 // may be nil: nothing was granted or spent. A stopping account gives nothing
 // back to bidding.
-func (a *account) refresh(b *budget, run string, now time.Time, stopping bool) {
+func (a *account) refresh(b *budget, now time.Time, stopping bool) {
 	var settled, late, held rtb.Micros
 	if b != nil {
 		settled, late, held = b.Settled, b.Late, b.held(now)
-		if g := b.run(run); g != nil && !stopping {
+		if g := b.run(a.run); g != nil && !stopping {
 			a.until.Store(rtb.SecondOf(g.Until))
 			a.heldUntil.Store(rtb.SecondOf(g.HeldUntil))
 		}
@@ -131,7 +134,7 @@ func (a *account) refresh(b *budget, run string, now time.Time, stopping bool) {
 
 // granted follows the fold of a grant of this run.
 func (a *account) granted(grown rtb.Micros) {
-	a.asked = time.Time{}
+	a.sent = time.Time{}
 	if grown < 0 && a.withheld > 0 {
 		x := min(a.withheld, -grown)
 		a.withheld -= x

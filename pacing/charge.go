@@ -22,10 +22,7 @@ func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 		}
 		covered := b.settle(n.Grant, amount, late, p.now)
 		least = min(least, covered)
-		if n.Grant != p.o.Run {
-			continue
-		}
-		if a := p.accounts[id]; a != nil && covered > 0 {
+		if a := p.accountOf(n.Grant, id); a != nil && covered > 0 {
 			a.available.Add(-covered)
 		}
 	}
@@ -78,7 +75,7 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 			p.flights.impression(r.visitor, r.flightSlot, f.Seq, at)
 		}
 	})
-	if n.Grant != p.o.Run {
+	if !p.mine(n.Grant) {
 		return
 	}
 	if lost {

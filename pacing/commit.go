@@ -23,8 +23,10 @@ func (p *Pacer) commit(pos events.Position) error {
 		if err := setJSON(b, nameKey(keyBudget, x.id.String()), x); err != nil {
 			return err
 		}
-		if a := p.accounts[x.id]; a != nil {
-			a.refresh(x, p.o.Run, p.now, p.stopping.Load())
+		for _, a := range []*account{p.accounts[x.id], p.longs[x.id]} {
+			if a != nil {
+				a.refresh(x, p.now, p.stopping.Load())
+			}
 		}
 	}
 	for _, id := range p.changed.totals {

@@ -138,7 +138,7 @@ func (p *Pacer) judgeLosses() {
 			continue
 		}
 		c.share = share
-		for _, a := range p.accounts {
+		for _, a := range p.sortedAccounts() {
 			if _, ok := a.doubts[exchange]; ok {
 				a.addDoubt(exchange, 0, share)
 			}

@@ -45,6 +45,9 @@ func (p *Pacer) moveControls(now time.Time) {
 // nothing is to be spread: a total that has a day's cap too, or no end.
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load())}
+	if l := p.longs[a.id]; l != nil {
+		h.flight += float64(l.expected.Load())
+	}
 	if b := p.budgets[a.id]; b != nil {
 		h.spent = float64(b.Settled)
 	}

@@ -99,15 +99,15 @@ func (p *Pacer) budget(id rtb.BudgetID) *budget {
 func (p *Pacer) foldGrant(f *events.Fact) {
 	b := p.budget(f.Grant.Budget)
 	p.counted(b, f)
-	mine := f.Grant.Run == p.o.Run
 	var a *account
-	if mine {
-		a = p.account(b.id) // before the amount changes: an account opens with what is there
-	} else {
-		a = p.accounts[b.id]
+	switch f.Grant.Run { // before the amount changes: an account opens with what is there
+	case p.o.Run:
+		a = p.account(b.id)
+	case p.longRun:
+		a = p.open(p.longs, b.id, p.longRun)
 	}
 	grown := b.applyGrant(f, p.now)
-	if mine {
+	if a != nil {
 		a.granted(grown)
 	}
 }

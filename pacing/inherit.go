@@ -97,12 +97,12 @@ func (p *Pacer) takeOver(now time.Time) []events.Fact {
 		p.waitForUnknown()
 		return nil
 	}
-	last := nameHash(p.inherited.last)
-	holds := map[uint64]rtb.Micros{}
+	type share struct{ run, budget uint64 }
+	holds := map[share]rtb.Micros{}
 	p.reservations.each(func(r *reservation) {
-		if r.inherited && r.heirOf == last && r.holds() {
+		if r.inherited && r.holds() {
 			for _, h := range r.budgets {
-				holds[h] += r.cost
+				holds[share{r.heirOf, h}] += r.cost
 			}
 		}
 	})
@@ -110,7 +110,7 @@ func (p *Pacer) takeOver(now time.Time) []events.Fact {
 	for _, b := range p.sortedBudgets() {
 		for _, run := range []string{p.inherited.last, longRun(p.inherited.last)} {
 			g := b.run(run)
-			hold := holds[nameHash(b.id.String())]
+			hold := holds[share{nameHash(run), nameHash(b.id.String())}]
 			if g == nil || g.HeldUntil.Before(p.now) || g.open() <= hold {
 				continue
 			}
@@ -131,7 +131,7 @@ func (p *Pacer) waitForUnknown() {
 	for _, b := range p.budgets {
 		for i := range b.Grants {
 			g := &b.Grants[i]
-			if g.Run == p.o.Run || g.Run == longRun(p.o.Run) || g.Node != "" && g.Node != p.o.Node || g.open() == 0 {
+			if p.mine(g.Run) || g.Node != "" && g.Node != p.o.Node || g.open() == 0 {
 				continue
 			}
 			until = max(until, rtb.SecondOf(g.HeldUntil))

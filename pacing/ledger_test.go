@@ -337,8 +337,8 @@ func TestLongBid(t *testing.T) {
 	}
 }
 
-// Grants are longer for long bids only as long as such are asked for, and no bid
-// makes them longer than the bound.
+// A bid of a day draws from a grant of its own: the ordinary one is never held longer
+// for it, and after a crash it alone stays held. No bid lives beyond the bound.
 func TestLongBidsPass(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(unit))
@@ -358,15 +358,74 @@ func TestLongBidsPass(t *testing.T) {
 	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
 	w.must(w.notice(events.KindWin, c))
 	w.pass(7 * time.Hour)
+	if got := held(); got > time.Hour+grantLife {
+		t.Fatalf("held for %s because of a long bid", got)
+	}
+	wantReason(t, p.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidGrant) // nobody has bid for hours
+	p.Step(context.Background(), w.now)
 	wantReason(t, p.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidNone)
 	w.must(w.notice(events.KindBill, c))
 	w.pass(4 * time.Hour)
-	if got := held(); got > time.Hour+grantLife {
-		t.Fatalf("held for %s after the long bids", got)
-	}
 	if b := p.budgets[id]; b.Settled != 1000 || b.Late != 0 {
 		t.Fatalf("budget: %+v; want 1000 on time", b)
 	}
+}
+
+// After a kill only the long grant is held for long.
+func TestLongBidAndAKill(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", dayPlan(unit))
+	c := w.bid(1_000_000)
+	c.BillExpiry = c.Issued.Add(25 * time.Hour)
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidGrant)
+	p.Step(context.Background(), w.now)
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
+	if c.Grant != longRun("r1") {
+		t.Fatalf("covered by the grant of %q", c.Grant)
+	}
+	w.must(w.notice(events.KindWin, c))
+	w.kill(p)
+	w.pass(2 * time.Hour)
+	p = w.start("r2", "", dayPlan(unit))
+	b := p.budgets[rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", c.Day)]
+	if held := b.held(p.now) - b.run("r2").open(); held == 0 || held > 4000 {
+		t.Fatalf("%d is held for the run before; want the long grant, two worst bids, alone", held)
+	}
+	w.now = c.BillExpiry.Add(-time.Minute)
+	w.must(w.notice(events.KindBill, c))
+	if b.Settled != 1000 || b.Late != 0 {
+		t.Fatalf("budget: %+v; want 1000 settled on time", b)
+	}
+}
+
+// Grants are renewed only where bids come: an idle hour is the last with grants.
+func TestIdleGrantsAreNotRenewed(t *testing.T) {
+	w := newWorld(t)
+	viewed := dayPlan(unit)
+	viewed.Line = viewLine
+	p := w.start("r1", "", dayPlan(unit), viewed)
+	grants := func(line string) (n int) {
+		for _, f := range w.facts {
+			if f.Grant != nil && f.Grant.Budget.Line == line && f.TS.After(noon.Add(70*time.Minute)) {
+				n++
+			}
+		}
+		return n
+	}
+	for range 60 {
+		w.pass(3 * time.Minute)
+		c := w.bid(10_000)
+		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
+		p.Release(c.Bid)
+	}
+	if idle, busy := grants("viewed"), grants("cart"); idle != 0 || busy < 10 {
+		t.Fatalf("%d grants of the idle line, %d of the other; want none and many", idle, busy)
+	}
+	c := w.bid(10_000)
+	c.Line = viewLine.Line
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidGrant)
+	p.Step(context.Background(), w.now)
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
 }
 
 // What is held back is never bid; late bills take it, and only beyond it do they

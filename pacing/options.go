@@ -35,9 +35,9 @@ type Options struct {
 	// Logger receives errors outside the bid path; may be nil.
 	Logger *zap.Logger
 	// BidLife is the usual longest time from a bid to its BillExpiry. Grants are
-	// held so long after the last bid from them. A bid with a longer life is
-	// refused once, and grants are longer from then on, until no such bid was
-	// asked for in an hour. 2 h by default.
+	// held so long after the last bid from them. A bid with a longer life draws from a
+	// separate grant of its budget, which is held for it: the first one is refused,
+	// and the grant is cut. 2 h by default.
 	BidLife time.Duration
 	// MaxBidLife bounds that: a bid with a longer life is refused as an error.
 	// 26 h by default, at least BidLife, at most 7 d.

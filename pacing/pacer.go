@@ -66,6 +66,8 @@ type Pacer struct {
 	recheck  bool                // a budget's currency became known: look again
 	checked  time.Time           // when the table was made
 	accounts map[rtb.BudgetID]*account
+	longs    map[rtb.BudgetID]*account // for bids that live longer than usual
+	longRun  string                    // the name of their grants' run
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
 	moved    []*account // scratch of moveControls
@@ -99,7 +101,7 @@ func Open(o Options) (*Pacer, error) {
 	p := &Pacer{
 		o: o, db: db, wake: make(chan struct{}, 1),
 		reservations: newReservations(o.MaxReservations), flights: newFlights(),
-		accounts: map[rtb.BudgetID]*account{}, controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
+		accounts: map[rtb.BudgetID]*account{}, longs: map[rtb.BudgetID]*account{}, longRun: longRun(o.Run), controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
 		losses: map[string]*lossClaims{}, lateBy: map[lateKey]rtb.Micros{},
 	}
@@ -207,19 +209,19 @@ func (p *Pacer) loadTotal(k, v []byte) error {
 // reconcile sets the accounts and lines to what was loaded: after Reset or
 // Restore the folds add to that again.
 func (p *Pacer) reconcile() {
-	for id, a := range p.accounts {
-		b := p.budgets[id]
+	for _, a := range p.sortedAccounts() {
+		b := p.budgets[a.id]
 		var open rtb.Micros
 		if b != nil {
-			if g := b.run(p.o.Run); g != nil {
+			if g := b.run(a.run); g != nil {
 				open = g.Amount - g.Settled
 			}
 		}
-		a.withheld, a.asked = 0, time.Time{}
+		a.withheld, a.sent = 0, time.Time{}
 		a.available.Store(open - a.reserved.Load() - a.kept.Load())
 		a.until.Store(0)
 		a.heldUntil.Store(0)
-		a.refresh(b, p.o.Run, p.now, p.stopping.Load())
+		a.refresh(b, p.now, p.stopping.Load())
 	}
 	for id, l := range p.lines {
 		l.total = p.total(id)

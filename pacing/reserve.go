@@ -36,6 +36,9 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		return rtb.NoBidGrant
 	}
 	c.Node, c.Grant, c.Caps, c.Day = p.o.Node, p.o.Run, e.caps, day.day
+	if r.life() > p.o.BidLife {
+		c.Grant = p.longRun
+	}
 	if c.Test {
 		return rtb.NoBidNone
 	}
@@ -77,7 +80,11 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 	if day.accounts[0] == nil {
 		return rtb.NoBidBudget // nothing bounds the line: nothing is bid
 	}
-	for i, a := range day.accounts {
+	accounts := &day.accounts
+	if r.life() > p.o.BidLife {
+		accounts = &day.longs // so that one such bid never holds an ordinary grant
+	}
+	for i, a := range accounts {
 		if a == nil {
 			break
 		}
@@ -110,7 +117,7 @@ func (p *Pacer) store(r *reservation, scopes *scopeSet) rtb.NoBidReason {
 	r.slot = -1
 	if p.slots != nil {
 		x := slotRecord{
-			n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
+			run: nameHash(r.accounts[0].run), n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
 			issued: r.issued, winExpiry: r.winExpiry, billExpiry: r.billExpiry,
 		}
 		for i, a := range r.accounts {
@@ -139,6 +146,9 @@ func (p *Pacer) freeSlot(r *reservation) {
 }
 
 func (p *Pacer) coverOne(a *account, r *reservation) rtb.NoBidReason {
+	if a.asked.Load() < r.issued {
+		a.asked.Store(r.issued)
+	}
 	if a.worst.Load() < r.cost {
 		a.needs(r.cost)
 	}

@@ -103,8 +103,10 @@ func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) Bu
 			r.SpentCurrency = b.Currency
 		}
 	}
-	if a := p.accounts[id]; a != nil {
-		r.Reserved, r.Doubted = max(a.reserved.Load(), 0), a.doubted.Load()
+	for _, a := range []*account{p.accounts[id], p.longs[id]} {
+		if a != nil {
+			r.Reserved, r.Doubted = r.Reserved+max(a.reserved.Load(), 0), r.Doubted+a.doubted.Load()
+		}
 	}
 	return r
 }

@@ -56,7 +56,6 @@ type slotRecord struct {
 // slotFile is the mapped file. mu protects the lists and is a leaf.
 type slotFile struct {
 	file *os.File
-	run  uint64
 	most int
 
 	mu     sync.Mutex
@@ -73,7 +72,7 @@ func openSlots(path, run string, most int, fn func(*slotRecord, int32) bool) (s 
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("cannot open reservations: %w", err)
 	}
-	s = &slotFile{file: f, run: nameHash(run), most: most}
+	s = &slotFile{file: f, most: most}
 	defer func() {
 		if err != nil && !errors.Is(err, errSlots) {
 			_ = f.Close()
@@ -240,7 +239,6 @@ func (s *slotFile) put(r *slotRecord) int32 {
 	s.free = s.free[:n-1]
 	b := s.slot(i)
 	s.mu.Unlock()
-	r.run = s.run
 	r.encode(b)
 	stateOf(b).Store(uint32(r.state) + 1) // last: a slot that was cut short is free
 	return i

@@ -87,6 +87,7 @@ func TestFrequencySurvivesTheEndOfARun(t *testing.T) {
 			}
 			wantReason(t, reserve(p), rtb.NoBidFrequency)
 			w.pass(80 * time.Minute) // the grants of the run whose bids are not known have ended
+			wantReason(t, reserve(p), rtb.NoBidGrant)
 			wantReason(t, reserve(p), rtb.NoBidNone)
 		})
 	}
@@ -142,7 +143,7 @@ func TestSlotFileGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	put := func(n uint64) int32 {
-		r := slotRecord{cost: rtb.Micros(n), n: 2, scopes: [maxScopes]rtb.ScopeID{1, 2}, billExpiry: 7}
+		r := slotRecord{run: nameHash("r1"), cost: rtb.Micros(n), n: 2, scopes: [maxScopes]rtb.ScopeID{1, 2}, billExpiry: 7}
 		binary.BigEndian.PutUint64(r.bid[:], n)
 		return s.put(&r)
 	}

@@ -31,6 +31,7 @@ const (
 	rateMemory = 10.0 // seconds of the smoothed rate of reserving
 
 	recheckEvery = 5 * time.Second // between checks of lines in another currency
+	idleAfter    = time.Hour       // a grant that no bid asked for in this time is not renewed
 	longLife     = time.Hour       // how long one long bid makes grants longer
 )
 
@@ -97,7 +98,7 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 	var due []events.Fact
 	for _, a := range p.sortedAccounts() {
 		b := p.budgets[a.id]
-		a.refresh(b, p.o.Run, p.now, false)
+		a.refresh(b, p.now, false)
 		if g, ok := p.grantDue(a, b, now); ok {
 			due = append(due, p.grantFact(a, b, g, now))
 		}
@@ -117,9 +118,16 @@ func (p *Pacer) usualLife(now time.Time) {
 // sortedAccounts lists the accounts in an order that is the same each time.
 func (p *Pacer) sortedAccounts() []*account {
 	if p.sorted == nil {
+		var longs []*account
 		p.sorted = slices.SortedFunc(maps.Values(p.accounts), func(a, b *account) int {
 			return cmp.Compare(a.id.String(), b.id.String())
 		})
+		for _, a := range p.sorted { // the long one of a budget follows in a second pass
+			if l := p.longs[a.id]; l != nil {
+				longs = append(longs, l)
+			}
+		}
+		p.sorted = append(p.sorted, longs...)
 	}
 	return p.sorted
 }
@@ -134,23 +142,27 @@ type wantedGrant struct {
 // grantDue returns the grant that an account needs, and whether it needs one.
 func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, bool) {
 	a.smooth(now)
-	if !a.asked.IsZero() && now.Sub(a.asked) < askAgain {
+	if !a.sent.IsZero() && now.Sub(a.sent) < askAgain {
 		return wantedGrant{}, false
 	}
 	g := grant{}
 	if b != nil {
-		if mine := b.run(p.o.Run); mine != nil {
+		if mine := b.run(a.run); mine != nil {
 			g = *mine
 		}
 	}
-	life := p.life.Load()
+	life := p.o.BidLife
+	if a.long {
+		life = p.life.Load()
+	}
 	until := now.Add(grantLife).Truncate(time.Second)
 	w := wantedGrant{amount: g.Amount, until: until, heldUntil: later(until.Add(life), g.HeldUntil)} // bids in flight rely on the latter
 	if a.withheld > 0 {                                                                              // the cap was lowered, or late spend came
 		w.amount -= a.withheld
 		return w, true
 	}
-	if !a.used || rtb.SecondOf(now.Add(dayAhead)) < a.starts {
+	idle := rtb.SecondOf(now) > after(a.asked.Load(), idleAfter) // nobody bids from it
+	if !a.used || rtb.SecondOf(now.Add(dayAhead)) < a.starts || idle && (a.long || g.Amount > 0) {
 		return w, false
 	}
 	held := g.open()
@@ -183,6 +195,9 @@ func (a *account) cost() rtb.Micros { return max(a.worst.Load(), a.maxCost, 1) }
 func (a *account) target(available rtb.Micros) rtb.Micros {
 	left := max(a.free.Load(), 0) + available + max(a.reserved.Load(), 0) + a.kept.Load()
 	plan := float64(a.limit) / 86400 * reserveFor / winShare
+	if a.long {
+		plan = 0
+	}
 	want := rtb.Micros(safety * max(plan, a.rate*aheadFor))
 	want = min(want, rtb.Micros(shareLeft*float64(left)))
 	return max(want, 2*a.cost())
@@ -207,13 +222,13 @@ func (a *account) smooth(now time.Time) {
 func longRun(run string) string { return run + ":long" }
 
 func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) events.Fact {
-	a.asked = now
+	a.sent = now
 	p.ids++
 	f := events.Fact{
 		ID: fmt.Sprintf("grant:%s:%d", p.o.Run, p.ids), At: now, Kind: events.KindGrant,
 		Advertiser: a.id.Advertiser, Node: p.o.Node, Currency: a.currency,
 		Grant: &events.Grant{
-			Run: p.o.Run, Budget: a.id, Amount: w.amount, Cap: a.limit, Until: w.until, HeldUntil: w.heldUntil,
+			Run: a.run, Budget: a.id, Amount: w.amount, Cap: a.limit, Until: w.until, HeldUntil: w.heldUntil,
 		},
 	}
 	if b != nil {
@@ -231,8 +246,8 @@ func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
 		return
 	}
 	p.mu.Lock()
-	if a := p.accounts[f.Grant.Budget]; a != nil {
-		a.asked = time.Time{}
+	if a := p.accountOf(f.Grant.Run, f.Grant.Budget); a != nil {
+		a.sent = time.Time{}
 	}
 	p.mu.Unlock()
 	if p.o.IsConflict(err) {
@@ -270,7 +285,7 @@ func (p *Pacer) waiting() bool {
 			continue
 		}
 		for i := range b.Grants {
-			if g := &b.Grants[i]; g.Run != p.o.Run && !g.HeldUntil.Before(p.now) && g.open() > 0 {
+			if g := &b.Grants[i]; !p.mine(g.Run) && !g.HeldUntil.Before(p.now) && g.open() > 0 {
 				return true
 			}
 		}

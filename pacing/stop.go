@@ -45,7 +45,7 @@ func (p *Pacer) returns(now time.Time) []events.Fact {
 		if b == nil || a.withheld <= 0 {
 			continue
 		}
-		g := b.run(p.o.Run)
+		g := b.run(a.run)
 		if g == nil || g.HeldUntil.Before(p.now) {
 			continue
 		}

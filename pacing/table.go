@@ -31,6 +31,7 @@ type tableDay struct {
 	day      rtb.Day
 	from, to rtb.Second
 	accounts [len(rtb.Caps)]*account // nil at the end
+	longs    [len(rtb.Caps)]*account // of the same budgets, for bids that live longer than usual
 }
 
 // on returns the day of a time; nil when it is neither of the two.
@@ -62,11 +63,13 @@ func (p *Pacer) SetPlan(plan []LinePlan) {
 
 // rebuild makes the table of a time. p.mu is held.
 func (p *Pacer) rebuild(now time.Time) {
-	for id, a := range p.accounts {
-		a.used, a.maxCost, a.span = false, 0, span{}
-		if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && len(a.doubts) == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
-			delete(p.accounts, id)
-			p.sorted = nil
+	for _, accounts := range []map[rtb.BudgetID]*account{p.accounts, p.longs} {
+		for id, a := range accounts {
+			a.used, a.maxCost, a.span = false, 0, span{}
+			if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && len(a.doubts) == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
+				delete(accounts, id)
+				p.sorted = nil
+			}
 		}
 	}
 	for _, c := range p.controls {
@@ -89,8 +92,8 @@ func (p *Pacer) rebuild(now time.Time) {
 			t.until = min(t.until, e.days[0].to)
 		}
 	}
-	for _, a := range p.accounts {
-		a.refresh(p.budgets[a.id], p.o.Run, p.now, p.stopping.Load())
+	for _, a := range p.sortedAccounts() {
+		a.refresh(p.budgets[a.id], p.now, p.stopping.Load())
 	}
 	p.table.Store(t)
 	p.publishLambda()
@@ -127,25 +130,53 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 			if id.Line == "" {
 				a.control.even = l.CampaignMode == Even
 			}
-			d.accounts[n] = a
+			d.accounts[n], d.longs[n] = a, p.longOf(a)
 			n++
 		}
 	}
 	return e
 }
 
+// longOf is the account of the same budget for bids that live longer than usual.
+// p.mu is held.
+func (p *Pacer) longOf(a *account) *account {
+	l := p.open(p.longs, a.id, longRun(p.o.Run))
+	l.long, l.limit, l.holdback, l.currency, l.maxCost, l.used, l.starts = true, a.limit, a.holdback, a.currency, a.maxCost, a.used, a.starts
+	return l
+}
+
 // account finds or opens this run's account of a budget. p.mu is held.
-func (p *Pacer) account(id rtb.BudgetID) *account {
-	if a := p.accounts[id]; a != nil {
+func (p *Pacer) account(id rtb.BudgetID) *account { return p.open(p.accounts, id, p.o.Run) }
+
+// accountOf is the account that a grant of a run fills; nil where it is another
+// run's, or not open. p.mu is held.
+func (p *Pacer) accountOf(run string, id rtb.BudgetID) *account {
+	switch run {
+	case p.o.Run:
+		return p.accounts[id]
+	case p.longRun:
+		return p.longs[id]
+	}
+	return nil
+}
+
+// mine reports whether a run's name is this run's.
+func (p *Pacer) mine(run string) bool { return run == p.o.Run || run == p.longRun }
+
+func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run string) *account {
+	if a := accounts[id]; a != nil {
 		return a
 	}
-	a := &account{id: id, hash: nameHash(id.String()), limit: math.MaxInt64, control: p.control(controlOf(id))}
+	a := &account{run: run, id: id, hash: nameHash(id.String()), limit: math.MaxInt64, control: p.control(controlOf(id))}
 	if b := p.budgets[id]; b != nil {
-		if g := b.run(p.o.Run); g != nil {
+		if g := b.run(run); g != nil {
 			a.available.Store(g.Amount - g.Settled)
 		}
 	}
-	p.accounts[id] = a
+	if run == p.o.Run {
+		a.asked.Store(rtb.SecondOf(p.o.Now())) // its first grants are cut before any bid
+	}
+	accounts[id] = a
 	p.sorted = nil
 	return a
 }

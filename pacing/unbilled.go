@@ -40,7 +40,7 @@ type lateKey struct {
 // lateBill counts late spend of this run's bids in every cap of the line. p.mu is held.
 func (p *Pacer) lateBill(f *events.Fact, amount rtb.Micros) {
 	n := f.Notice
-	if n.Grant != p.o.Run {
+	if !p.mine(n.Grant) {
 		return
 	}
 	for _, c := range rtb.Caps {
