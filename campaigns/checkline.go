@@ -276,7 +276,7 @@ func (c *compiler) caps(path string, l *Line, cs *CampaignSpec, s *LineSpec) []r
 		}
 	}
 	if len(own) == 0 && gap > 0 {
-		own = Frequency{{Max: unlimited, Per: gap}}
+		own = Frequency{{Max: Unlimited, Per: gap}}
 	}
 	scope("line", l.ID.String(), own)
 	if gap > 0 {
@@ -289,8 +289,8 @@ func (c *compiler) caps(path string, l *Line, cs *CampaignSpec, s *LineSpec) []r
 	return out
 }
 
-// unlimited is the count of a cap that only has a gap.
-const unlimited = 1 << 30
+// Unlimited is the count of a cap that only has a gap.
+const Unlimited = 1 << 30
 
 func (c *compiler) exchanges(path string, l *Line, ids []string) {
 	if ids == nil {

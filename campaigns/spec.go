@@ -67,7 +67,7 @@ type LineSpec struct {
 	ExcludeConverters OffDuration  `yaml:"exclude_converters"`                         // excludes visitors who bought within this time; off: nobody; default 30d, off for lines whose audience is buyers
 	Bid               BidSpec      `yaml:"bid"`                                        // required
 	Frequency         Frequency    `yaml:"frequency"`                                  // default 10 per 24h; or none
-	MinGap            OffDuration  `yaml:"min_gap"`                                    // least time between two impressions; or off; default 1m
+	MinGap            OffDuration  `yaml:"min_gap"`                                    // least time between two impressions; or off; default 1m; with it, at most three unanswered bids per visitor within 30s
 	// MaxPerRequest is how many slots of one request the line bids on; default as many
 	// as the frequency cap leaves.
 	MaxPerRequest int           `yaml:"max_per_request"`

@@ -16,10 +16,10 @@ import (
 const (
 	visitorShards = 64
 	maxScopes     = 8 // of one bid; more is a refusal, never a cap that is not kept
-	// maxInFlight bids of a visitor may be unanswered within flightWindow where the
+	// MaxInFlight bids of a visitor may be unanswered within FlightWindow where the
 	// cap has a minimum gap.
-	maxInFlight  = 3
-	flightWindow = 30 * time.Second
+	MaxInFlight  = 3
+	FlightWindow = 30 * time.Second
 	// settledMemory is how long an impression counts from here when the profile does
 	// not show it.
 	settledMemory = time.Minute
@@ -116,10 +116,10 @@ func (r *recentFlights) add(issued rtb.Second, by int) {
 	}
 }
 
-// within returns how many were issued in flightWindow up to now.
+// within returns how many were issued in FlightWindow up to now.
 func (r *recentFlights) within(now rtb.Second) (n int) {
 	r.advance(now)
-	for i := range rtb.Second(flightWindow / time.Second) {
+	for i := range rtb.Second(FlightWindow / time.Second) {
 		if i <= r.newest {
 			n += int(r.counts[(r.newest-i)%rtb.Second(len(r.counts))])
 		}
@@ -275,7 +275,7 @@ func (sh *visitorShard) allowed(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Sec
 	if c.MinGap <= 0 {
 		return rtb.NoBidNone
 	}
-	if i, ok := sh.byKey[v.Key]; ok && sh.visitors.items[i].recent.within(now) >= maxInFlight {
+	if i, ok := sh.byKey[v.Key]; ok && sh.visitors.items[i].recent.within(now) >= MaxInFlight {
 		return rtb.NoBidInFlight
 	}
 	return rtb.NoBidNone

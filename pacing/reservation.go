@@ -48,6 +48,7 @@ type reservation struct {
 	heirOf    uint64 // accounts are not touched
 	budgets   [len(rtb.Caps)]uint64
 
+	long    bool // under a grant for bids that live longer than usual
 	tracked bool // it has a flight of its visitor
 	learned bool // its outcome was learned from
 }

@@ -35,8 +35,10 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		p.renew()
 		return rtb.NoBidGrant
 	}
+	// A bid that lives longer than usual never makes an ordinary grant longer.
+	r.long = r.life() > p.o.BidLife && !day.heldFor(&r)
 	c.Node, c.Grant, c.Caps, c.Day = p.o.Node, p.o.Run, e.caps, day.day
-	if r.life() > p.o.BidLife {
+	if r.long {
 		c.Grant = p.longRun
 	}
 	if c.Test {
@@ -74,6 +76,16 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 	return reason
 }
 
+// heldFor reports whether the day's ordinary grants are held long enough for a bid.
+func (d *tableDay) heldFor(r *reservation) bool {
+	for _, a := range d.accounts {
+		if a != nil && r.ends() > a.heldUntil.Load() {
+			return false
+		}
+	}
+	return true
+}
+
 // cover takes the cost from every account of the day and stores the reservation,
 // or leaves everything as it was.
 func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBidReason {
@@ -81,8 +93,8 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 		return rtb.NoBidBudget // nothing bounds the line: nothing is bid
 	}
 	accounts := &day.accounts
-	if r.life() > p.o.BidLife {
-		accounts = &day.longs // so that one such bid never holds an ordinary grant
+	if r.long {
+		accounts = &day.longs
 	}
 	for i, a := range accounts {
 		if a == nil {

@@ -87,7 +87,6 @@ func TestFrequencySurvivesTheEndOfARun(t *testing.T) {
 			}
 			wantReason(t, reserve(p), rtb.NoBidFrequency)
 			w.pass(80 * time.Minute) // the grants of the run whose bids are not known have ended
-			wantReason(t, reserve(p), rtb.NoBidGrant)
 			wantReason(t, reserve(p), rtb.NoBidNone)
 		})
 	}

@@ -31,7 +31,7 @@ const (
 	rateMemory = 10.0 // seconds of the smoothed rate of reserving
 
 	recheckEvery = 5 * time.Second // between checks of lines in another currency
-	idleAfter    = time.Hour       // a grant that no bid asked for in this time is not renewed
+	idleAfter    = 25 * time.Hour  // a grant that no bid asked for in this time is not renewed
 	longLife     = time.Hour       // how long one long bid makes grants longer
 )
 

@@ -175,6 +175,10 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 	}
 	if run == p.o.Run {
 		a.asked.Store(rtb.SecondOf(p.o.Now())) // its first grants are cut before any bid
+		yesterday := id
+		if yesterday.Day--; id.Window == rtb.WindowDay && accounts[yesterday] != nil {
+			a.asked.Store(accounts[yesterday].asked.Load())
+		}
 	}
 	accounts[id] = a
 	p.sorted = nil

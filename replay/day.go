@@ -23,7 +23,8 @@ import (
 type Day struct {
 	Index    *campaigns.Index
 	Exchange string
-	// Start is the day's first instant; the day is 24 h long.
+	// Start is the day's first instant; the day is the civil day of its time zone,
+	// of 23 or 25 hours where the clocks change.
 	Start time.Time
 	// Requests is the expected number of requests; the noise changes it slightly.
 	Requests int
@@ -60,14 +61,15 @@ func (d *Day) Write(w io.Writer) error {
 	}
 	r := rand.New(rand.NewPCG(d.Seed, 77))
 	norm := 0.0
-	for m := range 1440 {
+	minutes := d.minutes()
+	for m := range minutes {
 		norm += diurnal(float64(m) / 60)
 	}
 	noise, drift := 0.0, 0.0
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	n := 0
-	for m := range 1440 {
+	for m := range minutes {
 		h := float64(m) / 60
 		noise = 0.97*noise + 0.03*r.NormFloat64()
 		drift = 0.995*drift + 0.012*r.NormFloat64()
@@ -80,12 +82,18 @@ func (d *Day) Write(w io.Writer) error {
 			}
 		}
 		if d.Progress != nil {
-			if err := d.Progress(n, float64(m+1)/1440); err != nil {
+			if err := d.Progress(n, float64(m+1)/float64(minutes)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// minutes returns the length of the day.
+func (d *Day) minutes() int {
+	zone := d.Start.Location()
+	return int((rtb.DayOf(d.Start, zone) + 1).Start(zone).Sub(d.Start) / time.Minute)
 }
 
 // moments returns the arrivals within one minute, in order.

@@ -13,9 +13,12 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"rebound/bidder"
+	"rebound/campaigns"
 	"rebound/config"
 	"rebound/events"
 	"rebound/internal/cli"
+	"rebound/internal/spec"
+	"rebound/pacing"
 	"rebound/rtb"
 )
 
@@ -30,6 +33,8 @@ type explanation struct {
 	Privacy  privacySummary  `json:"privacy"`
 	Visitor  *rtb.Visitor    `json:"visitor"` // null: not looked up, or unknown
 	Decision events.Decision `json:"decision"`
+	// Frequency says, by line, how often its ad may be shown to the visitor.
+	Frequency map[string]string `json:"frequency,omitempty"`
 	// Reasons says what every no-bid reason above means and what to do about it.
 	Reasons map[string]reasonText `json:"reasons,omitempty"`
 }
@@ -82,7 +87,48 @@ func explain(b *bidder.Bidder, exchange string, body []byte, now time.Time, line
 		x.Decision.Dropped = slices.DeleteFunc(x.Decision.Dropped, func(d events.DecisionDrop) bool { return d.Line != line })
 	}
 	x.describeReasons()
+	if out := d.Outcome(); out != nil && d.Visitor() != nil {
+		x.describeFrequency(out, line)
+	}
 	return x
+}
+
+// describeFrequency describes the frequency caps of the lines that were considered.
+func (x *explanation) describeFrequency(out *bidder.Outcome, only string) {
+	x.Frequency = map[string]string{}
+	add := func(l *campaigns.Line) {
+		if l != nil && (only == "" || only == l.ID.Line) {
+			x.Frequency[l.ID.String()] = frequencyText(l.Frequency)
+		}
+	}
+	for i := range out.Bids {
+		add(out.Bids[i].Line)
+	}
+	for i := range out.Drops {
+		add(out.Drops[i].Line)
+	}
+}
+
+// frequencyText describes caps: those of the line first, then those of its campaign
+// and its advertiser.
+func frequencyText(caps []rtb.FrequencyCap) string {
+	var parts []string
+	gap := time.Duration(0)
+	for i := range caps {
+		c := &caps[i]
+		gap = max(gap, c.MinGap)
+		if c.Max < campaigns.Unlimited {
+			parts = append(parts, fmt.Sprintf("at most %d per %s", c.Max, spec.FormatDuration(c.Per)))
+		}
+	}
+	if gap > 0 {
+		parts = append(parts, fmt.Sprintf("%s between two impressions (min_gap)", spec.FormatDuration(gap)),
+			fmt.Sprintf("at most %d unanswered bids within %s", pacing.MaxInFlight, spec.FormatDuration(pacing.FlightWindow)))
+	}
+	if len(parts) == 0 {
+		return "no cap"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // describeReasons explains the reasons of the request and of its lines.
@@ -138,6 +184,9 @@ func (x *explanation) write(w io.Writer) {
 		if b.Item != "" {
 			fmt.Fprintf(w, "    product %s\n", b.Item)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.Frequency)) {
+		fmt.Fprintf(w, "  frequency of %s: %s\n", name, x.Frequency[name])
 	}
 	for i := range x.Decision.Dropped {
 		fmt.Fprintln(w, "  "+dropText(&x.Decision.Dropped[i]))

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"rebound/internal/cli"
 	"rebound/internal/longrun"
@@ -85,9 +84,11 @@ func makeDay(ctx context.Context, config, out, date string, d *replay.Day, stder
 	if s.Profiles[d.Exchange] == nil {
 		return usageError{fmt.Errorf("cannot use --exchange: got %q; want one that the configuration has: %s", d.Exchange, strings.Join(slices.Sorted(maps.Keys(s.Profiles)), ", "))}
 	}
-	if d.Start, err = time.ParseInLocation(time.DateOnly, date, s.Index.Advertisers()[0].Zone); err != nil {
-		return usageError{fmt.Errorf("cannot read --date: got %q; want a day such as 2026-10-01: %w", date, err)}
+	var day rtb.Day
+	if err := day.UnmarshalText([]byte(date)); err != nil || date == "" {
+		return usageError{fmt.Errorf("cannot read --date: got %q; want a day such as 2026-10-01", date)}
 	}
+	d.Start = day.Start(s.Index.Advertisers()[0].Zone)
 	var outputs longrun.Outputs
 	outputs.Add("out", out)
 	if err := outputs.Check(config); err != nil {
