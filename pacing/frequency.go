@@ -18,7 +18,8 @@ const (
 	maxScopes     = 8 // of one bid; more is a refusal, never a cap that is not kept
 	// MaxInFlight bids of a visitor may be unanswered within FlightWindow where the
 	// cap has a minimum gap.
-	MaxInFlight  = 3
+	MaxInFlight = 3
+	// FlightWindow is how long a bid counts as unanswered for MaxInFlight.
 	FlightWindow = 30 * time.Second
 	// settledMemory is how long an impression counts from here when the profile does
 	// not show it.
