@@ -26,6 +26,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
+
+	"rebound/internal/conformance"
 )
 
 // The first byte of a connection may come late, what follows it must not.
@@ -259,6 +261,7 @@ func writeCert(t *testing.T, dir string, serial int64) {
 }
 
 func TestTLS(t *testing.T) {
+	conformance.Covers(t, "T22")
 	dir := t.TempDir()
 	writeCert(t, dir, 1)
 	now := time.Now()
