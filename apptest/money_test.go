@@ -28,7 +28,7 @@ campaigns:
   - id: small
     advertiser: shop
     status: active
-    budget: {daily: 100.00, total: ` + total + `, pacing: asap}
+    budget: {total: ` + total + `, pacing: asap}
     lines: [{id: viewed, audience: {include: [product_viewers]}, bid: {strategy: fixed, cpm: 1.00, max_cpm: 1.00}, frequency: none, min_gap: off, creatives: [banner]}]
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -61,7 +61,7 @@ func spent(row map[string]any) float64 { v, _ := num(row["spent_micros"]); retur
 func TestStory(t *testing.T) {
 	b := startBidder(t)
 
-	if status, body := b.ask("demo", request("r0", "nobody")); status != http.StatusNoContent || len(body) != 0 {
+	if status, body := b.ask("demo", request("r0", "stranger")); status != http.StatusNoContent || len(body) != 0 {
 		t.Fatalf("unknown visitor: got %d %q; want 204 and nothing", status, body)
 	}
 	if n := b.metric("rebound_bidder_nobids_total", "exchange", "demo", "reason", "unknown_visitor"); n != 1 {
