@@ -19,13 +19,13 @@ import (
 	"rebound/internal/spec"
 )
 
-// activateFirst makes the configuration of the start active.
+// activateFirst activates the configuration that was loaded at startup.
 func (a *app) activateFirst(ctx context.Context) error {
 	return a.activate(ctx, a.bound)
 }
 
-// warn tells what a configuration that is being activated risks. A person at a
-// terminal is told how many there are: "bidder check" has the words.
+// warn logs the warnings about a configuration that is being activated. On a
+// terminal it prints only their number; "bidder check" prints the texts.
 func (a *app) warn(s *config.Snapshot) {
 	list := warningsOf(s)
 	if a.console.terminal && len(list) > 0 {
@@ -37,8 +37,9 @@ func (a *app) warn(s *config.Snapshot) {
 	}
 }
 
-// warningsOf are the warnings that count while running. That an exchange has no
-// secret is none where it can only ask from this machine.
+// warningsOf returns the warnings that matter while the bidder runs. An
+// exchange without a secret is not one if only this machine can send its
+// requests.
 func warningsOf(s *config.Snapshot) []spec.Problem {
 	quiet := map[string]bool{}
 	for i := range s.Exchanges {
@@ -53,8 +54,8 @@ func warningsOf(s *config.Snapshot) []spec.Problem {
 	return list
 }
 
-// onlyLoopback tells whether all of an exchange's sources are this machine, which
-// they are where none is given.
+// onlyLoopback reports whether all of an exchange's sources are this machine,
+// which is the default.
 func onlyLoopback(sources []string) bool {
 	for _, text := range sources {
 		prefix, err := netip.ParsePrefix(text)
@@ -73,8 +74,8 @@ func onlyLoopback(sources []string) bool {
 }
 
 // activate makes a configuration active: first as a fact, so that the folds
-// remember by its rules from here on, then everywhere else. When the fact cannot
-// be stored nothing changes.
+// apply its rules from then on, then everywhere else. If the fact cannot be
+// stored, nothing changes.
 func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	now := a.now()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -134,8 +135,8 @@ func (a *app) reload(ctx context.Context, l loaded) {
 	}
 }
 
-// splitChanges parts the lines of [config.Diff] into those that a reload brings
-// about and those of settings that only a start reads.
+// splitChanges splits the lines of [config.Diff] into those that a reload
+// applies and those of settings that are read only at startup.
 func splitChanges(lines []string) (live, fixed []string) {
 	for _, line := range lines {
 		path := strings.TrimPrefix(strings.TrimPrefix(line, "added "), "removed ")

@@ -28,7 +28,7 @@ import (
 	"rebound/tracking"
 )
 
-// app is a bidder that runs: its parts in the order in which they start.
+// app is a running bidder: its parts in the order in which they start.
 type app struct {
 	flags   serveFlags
 	prog    *program
@@ -37,7 +37,7 @@ type app struct {
 	console *console
 	stderr  *lineQueue // in front of standard error
 
-	// bound is the configuration at start: listeners and data folder are its.
+	// bound is the configuration at startup, which determines the listeners and the data folder.
 	// snapshot is the active one.
 	bound    *config.Snapshot
 	snapshot atomic.Pointer[config.Snapshot]
@@ -105,7 +105,7 @@ func (a *app) start(ctx context.Context) error {
 	return nil
 }
 
-// openData takes the data folder and its secrets.
+// openData locks the data folder and loads its secrets.
 func (a *app) openData(context.Context) error {
 	dir := a.bound.Data.Dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -189,7 +189,7 @@ func (a *app) openViews(context.Context) error {
 	return err
 }
 
-// longestBidLife bounds what profiles may come to allow while the bidder runs.
+// longestBidLife bounds the bid life that profiles may allow after a reload.
 const longestBidLife = 7 * 24 * time.Hour
 
 // bidLife is the longest that a bid may be open at any of the exchanges.
@@ -252,10 +252,10 @@ func (a *app) offers() (n uint64) {
 	return n
 }
 
-// resolve finds the visitor that an outside identifier is linked to.
+// resolve returns the visitor that an external identifier is linked to.
 func (a *app) resolve(k rtb.Key) (rtb.Key, bool) { return a.visitors.Linked(k) }
 
-// profile is the active profile of an exchange; nil when there is none.
+// profile returns the active profile of an exchange, or nil if there is none.
 func (a *app) profile(id string) *exchange.Profile { return a.snapshot.Load().Profiles[id] }
 
 // busyLog reports whether the log refused facts for lack of capacity, and how long a

@@ -25,10 +25,10 @@ import (
 	"rebound/server"
 )
 
-// approvals is the view of what was said of creatives at exchanges: the newest word
-// on each creative and exchange. It is a small file in the data folder, written
-// whole with every approval and once a minute with the position, and folded again
-// from the log when it is lost.
+// approvals is the view of creative approvals: the latest status of each
+// creative at each exchange. It is a small file in the data folder, rewritten
+// atomically with every approval and once a minute with the position, and
+// rebuilt from the log if it is lost.
 type approvals struct {
 	path    string
 	now     func() time.Time
@@ -39,7 +39,7 @@ type approvals struct {
 	saved time.Time
 }
 
-// approvalState is what the file holds.
+// approvalState is the content of the file.
 type approvalState struct {
 	V        int                  `json:"v"`
 	Position events.Position      `json:"position"`
@@ -57,8 +57,9 @@ func (s approvalState) sum() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// openApprovals reads the view of a data folder. A file that is missing or damaged
-// gives an empty view, which the journal takes to a checkpoint or folds again.
+// openApprovals reads the view of a data folder. A missing or damaged file
+// gives an empty view, which the journal restores from a checkpoint or rebuilds
+// from the log.
 func openApprovals(dir string, now func() time.Time, log *zap.Logger) *approvals {
 	v := &approvals{path: filepath.Join(dir, "approvals.json"), now: now, changed: func() {}}
 	if err := v.read(v.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -128,8 +129,7 @@ func (v *approvals) Apply(facts []events.Fact) error {
 	return err
 }
 
-// set puts an approval in the place of what was said before of the same creative
-// and exchange.
+// set replaces the previous approval of the same creative and exchange.
 func (v *approvals) set(x campaigns.Approval) {
 	list := make([]campaigns.Approval, 0, len(v.state.List)+1) // catalogs keep the old one
 	for _, old := range v.state.List {
@@ -188,19 +188,19 @@ func (v *approvals) close() error {
 	return v.write(v.path)
 }
 
-// swap makes a configuration the one that bids are made by, with everything that
-// was said of its creatives.
+// swap makes a configuration the active one for bidding, together with the
+// approvals of its creatives.
 func (a *app) swap(s *config.Snapshot) {
 	a.approvals.mu.Lock()
 	defer a.approvals.mu.Unlock()
 	a.bidder.Swap(lab.CatalogOf(s, s.Approve(a.approvals.state.List)))
 }
 
-// approvalPrefix is the path below which creatives stand.
+// approvalPrefix is the path prefix of creatives.
 const approvalPrefix = "/admin/creatives/"
 
-// approve answers PUT /admin/creatives/{id}/approval: it acts at once and
-// survives a restart.
+// approve handles PUT /admin/creatives/{id}/approval. The approval takes effect
+// at once and survives a restart.
 func (a *app) approve(ctx *fasthttp.RequestCtx) {
 	id, ok := strings.CutSuffix(string(server.Tail(ctx, approvalPrefix)), "/approval")
 	if !ok {
@@ -244,7 +244,7 @@ func (a *app) approve(ctx *fasthttp.RequestCtx) {
 	sendJSON(ctx, fasthttp.StatusOK, &x)
 }
 
-// say appends an approval and waits until it acts here.
+// say appends an approval and waits until it is in effect on this node.
 func (a *app) say(ctx context.Context, x *events.Approval, at time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -14,12 +14,12 @@ import (
 	"rebound/journal"
 )
 
-// keptFiles are what a backup holds of a data folder besides the log of facts and
-// the checkpoints. The bid log is not needed to go on and is left out; it can be
-// copied like any folder.
+// keptFiles are the files of a data folder that a backup contains besides the
+// log of facts and the checkpoints. The bid log is not needed to continue and
+// is left out; it can be copied like any folder.
 var keptFiles = []string{"keys.json", "blind.json"}
 
-// backup copies what a data folder needs to go on elsewhere.
+// backup copies everything that is needed to continue with a data folder elsewhere.
 func (p *program) backup(_ context.Context, args []string) int {
 	fs := p.flags("backup")
 	data := fs.String("data", "./data", "data `folder`, which may be in use")
@@ -44,8 +44,9 @@ func (p *program) backup(_ context.Context, args []string) int {
 	return cli.ExitDone
 }
 
-// restore makes a data folder from a backup. The bidder on it is blind for money
-// until somebody says that nothing was spent since: a backup cannot know.
+// restore creates a data folder from a backup. A bidder that uses it is blind
+// for money until an operator confirms that nothing was spent since, which a
+// backup cannot show.
 func (p *program) restore(_ context.Context, args []string) int {
 	fs := p.flags("restore")
 	data := fs.String("data", "./data", "data `folder` to make; empty or not there")

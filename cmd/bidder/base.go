@@ -7,10 +7,10 @@ import (
 	"rebound/pacing"
 )
 
-// foldBase folds the facts of log files that are about to be deleted, those of the
-// base before them first, into what must outlive them: every opt-out and erasure,
-// the newest configuration with its rules, and of the money the balances of budgets,
-// open grants and pauses.
+// foldBase folds the facts of log files that are about to be deleted, preceded
+// by those of the previous base file, into the facts that must outlive them:
+// every opt-out and erasure, the newest configuration with its rules, budget
+// balances, open grants and pauses.
 func foldBase(facts iter.Seq2[*events.Fact, error]) ([]events.Fact, error) {
 	var kept []events.Fact
 	var config *events.Fact

@@ -10,7 +10,7 @@ import (
 	"rebound/internal/cli"
 )
 
-// version tells the build.
+// version prints the version of the build.
 func (p *program) version(_ context.Context, args []string) int {
 	if status, done := p.parse(p.flags("version"), args); done {
 		return status

@@ -15,7 +15,7 @@ import (
 	"rebound/journal"
 )
 
-// check tells every problem of a configuration; 1 when there is one.
+// check prints every problem of a configuration and returns 1 if there is one.
 func (p *program) check(_ context.Context, args []string) int {
 	fs := p.flags("check")
 	path := fs.String("config", cli.Sample, "configuration `file`; it may also be given without --config")
@@ -53,7 +53,7 @@ func (p *program) check(_ context.Context, args []string) int {
 	return cli.ExitDone
 }
 
-// summary says what a configuration holds.
+// summary returns a one-line summary of a configuration.
 func summary(s *config.Snapshot) string {
 	products := 0
 	for _, f := range s.FeedIndex {
@@ -73,7 +73,7 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// healthCheck asks /readyz of a running bidder; 1 when it is not ready.
+// healthCheck requests /readyz from a running bidder and returns 1 if it is not ready.
 func (p *program) healthCheck(ctx context.Context, args []string) int {
 	fs := p.flags("health")
 	at := "127.0.0.1:8082"

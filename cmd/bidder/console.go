@@ -16,8 +16,8 @@ import (
 	"rebound/config"
 )
 
-// console writes for a person at a terminal; to anything else it writes
-// nothing, the logs say it all.
+// console writes messages to a terminal. If the output is not a terminal it
+// writes nothing, because the log has the same information.
 type console struct {
 	queue    *lineQueue // nil without a terminal
 	terminal bool
@@ -47,8 +47,8 @@ func (c *console) line(s string) {
 	}
 }
 
-// newLogger logs to w: JSON lines, all that is worth keeping; beside a console
-// only warnings and errors, as text.
+// newLogger returns a logger that writes JSON lines to w. Next to a console it
+// writes only warnings and errors, as text.
 func newLogger(w io.Writer, terminal bool, now func() time.Time) *zap.Logger {
 	cfg := zap.NewProductionEncoderConfig()
 	cfg.TimeKey, cfg.MessageKey = "ts", "msg"
@@ -152,7 +152,7 @@ func (a *app) greetBudgets(b *strings.Builder) {
 	}
 }
 
-// local is an address as one can call it from this machine.
+// local returns an address in a form that can be called from this machine.
 func local(addr string) string {
 	for _, all := range []string{"[::]:", "0.0.0.0:"} {
 		if port, ok := strings.CutPrefix(addr, all); ok {

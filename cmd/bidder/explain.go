@@ -45,7 +45,7 @@ type reasonText struct {
 	Remedy  string `json:"remedy"`
 }
 
-// requestSummary is what was read of a request, without any identifier.
+// requestSummary describes the decoded request without any identifier.
 type requestSummary struct {
 	ID    string   `json:"id"`
 	TMax  string   `json:"tmax,omitempty"`
@@ -214,8 +214,9 @@ type explainRequest struct {
 	Request  json.RawMessage `json:"request"`
 }
 
-// explainNow answers POST /admin/explain: how a request would be decided now, with
-// the present visitors and budgets. Nothing is reserved or counted.
+// explainNow handles POST /admin/explain: it describes how a request would be
+// decided now, with the current visitors and budgets. Nothing is reserved or
+// counted.
 func (a *app) explainNow(ctx *fasthttp.RequestCtx) {
 	var o explainRequest
 	if err := json.Unmarshal(ctx.PostBody(), &o); err != nil || len(o.Request) == 0 {

@@ -45,7 +45,8 @@ func (a *app) follow(ctx context.Context) error {
 }
 
 // keepFollowing follows the log until ctx ends. A view that fails makes the
-// bidder blind and is tried again every second: the log keeps what it misses.
+// bidder blind and is retried every second; the log keeps the facts that it
+// misses.
 func (a *app) keepFollowing(ctx context.Context, v journal.View, caughtUp chan<- struct{}) error {
 	first := true
 	again := time.NewTimer(0)
@@ -72,13 +73,13 @@ func (a *app) keepFollowing(ctx context.Context, v journal.View, caughtUp chan<-
 	}
 }
 
-// viewFaults are the views that cannot fold.
+// viewFaults holds the views that cannot fold, with their errors.
 type viewFaults struct {
 	mu     sync.Mutex
 	failed []string // names, sorted
 }
 
-// set says how following a view ended; nil: it goes on.
+// set records the error with which following a view ended; nil means that it continues.
 func (f *viewFaults) set(view string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,7 +90,7 @@ func (f *viewFaults) set(view string, err error) {
 	}
 }
 
-// first says why bids must not be made; empty when every view folds.
+// first returns the reason why bids must not be made; empty if every view folds.
 func (f *viewFaults) first() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,11 +125,12 @@ func (a *app) grant(ctx context.Context) error {
 	return nil
 }
 
-// maxLag is the longest that a fold may be behind before the bidder counts as
-// blind: it would chase those who bought and overspend what is gone.
+// maxLag is how far a fold may be behind before the bidder counts as blind.
+// Beyond it the bidder would retarget visitors who have bought and overspend
+// exhausted budgets.
 const maxLag = 5 * time.Second
 
-// watch stops bidding while the bidder is blind, and says why.
+// watch stops bidding while the bidder is blind, and logs the reason.
 func (a *app) watch(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -142,7 +144,7 @@ func (a *app) watch(ctx context.Context) error {
 	}
 }
 
-// firstLook judges before the first request comes.
+// firstLook checks for blindness before the first request arrives.
 func (a *app) firstLook(context.Context) error {
 	a.look()
 	return nil
@@ -156,7 +158,7 @@ func (a *app) blindReason() string {
 	return ""
 }
 
-// look judges once whether the bidder is blind.
+// look checks once whether the bidder is blind.
 func (a *app) look() {
 	st := a.journal.Stats()
 	behind := time.Duration(0)

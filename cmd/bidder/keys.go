@@ -19,10 +19,10 @@ import (
 // secret is 32 random bytes, base64 in the file.
 type secret []byte
 
-// keyFile is data/keys.json: what makes this data folder's ids, cookies and
-// tokens its own. Losing it makes every stored key meaningless and every notice
-// in flight forged; whoever reads it can forge notices. Tokens rotate: the first
-// signs, all verify.
+// keyFile is data/keys.json: the secrets behind the keys, cookies and tokens of
+// this data folder. Without it every stored key is meaningless and every notice
+// in flight fails verification; anyone who can read it can forge notices. Token
+// keys rotate: the first one signs, all of them verify.
 type keyFile struct {
 	Keyring secret     `json:"keyring"` // identifiers to keys
 	Cookies secret     `json:"cookies"` // checksums of visitor ids
@@ -36,8 +36,8 @@ type tokenKey struct {
 	Since  time.Time `json:"since,omitzero"` // when it began to sign; zero for the first
 }
 
-// loadKeys reads the secrets of a data folder, or makes them on its first start,
-// readable for the owner only.
+// loadKeys reads the secrets of a data folder, or creates them on its first
+// start, readable by the owner only.
 func loadKeys(dir string, random io.Reader) (*keyFile, error) {
 	path := filepath.Join(dir, "keys.json")
 	b, err := os.ReadFile(path)
@@ -66,12 +66,13 @@ func loadKeys(dir string, random io.Reader) (*keyFile, error) {
 	return &k, nil
 }
 
-// checkKeys refuses to make keys beside what was stored under others: every
-// visitor, cookie and notice in flight would silently become a stranger's.
+// checkKeys refuses to create keys in a folder with data that was stored under
+// other keys: every visitor would silently become unknown, and cookies and
+// notices in flight would become invalid.
 func (a *app) checkKeys() error {
 	dir := a.bound.Data.Dir
 	if _, err := os.Stat(filepath.Join(dir, "keys.json")); a.flags.newKeys || !errors.Is(err, fs.ErrNotExist) {
-		return nil // what else is wrong with the file is said when it is read
+		return nil // other problems of the file are reported when it is read
 	}
 	for _, stored := range []string{a.bound.Logs.Facts.Dir, filepath.Join(dir, "views")} {
 		list, err := os.ReadDir(stored)
@@ -107,13 +108,13 @@ func makeKeys(path string, random io.Reader) (*keyFile, error) {
 	return k, nil
 }
 
-// writeSynced puts a file in place whole or not at all, for the owner only.
+// writeSynced writes a file atomically and syncs it. Only the owner can read it.
 func writeSynced(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails when it was renamed, as it should be
+	defer os.Remove(f.Name()) // fails after a successful rename, as expected
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
@@ -143,15 +144,15 @@ func (k *keyFile) tokenKeys() []tracking.Key {
 	return keys
 }
 
-// fingerprint names the secrets under which identifiers are stored, without giving
-// them away. The log remembers it, and the nodes of a fleet compare it. Token keys,
-// which rotate, are not part of it.
+// fingerprint identifies the secrets under which identifiers are stored,
+// without revealing them. The log remembers it, and the nodes of a fleet
+// compare it. Token keys, which rotate, are not part of it.
 func (k *keyFile) fingerprint() string {
 	sum := sha256.Sum256(append(append([]byte("keys"), k.Keyring...), k.Cookies...))
 	return hex.EncodeToString(sum[:8])
 }
 
-// sum returns what the file's Sum must be: it finds a changed bit that still is base64.
+// sum returns the expected value of Sum, which detects a changed bit that is still valid base64.
 func (k keyFile) sum() string {
 	k.Sum = ""
 	b, err := json.Marshal(k)

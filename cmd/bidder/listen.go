@@ -17,8 +17,9 @@ import (
 	"rebound/server"
 )
 
-// serveEdge opens the edge and admin listeners. The edge takes events and
-// notices while the folds still catch up: an exchange sends no bill twice.
+// serveEdge opens the edge and admin listeners. The edge accepts events and
+// notices while the folds are still catching up, because exchanges do not
+// resend bills.
 func (a *app) serveEdge(context.Context) error {
 	ln, err := bind("admin", a.bound.Listen.Admin)
 	if err != nil {
@@ -86,8 +87,8 @@ func (a *app) listenerSpec(name string, routes *server.Routes) (server.Spec, err
 	return spec, nil
 }
 
-// bodyLimit is the listener's: beyond it the connection is closed. An exchange's
-// own limit, which is lower, is an ordinary refusal.
+// bodyLimit is the body limit of the listener, above which the connection is
+// closed. The exchange's own limit is lower and leads to an ordinary refusal.
 func bodyLimit(profiles map[string]*exchange.Profile) int {
 	limit := 4 << 20
 	for _, p := range profiles {
@@ -135,7 +136,7 @@ func (a *app) adminRoutes() *server.Routes {
 	return &r
 }
 
-// budgets answers GET /admin/budgets.
+// budgets handles GET /admin/budgets.
 func (a *app) budgets(ctx *fasthttp.RequestCtx) {
 	now := a.now()
 	rows := a.money.Budgets(now)
@@ -145,22 +146,22 @@ func (a *app) budgets(ctx *fasthttp.RequestCtx) {
 	sendJSON(ctx, fasthttp.StatusOK, pacing.BudgetsReport{At: now.UTC(), Budgets: rows})
 }
 
-// head answers GET /admin/head: where the log ends. A head that was noted can be
-// looked for later with "bidder verify --anchor", because a chain alone cannot show
-// that its tail was rewritten.
+// head handles GET /admin/head, which returns the end of the log. A saved head
+// can be checked later with "bidder verify --anchor", because the chain alone
+// cannot show that its tail was rewritten.
 func (a *app) head(ctx *fasthttp.RequestCtx) {
 	st := a.journal.Stats()
 	sendJSON(ctx, fasthttp.StatusOK, map[string]any{"log": st.Log, "first_seq": st.First, "seq": st.Last.Seq, "h": st.Last.Hash, "ts": st.Last.Time, "blind": st.Blind})
 }
 
-// losses answers GET /admin/losses: lost auctions by line, creative and reason.
+// losses handles GET /admin/losses: lost auctions by line, creative and reason.
 func (a *app) losses(ctx *fasthttp.RequestCtx) {
 	sendJSON(ctx, fasthttp.StatusOK, map[string]any{"at": a.now().UTC(), "alarms": a.notices.Alarms(), "losses": a.notices.LossTable()})
 }
 
 func exchangeIDs(m map[string]*exchange.Profile) []string { return slices.Sorted(maps.Keys(m)) }
 
-// drain ends a listener that may never have started.
+// drain stops a listener that may never have been started.
 func (a *app) drain(ctx context.Context, l *server.Listener) error {
 	if l == nil {
 		return nil

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// listCheck is how often the list files are looked at.
+// listCheck is the interval between checks of the list files.
 const listCheck = 2 * time.Second
 
-// fileState is what tells that a file changed.
+// fileState holds the attributes by which a changed file is recognized.
 type fileState struct {
 	size int64
 	mod  time.Time
@@ -23,13 +23,13 @@ func stateOf(name string) fileState {
 	return fileState{info.Size(), info.ModTime()}
 }
 
-// watchLists asks for a reload when a list file has changed and then stood still
-// for one look: a file that is being written is not read half.
+// watchLists requests a reload when a list file has changed and then stays the
+// same for one interval, so that a file is not read while it is being written.
 func (a *app) watchLists(ctx context.Context) error {
 	tick := time.NewTicker(listCheck)
 	defer tick.Stop()
 	seen, waiting := map[string]fileState{}, map[string]fileState{}
-	a.listsChanged(seen, waiting) // what is there now is what was read
+	a.listsChanged(seen, waiting) // the current state is the one that was loaded
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,14 +39,15 @@ func (a *app) watchLists(ctx context.Context) error {
 		if a.listsChanged(seen, waiting) {
 			select {
 			case a.changed <- struct{}{}:
-			default: // one is on its way
+			default: // a reload is already pending
 			}
 		}
 	}
 }
 
-// listsChanged looks once at the files of the active configuration. seen is what
-// it found before, waiting what has changed since and may still be changing.
+// listsChanged checks the files of the active configuration once. seen holds
+// the states found earlier, and waiting those that have changed since and may
+// still be changing.
 func (a *app) listsChanged(seen, waiting map[string]fileState) bool {
 	changed := false
 	for _, name := range a.snapshot.Load().Lists() {

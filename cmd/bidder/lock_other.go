@@ -2,6 +2,6 @@
 
 package main
 
-// lockFolder does nothing where the system has no flock: take care that one
-// process uses a data folder.
+// lockFolder does nothing on systems without flock. The operator must make sure
+// that only one process uses a data folder.
 func lockFolder(string) (unlock func(), err error) { return func() {}, nil }

@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// lockFolder makes the data folder this process's own until unlock. The lock is
-// the kernel's: it ends with the process, however it ends.
+// lockFolder locks the data folder for this process until unlock is called. The
+// kernel releases the lock when the process ends, however it ends.
 func lockFolder(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

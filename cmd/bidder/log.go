@@ -124,7 +124,7 @@ func (p *program) folder(dir string) (unlock func(), status int) {
 	return unlock, cli.ExitDone
 }
 
-// repair puts back what another copy of the log holds.
+// repair restores damaged or missing facts from another copy of the log.
 func (p *program) repair(args []string) int {
 	fs := flag.NewFlagSet("bidder log repair", flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
@@ -159,7 +159,7 @@ func (p *program) repair(args []string) int {
 	return cli.ExitDone
 }
 
-// clearProven removes blind.json if the log now holds everything that had been seen.
+// clearProven removes blind.json if the log now contains everything that had been seen.
 func (p *program) clearProven(data string) error {
 	blind, err := journal.ReadBlind(data)
 	if err != nil || blind == nil {
@@ -177,8 +177,8 @@ func (p *program) clearProven(data string) error {
 	return journal.ClearBlind(data, journal.FactsDir(data))
 }
 
-// acceptLoss gives up what is damaged or missing: views go on behind it, and money
-// that had been seen and cannot be proven any more is booked as spent.
+// acceptLoss gives up damaged or missing facts: views continue after them, and
+// money that had been seen and can no longer be proven is booked as spent.
 func (p *program) acceptLoss(ctx context.Context, args []string) int {
 	var f serveFlags
 	fs := flag.NewFlagSet("bidder log accept-loss", flag.ContinueOnError)

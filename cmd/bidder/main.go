@@ -17,7 +17,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() { // a second signal ends the process at once, but for one sent with the first
+	go func() { // a second signal ends the process at once, unless it arrives together with the first
 		<-ctx.Done()
 		time.Sleep(time.Second)
 		stop()
@@ -28,7 +28,7 @@ func main() {
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
-// program is the bidder as a value: tests run it in their own process.
+// program is the bidder as a value, so that tests can run it in their own process.
 type program struct {
 	stdout, stderr io.Writer
 	hup            <-chan os.Signal // reload
@@ -38,7 +38,7 @@ type program struct {
 	started func(*app)
 }
 
-// verb is one thing that the program can do.
+// verb is one command of the program.
 type verb struct {
 	name, short, example string
 	run                  func(p *program, ctx context.Context, args []string) int
@@ -127,7 +127,7 @@ func (p *program) flags(name string) *flag.FlagSet {
 	return fs
 }
 
-// parse reads a verb's flags; done says that the program ends with status.
+// parse parses a verb's flags. If done is true, the program exits with status.
 func (p *program) parse(fs *flag.FlagSet, args []string) (status int, done bool) {
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -174,7 +174,7 @@ func (p *program) parseConfig(fs *flag.FlagSet, path *string, args []string) (st
 	return cli.ExitDone, false
 }
 
-// parseWithFile reads the flags of a verb that takes one file behind them.
+// parseWithFile parses the flags of a verb that takes one file after them.
 func (p *program) parseWithFile(fs *flag.FlagSet, args []string) (file string, status int, done bool) {
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

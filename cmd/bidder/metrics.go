@@ -30,8 +30,8 @@ func (a *app) registerMetrics() *server.Metrics {
 	return m
 }
 
-// figures are what one page of /metrics shows: every room read once, before
-// anything of the page is written.
+// figures holds the values of one page of /metrics. Every package is read once,
+// before any of the page is written.
 type figures struct {
 	bidder    []bidder.Stats
 	listeners []server.Stats

@@ -11,9 +11,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// readOrder reads a body of the admin API into order: one JSON object, no unknown
-// field, nothing behind it. What it says of a bad one is for the caller, in words
-// of JSON; empty when it is good.
+// readOrder decodes a body of the admin API into order: one JSON object without
+// unknown fields, and nothing after it. It returns a message for the caller in
+// JSON terms, empty if the body is valid.
 func readOrder(body []byte, order any) (got string) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -37,7 +37,7 @@ func readOrder(body []byte, order any) (got string) {
 	return ""
 }
 
-// sendJSON answers with a value; texts keep their <, > and &.
+// sendJSON sends a value as JSON without escaping <, > and &.
 func sendJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -17,7 +17,8 @@ type pauseOrder struct {
 	By    string `json:"by"` // operator by default
 }
 
-// pause answers POST /admin/pause: it acts at once here, and survives a restart.
+// pause handles POST /admin/pause. A pause takes effect on this node at once
+// and survives a restart.
 func (a *app) pause(ctx *fasthttp.RequestCtx) {
 	var o pauseOrder
 	if got := readOrder(ctx.PostBody(), &o); got != "" {
@@ -42,7 +43,7 @@ func (a *app) pause(ctx *fasthttp.RequestCtx) {
 	sendJSON(ctx, fasthttp.StatusOK, &o)
 }
 
-// checkPause says what is wrong with an order; empty when nothing is.
+// checkPause returns what is wrong with an order; empty if nothing is.
 func (a *app) checkPause(o *pauseOrder) string {
 	s := a.snapshot.Load()
 	kind, id, _ := strings.Cut(o.Scope, ":")
@@ -72,8 +73,8 @@ func (a *app) checkPause(o *pauseOrder) string {
 	return fmt.Sprintf("scope: got %q; want all, exchange:<id> or campaign:<advertiser>/<campaign>", o.Scope)
 }
 
-// sayPaused tells at the start what an operator paused before it: bids that stay
-// away are looked for elsewhere otherwise.
+// sayPaused logs at startup what an operator paused earlier; otherwise one
+// would look elsewhere for the cause of missing bids.
 func (a *app) sayPaused() {
 	for _, x := range a.money.Pauses() {
 		if a.console.terminal {

@@ -12,7 +12,7 @@ import (
 	"rebound/server"
 )
 
-// probePorts fails before anything is opened where a port is taken.
+// probePorts fails, before anything is opened, if a port is already in use.
 func (a *app) probePorts(context.Context) error {
 	l := &a.bound.Listen
 	for _, x := range []struct{ name, addr string }{{"bid", l.Bid}, {"edge", l.Edge}, {"admin", l.Admin}} {
@@ -27,8 +27,8 @@ func (a *app) probePorts(context.Context) error {
 	return nil
 }
 
-// bind takes the address of a listener; its name is that of the flag that moves
-// it.
+// bind opens the address of a listener. name is the flag that changes the
+// address.
 func bind(name, addr string) (net.Listener, error) {
 	ln, err := server.Bind(name, addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -37,9 +37,9 @@ func bind(name, addr string) (net.Listener, error) {
 	return ln, err
 }
 
-// publicURL is the base of notice links. Where the configured one is this
-// machine at the port of the edge, the port is the one that the edge really has:
-// a flag may have moved it, and port 0 takes any.
+// publicURL returns the base of notice links. If the configured URL is this
+// machine at the edge's port, it gets the port on which the edge really
+// listens: a flag may have changed it, and port 0 means any free port.
 func publicURL(l config.Listen, configuredEdge string, edge net.Addr) string {
 	u, err := url.Parse(l.PublicURL)
 	if err != nil || u.Scheme != "http" || !isLoopback(u.Hostname()) {

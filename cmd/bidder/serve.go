@@ -15,7 +15,7 @@ import (
 	"rebound/internal/spec"
 )
 
-// serveFlags override what the configuration says.
+// serveFlags override settings of the configuration.
 type serveFlags struct {
 	config, data, bid, edge, admin, publicURL, node string
 	// newKeys lets a data folder that has lost its keys begin with new ones.
@@ -68,8 +68,8 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	return cli.ExitFailed
 }
 
-// logEnd says why the bidder ended or never began; each problem of a
-// configuration is a line of its own.
+// logEnd logs why the bidder ended or failed to start, with one line for each
+// problem of the configuration.
 func logEnd(log *zap.Logger, err error) {
 	var problems spec.Problems
 	if !errors.As(err, &problems) {
@@ -112,8 +112,8 @@ func (p *program) loadUntil(ctx context.Context, f *serveFlags) (loaded, error) 
 	}
 }
 
-// load reads the configuration and puts the flags over it. edge is the edge's
-// address as the file has it.
+// load reads the configuration and applies the flags to it. edge is the edge's
+// address in the file.
 func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snapshot, edge string, err error) {
 	if s, err = cli.LoadConfig(f.config, config.Options{Getenv: p.getenv, Previous: previous, Now: p.now()}); err != nil {
 		return nil, "", err
@@ -124,7 +124,7 @@ func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snap
 			*v = flag
 		}
 	}
-	if f.data != "" { // the logs that lie in the data folder move with it
+	if f.data != "" { // logs inside the data folder move with it
 		was := s.Data.Dir
 		for _, dir := range []*string{&s.Logs.Bids.Dir, &s.Logs.Facts.Dir} {
 			if below, ok := strings.CutPrefix(*dir, path.Clean(was)+"/"); ok {
@@ -159,7 +159,7 @@ func (a *app) serve(ctx context.Context) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil // stopped while starting
 	}
-	if err != nil { // what never ran is not said to stop
+	if err != nil { // nothing was started, so no message about stopping
 		return errors.Join(err, a.stop())
 	}
 	a.log.Info("stopping: no longer ready, finishing what is in flight")
@@ -186,7 +186,7 @@ func (a *app) wait(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-a.journal.Broken(): // whoever supervises the process starts it again
+		case err := <-a.journal.Broken(): // the supervisor restarts the process
 			return err
 		case <-hup:
 			reading = a.prog.loading(&a.flags, a.snapshot.Load())
@@ -216,7 +216,7 @@ func (a *app) linger() {
 	time.Sleep(a.bound.Listen.DrainDelay)
 }
 
-// stop ends what start began, in reverse; parts that never started are left out.
+// stop stops the parts in reverse order of start and skips those that never started.
 func (a *app) stop() error {
 	a.health.NotReady("draining")
 	a.linger()
@@ -240,11 +240,11 @@ func (a *app) stop() error {
 	switch {
 	case a.granting == nil:
 	case !a.journal.Stats().FailingSince.IsZero():
-		a.log.Warn("grants are not given back, for the log takes no facts; their money is held until they end")
+		a.log.Warn("cannot return grants because the log accepts no facts; their money is held until they end")
 	default:
 		err := a.money.Stop(ctx)
-		if err != nil && a.bound.Data.NATS != "" { // the cluster is away
-			a.log.Warn("grants are not given back; their money is held until they end", zap.Error(err))
+		if err != nil && a.bound.Data.NATS != "" { // the cluster is unreachable
+			a.log.Warn("cannot return grants; their money is held until they end", zap.Error(err))
 			err = nil
 		}
 		note("grants", err)

@@ -11,8 +11,8 @@ type task struct {
 	done   chan error
 }
 
-// spawn starts fn with a context of its own, which only stop ends: what must be
-// finished in order does not end by itself when the process is told to.
+// spawn starts fn with a context of its own, which only stop cancels, so that
+// tasks end in order rather than all at once when the process gets a signal.
 func spawn(fn func(context.Context) error) *task {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &task{cancel: cancel, done: make(chan error, 1)}
@@ -20,7 +20,7 @@ func spawn(fn func(context.Context) error) *task {
 	return t
 }
 
-// stop ends the task and says how it ended; a task that never began ended well.
+// stop ends the task and returns its error; nil for a task that was never started.
 func (t *task) stop() error {
 	if t == nil {
 		return nil

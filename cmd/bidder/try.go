@@ -56,7 +56,7 @@ func (f *trialFlags) register(fs *flag.FlagSet) {
 // impression says.
 const trialLife = 48 * time.Hour
 
-// trial is one request in a lab whose clock stands still.
+// trial is one request in a lab with a fixed clock.
 type trial struct {
 	*lab.Lab
 	profile *exchange.Profile
@@ -70,8 +70,8 @@ func (t *trial) Borrow() *events.BidRecord { return &events.BidRecord{} }
 // Offer implements the bidder's Records: it keeps the last record.
 func (t *trial) Offer(r *events.BidRecord) { t.record = r }
 
-// open makes a lab as the flags say, in which the request's visitor has the
-// history of the flags. The caller closes it.
+// open creates a lab according to the flags, in which the request's visitor has
+// the given history. The caller closes it.
 func (f *trialFlags) open(p *program, body []byte) (*trial, error) {
 	now := p.now()
 	if f.at != "" {

@@ -205,7 +205,7 @@ func (f *attackFlags) run(ctx context.Context, stderr io.Writer) (*loadtest.Repo
 	return f.save(ctx, a)
 }
 
-// save runs the attack and writes its results, if they are wanted.
+// save runs the attack and writes its results if requested.
 func (f *attackFlags) save(ctx context.Context, a *loadtest.Attack) (*loadtest.Report, error) {
 	if f.results == "" {
 		return a.Run(ctx)

@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.ExitFailed
 }
 
-// replay runs and writes what was asked for.
+// replay runs the replay and writes the requested outputs.
 func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	o, err := f.options()
 	if err != nil {
@@ -143,7 +143,7 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 	return nil
 }
 
-// options turns the flags into what a replay takes.
+// options converts the flags to replay options.
 func (f *runFlags) options() (*replay.Options, error) {
 	o := &replay.Options{Exchange: f.exchange, Only: f.only, Spacing: f.spacing, NoticeDelay: f.delay, LostPct: f.lost, Seed: f.seed, Clock: time.Now}
 	var err error
@@ -167,7 +167,7 @@ func (f *runFlags) options() (*replay.Options, error) {
 		}
 	}
 	if f.diff != "" {
-		o.Differ = func(replay.Difference) error { return nil } // openDiff sets it; Validate wants to know
+		o.Differ = func(replay.Difference) error { return nil } // openDiff sets it; Validate needs to know
 	}
 	if err := o.Validate(); err != nil {
 		return nil, usageError{err}
