@@ -62,13 +62,13 @@ func AppendBody(dst []byte, f *Fact) ([]byte, error) {
 	return e.b, nil
 }
 
-// keepsKeys reports whether the fact's keys belong to its body: an opt-out or an
-// erasure must still say whom it is about when everything personal is gone.
+// keepsKeys reports whether the fact's keys belong to its body: an opt-out or
+// an erasure must still identify its visitor after the personal part is erased.
 func (f *Fact) keepsKeys() bool { return f.Kind == KindOptOut || f.Kind == KindErase }
 
-// AppendWho appends the fact's personal part, everything that can name a person,
-// as a JSON object that ends with the salt; nothing if the fact has none. The
-// salt keeps the hash of an erased part from being guessed.
+// AppendWho appends the fact's personal part, everything that can identify a
+// person, as a JSON object that ends with the salt; it appends nothing if the
+// fact has none. The salt keeps the hash of an erased part from being guessed.
 func AppendWho(dst []byte, f *Fact, salt [16]byte) []byte {
 	e := encoder{b: dst}
 	n := len(e.b)
@@ -114,7 +114,7 @@ type encoder struct {
 	err error
 }
 
-// common writes what every fact has.
+// common writes the fields that every fact has.
 func (e *encoder) common(f *Fact) {
 	e.b = append(e.b, `"id":`...)
 	e.b = rtb.AppendQuoted(e.b, f.ID)

@@ -11,25 +11,25 @@ import (
 	"go.uber.org/zap"
 )
 
-// BidLogOptions say where and how bid records are written. Zero fields take the
-// defaults that are named here.
+// BidLogOptions configure where and how bid records are written. Zero fields
+// get the documented defaults.
 type BidLogOptions struct {
 	// Dir is the folder of the bid log's files. Required.
 	Dir string
-	// MaxBytes bounds the folder, 10 GiB by default; the oldest files go first.
+	// MaxBytes bounds the folder, 10 GiB by default; the oldest files are deleted first.
 	MaxBytes int64
 	// FileBytes and FileAge rotate the file that is written: 64 MiB, 1 h.
 	FileBytes int64
 	FileAge   time.Duration
-	// QueueRecords and QueueBytes bound what waits for the writer: 8,192 and 64 MiB.
+	// QueueRecords and QueueBytes bound the writer's queue: 8,192 records and 64 MiB.
 	QueueRecords int
 	QueueBytes   int64
-	// Redact appends to dst the request as it may be kept. It runs in the
-	// writer's goroutine. When it fails, or is nil, the request is left out.
+	// Redact appends the request to dst in a form that may be stored. It runs in
+	// the writer's goroutine. If it fails or is nil, the request is left out.
 	Redact func(dst, body []byte, exchange string) ([]byte, error)
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
-	// Logger takes what the writer has to say; none when nil.
+	// Logger receives the writer's messages; nil discards them.
 	Logger *zap.Logger
 }
 
@@ -61,7 +61,7 @@ func (o *BidLogOptions) setDefaults() error {
 	return nil
 }
 
-// BidLogStats counts what became of the records.
+// BidLogStats counts the outcomes of the records.
 type BidLogStats struct {
 	Written  uint64 // records handed to the file system
 	Lost     uint64 // records written to files that were removed meanwhile
@@ -96,7 +96,7 @@ func OpenBidLog(o BidLogOptions) (*BidLog, error) {
 	return &BidLog{o: o, queue: make(chan *BidRecord, o.QueueRecords)}, nil
 }
 
-// Borrow gives an empty record whose buffers are reused. Hand it back with
+// Borrow returns an empty record with reused buffers. Hand it back with
 // Offer, and do not touch it afterwards; a record that is never offered is left
 // to the garbage collector.
 func (l *BidLog) Borrow() *BidRecord {
@@ -106,8 +106,8 @@ func (l *BidLog) Borrow() *BidRecord {
 	return new(BidRecord)
 }
 
-// Offer hands a record to the writer. It never blocks: when too many records or
-// bytes wait, the record is dropped and counted.
+// Offer hands a record to the writer. It never blocks: if too many records or
+// bytes are queued, the record is dropped and counted.
 func (l *BidLog) Offer(r *BidRecord) {
 	n := recordBytes(r)
 	if l.bytes.Add(n) > l.o.QueueBytes || l.over.Load() {
@@ -127,7 +127,7 @@ func (l *BidLog) drop(r *BidRecord, n int64) {
 	l.giveBack(r)
 }
 
-// recordBytes is about what a record holds in memory.
+// recordBytes estimates the memory that a record uses.
 func recordBytes(r *BidRecord) int64 {
 	n := 1024 + len(r.Request)
 	if r.Visitor != nil {
@@ -139,7 +139,7 @@ func recordBytes(r *BidRecord) int64 {
 	return int64(n)
 }
 
-// giveBack makes the record's memory the next borrower's.
+// giveBack makes the record's memory available to the next borrower.
 func (l *BidLog) giveBack(r *BidRecord) {
 	r.Reset()
 	if r.memory != nil && cap(r.memory.request) > keptRequest {
@@ -148,9 +148,9 @@ func (l *BidLog) giveBack(r *BidRecord) {
 	l.pool.Put(r)
 }
 
-// Run writes what is offered until ctx ends, then writes what still waits, and
-// syncs. It is to be called once. What it cannot write it drops, counts and says;
-// the error is that of the last sync.
+// Run writes the offered records until ctx ends, then writes the rest of the
+// queue and syncs. It must be called only once. Records that cannot be written
+// are dropped, counted and logged; the returned error is that of the last sync.
 func (l *BidLog) Run(ctx context.Context) error {
 	w := newBidWriter(l)
 	defer w.stopPacking()
@@ -171,7 +171,7 @@ func (l *BidLog) Run(ctx context.Context) error {
 	}
 }
 
-// rest writes what waits at the end.
+// rest writes the rest of the queue at the end.
 func (l *BidLog) rest(w *bidWriter) {
 	for {
 		select {
@@ -189,7 +189,7 @@ func (l *BidLog) take(w *bidWriter, r *BidRecord) {
 	l.giveBack(r)
 }
 
-// Stats is the state of the counters now.
+// Stats returns the current counters.
 func (l *BidLog) Stats() BidLogStats {
 	return BidLogStats{Written: l.written.Load(), Lost: l.lost.Load(), Dropped: l.dropped.Load(), Redacted: l.redacted.Load(),
 		Bytes: l.size.Load(), Waiting: len(l.queue)}

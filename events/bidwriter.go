@@ -17,7 +17,7 @@ import (
 const (
 	bidPrefix = "bids-"
 	bidEnd    = ".ndjson"
-	// bidBuffer is how much is gathered for one write.
+	// bidBuffer is the size of the write buffer.
 	bidBuffer = 256 << 10
 )
 
@@ -34,7 +34,7 @@ type bidWriter struct {
 	enc      *json.Encoder // into buf
 	waiting  uint64        // records in buf
 	redacted []byte
-	failing  bool // the last write failed, and it was said
+	failing  bool // the last write failed, and that was logged
 
 	full chan string // files to pack
 	done sync.WaitGroup
@@ -61,16 +61,16 @@ func newBidWriter(l *BidLog) *bidWriter {
 	return w
 }
 
-// escapeGlob makes a folder's name stand for itself in a pattern.
+// escapeGlob escapes a folder's name so that it matches literally in a pattern.
 func escapeGlob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// mend cuts a torn last line off a file that an earlier run left.
+// mend truncates a torn last line that an earlier run left in a file.
 func (w *bidWriter) mend(name string) {
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return // pack says so
+		return // pack logs the error
 	}
 	whole := bytes.LastIndexByte(data, '\n') + 1
 	if whole == len(data) {
@@ -78,7 +78,7 @@ func (w *bidWriter) mend(name string) {
 	}
 	w.l.o.Logger.Warn("torn last line of the bid log cut off", zap.String("file", name), zap.Int("bytes", len(data)-whole))
 	if err := os.Truncate(name, int64(whole)); err != nil {
-		w.l.o.Logger.Warn("cannot mend bid log", zap.Error(err))
+		w.l.o.Logger.Warn("cannot cut torn line off bid log", zap.Error(err))
 	}
 }
 
@@ -199,7 +199,7 @@ func (w *bidWriter) writeFile(b []byte) (int, error) {
 		return n, nil
 	}
 	if terr := w.f.Truncate(w.size); terr != nil { // else the file ends in a torn line
-		w.l.o.Logger.Warn("cannot take back a torn bid log line", zap.Error(terr))
+		w.l.o.Logger.Warn("cannot truncate a torn bid log line", zap.Error(terr))
 	}
 	w.f.Close() //nolint:errcheck // the write's error counts
 	w.f = nil
@@ -222,8 +222,8 @@ func (w *bidWriter) create() error {
 	return nil
 }
 
-// rotate ends a file that is large or old enough and has it packed. A packer
-// that is behind leaves the file to the next start.
+// rotate ends a file that is large or old enough and has it packed. If the
+// packer is behind, the file is packed at the next start.
 func (w *bidWriter) rotate() {
 	w.checkRemoved()
 	if w.f == nil || w.size < w.l.o.FileBytes && w.l.o.Now().Sub(w.opened) < w.l.o.FileAge {
@@ -258,7 +258,7 @@ func (w *bidWriter) close() error {
 	return nil
 }
 
-// stopPacking waits for the packer to finish what it was given.
+// stopPacking waits for the packer to finish the files in its queue.
 func (w *bidWriter) stopPacking() {
 	close(w.full)
 	w.done.Wait()

@@ -24,7 +24,7 @@ type decoder struct {
 var errSyntax = errors.New("invalid JSON")
 
 // decodeMembers reads the members of an object, without its braces, into f.
-// Members that are not known are passed over.
+// Unknown members are skipped.
 func decodeMembers(b []byte, f *Fact) error {
 	d := &decoder{b: b}
 	d.members(func(key []byte) { d.field(key, f) })
@@ -117,7 +117,7 @@ func (d *decoder) null() bool {
 	return false
 }
 
-// text reads a string; what it returns may point into the input.
+// text reads a string; the result may point into the input.
 func (d *decoder) text() []byte {
 	if d.null() {
 		return nil
@@ -273,7 +273,7 @@ func (d *decoder) strMap() map[string]string {
 	return m
 }
 
-// skip passes over a value of any type.
+// skip skips a value of any type.
 func (d *decoder) skip() {
 	d.space()
 	if d.i == len(d.b) {

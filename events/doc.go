@@ -1,9 +1,11 @@
-// Package events holds the words of the two logs: the fact, which changes state
-// and must never be lost, and the bid record, which explains and teaches and
-// may be dropped under pressure, counted. It also holds their NDJSON files.
+// Package events defines the entries of the two logs: the fact, which changes
+// state and must never be lost, and the bid record, which documents a decision
+// for explanation and replay and may be dropped, and counted, under load. It
+// also reads and writes their NDJSON files.
 //
-// It guarantees that what it writes it can read again, line by line, and that a
-// torn last line is noticed. Amounts are micros, prices CPM in major units,
-// times UTC. It knows no engine; journal stores facts, bidder offers records,
-// replay and reports read both.
+// It guarantees that everything that it writes can be read back line by line,
+// and that a torn last line is detected. Amounts are micros, prices CPM in
+// major units, times UTC. It does not depend on how facts are stored or folded:
+// journal stores facts, bidder offers records, and replay and reports read
+// both.
 package events

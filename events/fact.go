@@ -6,15 +6,15 @@ import (
 	"rebound/rtb"
 )
 
-// Kind says what a fact tells.
+// Kind is the kind of a fact.
 type Kind string
 
 // The kinds of facts.
 const (
 	KindEvent   Kind = "event"   // a visitor did something on an advertiser's site
 	KindLink    Kind = "link"    // an outside identifier belongs to a visitor
-	KindOptOut  Kind = "opt_out" // a visitor wants no more of this
-	KindErase   Kind = "erase"   // a visitor is forgotten
+	KindOptOut  Kind = "opt_out" // a visitor opted out
+	KindErase   Kind = "erase"   // a visitor's data is erased
 	KindConfig  Kind = "config"  // a configuration became active
 	KindGrant   Kind = "grant"   // a node may spend up to an amount of a budget
 	KindTick    Kind = "tick"    // time passed; nothing else happened
@@ -37,9 +37,9 @@ const (
 
 // Fact is one line of the log. A fact is appended once under its ID; applying
 // it twice changes nothing. Its kind decides which of the embedded structs are
-// set. The JSON names of all of them are distinct, but for those of Adjustment,
-// so a line holds them flat; [AppendBody] and [AppendWho] say which of the two
-// objects of a line each field belongs to.
+// set. Their JSON names are distinct, except for those of Adjustment, so a line
+// contains them without nesting; [AppendBody] and [AppendWho] say which of the
+// two objects of a line each field belongs to.
 type Fact struct {
 	V    int       `json:"v"`             // 1
 	Seq  uint64    `json:"seq,omitempty"` // place in the log; set by the journal
@@ -81,13 +81,13 @@ func (f *Fact) Position() Position {
 	return Position{Seq: f.Seq, Hash: f.LineHash, Time: f.TS}
 }
 
-// Trust says who vouches for an event.
+// Trust is the degree to which the source of an event is trusted.
 type Trust string
 
 // The degrees of trust.
 const (
 	TrustBrowser Trust = "browser" // the pixel or the tag: anybody can send it
-	TrustServer  Trust = "server"  // came under the advertiser's key
+	TrustServer  Trust = "server"  // sent with the advertiser's key
 )
 
 // Event is what a visitor did (kind event).
@@ -135,9 +135,9 @@ type Link struct {
 	Provenance string `json:"provenance,omitempty"` // tag, s2s, sync, list
 }
 
-// Notice is what an exchange or a browser told about one bid (kinds win, bill,
-// loss, imp, view, click, video). All but the price, the loss and the flags come
-// from the signed token.
+// Notice is a report of an exchange or a browser about one bid (kinds win,
+// bill, loss, imp, view, click, video). Everything except the price, the loss
+// and the flags comes from the signed token.
 type Notice struct {
 	BidID       rtb.BidID    `json:"bid_id,omitzero"`
 	Exchange    string       `json:"exchange,omitempty"`
@@ -151,12 +151,12 @@ type Notice struct {
 	Day         rtb.Day      `json:"day,omitempty"`
 	Caps        rtb.CapSet   `json:"caps,omitempty"`
 	Bid         rtb.CPM      `json:"bid,omitempty"`          // our price, in BidCurrency
-	Price       rtb.CPM      `json:"price,omitempty"`        // as told, clamped to the bid; in BidCurrency
+	Price       rtb.CPM      `json:"price,omitempty"`        // as reported, clamped to the bid; in BidCurrency
 	PriceTold   bool         `json:"price_told,omitempty"`   // the notice carried a readable price
 	Charge      rtb.Micros   `json:"price_micros,omitempty"` // what this impression costs, in the fact's Currency
 	BidCur      rtb.Currency `json:"bid_currency,omitzero"`
 	Reserved    rtb.Micros   `json:"reserved_micros,omitempty"`
-	Bills       bool         `json:"bills,omitempty"` // this kind books the spend of this bid
+	Bills       bool         `json:"bills,omitempty"` // this kind of notice charges this bid
 	FirstPrice  bool         `json:"first_price,omitempty"`
 	Issued      time.Time    `json:"issued,omitzero"`
 	WinExpiry   time.Time    `json:"win_expiry,omitzero"`
@@ -166,10 +166,10 @@ type Notice struct {
 	LossReason  int          `json:"loss_reason,omitempty"`
 	MinToWin    rtb.CPM      `json:"min_to_win,omitempty"`
 	Progress    int          `json:"progress_pct,omitempty"`
-	Multiplier  int64        `json:"multiplier_millionths,omitempty"`   // impressions that it counted as, where told
-	Discount    rtb.CPM      `json:"discount,omitempty"`                // taken off before Price, as told; in BidCurrency
+	Multiplier  int64        `json:"multiplier_millionths,omitempty"`   // number of impressions that it counted as, if reported
+	Discount    rtb.CPM      `json:"discount,omitempty"`                // deducted from Price, as reported; in BidCurrency
 	DiscountPct int64        `json:"discount_pct_millionths,omitempty"` // the same in percent
-	ClientNet   string       `json:"client_net,omitempty"`              // network of the device, where the exchange tells it
+	ClientNet   string       `json:"client_net,omitempty"`              // network of the device, if the exchange reports it
 	Flags       []string     `json:"flags,omitempty"`                   // price_above_bid, price_missing, expired...
 }
 
@@ -181,18 +181,18 @@ type Grant struct {
 	Amount rtb.Micros   `json:"amount_micros,omitempty"`
 	Cap    rtb.Micros   `json:"cap_micros,omitempty"` // the cap it was cut from
 	Until  time.Time    `json:"until,omitzero"`       // no bid from it later
-	// HeldUntil is when the last reservation from it can have expired: what is
-	// not settled by then is free again.
+	// HeldUntil is the time by which the last reservation from it has expired.
+	// Anything not settled by then is free again.
 	HeldUntil time.Time `json:"held_until,omitzero"`
-	// Settled is what had been settled from the grant already: set where the fact
-	// stands for grants and bills in log files that were deleted.
+	// Settled is the amount that had already been settled from the grant. It is
+	// set if the fact replaces grants and bills in deleted log files.
 	Settled rtb.Micros `json:"settled_micros,omitempty"`
 	// ExpectSeq is the sequence of the budget's last grant that the writer saw;
 	// the log refuses the fact if there is a later one. Not stored.
 	ExpectSeq uint64 `json:"-"`
 }
 
-// Config says which configuration became active. Rules are the canonical texts
+// Config identifies the configuration that became active. Rules are the canonical texts
 // of the segments to remember from here on, so that folding needs no file.
 type Config struct {
 	Hash        string    `json:"hash,omitempty"`
@@ -221,15 +221,15 @@ type Adjustment struct {
 	Reason    string       `json:"reason,omitempty"`
 }
 
-// AcceptLoss says that the facts From to To are lost and that views may go on
-// without them (kind accept_loss).
+// AcceptLoss records that the facts From to To are lost and that views may
+// continue without them (kind accept_loss).
 type AcceptLoss struct {
 	From uint64 `json:"from_seq,omitempty"`
 	To   uint64 `json:"to_seq,omitempty"`
 }
 
-// Approval is what was said of a creative at an exchange (kind approval); the
-// newest one of both counts.
+// Approval is the approval status of a creative at an exchange (kind approval).
+// The latest one for each creative and exchange applies.
 type Approval struct {
 	Creative string `json:"creative,omitempty"`
 	CRID     string `json:"crid,omitempty"` // the content that it was given for

@@ -2,7 +2,7 @@ package events
 
 import "rebound/rtb"
 
-// set returns what *p points to, and makes it first where there is none.
+// set returns *p, allocating it first if it is nil.
 func set[T any](p **T) *T {
 	if *p == nil {
 		*p = new(T)
@@ -10,7 +10,7 @@ func set[T any](p **T) *T {
 	return *p
 }
 
-// field reads the member of a fact that key names.
+// field reads the member of a fact named key.
 func (d *decoder) field(key []byte, f *Fact) {
 	switch string(key) {
 	case "id":
@@ -34,7 +34,7 @@ func (d *decoder) field(key []byte, f *Fact) {
 	}
 }
 
-// kinds gives the kinds that there are without a new string for each fact.
+// kinds maps names to the known kinds, so that decoding a fact does not allocate a string.
 var kinds = func() map[string]Kind {
 	m := map[string]Kind{}
 	for _, k := range []Kind{KindEvent, KindLink, KindOptOut, KindErase, KindConfig, KindGrant, KindTick, KindPause, KindWin, KindBill,

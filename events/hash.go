@@ -41,7 +41,7 @@ func (h *Hash) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Digest covers what a fact says: its body and, by its own hash, its personal part.
+// Digest covers the content of a fact: its body and, by the part's own hash, its personal part.
 type Digest [sha256.Size]byte
 
 // WhoHash returns the hash of a fact's personal part, its braces included. A line

@@ -21,8 +21,8 @@ import (
 type Line struct {
 	Seq uint64
 	TS  time.Time
-	// Synced, where it is not zero, says that all facts up to it were on disk
-	// before this line was written. It is not covered by the hash.
+	// Synced, if not zero, states that all facts up to it were on disk before this
+	// line was written. It is not covered by the hash.
 	Synced uint64
 	Body   []byte // members of an object, without braces
 	Who    []byte // an object, or the quoted hash of an erased one; nil if there is none
@@ -57,7 +57,7 @@ func (l *Line) Append(dst []byte) []byte {
 	return append(dst, hashEnd...)
 }
 
-// ErrNoLine says that a text is not a line of the log.
+// ErrNoLine means that a text is not a line of the log.
 var ErrNoLine = errors.New("not a line of the log")
 
 // ParseLine reads the parts of a line without a newline. Body and Who point into
@@ -120,8 +120,8 @@ func cutUint(b []byte) (n uint64, rest []byte, ok bool) {
 	return n, b[i:], i > 0 && (b[0] != '0' || i == 1)
 }
 
-// parseTS reads a time of one layout, which the standard library's parser takes
-// several times longer for.
+// parseTS reads a time in a fixed layout, several times faster than the
+// standard library's parser.
 func parseTS(b []byte) (time.Time, bool) {
 	if b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[19] != '.' || b[29] != 'Z' {
 		return time.Time{}, false
@@ -142,7 +142,7 @@ func parseTS(b []byte) (time.Time, bool) {
 // Erased reports whether the personal part was replaced by its hash.
 func (l *Line) Erased() bool { return len(l.Who) > 0 && l.Who[0] == '"' }
 
-// Digest returns what the chain covers of the line's fact. It fails if an erased
+// Digest returns the digest of the line's fact, which the chain covers. It fails if an erased
 // personal part is not a hash.
 func (l *Line) Digest() (Digest, error) {
 	if !l.Erased() {
@@ -158,13 +158,13 @@ func (l *Line) Digest() (Digest, error) {
 	return DigestOf(l.Body, who), nil
 }
 
-// Follows reports whether the line's hash fits behind its predecessor's.
+// Follows reports whether the line's hash continues its predecessor's.
 func (l *Line) Follows(previous Hash) bool {
 	d, err := l.Digest()
 	return err == nil && Chain(previous, l.Seq, l.TS, d) == l.Hash
 }
 
-// Erase replaces the personal part by its hash, so that the chain still fits.
+// Erase replaces the personal part with its hash, so that the chain remains valid.
 func (l *Line) Erase() {
 	if len(l.Who) == 0 || l.Erased() {
 		return
@@ -209,21 +209,21 @@ type Header struct {
 	// below First-1 where sequences were left out because a lost fact had them.
 	After    uint64 `json:"after_seq"`
 	Previous Hash   `json:"previous_h,omitzero"`
-	// Base says that the file holds what outlives deleted files, not the facts from
-	// First on: see the journal.
+	// Base marks a base file, which holds the facts that outlive deleted files
+	// rather than the facts from First on; see package journal.
 	Base bool `json:"base,omitempty"`
 	// At is the TS of the fact at After.
 	At time.Time `json:"ts,omitzero"`
 	// Keys is a fingerprint of the secrets under which identifiers were stored.
 	Keys string `json:"keys,omitempty"`
-	// Facts is how many facts the file of a base holds.
+	// Facts is the number of facts in a base file.
 	Facts int `json:"facts,omitempty"`
 	// Sum protects the header, which the chain does not cover, from being read with
 	// a changed digit.
 	Sum string `json:"sum"`
 }
 
-// sum returns what Sum is: the first 64 bits of the SHA-256 of the header without it.
+// sum returns the value of Sum: the first 64 bits of the SHA-256 of the header without Sum.
 func (h Header) sum() string {
 	h.Sum = ""
 	b, err := json.Marshal(h)

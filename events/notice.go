@@ -6,9 +6,9 @@ import (
 	"rebound/rtb"
 )
 
-// NoticeFact is the fact that a notice of a kind about a bid makes, before any
-// price is known: all that the bid's claims say. Its ID makes a second notice of
-// the same kind the same fact.
+// NoticeFact returns the fact for a notice of a kind about a bid, with
+// everything from the bid's claims and no price yet. A second notice of the
+// same kind has the same ID and is the same fact.
 func NoticeFact(kind rtb.NoticeKind, c *rtb.Claims, at time.Time) Fact {
 	return Fact{
 		V: 1, ID: kind.String() + ":" + c.Bid.String(), At: at, Kind: Kind(kind.String()),

@@ -8,11 +8,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// PackedEnd is what the name of a packed file ends in beside the plain one's.
+// PackedEnd is the suffix that a packed file's name has in addition to the plain file's name.
 const PackedEnd = ".zst"
 
-// Pack writes the zstd form of a file beside it, synced and whole or not at all,
-// with the same time, and removes the file.
+// Pack replaces a file with its zstd form in the same folder. The new file is
+// written atomically, synced, and gets the modification time of the original,
+// which is then removed.
 func Pack(name string) error {
 	if err := packBeside(name); err != nil {
 		os.Remove(name + PackedEnd + ".tmp") //nolint:errcheck // the first error counts

@@ -18,30 +18,31 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// ErrTorn says that a file's last line has no end: its writer was cut off.
+// ErrTorn means that a file's last line is incomplete because its writer was interrupted.
 var ErrTorn = errors.New("torn last line")
 
-// MaxLine is the longest line that is read, in bytes. Longer ones are passed
-// over with an error.
+// MaxLine is the longest line that is read, in bytes. Longer ones are skipped
+// with an error.
 const MaxLine = 16 << 20
 
-// LineError is what is wrong with one line.
+// LineError describes an error in one line.
 type LineError struct {
 	File string
 	Line int // from 1
 	Err  error
 }
 
-// Error is file:line: what is wrong.
+// Error returns the message as "file:line: cause".
 func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
 
-// Unwrap is what is wrong.
+// Unwrap returns the cause.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// ReadFacts reads the facts of a log file; name stands for the file in errors. The
-// header is passed over, and every line is checked against the hash before it. A
-// bad line gives a [*LineError] and reading goes on with the next, unless the
-// caller stops; any other error is the last thing that comes. Facts may be kept.
+// ReadFacts reads the facts of a log file; name identifies the file in errors.
+// The header is skipped, and every line is checked against the hash of the line
+// before it. A bad line yields a [*LineError], and reading continues with the
+// next line unless the caller stops; any other error ends the iteration. Facts
+// may be retained.
 func ReadFacts(name string, r io.Reader) iter.Seq2[*Fact, error] {
 	return func(yield func(*Fact, error) bool) {
 		var previous Hash
@@ -58,7 +59,7 @@ func ReadFacts(name string, r io.Reader) iter.Seq2[*Fact, error] {
 				return nil, fmt.Errorf("cannot read fact: %w", err)
 			}
 			if check && !l.Follows(was) {
-				return nil, fmt.Errorf("cannot read fact %d: its hash does not fit behind the line before: the file is damaged or was edited", l.Seq)
+				return nil, fmt.Errorf("cannot read fact %d: its hash does not fit the line before it: the file is damaged or was edited", l.Seq)
 			}
 			previous, known = l.Hash, true
 			f := new(Fact)
@@ -81,14 +82,14 @@ func ReadRecords(name string, r io.Reader) iter.Seq2[*BidRecord, error] {
 	return readLines(name, r, decodeRecord)
 }
 
-// ReadFactFile reads the facts of one file, whose name is taken as it is; .zst
-// and .gz are unpacked. A file that is not there is an error (fs.ErrNotExist).
+// ReadFactFile reads the facts of one file, whose name is used as it is; .zst
+// and .gz files are decompressed. A missing file is an error (fs.ErrNotExist).
 func ReadFactFile(name string) iter.Seq2[*Fact, error] {
 	return func(yield func(*Fact, error) bool) { readFile(name, new(int64), ReadFacts, yield) }
 }
 
 // ReadFactFiles reads the files that the patterns match, one after the other,
-// sorted by name; .zst and .gz are unpacked. A pattern that matches nothing is an
+// sorted by name; .zst and .gz files are decompressed. A pattern that matches nothing is an
 // error (fs.ErrNotExist).
 func ReadFactFiles(patterns ...string) iter.Seq2[*Fact, error] {
 	return readFiles(patterns, ReadFacts)
@@ -162,8 +163,8 @@ func decodeRecord(line []byte) (*BidRecord, error) {
 	return r, nil
 }
 
-// isBareRequest tells an OpenRTB request from a bid record: it has imp at its
-// top level and no request.
+// isBareRequest reports whether a line is an OpenRTB request rather than a bid
+// record: it has imp at its top level and no request.
 func isBareRequest(line []byte) bool {
 	if bytes.HasPrefix(line, []byte(`{"v":1,`)) { // as BidLog writes them
 		return false
@@ -204,7 +205,8 @@ func topKeys(b []byte, each func(key []byte)) {
 	}
 }
 
-// byteOrderMark is what some editors and shells write before UTF-8 text.
+// byteOrderMark is the UTF-8 byte-order mark that some editors and shells write
+// at the beginning of a file.
 var byteOrderMark = []byte("\ufeff")
 
 // readLines decodes each line that is not blank.
@@ -246,8 +248,8 @@ func readLines[T any](name string, r io.Reader, decode func([]byte) (*T, error))
 
 var errLong = fmt.Errorf("cannot read line: got more than %d bytes", MaxLine)
 
-// nextLine reads up to and with the line's end; io.EOF comes with the last line
-// if that has no end. The line lives until the next call.
+// nextLine reads up to and including the newline. io.EOF comes with the last
+// line if that has no newline. The line is valid until the next call.
 func nextLine(br *bufio.Reader, long *[]byte) ([]byte, error) {
 	line, err := br.ReadSlice('\n')
 	if err != bufio.ErrBufferFull {
@@ -299,8 +301,8 @@ func readFile[T any](name string, count *int64, read func(string, io.Reader) ite
 	return true
 }
 
-// match is the files of all patterns, each once, sorted by name: of files of one
-// kind the name carries the time.
+// match returns the files that match any of the patterns, each once, sorted by
+// name. The names of files of one kind contain their time.
 func match(patterns []string) ([]string, error) {
 	var files []string
 	for _, p := range patterns {
@@ -322,7 +324,7 @@ func match(patterns []string) ([]string, error) {
 	return slices.Compact(files), nil
 }
 
-// openFile opens a file, unpacked by what its name ends in, and counts the bytes that
+// openFile opens a file, decompressed according to its suffix, and counts the bytes that
 // are read from disk.
 func openFile(name string, count *int64) (io.ReadCloser, error) {
 	file, err := os.Open(name)

@@ -25,10 +25,10 @@ type BidRecord struct {
 	Request      json.RawMessage `json:"request"`
 	Visitor      *rtb.Visitor    `json:"visitor,omitempty"`
 	Decision     *Decision       `json:"decision,omitempty"`
-	// Market is what replay settles bids with, by impression id.
+	// Market is the competition against which replay settles bids, by impression id.
 	Market map[string]Market `json:"market,omitempty"`
 
-	// memory is what a record borrowed from a BidLog reuses.
+	// memory holds the buffers that a record borrowed from a BidLog reuses.
 	memory *recordMemory
 }
 
@@ -46,7 +46,7 @@ func (r *BidRecord) SetRequest(body []byte) {
 	r.Request = m.request
 }
 
-// SetVisitor copies the profile into the record; nil takes it out.
+// SetVisitor copies the profile into the record; nil removes it.
 func (r *BidRecord) SetVisitor(v *rtb.Visitor) {
 	if v == nil {
 		r.Visitor = nil
@@ -76,7 +76,7 @@ func (r *BidRecord) own() *recordMemory {
 	return r.memory
 }
 
-// RecordPos says how far the folds had come when the decision was made.
+// RecordPos holds the log positions of the folds when the decision was made.
 type RecordPos struct {
 	Segments uint64 `json:"segments"`
 	Money    uint64 `json:"money"`
@@ -89,14 +89,14 @@ type RecordPrivacy struct {
 	ConsentHash string    `json:"consent_hash,omitempty"`
 }
 
-// Decision is what the bidder decided: bids, or one reason for none.
+// Decision is the bidder's decision: bids, or one no-bid reason.
 type Decision struct {
 	NoBid   rtb.NoBidReason `json:"nobid,omitempty"`
 	Bids    []DecisionBid   `json:"bids,omitempty"`
 	Dropped []DecisionDrop  `json:"dropped,omitempty"`
 }
 
-// DecisionBid is one bid and how its price came about.
+// DecisionBid is one bid with the derivation of its price.
 type DecisionBid struct {
 	BidID      rtb.BidID  `json:"bid_id,omitzero"`
 	ImpID      string     `json:"impid"`
@@ -113,7 +113,7 @@ type DecisionBid struct {
 	Draw       float64    `json:"draw"`
 }
 
-// Factors are what a price was made of. Money factors are CPM in major units;
+// Factors are the components of a price. Money factors are CPM in major units;
 // the rest are plain numbers, 1 meaning no effect.
 type Factors struct {
 	CPM        rtb.CPM `json:"cpm"`
@@ -121,12 +121,12 @@ type Factors struct {
 	Intensity  float64 `json:"intensity"`
 	Multiplier float64 `json:"multiplier"` // the pacing multiplier; the value is divided by it
 	Shading    float64 `json:"shading"`
-	Adjust     float64 `json:"adjust,omitempty"` // what the request makes of the price
+	Adjust     float64 `json:"adjust,omitempty"` // the request's adjustment of the price
 	Rate       float64 `json:"rate"`             // currency conversion
 	Floor      rtb.CPM `json:"floor,omitempty"`
 }
 
-// DecisionDrop is one line that was not bid, and why.
+// DecisionDrop is one line that did not bid, with the reason.
 type DecisionDrop struct {
 	ImpID      string          `json:"impid,omitempty"`
 	Advertiser string          `json:"advertiser,omitempty"`
