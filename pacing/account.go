@@ -22,10 +22,10 @@ type account struct {
 
 	available microsValue
 	reserved  microsValue // by bids in flight
-	doubted   microsValue // by bids that were reported lost and may be billed all the same
-	kept      microsValue // what of doubted is not bid again
-	expected  microsValue // what the bids in flight are expected to cost
-	free      microsValue // what the cap has outside every grant and the holdback
+	doubted   microsValue // by bids that were reported lost but may still be billed
+	kept      microsValue // the part of doubted that is not bid again
+	expected  microsValue // the expected cost of the bids in flight
+	free      microsValue // the part of the cap outside every grant and the holdback
 	low       microsValue // a renewal is requested when available falls below it
 	worst     microsValue // the largest cost of a bid so far
 	taken     microsValue // reserved since the last Step
@@ -37,9 +37,9 @@ type account struct {
 	// The rest belongs to Pacer.mu.
 	doubts     map[string]doubt // by exchange
 	limit      rtb.Micros       // the cap in the plan
-	holdback   rtb.Micros       // the part of it that only late bills take
+	holdback   rtb.Micros       // the part of it that is kept for late bills
 	currency   rtb.Currency
-	withheld   rtb.Micros // granted, taken out of available, to be given back by a grant fact
+	withheld   rtb.Micros // granted and removed from available, to be returned by a grant fact
 	maxCost    rtb.Micros // the worst cost by the plan
 	control    *capControl
 	span       span // that the budget is spread over
@@ -48,7 +48,7 @@ type account struct {
 	used       bool       // the plan in force bids from it
 	starts     rtb.Second // bids use it from then on; 0 at once
 	rate       float64    // micros reserved per second, smoothed
-	sent       time.Time  // of an append that is not folded yet; zero where there is none
+	sent       time.Time  // of an append that is not folded yet; zero if there is none
 	smoothedAt time.Time
 }
 
@@ -67,7 +67,7 @@ func (a *account) take(cost rtb.Micros) bool {
 	}
 }
 
-// give returns the cost of a reservation.
+// give adds the cost of a reservation back to available.
 func (a *account) give(cost rtb.Micros) {
 	a.reserved.Add(-cost)
 	a.available.Add(cost)
@@ -112,8 +112,8 @@ func (a *account) withhold(want rtb.Micros) {
 }
 
 // refresh brings the account in line with its budget at a time of the log. b
-// may be nil: nothing was granted or spent. A stopping account gives nothing
-// back to bidding.
+// may be nil: nothing was granted or spent. A stopping account makes nothing
+// available to bidding again.
 func (a *account) refresh(b *budget, now time.Time, stopping bool) {
 	var settled, late, held rtb.Micros
 	if b != nil {

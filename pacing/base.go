@@ -14,11 +14,11 @@ import (
 
 // The reasons of the adjustments that this package makes.
 const (
-	reasonBalance  = "balance"  // what a budget had settled in log files that were deleted
-	reasonUnproven = "unproven" // what may have been spent in a part of the log that was lost
+	reasonBalance  = "balance"  // the amount that a budget had settled in deleted log files
+	reasonUnproven = "unproven" // possible spend in a lost part of the log
 )
 
-// foldAdjustment books an amount that no bill carries, once per fact id.
+// foldAdjustment books an amount that is not from a bill, once per fact id.
 func (p *Pacer) foldAdjustment(f *events.Fact) error {
 	if _, seen := p.adjusted[f.ID]; seen {
 		return nil
@@ -44,8 +44,8 @@ func (p *Pacer) foldAdjustment(f *events.Fact) error {
 
 // Base returns facts that recreate the view's money in an empty view: the balances
 // of budgets, the grants that may still settle, and the pauses. The journal writes
-// them before it deletes the log files that they come from. What is remembered of
-// single bids is not among them: the log must reach back as far as notices are
+// them before it deletes the log files that they come from. They do not include
+// the state of single bids, so the log must reach back as far as notices are
 // accepted.
 //
 // Seq is set on grants only: it is that of the budget's last grant, which the next
@@ -132,7 +132,8 @@ func (p *Pacer) applyAll(facts []events.Fact) error {
 	return p.apply(facts, 0)
 }
 
-// witness is what a view held before it was taken back, as JSON in blind.json.
+// witness holds the balances of a view before it was restored to an earlier
+// position, as JSON in blind.json.
 type witness struct {
 	Position events.Position `json:"position"`
 	Budgets  []witnessBudget `json:"budgets"`
@@ -148,7 +149,8 @@ type witnessBudget struct {
 }
 
 // Witness returns, as JSON, what was settled and held per budget. It is stored
-// before the view is taken back to an earlier position; [Pacer.Unproven] reads it.
+// before the view is restored to an earlier position; [Pacer.Unproven] reads
+// it.
 func (p *Pacer) Witness() ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,10 +168,10 @@ func (p *Pacer) Witness() ([]byte, error) {
 	return text, nil
 }
 
-// Unproven returns the adjustments that book what was settled and held according to
-// a witness and is not in the view now. Settled and held money is compared
-// separately, because what a grant holds now may not cover the bills that were lost.
-// The same witness gives facts of the same ids, so that they count once.
+// Unproven returns the adjustments that book the amounts that were settled and held
+// according to a witness but are missing from the view. Settled and held money is
+// compared separately, because what a grant holds now may not cover the bills that
+// were lost. The same witness gives facts of the same ids, so that they count once.
 func (p *Pacer) Unproven(text []byte) ([]events.Fact, error) {
 	var w witness
 	if err := json.Unmarshal(text, &w); err != nil {

@@ -14,8 +14,8 @@ import (
 // are stamped by the same clock, to the nanosecond; bids carry whole seconds.
 const clockSlack = 2 * time.Second
 
-// sight knows whether the clock agrees with the log; bids stop while it does not.
-// The bid path reads the atomics.
+// sight tracks whether the clock agrees with the log; bids stop while it does
+// not. The bid path reads the atomics.
 type sight struct {
 	stopped atomic.Bool  // our clock is behind, as of the last Step
 	logTime atomic.Int64 // Unix nanoseconds: the time of the folded log
@@ -33,14 +33,14 @@ func (s *sight) setLogTime(t time.Time) {
 	s.logTime.Store(t.UnixNano())
 }
 
-// late reports whether a bid's time is behind the log's: its reservation would
-// expire at once, and its money be bid again.
+// late reports whether a bid's time is behind the log's. Its reservation would
+// expire at once, and its money would be bid again.
 func (s *sight) late(at time.Time) bool {
 	return s.logTime.Load()-at.UnixNano() > int64(clockSlack)
 }
 
-// watchClock compares a time of our clock with the log's, and says so when they
-// part and when they meet again. p.mu is held.
+// watchClock compares our clock with the log's time, and logs when the clock
+// falls behind and when it has caught up. p.mu is held.
 func (p *Pacer) watchClock(now time.Time) {
 	behind := time.Duration(0)
 	if !p.now.IsZero() && p.sight.late(now) {
@@ -60,7 +60,7 @@ func (p *Pacer) watchClock(now time.Time) {
 	p.sight.stopped.Store(behind > 0)
 }
 
-// Blind returns why bids are stopped by the money itself; empty when they are not.
+// Blind returns why this package has stopped bids; empty if it has not.
 // The text stays the same while the reason lasts.
 func (p *Pacer) Blind() string {
 	p.mu.Lock()

@@ -6,12 +6,12 @@ import (
 )
 
 // charge books a bill in all four budgets of its line, so that a cap which is
-// added later knows what was spent before. Those that its claims name had to
-// cover it. lost says that the bid had been reported lost.
+// added later includes earlier spend. The budgets named in its claims had to
+// cover it. lost is set if the bid had been reported lost.
 func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 	n := f.Notice
 	amount := max(n.Charge, 0)
-	least := amount // what every cap's grant covers
+	least := amount // the amount that every cap's grant covers
 	for _, c := range rtb.Caps {
 		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
 		b := p.budget(id)
@@ -38,7 +38,7 @@ func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 	p.settled(f, amount, lost)
 }
 
-// addTotal adds to what a line was charged, whatever its caps.
+// addTotal adds to the total charges of a line, which do not depend on its caps.
 func (p *Pacer) addTotal(id rtb.LineID, amount, late rtb.Micros, currency rtb.Currency) {
 	t := p.total(id)
 	t.Spend += amount
@@ -91,7 +91,7 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 	if rec := p.notices[n.BidID]; rec != nil && !rec.won.IsZero() && f.Kind != events.KindWin {
 		p.billedAfterAll(n.Exchange)
 	}
-	for _, c := range rtb.Caps { // learned from as a loss before
+	for _, c := range rtb.Caps { // it was already learned from as a loss
 		if n.Caps&c == 0 {
 			continue
 		}
@@ -101,8 +101,8 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 	}
 }
 
-// competing returns the price of one impression that a bid had to beat; 0 where the
-// notice does not carry it.
+// competing returns the price of one impression that a bid had to beat; 0 if
+// the notice does not contain it.
 func competing(n *events.Notice) rtb.Micros {
 	if n.Bid <= 0 || n.Reserved <= 0 {
 		return 0

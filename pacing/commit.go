@@ -11,7 +11,7 @@ import (
 	"rebound/rtb"
 )
 
-// commit writes what the Apply under way changed.
+// commit writes the changes of the current Apply.
 func (p *Pacer) commit(pos events.Position) error {
 	b, err := p.db.NewBatch()
 	if err != nil {
@@ -64,7 +64,7 @@ func (p *Pacer) commit(pos events.Position) error {
 }
 
 // commitNotices writes the notices that changed and drops some that are
-// no longer accepted. What it returns counts once the batch is written.
+// no longer accepted. The result becomes valid once the batch is written.
 func (p *Pacer) commitNotices(b *view.Batch) (forgotten, error) {
 	at := p.now.Add(remembered)
 	for id, n := range p.notices {
@@ -79,13 +79,13 @@ func (p *Pacer) commitNotices(b *view.Batch) (forgotten, error) {
 // due; or twice what it adds, so that the view cannot grow without end.
 const leastForgotten = 256
 
-// forgotten is where dropping notices stands. It only saves work.
+// forgotten is the progress of dropping notices. It only saves work.
 type forgotten struct {
 	from []byte    // everything before this key was dropped
 	due  time.Time // none is due before
 }
 
-// forgetNotices drops at most so many notices that are no longer accepted.
+// forgetNotices drops up to a given number of notices that are no longer accepted.
 func (p *Pacer) forgetNotices(b *view.Batch, most int) (forgotten, error) {
 	if !p.now.After(p.forget.due) {
 		return p.forget, nil
@@ -110,8 +110,8 @@ func (p *Pacer) forgetNotices(b *view.Batch, most int) (forgotten, error) {
 	return next, nil
 }
 
-// dropDays drops the budgets of days that no bill is believed for any more, once
-// a minute of the log.
+// dropDays drops the budgets of days for which bills are no longer accepted,
+// once per minute of log time.
 func (p *Pacer) dropDays(b *view.Batch) error {
 	if p.now.Sub(p.forgotAt) < time.Minute {
 		return nil

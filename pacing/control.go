@@ -8,16 +8,17 @@ import (
 )
 
 // capControl moves the multiplier of one cap: entropic dual ascent on the
-// expected spend of each matched request, towards what the rest of the budget
-// allows per request, computed again at every tick. It lives across days. A cap
-// that does not bind pushes ln lambda to 0, where the price is the full value.
+// expected spend of each matched request, towards the amount per request that
+// the rest of the budget allows, which is recomputed at every tick. It persists
+// across days. A cap that does not bind pushes ln lambda to 0, where the price
+// is the full value.
 //
-// Money is in micros as float64: nothing here ends in a ledger.
+// Money is in micros as float64, because none of it is written to a ledger.
 type capControl struct {
 	LnLambda float64 `json:"ln_lambda"`
-	Boost    float64 `json:"boost"`    // extra gain after a cold start, dying away
+	Boost    float64 `json:"boost"`    // extra gain after a cold start, decaying
 	Actual   float64 `json:"actual"`   // decayed spend of matured bids
-	Foretold float64 `json:"foretold"` // and what was expected of them
+	Foretold float64 `json:"foretold"` // and the expected spend of the same bids
 	Average  float64 `json:"average"`  // price paid; 0 unknown
 	Traffic  traffic `json:"traffic"`
 	Full     float64 `json:"full"`    // decayed expected cost at full price
@@ -46,11 +47,11 @@ const (
 	fullMemory    = 600.0 // seconds
 	leastHorizon  = 0.002 // of the window, in seconds left
 	leastRate     = 0.02  // of the even rate
-	warmRequests  = 60.0  // before a day's mean of ln lambda is believed
-	unknownGuests = 1e-4  // requests a second, where none were seen
+	warmRequests  = 60.0  // before a day's mean of ln lambda is used
+	unknownGuests = 1e-4  // requests per second if none were seen
 )
 
-// horizon is the time that a budget is for.
+// horizon is the time over which a budget is spent.
 type horizon struct {
 	limit  float64 // the cap
 	spent  float64
@@ -88,9 +89,9 @@ func (c *capControl) outcome(expected, paid float64) {
 // late counts spend whose bid had been counted as lost.
 func (c *capControl) late(paid float64) { c.Actual += paid }
 
-// observed is what a cap's lines saw since the last tick: matched requests, what
-// their bids are expected to cost, and what they would at full price, which is
-// known of priced requests.
+// observed holds the observations of a cap's lines since the last tick: matched
+// requests, the expected cost of their bids, and the expected cost at full
+// price, which is known only for priced requests.
 type observed struct{ requests, expected, full, priced float64 }
 
 func (o *observed) add(x observed) {
@@ -100,7 +101,7 @@ func (o *observed) add(x observed) {
 	o.priced += x.priced
 }
 
-// tick applies what was observed.
+// tick applies the observations.
 func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	dt := 1.0
 	if !c.last.IsZero() {
@@ -137,8 +138,9 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	c.LnLambda = min(max(c.LnLambda+min(max(move, -maxMove), maxMove), 0), maxLnLambda)
 }
 
-// on carries the multiplier over to a new day: the old day's mean by traffic,
-// for the value at midnight is that of the end of a budget.
+// on carries the multiplier over to a new day. It uses the old day's
+// traffic-weighted mean, because the value at midnight reflects the end of a
+// budget.
 func (c *capControl) on(day rtb.Day) {
 	if c.Day == day {
 		return
@@ -150,7 +152,7 @@ func (c *capControl) on(day rtb.Day) {
 	c.DaySum, c.DayCount = 0, 0
 }
 
-// lambda is the multiplier that the cap asks for.
+// lambda returns the cap's multiplier.
 func (c *capControl) lambda() float64 {
 	if c == nil || !c.even {
 		return 1
@@ -162,7 +164,8 @@ func (c *capControl) lambda() float64 {
 // highest slow average of the last hours, and never below the mean so far. A
 // day that grows towards the evening is then not spent in its first half; the
 // hold spans the night, and after it the estimate follows traffic down. It is
-// never far above the present, so that a burst is not taken for the day.
+// never far above the current rate, so that a burst is not mistaken for the
+// day's level.
 type traffic struct {
 	Count   float64 `json:"count"`
 	Elapsed float64 `json:"elapsed"`

@@ -10,8 +10,8 @@ import (
 	"rebound/rtb"
 )
 
-// counted notes the currency of a fact's amounts in a budget. While nothing was
-// spent the last grant's counts; after that it never changes.
+// counted records the currency of a fact's amounts in a budget. Until something
+// is spent the last grant's currency applies; after that it never changes.
 func (p *Pacer) counted(b *budget, f *events.Fact) {
 	switch {
 	case f.Currency.IsZero() || f.Currency == b.Currency:
@@ -19,14 +19,14 @@ func (p *Pacer) counted(b *budget, f *events.Fact) {
 		b.Currency = f.Currency
 		p.recheck = true
 	default:
-		p.o.Logger.Error("an amount in another currency was counted as it stands", zap.Stringer("budget", b.id),
+		p.o.Logger.Error("an amount in another currency was counted without conversion", zap.Stringer("budget", b.id),
 			zap.Stringer("currency", f.Currency), zap.Stringer("want", b.Currency), zap.Uint64("seq", f.Seq))
 	}
 }
 
-// foreign finds a budget of a line that counts in another currency than the
-// line: something was spent from it, or a grant holds something. Every budget
-// counts, also where no cap binds now. p.mu is held.
+// foreign returns a budget of a line whose currency differs from the line's
+// because something was spent from it or a grant holds something. It considers
+// every budget, including those without a cap in force. p.mu is held.
 func (p *Pacer) foreign(l *LinePlan, day rtb.Day) *budget {
 	for _, c := range rtb.Caps {
 		b := p.budgets[rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, day)]
@@ -40,9 +40,9 @@ func (p *Pacer) foreign(l *LinePlan, day rtb.Day) *budget {
 	return nil
 }
 
-// CheckPlan says what in a plan cannot be bid for: a line whose currency is not
-// the one that its budgets were spent in. [Pacer.SetPlan] takes such a plan, and
-// does not bid for the line.
+// CheckPlan returns an error for the lines of a plan that cannot bid because
+// their currency differs from the one in which their budgets were spent.
+// [Pacer.SetPlan] accepts such a plan, and does not bid for these lines.
 func (p *Pacer) CheckPlan(plan []LinePlan) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,8 +65,8 @@ func foreignError(l *LinePlan, b *budget) error {
 		b.id, l.Currency, l.Currency, b.Currency, b.Settled)
 }
 
-// refuse notes that a line does not bid because of its currency, and says so when
-// that is new.
+// refuse records that a line does not bid because of its currency, and logs it
+// the first time.
 func (p *Pacer) refuse(l *LinePlan, b *budget, known bool) *tableLine {
 	if !known {
 		p.o.Logger.Error("a line does not bid: its advertiser's currency was changed after it had spent", zap.Error(foreignError(l, b)))

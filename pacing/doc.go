@@ -3,7 +3,7 @@
 //
 // # Guarantees
 //
-// No bid leaves unless its worst cost fits under every cap that binds it, and
+// No bid is sent unless its worst cost fits under every cap that applies to it, and
 // settled - late_spend + held <= cap whenever a grant is cut, whatever the order,
 // repetition or loss of notices, and after kill -9. Spend is a fold of the log: it
 // reads no clock and no configuration, and applying a fact twice changes nothing.
@@ -16,22 +16,23 @@
 // A run (one start of a node) bids from grants. A grant is a fact that says how much
 // the run may ever settle from one budget (cumulative), until when it may bid, and
 // until when the amount is held for its reservations. [Pacer.Step] appends grants
-// ahead of need, with a compare-and-set on the budget's last grant. What a dead run
-// did not settle stays held until the grant's end and is free afterwards.
+// ahead of need, with a compare-and-set on the budget's last grant. The amount that
+// a dead run did not settle stays held until the grant's end and is free afterwards.
 //
 // A bill is settled in all four budgets of its line (line and campaign, day and
 // total), whether or not a cap binds, so that a cap that is added later counts
-// earlier spend. A budget keeps the currency that was spent in; a line in another
+// earlier spend. A budget keeps the currency in which it was spent; a line in another
 // currency does not bid. The holdback of a cap is never granted: it covers late
 // bills.
 //
 // # Blindness and damage
 //
 // Reservations expire by the log's time. A bid whose own time is more than 2 s
-// behind it would expire at once, so such bids are refused as blind. A jump ahead
-// makes the bids in flight late, once. An exchange that reports wins and hardly any
-// bills gets no bids. A view whose files are damaged is emptied, and the journal
-// restores it from a checkpoint or rebuilds it from the log.
+// behind it would expire at once, so such bids are refused as blind. If the
+// clock jumps ahead, the bills of the bids in flight at that moment are late. An
+// exchange that reports wins and hardly any bills gets no bids. A view whose
+// files are damaged is emptied, and the journal restores it from a checkpoint or
+// rebuilds it from the log.
 //
 // # Late bills
 //
@@ -41,8 +42,8 @@
 // its run has no grant that is still held. The part of a bill that its grant does
 // not cover is late spend too. A bill up to WinExpiry proves its own win.
 //
-// Late spend uses the room that a cap has outside its grants, so settled exceeds the
-// cap only by what was in flight or granted already.
+// Late spend uses the room that a cap has outside its grants, so settled
+// exceeds the cap only by amounts that were already in flight or granted.
 //
 // # Pacing
 //

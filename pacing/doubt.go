@@ -12,22 +12,23 @@ import (
 )
 
 // A loss notice is a claim, not a proof. It moves the cost of its bid from reserved
-// to doubted until the reservation would have expired. How much of the doubted money
-// stays covered depends on what became of the exchange's earlier losses.
+// to doubted until the reservation would have expired. How much of the doubted
+// money stays covered depends on how many of the exchange's earlier losses were
+// billed.
 const (
 	provenLosses = 500   // matured losses; below it doubted money counts in full
 	recentLosses = 50000 // beyond that older ones count half
 	upperBound   = 2.326 // standard deviations: one-sided 99 %
 )
 
-// lossClaims is what became of one exchange's losses. It is stored with the
+// lossClaims counts the outcomes of one exchange's losses. It is stored with the
 // controllers: losing it means that doubted money counts in full again.
 type lossClaims struct {
 	Matured float64 `json:"matured"` // losses whose reservation has ended, or that were billed
 	Billed  float64 `json:"billed"`  // of those, billed after all
 
 	doubted rtb.Micros // of bids of this run, each counted once
-	share   float64    // of doubted money that stays covered, as applied to the accounts
+	share   float64    // share of doubted money that stays covered, as applied to the accounts
 	moved   bool       // the share is to be computed again
 }
 
@@ -55,7 +56,7 @@ func (c *lossClaims) matured(billed bool) {
 	c.moved = true
 }
 
-// doubt is an account's doubted money of one exchange, and what of it stays covered.
+// doubt is an account's doubted money of one exchange, and the part of it that stays covered.
 type doubt struct{ sum, kept rtb.Micros }
 
 // addDoubt changes the doubted money of an exchange. p.mu is held.
@@ -76,7 +77,7 @@ func (a *account) addDoubt(exchange string, amount rtb.Micros, share float64) {
 	a.doubts[exchange] = d
 }
 
-// claims finds what is known of an exchange's losses, or begins it. p.mu is held.
+// claims returns the counts of an exchange's losses, creating them if necessary. p.mu is held.
 func (p *Pacer) claims(exchange string) *lossClaims {
 	c := p.losses[exchange]
 	if c == nil {
@@ -95,15 +96,15 @@ func (p *Pacer) doubt(r *reservation) {
 		if a == nil {
 			break
 		}
-		a.addDoubt(r.exchange, r.cost, c.share) // first, so that no bid takes what is kept
+		a.addDoubt(r.exchange, r.cost, c.share) // first, so that no bid takes the money that is kept
 	}
 	r.give()
 	r.won = r.state == resWon
 	r.state = resDoubted
 }
 
-// resolve ends the doubt about a reservation: it was billed, or can no longer be in
-// time. p.mu and the reservation's shard are held.
+// resolve ends the doubt about a reservation: it was billed, or can no longer
+// be billed in time. p.mu and the reservation's shard are held.
 func (p *Pacer) resolve(r *reservation, billed bool) {
 	c := p.claims(r.exchange)
 	c.doubted -= r.cost
@@ -146,10 +147,10 @@ func (p *Pacer) judgeLosses() {
 	}
 }
 
-// Doubted is what an exchange's loss notices concern and could still be billed.
+// Doubted is the money of bids that an exchange reported lost and could still bill.
 type Doubted struct {
 	Exchange string
-	Amount   rtb.Micros // micros of the advertisers' currencies, as they are
+	Amount   rtb.Micros // micros of the advertisers' currencies, added without conversion
 	Matured  float64    // losses whose outcome is known; older ones count less
 	Billed   float64    // of those, billed after all
 	Share    float64    // of doubted money that stays covered, 0 to 1

@@ -10,8 +10,8 @@ import (
 	"rebound/rtb"
 )
 
-// moveControls takes what the lines observed, moves every cap's multiplier, and
-// hands the results to the bid path. p.mu is held.
+// moveControls collects the lines' observations, updates every cap's
+// multiplier, and publishes the results to the bid path. p.mu is held.
 func (p *Pacer) moveControls(now time.Time) {
 	moved := p.moved[:0]
 	for _, e := range p.table.Load().order {
@@ -41,8 +41,9 @@ func (p *Pacer) moveControls(now time.Time) {
 	p.publishLambda()
 }
 
-// horizon says what an account's budget is for, at now. A window of 0 means that
-// nothing is to be spread: a total that has a day's cap too, or no end.
+// horizon returns the time over which an account's budget is spent, as of now.
+// A window of 0 means that the budget is not spread: a total that also has a
+// day cap, or has no end.
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load())}
 	if l := p.longs[a.id]; l != nil {
@@ -64,7 +65,7 @@ func (p *Pacer) horizon(a *account, now time.Time) horizon {
 // span is the time that a budget is spread over.
 type span struct{ from, to time.Time }
 
-// cover widens a span to hold another.
+// cover extends a span to include another.
 func (s *span) cover(o span) {
 	if !o.to.After(o.from) {
 		return
@@ -77,8 +78,8 @@ func (s *span) cover(o span) {
 	}
 }
 
-// spanOf is a line's part of a day, or of its life where a total has an end and
-// no day's cap; empty where nothing is to be spread.
+// spanOf returns a line's part of a day, or of its lifetime if a total has an
+// end and no day cap. It is empty if the budget is not spread.
 func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 	var s span
 	if id.Window == rtb.WindowDay {
@@ -102,7 +103,7 @@ func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 	return s
 }
 
-// publishLambda hands each line the largest multiplier of its caps. p.mu is held.
+// publishLambda gives each line the largest multiplier of its caps. p.mu is held.
 func (p *Pacer) publishLambda() {
 	for _, e := range p.table.Load().order {
 		lambda := 1.0
@@ -116,8 +117,8 @@ func (p *Pacer) publishLambda() {
 	}
 }
 
-// controlState is what is stored of the controllers. It is no part of the fold:
-// losing it costs a cold start, never money.
+// controlState is the stored state of the controllers. It is not part of the
+// fold: losing it costs a cold start, never money.
 type controlState struct {
 	Controls map[string]*capControl `json:"controls"`
 	Lines    map[string]*landscape  `json:"lines"`
@@ -153,7 +154,7 @@ func (p *Pacer) saveControl() error {
 	return p.db.StartFlush()
 }
 
-// loadControl reads the controllers; what cannot be read starts cold.
+// loadControl reads the controllers. Those that cannot be read start cold.
 func (p *Pacer) loadControl() error {
 	var s controlState
 	text, exists, err := p.db.Get([]byte{keyControl})

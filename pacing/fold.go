@@ -22,8 +22,8 @@ func (p *Pacer) Apply(facts []events.Fact) error {
 	return p.apply(facts, p.Position().Seq)
 }
 
-// apply folds the facts whose sequence is above seen; all of them where seen is 0.
-// Facts that stand for deleted files share one sequence. p.mu is held.
+// apply folds the facts whose sequence is above seen; all of them if seen is 0.
+// Facts that replace deleted files share one sequence. p.mu is held.
 func (p *Pacer) apply(facts []events.Fact, seen uint64) error {
 	for len(facts) > 0 && seen > 0 && facts[0].Seq <= seen {
 		facts = facts[1:]
@@ -47,8 +47,8 @@ func (p *Pacer) apply(facts []events.Fact, seen uint64) error {
 	return nil
 }
 
-// foldAll folds facts and publishes the time of the log: bids of an earlier time are
-// refused before anything of theirs expires.
+// foldAll folds facts and publishes the time of the log: bids of an earlier
+// time are refused before their reservations could expire.
 func (p *Pacer) foldAll(facts []events.Fact) error {
 	defer func() { p.sight.setLogTime(p.now) }()
 	for i := range facts {
@@ -82,7 +82,7 @@ func (p *Pacer) fold(f *events.Fact) error {
 	return nil
 }
 
-// budget finds a budget to change, or begins it.
+// budget returns a budget that will be changed, creating it if necessary.
 func (p *Pacer) budget(id rtb.BudgetID) *budget {
 	b := p.budgets[id]
 	if b == nil {
@@ -100,7 +100,7 @@ func (p *Pacer) foldGrant(f *events.Fact) {
 	b := p.budget(f.Grant.Budget)
 	p.counted(b, f)
 	var a *account
-	switch f.Grant.Run { // before the amount changes: an account opens with what is there
+	switch f.Grant.Run { // before the amount changes, because an account opens with the current balance
 	case p.o.Run:
 		a = p.account(b.id)
 	case p.longRun:
@@ -144,7 +144,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 	return nil
 }
 
-// notice finds what is remembered of a bid, or begins it.
+// notice returns the record of a bid's notices, creating it if necessary.
 func (p *Pacer) notice(id rtb.BidID) (*notice, error) {
 	if n := p.notices[id]; n != nil {
 		return n, nil

@@ -15,14 +15,14 @@ import (
 
 const (
 	visitorShards = 64
-	maxScopes     = 8 // of one bid; more is a refusal, never a cap that is not kept
+	maxScopes     = 8 // of one bid; a bid with more is refused, so that no cap is ignored
 	// MaxInFlight bids of a visitor may be unanswered within FlightWindow where the
 	// cap has a minimum gap.
 	MaxInFlight = 3
 	// FlightWindow is how long a bid counts as unanswered for MaxInFlight.
 	FlightWindow = 30 * time.Second
-	// settledMemory is how long an impression counts from here when the profile does
-	// not show it.
+	// settledMemory is how long an impression is counted here if the profile does
+	// not contain it.
 	settledMemory = time.Minute
 )
 
@@ -50,8 +50,8 @@ next:
 	return s, true
 }
 
-// flight is one bid of a visitor that may become an impression, or became one
-// that the profile may not have yet.
+// flight is one bid of a visitor that may become an impression, or has become
+// one that may not be in the profile yet.
 type flight struct {
 	scopes     [maxScopes]int32 // slots of the visitor's scopes
 	n          int8

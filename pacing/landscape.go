@@ -6,11 +6,12 @@ import (
 	"rebound/rtb"
 )
 
-// The landscape is a line's belief about the highest competing price: log-normal,
-// its mean a linear function of a few features. It is learned online from
-// outcomes, exact (the price is known) or censored (only who won is known), by
-// AdaGrad steps on the likelihood. It gives the expected cost of a bid; the
-// controller corrects its level, so it needs the right shape, not the right size.
+// The landscape is a line's model of the highest competing price: log-normal,
+// with a mean that is a linear function of a few features. It is learned online
+// from outcomes, exact (the price is known) or censored (only the winner is
+// known), by AdaGrad steps on the likelihood. It gives the expected cost of a
+// bid; the controller corrects its level, so it needs the right shape, not the
+// right size.
 //
 // Prices here are micros of one impression, as natural logarithms.
 
@@ -129,8 +130,9 @@ func (l *landscape) freeze(at rtb.Second) *curve {
 	return &curve{base: l.mean(&x), slope: l.W[featValue], ref: l.Ref, sigma: s, lift: math.Exp(s * s / 2)}
 }
 
-// cost is what a bid of b micros for an impression of the value is expected to
-// cost, its win chance included. A nil curve is the prior around the value.
+// cost returns the expected cost of a bid of b micros for an impression of the
+// value, including the win probability. A nil curve is the prior around the
+// value.
 func (c *curve) cost(value, b, floor float64, firstPrice bool) float64 {
 	if !(b > 0) || !(value > 0) {
 		return 0

@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// budget is the state of one cap. What it was granted and what it
-// settled come from facts alone.
+// budget is the state of one cap. Its granted and settled amounts come from
+// facts alone.
 type budget struct {
 	id rtb.BudgetID
 
@@ -23,11 +23,11 @@ type budget struct {
 	dirty bool
 }
 
-// grant is what one run may settle from a budget.
+// grant is the amount that one run may settle from a budget.
 type grant struct {
 	Run       string     `json:"run"`
 	Node      string     `json:"node,omitempty"`
-	Amount    rtb.Micros `json:"amount"`  // the whole that the run may ever settle
+	Amount    rtb.Micros `json:"amount"`  // the total that the run may ever settle
 	Settled   rtb.Micros `json:"settled"` // on time, from this grant
 	Until     time.Time  `json:"until"`
 	HeldUntil time.Time  `json:"held_until"`
@@ -49,7 +49,7 @@ func (b *budget) run(run string) *grant {
 	return nil
 }
 
-// held returns what grants may still settle at a time of the log.
+// held returns the amount that grants may still settle at a time of the log.
 func (b *budget) held(now time.Time) rtb.Micros {
 	var sum rtb.Micros
 	for i := range b.Grants {
@@ -91,7 +91,7 @@ func (b *budget) settle(run string, amount rtb.Micros, late bool, now time.Time)
 	return covered
 }
 
-// lineTotal is what a line was charged, whatever its caps.
+// lineTotal is the total of a line's charges, independent of its caps.
 type lineTotal struct {
 	Spend rtb.Micros `json:"spend"`
 	Late  rtb.Micros `json:"late,omitempty"`
@@ -101,9 +101,9 @@ type lineTotal struct {
 	dirty bool
 }
 
-// remembered is how long the notices of a bid are remembered, so that none counts
-// twice: longer than any configuration accepts them (7 d). The fold reads no
-// configuration.
+// remembered is how long the notices of a bid are remembered, so that none
+// counts twice. It is longer than any configuration accepts them (7 d). The
+// fold reads no configuration.
 const remembered = 7*24*time.Hour + time.Hour
 
 // notice holds the log times of a bid's first notice of each kind; zero where there

@@ -9,15 +9,15 @@ import (
 	"rebound/rtb"
 )
 
-// line is what outlives plans of one line: its multiplier, its landscape, what
-// it observed, what it spent.
+// line is the state of one line that outlives plans: its multiplier, landscape,
+// observations and spend.
 type line struct {
 	id         rtb.LineID
 	multiplier atomic.Uint64 // bits of a float64 >= 1
 	curve      atomic.Pointer[curve]
 	firstValue atomic.Uint64 // bits of ln micros of the first quote; 0 unset
 	reserved   microsValue
-	refused    atomic.Int64 // requests whose bid the money refused, since the last tick
+	refused    atomic.Int64 // requests whose bid a cap refused, since the last tick
 	seen       [observers]observer
 
 	// The rest belongs to Pacer.mu.
@@ -27,12 +27,12 @@ type line struct {
 	total    *lineTotal
 }
 
-// observer is one shard of what a line observed since the last tick.
+// observer is one shard of a line's observations since the last tick.
 type observer struct {
 	requests atomic.Int64
 	expected microsValue
 	quotes   atomic.Int64
-	full     microsValue // what the quoted bids would cost at full price
+	full     microsValue // the expected cost of the quoted bids at full price
 	_        [32]byte    // to a cache line
 }
 
@@ -54,8 +54,8 @@ func (l *line) observe(expected rtb.Micros) {
 	}
 }
 
-// drain takes what was observed. Requests that the money refused count for
-// nothing: the multiplier must not fall because a cap refuses bids.
+// drain takes the observations. Requests that a cap refused are not counted:
+// the multiplier must not fall because a cap refuses bids.
 func (l *line) drain() (o observed) {
 	quotes := 0.0
 	for i := range l.seen {
@@ -91,7 +91,7 @@ func (l *line) refresh(now time.Time) {
 }
 
 // learn takes a matured outcome. paid is 0 for a lost bid; minToWin is the
-// competing price where it is known. All are micros of one impression.
+// competing price if it is known. All are micros of one impression.
 func (l *line) learn(r *reservation) {
 	if l.land.Ref == 0 || r.cost <= 0 || r.value <= 0 {
 		return
@@ -147,16 +147,16 @@ func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quo
 	return q, rtb.NoBidNone
 }
 
-// quoted counts what a bid would cost at full price, for the test whether the
-// budget binds at all.
+// quoted adds the expected cost of a bid at full price, which shows whether the
+// budget is a constraint at all.
 func (l *line) quoted(full rtb.Micros) {
 	s := &l.seen[rand.Uint32()%observers]
 	s.quotes.Add(1)
 	s.full.Add(full)
 }
 
-// Observe is told once per matched request and line what its bid is expected to
-// cost; 0 when it did not bid, also because Reserve refused.
+// Observe must be called once per matched request and line with the expected
+// cost of the bid; 0 if it did not bid, including when Reserve refused.
 func (p *Pacer) Observe(id rtb.LineID, expected rtb.Micros) {
 	if e := p.table.Load().lines[id]; e != nil && e.refused == rtb.NoBidNone {
 		e.line.observe(expected)

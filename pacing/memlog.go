@@ -11,7 +11,7 @@ import (
 	"rebound/rtb"
 )
 
-// ErrConflict is what [MemLog.Append] says of a stale grant.
+// ErrConflict is returned by [MemLog.Append] for a stale grant.
 var ErrConflict = errors.New("stale expected sequence")
 
 // MemLog is a log without storage, for replay and tests: it numbers and stamps
@@ -30,8 +30,8 @@ type MemLog struct {
 	grants map[rtb.BudgetID]uint64 // of each budget's last grant
 }
 
-// IsConflict reports whether an error of Append is a stale grant; it fits
-// [Options.IsConflict].
+// IsConflict reports whether an error of Append means a stale grant. It can be
+// used as [Options.IsConflict].
 func IsConflict(err error) bool { return errors.Is(err, ErrConflict) }
 
 // Append stamps facts and applies them. A grant whose ExpectSeq is not that of

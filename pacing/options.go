@@ -10,7 +10,7 @@ import (
 	"rebound/events"
 )
 
-// Options of a Pacer. Zero fields take the defaults that are named here.
+// Options configure a Pacer. Zero fields get the documented defaults.
 type Options struct {
 	// Dir is the folder of the view (Pebble). Required unless InMemory.
 	Dir string
@@ -22,8 +22,8 @@ type Options struct {
 	InMemory bool
 	// Node names this node in grants; "local" by default.
 	Node string
-	// Run names this start of the node. It must never have been used before:
-	// what an earlier run was granted stays its own. Required.
+	// Run names this start of the node. It must never have been used before,
+	// because the grants of an earlier run remain that run's own. Required.
 	Run string
 	// Append stores facts in the log, as journal.Log.Append. Required to bid.
 	Append func(ctx context.Context, facts ...events.Fact) error
@@ -35,9 +35,9 @@ type Options struct {
 	// Logger receives errors outside the bid path; may be nil.
 	Logger *zap.Logger
 	// BidLife is the usual longest time from a bid to its BillExpiry. Grants are
-	// held so long after the last bid from them. A bid with a longer life draws from a
-	// separate grant of its budget, which is held for it: the first one is refused,
-	// and the grant is cut. 2 h by default.
+	// held for this long after the last bid from them. A bid with a longer life
+	// draws from a separate grant of its budget, which is held for it: the first
+	// one is refused, and the grant is cut. 2 h by default.
 	BidLife time.Duration
 	// MaxBidLife bounds that: a bid with a longer life is refused as an error.
 	// 26 h by default, at least BidLife, at most 7 d.

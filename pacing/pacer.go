@@ -16,7 +16,7 @@ import (
 	"rebound/rtb"
 )
 
-// Pacer covers and prices bids. It is a view of the log. The methods of the bid
+// Pacer prices bids and reserves their cost. It is a view of the log. The methods of the bid
 // path may be called from any goroutine; Apply from one at a time.
 type Pacer struct {
 	o Options
@@ -34,8 +34,8 @@ type Pacer struct {
 	slots        *slotFile     // nil: reservations are not kept over a kill
 	unknownUntil secondValue   // bids of an earlier run that are not known may be shown until then
 	life         durationValue // the longest life of a bid
-	longBid      secondValue   // the last bid that was to live longer than usual
-	wanted       atomic.Bool   // a Step is asked for
+	longBid      secondValue   // the last bid with a longer life than usual
+	wanted       atomic.Bool   // a Step is requested
 	wake         chan struct{}
 	counts       counters
 
@@ -58,7 +58,7 @@ type Pacer struct {
 
 	inherited inheritance
 
-	billing  map[string]*billing    // by exchange; no part of the fold
+	billing  map[string]*billing    // by exchange; not part of the fold
 	losses   map[string]*lossClaims // the same
 	lateBy   map[lateKey]rtb.Micros // late spend of this run's bids; the same
 	plan     []LinePlan
@@ -145,7 +145,7 @@ func (p *Pacer) load() error {
 	return err
 }
 
-// clear forgets what was folded.
+// clear removes the folded state.
 func (p *Pacer) clear() {
 	p.budgets, p.totals = map[rtb.BudgetID]*budget{}, map[rtb.LineID]*lineTotal{}
 	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
@@ -185,8 +185,8 @@ func (p *Pacer) loadBudget(k, v []byte) error {
 	return nil
 }
 
-// keepDays is how long the budgets of past days are kept: longer than notices of
-// their bids are believed.
+// keepDays is how long the budgets of past days are kept. It is longer than
+// notices of their bids are accepted.
 const keepDays = 9
 
 func oldBudget(id rtb.BudgetID, now time.Time) bool {
@@ -206,8 +206,8 @@ func (p *Pacer) loadTotal(k, v []byte) error {
 	return nil
 }
 
-// reconcile sets the accounts and lines to what was loaded: after Reset or
-// Restore the folds add to that again.
+// reconcile sets the accounts and lines to the loaded state. After Reset or
+// Restore the folds add to it again.
 func (p *Pacer) reconcile() {
 	for _, a := range p.sortedAccounts() {
 		b := p.budgets[a.id]

@@ -19,7 +19,7 @@ type pause struct {
 	At time.Time `json:"at"`
 }
 
-// pauseSet is what is stopped now, immutable, for the bid path.
+// pauseSet is the immutable set of current pauses that the bid path reads.
 type pauseSet struct {
 	all       bool
 	exchanges map[string]struct{}
@@ -28,7 +28,7 @@ type pauseSet struct {
 
 type campaignID struct{ advertiser, campaign string }
 
-// parseScope reads a pause's scope into the set; false when it is none.
+// parseScope adds a pause's scope to the set; false if it is not a valid scope.
 func (s *pauseSet) parseScope(scope string) bool {
 	kind, id, _ := strings.Cut(scope, ":")
 	switch kind {
@@ -50,7 +50,7 @@ func newPauseSet() *pauseSet {
 	return &pauseSet{exchanges: map[string]struct{}{}, campaigns: map[campaignID]struct{}{}}
 }
 
-// publishPauses hands what is paused to the bid path. p.mu is held.
+// publishPauses publishes the current pauses to the bid path. p.mu is held.
 func (p *Pacer) publishPauses() {
 	s := newPauseSet()
 	for scope, x := range p.pauses {
@@ -100,10 +100,10 @@ func (p *Pacer) Paused(exchange, advertiser, campaign string) rtb.NoBidReason {
 	return rtb.NoBidPaused
 }
 
-// Pause appends a pause fact and obeys it at once. Scope is "all",
-// "exchange:<id>" or "campaign:<advertiser>/<id>"; by says who asked. Where the
-// log takes nothing, a stop still holds until the program ends, and the error
-// says so.
+// Pause appends a pause fact and applies it at once. Scope is "all",
+// "exchange:<id>" or "campaign:<advertiser>/<id>"; by names who requested it.
+// If the log accepts no facts, a stop still applies until the program ends, and
+// the error says so.
 func (p *Pacer) Pause(ctx context.Context, scope string, on bool, by string) error {
 	if !newPauseSet().parseScope(scope) {
 		return fmt.Errorf("cannot pause: got scope %q; want all, exchange:<id> or campaign:<advertiser>/<id>", scope)
@@ -125,14 +125,14 @@ func (p *Pacer) Pause(ctx context.Context, scope string, on bool, by string) err
 	return nil
 }
 
-// PauseInForce is one stop by an operator that holds now.
+// PauseInForce is one stop by an operator that is in force now.
 type PauseInForce struct {
 	Scope string // all, exchange:<id> or campaign:<advertiser>/<id>
-	By    string // who asked for it
+	By    string // who requested it
 	At    time.Time
 }
 
-// Pauses lists the stops that hold now, by scope.
+// Pauses lists the stops that are in force now, by scope.
 func (p *Pacer) Pauses() []PauseInForce {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,12 +12,12 @@ type Mode uint8
 // The modes.
 const (
 	Even Mode = iota // over the day, through the price multiplier
-	ASAP             // at full price until it is gone
+	ASAP             // at full price until it is spent
 )
 
-// LinePlan is what the configuration says of a line's money. Amounts are micros
-// of Currency. Caps says which of the four limits bind; a limit of a cap that
-// is not in Caps means nothing.
+// LinePlan holds the budget settings of a line. Amounts are micros of Currency.
+// Caps selects which of the four limits apply; a limit that is not in Caps is
+// ignored.
 type LinePlan struct {
 	Line     rtb.LineID
 	Priority int
@@ -34,7 +34,7 @@ type LinePlan struct {
 	CampaignTotal rtb.Micros
 
 	// HoldbackPct and CampaignHoldbackPct are the shares of the line's own caps and
-	// of the campaign's that no grant is cut from, 0 to 100: late bills take them.
+	// of the campaign's that are never granted, 0 to 100; they are kept for late bills.
 	HoldbackPct, CampaignHoldbackPct int
 
 	// MaxCPM is the highest price that the line bids, in Currency; 0 unknown.

@@ -16,14 +16,13 @@ const (
 	resWon                     // until billExpiry
 	resSettled                 // charged; remembered for learning and frequency
 	resDoubted                 // reported lost; its money is doubted until the reservation would have ended
-	resLost                    // given back: it can no longer be billed in time
-	resDead                    // given back: the bid was not sent
+	resLost                    // released: it can no longer be billed in time
+	resDead                    // released: the bid was not sent
 )
 
-// reservation is one bid in flight. It is remembered until due even after its
-// money was settled or given back: outcomes are learned from at the same age,
-// wins and losses alike, and an impression counts for frequency until the
-// profile has it.
+// reservation is one bid in flight. It is kept until due even after its money
+// was settled or released: wins and losses are learned from at the same age,
+// and an impression counts for frequency until it is in the profile.
 type reservation struct {
 	bid      rtb.BidID
 	visitor  rtb.Key
@@ -32,9 +31,9 @@ type reservation struct {
 	accounts [len(rtb.Caps)]*account // nil at the end
 
 	cost, expected, value rtb.Micros
-	flight                rtb.Micros // what it adds to the accounts' expected now
-	paid                  rtb.Micros // charged, or what the win notice says it will be
-	toWin                 rtb.Micros // the competing price, where it is known
+	flight                rtb.Micros // its current part of the accounts' expected cost
+	paid                  rtb.Micros // charged, or the amount to be charged according to the win notice
+	toWin                 rtb.Micros // the competing price, if it is known
 
 	issued, winExpiry, billExpiry rtb.Second
 	due                           rtb.Second
@@ -66,7 +65,7 @@ func (r *reservation) give() {
 	r.flight = 0
 }
 
-// expect replaces what the bid is expected to cost while it is in flight.
+// expect replaces the expected cost of the bid while it is in flight.
 func (r *reservation) expect(amount rtb.Micros) {
 	for _, a := range r.accounts {
 		if a == nil {
@@ -127,8 +126,8 @@ func newReservations(limit int) *reservations {
 
 func (s *reservations) shard(bid rtb.BidID) *resShard { return &s.shards[bid[0]%resShards] }
 
-// add stores a reservation. It refuses a bid that is known already as an error, and
-// one beyond the limit as overloaded.
+// add stores a reservation. It refuses a duplicate bid with the reason error,
+// and one beyond the limit with overloaded.
 func (s *reservations) add(r *reservation) rtb.NoBidReason {
 	if s.count.Add(1) > s.limit {
 		s.count.Add(-1)
@@ -167,8 +166,8 @@ func (s *reservations) each(fn func(*reservation)) {
 	}
 }
 
-// with calls fn on the reservation of a bid under its shard's lock; false when
-// there is none. fn may change everything but bid.
+// with calls fn with the reservation of a bid under its shard's lock. It
+// returns false if there is none. fn may change everything but bid.
 func (s *reservations) with(bid rtb.BidID, fn func(*reservation)) bool {
 	sh := s.shard(bid)
 	sh.mu.Lock()

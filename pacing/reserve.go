@@ -7,16 +7,16 @@ import (
 )
 
 // Reserve covers the worst cost of a bid (c.Reserved) under every cap of its
-// line, and its visitor's frequency, or covers nothing and says why. It sets the
+// line, and its visitor's frequency, or covers nothing and returns the reason. It sets the
 // claims' Node, Grant, Caps and Day; sign them afterwards. The time is c.Issued.
 // A test bid is never covered, and never refused.
 //
 // Reasons: frequency, in_flight (the visitor); budget (a cap has no room), grant
-// (it has, but this run's grant is used up: more is on its way); overloaded (too
-// many bids in flight); no_campaign (not in the plan); currency (the line spent in
-// another); blind (money cannot be seen, [Pacer.Blind], or the bid's time is
-// behind the log's); error (a second bid of the same id, no cost, or a life
-// beyond Options.MaxBidLife).
+// (the cap has room, but this run's grant is used up; a new one has been
+// requested); overloaded (too many bids in flight); no_campaign (not in the plan);
+// currency (the line spent in another); blind (spend cannot be known,
+// [Pacer.Blind], or the bid's time is behind the log's); error (a second bid of
+// the same id, no cost, or a life beyond Options.MaxBidLife).
 func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason {
 	e := p.table.Load().lines[rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line}]
 	if e == nil {
@@ -86,11 +86,11 @@ func (d *tableDay) heldFor(r *reservation) bool {
 	return true
 }
 
-// cover takes the cost from every account of the day and stores the reservation,
-// or leaves everything as it was.
+// cover takes the cost from every account of the day and stores the
+// reservation, or changes nothing.
 func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBidReason {
 	if day.accounts[0] == nil {
-		return rtb.NoBidBudget // nothing bounds the line: nothing is bid
+		return rtb.NoBidBudget // no cap limits the line, so it does not bid
 	}
 	accounts := &day.accounts
 	if r.long {
@@ -186,7 +186,7 @@ func (p *Pacer) coverOne(a *account, r *reservation) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// uncover gives back what the first n accounts covered.
+// uncover releases the amounts that the first n accounts covered.
 func (p *Pacer) uncover(r *reservation, n int) {
 	for i := range n {
 		r.accounts[i].give(r.cost)
@@ -220,7 +220,7 @@ func (p *Pacer) renew() {
 	}
 }
 
-// Release gives back what was reserved for a bid that was not sent.
+// Release releases the reservation of a bid that was not sent.
 func (p *Pacer) Release(bid rtb.BidID) {
 	p.reservations.with(bid, func(r *reservation) {
 		if r.state != resBid {

@@ -26,13 +26,13 @@ type BudgetRow struct {
 	Cap        rtb.Micros   `json:"cap_micros"`
 	Spent      rtb.Micros   `json:"spent_micros"`    // all that was charged, late spend included
 	Reserved   rtb.Micros   `json:"reserved_micros"` // by this run's bids in flight
-	Granted    rtb.Micros   `json:"granted_micros"`  // what grants of all runs may still settle
+	Granted    rtb.Micros   `json:"granted_micros"`  // the amount that grants of all runs may still settle
 	Late       rtb.Micros   `json:"late_spend_micros"`
-	Doubted    rtb.Micros   `json:"doubted_micros"` // of this run's bids that were reported lost and may be billed all the same
-	Multiplier float64      `json:"multiplier"`     // 1 where the cap does not lower prices
+	Doubted    rtb.Micros   `json:"doubted_micros"` // of this run's bids that were reported lost but may still be billed
+	Multiplier float64      `json:"multiplier"`     // 1 if the cap does not lower prices
 	Paused     bool         `json:"paused"`
-	// SpentCurrency is that of all but the cap, where it is another one than the
-	// plan's: the line does not bid then.
+	// SpentCurrency is the currency of all amounts but the cap, if it differs from
+	// the plan's. The line does not bid then.
 	SpentCurrency rtb.Currency `json:"spent_currency,omitzero"`
 }
 
@@ -52,14 +52,14 @@ type Stats struct {
 	Reservations int    // in memory now
 	Refused      uint64 // because MaxReservations was reached
 	Grants       uint64 // appended
-	Conflicts    uint64 // grants refused because another run was faster
+	Conflicts    uint64 // grants refused because another run had a newer one
 	AppendErrors uint64 // grants, ticks and pauses that could not be stored
 	LateBills    uint64
 	Duplicates   uint64 // bills that had been charged already
 	BilledLosses uint64 // bids of this run that were billed after their loss notice
 	Expired      uint64 // reservations that ended without a notice
 	// ClockBehind is how far our clock was behind the log's time at the last
-	// Step; 0 when it was not. Bids stop meanwhile.
+	// Step; 0 when it was not. Bids stop while it is behind.
 	ClockBehind time.Duration
 	Billing     []Billing // by exchange
 	Doubted     []Doubted // by exchange
@@ -90,7 +90,7 @@ func (p *Pacer) Budgets(now time.Time) []BudgetRow {
 	return rows
 }
 
-// row shows one cap. p.mu is held.
+// row returns the row of one cap. p.mu is held.
 func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) BudgetRow {
 	r := BudgetRow{
 		Advertiser: id.Advertiser, Campaign: id.Campaign, Line: id.Line, Window: id.Window.String(), Day: id.Day,
@@ -111,7 +111,7 @@ func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) Bu
 	return r
 }
 
-// Stats are the figures of now.
+// Stats returns the current figures.
 func (p *Pacer) Stats() Stats {
 	s := Stats{
 		Reservations: int(p.reservations.live.Load()),
@@ -124,7 +124,7 @@ func (p *Pacer) Stats() Stats {
 	s.ClockBehind, s.Billing, s.Doubted = p.sight.behind, p.billings(), p.doubtsByExchange()
 	for i := range p.plan {
 		l := p.lines[p.plan[i].Line]
-		if l == nil { // never active: it may have spent all the same
+		if l == nil { // never active, but it may have spent
 			l = p.line(p.plan[i].Line)
 		}
 		currency := l.total.Currency

@@ -18,16 +18,16 @@ import (
 // How Run and Step keep grants ahead of need.
 const (
 	stepEvery  = 250 * time.Millisecond
-	tickEvery  = 5 * time.Second // between tick facts, while something waits for time
+	tickEvery  = 5 * time.Second // between tick facts, while something has yet to expire
 	saveEvery  = 10 * time.Second
 	grantLife  = 10 * time.Minute // from a grant to its Until; renewed at half of it
-	dayAhead   = 10 * time.Minute // tomorrow's grants are cut so long before midnight
+	dayAhead   = 10 * time.Minute // how long before midnight tomorrow's grants are cut
 	askAgain   = 5 * time.Second  // an append whose fact is not folded by then is forgotten
 	aheadFor   = 10.0             // seconds of reserving that a grant covers ahead
 	reserveFor = 300.0            // seconds: a bid's life until a loss is known
-	winShare   = 0.2              // of bids, assumed before anything is known
+	winShare   = 0.2              // of bids, assumed before any outcome is known
 	safety     = 1.5
-	shareLeft  = 0.05 // of what is left of a cap: the most that one run has available
+	shareLeft  = 0.05 // of the rest of a cap: the most that one run has available
 	rateMemory = 10.0 // seconds of the smoothed rate of reserving
 
 	recheckEvery = 5 * time.Second // between checks of lines in another currency
@@ -35,9 +35,9 @@ const (
 	longLife     = time.Hour       // how long one long bid makes grants longer
 )
 
-// Run keeps grants ahead of need, lets time pass in the log while reservations
-// are outstanding, and moves the multipliers, until ctx ends. Call [Pacer.Stop]
-// before the log closes.
+// Run keeps grants ahead of need, advances the time of the log while
+// reservations are outstanding, and updates the multipliers, until ctx ends.
+// Call [Pacer.Stop] before the log closes.
 func (p *Pacer) Run(ctx context.Context) error {
 	t := time.NewTicker(stepEvery)
 	defer t.Stop()
@@ -106,8 +106,8 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 	return due
 }
 
-// usualLife takes the life that grants allow for back to the usual one when no
-// longer bid was asked for in a while.
+// usualLife resets the bid life that grants allow for to the usual one if there
+// has been no longer bid for a while.
 func (p *Pacer) usualLife(now time.Time) {
 	usual, have := p.o.BidLife, p.life.Load()
 	if have > usual && rtb.SecondOf(now) > after(p.longBid.Load(), longLife) {
@@ -132,7 +132,7 @@ func (p *Pacer) sortedAccounts() []*account {
 	return p.sorted
 }
 
-// wantedGrant is what a grant fact will say.
+// wantedGrant is the content of a grant fact to be appended.
 type wantedGrant struct {
 	amount    rtb.Micros
 	until     time.Time
@@ -167,7 +167,7 @@ func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, boo
 	}
 	held := g.open()
 	if g.HeldUntil.Before(p.now) {
-		held = 0 // lapsed: what it held is free again
+		held = 0 // lapsed: the amount that it held is free again
 	}
 	room := a.free.Load() + held
 	available := max(a.available.Load(), 0)
@@ -186,12 +186,12 @@ func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, boo
 	return w, open > 0 && (stale || grows)
 }
 
-// cost is the worst cost of one bid that the account has to expect.
+// cost returns the highest cost of one bid that the account has to expect.
 func (a *account) cost() rtb.Micros { return max(a.worst.Load(), a.maxCost, 1) }
 
 // target is how much should be available: the plan's rate over a reservation's
-// life, as many bids as it takes to win, or what is being reserved; at least two
-// worst bids, at most a small share of what is left.
+// life times the bids that it takes to win, or the amount that is being
+// reserved; at least two worst bids, at most a small share of what is left.
 func (a *account) target(available rtb.Micros) rtb.Micros {
 	left := max(a.free.Load(), 0) + available + max(a.reserved.Load(), 0) + a.kept.Load()
 	plan := float64(a.limit) / 86400 * reserveFor / winShare
@@ -257,8 +257,8 @@ func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
 	p.o.Logger.Warn("grant was not stored", zap.Stringer("budget", f.Grant.Budget), zap.Error(err))
 }
 
-// tick lets time pass in the log while something waits for it: without new facts
-// nothing would ever expire.
+// tick advances the time of the log while something depends on it; without new
+// facts nothing would ever expire.
 func (p *Pacer) tick(ctx context.Context, now time.Time) {
 	p.mu.Lock()
 	due := now.Sub(p.now) >= tickEvery && now.Sub(p.ticked) >= tickEvery && p.waiting()
@@ -273,8 +273,8 @@ func (p *Pacer) tick(ctx context.Context, now time.Time) {
 	}
 }
 
-// waiting reports whether anything ends with time: a bid in flight, or what a dead
-// run holds of a budget in use.
+// waiting reports whether anything has yet to expire: a bid in flight, or an
+// amount that a dead run holds of a budget in use.
 func (p *Pacer) waiting() bool {
 	if p.reservations.live.Load() > 0 {
 		return true

@@ -8,10 +8,10 @@ import (
 	"rebound/events"
 )
 
-// Stop ends bidding for good and gives back, by a last grant each and all of
-// them in one append, what the grants hold beyond the bids in flight. Run must
-// have ended. What cannot be given back stays held until the grant's end. Stop
-// does not try where the last append failed.
+// Stop ends bidding for good and returns the money that the grants hold beyond
+// the bids in flight, with one final grant each and all of them in one append.
+// Run must have ended. Money that cannot be returned stays held until the
+// grant's end. Stop does not try if the last append failed.
 func (p *Pacer) Stop(ctx context.Context) error {
 	p.stepMu.Lock()
 	defer p.stepMu.Unlock()
@@ -21,15 +21,15 @@ func (p *Pacer) Stop(ctx context.Context) error {
 		return nil
 	}
 	if p.failing.Load() {
-		return fmt.Errorf("cannot give back %d grants: the log took no facts lately; they are held until they end", len(facts))
+		return fmt.Errorf("cannot return %d grants: the last append failed; they are held until they end", len(facts))
 	}
 	if err := p.append(ctx, facts...); err != nil {
-		return fmt.Errorf("cannot give back %d grants: %w", len(facts), err)
+		return fmt.Errorf("cannot return %d grants: %w", len(facts), err)
 	}
 	return nil
 }
 
-// returns lists the last grants of every account that has something to give back.
+// returns lists the final grants of every account that has something to return.
 func (p *Pacer) returns(now time.Time) []events.Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,7 +17,7 @@ const (
 	keyNotice  = 'n' // + bid id -> three times
 	keyForget  = 't' // + time, bid id: when a notice is forgotten
 	keyPause   = 's' // + scope -> pause as JSON
-	keyControl = 'c' // the controllers, which are no part of the fold
+	keyControl = 'c' // the controllers, which are not part of the fold
 	keyAdjust  = 'a' // + id of an adjustment -> when it is forgotten
 )
 

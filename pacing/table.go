@@ -9,11 +9,11 @@ import (
 	"rebound/rtb"
 )
 
-// table is what the bid path reads: immutable, replaced as a whole when the plan
-// or a day changes.
+// table is the immutable data that the bid path reads. It is replaced as a
+// whole when the plan or a day changes.
 type table struct {
 	lines map[rtb.LineID]*tableLine
-	order []*tableLine // the same, in the plan's order: sums come out the same each time
+	order []*tableLine // the same, in the plan's order, so that sums are reproducible
 	until rtb.Second   // the first of its days ends
 }
 
@@ -21,7 +21,7 @@ type tableLine struct {
 	line   *line
 	caps   rtb.CapSet
 	maxCPM rtb.CPM // the highest price that the line bids
-	// refused is why the line does not bid at all; NoBidNone where it does.
+	// refused is the reason why the line does not bid at all; NoBidNone if it does.
 	refused rtb.NoBidReason
 	days    [2]tableDay // today's and tomorrow's, in the advertiser's zone
 }
@@ -34,7 +34,7 @@ type tableDay struct {
 	longs    [len(rtb.Caps)]*account // of the same budgets, for bids that live longer than usual
 }
 
-// on returns the day of a time; nil when it is neither of the two.
+// on returns the day of a time; nil if it is neither of the two.
 func (e *tableLine) on(at rtb.Second) *tableDay {
 	for i := range e.days {
 		if d := &e.days[i]; at >= d.from && at < d.to {
@@ -44,8 +44,8 @@ func (e *tableLine) on(at rtb.Second) *tableDay {
 	return nil
 }
 
-// SetPlan replaces the plan. What was spent stays; a cap below it refuses bids
-// at once. It appends nothing: the next Step cuts the grants.
+// SetPlan replaces the plan. Spend is kept; a cap below it refuses bids at
+// once. It appends nothing: the next Step cuts the grants.
 func (p *Pacer) SetPlan(plan []LinePlan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

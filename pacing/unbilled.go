@@ -10,17 +10,18 @@ import (
 	"rebound/rtb"
 )
 
-// An exchange that reports wins and no bills spends money that nobody counts: at
-// so many wins, of which so large a share was never billed, it gets no bids. Nor does
-// one whose bills come after their reservations have ended.
+// The spend of an exchange that reports wins but no bills is unknown. After a
+// number of wins of which a large share was never billed, it gets no bids. The
+// same applies to an exchange whose bills arrive after their reservations have
+// ended.
 const (
 	enoughWins    = 200
 	unbilledShare = 0.9
 	recentWins    = 1000 // beyond that older ones count half
 )
 
-// billing is what became of an exchange's wins in this run, once billed or past
-// their bill window. A win notice that bills is not counted.
+// billing counts the outcomes of an exchange's wins in this run, once billed or
+// past their bill window. A win notice that bills is not counted.
 type billing struct {
 	wins, unbilled float64
 	late           bool // its late bills took too much of a budget
@@ -28,7 +29,7 @@ type billing struct {
 }
 
 // lateShare is the share of a cap that late bills of one exchange may take before the
-// exchange gets no bids; a larger holdback allows as much as it holds.
+// exchange gets no bids; a larger holdback raises this to the holdback.
 const lateShare = 0.1
 
 // lateKey names the late spend of one exchange in one budget.
@@ -62,7 +63,7 @@ func (p *Pacer) lateBill(f *events.Fact, amount rtb.Micros) {
 	}
 }
 
-// bills finds the figures of an exchange's wins, or begins them. p.mu is held.
+// bills returns the figures of an exchange's wins, creating them if necessary. p.mu is held.
 func (p *Pacer) bills(exchange string) *billing {
 	b := p.billing[exchange]
 	if b == nil {
@@ -81,7 +82,7 @@ type Billing struct {
 	Blind    bool    // it gets no bids because of either
 }
 
-// outcome counts a win that was billed (0) or can no longer be in time (1). p.mu
+// outcome counts a win that was billed (0) or can no longer be billed in time (1). p.mu
 // is held.
 func (p *Pacer) outcome(exchange string, unbilled float64) {
 	b := p.bills(exchange)
@@ -127,7 +128,7 @@ func (p *Pacer) judgeBilling(exchange string, b *billing) {
 	if unbilled {
 		p.o.Logger.Error("an exchange reports wins and hardly any bills: it gets no bids", zap.String("exchange", exchange),
 			zap.Float64("wins", b.wins), zap.Float64("unbilled", b.unbilled),
-			zap.String("remedy", `look whether its notices reach us and billing_source is right; then POST /admin/pause {"scope":"exchange:`+exchange+`","on":false}`))
+			zap.String("remedy", `check that its notices reach us and that billing_source is right; then POST /admin/pause {"scope":"exchange:`+exchange+`","on":false}`))
 	} else if !blind {
 		p.o.Logger.Warn("an exchange gets bids again", zap.String("exchange", exchange))
 	}
