@@ -11,7 +11,7 @@ import (
 )
 
 // acceptedName is the file that lists the losses that an operator accepted, for
-// readers that come to the damage before they come to the accept_loss fact.
+// readers that reach the damage before the accept_loss fact.
 const acceptedName = "accepted.json"
 
 func (c *catalog) acceptedNow() []skip {
@@ -63,9 +63,9 @@ func (c *catalog) isAccepted(from, to uint64) bool {
 }
 
 // AcceptDamage gives up the facts of every damaged place and every gap that a
-// folder of facts has, so that views go on behind them. It returns the ranges that
-// were given up, for the accept_loss facts that the caller appends. No other
-// process may use the folder.
+// folder of facts has, so that views continue after them. It returns the ranges
+// that were given up, for the accept_loss facts that the caller appends. No
+// other process may use the folder.
 func AcceptDamage(factsDir string) ([]events.AcceptLoss, error) {
 	return acceptDamage(osDisk{}, factsDir)
 }
@@ -106,8 +106,8 @@ func acceptDamage(d disk, factsDir string) ([]events.AcceptLoss, error) {
 	return given, fmt.Errorf("cannot accept loss: got more than %d damaged places; restore the log from a backup", maxDamage*maxDamage)
 }
 
-// acceptEnd gives up the facts that were noted as being on disk and are gone from
-// the end of the log.
+// acceptEnd gives up the facts that were recorded as being on disk and are
+// missing at the end of the log.
 func (c *catalog) acceptEnd(give func(skip) error) error {
 	files, _ := c.snapshot()
 	noted, _, err := readHead(c)
@@ -125,7 +125,7 @@ func (c *catalog) acceptEnd(give func(skip) error) error {
 	return give(skip{From: from, To: noted.Seq, H: noted.H})
 }
 
-// acceptGaps gives up the sequences that the headers leave out.
+// acceptGaps gives up the sequences that the headers skip.
 func (c *catalog) acceptGaps(give func(skip) error) error {
 	files, _ := c.snapshot()
 	for i := range files {
@@ -139,7 +139,7 @@ func (c *catalog) acceptGaps(give func(skip) error) error {
 	return nil
 }
 
-// firstDamage reads the log up to a fact and returns the first place that does not fit.
+// firstDamage reads the log up to a fact and returns the first place that breaks the chain.
 func (c *catalog) firstDamage(last uint64) *DamageError {
 	files, _ := c.snapshot()
 	if len(files) == 0 {
@@ -167,7 +167,7 @@ func (c *catalog) lastStated() uint64 {
 	return max(e.good.Seq, e.end.Seq)
 }
 
-// behind finds where the log fits again after damage.
+// behind returns the place after damage from which the chain is valid again.
 func (c *catalog) behind(bad *DamageError) (skip, error) {
 	files, _ := c.snapshot()
 	s := skip{From: bad.Seq}
@@ -185,11 +185,11 @@ func (c *catalog) behind(bad *DamageError) (skip, error) {
 			return s, nil
 		}
 	}
-	return s, fmt.Errorf("cannot accept loss: nothing fits behind %s:%d", bad.File, bad.Line)
+	return s, fmt.Errorf("cannot accept loss: no valid line follows %s:%d", bad.File, bad.Line)
 }
 
-// fitsAgain finds the first line of a file at or after a sequence whose stated
-// hash the next line fits behind.
+// fitsAgain returns the first line of a file at or after a sequence whose
+// stated hash is continued by the next line.
 func (c *catalog) fitsAgain(f *logFile, from uint64) (uint64, events.Hash, bool) {
 	r, err := c.open(f.name(), 0)
 	if err != nil {

@@ -23,10 +23,10 @@ type grantCheck struct {
 
 // Append writes facts in the order in which they are given within their class
 // (money before opt-outs before events). nil means that each of them is synced to
-// disk; several facts are not atomic. The same id again is one fact. A grant whose
-// ExpectSeq is stale gives [ErrConflict]; [ErrBusy] and [ErrFull] say that nothing
-// of a class is taken just now. After any other error it is not known which of the
-// facts are stored: append all of them again.
+// disk; several facts are not atomic. A repeated id is written once. A grant whose
+// ExpectSeq is stale gives [ErrConflict]; [ErrBusy] and [ErrFull] mean that facts
+// of a class are not accepted at present. After any other error it is not known
+// which of the facts are stored: append all of them again.
 func (l *Log) Append(ctx context.Context, facts ...events.Fact) error {
 	if len(facts) == 0 {
 		return nil
@@ -76,7 +76,7 @@ func await(ctx context.Context, list []*pending) error {
 	return first
 }
 
-// encode makes what is written of a fact, but for its place in the log.
+// encode returns the written form of a fact, except for its place in the log.
 func (l *Log) encode(f *events.Fact) (*pending, error) {
 	if f.ID == "" || len(f.ID) > maxIDBytes {
 		return nil, fmt.Errorf("cannot append fact: got an id of %d bytes; want 1 to %d (kind %q): %w", len(f.ID), maxIDBytes, f.Kind, ErrInvalid)
@@ -106,7 +106,7 @@ func (l *Log) encode(f *events.Fact) (*pending, error) {
 	return p, err
 }
 
-// admit refuses facts of a class while there is no room or time for them.
+// admit refuses facts of a class while there is no space or capacity for them.
 func (l *Log) admit(c class) error {
 	if l.room.Load()&(1<<c) == 0 {
 		return ErrFull
@@ -120,7 +120,7 @@ func (l *Log) admit(c class) error {
 	return nil
 }
 
-// enter counts an append in, unless the log is closing.
+// enter registers an append, unless the log is closing.
 func (l *Log) enter() bool {
 	l.closeMu.RLock()
 	defer l.closeMu.RUnlock()

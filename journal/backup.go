@@ -12,10 +12,10 @@ import (
 	"rebound/events"
 )
 
-// CopyFacts copies a folder of facts, which may be in use, to a new folder: every
-// file of the log, and first the note of where it ended, so that the copy holds at
-// least that much. What the writer was about to write when its file was copied is
-// a torn end of the copy.
+// CopyFacts copies a folder of facts, which may be in use, to a new folder:
+// every file of the log, but first the head, so that the copy contains at least
+// the facts up to it. A batch that was being written when its file was copied
+// becomes a torn end of the copy.
 func CopyFacts(from, to string) error { return copyFolder(osDisk{}, from, to) }
 
 func copyFolder(d disk, from, to string) error {
@@ -59,7 +59,7 @@ func copyFacts(d disk, from, to string) error {
 			return fmt.Errorf("cannot copy %s: %w", name, err)
 		}
 	}
-	for _, name := range copied { // of a try before: they were packed or deleted since
+	for _, name := range copied { // of an earlier attempt: they were packed or deleted since
 		if name != headName && !slices.Contains(names, name) {
 			if err := d.Remove(filepath.Join(to, name)); err != nil {
 				return err
@@ -90,7 +90,7 @@ func CopyCheckpoints(from, to string) error {
 		return fmt.Errorf("cannot list checkpoints: %w", err)
 	}
 	for _, view := range names {
-		for range 10 { // a newer one may take its place meanwhile
+		for range 10 { // a newer one may replace it in the meantime
 			list, err := checkpoints(d, from, view)
 			if err != nil || len(list) == 0 {
 				break
@@ -115,7 +115,7 @@ func CopyCheckpoints(from, to string) error {
 	return nil
 }
 
-// Proven reports whether a log holds everything that blind says had been seen.
+// Proven reports whether a log contains everything that had been seen according to blind.
 func Proven(factsDir string, blind *Blind) (bool, error) { return proven(osDisk{}, factsDir, blind) }
 
 func proven(d disk, factsDir string, blind *Blind) (bool, error) {
@@ -141,8 +141,8 @@ func proven(d disk, factsDir string, blind *Blind) (bool, error) {
 	return true, nil
 }
 
-// skips reports whether the headers leave out sequences up to one that had been
-// seen, which nobody accepted: a blind bidder's new facts continue above them.
+// skips reports whether the headers skip sequences that had been seen and whose
+// loss was not accepted. A blind bidder's new facts continue above them.
 func (c *catalog) skips(seen uint64) bool {
 	files, _ := c.snapshot()
 	for i := range files {

@@ -19,21 +19,21 @@ import (
 	"rebound/events"
 )
 
-// blindName is the file that says, across restarts, that the log lost facts that
-// had been seen. While it exists the bidder must not spend money.
+// blindName is the file that records, across restarts, that the log lost facts
+// that had been seen. While it exists the bidder must not spend money.
 const blindName = "blind.json"
 
-// Blind is what blind.json holds.
+// Blind is the content of blind.json.
 type Blind struct {
 	V       int       `json:"v"`
 	Since   time.Time `json:"since"`
 	Reasons []string  `json:"reasons"`
 	Seen    uint64    `json:"seen_seq"` // new facts get sequences above it
-	// Unknown says that more may have been seen than Seen and Views say: no log proves
-	// that it holds all of it.
+	// Unknown means that more may have been seen than Seen and Views show, so no
+	// log can be proven complete.
 	Unknown bool        `json:"unknown,omitempty"`
 	Views   []BlindView `json:"views,omitempty"`
-	Sum     string      `json:"sum,omitempty"` // of the rest: it also holds money
+	Sum     string      `json:"sum,omitempty"` // of the other fields, which include money
 }
 
 func (b Blind) sum() string {
@@ -46,7 +46,8 @@ func (b Blind) sum() string {
 	return hex.EncodeToString(s[:8])
 }
 
-// BlindView is where a view stood and what it knew before it was taken back.
+// BlindView is the position of a view and its witness before it was restored to
+// an earlier position.
 type BlindView struct {
 	Name    string          `json:"name"`
 	Seq     uint64          `json:"seq"`
@@ -79,8 +80,8 @@ func (b *blindness) why() string {
 	return strings.Join(b.file.Reasons, "; ") + `; put the facts back with "bidder log repair --from BACKUP", or book them as spent with "bidder log accept-loss"`
 }
 
-// readBlind reads blind.json. That it is gone although the head says that it exists
-// does not make the log whole again.
+// readBlind reads blind.json. If the file is missing although the head says
+// that it exists, the log still counts as incomplete.
 func (l *Log) readBlind(noted *head) error {
 	file, err := readBlindFile(l.o.disk, l.o.Dir)
 	if err != nil {
@@ -90,7 +91,7 @@ func (l *Log) readBlind(noted *head) error {
 		path := filepath.Join(l.o.Dir, blindName)
 		file = &Blind{V: 1, Since: l.o.Now().UTC(), Unknown: true, Seen: noted.Seq,
 			Reasons: []string{path + " is missing, although the bidder was blind for money: what it said had been seen is not known"}}
-		l.o.Logger.Error("the note of facts that are gone is missing; bids stop", zap.String("file", path))
+		l.o.Logger.Error("blind.json, the record of missing facts, is missing; bids stop", zap.String("file", path))
 		if err := writeBlindFile(l.o.disk, l.o.Dir, file); err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func (l *Log) readBlind(noted *head) error {
 	return nil
 }
 
-// ReadBlind returns what blind.json of a data folder holds; nil if there is none.
+// ReadBlind returns the content of a data folder's blind.json, or nil if there is none.
 func ReadBlind(dir string) (*Blind, error) { return readBlindFile(osDisk{}, dir) }
 
 func readBlindFile(d disk, dir string) (*Blind, error) {
@@ -138,7 +139,7 @@ func clearBlind(d disk, dir, factsDir string) error {
 }
 
 // WriteBlind makes a data folder whose log is in factsDir blind for money before it
-// is used; "restore" does so, because the backup may be older than what was seen.
+// is used; "restore" does so, because facts may have been seen that are not in the backup.
 func WriteBlind(dir, factsDir, reason string, seen uint64, now time.Time) error {
 	d := osDisk{}
 	if err := writeBlindFile(d, dir, &Blind{V: 1, Since: now.UTC(), Reasons: []string{reason}, Seen: seen, Unknown: true}); err != nil {
@@ -159,8 +160,9 @@ func writeBlindFile(d disk, dir string, file *Blind) error {
 	})
 }
 
-// goBlind writes down that facts are gone, before anything that knew of them is
-// taken back. What the views know is noted once, when the first reason comes.
+// goBlind records that facts are missing, before any view that had applied them
+// is restored to an earlier position. The views' witnesses are stored once,
+// with the first reason.
 func (l *Log) goBlind(reason string, about View) error {
 	l.blind.mu.Lock()
 	defer l.blind.mu.Unlock()
@@ -192,11 +194,11 @@ func (l *Log) goBlind(reason string, about View) error {
 		return err
 	}
 	l.blind.file = &next
-	l.o.Logger.Error("facts that had been seen are gone; bids stop", zap.String("why", reason), zap.Uint64("seen_seq", next.Seen))
+	l.o.Logger.Error("facts that had been seen are missing; bids stop", zap.String("why", reason), zap.Uint64("seen_seq", next.Seen))
 	return nil
 }
 
-// note adds where a view stands and what it knows, unless that is noted already.
+// note adds a view's position and witness, unless they are stored already.
 func (b *Blind) note(v View) error {
 	pos := v.Position()
 	for i := range b.Views {
@@ -208,7 +210,7 @@ func (b *Blind) note(v View) error {
 	if w, ok := v.(Witness); ok && pos.Seq > 0 {
 		text, err := w.Witness()
 		if err != nil {
-			return fmt.Errorf("cannot note what view %s knows: %w", v.Name(), err)
+			return fmt.Errorf("cannot store witness of view %s: %w", v.Name(), err)
 		}
 		n.Witness = text
 	}
@@ -216,8 +218,8 @@ func (b *Blind) note(v View) error {
 	return nil
 }
 
-// BlindReason says why the bidder must not spend money although the log can be
-// read and written; empty when it may.
+// BlindReason returns why the bidder must not spend money although the log can
+// be read and written; empty if it may.
 func (l *Log) BlindReason() string {
 	if why := l.blind.why(); why != "" {
 		return why

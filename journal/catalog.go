@@ -26,8 +26,8 @@ const (
 	headName  = "head"
 )
 
-// logFile is one file of the log. Its facts end where the header of the next file
-// says that that one begins; whatever follows in the file never counted.
+// logFile is one file of the log. Its facts end where the next file begins
+// according to its header; anything after that in the file is ignored.
 type logFile struct {
 	header events.Header
 	packed bool
@@ -43,7 +43,7 @@ type mark struct {
 	off int64
 }
 
-// markEvery is how many bytes of a file lie between marks.
+// markEvery is the number of bytes between the marks of a file.
 const markEvery = 1 << 20
 
 func (f *logFile) name() string {
@@ -61,7 +61,7 @@ type catalog struct {
 	mu       sync.Mutex // protects what follows
 	files    []logFile  // by first sequence; the last one is being written
 	accepted []skip
-	spare    []string // names of files that repeat what others hold, the oldest first
+	spare    []string // names of redundant copies of other files, the oldest first
 }
 
 // snapshot returns the files as they are now. The slices are shared and are never
@@ -81,18 +81,18 @@ func (c *catalog) change(fn func(files []logFile) []logFile) {
 
 func (c *catalog) path(name string) string { return filepath.Join(c.dir, name) }
 
-// OldFormatError says that a folder holds the log of a version before 2026-12.
+// OldFormatError means that a folder contains the log of a version before 2026-12.
 type OldFormatError struct{ Path string }
 
-// Error names the path and what to do.
+// Error names the path and the remedy.
 func (e *OldFormatError) Error() string {
 	return "cannot open log: got " + e.Path + ", which an earlier version of Rebound wrote in another format; want an empty data folder: " +
 		"the old data cannot be converted, so keep it for your records and begin with a new folder"
 }
 
-// openCatalog lists the files of a folder and reads their headers. Where a plain
-// and a packed file of the same facts exist, the plain one counts if it verifies.
-// It changes nothing: another process may be using the folder.
+// openCatalog lists the files of a folder and reads their headers. If a plain
+// and a packed file of the same facts exist, the plain one is used if it
+// verifies. It changes nothing: another process may be using the folder.
 func openCatalog(d disk, dir string) (c *catalog, err error) {
 	for range 10 { // files are packed and deleted meanwhile
 		if c, err = listFiles(d, dir); !isGone(err) {
@@ -164,11 +164,12 @@ func parseName(name string) (first uint64, packed, ok bool) {
 	return first, packed, err == nil && len(digits) == 20
 }
 
-// settleDoubles decides between a plain and a packed file of the same facts: the
-// process was stopped between packing and removing. The plain one counts unless
-// only the packed one verifies. The other is spare if the one that counts verifies;
-// where neither does, both are kept.
-// bad files have no readable header, which is an error for those that are alone.
+// settleDoubles decides between a plain and a packed file of the same facts,
+// which exist if the process stopped between packing the file and removing it.
+// The plain one is used unless only the packed one verifies. The other one is
+// redundant if the used one verifies; if neither does, both are kept. bad lists
+// the files without a readable header, which is an error if there is no second
+// copy.
 func (c *catalog) settleDoubles(bad map[string]error) error {
 	for i := range c.files {
 		other := logFile{header: c.files[i].header, packed: !c.files[i].packed}
@@ -187,7 +188,7 @@ func (c *catalog) settleDoubles(bad map[string]error) error {
 		if c.files[i].header.First != c.files[i+1].header.First {
 			continue
 		}
-		lose, spare := i+1, false // of the newest file it is not known where it ends
+		lose, spare := i+1, false // the end of the newest file is not known
 		if i+2 < len(c.files) {
 			end := &c.files[i+2].header
 			if spare = c.verifyFile(&c.files[i], end, nil) == nil; !spare && c.verifyFile(&c.files[i+1], end, nil) == nil {
@@ -202,7 +203,7 @@ func (c *catalog) settleDoubles(bad map[string]error) error {
 	return nil
 }
 
-// removeSpare removes the files that repeat what others hold. Only the process that
+// removeSpare removes redundant copies of other files. Only the process that
 // writes the log, or repairs it, may do so.
 func (c *catalog) removeSpare() error {
 	for _, name := range c.spare {
@@ -275,8 +276,8 @@ func (c *catalog) open(name string, offset int64) (*lineReader, error) {
 	return r, nil
 }
 
-// fileReader remembers that the disk could not be read: what follows may be whole,
-// and must not be taken for damage or a torn end.
+// fileReader remembers that the disk could not be read: the rest may be intact,
+// and must not be mistaken for damage or a torn end.
 type fileReader struct {
 	io.Reader
 	failed error
@@ -297,9 +298,9 @@ func (r *lineReader) close() {
 	r.f.Close()
 }
 
-// next returns the next line without its newline, until the next call. At the end
-// it returns io.EOF, and for a line without a newline what there is with
-// errUnfinished.
+// next returns the next line without its newline, until the next call. At the
+// end it returns io.EOF. For a line without a newline it returns the incomplete
+// line and errUnfinished.
 func (r *lineReader) next() ([]byte, error) {
 	line, err := r.br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -325,8 +326,8 @@ func (r *lineReader) next() ([]byte, error) {
 	return nil, err
 }
 
-// isNoLine reports whether a line was read that is not one of the log. After other
-// errors nothing more can be read.
+// isNoLine reports whether an error means that a line was read that is not a
+// line of the log. After other errors nothing more can be read.
 func isNoLine(err error) bool {
 	return errors.Is(err, events.ErrNoLine) || errors.Is(err, errTooLong) || errors.Is(err, errUnfinished)
 }

@@ -14,11 +14,11 @@ import (
 	"rebound/events"
 )
 
-// keepCheckpoints is how many of each view are kept.
+// keepCheckpoints is the number of checkpoints kept for each view.
 const keepCheckpoints = 2
 
 // A checkpoint is a folder named by its sequence, and next to it a file with the
-// position, written last: a folder without one is not whole. Views write their
+// position, written last: a folder without one is incomplete. Views write their
 // checkpoints with their own file system calls, so these use the system's too.
 const positionEnd = ".position.json"
 
@@ -28,7 +28,7 @@ func checkpointPath(dir, view string, seq uint64) string {
 	return filepath.Join(checkpointDir(dir, view), fmt.Sprintf("%020d", seq))
 }
 
-// checkpoints returns the positions of the whole checkpoints of a view, the oldest first.
+// checkpoints returns the positions of the complete checkpoints of a view, the oldest first.
 func checkpoints(d disk, dir, view string) ([]events.Position, error) {
 	folder := checkpointDir(dir, view)
 	names, err := d.List(folder)
@@ -50,8 +50,9 @@ func checkpoints(d disk, dir, view string) ([]events.Position, error) {
 	return list, nil
 }
 
-// checkpoint takes one when it is time. A failure is logged and tried again later;
-// no file of the log that the last one needs is deleted meanwhile.
+// checkpoint takes a checkpoint when one is due. A failure is logged and
+// retried later; until then no file of the log that the last one needs is
+// deleted.
 func (f *follower) checkpoint() {
 	now := f.l.o.Now()
 	c, ok := f.v.(Checkpointer)
@@ -100,7 +101,7 @@ func removeCheckpoint(path string) error {
 	return os.RemoveAll(path)
 }
 
-// pruneCheckpoints deletes all but the newest whole ones.
+// pruneCheckpoints deletes all but the newest complete ones.
 func (l *Log) pruneCheckpoints(view string, keep int) error {
 	list, err := checkpoints(l.o.disk, l.o.Dir, view)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 )
 
-// disk is what the log needs of a file system. The program uses osDisk; tests
-// use one that forgets what was not synced, and one that fails at every call.
+// disk is the part of a file system that the log uses. The program uses osDisk;
+// tests use one that loses everything that was not synced, and one that fails
+// at a given call.
 type disk interface {
 	// Create makes a file for writing, and empties it if it exists.
 	Create(name string) (file, error)
@@ -22,8 +23,8 @@ type disk interface {
 	MkdirAll(dir string) error
 	// SyncDir makes created, renamed and removed names durable.
 	SyncDir(dir string) error
-	// Space returns the space that is left and the size of the disk, in bytes; 0 if
-	// they are not known.
+	// Space returns the free space and the size of the disk, in bytes; 0 if
+	// unknown.
 	Space(dir string) (free, all uint64)
 }
 
@@ -34,10 +35,11 @@ type file interface {
 	io.Closer
 	Sync() error
 	Size() (int64, error)
-	// Reserve takes space for the bytes from offset from on, without changing the
-	// size of the file. It returns errUnsupported where that cannot be done.
+	// Reserve allocates space for the bytes from offset from on, without changing
+	// the size of the file. It returns errUnsupported if the file system cannot do
+	// that.
 	Reserve(from, n int64) error
-	// Trim gives back the space that was reserved beyond size.
+	// Trim releases the space that was reserved beyond size.
 	Trim(size int64) error
 }
 
@@ -94,8 +96,8 @@ func (f osFile) Sync() error                 { return syncData(f.File) }
 func (f osFile) Reserve(from, n int64) error { return reserve(f.File, from, n) }
 func (f osFile) Trim(size int64) error       { return f.Truncate(size) }
 
-// writeWhole puts a file in place whole or not at all: a temporary file, synced,
-// renamed, and the folder synced.
+// writeWhole writes a file atomically: it writes and syncs a temporary file,
+// renames it, and syncs the folder.
 func writeWhole(d disk, name string, write func(io.Writer) error) error {
 	tmp := name + tmpEnd
 	err := writeTemp(d, tmp, write)
@@ -114,7 +116,7 @@ func writeWhole(d disk, name string, write func(io.Writer) error) error {
 // maxSmallFile bounds the files that are read at once.
 const maxSmallFile = 64 << 20
 
-// tmpEnd is what the names of files end in until they are whole.
+// tmpEnd is the suffix of files that are not complete yet.
 const tmpEnd = ".tmp"
 
 func writeTemp(d disk, tmp string, write func(io.Writer) error) error {
@@ -129,7 +131,7 @@ func writeTemp(d disk, tmp string, write func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// readWhole returns what a small file holds.
+// readWhole returns the content of a small file.
 func readWhole(d disk, name string) ([]byte, error) {
 	f, err := d.Open(name)
 	if err != nil {
@@ -141,7 +143,7 @@ func readWhole(d disk, name string) ([]byte, error) {
 
 // CheckFolder reports whether the file system of a folder, or of the nearest
 // existing one above it, can reserve space ahead of a file. Without that the log
-// works, but on a disk that another program fills, notices are refused together
+// works, but if another program fills the disk, notices are refused together
 // with visitor events.
 func CheckFolder(dir string) error {
 	for {

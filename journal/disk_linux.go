@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// keepSize is FALLOC_FL_KEEP_SIZE: reserved space lies beyond the end of the file
+// keepSize is FALLOC_FL_KEEP_SIZE: reserved space is beyond the end of the file
 // and never reads as zero bytes inside it.
 const keepSize = 1
 
@@ -23,7 +23,7 @@ func reserve(f *os.File, from, n int64) error {
 	}
 }
 
-// syncData syncs what reading the file back needs, its size included.
+// syncData syncs everything that is needed to read the file back, including its size.
 func syncData(f *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(f.Fd())); !errors.Is(err, syscall.EINTR) {

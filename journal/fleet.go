@@ -16,16 +16,16 @@ import (
 	"rebound/events"
 )
 
-// FleetOptions make a JetStream stream on an existing NATS cluster the giver of
-// order: every node writes the same stream into its own log, the same lines with
-// the same hashes.
+// FleetOptions configure a JetStream stream on an existing NATS cluster that
+// determines the order of facts. Every node writes the stream into its own log:
+// the same lines with the same hashes.
 type FleetOptions struct {
 	URL string // of the cluster; empty on one machine
 	// Replicas that the stream must have, 3 by default. A node that creates the
-	// stream asks for as many.
+	// stream requests that number.
 	Replicas int
-	// OutboxBytes bounds what waits for the cluster on this node, 256 MiB by default.
-	// Opt-outs and erasures may use an eighth more.
+	// OutboxBytes bounds the facts that wait for the cluster on this node, 256 MiB
+	// by default. Opt-outs and erasures may use an eighth more.
 	OutboxBytes int64
 }
 
@@ -34,12 +34,12 @@ const (
 	subjectPrefix = "rebound.facts."
 	metaLog       = "rebound-log"
 	metaKeys      = "rebound-keys"
-	// askTimeout bounds a question to the cluster.
+	// askTimeout bounds a request to the cluster.
 	askTimeout = 3 * time.Second
 	// ackTimeout is how long an append waits for the cluster, and then again for the
 	// line to come back, before a notice goes to the outbox.
 	ackTimeout = 900 * time.Millisecond
-	// startTimeout is how long Open waits for the stream before it goes on without.
+	// startTimeout is how long Open waits for the stream before it continues without it.
 	startTimeout = 5 * time.Second
 	// lookEvery is the time between checks of the stream, and between attempts to
 	// reach it.
@@ -49,12 +49,12 @@ const (
 )
 
 var (
-	// errAway says that the cluster cannot be reached. It is not a failure of this
+	// errAway means that the cluster cannot be reached. It is not a failure of this
 	// node: the caller should try again.
 	errAway = fmt.Errorf("the cluster is away: %w", ErrBusy)
-	// errStream says that the stream is not this node's log.
+	// errStream means that the stream is not this node's log.
 	errStream = errors.New("the stream is not this node's log")
-	// errWriter wraps what stops the writer for good.
+	// errWriter wraps an error that stops the writer for good.
 	errWriter = errors.New("cannot write")
 	errLost   = errors.New("the connection to the cluster was lost")
 )
@@ -97,9 +97,9 @@ func (l *Log) join(ctx context.Context) error {
 	}
 	if joined, err := out.joined(); err != nil {
 		return err
-	} else if joined != "" { // the stream brings back what this node lost
+	} else if joined != "" { // the stream contains what this node lost
 		if l.w.gap = 0; len(l.start.files) > 0 {
-			l.w.gap = l.start.files[len(l.start.files)-1].header.First - 1 // it was left out before
+			l.w.gap = l.start.files[len(l.start.files)-1].header.First - 1 // it was skipped earlier
 		}
 	}
 	f := &fleet{l: l, out: out, lost: make(chan struct{}, 1), tried: make(chan struct{})}
@@ -122,8 +122,8 @@ func (l *Log) join(ctx context.Context) error {
 	return nil
 }
 
-// firstTime finds or makes the stream for a node that has no log yet, and takes
-// over the stream's name of the log.
+// firstTime finds or creates the stream for a node that has no log yet, and
+// adopts the log name of the stream.
 func (f *fleet) firstTime(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -142,7 +142,7 @@ func (f *fleet) firstTime(ctx context.Context) error {
 	}
 }
 
-// settle waits until the stream was read to its end, or could not be found.
+// settle waits until the stream has been read to its end, or could not be found.
 func (f *fleet) settle(ctx context.Context) {
 	if f == nil {
 		return
@@ -162,8 +162,8 @@ func (f *fleet) close() {
 	}
 }
 
-// target is where a view that begins to follow has caught up: the end of the
-// stream, as far as it is known.
+// target returns the sequence at which a view that begins to follow has caught
+// up: the end of the stream, as far as it is known.
 func (f *fleet) target() uint64 {
 	if f == nil {
 		return 0
@@ -171,7 +171,7 @@ func (f *fleet) target() uint64 {
 	return f.end.Load()
 }
 
-// why says why money must not be spent; empty when it may.
+// why returns the reason why money must not be spent; empty if it may.
 func (f *fleet) why() string {
 	if reason := f.sick.Load(); reason != nil {
 		return *reason
@@ -179,10 +179,10 @@ func (f *fleet) why() string {
 	return ""
 }
 
-// waiting is how many facts are in the outbox.
+// waiting returns the number of facts in the outbox.
 func (f *fleet) waiting() uint64 { return f.out.count.Load() }
 
-// lose sends everybody to the outbox until the stream was checked again.
+// lose makes all appends use the outbox until the stream has been checked again.
 func (f *fleet) lose() {
 	f.up.Store(false)
 	select {
@@ -191,8 +191,8 @@ func (f *fleet) lose() {
 	}
 }
 
-// stream finds the stream and checks that it is this log. A stream is made only
-// for a log that has never followed one: otherwise it was lost.
+// stream finds the stream and checks that it is this log. A stream is created
+// only for a log that has never followed one; otherwise the stream was lost.
 func (f *fleet) stream(ctx context.Context, isNew bool) (jetstream.Stream, error) {
 	joined, err := f.out.joined()
 	if err != nil {
@@ -238,8 +238,8 @@ func (f *fleet) stream(ctx context.Context, isNew bool) (jetstream.Stream, error
 	return s, nil
 }
 
-// subject gives grants one subject for each budget, so that the cluster can
-// compare and set.
+// subject returns one subject per budget for grants, so that the cluster can do
+// the compare-and-set.
 func subject(f *events.Fact) string {
 	if f.Kind == events.KindGrant && f.Grant != nil {
 		sum := sha256.Sum256([]byte(f.Grant.Budget.String()))
@@ -249,7 +249,7 @@ func subject(f *events.Fact) string {
 }
 
 // append publishes facts and waits until this node's log holds them. Notices,
-// opt-outs and erasures that do not get that far in time go to the outbox.
+// opt-outs and erasures for which that takes too long go to the outbox.
 func (f *fleet) append(ctx context.Context, facts []events.Fact, list []*pending) error {
 	var errs []error
 	var sent, keep []*pending
@@ -300,7 +300,7 @@ func (f *fleet) publish(facts []events.Fact, list []*pending) []jetstream.PubAck
 		var err error
 		if futures[i], err = f.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0)); err != nil {
 			futures[i] = nil
-			break // it waited for the cluster: the others would, too
+			break // it waited for the cluster, and so would the others
 		}
 	}
 	return futures
@@ -362,7 +362,7 @@ func (f *fleet) reached(ctx context.Context, seq uint64) error {
 	return nil
 }
 
-// payload is what the stream holds of a fact: an object of its body and its
+// payload is the form of a fact in the stream: an object of its body and its
 // personal part.
 func payload(l *events.Line) []byte {
 	b := append([]byte{'{'}, l.Body...)

@@ -14,8 +14,8 @@ import (
 	"rebound/events"
 )
 
-// unpack reads a message of the stream. What cannot be a line of the log becomes
-// the same line on every node.
+// unpack decodes a message of the stream. A message that is not a valid fact
+// becomes the same line on every node.
 func unpack(data []byte, seq uint64) *events.Line {
 	if n := len(data); n > 2 && n <= maxFactBytes+16 && data[0] == '{' && data[n-1] == '}' && bytes.IndexByte(data, '\n') < 0 {
 		l := events.SplitBody(data[1 : n-1])
@@ -29,8 +29,8 @@ func unpack(data []byte, seq uint64) *events.Line {
 	return &events.Line{Seq: seq, Body: fmt.Appendf(nil, `"id":"unreadable:%d","kind":"unreadable"`, seq)}
 }
 
-// follow writes the stream into the log until ctx ends. It returns an error only
-// when the log cannot go on at all.
+// follow writes the stream into the log until ctx ends. It returns an error
+// only if the log cannot continue at all.
 func (f *fleet) follow(ctx context.Context) error {
 	defer f.close()
 	said := ""
@@ -100,9 +100,9 @@ func (f *fleet) round(ctx context.Context, said *string) error {
 	return f.write(ctx, s, messages, said)
 }
 
-// write commits messages as they come, and checks now and then that the cluster
-// still answers. Once the stream was read to its end, the outbox is published and
-// facts are accepted.
+// write commits messages as they arrive, and checks from time to time that the
+// cluster still responds. Once the stream has been read to its end, the outbox
+// is published and facts are accepted.
 func (f *fleet) write(ctx context.Context, s jetstream.Stream, messages <-chan jetstream.Msg, said *string) error {
 	ctx, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
@@ -140,8 +140,8 @@ func (f *fleet) write(ctx context.Context, s jetstream.Stream, messages <-chan j
 	}
 }
 
-// look asks whether the stream can be reached and is as long as this node's log,
-// and keeps space reserved when no facts come.
+// look checks that the stream can be reached and is as long as this node's log,
+// and keeps space reserved when no facts arrive.
 func (f *fleet) look(ctx context.Context, s jetstream.Stream) error {
 	if err := fatalOnly(f.l.w.prepare(nil)); err != nil {
 		return fmt.Errorf("%w: %w", errWriter, err)
@@ -153,7 +153,7 @@ func (f *fleet) look(ctx context.Context, s jetstream.Stream) error {
 		return fmt.Errorf("cannot ask the stream: %w", err)
 	}
 	if !info.Created.Equal(f.born) {
-		return errLost // another stream of the same name: see what it is
+		return errLost // another stream of the same name: check it
 	}
 	return f.notShorter(info)
 }
@@ -165,8 +165,8 @@ func (f *fleet) notShorter(info *jetstream.StreamInfo) error {
 	return nil
 }
 
-// compare checks that the stream holds what this node's log holds: not less, no
-// gap, and the same fact at the end.
+// compare checks that the stream contains everything in this node's log,
+// without a gap and with the same fact at the end.
 func (f *fleet) compare(ctx context.Context, s jetstream.Stream) error {
 	info, err := s.Info(ctx)
 	if err != nil {
@@ -205,8 +205,8 @@ func (f *fleet) compare(ctx context.Context, s jetstream.Stream) error {
 	return nil
 }
 
-// differs makes the node blind for money until an operator says otherwise: its log
-// and the stream are not the same.
+// differs makes the node blind for money until an operator intervenes, because
+// its log and the stream are not the same.
 func (f *fleet) differs(reason string) error {
 	if err := f.l.goBlind(reason, nil); err != nil {
 		return err
@@ -214,8 +214,8 @@ func (f *fleet) differs(reason string) error {
 	return fmt.Errorf("%w: %s", errStream, reason)
 }
 
-// commit writes messages, and waits where the disk is full: a node must not skip
-// a fact that the others have.
+// commit writes messages, and waits while the disk is full, because a node must
+// not skip a fact that the others have.
 func (f *fleet) commit(ctx context.Context, messages []jetstream.Msg) error {
 	batch := make([]*pending, 0, len(messages))
 	want := f.l.w.next()

@@ -12,15 +12,15 @@ import (
 	"rebound/events"
 )
 
-// applyFacts is how many facts a view gets at once.
+// applyFacts is the maximum number of facts per call of Apply.
 const applyFacts = 1024
 
-// follower is a view that is fed.
+// follower is a view that follows the log.
 type follower struct {
 	l        *Log
 	v        View
 	pos      events.Position // of the last fact applied
-	target   uint64          // where it has caught up; caughtUp is called there, once
+	target   uint64          // sequence at which it has caught up; caughtUp is called there, once
 	caughtUp func()
 
 	checkpointed time.Time // when the last one was taken or tried
@@ -32,12 +32,13 @@ type follower struct {
 	spent atomic.Int64  // average time of Apply for one fact, ns
 }
 
-// Follow feeds v with every fact after its position, in order and in batches,
+// Follow applies every fact after v's position to v, in order and in batches,
 // until ctx ends (nil), the log closes (ErrClosed), v fails, or the log is damaged
-// behind the position (*DamageError). A fact is fed once it is synced. caughtUp,
-// which may be nil, is called once, when v has every fact that the log held at the
-// start. A view whose position is not in the log is taken back to a checkpoint or
-// rebuilt, and the bidder is blind for money until the loss is accepted.
+// after the position (*DamageError). A fact is applied only after it is synced.
+// caughtUp, which may be nil, is called once, when v has every fact that the log
+// held at the start. A view whose position is not in the log is restored from a
+// checkpoint or rebuilt, and the bidder is blind for money until the loss is
+// accepted.
 func (l *Log) Follow(ctx context.Context, v View, caughtUp func()) error {
 	if !l.enterFollow() {
 		return ErrClosed
@@ -93,7 +94,7 @@ func (l *Log) unregister(name string) {
 	delete(l.views, name)
 }
 
-// run feeds the view until ctx ends.
+// run applies facts to the view until ctx ends.
 func (f *follower) run(ctx context.Context) error {
 	f.moved()
 	for ctx.Err() == nil {
@@ -135,7 +136,7 @@ func (f *follower) fromMemory(list []*written) error {
 	return f.apply(append([]events.Fact(nil), f.batch...))
 }
 
-// fromFiles applies what the files hold up to a sequence.
+// fromFiles applies the facts of the files up to a sequence.
 func (f *follower) fromFiles(ctx context.Context, upTo uint64) error {
 	facts := make([]events.Fact, 0, applyFacts)
 	flush := func() error {
@@ -165,7 +166,7 @@ func (f *follower) fromFiles(ctx context.Context, upTo uint64) error {
 	return errors.Join(flush(), err)
 }
 
-// apply hands facts to the view.
+// apply applies facts to the view.
 func (f *follower) apply(facts []events.Fact) error {
 	start := f.l.o.Now()
 	if err := f.v.Apply(facts); err != nil {
@@ -179,10 +180,10 @@ func (f *follower) apply(facts []events.Fact) error {
 	return nil
 }
 
-// cost is the time that the view takes for one fact.
+// cost returns the time that the view takes for one fact.
 func (f *follower) cost() time.Duration { return time.Duration(f.spent.Load()) }
 
-// moved publishes how far the view is.
+// moved publishes the view's position.
 func (f *follower) moved() {
 	f.seq.Store(f.pos.Seq)
 	f.at.Store(f.pos.Time.UnixNano())
@@ -195,8 +196,8 @@ func (f *follower) moved() {
 	}
 }
 
-// settle finds the position from which the view goes on: its own, a checkpoint's,
-// or that of what outlives deleted files.
+// settle returns the position from which the view continues: its own, that of a
+// checkpoint, or that of the base file.
 func (f *follower) settle() error {
 	f.pos = f.v.Position()
 	if f.pos.Seq == 0 {
@@ -226,18 +227,18 @@ func (l *Log) holds(pos events.Position) (bool, error) {
 	switch {
 	case errors.Is(err, errElsewhere), errors.As(err, &gone):
 		return false, nil
-	case errors.As(err, &damage): // told when the facts behind the position are read
+	case errors.As(err, &damage): // reported when the facts after the position are read
 		return true, nil
 	}
 	return err == nil, err
 }
 
-// begin gives a view that is empty, or has to go back, what it begins with.
+// begin initializes a view that is empty or must be restored to an earlier position.
 func (f *follower) begin() error {
 	c, ok := f.v.(Checkpointer)
 	if !ok {
 		if f.pos.Seq > 0 {
-			return fmt.Errorf("cannot take view %s back: it has no checkpoints", f.v.Name())
+			return fmt.Errorf("cannot restore view %s: it has no checkpoints", f.v.Name())
 		}
 		return nil
 	}
@@ -255,7 +256,7 @@ func (f *follower) begin() error {
 	return f.fromBase()
 }
 
-// restore takes the view back to its newest checkpoint that the log holds; the
+// restore restores the view from its newest checkpoint whose position is in the log; the
 // zero position means that there is none.
 func (f *follower) restore(c Checkpointer) (events.Position, error) {
 	list, err := checkpoints(f.l.o.disk, f.l.o.Dir, f.v.Name())
@@ -276,7 +277,7 @@ func (f *follower) restore(c Checkpointer) (events.Position, error) {
 				return p, nil
 			}
 			f.l.o.Logger.Error("checkpoint cannot be restored", zap.String("checkpoint", path), zap.Error(err))
-		} else if f.pos.Seq == 0 { // nothing else says what had been seen
+		} else if f.pos.Seq == 0 { // there is no other record of what had been seen
 			reason := fmt.Sprintf("a checkpoint of view %s stands at fact %d (%s), which the log does not hold", f.v.Name(), p.Seq, p.Hash)
 			if err := f.l.goBlind(reason, f.v); err != nil {
 				return events.Position{}, err

@@ -13,8 +13,8 @@ import (
 	"rebound/events"
 )
 
-// head is where the log ended when it was last noted. A log that is shorter has
-// lost facts that were on disk.
+// head is the last recorded end of the log. A log that is shorter has lost
+// facts that were on disk.
 type head struct {
 	V     int         `json:"v"`
 	Log   string      `json:"log"`
@@ -26,7 +26,7 @@ type head struct {
 	Sum   string      `json:"sum,omitempty"`
 }
 
-// sum protects a head from being read with a changed digit.
+// sum returns the checksum that detects a changed digit in a head.
 func (h head) sum() string {
 	h.Sum = ""
 	b, err := json.Marshal(h)
@@ -37,7 +37,7 @@ func (h head) sum() string {
 	return hex.EncodeToString(s[:8])
 }
 
-// readHead reads what was noted; ok is false when nothing was or it is damaged.
+// readHead reads the recorded end of the log; ok is false if there is none or it is damaged.
 func readHead(c *catalog) (h head, ok bool, err error) {
 	b, err := readWhole(c.d, c.path(headName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +52,7 @@ func readHead(c *catalog) (h head, ok bool, err error) {
 	return h, true, nil
 }
 
-// writeHead notes where the log ends.
+// writeHead records the end of the log.
 func (l *Log) writeHead(clean bool) error {
 	p := l.Last()
 	h := head{V: 1, Log: l.id, Seq: p.Seq, H: p.Hash, TS: p.Time, Clean: clean, Blind: l.blind.why() != ""}
@@ -79,8 +79,8 @@ func (h head) write(c *catalog) error {
 	})
 }
 
-// noteBlind notes in the head of a folder of facts, if it has one, whether
-// blind.json exists, so that its loss is found.
+// noteBlind records in the head of a folder of facts, if it has one, whether
+// blind.json exists, so that its loss is detected.
 func noteBlind(d disk, factsDir string, blind bool) error {
 	c := &catalog{d: d, dir: factsDir}
 	h, known, err := readHead(c)

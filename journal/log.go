@@ -30,7 +30,7 @@ type Log struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // the log's goroutines other than the writer
 	writes sync.WaitGroup // the writer
-	seals  chan struct{}  // asks for files to be packed
+	seals  chan struct{}  // requests that files be packed
 	broken chan error
 
 	closeMu   sync.RWMutex // protects closing
@@ -49,9 +49,10 @@ type Log struct {
 	start startReport
 }
 
-// Open opens or creates the log. It verifies the newest file, cuts off what a crash
-// left half written, and fails where it cannot tell a torn end from damage in files
-// that it does not have; damage itself is reported by Follow and Stats.
+// Open opens or creates the log. It verifies the newest file, cuts off a batch
+// that a crash left half written, and fails if a torn end cannot be
+// distinguished from damage because files are missing; damage itself is
+// reported by Follow and Stats.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -100,15 +101,15 @@ func (l *Log) write() {
 	}
 }
 
-// fail says that the log cannot go on.
+// fail records that the log cannot continue.
 func (l *Log) fail(err error) {
 	select {
-	case l.broken <- fmt.Errorf("log cannot go on: %w", err):
+	case l.broken <- fmt.Errorf("log cannot continue: %w", err):
 	default:
 	}
 }
 
-// refuse answers everything that waits or comes after the log has failed.
+// refuse returns an error to all queued and later appends after the log has failed.
 func (l *Log) refuse() {
 	for {
 		batch := l.queue.next(context.Background(), nil, l.o.Now, func() float64 { return 1e9 })
@@ -119,12 +120,12 @@ func (l *Log) refuse() {
 	}
 }
 
-// Broken returns a channel that gets the reason when the log cannot go on: the
-// process should end and be started again.
+// Broken returns a channel that receives the reason when the log cannot
+// continue. The process should then end and be restarted.
 func (l *Log) Broken() <-chan error { return l.broken }
 
-// bulkRate is how many bulk facts a second may be written: those that take a fifth
-// of the slowest view's time.
+// bulkRate returns the number of bulk facts that may be written per second,
+// such that they take a fifth of the slowest view's time.
 func (l *Log) bulkRate() float64 {
 	l.viewMu.Lock()
 	defer l.viewMu.Unlock()
@@ -137,7 +138,7 @@ func (l *Log) bulkRate() float64 {
 	return rate
 }
 
-// Last returns the position of the newest fact on disk; zero when there is none.
+// Last returns the position of the newest fact on disk; zero if there is none.
 func (l *Log) Last() events.Position {
 	l.lastMu.Lock()
 	defer l.lastMu.Unlock()
@@ -150,8 +151,9 @@ func (l *Log) setLast(p events.Position) {
 	l.lastMu.Unlock()
 }
 
-// Close takes no more facts, writes what waits, waits for the followers to stop
-// and notes where the log ends. Nothing acknowledged is lost if ctx ends first.
+// Close refuses further facts, writes the queued ones, waits for the followers
+// to stop and records the end of the log. Nothing acknowledged is lost if ctx
+// ends first.
 func (l *Log) Close(ctx context.Context) error {
 	l.closeMu.Lock()
 	was := l.closing
@@ -182,8 +184,8 @@ func (l *Log) Close(ctx context.Context) error {
 	l.cancel()
 	l.tasks.Wait()
 	l.followers.Wait()
-	// A stop is clean only if nothing was written that failed to be synced: otherwise
-	// the next start must not trust what it reads at the end of the newest file.
+	// A stop is clean only if nothing was written that failed to be synced:
+	// otherwise the next start must not trust the end of the newest file.
 	clean := l.w.f != nil
 	err := l.w.close()
 	if err == nil {
@@ -205,8 +207,9 @@ func (w *writer) close() error {
 	return errors.Join(f.Trim(w.size), f.Sync(), f.Close())
 }
 
-// keep is the log's housekeeping: once a second it notes where the log ends and
-// looks at the disk; now and then it deletes what is old and re-reads sealed files.
+// keep is the log's housekeeping: once a second it records the end of the log
+// and checks the disk; from time to time it deletes old files and verifies
+// sealed ones.
 func (l *Log) keep(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -217,7 +220,7 @@ func (l *Log) keep(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := l.writeHead(false); err != nil {
-			l.o.Logger.Warn("cannot note where the log ends", zap.Error(err))
+			l.o.Logger.Warn("cannot record the end of the log", zap.Error(err))
 		}
 		if n%60 == 0 {
 			p := l.Last()
@@ -233,8 +236,8 @@ func (l *Log) keep(ctx context.Context) {
 	}
 }
 
-// probe lets the writer look for space again, with a fact that changes nothing:
-// nobody else may append while there is none.
+// probe makes the writer check for space again, by appending a fact that
+// changes nothing; all other appends are refused while there is no space.
 func (l *Log) probe(ctx context.Context) {
 	if l.fleet != nil {
 		return

@@ -13,20 +13,20 @@ import (
 
 // Errors that Append and Follow return besides those of the file system.
 var (
-	// ErrConflict says that a grant's ExpectSeq is stale: the budget has a later grant.
+	// ErrConflict means that a grant's ExpectSeq is stale: the budget has a later grant.
 	ErrConflict = errors.New("stale expected sequence")
-	// ErrInvalid says that a fact can never be appended: it has no id, is too
+	// ErrInvalid means that a fact can never be appended: it has no id, is too
 	// large, or has a time outside the years 0 to 9999.
 	ErrInvalid = errors.New("invalid fact")
-	// ErrClosed says that the log is closed or closing.
+	// ErrClosed means that the log is closed or closing.
 	ErrClosed = errors.New("log is closed")
-	// ErrBusy says that too much is waiting to be written or folded: try later.
+	// ErrBusy means that too many facts are waiting to be written or folded; retry later.
 	ErrBusy = errors.New("log is busy")
-	// ErrFull says that the disk has no space for facts of this class.
+	// ErrFull means that the disk has no space for facts of this class.
 	ErrFull = errors.New("no disk space for the log")
 )
 
-// Options of a log. Zero fields take the defaults that are named here.
+// Options configure a log. Zero fields get the documented defaults.
 type Options struct {
 	// Dir is the data folder: Dir/checkpoints and Dir/blind.json are the journal's.
 	// Required.
@@ -38,22 +38,22 @@ type Options struct {
 	// FileBytes and FileAge seal a file: 256 MiB, 1 h.
 	FileBytes int64
 	FileAge   time.Duration
-	// MaxAge is how long sealed files are kept, 90 days by default, and MaxBytes how
-	// much of them, 100 GiB by default. Neither removes a file that the oldest
-	// checkpoint of a view still needs, or one younger than MinAge.
+	// MaxAge is how long sealed files are kept, 90 days by default, and MaxBytes
+	// limits their total size, 100 GiB by default. Neither removes a file that the
+	// oldest checkpoint of a view still needs, or one younger than MinAge.
 	MaxAge   time.Duration
 	MaxBytes int64
-	// MinAge protects files by age, 8 days by default: a repeated notice must still
-	// find the first one.
+	// MinAge protects files by age, 8 days by default: the first notice must still
+	// be present when a notice is repeated.
 	MinAge time.Duration
 	// Base folds the facts of files that are to be deleted, older base facts first,
-	// into the facts that must outlive them. No file is deleted when it is nil.
+	// into the facts that must outlive them. No file is deleted if it is nil.
 	Base func(facts iter.Seq2[*events.Fact, error]) ([]events.Fact, error)
 	// CheckpointEvery is the time between checkpoints of a view, 1 h by default.
 	CheckpointEvery time.Duration
-	// Reserve is the space in bytes that is taken ahead of what is written, 8 MiB by
-	// default. On a full disk visitor events are refused at once, money when a
-	// quarter of it is left, and opt-outs when nothing is.
+	// Reserve is the space in bytes that is reserved before it is written, 8 MiB
+	// by default. On a full disk visitor events are refused at once, money when a
+	// quarter of it is left, and opt-outs when none of it is left.
 	Reserve int64
 	// MinFreeBytes is the free disk space below which Stats reports DiskLow, 512 MiB
 	// by default and at most a twentieth of the disk; below half of it visitor events
@@ -62,20 +62,20 @@ type Options struct {
 	// MaxLag is how many facts a view may be behind before visitor events are
 	// refused, 500,000 by default.
 	MaxLag uint64
-	// Keys is a fingerprint of what turns identifiers into keys. A log that was
-	// written under another one is refused: its visitors would be strangers. Not
-	// checked when empty.
+	// Keys is a fingerprint of the secrets that turn identifiers into keys. A log
+	// that was written under another one is refused, because its visitors would be
+	// unknown. Not checked when empty.
 	Keys string
 	// NewKeys accepts another fingerprint.
 	NewKeys bool
-	// Fleet, when its URL is set, makes a JetStream stream the giver of order.
+	// Fleet, when its URL is set, makes a JetStream stream determine the order of facts.
 	Fleet FleetOptions
 	// Now is the clock, time.Now by default. Facts are stamped with it.
 	Now func() time.Time
-	// Logger takes what the log has to say; none when nil.
+	// Logger receives the log's messages; nil discards them.
 	Logger *zap.Logger
 
-	disk disk // osDisk but in tests
+	disk disk // osDisk except in tests
 }
 
 func (o *Options) setDefaults() error {

@@ -26,10 +26,10 @@ type outbox struct {
 	l   *Log
 	dir string
 
-	count atomic.Uint64 // lines that wait
+	count atomic.Uint64 // lines not yet published
 
 	mu    sync.Mutex // protects what follows
-	file  file       // being written; nil while there is none
+	file  file       // being written; nil if there is none
 	size  int64      // of file
 	bytes int64      // of all files
 	next  int        // number of the next file
@@ -37,14 +37,14 @@ type outbox struct {
 }
 
 const (
-	// outboxFile is the size in bytes at which a file of the outbox is ended.
+	// outboxFile is the size in bytes at which a file of the outbox is closed.
 	outboxFile = 4 << 20
 	// sendAtOnce is how many facts are published before their acknowledgements are
 	// waited for.
 	sendAtOnce = 256
 	// joinedName is a file of the outbox that names the stream that this node follows.
 	joinedName = "joined"
-	// damagedEnd is what the names of files end in that held a damaged line.
+	// damagedEnd is the suffix of files that contained a damaged line.
 	damagedEnd = ".damaged"
 )
 
@@ -77,8 +77,8 @@ func (o *outbox) names() ([]string, error) {
 	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, plainEnd) }), nil
 }
 
-// joined returns what names the stream that this node follows; empty if it has
-// never followed one.
+// joined returns the identity of the stream that this node follows; empty if it
+// has never followed one.
 func (o *outbox) joined() (string, error) {
 	b, err := readWhole(o.l.o.disk, filepath.Join(o.dir, joinedName))
 	if err != nil && !isGone(err) {
@@ -118,7 +118,7 @@ func (o *outbox) add(list []*pending) error {
 		err = o.file.Sync()
 	}
 	if err != nil {
-		err = errors.Join(fmt.Errorf("cannot write outbox: %w", err), o.end()) // what is half written has no digest
+		err = errors.Join(fmt.Errorf("cannot write outbox: %w", err), o.end()) // a half-written line has no digest
 		if isFull(err) {
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
@@ -136,7 +136,7 @@ func (o *outbox) add(list []*pending) error {
 	return nil
 }
 
-// begin makes the next file if there is none. o.mu is held.
+// begin creates the next file if none is open. o.mu is held.
 func (o *outbox) begin() error {
 	if o.file != nil {
 		return nil
@@ -165,7 +165,7 @@ func (o *outbox) close() {
 	o.end() //nolint:errcheck // everything in it is synced
 }
 
-// kept is what a file of the outbox holds.
+// kept is the content of a file of the outbox.
 type kept struct {
 	lines   [][]byte // messages
 	damaged int      // lines that do not fit their digest
@@ -200,12 +200,12 @@ func (o *outbox) read(name string) (c kept, err error) {
 	}
 }
 
-// drain publishes what waits, and what comes, until ctx ends.
+// drain publishes the stored facts, and those that are added, until ctx ends.
 func (o *outbox) drain(ctx context.Context, f *fleet) {
 	for ctx.Err() == nil {
 		if err := o.publish(ctx, f); err != nil {
 			if ctx.Err() == nil {
-				o.l.o.Logger.Warn("the outbox cannot be published; tried again", zap.Error(err))
+				o.l.o.Logger.Warn("cannot publish the outbox; retrying", zap.Error(err))
 			}
 			pause(ctx, lookEvery)
 			continue
@@ -282,7 +282,7 @@ func (o *outbox) sendSome(ctx context.Context, f *fleet, lines [][]byte) error {
 	return f.reached(ctx, highest)
 }
 
-// remove removes a file whose facts are in the log. One with damage is kept aside.
+// remove removes a file whose facts are in the log. A damaged file is renamed and kept.
 func (o *outbox) remove(name string, damaged bool) error {
 	d, path := o.l.o.disk, filepath.Join(o.dir, name)
 	err := error(nil)

@@ -15,12 +15,12 @@ type class uint8
 const (
 	classMoney  class = iota // control and notices
 	classOptOut              // opt-outs and erasures
-	classEvent               // what visitors do
+	classEvent               // visitor events
 	classBulk                // list rows and events of the past
 	classes
 )
 
-// backfillAge makes an event one of the past.
+// backfillAge is the age from which an event counts as one of the past.
 const backfillAge = time.Hour
 
 func classOf(f *events.Fact, now time.Time) class {
@@ -38,10 +38,10 @@ func classOf(f *events.Fact, now time.Time) class {
 	return classMoney
 }
 
-// queueBytes bounds what waits of each class.
+// queueBytes bounds the queued facts of each class.
 var queueBytes = [classes]int{classMoney: 64 << 20, classOptOut: 8 << 20, classEvent: 32 << 20, classBulk: 8 << 20}
 
-// batchBytes bounds what is written at once.
+// batchBytes bounds the size of a batch.
 const batchBytes = 4 << 20
 
 // pending is a fact that waits to be written.
@@ -59,7 +59,7 @@ type pending struct {
 
 func (p *pending) size() int { return len(p.line.Body) + len(p.line.Who) + 128 }
 
-// queue holds what waits to be written, by class.
+// queue holds the facts to be written, by class.
 type queue struct {
 	mu     sync.Mutex // protects what follows
 	wait   [classes][]*pending
@@ -68,7 +68,7 @@ type queue struct {
 	bulk   float64   // facts of classBulk that may be written now
 	filled time.Time // when bulk was last raised
 
-	wake chan struct{} // buffered; says that something waits
+	wake chan struct{} // buffered; signals that the queue is not empty
 }
 
 func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
@@ -104,8 +104,8 @@ func (q *queue) poke() {
 	}
 }
 
-// take moves what is to be written next into batch, the most important first. Of
-// bulk facts it takes what rate, in facts a second, allows.
+// take moves the facts to be written next into batch, the most important first.
+// Bulk facts are limited to rate, in facts per second.
 func (q *queue) take(batch []*pending, now time.Time, rate float64) []*pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -117,7 +117,7 @@ func (q *queue) take(batch []*pending, now time.Time, rate float64) []*pending {
 	for c := range q.wait {
 		n := 0
 		for _, p := range q.wait[c] {
-			if class(c) == classBulk && !q.closed { // who closes the log must not wait for the views
+			if class(c) == classBulk && !q.closed { // closing the log must not wait for the views
 				if q.bulk < 1 {
 					break
 				}
@@ -137,7 +137,7 @@ func (q *queue) take(batch []*pending, now time.Time, rate float64) []*pending {
 	return batch
 }
 
-// left reports whether anything waits, and whether only bulk does.
+// left reports whether any facts are queued, and whether they are all bulk facts.
 func (q *queue) left() (any, onlyBulk bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -148,7 +148,7 @@ func (q *queue) left() (any, onlyBulk bool) {
 	return n > 0, n > 0 && n == len(q.wait[classBulk])
 }
 
-// close lets nothing more in.
+// close makes the queue refuse further facts.
 func (q *queue) close() {
 	q.mu.Lock()
 	q.closed = true
@@ -156,8 +156,8 @@ func (q *queue) close() {
 	q.poke()
 }
 
-// next waits until there is a batch; it is empty once the queue is closed and
-// nothing is left.
+// next waits for the next batch, which is empty once the queue is closed and
+// empty.
 func (q *queue) next(ctx context.Context, batch []*pending, now func() time.Time, rate func() float64) []*pending {
 	for {
 		if batch = q.take(batch, now(), rate()); len(batch) > 0 {

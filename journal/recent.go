@@ -5,12 +5,13 @@ import (
 	"sync"
 )
 
-// recentIDs is how many ids are remembered: a repeat within them is not written
-// again. What counts is the views' own check.
+// recentIDs is the number of remembered ids. A fact with one of them is not
+// written again. This only saves work; the views check for duplicates
+// themselves.
 const recentIDs = 200_000
 
-// factID stands for a message id: two hashes with different seeds, so that two
-// ids are never taken for one.
+// factID identifies a message id by two hashes with different seeds, so that
+// two ids are never mistaken for one.
 type factID [2]uint64
 
 var idSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
@@ -21,7 +22,7 @@ func idOf(id []byte) factID {
 
 // recent remembers the ids of the newest facts.
 type recent struct {
-	mu    sync.Mutex // protects what follows: in a fleet, appenders ask too
+	mu    sync.Mutex // protects the fields below; in a fleet, appenders read them too
 	known map[factID]struct{}
 	ring  []factID
 	next  int

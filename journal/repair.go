@@ -10,11 +10,11 @@ import (
 	"rebound/events"
 )
 
-// damagedPart begins the names of files whose header cannot be read; they are kept
-// for those who want to look at them.
+// damagedPart is the name prefix of files whose header cannot be read. They are
+// kept for inspection.
 const damagedPart = "damaged-"
 
-// beginning says why the log may not begin where it does; empty when it may.
+// beginning returns why the log must not begin where it does; empty if it may.
 func (c *catalog) beginning() string {
 	files, _ := c.snapshot()
 	if len(files) == 0 || files[0].header.After == 0 || c.isAccepted(1, files[0].header.After) {
@@ -55,11 +55,11 @@ func openDamaged(d disk, dir string) (*catalog, error) {
 	return openCatalog(d, dir)
 }
 
-// Repair puts back facts that are damaged or missing in a folder of facts, from
-// another folder that holds them: that of a backup or of another node. Only lines
-// that fit the chain are taken. It returns the places that were mended, and fails
-// at the first one that the other folder cannot mend. No other process may use the
-// folder.
+// Repair restores facts that are damaged or missing in a folder of facts from
+// another folder that contains them, such as that of a backup or of another
+// node. It uses only lines that fit the chain. It returns the repaired places,
+// and fails at the first one that cannot be repaired from the other folder. No
+// other process may use the folder.
 func Repair(factsDir, from string) ([]DamageError, error) { return repair(osDisk{}, factsDir, from) }
 
 func repair(d disk, factsDir, from string) ([]DamageError, error) {
@@ -110,8 +110,8 @@ func repair(d disk, factsDir, from string) ([]DamageError, error) {
 	return mended, errors.New("cannot repair log: got too many damaged places; restore it from a backup")
 }
 
-// mendBeginning puts back what the log begins with: its first files, or the base
-// file that stands for deleted ones.
+// mendBeginning restores the beginning of the log: its first files, or the base
+// file that replaces deleted ones.
 func (c *catalog) mendBeginning(other *catalog) (DamageError, error) {
 	files, _ := c.snapshot()
 	theirs, _ := other.snapshot()
@@ -124,7 +124,7 @@ func (c *catalog) mendBeginning(other *catalog) (DamageError, error) {
 		return place, c.copyBase(&next, other)
 	}
 	if len(theirs) == 0 || theirs[0].header.Log != next.Log || theirs[0].header.After >= next.After || other.beginning() != "" {
-		return place, fmt.Errorf("cannot repair the beginning of the log: %s does not hold it", other.dir)
+		return place, fmt.Errorf("cannot repair the beginning of the log: it is not in %s", other.dir)
 	}
 	first := theirs[0].header
 	if whole(&first) {
@@ -143,9 +143,9 @@ func (c *catalog) copyBase(next *events.Header, other *catalog) error {
 	return nil
 }
 
-// mendEnd puts back facts that were lost at the end of the log. That can be done as
-// long as nothing was written behind them: each start begins a file there, which
-// goes on above their sequences.
+// mendEnd restores facts that were lost at the end of the log. This is possible
+// only until new facts are written after them, in the file that each start
+// creates and whose sequences continue above theirs.
 func (c *catalog) mendEnd(other *catalog) (*DamageError, error) {
 	files, _ := c.snapshot()
 	k := len(files)
@@ -159,7 +159,7 @@ func (c *catalog) mendEnd(other *catalog) (*DamageError, error) {
 	to := files[len(files)-1].header.First - 1
 	place := &DamageError{File: c.path(files[k].name()), Line: 1, Seq: from.Seq + 1, Why: fmt.Sprintf("facts %d to %d are missing before this file", from.Seq+1, to)}
 	if err := other.walk(from, to, func(*events.Line) error { return nil }); err != nil {
-		return nil, fmt.Errorf("cannot put back facts %d to %d from %s: %w", from.Seq+1, to, other.dir, err)
+		return nil, fmt.Errorf("cannot restore facts %d to %d from %s: %w", from.Seq+1, to, other.dir, err)
 	}
 	var f logFile
 	switch theirs, _ := other.snapshot(); {
@@ -168,7 +168,7 @@ func (c *catalog) mendEnd(other *catalog) (*DamageError, error) {
 	case theirs[0].header.After == from.Seq && theirs[0].header.Log == files[0].header.Log:
 		f = logFile{header: theirs[0].header}
 	default:
-		return nil, fmt.Errorf("cannot put back facts %d to %d: %s begins with fact %d", from.Seq+1, to, other.dir, theirs[0].header.First)
+		return nil, fmt.Errorf("cannot restore facts %d to %d: %s begins with fact %d", from.Seq+1, to, other.dir, theirs[0].header.First)
 	}
 	if err := c.delete(files[k:]); err != nil {
 		return nil, err
@@ -177,8 +177,8 @@ func (c *catalog) mendEnd(other *catalog) (*DamageError, error) {
 	return place, c.rewrite(&f, &events.Header{After: to}, other)
 }
 
-// leavesOut reports whether a file holds no facts and goes on above facts that are
-// lost and were not given up.
+// leavesOut reports whether a file contains no facts and continues above lost
+// facts that were not given up.
 func (c *catalog) leavesOut(f *logFile) bool {
 	h := &f.header
 	if h.First == h.After+1 || c.isAccepted(h.After+1, h.First-1) {
@@ -188,12 +188,12 @@ func (c *catalog) leavesOut(f *logFile) bool {
 	return err == nil && e.bad == nil && e.good.Seq == h.After
 }
 
-// lost returns an error if facts are missing that can't be put back any more.
+// lost returns an error if facts are missing that can no longer be restored.
 func (c *catalog) lost() error {
 	files, _ := c.snapshot()
 	for i := range files {
 		if h := &files[i].header; h.First > h.After+1 && !c.isAccepted(h.After+1, h.First-1) {
-			return fmt.Errorf("cannot put back facts %d to %d: later facts were written behind them to %s; accept the loss with \"bidder log accept-loss\"", h.After+1, h.First-1, c.path(files[i].name()))
+			return fmt.Errorf("cannot restore facts %d to %d: later facts were written after them to %s; accept the loss with \"bidder log accept-loss\"", h.After+1, h.First-1, c.path(files[i].name()))
 		}
 	}
 	return nil
@@ -219,8 +219,8 @@ func (c *catalog) copyAll(other *catalog, log string) (mended []DamageError, err
 	return mended, err
 }
 
-// goesOn returns the place behind the last fact and the last fact of another folder,
-// if that folder holds more facts, which fit behind it.
+// goesOn returns the place after the last fact and the last fact of another
+// folder, if that folder contains more facts that continue the chain.
 func (c *catalog) goesOn(other *catalog) (*DamageError, uint64) {
 	files, _ := c.snapshot()
 	if len(files) == 0 {
@@ -236,7 +236,7 @@ func (c *catalog) goesOn(other *catalog) (*DamageError, uint64) {
 	return &DamageError{File: c.path(f.name()), Line: int(seq + 2 - f.header.First), Seq: seq, Why: "the file ends before this fact"}, last
 }
 
-// mend rewrites the file that a damaged place is in; last is the newest fact of the log.
+// mend rewrites the file that contains a damaged place; last is the newest fact of the log.
 func (c *catalog) mend(bad *DamageError, last uint64, other *catalog) error {
 	files, _ := c.snapshot()
 	for i := range files {
@@ -253,8 +253,8 @@ func (c *catalog) mend(bad *DamageError, last uint64, other *catalog) error {
 	return errors.New("the file is not in the list of the log's files")
 }
 
-// rewrite writes a file from its own lines and, where these do not fit, those of
-// other. It becomes a plain file, which is packed later.
+// rewrite writes a file from its own lines and, where they break the chain,
+// from those of other. The result is a plain file, which is packed later.
 func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error {
 	mended, accepted := logFile{header: f.header}, c.acceptedNow()
 	err := writeWhole(c.d, c.path(mended.name()), func(w io.Writer) error {
@@ -285,7 +285,7 @@ func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error
 			}
 		}
 		if !next.Previous.IsZero() && hash != next.Previous {
-			return errors.New("what was put together does not fit before the next file")
+			return errors.New("the repaired file does not match the beginning of the next one")
 		}
 		return nil
 	})
@@ -310,12 +310,12 @@ func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error
 
 // merge reads the lines of one file and, next to them, those of another folder.
 type merge struct {
-	own    *lineReader // nil where there is no such file yet
+	own    *lineReader // nil if there is no such file yet
 	have   events.Line // of own; seq 0: none yet
 	text   []byte
 	other  *catalog
-	theirs []events.Line // of the other folder, ahead of what was used
-	lacks  uint64        // a fact that the other folder does not hold
+	theirs []events.Line // of the other folder, read ahead
+	lacks  uint64        // a fact that is not in the other folder
 }
 
 func newMerge(c *catalog, f *logFile, other *catalog) (*merge, error) {
@@ -345,11 +345,11 @@ func (m *merge) next(seq uint64, previous events.Hash) (events.Line, error) {
 		if err == nil || m.own == nil {
 			return l, err
 		}
-		m.have.Seq = 0 // its sequence may be wrong: what comes behind it may still be of use
+		m.have.Seq = 0 // its sequence may be wrong; the lines after it may still be usable
 	}
 }
 
-// mine returns the line of a fact that the file itself holds.
+// mine returns the line of a fact from the file itself.
 func (m *merge) mine(seq uint64, previous events.Hash) (events.Line, bool) {
 	for m.own != nil && m.have.Seq < seq {
 		text, err := m.own.next()
@@ -366,7 +366,7 @@ func (m *merge) mine(seq uint64, previous events.Hash) (events.Line, bool) {
 	return m.have, m.have.Seq == seq && m.have.Follows(previous)
 }
 
-// fetched returns the line of a fact that the other folder holds.
+// fetched returns the line of a fact from the other folder.
 func (m *merge) fetched(seq uint64, previous events.Hash) (events.Line, error) {
 	for len(m.theirs) > 0 && m.theirs[0].Seq < seq {
 		m.theirs = m.theirs[1:]
@@ -383,7 +383,7 @@ func (m *merge) fetched(seq uint64, previous events.Hash) (events.Line, error) {
 	if l := m.theirs[0]; l.Seq == seq && l.Follows(previous) {
 		return l, nil
 	}
-	return events.Line{}, fmt.Errorf("fact %d is there too, but does not fit the chain", seq)
+	return events.Line{}, fmt.Errorf("fact %d exists too, but does not fit the chain", seq)
 }
 
 // mergeAhead is how many lines of the other folder are read at once.
@@ -405,13 +405,13 @@ func (m *merge) read(seq uint64, previous events.Hash) error {
 		return nil
 	}
 	if err == nil {
-		err = errors.New("it ends before")
+		err = errors.New("the log ends before it")
 	}
 	return fmt.Errorf("fact %d is not there: %w", seq, err)
 }
 
-// FactsDir returns the folder of facts of a path that may be one, or a data folder
-// or backup that has one.
+// FactsDir returns the folder of facts for a path that may be such a folder, or
+// a data folder or backup that contains one.
 func FactsDir(path string) string {
 	for _, dir := range []string{path + "/log/facts", path} {
 		if names, err := (osDisk{}).List(dir); err == nil {

@@ -15,11 +15,11 @@ import (
 	"rebound/events"
 )
 
-// retain deletes files that are too old or too much, once what must outlive them
-// is in a base file.
+// retain deletes files that exceed the limits on age or size, once the facts
+// that must outlive them are in a base file.
 func (l *Log) retain() error {
 	if l.o.Base == nil || l.BlindReason() != "" {
-		return nil // what is lost may still be put back
+		return nil // the lost facts may still be restored
 	}
 	n, err := l.deletable()
 	if err != nil || n == 0 {
@@ -41,8 +41,8 @@ func (l *Log) retain() error {
 	return l.o.disk.SyncDir(l.o.FactsDir)
 }
 
-// delete removes files, the oldest first and one after the other, so that what is
-// left after a power cut is always an end of the log.
+// delete removes files, the oldest first and one after the other, so that the
+// files that remain after a power cut are always a contiguous end of the log.
 func (c *catalog) delete(files []logFile) error {
 	for i := range files {
 		err := c.d.Remove(c.path(files[i].name()))
@@ -56,9 +56,9 @@ func (c *catalog) delete(files []logFile) error {
 	return nil
 }
 
-// coverOld takes files out of the list whose facts a base file stands for: the
-// process was stopped while it deleted them. As long as the log begins with its
-// first fact, or where a base file ends, all its files count.
+// coverOld removes files from the list whose facts are covered by a base file
+// because the process stopped while it deleted them. As long as the log begins
+// with its first fact, or where a base file ends, all its files are used.
 func (c *catalog) coverOld(names []string) {
 	if len(c.files) == 0 || c.files[0].header.After == 0 || slices.Contains(names, baseName(c.files[0].header.After)) {
 		return
@@ -74,7 +74,7 @@ func (c *catalog) coverOld(names []string) {
 	}
 }
 
-// deletable returns how many of the oldest files may and should go.
+// deletable returns how many of the oldest files can and should be deleted.
 func (l *Log) deletable() (int, error) {
 	floor, err := l.oldestCheckpoint()
 	if err != nil {
@@ -119,13 +119,13 @@ func (l *Log) oldestCheckpoint() (uint64, error) {
 
 func baseName(after uint64) string { return fmt.Sprintf("%s%020d%s", basePart, after, plainEnd) }
 
-// writeBase folds the base file that exists and the files that are to go into a new
-// base file, and reads it back. Its lines are chained like those of the log, from
-// the hash of the last fact that it stands for.
+// writeBase folds the existing base file and the files to be deleted into a new
+// base file, and reads it back. Its lines are chained like those of the log,
+// from the hash of the last fact that it covers.
 func (l *Log) writeBase(files []logFile, next *events.Header) error {
 	facts, err := l.o.Base(l.outlived(files, next))
 	if err != nil {
-		return fmt.Errorf("cannot fold what outlives old files of the log: %w", err)
+		return fmt.Errorf("cannot fold the facts that outlive old files of the log: %w", err)
 	}
 	h := events.Header{V: 1, Log: l.id, First: next.After + 1, After: next.After, Previous: next.Previous, At: next.At, Base: true, Facts: len(facts)}
 	name := l.files.path(baseName(next.After))
@@ -197,8 +197,9 @@ func (l *Log) outlived(files []logFile, next *events.Header) iter.Seq2[*events.F
 	}
 }
 
-// readBase yields the facts of the base file that stands for everything before a
-// file of the log. A base file that is not whole, or belongs elsewhere, is an error.
+// readBase yields the facts of the base file that covers everything before a
+// file of the log. A base file that is incomplete or does not belong there is
+// an error.
 func (c *catalog) readBase(next *events.Header) iter.Seq2[*events.Fact, error] {
 	return func(yield func(*events.Fact, error) bool) {
 		err := c.baseFacts(next, func(f *events.Fact) bool { return yield(f, nil) })
@@ -240,7 +241,7 @@ func (c *catalog) baseFacts(next *events.Header, fn func(*events.Fact) bool) err
 			line, err = events.ParseLine(text)
 		}
 		if err == nil && !line.Follows(hash) {
-			err = errors.New("the line's hash does not fit behind the line before")
+			err = errors.New("the line's hash does not fit the line before it")
 		}
 		f := new(events.Fact)
 		if err == nil {
@@ -271,7 +272,7 @@ func (l *Log) removeBases(keep uint64) error {
 	return err
 }
 
-// fromBase gives an empty view what outlived the files that the log no longer has.
+// fromBase applies the facts that outlived deleted files to an empty view.
 func (f *follower) fromBase() error {
 	files, _ := f.l.files.snapshot()
 	h := &files[0].header
@@ -286,7 +287,7 @@ func (f *follower) fromBase() error {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("cannot rebuild view %s: the log begins after fact %d, and %s, which stands for the facts before it, cannot be read: restore the log from a backup: %w",
+			return fmt.Errorf("cannot rebuild view %s: the log begins after fact %d, and %s, which covers the facts before it, cannot be read: restore the log from a backup: %w",
 				f.v.Name(), h.After, name, err)
 		}
 		fact.Seq, fact.LineHash, fact.TS = h.After, h.Previous, h.At
@@ -299,12 +300,12 @@ func (f *follower) fromBase() error {
 		return err
 	}
 	f.pos = f.v.Position()
-	f.l.o.Logger.Warn("view is rebuilt from what the log still holds; profiles that are older are gone", zap.String("view", f.v.Name()),
+	f.l.o.Logger.Warn("view is rebuilt from the remaining log; older profiles are lost", zap.String("view", f.v.Name()),
 		zap.Float64("days_covered", f.l.o.Now().Sub(h.At).Hours()/24), zap.Int("facts_from_base", len(facts)))
 	return nil
 }
 
-// freshen notes which views have every fact.
+// freshen records which views have every fact.
 func (l *Log) freshen() {
 	last, now := l.Last().Seq, l.o.Now().UnixNano()
 	l.viewMu.Lock()
@@ -329,7 +330,7 @@ func (l *Log) worstLag() (name string, lag uint64) {
 	return name, lag
 }
 
-// age is how long ago a moment was, not negative.
+// age returns the time since a moment, never negative.
 func age(now time.Time, unixNano int64) time.Duration {
 	return max(now.Sub(time.Unix(0, unixNano)), 0)
 }

@@ -11,8 +11,8 @@ import (
 const ringBytes = 16 << 20
 
 // written is a synced batch. Its facts are decoded once, by the first view that
-// needs them, from the bytes that are in the file: every view folds what a later
-// rebuild would fold.
+// needs them, from the bytes that are in the file: every view folds exactly the
+// facts that a later rebuild would fold.
 type written struct {
 	lines []events.Line
 	bytes int
@@ -66,15 +66,15 @@ func (r *ring) push(lines []events.Line, bytes int) {
 }
 
 // after returns the batches that hold the facts after seq, oldest first, and a
-// channel that is closed when more come. ok is false when older facts than it
-// holds are wanted.
+// channel that is closed when more come. ok is false if the ring no longer
+// holds all of them.
 func (r *ring) after(seq uint64) (list []*written, more <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, b := range r.batches {
 		if b.last() > seq {
 			// A batch whose first fact is not the next one may follow a gap or facts
-			// that only the files hold: the files tell.
+			// that are only in the files, so the files must be read.
 			return append(list, r.batches[i:]...), r.more, b.first() <= seq+1
 		}
 	}

@@ -18,7 +18,7 @@ const (
 	// frameBytes is how much of a file one frame of compressed data holds: a damaged
 	// frame is found without reading the rest.
 	frameBytes = 1 << 20
-	// rereadEvery is the time between two sealed files that are read again.
+	// rereadEvery is the interval at which sealed files are verified, one at a time.
 	rereadEvery = 10 * time.Minute
 )
 
@@ -56,7 +56,7 @@ func (l *Log) packAll(ctx context.Context) {
 		}
 		if err := l.files.pack(&files[i], &files[i+1].header); err != nil {
 			l.meter.sealErrors.Add(1)
-			l.o.Logger.Error("cannot seal a file of the log; it stays as it is", zap.String("file", l.files.path(files[i].name())), zap.Error(err))
+			l.o.Logger.Error("cannot seal a file of the log; it stays uncompressed", zap.String("file", l.files.path(files[i].name())), zap.Error(err))
 		}
 	}
 }
@@ -76,8 +76,8 @@ func (l *Log) reread(first uint64) uint64 {
 	return 0
 }
 
-// pack replaces a plain file by its compressed form, once that was read back
-// against the chain. Only facts that count are copied.
+// pack replaces a plain file by its compressed form, once that has been
+// verified against the chain. Only valid facts are copied.
 func (c *catalog) pack(f *logFile, next *events.Header) error {
 	packed := *f
 	packed.packed, packed.marks = true, nil

@@ -18,7 +18,7 @@ import (
 	"rebound/events"
 )
 
-// startReport is what Open found.
+// startReport holds the findings of Open.
 type startReport struct {
 	began  time.Time
 	files  []logFile
@@ -28,8 +28,8 @@ type startReport struct {
 	noted  head         // the head that is on disk
 }
 
-// open reads what is there. The order matters: nothing is changed before it is
-// known whether the end of the newest file is torn or damaged.
+// open reads the existing log. The order matters: nothing is changed before it
+// is known whether the end of the newest file is torn or damaged.
 func (l *Log) open(ctx context.Context) error {
 	l.start.began = l.o.Now()
 	d := l.o.disk
@@ -104,7 +104,7 @@ func (l *Log) refuseOldFormat() error {
 	return nil
 }
 
-// removeTemporary removes files that were not whole when the process ended.
+// removeTemporary removes files that were incomplete when the process ended.
 func removeTemporary(d disk, dir string) error {
 	names, err := d.List(dir)
 	for _, name := range names {
@@ -118,7 +118,7 @@ func removeTemporary(d disk, dir string) error {
 	return nil
 }
 
-// name finds the name of the log, or gives a new one.
+// name returns the name of the log, or assigns a new one.
 func (l *Log) name(noted string) error {
 	switch files := l.start.files; {
 	case len(files) > 0 && noted != "" && files[0].header.Log != noted:
@@ -150,7 +150,7 @@ func (l *Log) everSeen(noted *head) uint64 {
 	return seen
 }
 
-// newestCheckpoint returns the highest sequence that a view's checkpoint stands at.
+// newestCheckpoint returns the highest sequence of any view's checkpoint.
 func (l *Log) newestCheckpoint() (seq uint64, err error) {
 	for _, v := range l.o.Views {
 		list, err := checkpoints(l.o.disk, l.o.Dir, v.Name())
@@ -164,8 +164,8 @@ func (l *Log) newestCheckpoint() (seq uint64, err error) {
 	return seq, nil
 }
 
-// readEnd verifies the newest file, cuts off a torn end, and finds where the log
-// goes on.
+// readEnd verifies the newest file, cuts off a torn end, and determines where
+// the log continues.
 func (l *Log) readEnd(noted *head) error {
 	if len(l.start.files) == 0 {
 		return l.checkHead(noted, nil)
@@ -185,12 +185,12 @@ func (l *Log) readEnd(noted *head) error {
 		files[i].marks = e.marks
 		return files
 	})
-	if e.bad != nil && (f.packed || max(e.synced, l.seen) >= e.bad.Seq) { // a packed file was whole once
+	if e.bad != nil && (f.packed || max(e.synced, l.seen) >= e.bad.Seq) { // a packed file was complete once
 		l.start.damage = e.bad
 		l.w.last, l.w.sum, l.w.gap = e.end, events.Digest{}, max(e.highest, e.synced, l.w.gap)
 		l.o.Logger.Error("the newest file of the log is damaged; bids stop", zap.Error(e.bad))
 		l.seen = max(l.seen, e.highest, e.synced)
-		if lost := l.seen; lost > e.end.Seq { // nothing continues the chain there: no reader would come across it
+		if lost := l.seen; lost > e.end.Seq { // nothing continues the chain there, so no reader would detect it
 			if err := l.goBlind(fmt.Sprintf("facts %d to %d were on disk and cannot be read: %s:%d: %s", e.end.Seq+1, lost, e.bad.File, e.bad.Line, e.bad.Why), nil); err != nil {
 				return err
 			}
@@ -204,8 +204,8 @@ func (l *Log) readEnd(noted *head) error {
 }
 
 // refillIDs remembers the ids of older files until there are enough: each start
-// begins a file, so that the newest ones may hold few facts. Ids only save work, so
-// damage is left for those who need the facts.
+// creates a file, so the newest ones may contain few facts. Ids only save work,
+// so damage is left to the readers that need the facts.
 func (l *Log) refillIDs(files []logFile) {
 	newest := l.w.ids
 	n := len(newest.ring)
@@ -229,8 +229,8 @@ func (l *Log) refillIDs(files []logFile) {
 	}
 }
 
-// checkHead compares the end of the log with what was noted: facts that were on
-// disk and are gone, or are others now, make the bidder blind for money.
+// checkHead compares the end of the log with the recorded one. Facts that were
+// on disk and are now missing or different make the bidder blind for money.
 func (l *Log) checkHead(noted *head, e *endOfFile) error {
 	switch last := l.w.last.Seq; {
 	case noted.Seq == 0 || l.start.damage != nil:
@@ -250,7 +250,7 @@ func (l *Log) sayClock() {
 	}
 }
 
-// endOfFile is what a file's lines say about where the log ends.
+// endOfFile describes the end of the log according to a file's lines.
 type endOfFile struct {
 	first uint64          // of the file, or of its predecessor's last fact
 	good  events.Position // of the last line that fits, and of those before it
@@ -260,7 +260,7 @@ type endOfFile struct {
 	ids   []factID
 	noted events.Hash // of the fact that head names
 
-	bad     *DamageError // where the first line is that does not fit; nil: there is none
+	bad     *DamageError // the first line that breaks the chain; nil if there is none
 	rest    int64        // bytes from there on
 	synced  uint64       // the highest synced mark behind it
 	end     events.Position
@@ -289,7 +289,7 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 	}
 	accepted := c.acceptedNow()
 	want := h.First
-	given, odd := false, false // the lines below want were given up; one that does not fit was passed over
+	given, odd := false, false // the lines below want were given up; one that breaks the chain was skipped
 	for {
 		text, err := r.next()
 		if r.from.failed != nil {
@@ -326,7 +326,7 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 		given = false
 		if !fits {
 			if err == nil {
-				err = errors.New("the line does not fit behind the line before")
+				err = errors.New("the line does not continue the line before it")
 			}
 			e.bad = &DamageError{File: c.path(f.name()), Line: int(want + 2 - h.First), Seq: want, Why: err.Error()}
 			return e, e.behind(r, text)
@@ -354,12 +354,12 @@ func (e *endOfFile) take(l *events.Line, offset int64, noted uint64) {
 	e.ids = append(e.ids, bodyID(l.Body))
 }
 
-// farthest bounds the sequences that are believed behind a damaged line: what
-// cannot be checked against the chain may be damaged too.
+// farthest bounds the sequences that are accepted after a damaged line, because
+// lines that cannot be checked against the chain may be damaged too.
 const farthest = 10_000_000
 
-// behind reads what follows a line that does not fit, which decides whether the
-// end is torn or damaged, and where the log goes on if it is damaged.
+// behind reads the lines after one that breaks the chain. They decide whether
+// the end is torn or damaged, and where the log continues if it is damaged.
 func (e *endOfFile) behind(r *lineReader, text []byte) error {
 	e.end = e.good
 	var previous events.Hash
@@ -401,9 +401,9 @@ func bodyID(body []byte) factID {
 	return idOf([]byte(f.ID))
 }
 
-// tidyEnd cuts a torn end off, and after an unclean stop copies the file: what
-// was read may be in the page cache only, and is on disk once the copy is synced.
-// Nothing is cut off a damaged file.
+// tidyEnd cuts off a torn end, and after an unclean stop copies the file,
+// because data that was read may be in the page cache only and is on disk once
+// the copy is synced. Nothing is cut off a damaged file.
 func (l *Log) tidyEnd(f *logFile, e *endOfFile) error {
 	torn := e.rest > 0 && l.start.damage == nil
 	if f.packed || !torn && l.start.clean {
@@ -430,7 +430,7 @@ func (l *Log) tidyEnd(f *logFile, e *endOfFile) error {
 			return err
 		}
 		l.start.cut = e.rest
-		l.o.Logger.Warn("the end of the log was half written when the process ended; it was never acknowledged, and is kept aside",
+		l.o.Logger.Warn("the end of the log was half written when the process ended; it was never acknowledged, and is kept in a separate file",
 			zap.Uint64("last_seq", e.good.Seq), zap.Int64("bytes", e.rest), zap.String("kept", cut))
 	}
 	return writeWhole(l.o.disk, path, part(0, size))

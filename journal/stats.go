@@ -36,12 +36,12 @@ type Stats struct {
 	DiskLeast uint64 // Options.MinFreeBytes
 	Full      bool   // there is no space for visitor events
 	Damaged   bool   // a sealed file is damaged; the log says which
-	Blind     string // why money must not be spent; empty when it may
+	Blind     string // why money must not be spent; empty if it may
 	Outbox    uint64 // facts that wait for the cluster, in a fleet
 	Views     []ViewStats
 }
 
-// ViewStats says how far a followed view is behind the log.
+// ViewStats describes how far a followed view is behind the log.
 type ViewStats struct {
 	Name string
 	Seq  uint64        // last applied
@@ -58,9 +58,9 @@ type Histogram struct {
 	Count  uint64
 }
 
-// BlindFor names the first reason for which a bidder that relies on this log must
-// not bid; empty when there is none. maxLag bounds the age of what a view has not
-// folded.
+// BlindFor returns the first reason why a bidder that relies on this log must
+// not bid; empty if there is none. maxLag bounds the age of facts that a view
+// has not folded.
 func (s *Stats) BlindFor(maxLag time.Duration) string {
 	switch {
 	case s.Blind != "":
@@ -120,7 +120,7 @@ func (l *Log) diskFree() (free, least uint64) {
 // appendBounds are the upper bounds of the append histogram, in seconds.
 var appendBounds = [...]float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
 
-// meter counts what the log does.
+// meter counts the log's operations.
 type meter struct {
 	counts      [len(appendBounds) + 1]atomic.Uint64
 	nanos       atomic.Int64
@@ -136,8 +136,8 @@ type meter struct {
 	failingSince time.Time
 }
 
-// observe counts one append. A stale grant, a fact that is no good, a class that
-// is refused for now and a caller who gave up are not the log's failure.
+// observe counts one append. A stale grant, an invalid fact, a class that is
+// refused at present and a caller that gave up are not failures of the log.
 func (m *meter) observe(now, start time.Time, err error) {
 	d := now.Sub(start)
 	i, _ := slices.BinarySearch(appendBounds[:], d.Seconds())

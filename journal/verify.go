@@ -9,7 +9,7 @@ import (
 	"rebound/events"
 )
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Log    string
 	Files  int
@@ -20,7 +20,7 @@ type Report struct {
 	// Lost are sequences that no file has, because facts were lost and later ones
 	// were given higher sequences.
 	Lost []events.AcceptLoss
-	// Accepted are losses that were accepted; they are no damage any more.
+	// Accepted are losses that were accepted; they no longer count as damage.
 	Accepted []events.AcceptLoss
 	Torn     int64 // bytes at the end that are not a whole line: a process writes there, or was killed
 	Erased   uint64
@@ -104,7 +104,7 @@ func verifyFiles(d disk, factsDir string, anchor events.Position, progress func(
 type verifier struct {
 	c        *catalog
 	files    []logFile
-	noted    uint64 // where the log ended at least
+	noted    uint64 // recorded end of the log
 	anchor   events.Position
 	progress func(done, all int64)
 
@@ -149,7 +149,7 @@ func (v *verifier) run() {
 	v.gaps()
 }
 
-// file checks one file and returns the places that do not fit.
+// file checks one file and returns the places that break the chain.
 func (v *verifier) file(i int) []DamageError {
 	n, erased, anchored := uint64(0), uint64(0), false
 	f := &v.files[i]
@@ -180,8 +180,8 @@ func (v *verifier) file(i int) []DamageError {
 	return damage
 }
 
-// sealed checks a file that another one follows. Behind a damaged place it goes on
-// where the chain fits again.
+// sealed checks a file that another one follows. After a damaged place it
+// continues where the chain is valid again.
 func (v *verifier) sealed(f *logFile, next *events.Header, count func(*events.Line) error) (damage []DamageError) {
 	from := events.Position{Seq: f.header.After, Hash: f.header.Previous}
 	c := &catalog{d: v.c.d, dir: v.c.dir, files: []logFile{*f, {header: *next}}, accepted: v.c.acceptedNow()}
@@ -237,7 +237,7 @@ func (v *verifier) newest(f *logFile, count func(*events.Line) error) []DamageEr
 	return []DamageError{*e.bad}
 }
 
-// gaps lists the sequences that the headers leave out.
+// gaps lists the sequences that the headers skip.
 func (v *verifier) gaps() {
 	for i := range v.files {
 		if h := &v.files[i].header; h.First > h.After+1 && !v.c.isAccepted(h.After+1, h.First-1) {

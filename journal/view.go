@@ -8,8 +8,9 @@ type View interface {
 	// Name names the view in logs, metrics and the folder of checkpoints:
 	// [a-z0-9_-]. It never changes.
 	Name() string
-	// Position is that of the last fact applied (events.Fact.Position); zero when
-	// empty. It survives a restart together with the data.
+	// Position returns the position of the last fact applied
+	// (events.Fact.Position); zero if the view is empty. It survives a restart
+	// together with the data.
 	Position() events.Position
 	// Apply folds facts in order of Seq and stores the position of the last one in
 	// the same atomic batch. The facts are shared with other views: they may be
@@ -19,7 +20,7 @@ type View interface {
 	Apply(facts []events.Fact) error
 }
 
-// Checkpointer is a view that can be copied and taken back to a copy.
+// Checkpointer is a view that can be copied and restored from a copy.
 type Checkpointer interface {
 	// Checkpoint writes a copy of the view, position included, to dir, which does
 	// not exist yet; its parent does.
@@ -30,8 +31,9 @@ type Checkpointer interface {
 	Reset() error
 }
 
-// Witness is a view that says what must not be forgotten when it is taken back:
-// for the money view, what each budget had settled and held.
+// Witness is a view with state that must be recorded before the view is
+// restored to an earlier position: for the money view, the amounts that each
+// budget had settled and held.
 type Witness interface {
 	Witness() ([]byte, error) // a JSON value
 }

@@ -9,7 +9,7 @@ import (
 	"rebound/events"
 )
 
-// DamageError names a place in the log that does not fit the chain.
+// DamageError describes a place in the log that breaks the chain.
 type DamageError struct {
 	File string
 	Line int    // from 1
@@ -17,13 +17,13 @@ type DamageError struct {
 	Why  string
 }
 
-// Error names the place and what to do.
+// Error names the place and the remedy.
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("log is damaged at %s:%d (fact %d): %s; repair it with \"bidder log repair --from BACKUP\", or give the fact up with \"bidder log accept-loss\"",
 		e.File, e.Line, e.Seq, e.Why)
 }
 
-// GoneError says that facts are wanted that are older than the log.
+// GoneError means that facts were requested that are older than the log.
 type GoneError struct{ From, First uint64 }
 
 // Error says where the log begins.
@@ -31,10 +31,10 @@ func (e *GoneError) Error() string {
 	return fmt.Sprintf("cannot read facts from %d: the log begins at %d", e.From, e.First)
 }
 
-// errElsewhere says that the log holds another fact at a position.
+// errElsewhere means that the log has another fact at a position.
 var errElsewhere = errors.New("the log holds another fact there")
 
-// skip is a range of facts that an operator gave up: readers go on behind To,
+// skip is a range of facts that an operator gave up: readers continue after To,
 // whose hash is H.
 type skip struct {
 	From uint64      `json:"from_seq"`
@@ -54,7 +54,7 @@ type walker struct {
 	hash     events.Hash
 	resync   bool            // behind an accepted loss: lines up to seq are passed over
 	odd      bool            // one line that does not fit was passed over: its sequence may be wrong
-	after    events.Position // lines at or below it are not handed over
+	after    events.Position // lines at or below it are not passed to fn
 	upTo     uint64
 	fn       func(*events.Line) error
 }
@@ -122,7 +122,7 @@ func (w *walker) enter(i int) error {
 		Why: fmt.Sprintf("got a file that goes on after fact %d; want one that goes on after fact %d: a file is missing or was exchanged", h.After, w.seq)}
 }
 
-// at checks the position that the reader came with against what the log holds.
+// at checks the reader's initial position against the log.
 func (w *walker) at(seq uint64, hash events.Hash) error {
 	if seq == w.after.Seq && seq > 0 && hash != w.after.Hash {
 		return errElsewhere
@@ -180,7 +180,7 @@ func (w *walker) damage(i int, why string) error {
 	return &DamageError{File: w.c.path(f.name()), Line: int(seq + 2 - f.header.First), Seq: seq, Why: why}
 }
 
-// line reads one line, or goes on behind facts that were given up.
+// line reads one line, or continues after facts that were given up.
 func (w *walker) line(i int, r *lineReader) error {
 	text, err := r.next()
 	var l events.Line
@@ -190,7 +190,8 @@ func (w *walker) line(i int, r *lineReader) error {
 	return w.judge(i, &l, err)
 }
 
-// judge takes a line, or says why it does not fit; err says why it is none.
+// judge accepts a line, or returns why it breaks the chain; err is the error of
+// a line that cannot be parsed.
 func (w *walker) judge(i int, l *events.Line, err error) error {
 	none := err != nil
 	if w.resync && (!none || isNoLine(err)) {
@@ -215,7 +216,7 @@ func (w *walker) judge(i int, l *events.Line, err error) error {
 	case err == nil && l.Seq != want:
 		err = fmt.Errorf("got fact %d; want fact %d", l.Seq, want)
 	case err == nil && !fits:
-		err = errors.New("the line's hash does not fit behind the line before")
+		err = errors.New("the line's hash does not fit the line before it")
 	}
 	if err == nil {
 		return w.take(l)

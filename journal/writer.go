@@ -10,16 +10,16 @@ import (
 	"rebound/events"
 )
 
-// writer puts facts into files. One goroutine uses it: that of the log, or in a
-// fleet the one that reads the stream.
+// writer writes facts to files. Only one goroutine uses it: that of the log, or
+// in a fleet the one that reads the stream.
 //
-// Whatever was written after the last successful sync does not count when a write
-// or a sync fails, and is never read back, because the page cache may show what
-// the disk does not hold. The batch is still in memory and goes to a new file that
+// When a write or a sync fails, anything written after the last successful sync
+// is discarded and never read back, because the page cache may contain data
+// that is not on disk. The batch is still in memory and goes to a new file that
 // begins after the last synced line.
 type writer struct {
 	l      *Log
-	f      file // nil while there is none to write to
+	f      file // nil if there is none to write to
 	header events.Header
 	size   int64 // bytes that are synced
 	space  int64 // bytes that are reserved; writing stops there
@@ -32,11 +32,11 @@ type writer struct {
 	ids    *recent
 	grants map[string]uint64 // sequence of the last grant of each budget since the start
 	marked int64             // offset of the last mark
-	retry  time.Time         // no new file is tried before, after one could not be made
+	retry  time.Time         // no new file is attempted before this time, after one could not be created
 }
 
-// commit writes a batch, syncs it, tells its callers, and shows it to the views.
-// It returns an error only when the log cannot go on at all.
+// commit writes a batch, syncs it, notifies its callers, and publishes it to the views.
+// It returns an error only if the log cannot continue at all.
 func (w *writer) commit(batch []*pending) error {
 	err := w.prepare(batch)
 	if err != nil {
@@ -61,7 +61,7 @@ func answer(list []*pending, err error) {
 	}
 }
 
-// fatalOnly returns err unless it only means that there is no space: that passes.
+// fatalOnly returns err unless it only means that there is no space, which is temporary.
 func fatalOnly(err error) error {
 	if isFull(err) || errors.Is(err, ErrFull) {
 		return nil
@@ -106,13 +106,14 @@ const retryAfter = time.Second
 type laid struct {
 	lines   []events.Line
 	sum     events.Digest // of the last line
-	waiting []*pending    // told when the lines are synced
+	waiting []*pending    // notified when the lines are synced
 	ids     []factID
 	grants  map[string]uint64
 }
 
-// layOut gives facts their places and encodes them into w.buf. Repeats and facts
-// that may not be written are left out; repeats are told with the rest.
+// layOut assigns facts their places and encodes them into w.buf. Duplicates and
+// facts that must not be written are left out; the callers of duplicates are
+// notified with the rest.
 func (w *writer) layOut(batch []*pending) *laid {
 	out := &laid{lines: make([]events.Line, 0, len(batch)), waiting: make([]*pending, 0, len(batch)), grants: map[string]uint64{}}
 	now := w.l.o.Now().UTC().Round(0)
@@ -201,7 +202,7 @@ func (w *writer) store() error {
 // next is the sequence of the next fact.
 func (w *writer) next() uint64 { return max(w.last.Seq, w.gap) + 1 }
 
-// drop gives the current file up: readers end at the header of the next one.
+// drop abandons the current file; readers stop at the header of the next one.
 func (w *writer) drop() {
 	if w.f != nil {
 		w.f.Close() //nolint:errcheck // nothing since the last sync counts
@@ -210,7 +211,7 @@ func (w *writer) drop() {
 	w.size, w.space = 0, 0
 }
 
-// synced notes that w.buf and out are on disk.
+// synced records that w.buf and out are on disk.
 func (w *writer) synced(out *laid) {
 	was := w.size
 	w.size += int64(len(w.buf))
@@ -231,7 +232,7 @@ func (w *writer) synced(out *laid) {
 	w.l.setLast(w.last)
 }
 
-// mark notes a place in the current file for readers.
+// mark records a place in the current file for readers.
 func (w *writer) mark(m mark) {
 	w.l.files.change(func(files []logFile) []logFile {
 		f := &files[len(files)-1]
@@ -277,7 +278,7 @@ func (w *writer) extend(bytes int64) {
 	w.judge()
 }
 
-// judge notes which classes there is room for.
+// judge records the classes for which there is space.
 func (w *writer) judge() {
 	left := w.space - w.size
 	free, least := w.l.diskFree()
@@ -297,8 +298,8 @@ func (w *writer) judge() {
 
 func fileName(h *events.Header) string { return (&logFile{header: *h}).name() }
 
-// rotate begins a new file when the current one is large or old. Where there is no
-// space for one, the current one is written on.
+// rotate begins a new file when the current one is large or old. If there is no
+// space for one, it continues with the current one.
 func (w *writer) rotate() error {
 	now := w.l.o.Now()
 	if w.f == nil || w.last.Seq < w.header.First || w.waits(now) ||
@@ -311,7 +312,7 @@ func (w *writer) rotate() error {
 		return fatalOnly(err)
 	}
 	if err := errors.Join(old.Trim(size), old.Sync(), old.Close()); err != nil {
-		w.l.o.Logger.Warn("a full file of the log was not closed well; what it holds was synced before", zap.Error(err))
+		w.l.o.Logger.Warn("a full file of the log was not closed properly; its facts were synced before", zap.Error(err))
 	}
 	w.l.pokeSeal()
 	return nil
@@ -369,5 +370,5 @@ func (w *writer) create() error {
 	return nil
 }
 
-// errFinal says that a file was named but may not be durable.
+// errFinal means that a file was renamed but may not be durable.
 var errFinal = errors.New("cannot be made durable")
