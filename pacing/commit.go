@@ -75,8 +75,9 @@ func (p *Pacer) commitNotices(b *view.Batch) (forgotten, error) {
 	return p.forgetNotices(b, max(leastForgotten, 2*len(p.notices)))
 }
 
-// leastForgotten is how many notices one Apply drops at least, where so many are
-// due; or twice what it adds, so that the view cannot grow without end.
+// leastForgotten limits how many due notices one Apply drops. The limit is
+// twice the number of notices that it adds if that is more, so that the view
+// cannot grow without bound.
 const leastForgotten = 256
 
 // forgotten is the progress of dropping notices. It only saves work.

@@ -88,7 +88,7 @@ func (a *app) greet() {
 	}
 }
 
-// announce logs where the bidder listens, what it loaded and what to try next, once.
+// announce logs the listen addresses, what was loaded and a command to try next, once.
 func (a *app) announce() {
 	if a.announced.Swap(true) {
 		return
