@@ -31,7 +31,7 @@ type condition struct {
 	re      *regexp.Regexp // of values[0], for regex
 }
 
-// flaw is what is wrong with a condition. part is field, op or value.
+// flaw describes an error in a condition. part is field, op or value.
 type flaw struct{ part, got, want string }
 
 // newCondition returns the canonical form of a condition.

@@ -24,7 +24,7 @@ type Window struct{ Within, NotWithin time.Duration }
 type Verdict struct {
 	// In is set if the visitor is in the audience and in the window.
 	In bool
-	// Excluded is set if the visitor would be in, but for the exclusion.
+	// Excluded is set if only the exclusion keeps the visitor out.
 	Excluded bool
 	// Last is the latest event counted by the leaves of the inclusion that are
 	// true, and Count the largest number of events that one of them counted

@@ -35,7 +35,7 @@ type Rule struct {
 	// Within is the look-back, 1s to the audience's TTL (540d in Exclude);
 	// default the TTL.
 	Within spec.Duration `yaml:"within"`
-	// NotWithin is the least age of the latest event; default 0.
+	// NotWithin is the minimum age of the latest event; default 0.
 	NotWithin spec.Duration `yaml:"not_within"`
 	// MinCount is how many events must have happened within Within, 1 to 16;
 	// default 1.
@@ -52,7 +52,7 @@ type Condition struct {
 	Field string `yaml:"field" enum:"url,url.host,url.path,url.query.<key>,ref.host,q,order_id,action_source,utm.source,utm.medium,utm.campaign,utm.term,utm.content,prop.<key>,value,item.id,item.category,item.brand,item.price"`
 	// Op is how it is compared; default eq.
 	Op string `yaml:"op" enum:"eq,neq,in,not_in,contains,not_contains,prefix,suffix,regex,exists,gt,gte,lt,lte,under"`
-	// Value is what Op compares the field with; in and not_in take a list.
+	// Value is the operand with which Op compares the field; in and not_in take a list.
 	Value Values `yaml:"value"`
 	// CS makes the comparison case-sensitive.
 	CS bool `yaml:"cs"`
