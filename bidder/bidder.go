@@ -19,8 +19,9 @@ type Options struct {
 	Records  Records // nil: nothing is recorded
 	// Clock reads the time; required.
 	Clock Clock
-	// Feedback takes ext.bid_feedback of requests: what became of earlier bids. It
-	// copies what it keeps and does not block; nil: feedback is ignored.
+	// Feedback takes ext.bid_feedback of requests: the outcomes of earlier bids.
+	// It copies the data that it keeps and does not block; nil: feedback is
+	// ignored.
 	Feedback func(exchange string, feedback []byte)
 	// Sources returns the source of bid ids and draws of one request; nil: each
 	// decision has its own. Tests and try give one that can be repeated.
@@ -58,7 +59,7 @@ type snapshot struct {
 	states  map[string]*state
 }
 
-// state is what one exchange keeps for as long as the process runs.
+// state is the state of one exchange, kept for the lifetime of the process.
 type state struct {
 	counters counters
 	throttle throttle

@@ -12,8 +12,9 @@ import (
 	"rebound/rtb"
 )
 
-// Catalog is what one configuration says about bidding. It must not change after
-// its first use. A request reads the same catalog from beginning to end.
+// Catalog holds everything in one configuration that concerns bidding. It must
+// not change after its first use. A request reads the same catalog from
+// beginning to end.
 type Catalog struct {
 	Hash      string // of the configuration, for the record
 	Exchanges map[string]*exchange.Profile

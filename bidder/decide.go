@@ -3,7 +3,7 @@ package bidder
 import "rebound/rtb"
 
 // decide runs the stages from match to build on a request that was read in full.
-// Its only effects outside the decision are reservations and what pacing observes.
+// Its only effects outside the decision are reservations and pacing's observations.
 func (d *Decision) decide() {
 	d.decided = true
 	d.facts.Begin(&d.opportunity, d.catalog.Supply, d.profile.SChainASI, d.permissions.PreciseGeo, d.permissions.Level == rtb.LevelPersonalised)

@@ -39,11 +39,11 @@ const (
 	maxKeptSlices  = 1 << 20
 )
 
-// Decision is one bid request on its way from its bytes to its response: what
-// the decision depends on, what was decided, and the memory for both.
+// Decision is one bid request on its way from its bytes to its response: its
+// inputs, its outcome, and the memory for both.
 //
-// A Decision serves one request at a time and is reused. What its methods and
-// the [Response] return is valid until its next use.
+// A Decision serves one request at a time and is reused. Anything returned by
+// its methods and by the [Response] is valid until its next use.
 type Decision struct {
 	// Inputs, set for every request.
 	request *Request
@@ -99,7 +99,7 @@ type Decision struct {
 	timedOut bool // the clock passed the deadline
 }
 
-// Outcome is what was decided for a request.
+// Outcome is the result of a decision.
 type Outcome struct {
 	// Reason is NoBidNone when there are bids, else the furthest reason that any
 	// line reached.
@@ -110,7 +110,7 @@ type Outcome struct {
 	// Drops are the lines that do not bid: one entry for each impression, or one
 	// for all of them.
 	Drops []Drop
-	// Lost counts what was left out because of the limits of a decision.
+	// Lost counts options and drops that exceeded the limits of a decision.
 	Lost Lost
 	// Draw is the request's random draw in [0, 1).
 	Draw float64
@@ -184,8 +184,8 @@ func (d *Decision) Visitor() *rtb.Visitor {
 // Permissions returns what privacy permits for the request.
 func (d *Decision) Permissions() rtb.Permissions { return d.permissions }
 
-// Outcome returns what was decided, or nil when the request was refused before
-// its impressions were read.
+// Outcome returns the outcome, or nil if the request was refused before its
+// impressions were read.
 func (d *Decision) Outcome() *Outcome {
 	if !d.decided {
 		return nil

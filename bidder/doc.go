@@ -1,5 +1,5 @@
 // Package bidder decides how to answer a bid request, and carries the request
-// from the bytes that arrive to the bytes that are sent back.
+// from the bytes received to the bytes sent back.
 //
 // A [Decision] passes through the stages in the order of their files: identify,
 // match, filter, price, reserve, build, respond, record. It depends only on the
@@ -9,9 +9,9 @@
 //
 // The package guarantees that every line that does not bid has a named reason,
 // and that the reason of a request is the furthest one that any of its lines
-// reached; that no bid leaves without a reservation of its worst cost, and that
-// the reservation of a bid that does not leave is released; and that a fault in
-// one request, even a panic, costs only that request its bid.
+// reached; that no bid is sent without a reservation of its worst cost, and
+// that the reservation of a bid that is not sent is released; and that a fault
+// in one request, even a panic, costs only that request its bid.
 //
 // Prices are CPM micros: values and reservations in the advertiser's currency,
 // offers in the currency of the response. A request starts no goroutine and no

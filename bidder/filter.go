@@ -18,7 +18,7 @@ func (d *Decision) filterRequest() rtb.NoBidReason {
 	o, seat := &d.opportunity, d.profile.Seat
 	switch {
 	case len(o.WSeat) > 0 && !contains(o.WSeat, seat), contains(o.BSeat, seat):
-		return rtb.NoBidSeatBlocked // OpenRTB 2.6 §3.2.1; both lists bind
+		return rtb.NoBidSeatBlocked // OpenRTB 2.6 §3.2.1; both lists apply
 	case o.BlockListsBad:
 		return rtb.NoBidAdvertiserBlocked // the list was present, but what it blocks is unknown
 	case o.CurBad:
@@ -66,7 +66,7 @@ func (d *Decision) filterLine(l *campaigns.Line) (m campaigns.Match, r rtb.NoBid
 	return m, rtb.NoBidNone
 }
 
-// blockedAdvertiser remembers what badv says of an advertiser.
+// blockedAdvertiser caches whether badv blocks an advertiser.
 type blockedAdvertiser struct {
 	advertiser *campaigns.Advertiser
 	blocked    bool
@@ -152,7 +152,7 @@ func (d *Decision) filterCreatives(l *campaigns.Line, i int) (option, rtb.NoBidR
 	return option{}, furthest
 }
 
-// filterCreative tries a creative, and its fallback where it needs a product and
+// filterCreative tries a creative, and its fallback if it needs a product and
 // there is none.
 func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	for range 2 {
@@ -203,7 +203,7 @@ func (d *Decision) fits(l *campaigns.Line, imp *rtb.Impression, c *creatives.Cre
 	return opt, rtb.NoBidNone
 }
 
-// verdict is what the request's lists say of a creative, on any impression.
+// verdict records which of the request's lists refuse a creative, on any impression.
 type verdict struct{ language, category bool } // true: it is refused for that
 
 type verdictKey struct {

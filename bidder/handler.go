@@ -41,7 +41,7 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 	n := st.inFlight.Add(1)
 	refuse := func(status int, r rtb.NoBidReason) {
 		if p.MalformedStatus == fasthttp.StatusNoContent {
-			status = fasthttp.StatusNoContent // the exchange takes any other status for an error of ours
+			status = fasthttp.StatusNoContent // the exchange counts any other status as an error
 		}
 		st.counters.noBid(r, b.o.Clock().Sub(arrival))
 		ctx.SetStatusCode(status)

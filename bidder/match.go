@@ -5,7 +5,7 @@ import (
 	"rebound/rtb"
 )
 
-// matchLines finds the options of every line that the visitor's segments allow.
+// matchLines collects the options of every line that the visitor's segments allow.
 // It returns the furthest reason for which a line was dropped.
 func (d *Decision) matchLines() rtb.NoBidReason {
 	lines := d.catalog.Index.Contextual()

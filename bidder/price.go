@@ -5,7 +5,7 @@ import (
 	"rebound/rtb"
 )
 
-// pricing is how the price of an option came about.
+// pricing holds the derivation of an option's price.
 type pricing struct {
 	currency   rtb.Currency
 	rate       rtb.Rate // from currency to the advertiser's
@@ -90,10 +90,10 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// quote asks pacing for the price. The line's max_cpm limits the price, never the
-// value: a visitor who is worth more is bid for longer under pacing. A guaranteed deal is bid on as long as its
-// floor is within the line's limit, even where pacing would rather wait
-// (conformance B6); budgets still bind it.
+// quote gets the price from pacing. The line's max_cpm limits the price, never the value: a visitor
+// who is worth more is bid for longer under pacing. A guaranteed deal is bid on as long as its
+// floor is within the line's limit, even if pacing would hold it back (conformance B6); budgets
+// still apply.
 func (d *Decision) quote(p *pricing, l *campaigns.Line) (r rtb.NoBidReason) {
 	auction, floor := rtb.AuctionSecondPrice, p.floor.Convert(p.rate, rtb.RoundUp)
 	if p.firstPrice {

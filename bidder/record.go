@@ -45,7 +45,7 @@ func hash(b []byte) uint64 {
 	return mix(h)
 }
 
-// record offers a record of the request to the bid log, copying what it keeps. A
+// record offers a record of the request to the bid log, which copies the data that it keeps. A
 // request that privacy does not permit to be personalised is recorded without
 // its body.
 func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {

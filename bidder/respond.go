@@ -19,8 +19,8 @@ type Response struct {
 	Body   []byte // empty unless Status is 200; valid until the decision is used again
 	Reason rtb.NoBidReason
 	Offers int
-	// Repeated reports that the response is the one that the same request got
-	// shortly before: it has no decision of its own.
+	// Repeated is set if the response was copied from an earlier identical
+	// request. Such a response has no decision of its own.
 	Repeated bool
 }
 

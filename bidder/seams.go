@@ -26,9 +26,9 @@ type Budgets interface {
 	// Quote returns the price for a line after pacing and shading, or the reason for
 	// which the line must not bid now. The auction is one of rtb.Auction*.
 	Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason)
-	// Reserve reserves a bid's worst cost under every cap that binds it, or returns
-	// the reason of the cap that refuses. It sets the claims' node, grant, caps and
-	// day, and does not keep its arguments.
+	// Reserve reserves a bid's worst cost under every cap that applies to it, or
+	// returns the reason of the cap that refuses. It sets the claims' node, grant,
+	// caps and day, and does not keep its arguments.
 	Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason
 	// Release releases the reservation of a bid that is not sent.
 	Release(bid rtb.BidID)
