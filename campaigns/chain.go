@@ -16,7 +16,7 @@ const (
 	chainWhole
 )
 
-// chainState is what is known about a request's supply chain.
+// chainState holds the results of checks of a request's supply chain.
 type chainState struct {
 	status  chainStatus
 	blocked bool // at least one node is blocked

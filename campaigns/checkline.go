@@ -318,7 +318,7 @@ func (c *compiler) target(path string, l *Line, cs *CampaignSpec, s *LineSpec) {
 	l.App = c.app(path+".app", &s.App)
 }
 
-// level is what an advertiser or campaign requires of all its lines.
+// level holds the requirements of an advertiser or campaign for all its lines.
 type level struct {
 	safety safety
 	dsa    *Disclosure

@@ -1,4 +1,4 @@
-// Package campaigns holds what may be bought: advertisers, campaigns and lines,
+// Package campaigns defines advertisers, campaigns and lines,
 // validated and compiled into one immutable index.
 //
 // It guarantees that an index is complete (every reference resolves, all amounts

@@ -198,16 +198,17 @@ func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64)
 	}
 }
 
-// Disclosure is what an advertiser discloses under the Digital Services Act.
+// Disclosure is an advertiser's disclosure under the Digital Services Act.
 type Disclosure struct {
 	renders bool      // the creatives show the disclosure
 	ext     [2][]byte // a member of bid.ext: "dsa":{...}, by adrender
 }
 
 // Answer returns the member of bid.ext that discloses the advertiser, given who
-// renders the disclosure on the publisher's side. ok is false if nobody would: the
-// publisher cannot and the creatives do not. It never says that both will render
-// (as Prebid Server validates it, dsa/validate.go).
+// renders the disclosure on the publisher's side. ok is false if neither side
+// would render it: the publisher cannot and the creatives do not. It never
+// states that both will render it (as Prebid Server validates it,
+// dsa/validate.go).
 func (d *Disclosure) Answer(publisher rtb.DSARender) (ext []byte, ok bool) {
 	if d == nil {
 		return nil, false

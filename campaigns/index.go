@@ -100,7 +100,7 @@ func (x *Index) Advertisers() []*Advertiser { return x.advertisers }
 // Advertiser returns an advertiser, or nil if there is none.
 func (x *Index) Advertiser(id string) *Advertiser { return x.byID[id] }
 
-// Plan is what pacing needs to know about a line. Amounts are in Currency; 0
+// Plan holds the settings of a line that pacing needs. Amounts are in Currency; 0
 // means no cap.
 type Plan struct {
 	Line          rtb.LineID

@@ -5,7 +5,7 @@ import (
 	"crypto/subtle"
 )
 
-// Scopes are what a key permits.
+// Scopes are the permissions of a key.
 type Scopes uint8
 
 // The scopes.

@@ -186,7 +186,7 @@ func (l *Line) Live(now time.Time) bool {
 	return !now.Before(l.Start) && (l.End.IsZero() || now.Before(l.End))
 }
 
-// Bid is the price that a line pays for an impression.
+// Bid describes the price that a line is willing to pay for an impression.
 type Bid struct {
 	CPM       rtb.CPM
 	MaxCPM    rtb.CPM

@@ -27,7 +27,7 @@ type category struct {
 	id  string
 }
 
-// chainRule is what a line requires of supply chains.
+// chainRule holds a line's requirements for supply chains.
 type chainRule uint8
 
 const (
@@ -38,7 +38,7 @@ const (
 
 var chainNames = []string{"off", "valid", "complete"}
 
-// adsTxtRule is what a line requires of ads.txt.
+// adsTxtRule holds a line's requirements for ads.txt.
 type adsTxtRule uint8
 
 const (

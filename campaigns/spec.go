@@ -64,10 +64,10 @@ type LineSpec struct {
 	Audience          AudienceSpec `yaml:"audience"`                                   // include or any_of is required, except for contextual lines
 	Contextual        bool         `yaml:"contextual"`                                 // bids without an audience, also if the visitor is unknown or may not be identified
 	ChildSafe         bool         `yaml:"child_safe"`                                 // the line, which must be contextual, may be shown to children
-	ExcludeConverters OffDuration  `yaml:"exclude_converters"`                         // excludes visitors who bought within this time; off: nobody; default 30d, off for lines whose audience is buyers
+	ExcludeConverters OffDuration  `yaml:"exclude_converters"`                         // excludes visitors who bought within this time; off: excludes no one; default 30d, off for lines whose audience is buyers
 	Bid               BidSpec      `yaml:"bid"`                                        // required
 	Frequency         Frequency    `yaml:"frequency"`                                  // default 10 per 24h; or none
-	MinGap            OffDuration  `yaml:"min_gap"`                                    // least time between two impressions; or off; default 1m; with it, at most three unanswered bids per visitor within 30s
+	MinGap            OffDuration  `yaml:"min_gap"`                                    // minimum time between two impressions; or off; default 1m; with it, at most three unanswered bids per visitor within 30s
 	// MaxPerRequest is how many slots of one request the line bids on; default as many
 	// as the frequency cap leaves.
 	MaxPerRequest int           `yaml:"max_per_request"`
@@ -85,7 +85,7 @@ type AudienceSpec struct {
 	AnyOf     []string      `yaml:"any_of"`     // and in at least one of these
 	Exclude   []string      `yaml:"exclude"`    // and in none of these
 	Within    time.Duration `yaml:"within"`     // greatest age of the last qualifying event; default the window of the audience
-	NotWithin time.Duration `yaml:"not_within"` // least age of the last qualifying event; default 0
+	NotWithin time.Duration `yaml:"not_within"` // minimum age of the last qualifying event; default 0
 }
 
 // BidSpec is the price of an impression: cpm x recency x intensity, at most

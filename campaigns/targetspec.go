@@ -2,7 +2,7 @@ package campaigns
 
 import "fmt"
 
-// TargetSpec is where and when a line may be shown. A field that is left out
+// TargetSpec restricts where and when a line may be shown. A field that is left out
 // matches everything.
 type TargetSpec struct {
 	Geo             GeoSpec       `yaml:"geo"`              // location of the device
@@ -40,7 +40,7 @@ func (p *PlaceSpec) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// DeviceSpec is what the device may be. Structured hints take precedence over
+// DeviceSpec restricts the device. Structured hints take precedence over
 // the user agent.
 type DeviceSpec struct {
 	Types     []string `yaml:"types" enum:"phone,tablet,desktop,tv,settopbox,connected,dooh"`                      // phone, tablet, desktop, tv, settopbox, connected, dooh
@@ -57,7 +57,7 @@ type InventorySpec struct {
 	Domains        ListSpec `yaml:"domains"`                                                                         // of sites: news.example includes its subdomains, =news.example does not; file:name is a file of domains
 	Bundles        ListSpec `yaml:"bundles"`                                                                         // of apps: com.news.app; com.news.* is all with that prefix; file:name is a file of bundles
 	Positions      []string `yaml:"positions" enum:"unknown,above_fold,below_fold,header,footer,sidebar,fullscreen"` // unknown, above_fold, below_fold, header, footer, sidebar, fullscreen
-	MinViewability float64  `yaml:"min_viewability"`                                                                 // least share of viewable impressions, 0 to 1; impressions without a measurement do not pass
+	MinViewability float64  `yaml:"min_viewability"`                                                                 // minimum share of viewable impressions, 0 to 1; impressions without a measurement do not pass
 	Rewarded       string   `yaml:"rewarded" enum:"allow,refuse,only"`                                               // allow, refuse or only; default allow
 }
 
@@ -151,7 +151,7 @@ type AdjustSpec struct {
 	Hour       map[string]float64 `yaml:"hour"`        // by hours in the advertiser's time zone: "0-6" is midnight to six
 }
 
-// DSASpec is what an advertiser discloses under the EU's Digital Services Act
+// DSASpec is an advertiser's disclosure under the EU's Digital Services Act
 // (IAB Tech Lab, DSA Transparency).
 type DSASpec struct {
 	Behalf  string `yaml:"behalf"`  // on whose behalf the ad is shown; 1 to 100 characters; required
