@@ -2,7 +2,7 @@
 // pixel, the beacon of the tag, server events and the match of exchange user ids.
 //
 // It guarantees that an event is in the log before its sender gets a success, that
-// nothing is read or stored about a visitor whose privacy signals refuse it, that a fact
+// nothing is read or stored about a visitor whose privacy signals forbid it, that a fact
 // contains keyed hashes and never an e-mail address, an IP address, a user agent or a
 // consent string, and that bad input is counted by reason and never breaks a page: the
 // pixel always returns its GIF. Amounts are in micros.

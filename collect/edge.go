@@ -50,7 +50,7 @@ type Setup struct {
 	// belongs. It compares in constant time.
 	Authenticate func(key []byte) (advertiser string, ok bool)
 	// Vouches reports whether the sender with a key, which Authenticate accepts, checks
-	// the consent of its visitors itself. If nil, nobody does.
+	// the consent of its visitors itself. If nil, no sender does.
 	Vouches func(key []byte) bool
 	// Exchanges lists the exchanges that may match their users with ours. The value is
 	// the id space of their users, which several exchanges may share.

@@ -19,7 +19,7 @@ const (
 
 // input converts an event, which may use the field names of GA4, Segment or Meta. It
 // calls bad for each optional field that it leaves out because it cannot read it, or
-// because its value stands for nobody.
+// because its value is a placeholder.
 func (w *wireEvent) input(bad func(*Problem)) Input {
 	in := Input{
 		Advertiser: first(w.Advertiser, w.A),

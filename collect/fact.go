@@ -101,7 +101,7 @@ func priced(items []events.Item) bool {
 
 // eventID returns the message id of an event. It is the same for every report of one
 // event of one visitor, so that retries and reports over several channels become one
-// fact: it stands for the visitor and the id of the event, or the order id of a
+// fact: it is derived from the visitor and the id of the event, or the order id of a
 // purchase. Without either it is random. The same order under two visitors gives two
 // facts: the server of the shop may know the buyer by e-mail address before the browser
 // reports the same order, and neither visitor should see further ads.
@@ -119,8 +119,9 @@ func (e *Edge) eventID(f *events.Fact, in *Input) (string, error) {
 	return "e:" + base64.RawURLEncoding.EncodeToString(b[:]), nil
 }
 
-// messageID returns an id that is the same for the same parts and names nobody: a
-// keyed hash. The id of a fact outlives the erasure of its personal part.
+// messageID returns an id that is the same for the same parts and does not
+// identify anyone: a keyed hash. The id of a fact outlives the erasure of its
+// personal part.
 func messageID(k *rtb.Keyring, prefix string, parts ...string) string {
 	text := make([]byte, 0, 128)
 	for _, p := range parts {

@@ -76,7 +76,7 @@ func dryRun(q *fasthttp.Args) bool {
 	return false
 }
 
-// sendNotStored tells a server to send its batch again, and when.
+// sendNotStored tells a server when to send its batch again.
 func (e *Edge) sendNotStored(ctx *fasthttp.RequestCtx, err error, fields ...zap.Field) {
 	e.logFailure("cannot store events", err, fields...)
 	if wait, busy := e.busy(err); busy {

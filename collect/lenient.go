@@ -8,9 +8,9 @@ import (
 // maxTrials bounds how often decodeLenient tries to decode a part of one event.
 const maxTrials = 500
 
-// decodeLenient decodes the event of a browser, which nobody would send again: a field of
-// the wrong type is left out and reported to bad, and the event stands. An event whose
-// consent cannot be read is refused.
+// decodeLenient decodes the event of a browser, which would not be sent again:
+// a field of the wrong type is left out and reported to bad, and the event is
+// kept. An event whose consent cannot be read is refused.
 func decodeLenient(raw []byte, bad func(Reject)) (*wireEvent, *Problem) {
 	w, p := decodeEvent(raw)
 	if p == nil || !json.Valid(raw) || bytes.TrimLeft(raw, " \t\r\n")[0] != '{' {

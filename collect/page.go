@@ -106,7 +106,7 @@ func hostName(authority string) string {
 }
 
 // percentDecode undoes percent-encoding as browsers do (WHATWG URL §1.3): a percent sign
-// without two hex digits stands for itself. plus makes + a space, as in the parameters of a query.
+// without two hex digits is kept as it is. plus makes + a space, as in the parameters of a query.
 func percentDecode(s string, plus bool) string {
 	if !strings.ContainsAny(s, "%+") {
 		return s

@@ -141,8 +141,8 @@ func (p *pixel) setConsent(key, v string) bool {
 	return true
 }
 
-// both returns a privacy signal that a query names twice. Two different values are
-// joined into one that nobody can read, and an unreadable signal restricts.
+// both returns a privacy signal that a query names twice. Two different values
+// are joined into one that cannot be read, and an unreadable signal restricts.
 func both(was, now string) string {
 	if was == "" || was == now {
 		return now

@@ -175,8 +175,8 @@ func (e *Edge) store(ctx context.Context, facts ...events.Fact) bool {
 	return true
 }
 
-// logFailure logs why facts could not be stored. That the log has no capacity at present
-// is no error: senders are told to wait.
+// logFailure logs why facts could not be stored. A log without capacity at
+// present is not an error: senders are told to wait.
 func (e *Edge) logFailure(text string, err error, fields ...zap.Field) {
 	fields = append(fields, zap.Error(err))
 	if _, busy := e.busy(err); busy {

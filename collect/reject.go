@@ -49,7 +49,7 @@ func (r Reject) String() string {
 	return rejectNames[r]
 }
 
-// Problem is a fault of an event. Msg states what was found and what is expected; it never
+// Problem is an error in an event. Msg states what was found and what is expected; it never
 // contains an identifier of a user.
 type Problem struct {
 	Code Reject
