@@ -179,7 +179,7 @@ func (l *loader) feedWarnings(at, file string, feed *creatives.Feed, report *cre
 	case feed.Kept != "":
 		l.Warn(at+".file", feed.Kept, "a complete file; the "+strconv.Itoa(feed.Good)+" products loaded before stay in use")
 	case feed.Good == 0:
-		l.Warn(at+".file", "no products", "at least one valid row; nothing is bid with products of this feed")
+		l.Warn(at+".file", "no products", "at least one valid row; no bids will use products of this feed")
 	case report.Truncated:
 		l.Warn(at+".file", creatives.KeptTruncated, "a complete file; products may be missing")
 	}

@@ -228,8 +228,8 @@ func (l *loader) audiences(s *Snapshot) {
 	}
 }
 
-// events warns of events that nobody is likely to send: custom ones whose name is
-// nearly that of a known event.
+// events warns of custom events whose name is close to that of a known event
+// and is probably a misspelling.
 func (l *loader) events(at string, r *audiences.Rule) {
 	if near := audiences.NearEvent(r.Event); near != "" {
 		l.Warn(at+".event", spec.Quote(r.Event)+", which is nearly "+near, near+"; a custom event of this name counts only if the shop sends exactly this name")

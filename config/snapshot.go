@@ -39,13 +39,13 @@ type Snapshot struct {
 	EIDSources []string
 	// Warnings are settings that work but are risky.
 	Warnings []spec.Problem
-	// FeedReports are what was wrong with the rows of each feed, by id.
+	// FeedReports are the problems in the rows of each feed, by id.
 	FeedReports map[string]*creatives.FeedReport
 
 	feedOptions map[string]creatives.FeedOptions // without the previous feed
 }
 
-// Options are what loading depends on besides the files.
+// Options are the inputs of loading besides the files.
 type Options struct {
 	// Getenv returns the environment variable of ${NAME}; nil means that none
 	// are set.
