@@ -141,8 +141,8 @@ func (c *Creative) sizeOn(imp *rtb.Impression, dev *rtb.Device) (rtb.Size, rtb.F
 	return rtb.Size{}, rtb.FlexSize{}, false
 }
 
-// inRange reports whether a size lies within the impression's bounds. An
-// impression without bounds takes a size only if it is an interstitial, up to
+// inRange reports whether a size is within the impression's bounds. An
+// impression without bounds accepts a size only if it is an interstitial, up to
 // the size of the screen.
 func inRange(s rtb.Size, imp *rtb.Impression, dev *rtb.Device) bool {
 	b := &imp.Banner

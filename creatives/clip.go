@@ -151,8 +151,8 @@ func (k *clip) bestProtocol(listed []int) int {
 }
 
 // fitsDuration reports whether an ad has one of the exact durations, if the
-// request has any, or else lies within the limits, which maxextended extends; -1
-// extends them without end (OpenRTB 2.6 §3.2.7). No ad is longer than its pod.
+// request has any, or else is within the limits, which maxextended extends; -1
+// means no maximum (OpenRTB 2.6 §3.2.7). No ad is longer than its pod.
 func fitsDuration(v *rtb.Video, d time.Duration) bool {
 	if v.PodDur > 0 && d > v.PodDur {
 		return false

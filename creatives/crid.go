@@ -20,8 +20,8 @@ const maxCRIDName = 51
 const cridVersion = "crid 1"
 
 // crid returns the id, or the name that the spec sets instead, followed by a hash
-// of everything that is shown or that decides where. size is that of one of several
-// sizes, or zero.
+// of everything that is shown or that decides where. size is one of the
+// creative's sizes if it has several, else zero.
 //
 // The hash covers the version and then, for each field that is set, its name and its
 // value, each with its length before it, in the order below. A field that is not set

@@ -1,4 +1,4 @@
-// Package creatives turns a creative and a visitor's products into safe markup.
+// Package creatives renders a creative and a visitor's products as safe markup.
 //
 // It guarantees that a compiled creative has only known macros, each escaped for
 // its position; that product texts, which are not trusted, are escaped once, when

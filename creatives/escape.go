@@ -29,7 +29,7 @@ func appendHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 }
 
 // appendUntrustedHTML is appendHTML for untrusted texts: nothing in them may
-// look like a macro of ours or of an exchange (${X}, {x}, %%X%%).
+// look like one of our macros or an exchange's (${X}, {x}, %%X%%).
 func appendUntrustedHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	from := 0
 	for i := range len(s) {

@@ -76,8 +76,8 @@ type FeedOptions struct {
 	Domains  []string       // hosts that links may have, with their subdomains; empty: any
 	Zone     *time.Location // of dates and times without a zone; nil: UTC
 	Previous *Feed          // the feed in use; nil at start
-	// MinKeepPct is the least number of valid rows that a new file must have,
-	// in percent of the previous ones; 0 means 50.
+	// MinKeepPct is the minimum number of valid rows in a new file, in percent of
+	// the previous number; 0 means 50.
 	MinKeepPct int
 	// Fresh is set if the file was written so recently that it may not be
 	// complete yet.
@@ -91,7 +91,7 @@ const (
 	KeptFresh     = "fewer rows than before in a file that was written a moment ago"
 )
 
-// FeedReport is what was wrong with the rows of a feed. At most [MaxRowProblems] of
+// FeedReport lists the problems in the rows of a feed. At most [MaxRowProblems] of
 // each kind are kept.
 type FeedReport struct {
 	Skipped spec.Problems // rows that are no products
@@ -174,7 +174,7 @@ type feedLoader struct {
 	badLast bool // the last row is not valid
 }
 
-// row adds the product of one row, or says why there is none.
+// row adds the product of one row, or reports why the row is skipped.
 func (l *feedLoader) row(row []string, tooLong bool) {
 	l.badLast = false
 	switch {

@@ -11,7 +11,7 @@ import (
 // body is the part of a creative that depends on its type. Each type has one, in
 // a file of its own.
 type body interface {
-	// compile checks the fields of the type, and fills in the body and what
+	// compile checks the fields of the type, and sets the body and everything that
 	// depends on it in out. It returns the markup that the advertiser wrote, for
 	// the hash in the creative's id; nothing if the fields of the spec say what is
 	// shown.
@@ -60,7 +60,7 @@ func kindsWith(has func(*kind) bool) (names []string) {
 	return names
 }
 
-// Exchange is what the fit of a creative depends on besides the request.
+// Exchange holds the properties of the exchange on which the fit of a creative depends.
 type Exchange interface {
 	// Protocols returns the AdCOM protocols of a video or audio object.
 	Protocols(v *rtb.Video) []int
@@ -90,7 +90,7 @@ func (c *Creative) Fits(imp *rtb.Impression, dev *rtb.Device, x Exchange) (Fit, 
 }
 
 // FitsProducts reports whether the creative can be shown on an impression with
-// the products that were chosen: [rtb.NoBidNone], or why not.
+// the chosen products: it returns [rtb.NoBidNone] or the reason.
 func (c *Creative) FitsProducts(imp *rtb.Impression, products []*Product, now time.Time) rtb.NoBidReason {
 	if n, ok := c.body.(*native); ok {
 		return n.answersAll(&imp.Native, products, now)

@@ -15,7 +15,7 @@ var (
 	ErrProtocol  = errors.New("the creative cannot be written in the protocol")
 )
 
-// Markup is what a bid adds to a creative. Everything in it is borrowed until
+// Markup holds the values that a bid adds to a creative. Everything in it is borrowed until
 // Append returns.
 type Markup struct {
 	Size     rtb.Size

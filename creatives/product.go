@@ -120,7 +120,7 @@ func (l *feedLoader) sale(p *Product, get rowFields) {
 	case amount > p.Amount:
 		l.ignore(get.wrong("sale_price", "less than the price, "+p.Price.Raw))
 		return
-	case amount == 0 || amount == p.Amount: // how some tools write that there is none
+	case amount == 0 || amount == p.Amount: // how some tools write an absent value
 		return
 	}
 	var from, to time.Time

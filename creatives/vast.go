@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// slot is what a bid fills in after a part of a document.
+// slot is a place after a part of a document that is filled in for each bid.
 type slot uint8
 
 const (
