@@ -7,9 +7,9 @@ import (
 	"rebound/rtb"
 )
 
-// Limits on what is read of one request. A block or allow list or a supply chain
-// that exceeds its limit is unreadable, so nothing is bid; in other lists the excess
-// is ignored.
+// Limits on the parts of one request that are read. A block or allow list or a
+// supply chain that exceeds its limit is unreadable, so there is no bid; in
+// other lists the excess is ignored.
 const (
 	maxID         = 1024    // bytes of an id that must be echoed; a longer one counts as absent
 	maxIdentifier = 1024    // bytes of a user's identifier; longer is ignored
@@ -51,8 +51,8 @@ type Decoder struct {
 	inner     scanner // of a native request within a string
 }
 
-// head is what Head passes on to Rest: the offsets of values (0: absent), and the
-// identifiers before they are sorted.
+// head holds the results of Head that Rest needs: the offsets of values (0:
+// absent), and the identifiers before they are sorted.
 type head struct {
 	imp, site, app, dooh, user     int
 	schain                         [3]int // source.schain, source.ext.schain, ext.schain

@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// Response is what a bid response is encoded from.
+// Response is the input from which a bid response is encoded.
 type Response struct {
 	ID     rtb.BidID // the response's own id
 	Offers []rtb.Offer

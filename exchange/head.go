@@ -71,7 +71,7 @@ func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
 	if k := s.key; len(k) >= 4 && len(k) <= 6 {
 		for i := range listNames {
 			if s.keyFolds(listNames[i].name) {
-				// With a second list it is unknown which one binds.
+				// With a second list it is unknown which one applies.
 				o.BlockListsBad = o.BlockListsBad || d.head.lists[i] != 0
 				d.head.lists[i] = at
 				break
@@ -158,7 +158,7 @@ func (d *Decoder) currencies(o *rtb.Opportunity) {
 }
 
 // source reads source (OpenRTB 2.6 §3.2.2) for its supply chains. Chains of a
-// second source bind too, but only one of each place can be read.
+// second source apply too, but only one of each place can be read.
 func (d *Decoder) source() {
 	s, h := &d.s, &d.head
 	if !s.enter('{') {

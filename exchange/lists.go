@@ -29,7 +29,7 @@ const (
 	domains
 	// bundles are split like codes, and reduced to the store id.
 	bundles
-	// mimeTypes are split like codes but for the semicolon, behind which the
+	// mimeTypes are split like codes, except at semicolons, after which the
 	// parameters of a type are dropped; aliases become the registered name.
 	mimeTypes
 )
@@ -47,7 +47,7 @@ func (f listForm) splitsAt(c byte) bool {
 	return false
 }
 
-// quotes are what senders put around the entries of a list in a text.
+// quotes are the quotation marks that senders put around the entries of a list in a text.
 const quotes = " \t\r\n\"'`[]()"
 
 // appendTexts appends the texts of the list at hand to dst: an array of strings

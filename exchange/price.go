@@ -9,7 +9,7 @@ import (
 	"rebound/rtb"
 )
 
-// PriceStatus is what the price parameter of a notice holds.
+// PriceStatus classifies the price parameter of a notice.
 type PriceStatus uint8
 
 // The values of a price parameter (OpenRTB 2.6 §4.4).

@@ -47,8 +47,8 @@ func (p *Profile) Redact(dst, body []byte, k *rtb.Keyring) ([]byte, error) {
 	return r.out, nil
 }
 
-// act is what happens to a value: it is dropped, copied, replaced, or an object
-// whose members have acts of their own.
+// act is the treatment of a value: drop, copy, replace, or descend into an
+// object whose members have acts of their own.
 type act uint8
 
 const (

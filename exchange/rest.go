@@ -56,8 +56,9 @@ func (d *Decoder) blockLists(o *rtb.Opportunity) {
 }
 
 // schain reads one supply chain (IAB Tech Lab, SupplyChain object) and adds it to
-// those that were read before. Every chain of the request binds; one that repeats
-// an earlier chain adds nothing. A chain that cannot be read whole is bad.
+// those that were read before. Every chain of the request applies; one that
+// repeats an earlier chain adds nothing. A chain that cannot be read completely
+// is bad.
 func (d *Decoder) schain(o *rtb.Opportunity, at int) {
 	s, c := &d.s, &o.SChain
 	s.at(at)
