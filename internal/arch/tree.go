@@ -21,7 +21,7 @@ type Violation struct {
 	Line int    // 0 if the violation concerns the whole file or folder
 	Rule string // short name of the rule, as used in allow.txt
 	Name string // of the function or import; may be empty
-	Text string // the fault, what is expected, and why
+	Text string // the violation, the expectation and its reason
 }
 
 // String returns "file:line: text [rule]".

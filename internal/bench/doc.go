@@ -1,4 +1,4 @@
-// Package bench compares our decoders with the libraries that we could have used
+// Package bench compares our decoders with the libraries that could be used
 // instead: their speed in benchmarks, and their results in tests.
 //
 // It is a module of its own, so that those libraries are not dependencies of the

@@ -1,5 +1,6 @@
-// Package cli contains what the command lines of the programs share: the sample
-// configuration and the exit statuses. Only the programs below cmd call it.
+// Package cli contains the parts that the command lines of the programs share:
+// the sample configuration and the exit statuses. Only the programs below cmd
+// call it.
 package cli
 
 import (

@@ -1,4 +1,4 @@
 // Package fleettest tests the log on a cluster of NATS servers, which run in the
 // test's process, and built bidders that share it. It is a module of its own, so
-// that the server is no dependency of Rebound.
+// that the NATS server is not a dependency of Rebound.
 package fleettest

@@ -1,5 +1,5 @@
-// Package inventory brings the names of sites, apps and media types into the one
-// form in which Rebound compares them, however a request, the configuration or a feed spells
+// Package inventory normalizes the names of sites, apps and media types, so
+// that they compare equal however a request, the configuration or a feed spells
 // them. It holds no state. exchange, creatives, campaigns and config call it.
 package inventory
 
@@ -32,8 +32,8 @@ func ASCIIHost(name string) string {
 	return strings.ToLower(name)
 }
 
-// around is what surrounds a host name without belonging to it: white space, and
-// dots of all scripts.
+// around holds the characters that are trimmed from a host name: white space,
+// and dots of all scripts.
 const around = " \t\r\n.\u3002\uff0e\uff61"
 
 // NeedsASCII reports whether a host name is anything but plain ASCII, so that

@@ -36,7 +36,7 @@ func ParsePast(text string) (p Past, err error) {
 
 // Remember gives the visitor of a request a history with every advertiser, under
 // every identifier in the request. A request that cannot be read has no visitor:
-// the response will say what is wrong with it.
+// the response will name the problem.
 func (l *Lab) Remember(p *exchange.Profile, body []byte, history []Past) error {
 	var d exchange.Decoder
 	var o rtb.Opportunity

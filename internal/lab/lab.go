@@ -1,6 +1,7 @@
 // Package lab assembles a complete bidder in memory: visitors, money, links,
-// notices and a log that stores nothing. It is what try, explain, replay and the
-// bidder's tests run, so that they cannot differ in how the parts are connected.
+// notices and a log that stores nothing. Commands try, explain and replay and
+// the bidder's tests use it, so that they cannot differ in how the parts are
+// connected.
 //
 // It guarantees that the same configuration, clock and seed give the same ids,
 // draws and responses; that its links are signed with a key that no running
@@ -46,7 +47,7 @@ type Options struct {
 	// Links signs notices; nil: a signer of the lab's own, for the configuration's
 	// public URL.
 	Links bidder.Links
-	// Adjust changes the bidder's options before it is made; nil: nothing.
+	// Adjust changes the bidder's options before it is created; nil: no change.
 	Adjust func(*bidder.Options)
 }
 
@@ -145,7 +146,7 @@ func (l *Lab) fold(facts []events.Fact) error {
 }
 
 // Append appends facts to the lab's log and folds them into its views. A fact
-// without a time gets the present one.
+// without a time gets the current time.
 func (l *Lab) Append(ctx context.Context, facts ...events.Fact) error {
 	for i := range facts {
 		if facts[i].At.IsZero() {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Bar shows the progress of a run on one line of a terminal. The zero value shows
-// nothing, which is what a program uses when its output is not a terminal.
+// Bar shows the progress of a run on one line of a terminal. The zero value
+// shows nothing; programs use it when their output is not a terminal.
 type Bar struct {
 	// W is the terminal; nil shows nothing.
 	W io.Writer

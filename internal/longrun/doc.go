@@ -1,5 +1,5 @@
-// Package longrun contains what the programs with long runs share: output files
-// that are checked before the run begins, and a progress bar.
+// Package longrun contains the code that programs with long runs share: output
+// files that are checked before the run begins, and a progress bar.
 //
 // It guarantees that a run never starts when one of its outputs could not be written
 // afterwards, and that a run that fails leaves existing files as they were. Only

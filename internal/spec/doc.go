@@ -1,4 +1,4 @@
-// Package spec holds what every room needs to compile its part of the
+// Package spec contains what every package needs to compile its part of the
 // configuration: a [Problem] with its place, a [Report] that collects problems,
 // and one parser each for ids, durations and numbers of bytes.
 //

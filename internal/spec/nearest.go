@@ -27,7 +27,7 @@ func DidYouMean(s string, among []string) string {
 	return ""
 }
 
-// editDistance returns the least number of insertions, deletions, substitutions
+// editDistance returns the minimum number of insertions, deletions, substitutions
 // and transpositions of neighbours that turn a into b.
 func editDistance(a, b string) int {
 	var rows [3][65]int

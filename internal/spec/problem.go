@@ -15,7 +15,8 @@ type Problem struct {
 	Got  string
 	Want string
 	Hint string // what was probably meant; may be empty
-	// Ref is what the value should name, with its article, if nothing has that name.
+	// Ref describes the thing that the value should name, with its article, if
+	// nothing has that name.
 	Ref string
 }
 
@@ -107,8 +108,8 @@ func (r *Report) OneOf(path, word string, words []string) int {
 	return -1
 }
 
-// Known reports whether ids contains id, and adds a problem if not. what is what
-// the id names, with its article.
+// Known reports whether ids contains id, and adds a problem if not. what
+// describes the named thing, with its article.
 func (r *Report) Known(path, id, what string, ids []string) bool {
 	for _, known := range ids {
 		if known == id {

@@ -16,7 +16,7 @@ type Reader interface {
 	Get(key []byte) (value []byte, exists bool, err error)
 	// Scan calls fn for the keys from lower up to, but not including, upper, in
 	// order; a nil bound is open. key and value are valid during the call only. An
-	// error of fn ends the scan and is returned, but for [ErrStop].
+	// error of fn ends the scan and is returned, except for [ErrStop].
 	Scan(lower, upper []byte, fn func(key, value []byte) error) error
 }
 
@@ -69,7 +69,7 @@ func (d *DB) Scan(lower, upper []byte, fn func(key, value []byte) error) error {
 	return d.scan(h, h.db, lower, upper, fn)
 }
 
-// scan tells errors of fn, which are returned as they are, from those of Pebble.
+// scan distinguishes errors of fn, which are returned unchanged, from those of Pebble.
 func (d *DB) scan(h *handle, r pebble.Reader, lower, upper []byte, fn func(key, value []byte) error) error {
 	var own error
 	err := scan(r, lower, upper, func(key, value []byte) error {

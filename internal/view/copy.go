@@ -28,9 +28,9 @@ func (d *DB) Checkpoint(dir string) error {
 	return nil
 }
 
-// Restore replaces the view by the checkpoint in dir, which stays as it is. Where
-// that fails the view is empty and its position the zero one. Reads that begin
-// meanwhile fail.
+// Restore replaces the view by the checkpoint in dir, which stays as it is. If
+// that fails, the view is empty and its position is zero. Reads that begin
+// during the call fail.
 func (d *DB) Restore(dir string) error {
 	d.discard()
 	err := d.removeFiles()

@@ -60,7 +60,7 @@ func (h *handle) release() {
 	}
 }
 
-// usable returns the damage that was found; nil where there is none.
+// usable returns the damage that was found; nil if there is none.
 func (h *handle) usable() error {
 	if err := h.damage.Load(); err != nil {
 		return *err
@@ -120,9 +120,9 @@ func (l logger) Fatalf(format string, args ...any) {
 // or a write to a full disk, as fast as it can.
 const retryDelay = 100 * time.Millisecond
 
-// fileSystem is what Pebble sees of the file system. It has no hard links, so
-// Pebble copies the files of a checkpoint: a link would share every bad sector with
-// the view.
+// fileSystem is the file system that Pebble uses. It has no hard links, so
+// Pebble copies the files of a checkpoint: a link would share every bad sector
+// with the view.
 type fileSystem struct {
 	vfs.FS
 	h *handle
@@ -232,7 +232,7 @@ func (d *DB) verify(h *handle) error {
 	for _, name := range names {
 		g.Go(func() error {
 			err := d.verifyTable(h, name)
-			if errors.Is(err, fs.ErrNotExist) { // replaced by a compaction meanwhile?
+			if errors.Is(err, fs.ErrNotExist) { // replaced by a compaction in the meantime?
 				if live, lerr := liveTables(h); lerr == nil && !slices.Contains(live, name) {
 					return nil
 				}
@@ -357,7 +357,7 @@ func (d *DB) syncDir() error {
 	return nil
 }
 
-// fault names the view in an error of Pebble's, and records damage.
+// fault adds the view's name to an error of Pebble, and records damage.
 func (d *DB) fault(h *handle, err error) error {
 	if h.db != nil && damaging(err) {
 		h.spoil(err)

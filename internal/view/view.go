@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	// ErrDamaged says that the view's files cannot be used. Reset or Restore helps.
+	// ErrDamaged means that the view's files cannot be used until Reset or Restore succeeds.
 	ErrDamaged = errors.New("the files of the view are damaged")
 	// ErrFormat says that the files were written by a version of the program that
 	// stored the view in another form.
