@@ -1,5 +1,5 @@
 // Package loadtest is an exchange under our control: it generates bid requests, sends
-// them on an open schedule with vegeta, and reports what came back.
+// them on an open schedule with vegeta, and reports on the responses.
 //
 // It guarantees that the latency of a request counts from the moment at which the
 // schedule required it, so that neither a stalled bidder nor a stalled load generator

@@ -10,10 +10,10 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// Interrupted is what Report.Stopped says after a signal.
+// Interrupted is the value of Report.Stopped after a signal.
 const Interrupted = "interrupted"
 
-// patience is how long responses may be nothing but errors before the attack stops.
+// patience is how long every response may be an error before the attack stops.
 const patience = time.Second
 
 // watch decides when an attack stops early.
