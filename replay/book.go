@@ -99,8 +99,8 @@ func (b *book) multipliers(at time.Time, lines []pacing.LineStats) {
 	}
 }
 
-// report returns the report of the run. Spend is what the ledger charged, so that it
-// can be compared with what the notices reported.
+// report returns the report of the run. Spend is the amount that the ledger
+// charged, so that it can be compared with the amounts in the notices.
 func (b *book) report(s *config.Snapshot, stats []pacing.LineStats, seed uint64) *Report {
 	r := &Report{Run: RunInfo{Requests: b.requests, Known: b.known, Bids: b.bids, Config: s.Hash, Seed: seed}, NoBids: b.nobids, Lines: []LineReport{}}
 	ledger := map[rtb.LineID]pacing.LineStats{}

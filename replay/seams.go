@@ -28,7 +28,7 @@ func (v *visitors) Find(exchange string, ids []rtb.ExternalID, out *rtb.Visitor)
 	return v.store.Find(exchange, ids, out)
 }
 
-// links writes URLs that nobody will call. Signing them would take most of the
+// links writes URLs that will never be called. Signing them would take most of the
 // time of a replay.
 type links struct{}
 
