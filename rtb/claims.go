@@ -51,7 +51,7 @@ func (s BillingSource) Notice() NoticeKind {
 	return NoticeBill
 }
 
-// Claims is what the signed token of a notice carries. It holds everything that
+// Claims is the content of a notice's signed token. It holds everything that
 // is needed to process the notice, so a configuration reload between the bid and
 // its bill neither charges twice nor changes the charge.
 type Claims struct {

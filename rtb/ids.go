@@ -19,7 +19,7 @@ var b64 = base64.RawURLEncoding
 // IDTextLen is the length of the text form of a [Key] or a [BidID].
 const IDTextLen = 22
 
-// IsZero reports whether k is the zero key, which identifies nobody.
+// IsZero reports whether k is the zero key, which identifies no one.
 func (k Key) IsZero() bool { return k == Key{} }
 
 // String returns the key's text form.

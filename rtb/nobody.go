@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// nobodyWords are values that senders write where they have no identifier, in lower
+// nobodyWords are values that senders write if they have no identifier, in lower
 // case and without anything but letters and digits: null values of programming
 // languages and answers of consent tools.
 var nobodyWords = []string{
@@ -49,10 +49,11 @@ func nobodyTables() (words, hashes map[string]bool) {
 	return words, hashes
 }
 
-// Nobody reports whether the value of an identifier stands for no one: it is empty,
-// zeros or one repeated character, a null or opt-out word, an unexpanded macro, or the
-// hash of one of these. Such a value must be neither stored nor looked up: it would
-// join strangers. It applies to identifiers of every kind and does not allocate.
+// Nobody reports whether the value of an identifier is a placeholder that identifies
+// no one: it is empty, zeros or one repeated character, a null or opt-out word, an
+// unexpanded macro, or the hash of one of these. Such a value must be neither stored
+// nor looked up: it would join strangers. It applies to identifiers of every kind and
+// does not allocate.
 func Nobody(id []byte) bool {
 	for len(id) > 0 && (id[0] <= ' ' || id[0] == '"' || id[0] == '\'') {
 		id = id[1:]

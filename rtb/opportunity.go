@@ -151,7 +151,7 @@ type UserSegment struct {
 const MaxSChains = 3
 
 // SChain holds the supply chains of a request. Senders in transition put the chain
-// into several places; where these differ every one of them binds.
+// into several places; where these differ, all of them apply.
 type SChain struct {
 	Present  bool
 	Bad      bool            // one of them cannot be read, or not as a whole

@@ -45,7 +45,7 @@ type Signals struct {
 	AppliesDOOH bool   // a digital out-of-home screen, never a person (OpenRTB 2.6 §3.2.32)
 }
 
-// Level is how much of a visitor's data a bid may use.
+// Level is the extent to which a bid may use a visitor's data.
 type Level uint8
 
 // The levels, the most restrictive first.
@@ -82,7 +82,7 @@ func (l *Level) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Permissions is what the privacy signals of one request allow.
+// Permissions holds the uses of data that the privacy signals of one request allow.
 type Permissions struct {
 	Level Level
 	// Refusal is the reason why the level is below personalised, and NoBidNone

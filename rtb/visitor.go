@@ -42,7 +42,7 @@ type Visitor struct {
 	Position uint64 `json:"pos,omitempty"`
 }
 
-// SegmentState is what a profile remembers about one kind of event.
+// SegmentState is a profile's state for one kind of event.
 type SegmentState struct {
 	ID    SegmentID `json:"id,string"`
 	First Second    `json:"first"`
