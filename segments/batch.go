@@ -9,8 +9,8 @@ import (
 	"rebound/rtb"
 )
 
-// batch gathers the changes of one Apply. It is written as a whole, together with
-// the position, or not at all.
+// batch collects the changes of one Apply. It is written atomically, together
+// with the position.
 type batch struct {
 	s       *Store
 	b       *view.Batch
@@ -101,8 +101,8 @@ func (t *batch) optedOut(k rtb.Key) (bool, error) {
 	return gone, err
 }
 
-// once reports whether something is seen for the first time within a lifetime, and
-// remembers it for that long.
+// once reports whether a digest is seen for the first time within a lifetime,
+// and remembers it for that long.
 func (t *batch) once(what rtb.Key, life rtb.Second) (bool, error) {
 	key := spaceKey(seenSpace, what)
 	value, seen, err := t.b.Get(key[:])
@@ -124,7 +124,7 @@ func (t *batch) due(at rtb.Second, space byte, k rtb.Key) error {
 	return t.b.Set(key[:], nil)
 }
 
-// write stores the batch with its position and shows it to readers.
+// write stores the batch with its position and makes it visible to readers.
 func (t *batch) write(last *events.Fact) error {
 	written, err := t.flush()
 	if err != nil {

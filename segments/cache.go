@@ -21,7 +21,7 @@ import (
 //
 // The fold marks the stripes before its batch becomes readable and moves the
 // position after it: a reader that began before the mark has an older position
-// than the mark, whenever it stores what it read.
+// than the mark, whenever it stores its result.
 type cache struct {
 	entries  *ristretto.Cache[uint64, entry]
 	position atomic.Uint64
@@ -43,7 +43,7 @@ const (
 
 const (
 	entryHead   = 16 + 8 + 1
-	stripeCount = 1 << 18 // 2 MiB; a changed key makes its stripe's other entries be read again
+	stripeCount = 1 << 18 // 2 MiB; a changed key also invalidates the other entries of its stripe
 )
 
 func newCache(bytes int64) (*cache, error) {
@@ -89,7 +89,7 @@ func (c *cache) get(k *rtb.Key) (entry, bool) {
 	return e, true
 }
 
-// put stores an entry, unless its key changed since its read began.
+// put stores an entry, unless its key has changed since its read began.
 func (c *cache) put(e entry) {
 	k := rtb.Key(e[:16])
 	if e.position() < c.stripe(&k).Load() {

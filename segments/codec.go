@@ -11,7 +11,7 @@ import (
 // profileVersion is the first byte of an encoded profile.
 const profileVersion = 1
 
-// Bounds of a profile. What is over them is dropped, the oldest first.
+// Bounds of a profile. Entries beyond them are dropped, the oldest first.
 const (
 	maxSegments  = 256
 	maxProducts  = 32
@@ -93,8 +93,8 @@ func decodeProfile(b []byte, v *rtb.Visitor) error {
 	return nil
 }
 
-// reader takes values off the front of b; after the first failure it gives
-// zeros and bad is set.
+// reader consumes values from the front of b; after the first failure it
+// returns zeros and bad is set.
 type reader struct {
 	b   []byte
 	bad bool
@@ -149,7 +149,7 @@ func (r *reader) fixed64() uint64 {
 	return 0
 }
 
-// before is a time that is d seconds before t.
+// before returns the time d seconds before t.
 func (r *reader) before(t rtb.Second) rtb.Second {
 	d := r.uint32()
 	if d > uint32(t) {
@@ -169,7 +169,7 @@ func (r *reader) count(limit int) int {
 	return int(n)
 }
 
-// text is a view into the bytes that are read.
+// text returns a view into the input.
 func (r *reader) text(limit int) string {
 	b := r.take(r.count(limit))
 	return unsafe.String(unsafe.SliceData(b), len(b))
@@ -224,8 +224,8 @@ func (r *reader) frequency(v *rtb.Visitor) {
 	}
 }
 
-// grow lengthens s by one and returns the new element, which still holds what
-// was there when s was longer.
+// grow lengthens s by one and returns the new element, which still has its old
+// value from when s was longer.
 func grow[T any](s *[]T) *T {
 	if n := len(*s); n < cap(*s) {
 		*s = (*s)[:n+1]

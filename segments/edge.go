@@ -11,7 +11,7 @@ import (
 	"rebound/rtb"
 )
 
-// Bounds of the identity graph. Links over them are not made, and counted:
+// Bounds of the identity graph. Links beyond them are not created, but counted:
 // shared machines, robots and test@test.com would join strangers.
 const (
 	maxDevices   = 16 // visitors that may claim one identifier; one more unlinks them all
@@ -23,11 +23,11 @@ const (
 	edgeLife    = 90 * daySpan // from the last time that it was seen
 )
 
-// edge says which visitors an outside identifier belongs to. A device's
+// edge holds the visitors to which an external identifier belongs. A device's
 // identifier has one; an e-mail address, a phone number or a customer id may
 // have several, the latest seen last. An identifier that more than maxDevices
-// visitors claimed is shared: its only device is the zero visitor, as long as it
-// is seen.
+// visitors claimed is shared: its only device is the zero visitor until it
+// expires.
 type edge struct {
 	kind    string
 	former  []uint32 // of a device's identifier: the visitors that it was linked to before
@@ -39,7 +39,7 @@ type device struct {
 	seen    rtb.Second
 }
 
-// claimant is what an edge remembers of a visitor that it was linked to before.
+// claimant is an edge's record of a visitor that it was linked to before.
 func claimant(visitor rtb.Key) uint32 { return binary.LittleEndian.Uint32(visitor[:]) }
 
 func (e *edge) shared() bool { return len(e.devices) == 1 && e.devices[0].visitor.IsZero() }
@@ -85,8 +85,8 @@ func decodeEdge(b []byte) (edge, error) {
 	return e, nil
 }
 
-// latestDevice is the visitor that was last seen with the identifier, read
-// without allocation; false when the link has expired at now or is damaged.
+// latestDevice returns the visitor that was last seen with the identifier,
+// without allocating; false if the link has expired at now or is damaged.
 func latestDevice(b []byte, now rtb.Second) (rtb.Key, bool) {
 	const size = 16 + 4
 	r := reader{b: b}
@@ -167,7 +167,8 @@ func (e *edge) crowded(visitor rtb.Key) bool {
 	return !e.has(visitor) && !slices.Contains(e.former, claimant(visitor)) && len(e.former)+len(e.devices) >= maxDevices
 }
 
-// share unlinks an identifier from all its visitors: what so many claim names nobody.
+// share unlinks an identifier from all its visitors, because an identifier with
+// so many claimants identifies no one.
 func (t *batch) share(k rtb.Key, e *edge) error {
 	t.s.count.overlinked.Add(1)
 	t.s.count.shared.Add(1)
@@ -181,7 +182,7 @@ func (t *batch) share(k rtb.Key, e *edge) error {
 	return t.setEdge(k, e)
 }
 
-// room reports whether one more link stays within the bounds.
+// room reports whether one more link is within the bounds.
 func (t *batch) room(e *edge, visitor rtb.Key) (bool, error) {
 	ids, err := t.linked(visitor)
 	if err != nil {
@@ -203,8 +204,8 @@ func (t *batch) room(e *edge, visitor rtb.Key) (bool, error) {
 	return !full, nil
 }
 
-// join writes the way back from visitor to k. A device's identifier that
-// belonged to another visitor moves to this one: the latest link counts.
+// join writes the reverse link from visitor to k. A device's identifier that
+// belonged to another visitor moves to this one: the latest link applies.
 func (t *batch) join(e *edge, k, visitor rtb.Key) error {
 	if !person(e.kind) {
 		for _, d := range e.devices {
@@ -235,7 +236,7 @@ func (t *batch) unlink(k, visitor rtb.Key) error {
 	return t.setEdge(k, &e)
 }
 
-// setEdge writes an edge, or deletes it when no device is left.
+// setEdge writes an edge, or deletes it if no device is left.
 func (t *batch) setEdge(k rtb.Key, e *edge) error {
 	t.touched = append(t.touched, k)
 	key := spaceKey(edgeSpace, k)

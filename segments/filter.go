@@ -80,7 +80,7 @@ func (f *filter) has(k *rtb.Key) bool {
 	return false
 }
 
-// add makes has true for the key.
+// add adds the key, so that has returns true for it.
 func (f *filter) add(k rtb.Key) {
 	if f.has(&k) {
 		return

@@ -13,16 +13,16 @@ const maxCandidates = 64
 type candidate struct {
 	kind rtb.IDKind
 	key  rtb.Key
-	mm   int // match method; -1 where it is not given
+	mm   int // match method; -1 if absent
 }
 
-// Find fills v with the visitor that one of ids names. The order is our own id,
-// listed eids, ifa, then the exchange's user.id through the match table. It
-// answers NoBidNone (v is filled), NoBidNoID, NoBidUnknownVisitor,
-// NoBidPrivacyOptedOut when any of the ids or the visitor opted out, or
-// NoBidError when the view cannot be read. A visitor that is known by a link
-// alone, without a profile, is unknown. What v holds is valid until v is used
-// again. Find does not allocate for unknown visitors nor on a cache hit.
+// Find fills v with the visitor that one of ids identifies. The order is our own id,
+// listed eids, ifa, then the exchange's user.id through the match table. It returns
+// NoBidNone (v is filled), NoBidNoID, NoBidUnknownVisitor, NoBidPrivacyOptedOut when
+// any of the ids or the visitor opted out, or NoBidError when the view cannot be
+// read. A visitor that is known by a link alone, without a profile, is unknown. The
+// content of v is valid until v is used again. Find does not allocate for unknown
+// visitors nor on a cache hit.
 func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason {
 	var list [maxCandidates]candidate
 	n, usable := 0, false
@@ -58,7 +58,7 @@ func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.
 	return reason
 }
 
-// keyOf returns the key of an identifier; false when it names nobody.
+// keyOf returns the key of an identifier; false if it identifies no one.
 func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
 	if len(id.Value) > 400 || rtb.Nobody(id.Value) {
 		return rtb.Key{}, false
@@ -137,7 +137,7 @@ func (s *Store) read(k *rtb.Key, space byte) (entry, error) {
 	if e, ok := s.cache.get(k); ok {
 		return e, nil
 	}
-	position := s.cache.position.Load() // before the read: what is read is at least as new
+	position := s.cache.position.Load() // before the read, so that the data read is at least as new
 	e, err := s.readFile(k, space, position)
 	if err != nil {
 		s.count.errors.Add(1)
@@ -184,7 +184,7 @@ func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
 	return exists || v.OptedOut, nil
 }
 
-// Linked returns the visitor that an outside identifier was last seen with. It is the
+// Linked returns the visitor that an external identifier was last seen with. It is the
 // zero key, and true, if too many visitors claimed the identifier: it is linked to none
 // of them and must not be linked again.
 func (s *Store) Linked(k rtb.Key) (rtb.Key, bool) {
@@ -198,7 +198,7 @@ func (s *Store) Linked(k rtb.Key) (rtb.Key, bool) {
 	return latestDevice(e.value(), s.now())
 }
 
-// Links lists the outside identifiers of a visitor.
+// Links lists the external identifiers of a visitor.
 func (s *Store) Links(visitor rtb.Key) ([]events.LinkKey, error) { return readLinked(s.db, visitor) }
 
 func readLinked(r view.Reader, visitor rtb.Key) ([]events.LinkKey, error) {

@@ -20,10 +20,10 @@ const (
 	orderLife = 90 * daySpan
 	// noticeLife is how long a bid's impression is remembered, so that its second
 	// notice is not counted: the longest notice_ttl that can be configured, and an
-	// hour. What is configured is no fact, so the fold does not read it.
+	// hour. The configured value is not a fact, so the fold does not read it.
 	noticeLife = 7*daySpan + hourSpan
-	// profileLife is how long a profile stays after the last thing in it: as
-	// long as a rule may look back.
+	// profileLife is how long a profile is kept after its last activity: the
+	// maximum look-back of a rule.
 	profileLife = 540 * daySpan
 )
 
@@ -84,7 +84,7 @@ func (t *batch) fold(f *events.Fact) error {
 	case events.KindImp, events.KindBill:
 		return t.impression(f)
 	case events.KindVideo:
-		if f.Notice != nil && f.Notice.Bills { // the impression of VAST, where it is what bills
+		if f.Notice != nil && f.Notice.Bills { // the VAST impression, if it is the billing notice
 			return t.impression(f)
 		}
 	case events.KindOptOut:
@@ -130,9 +130,10 @@ func (t *batch) event(f *events.Fact) error {
 	return t.keep(w, f.Seq)
 }
 
-// firstTime reports whether an event of its visitor is new: by its own id, or the
-// fact's where it has none, and a purchase by its order too. One order may come under
-// two visitors, from the shop's server and from the browser: both bought.
+// firstTime reports whether an event of its visitor is new: by its own id, or
+// the fact's if it has none, and for a purchase by its order id too. One order
+// may come under two visitors, from the shop's server and from the browser:
+// both bought.
 func (t *batch) firstTime(f *events.Fact) (bool, error) {
 	e := f.Event
 	who := string(f.Visitor[:])
@@ -185,8 +186,8 @@ func (t *batch) impression(f *events.Fact) error {
 	return t.keep(w, f.Seq)
 }
 
-// meant returns the visitors that an opt-out or an erasure is about: the one it
-// names, and those that its keys are linked to.
+// meant returns the visitors to which an opt-out or an erasure applies: the one
+// that it names, and those to which its keys are linked.
 func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
 	var out []rtb.Key
 	if !f.Visitor.IsZero() {

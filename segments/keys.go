@@ -13,11 +13,11 @@ import (
 const (
 	metaSpace    = 'm' // name -> value
 	profileSpace = 'p' // visitor -> profile
-	edgeSpace    = 'e' // outside identifier -> edge
-	reverseSpace = 'r' // visitor, outside identifier -> kind
-	tombSpace    = 't' // visitor or outside identifier -> when it opted out
-	seenSpace    = 'd' // digest of an event or a bid -> when it may be forgotten
-	dueSpace     = 'x' // when, space, key -> nothing: what to look at then
+	edgeSpace    = 'e' // external identifier -> edge
+	reverseSpace = 'r' // visitor, external identifier -> kind
+	tombSpace    = 't' // visitor or external identifier -> when it opted out
+	seenSpace    = 'd' // digest of an event or a bid -> when it may be deleted
+	dueSpace     = 'x' // time, space, key -> nothing: keys to check for expiry at that time
 )
 
 // Names in the meta space.
@@ -57,7 +57,7 @@ func dueKey(at rtb.Second, space byte, k rtb.Key) [22]byte {
 
 func secondBytes(at rtb.Second) []byte { return binary.BigEndian.AppendUint32(nil, uint32(at)) }
 
-// digest names something that must count once.
+// digest identifies an event or a bid that must count once.
 func digest(parts ...string) rtb.Key {
 	var stack [256]byte
 	b := stack[:0]
@@ -69,7 +69,7 @@ func digest(parts ...string) rtb.Key {
 	return rtb.Key(sum[:16])
 }
 
-// factTime is the time of the log at a fact.
+// factTime returns the time of the log at a fact.
 func factTime(f *events.Fact) rtb.Second {
 	if f.TS.IsZero() {
 		return rtb.SecondOf(f.At)
@@ -80,8 +80,8 @@ func factTime(f *events.Fact) rtb.Second {
 // aheadLimit is how far an event's own clock may be ahead of the log's.
 const aheadLimit = 600
 
-// happened is when the fact's event was: by its own clock, unless that is
-// missing or too far ahead.
+// happened returns the time of the fact's event: by its own clock, unless that
+// is missing or too far ahead.
 func happened(f *events.Fact) rtb.Second {
 	ts := factTime(f)
 	if f.At.IsZero() {

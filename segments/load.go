@@ -11,8 +11,8 @@ import (
 	"rebound/rtb"
 )
 
-// load reads into memory what the store keeps there: the time of the log, the rules
-// and the filters.
+// load reads the state that the store keeps in memory: the time of the log, the
+// rules and the filters.
 func (s *Store) load() error {
 	now, err := s.loadSecond(metaNow)
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Store) load() error {
 	return s.loadFilters()
 }
 
-// loadSecond reads a time from the meta space; 0 where there is none.
+// loadSecond reads a time from the meta space; 0 if there is none.
 func (s *Store) loadSecond(name string) (rtb.Second, error) {
 	value, exists, err := s.db.Get([]byte(name))
 	if err != nil || !exists {

@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// pendingOuts are the opt-outs that are in the log and not yet in the view.
+// pendingOuts are the opt-outs that are in the log but not yet in the view.
 type pendingOuts struct {
 	n    atomic.Int64 // length of keys; readers look no further at 0
 	mu   sync.RWMutex // guards keys; never held across I/O
@@ -35,7 +35,7 @@ func (p *pendingOuts) has(k rtb.Key) bool {
 	return ok
 }
 
-// folded forgets keys whose tombstones the view holds now.
+// folded removes keys whose tombstones are now in the view.
 func (p *pendingOuts) folded(keys []rtb.Key) {
 	if p.n.Load() == 0 {
 		return
@@ -54,7 +54,7 @@ func (p *pendingOuts) all() map[rtb.Key]struct{} {
 	return maps.Clone(p.keys)
 }
 
-// OptOutNow makes k, a visitor's or an outside identifier's key, opted out at
+// OptOutNow opts out k, the key of a visitor or an external identifier, at
 // once, before its fact is folded. Call it when the fact is in the log.
 func (s *Store) OptOutNow(k rtb.Key) {
 	if k.IsZero() {
@@ -64,7 +64,7 @@ func (s *Store) OptOutNow(k rtb.Key) {
 	s.known.Load().add(k)
 }
 
-// isOut reports whether k opted out. When the files cannot be read, it did.
+// isOut reports whether k opted out. It returns true if the files cannot be read.
 func (s *Store) isOut(k *rtb.Key) bool {
 	if s.pending.has(*k) {
 		return true

@@ -38,7 +38,7 @@ func addEvent(v *rtb.Visitor, id rtb.SegmentID, at rtb.Second) (dropped int) {
 	return 1
 }
 
-// productKinds maps the events that say something about their items.
+// productKinds maps the events that concern their items.
 var productKinds = map[string]rtb.ProductKind{
 	"view_item":        rtb.ProductViewed,
 	"add_to_wishlist":  rtb.ProductWished,
@@ -85,7 +85,7 @@ func addProduct(v *rtb.Visitor, p rtb.ProductSeen) {
 	v.Products = append(v.Products, p)
 }
 
-// lastActive is the latest time that a profile remembers.
+// lastActive returns the latest time in a profile.
 func lastActive(v *rtb.Visitor) rtb.Second {
 	var last rtb.Second
 	for i := range v.Segments {

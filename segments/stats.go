@@ -8,17 +8,17 @@ import (
 	"rebound/events"
 )
 
-// Stats are counts since Open, but for Visitors, OptOuts and Position.
+// Stats are counts since Open, except for Visitors, OptOuts and Position.
 type Stats struct {
 	Hits, Misses, Rejected uint64 // cache: found; read from disk; fills refused because the key had changed
-	Found, Unknown, NoID   uint64 // answers of Find
+	Found, Unknown, NoID   uint64 // results of Find
 	OptedOut               uint64
-	Errors                 uint64 // reads that failed; the answer was a no-bid
+	Errors                 uint64 // reads that failed; the result was a no-bid
 	Visitors               uint64 // profiles
 	OptOuts                uint64 // visitors and identifiers that opted out
-	Applied, Duplicates    uint64 // facts; of them those that told again what had counted
+	Applied, Duplicates    uint64 // facts; those of them that were duplicates
 	Dropped                uint64 // segments, products and scopes over a profile's bounds
-	Overlinked             uint64 // links over a bound, not made
+	Overlinked             uint64 // links beyond a bound, not created
 	Shared                 uint64 // identifiers unlinked because too many visitors claimed them
 	BadRules               uint64 // rule texts that this version cannot read
 	Position               events.Position

@@ -13,22 +13,22 @@ import (
 	"rebound/rtb"
 )
 
-// Options says how to open a Store.
+// Options configure a Store.
 type Options struct {
 	// Dir holds the view's files; unused when InMemory.
 	Dir string
 	// InMemory keeps everything in memory, for replay and tests.
 	InMemory bool
-	// CacheBytes bounds the cache of encoded profiles; 64 MiB where 0.
+	// CacheBytes bounds the cache of encoded profiles; 0 means 64 MiB.
 	CacheBytes int64
-	// Keyring turns the identifiers of bid requests into keys; an empty one where nil.
+	// Keyring turns the identifiers of bid requests into keys; nil means an empty one.
 	Keyring *rtb.Keyring
 	// Logger may be nil.
 	Logger *zap.Logger
 }
 
 // Store is the view of visitors. One goroutine at a time may apply, checkpoint,
-// restore and reset; any goroutine may read meanwhile.
+// restore and reset; any goroutine may read at the same time.
 type Store struct {
 	db      *view.DB
 	keyring *rtb.Keyring
@@ -116,17 +116,17 @@ func (s *Store) OnFolded(fn func(ts time.Time)) { s.folded.Store(&fn) }
 // Checkpoint writes a copy of the view to dir, which must not exist.
 func (s *Store) Checkpoint(dir string) error { return s.db.Checkpoint(dir) }
 
-// Restore replaces the view by the checkpoint in dir, which stays as it is. Where
-// that fails the view is empty, at the zero position.
+// Restore replaces the view by the checkpoint in dir, which stays as it is. If
+// that fails, the view is empty, at the zero position.
 func (s *Store) Restore(dir string) error {
 	return s.replace(func() error { return s.db.Restore(dir) })
 }
 
-// Reset empties the view and takes it back to the zero position. Opt-outs that are
+// Reset empties the view and sets its position to zero. Opt-outs that are
 // not folded yet stay in force.
 func (s *Store) Reset() error { return s.replace(s.db.Reset) }
 
-// replace exchanges the files and loads what is kept in memory. Cached entries, and
+// replace replaces the files and loads the in-memory state. Cached entries, and
 // those that readers are about to store, are invalid before and afterwards.
 func (s *Store) replace(exchange func() error) error {
 	s.cache.advance(s.cache.changeAll())

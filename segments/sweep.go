@@ -11,7 +11,7 @@ import (
 // days without any does not make one huge batch.
 const sweepStep = 5000
 
-// sweep expires what is due, once per hour of the log. The outcome depends on the
+// sweep expires the keys that are due, once per hour of log time. The outcome depends on the
 // facts alone, not on how they are divided into batches.
 func (t *batch) sweep() error {
 	hour := t.now - t.now%hourSpan
@@ -37,7 +37,7 @@ func (t *batch) sweep() error {
 	return t.b.Set([]byte(metaSwept), secondBytes(hour))
 }
 
-// dueBefore lists what is due before at, as far as one step goes.
+// dueBefore lists the keys that are due before at, up to the limit of one step.
 func (t *batch) dueBefore(at rtb.Second) (due [][22]byte, more bool, err error) {
 	end := dueKey(at, 0, rtb.Key{})
 	err = t.b.Scan([]byte{dueSpace}, end[:5], func(key, _ []byte) error {
@@ -53,7 +53,7 @@ func (t *batch) dueBefore(at rtb.Second) (due [][22]byte, more bool, err error) 
 	return due, more, err
 }
 
-// expire deletes what has expired, and reschedules what was renewed.
+// expire deletes expired keys, and reschedules renewed ones.
 func (t *batch) expire(space byte, k rtb.Key) error {
 	switch space {
 	case seenSpace:
