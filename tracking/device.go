@@ -12,8 +12,8 @@ import (
 // FlagCrawler marks a notice whose user agent is a program.
 const FlagCrawler = "crawler"
 
-// device is what the sender of a notice says about the user's device (OpenRTB
-// implementation guide §7.8). It is believed only from the exchange's own networks.
+// device is the user's device as reported by the sender of a notice (OpenRTB
+// implementation guide §7.8). It is accepted only from the exchange's own networks.
 type device struct {
 	from      netip.Addr
 	ip, agent []byte // X-Device-IP or X-Forwarded-For; X-Device-User-Agent

@@ -11,18 +11,18 @@
 // # Prices
 //
 // Only the bid's billing source charges money, and only one kind of notice is that
-// source. A price from the exchange's server (burl, or nurl where there is nothing
-// else) is accepted, in first-price auctions too, when it is above zero and not
-// above the bid. A price above the bid, however large, is charged at the bid and
-// flagged. A bill without a readable price (zero, an unexpanded macro, text, a
-// cipher that fails) is charged at the bid and flagged price_missing, because an
-// impression that was delivered is never free; in first price an absent or empty
-// price means the bid and is not flagged. A price whose currency macro was not
-// expanded, or which is below a quarter of a first-price bid without a discount in
-// the notice, is probably in another currency or unit: the bid is charged and flagged
-// currency or price_below_bid. AUDIT is a rendering for review, not an
-// impression: it is counted and dropped. Where a browser is the billing source
-// (pixel, VAST), its price is not believed and the bid is charged.
+// source. A price from the exchange's server (burl, or nurl if there is no burl) is
+// accepted, in first-price auctions too, when it is above zero and not above the bid.
+// A price above the bid, however large, is charged at the bid and flagged. A bill
+// without a readable price (zero, an unexpanded macro, text, a cipher that fails) is
+// charged at the bid and flagged price_missing, because an impression that was
+// delivered is never free; in first price an absent or empty price means the bid and
+// is not flagged. A price whose currency macro was not expanded, or which is below a
+// quarter of a first-price bid without a discount in the notice, is probably in
+// another currency or unit: the bid is charged and flagged currency or
+// price_below_bid. AUDIT is a rendering for review, not an impression: it is counted
+// and dropped. If a browser is the billing source (pixel, VAST), its price is not
+// trusted and the bid is charged.
 //
 // Prices are CPM micros in the bid's currency, charges are micros in the
 // advertiser's currency, both rounded up. The bidder calls the [Signer] for links;

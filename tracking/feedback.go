@@ -26,8 +26,8 @@ type feedback struct {
 	rows     []byte
 }
 
-// feedbackRow is one entry of Google's bid_feedback. The token is the one that our
-// bid carried in bid.ext.
+// feedbackRow is one entry of Google's bid_feedback. The token is that of our
+// bid, from bid.ext.
 type feedbackRow struct {
 	Token struct {
 		Payload string `json:"payload"`

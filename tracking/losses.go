@@ -65,7 +65,7 @@ func (h *Handler) LossTable() []LossCount {
 	return list
 }
 
-// lossClass is the kind of mistake of ours that a loss suggests.
+// lossClass is the kind of bidder error that a loss suggests.
 type lossClass uint8
 
 const (
@@ -96,7 +96,7 @@ const (
 	alarmStep   = 10 * time.Second
 	alarmSteps  = 30
 	alarmShare  = 1000
-	alarmRepeat = 5 * time.Minute // least time between two log lines of one class
+	alarmRepeat = 5 * time.Minute // minimum time between two log lines of one class
 )
 
 // lossAlarm counts losses by class for the last five minutes.

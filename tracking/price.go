@@ -64,8 +64,9 @@ func (h *Handler) price(r *received, bills bool, n *events.Notice) Code {
 	return CodeOK
 }
 
-// implausible is how many times lower than its bid a first-price bill without a known
-// discount is not believed: it is probably in another unit or currency.
+// implausible is the ratio of bid to price from which a first-price bill
+// without a known discount is rejected as implausible: it is probably in
+// another unit or currency.
 const implausible = 4
 
 // inCurrency reports whether the notice's price is in the currency of the bid. A
@@ -118,8 +119,9 @@ func (r *received) quantity() rtb.Quantity {
 // the notice's.
 const stampWindow = 24 * time.Hour
 
-// replayed reports whether an encrypted price was sent for another bid before, and
-// so must not be believed (conformance E4). A price with a stale time is flagged.
+// replayed reports whether an encrypted price was sent for another bid before,
+// and so must be rejected (conformance E4). A price with a stale time is
+// flagged.
 func (h *Handler) replayed(r *received, n *events.Notice) bool {
 	at, iv, ok := r.profile.PriceStamp(r.price)
 	if !ok {
