@@ -106,7 +106,7 @@ func TestRetain(t *testing.T) {
 	if slices.Sort(empty.ids); !slices.Equal(empty.ids, sorted(want)) {
 		t.Fatalf("got %v; want %v", empty.ids, want)
 	}
-	if !r.heard("view is rebuilt from what the log still holds") {
+	if !r.heard("view is rebuilt from the remaining log") {
 		t.Error("nothing was said about what a rebuilt view lacks")
 	}
 	report, err := verify(r.o.disk, r.o.FactsDir, events.Position{}, nil)
