@@ -157,7 +157,7 @@ var formatNames = map[float64]string{1: "banner", 2: "video", 3: "audio", 4: "na
 // that kind.
 func formatOf(imp, bid object) (kind string, offered object) {
 	m, ok := num(bid["mtype"])
-	if !ok { // before OpenRTB 2.6 the impression has to tell
+	if !ok { // before OpenRTB 2.6 only the impression shows the type
 		for _, name := range formatNames {
 			if imp[name] != nil {
 				kind, offered = name, obj(imp[name])

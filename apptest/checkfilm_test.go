@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// vastVersions are the versions that AdCOM's protocol codes stand for, and
-// whether each is a wrapper.
+// vastVersions maps AdCOM's protocol codes to VAST versions, and states whether
+// each is a wrapper.
 var vastVersions = map[int]struct {
 	root, version string
 	wrapper       bool
@@ -20,7 +20,7 @@ var vastVersions = map[int]struct {
 	11: {"VAST", "4.1", false}, 12: {"VAST", "4.1", true}, 13: {"VAST", "4.2", false}, 14: {"VAST", "4.2", true}, 15: {"VAST", "4.3", false}, 16: {"VAST", "4.3", true},
 }
 
-// vast is what a player needs of a document.
+// vast holds the parts of a document that a player needs.
 type vast struct {
 	root, version string
 	elements      map[string]int
@@ -116,7 +116,7 @@ func checkFilm(imp, video, bid object) []string {
 // impression.
 func checkDuration(video, bid object, v *vast) []string {
 	if _, newer := num(bid["mtype"]); !newer && bid["dur"] == nil {
-		return nil // dur came with mtype, in OpenRTB 2.6
+		return nil // dur was added with mtype, in OpenRTB 2.6
 	}
 	seconds, ok := num(bid["dur"])
 	if len(v.texts["Duration"]) == 0 {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// shared opens a file of the corpus that lies beside the project; tests that
-// need it skip where it is not.
+// shared opens a file of the corpus next to the checkout; tests that need it
+// are skipped if it is missing.
 func shared(t *testing.T, name string) *os.File {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "shared", "corpus", name))
@@ -26,8 +26,8 @@ func shared(t *testing.T, name string) *os.File {
 	return f
 }
 
-// TestCorpus posts every request of the corpus to a bidder that knows their
-// visitors, and reads every answer as an exchange would.
+// TestCorpus posts every request of the corpus to a bidder to which their
+// visitors are known, and reads every response as an exchange would.
 func TestCorpus(t *testing.T) {
 	f := shared(t, "requests.jsonl")
 	b := startBidder(t)

@@ -68,8 +68,8 @@ func TestHTTPDocument(t *testing.T) {
 	}
 }
 
-// TestStartDocument runs the commands of docs/start.md, with which a reader makes a first
-// bid, word for word but for the ports.
+// TestStartDocument runs the commands of docs/start.md, which lead a reader to
+// a first bid, exactly as written except for the ports.
 func TestStartDocument(t *testing.T) {
 	text, blocks := script(t, "docs/start.md")
 	if blocks != 7 {

@@ -13,13 +13,13 @@ import (
 	"rebound/internal/conformance"
 )
 
-// update writes the golden answers anew: go test ./apptest -run Golden -update
+// update rewrites the golden responses: go test ./apptest -run Golden -update
 var update = flag.Bool("update", false, "write golden files anew")
 
 // TestGoldenPairs tries one captured request of every exchange's dialect with its
-// profile, at a fixed time and with fixed random numbers, and compares the answer
-// and its headers byte for byte; and then the same request of a visitor whom
-// nobody knows.
+// profile, at a fixed time and with fixed random numbers, and compares the
+// response and its headers byte for byte; then it does the same with an unknown
+// visitor.
 func TestGoldenPairs(t *testing.T) {
 	profiles, err := filepath.Glob("../examples/exchanges/*.yaml")
 	if err != nil || len(profiles) < 10 {

@@ -63,7 +63,7 @@ func program(t *testing.T, name string, args ...string) (status int, stdout, std
 type bidder struct {
 	t    *testing.T
 	dir  string   // data folder
-	args []string // beside data folder and addresses
+	args []string // in addition to data folder and addresses
 	env  []string
 	// shell is run before the process in a shell that becomes it, such as ulimit.
 	shell   string
@@ -72,7 +72,7 @@ type bidder struct {
 	Bid, Edge, Admin string // host:port
 	cmd              *exec.Cmd
 	log              *logLines
-	ended            chan struct{} // closed when the process is gone
+	ended            chan struct{} // closed when the process has exited
 }
 
 // startBidder starts a bidder with the sample shop, or with what args say, on
@@ -93,8 +93,8 @@ func startBidder(t *testing.T, args ...string) *bidder {
 	return b
 }
 
-// start starts the process again, on the addresses that it had: the links that
-// it signed name them.
+// start restarts the process on its previous addresses, because the links that
+// it signed contain them.
 func (b *bidder) start() {
 	b.t.Helper()
 	b.launch()
@@ -276,8 +276,8 @@ func (b *bidder) budget(campaign, line, window string) map[string]any {
 	return nil
 }
 
-// within tries until it holds, and fails when it does not hold in time. The
-// wait between tries is for the machine's sake; no result depends on it.
+// within retries a condition until it holds, and fails if it does not hold in
+// time. The wait between attempts only saves CPU time; no result depends on it.
 func within(t *testing.T, limit time.Duration, what string, holds func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()

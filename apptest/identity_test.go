@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// TestOrderUnderAnotherIdentity: the shop's server tells of an order by the
-// buyer's address, of which nobody knows yet whose it is. When the browser tells
-// of the same order its visitor has bought too, and is not chased any more; the
-// same order of the same visitor is a duplicate.
+// TestOrderUnderAnotherIdentity: the shop's server reports an order under the
+// buyer's e-mail address, which is not linked to a visitor yet. When the
+// browser reports the same order, its visitor counts as a buyer too and is no
+// longer retargeted; the same order of the same visitor is a duplicate.
 func TestOrderUnderAnotherIdentity(t *testing.T) {
 	b := startBidder(t)
 	carol := b.browser()

@@ -75,7 +75,7 @@ func TestTornLog(t *testing.T) {
 }
 
 // TestDamagedLog changes a digit of a bill while the bidder is stopped. It must not
-// become money: the bidder is blind and names the place, until the line is put back
+// become money: the bidder is blind and names the place, until the line is restored
 // from a backup.
 func TestDamagedLog(t *testing.T) {
 	b := startBidder(t)

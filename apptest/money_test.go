@@ -56,8 +56,8 @@ func newBuyers(b *bidder) *buyers {
 	return &buyers{b: b, client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 }
 
-// run asks n times from 32 connections; every bid wins and is billed at 1.00.
-// It ends early when the bidder is gone.
+// run sends n requests over 32 connections; every bid wins and is billed at
+// 1.00. It ends early if the bidder has exited.
 func (x *buyers) run(n int64, stop func(asked int64) bool) {
 	var wg sync.WaitGroup
 	var over atomic.Bool
@@ -105,12 +105,12 @@ func (x *buyers) buy(i int64) bool {
 		x.mu.Unlock()
 		return true
 	}
-	won, billed := x.bill(nurl), x.bill(burl) // a win that nobody took keeps no bill back
+	won, billed := x.bill(nurl), x.bill(burl) // an undelivered win does not hold back the bill
 	return won && billed
 }
 
-// bill fires a notice; when nobody answers it is kept for later, as an exchange
-// that retries does.
+// bill sends a notice; if there is no response it is kept for later, as an
+// exchange that retries does.
 func (x *buyers) bill(u string) bool {
 	rs, err := x.client.Get(u)
 	if err != nil {

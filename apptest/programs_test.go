@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestReplayProgram makes a short day, replays it under two configurations, twice,
-// and reads what was written: the same but for the timings.
+// TestReplayProgram generates a short day, replays it under two configurations,
+// twice, and checks that the outputs are the same except for the timings.
 func TestReplayProgram(t *testing.T) {
 	dir := t.TempDir()
 	day := filepath.Join(dir, "day.ndjson")

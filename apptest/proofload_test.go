@@ -198,7 +198,7 @@ func (x *proofLoad) bill(owed owedBill) {
 	})
 }
 
-// again sends the bills that nobody answered, as an exchange does.
+// again resends the bills that got no response, as an exchange does.
 func (x *proofLoad) again() {
 	x.mu.Lock()
 	list := x.unsure

@@ -104,9 +104,9 @@ func (p *proofFolder) count(t *testing.T) {
 	}
 }
 
-// takeCheckpoints makes checkpoints of the views of a bidder that has stopped:
-// copies of them, with the position that they have. A bidder tells it that starts on
-// a copy without facts: it writes what each view had seen into blind.json.
+// takeCheckpoints creates checkpoints of the views of a stopped bidder by
+// copying them. It learns their positions from a bidder that it starts on a
+// copy without facts, which writes what each view had seen to blind.json.
 func takeCheckpoints(t *testing.T, config, dir string) {
 	t.Helper()
 	bare := filepath.Join(t.TempDir(), "bare")
@@ -168,8 +168,8 @@ func (p *proofFolder) trial(t *testing.T, dir string) *trial {
 	return &trial{p: p, b: b, x: newProofLoad(b), dir: dir}
 }
 
-// outcome starts the bidder and compares it with the recount. names are what a
-// message about the damage must contain one of.
+// outcome starts the bidder and compares it with the recount. A message about
+// the damage must contain one of names.
 func (r *trial) outcome(names []string) (outcome, detail string) {
 	r.b.launch()
 	defer r.b.kill()
@@ -234,7 +234,7 @@ func (r *trial) await() string {
 	return "neither ready nor ended"
 }
 
-// blind reports whether the bidder bids for nobody, and the reason that it gives.
+// blind reports whether the bidder has stopped bidding, and the reason that it gives.
 func (r *trial) blind() (reason string, blind bool) {
 	status, reason := r.x.send(http.MethodGet, "http://"+r.b.Admin+"/readyz", "")
 	for _, uid := range r.p.visitors {
@@ -520,8 +520,8 @@ func (p *proofFolder) copied(t *testing.T) string {
 	return dir
 }
 
-// untouched holds the comparison itself to account: a copy that nobody touched is
-// the same, also where every fact is folded again from the checkpoints.
+// untouched checks the comparison itself: an unchanged copy gives the same
+// result, also if every fact is folded again from the checkpoints.
 func (p *proofFolder) untouched(t *testing.T) {
 	t.Helper()
 	for _, removed := range [][]string{nil, {"views"}, {"views", "checkpoints"}} {

@@ -68,7 +68,7 @@ type diskProof struct {
 
 // fullDisk runs a bidder on a disk that is really full while events, bids and
 // notices arrive. An acknowledged fact is never lost, bids stop and the bidder says
-// why, and all goes on by itself once there is space again.
+// why, and everything resumes without intervention once there is space again.
 func fullDisk(t *testing.T, rounds int) {
 	t.Helper()
 	disk := smallDisk(t, 192<<20)
@@ -120,7 +120,7 @@ func (p *diskProof) round() {
 	}
 }
 
-// recover gives the space back and waits until everything goes on.
+// recover frees the space and waits until everything has resumed.
 func (p *diskProof) recover() {
 	p.t.Helper()
 	if err := os.Remove(p.filler); err != nil && !os.IsNotExist(err) {
@@ -177,7 +177,7 @@ func (x *proofLoad) answered(code string) int {
 	return x.codes[code]
 }
 
-// oweMany makes bids that win, and returns their bills, which nobody has sent.
+// oweMany makes winning bids, and returns their bills without sending them.
 func (x *proofLoad) oweMany(t *testing.T, n int) []owedBill {
 	t.Helper()
 	var list []owedBill

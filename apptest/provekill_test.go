@@ -178,7 +178,7 @@ func TestProveTail(t *testing.T) {
 	cutTails(t, 60)
 }
 
-// hidden is what cut tails hid.
+// hidden counts the facts that were hidden by cut tails.
 type hidden struct {
 	tried, found, silent, facts int
 	span                        time.Duration // of the longest hidden tail

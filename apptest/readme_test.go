@@ -19,7 +19,7 @@ func readFile(t *testing.T, name string) string {
 	return string(b)
 }
 
-// TestReadmeStory runs the README's curl lines, word for word but for the ports.
+// TestReadmeStory runs the README's curl commands exactly as written, except for the ports.
 func TestReadmeStory(t *testing.T) {
 	for _, tool := range []string{"bash", "curl", "awk"} {
 		if _, err := exec.LookPath(tool); err != nil {

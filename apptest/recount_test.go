@@ -17,9 +17,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// recount is what the facts of a data folder add up to. It is written against the
-// description of the log and shares no code with the programs: a mistake in the
-// journal, in events or in a view does not repeat itself here.
+// recount holds the totals of the facts of a data folder. It is written from
+// the description of the log and shares no code with the programs, so a bug in
+// journal, events or a view is not repeated here.
 type recount struct {
 	facts int
 	last  uint64
@@ -106,7 +106,7 @@ func readLogFiles(dir string) ([]*recountFile, error) {
 		}
 		f := &recountFile{name: name}
 		if f.text, err = os.ReadFile(name); err != nil {
-			if os.IsNotExist(err) && strings.HasSuffix(name, ".ndjson") { // packed meanwhile
+			if os.IsNotExist(err) && strings.HasSuffix(name, ".ndjson") { // packed in the meantime
 				return readLogFiles(dir)
 			}
 			return nil, err

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// schema is a JSON Schema, of which the validator knows what the files under
-// testdata use; a word that it does not know is a fault of the schema.
+// schema is a JSON Schema. The validator supports the keywords that the files
+// under testdata use; an unsupported keyword is an error.
 type schema struct {
 	root object
 }
@@ -138,8 +138,8 @@ func properties(s *schema, path string, rule, v any) (wrong []string) {
 	return wrong
 }
 
-// noOthers knows additionalProperties: false only; v holds the properties beside
-// the value.
+// noOthers supports only additionalProperties: false; v holds the properties
+// next to the value.
 func noOthers(_ *schema, path string, rule, v any) (wrong []string) {
 	known, in := obj(obj(v)["properties"]), obj(obj(v)["value"])
 	for name := range in {

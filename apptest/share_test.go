@@ -74,7 +74,7 @@ func formatsOf(rq object) string {
 	return strings.Join(slices.Sorted(maps.Keys(seen)), "+")
 }
 
-// knows tells whether an id of the request was made known.
+// knows reports whether one of the request's ids was introduced to the bidder.
 func knows(rq object, known map[string]bool) bool {
 	user, device := obj(rq["user"]), obj(rq["device"])
 	return known["uid"+str(user["buyeruid"])] || known["ifa"+str(device["ifa"])] || known["id"+str(user["id"])]
@@ -122,8 +122,8 @@ func forbidsBanner(banner object) string {
 	return ""
 }
 
-// forbidsFilm knows the shop's film and sound: 15 seconds, linear, inline, in VAST
-// 2 to 4 or DAAST, in these types.
+// forbidsFilm reports whether the request excludes the shop's video and audio
+// ads: 15 seconds, linear, inline, in VAST 2 to 4 or DAAST, in these types.
 func forbidsFilm(types ...string) func(object) string {
 	return func(v object) string {
 		if !slices.ContainsFunc(strs(v["mimes"]), func(m string) bool { return containsFold(types, m) }) {
@@ -148,8 +148,8 @@ func forbidsFilm(types ...string) func(object) string {
 	}
 }
 
-// forbidsNative knows which required assets the shop has: no video, and of the
-// data those of its creatives.
+// forbidsNative reports whether the request requires assets that the shop
+// lacks: it has no video, and only the data assets of its creatives.
 func forbidsNative(native object) string {
 	request := nativeRequest(native)
 	if len(list(request["assets"])) == 0 {

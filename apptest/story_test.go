@@ -55,9 +55,9 @@ func (b *bidder) bidWithin(limit time.Duration, buyer string) map[string]any {
 
 func spent(row map[string]any) float64 { v, _ := num(row["spent_micros"]); return v }
 
-// TestStory is what the product is about: somebody looks at a shoe, leaves, is
-// found on another site and bid for; buys; and the bids stop. In between the
-// process dies without warning, right after an impression was billed.
+// TestStory covers the main use of the product: a visitor views a shoe, leaves,
+// is recognized on another site and bid for, buys, and the bids stop. In
+// between the process is killed right after an impression was billed.
 func TestStory(t *testing.T) {
 	b := startBidder(t)
 

@@ -13,7 +13,7 @@ import (
 	"rebound/rtb"
 )
 
-// history is what happened, by segment: the naive record that a profile sums up.
+// history lists the events by segment: the full record that a profile summarizes.
 type history map[rtb.SegmentID][]rtb.Second
 
 // profile keeps of a history what the store keeps.

@@ -94,7 +94,7 @@ func refusedBefore(r rtb.NoBidReason) bool {
 	return r != rtb.NoBidNone && r < rtb.NoBidAdvertiserBlocked || r == rtb.NoBidCurrency || r == rtb.NoBidAdvertiserBlocked
 }
 
-// asOurs changes a request's user to the visitor that the world knows.
+// asOurs changes a request's user to the known visitor of the test world.
 func asOurs(t *testing.T, line []byte) []byte {
 	var rq map[string]json.RawMessage
 	if json.Unmarshal(line, &rq) != nil {

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden responses in testdata/profiles")
 
-// profileRequests are what each example profile is asked, by name.
+// profileRequests are the requests that are sent to each example profile, by name.
 var profileRequests = []struct{ name, imp string }{
 	{"banner", `"banner":{"format":[{"w":300,"h":250}]}`},
 	{"video", `"video":{"mimes":["video/mp4"],"protocols":[2,3,7],"minduration":5,"maxduration":30,"w":640,"h":360,"linearity":1,"plcmt":1,"startdelay":0}`},

@@ -36,7 +36,7 @@ type scenario struct {
 	// Patches: of the whole configuration, and of its first exchange, advertiser,
 	// audience, creative, campaign and line.
 	Config     map[string]any    `yaml:"config"`
-	Files      map[string]string `yaml:"files"` // beside the configuration
+	Files      map[string]string `yaml:"files"` // in addition to the configuration
 	Exchange   map[string]any    `yaml:"exchange"`
 	Advertiser map[string]any    `yaml:"advertiser"`
 	Audience   map[string]any    `yaml:"audience"`

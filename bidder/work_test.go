@@ -88,7 +88,7 @@ func TestManyDealsAreBounded(t *testing.T) {
 }
 
 // With an option for every line and impression, the limits of options and drops
-// bind.
+// are reached.
 func TestOptionsOfARequestAreBounded(t *testing.T) {
 	w := crowd(t, nil, map[string]any{"deals": map[string]any{"any": true}})
 	b, s := w.bare(), bidder.NewDecision()

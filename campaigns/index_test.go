@@ -365,7 +365,8 @@ func refs(ids ...string) (out []CreativeRef) {
 	return out
 }
 
-// A contextual line is a candidate for everybody, and the only one for nobody.
+// A contextual line is a candidate for every visitor, and the only candidate if
+// there is no visitor.
 func TestContextualLines(t *testing.T) {
 	in := input(t)
 	rules(t, &in, standard...)

@@ -15,8 +15,8 @@ import (
 	"rebound/rtb"
 )
 
-// What lies within a radius by a formula of its own (vectors on the sphere) lies
-// within the circle, and the rest does not.
+// Points within a radius according to an independent formula (vectors on the
+// sphere) are within the circle, and others are not.
 func TestRadiusAgainstVectors(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	vector := func(lat, lon float64) [3]float64 {
@@ -257,7 +257,7 @@ func FuzzParseIP(f *testing.F) {
 		want, err := netip.ParseAddr(s)
 		got, ok := parseIP([]byte(s))
 		if strings.ContainsAny(s, "%") || strings.Contains(s, ".") && err != nil {
-			return // zones are nobody's, and leading zeros are read as what they say
+			return // zones match nothing, and leading zeros are decimal
 		}
 		if ok != (err == nil) || ok && got != keyOf(want.As16()) {
 			t.Errorf("%q: got %x, %v; want %v, %v", s, got, ok, want, err)
@@ -392,7 +392,7 @@ func TestTablesAreReadWhenTheyChange(t *testing.T) {
 	}
 }
 
-// FuzzPageWords holds the words of a page to their form.
+// FuzzPageWords checks the form of the words of a page.
 func FuzzPageWords(f *testing.F) {
 	f.Add([]byte("https://a.example/Plane%20Crash/über?q=1#x"))
 	f.Add([]byte("%%%%2"))

@@ -16,8 +16,8 @@ import (
 	"rebound/rtb"
 )
 
-// edgeCase returns the lines of a file of reported faults that lies next to a checkout,
-// where there is one.
+// edgeCase returns the lines of a file of reported bugs next to the checkout,
+// if there is one.
 func edgeCase(t *testing.T, name string) []string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "..", "shared", "cases", "edge", name))
@@ -30,7 +30,7 @@ func edgeCase(t *testing.T, name string) []string {
 	return strings.Split(strings.TrimSpace(string(b)), "\n")
 }
 
-// A value that stands for nobody links nobody, wherever it comes in.
+// A placeholder value links no one, wherever it is received.
 func TestPlaceholdersLinkNobody(t *testing.T) {
 	lines := append(edgeCase(t, "f04-placeholder-ids.ndjson"),
 		`{"event":"view_item","anonymousId":"undefined","items":["SKU1"]}`,
@@ -76,7 +76,7 @@ func TestPlaceholdersLinkNobody(t *testing.T) {
 	}
 }
 
-// An identifier that too many visitors claimed names nobody: an event of it alone is
+// An identifier that too many visitors claimed identifies no one: an event of it alone is
 // refused, and it is not linked again.
 func TestSharedIdentifiersAreNotUsed(t *testing.T) {
 	w := newWorld(t)
@@ -302,8 +302,8 @@ func TestEnvelopes(t *testing.T) {
 	}
 }
 
-// A log without capacity is no failure: servers are told when to come back, browsers get
-// their pixel.
+// A log without capacity is not a failure: servers are told when to retry,
+// browsers get their pixel.
 func TestBusyLog(t *testing.T) {
 	w := newWorld(t)
 	w.fail = fmt.Errorf("behind: %w", errLog)

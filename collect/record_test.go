@@ -127,7 +127,7 @@ func TestMessageIDs(t *testing.T) {
 		t.Errorf("got %s; want an id that is the event's and names nobody", got)
 	}
 	r := w.batch(t,
-		`{"event":"Order Completed","event_id":"u-1","user":{"uid":"`+uid+`"}}`, // what the pixel told already
+		`{"event":"Order Completed","event_id":"u-1","user":{"uid":"`+uid+`"}}`, // what the pixel reported already
 		`{"event":"purchase","event_id":"u-1","user":{"uid":"another"}}`,        // of another visitor
 		`{"event":"purchase","order_id":"A2","user":{"uid":"u"}}`,
 		`{"event":"purchase","order_id":"A2","user":{"uid":"u"}}`, // the same order

@@ -23,7 +23,7 @@ func getenv(values map[string]string) func(string) (string, bool) {
 }
 
 // TestAllProblemsAtOnce compares every problem of the bad files with the golden
-// ones: file, line, path, what was found, what is wanted and the hint.
+// ones: file, line, path, the value found, the expectation and the hint.
 func TestAllProblemsAtOnce(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad_*.yaml")
 	if err != nil || len(files) < 6 {

@@ -64,7 +64,7 @@ func TestCRIDIsOfTheMeaning(t *testing.T) {
 }
 
 // notShown are the fields that a crid does not cover: they decide who may use the
-// creative and how, not what it looks like; and those that the markup stands for.
+// creative and how, not what it looks like; and those that are covered by the markup.
 var notShown = []string{"Advertiser", "Fallback", "Mimes", "FullScreen", "IURL", "CRID", "Approval", "MaxAdm", "HTML", "File", "Size", "Sizes", "Language", "Secure"}
 
 // TestEveryFieldIsInTheCRID sets each field of a spec in turn, so that a new field is

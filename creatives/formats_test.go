@@ -262,7 +262,7 @@ func TestFormatProblems(t *testing.T) {
 	}, func(s *Spec) { s.Native = words().Native })
 }
 
-// What is shown has an id of its own; what is not does not change it.
+// Every field that is shown changes the id; the others do not.
 func TestFormatsHaveACRIDOfTheirContent(t *testing.T) {
 	seen := map[string]bool{}
 	for _, change := range []func(*Spec){func(*Spec) {}, func(s *Spec) { s.Media[0].URL += "x" }, func(s *Spec) { s.Duration += time.Second }, func(s *Spec) { s.Title = "x" },

@@ -31,7 +31,7 @@ func openLog(t testing.TB, o BidLogOptions) *BidLog {
 	return l
 }
 
-// offer hands over a record with a request of its own.
+// offer offers a record with a unique request.
 func offer(l *BidLog, i int) {
 	r := l.Borrow()
 	r.TS = time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)
@@ -42,7 +42,7 @@ func offer(l *BidLog, i int) {
 	l.Offer(r)
 }
 
-// finish runs the log until it is told to stop, which is at once.
+// finish runs the log with a context that is already canceled.
 func finish(t testing.TB, l *BidLog) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

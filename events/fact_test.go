@@ -237,7 +237,7 @@ func TestFactGolden(t *testing.T) {
 	}
 }
 
-// A time that nobody can read again is refused, and nothing is left behind.
+// A time that could not be read back is refused, and nothing is appended.
 func TestAppendBodyTime(t *testing.T) {
 	dst := []byte("before")
 	got, err := AppendBody(dst, &Fact{ID: "x", Kind: KindTick, At: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)})

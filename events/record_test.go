@@ -64,7 +64,7 @@ func TestRecordMemory(t *testing.T) {
 	}
 }
 
-// A bare OpenRTB request is told from a record whatever the order of its keys.
+// A bare OpenRTB request is distinguished from a record whatever the order of its keys.
 func TestBareRequest(t *testing.T) {
 	for in, want := range map[string]bool{
 		`{"id":"1","imp":[{"id":"1"}]}`:                      true,

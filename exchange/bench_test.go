@@ -20,7 +20,7 @@ func benchBody(t testing.TB, shape string) []byte {
 	return b
 }
 
-// Head alone is what a request of an unknown visitor costs. internal/bench compares
+// Head alone is the cost of a request of an unknown visitor. internal/bench compares
 // with other libraries.
 func BenchmarkDecode(b *testing.B) {
 	for _, shape := range benchShapes {

@@ -32,10 +32,10 @@ type differential struct {
 	failures int
 }
 
-// try compares one request: both say the same of whatever the library can read,
-// but for the classes of disagreement, whose reasons are in the table. Ext objects
-// that the library cannot read, and duplicate keys of one object, are not
-// compared: the rules for those are our own.
+// try compares one request: both decoders agree on everything that the library
+// can read, except for the classes of disagreement, whose reasons are in the
+// table. Ext objects that the library cannot read, and duplicate keys of one
+// object, are not compared: the rules for those are our own.
 func (d *differential) try(name string, body, library []byte) {
 	var r openrtb2.BidRequest
 	if json.Unmarshal(library, &r) != nil {
@@ -247,7 +247,8 @@ func codes[T ~int8 | ~int64 | ~int](list []T) (out []int) {
 	return out
 }
 
-// ourFacts is what the opportunity carries, in words that the library can say too.
+// ourFacts lists the content of the opportunity in a form that the library's
+// result can be converted to as well.
 func ourFacts(o *rtb.Opportunity) facts {
 	f := facts{
 		"id": string(o.ID), "at": o.At, "tmax": o.TMax.Milliseconds(), "test": o.Test, "cur": o.Currencies,

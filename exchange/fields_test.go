@@ -107,7 +107,7 @@ func TestExampleProfilesKeepToTheirVersion(t *testing.T) {
 			}
 		}
 		switch filepath.Base(file) {
-		case "prebid25.yaml", "prebid26.yaml", "pubmatic.yaml": // nobody calls their burl
+		case "prebid25.yaml", "prebid26.yaml", "pubmatic.yaml": // their burl is never called
 			if p.BillingSource(rtb.FormatBanner) != rtb.BillOnImp || p.BillingSource(rtb.FormatVideo) != rtb.BillOnVAST || p.BillingSource(rtb.FormatNative) != rtb.BillOnImp || p.Sends(rtb.NoticeBill) {
 				t.Errorf("%s: bids wait for a burl that is never called", file)
 			}

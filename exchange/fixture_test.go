@@ -61,7 +61,7 @@ func root0(members string) []byte {
 	return []byte(`{"id":"r0","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s1"},` + members + `}`)
 }
 
-// decoded is what Head and Rest read.
+// decoded holds the results of Head and Rest.
 func decoded(t testing.TB, p *Profile, body []byte) (*rtb.Opportunity, error) {
 	t.Helper()
 	var d Decoder

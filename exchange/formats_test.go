@@ -132,8 +132,8 @@ func TestImpressionPlaces(t *testing.T) {
 	}
 }
 
-// Section 14 and B18: the supply chains of all three places bind; one that repeats
-// another adds nothing.
+// Section 14 and B18: the supply chains of all three places apply; one that
+// repeats another adds nothing.
 func TestB18SupplyChain(t *testing.T) {
 	p := testProfile(t, nil)
 	chain := func(sid string) string {

@@ -54,8 +54,8 @@ func (n settled) add(class string) {
 	n[class]++
 }
 
-// libraryFacts is the differential test's other side: what the library read, in
-// the words of ourFacts; refused tells that no bid may answer such a request.
+// libraryFacts lists the library's result in the form of ourFacts; refused
+// reports that such a request must not get a bid.
 func libraryFacts(r *openrtb2.BidRequest, n settled) (f facts, refused bool) {
 	if r.ID == "" || len(r.ID) > maxID || len(r.Imp) == 0 || present(r.Site)+present(r.App)+present(r.DOOH) > 1 {
 		n.add("invalid request")

@@ -30,9 +30,9 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkAppend appends facts of 500 bytes from so many callers that each wait
-// for their own, and next to it writes and syncs batches of as many lines to a file
-// of its own: what the disk allows.
+// BenchmarkAppend appends facts of 500 bytes from a number of callers that each
+// wait for their own. For comparison it writes and syncs batches of as many
+// lines to a separate file, which is the limit of the disk.
 func BenchmarkAppend(b *testing.B) {
 	for _, callers := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("log/callers=%d", callers), func(b *testing.B) {

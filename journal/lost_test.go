@@ -9,7 +9,7 @@ import (
 	"rebound/events"
 )
 
-// TestLostEndIsNotProven removes the newest file of a log that no view knows. The
+// TestLostEndIsNotProven removes the newest file of a log that no view has read. The
 // bidder that starts there is blind, and its new facts continue above the lost
 // ones: the log is not whole because its last sequence is high enough.
 func TestLostEndIsNotProven(t *testing.T) {

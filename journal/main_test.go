@@ -137,7 +137,7 @@ func (v *tape) Apply(facts []events.Fact) error {
 	}
 	for i := range facts {
 		f := &facts[i]
-		ofBase := i > 0 && f.Seq == facts[0].Seq // the facts of a base file have the place of the last fact that they stand for
+		ofBase := i > 0 && f.Seq == facts[0].Seq // the facts of a base file have the position of the last fact that they replace
 		if f.Seq <= v.pos.Seq && !ofBase || f.TS.Before(v.pos.Time) {
 			return fmt.Errorf("got fact %d at %v after %+v", f.Seq, f.TS, v.pos)
 		}

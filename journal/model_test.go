@@ -87,7 +87,7 @@ func remove(t testing.TB, d disk, name string) {
 	}
 }
 
-// image is what the files of a folder hold.
+// image is the content of the files of a folder.
 type image map[string][]byte
 
 func imageOf(t testing.TB, d disk, dir string) image {
@@ -293,13 +293,13 @@ func (w *world) compare() {
 	for i := range w.all {
 		at[w.all[i].id] = i
 	}
-	back := map[string]bool{} // what nobody missed may come back from a copy
+	back := map[string]bool{} // facts that were not missed may be restored from a copy
 	for _, k := range w.gone {
 		back[k.id] = true
 	}
 	last, held := -1, map[string]bool{}
 	for _, id := range w.view.ids {
-		if id == "base" || back[id] { // base says only where a view goes on behind a beginning that was given up
+		if id == "base" || back[id] { // base only states where a view continues after a beginning that was given up
 			continue
 		}
 		i, ok := at[id]
@@ -352,7 +352,7 @@ func (w *world) append(l *Log, n int) {
 	w.tell("append up to %d", last)
 }
 
-// seen is the highest sequence of a fact that must not have been forgotten.
+// seen is the highest sequence of a fact that must not have been lost.
 func (w *world) seen() (seq uint64) {
 	for _, k := range w.all {
 		if !k.maybe {
@@ -499,7 +499,8 @@ func (w *world) harmful(now image) {
 	}
 }
 
-// resolve does what an operator does about a loss: repair from the copy, or accept it.
+// resolve handles a loss as an operator would: it repairs the log from the
+// copy, or accepts the loss.
 func (w *world) resolve() {
 	w.t.Helper()
 	if w.copied != nil && w.rnd.IntN(2) == 0 && w.repair() {

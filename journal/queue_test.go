@@ -68,7 +68,7 @@ func waiting(t *testing.T, l *Log, c class, n int) {
 	}
 }
 
-// appending starts an append of its own and returns where its outcome comes.
+// appending starts an append in the background and returns the channel of its outcome.
 func appending(t *testing.T, l *Log, facts ...events.Fact) chan error {
 	done := make(chan error, 1)
 	ctx := ctxOf(t)

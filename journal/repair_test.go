@@ -57,7 +57,7 @@ type damage struct {
 	name string
 	do   func(t *testing.T, d disk)
 	at   []string // file:line:seq of what verify finds
-	lost []uint64 // sequences that are gone if the damage is accepted
+	lost []uint64 // sequences that are lost if the damage is accepted
 }
 
 func file10(first int) string { return fmt.Sprintf("%020d%s", first, packedEnd) }
@@ -232,7 +232,7 @@ func TestAcceptDamage(t *testing.T) {
 	}
 }
 
-// A view that needs a damaged line stops before it; one that is past it goes on.
+// A view that needs a damaged line stops before it; one that is past it continues.
 func TestFollowStopsAtDamage(t *testing.T) {
 	r, d, past := madeLog(t)
 	r.open() // seals the newest file
@@ -432,7 +432,7 @@ func rewrite(t *testing.T, d disk, name string) {
 	writeText(t, d, name, text)
 }
 
-// What nothing but blind.json knows cannot be proven by a log.
+// Facts that are recorded only in blind.json cannot be proven by a log.
 func TestProven(t *testing.T) {
 	_, d, v := madeLog(t)
 	at := BlindView{Name: "v", Seq: v.pos.Seq, H: v.pos.Hash}

@@ -230,8 +230,8 @@ func TestRetainFails(t *testing.T) {
 	}
 }
 
-// Deleting is stopped at any call: the next start goes on with it, and no fact that
-// must be kept is lost, whatever part of what was not synced the disk keeps.
+// Deleting is stopped at any call: the next start continues it, and no fact
+// that must be kept is lost, whatever part of the unsynced data the disk keeps.
 func TestRetainStopsAnywhere(t *testing.T) {
 	for n := 1; ; n += 3 {
 		r, v := retained(t)

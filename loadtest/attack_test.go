@@ -185,7 +185,7 @@ func TestAttackStopsEarly(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) })
 	}
 	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) // else the server does not notice that the client is gone
+		io.Copy(io.Discard, r.Body) // else the server does not notice that the client has disconnected
 		<-r.Context().Done()
 	})
 	var seen atomic.Int64

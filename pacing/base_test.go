@@ -54,7 +54,7 @@ func openEmpty(t *testing.T, w *world) *Pacer {
 	return p
 }
 
-// money is what must be the same in a view that was recreated.
+// money holds the state that must be the same in a recreated view.
 func money(p *Pacer) string {
 	s := ""
 	for _, b := range p.sortedBudgets() {

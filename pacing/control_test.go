@@ -90,8 +90,8 @@ func TestQuoteReasons(t *testing.T) {
 	wantReason(t, reason, rtb.NoBidPaced)
 }
 
-// drive lets n requests a second of a value pass by, for a while. They are
-// quoted and observed; nothing is bid.
+// drive simulates n requests per second of a value for a given time. They are
+// quoted and observed; there are no bids.
 func drive(w *world, p *Pacer, seconds, n int, value rtb.CPM) {
 	for range seconds {
 		for range n {
@@ -164,8 +164,8 @@ func TestRefusalsFreezeTheMultiplier(t *testing.T) {
 	}
 }
 
-// The largest multiplier of a line's caps is its own; a total without an end, or
-// with a day's cap beside it, is not spread.
+// The largest multiplier of a line's caps is its own; a total without an end,
+// or in addition to a day cap, is not spread.
 func TestLargestMultiplierBinds(t *testing.T) {
 	w := newWorld(t)
 	l := evenPlan(1000 * unit)

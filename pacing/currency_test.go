@@ -118,7 +118,7 @@ func TestCurrencyIsCorrectedBeforeSpend(t *testing.T) {
 	}
 }
 
-// A cap that is added, or takes the place of another, knows what was spent before.
+// A cap that is added, or replaces another, includes earlier spend.
 func TestCapAddedLater(t *testing.T) {
 	for _, tt := range []struct {
 		name string

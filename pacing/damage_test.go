@@ -27,8 +27,8 @@ func spent(t *testing.T, w *world, dir string) string {
 	return want
 }
 
-// Whatever became of the view's files, the start goes on and the log makes it
-// whole again.
+// Whatever happened to the view's files, the start succeeds and the view is
+// rebuilt from the log.
 func TestDamagedFilesAreRebuilt(t *testing.T) {
 	w := newWorld(t)
 	sound := filepath.Join(t.TempDir(), "sound")
@@ -119,7 +119,7 @@ func TestUnreadableViewIsRebuilt(t *testing.T) {
 	}
 }
 
-// A copy that cannot be restored leaves an empty view that goes on: it may be
+// A copy that cannot be restored leaves an empty but usable view: it may be
 // reset, restored from another copy, and closed.
 func TestBadCopyLeavesAnEmptyView(t *testing.T) {
 	w := newWorld(t)

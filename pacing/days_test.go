@@ -77,7 +77,7 @@ func TestUnknownDay(t *testing.T) {
 	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
 }
 
-// Accounts of days that are over are forgotten.
+// Accounts of past days are removed.
 func TestOldAccountsGo(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(unit))
@@ -126,7 +126,7 @@ func TestPause(t *testing.T) {
 	if err := p.Pause(ctx, "all", true, "ops"); err == nil {
 		t.Error("no error although nothing was stored")
 	}
-	wantReason(t, p.Paused("demo", "", ""), rtb.NoBidPaused) // a stop holds all the same
+	wantReason(t, p.Paused("demo", "", ""), rtb.NoBidPaused) // a stop is still in force
 	p.SetBlind(true)
 	wantReason(t, p.Paused("demo", "", ""), rtb.NoBidBlind)
 	if r := row(t, p.Budgets(w.now), "cart", "day"); !r.Paused {
@@ -134,7 +134,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// Budgets of days that no bill is believed for any more leave memory and disk.
+// Budgets of days for which bills are no longer accepted are removed from memory and disk.
 func TestOldDaysAreDropped(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()

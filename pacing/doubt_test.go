@@ -163,8 +163,8 @@ func (m *moneyModel) bill(x *promise, now time.Time) {
 }
 
 // Losses for everything, bills on time, late, twice or never, wins, kills and stops:
-// what was billed on time and what may still be never exceed the cap, and what is
-// settled is what was billed.
+// the amounts billed on time plus those that may still be billed never exceed the
+// cap, and the settled amount is the billed amount.
 func TestMoneyAgainstTheModel(t *testing.T) {
 	seeds := uint64(6)
 	if raceOn || testing.Short() {

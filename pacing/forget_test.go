@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// Notices are forgotten after their time, not before.
+// Notices are removed after their time, not before.
 func TestNoticesAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))
@@ -36,7 +36,7 @@ func TestNoticesAreForgotten(t *testing.T) {
 	}
 }
 
-// A bill is remembered for as long as any configuration may believe notices.
+// A bill is remembered for as long as any configuration may accept notices.
 func TestBillAWeekLaterIsTheSame(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()
@@ -57,7 +57,7 @@ func TestBillAWeekLaterIsTheSame(t *testing.T) {
 	}
 }
 
-// However fast notices come, those that nobody believes any more go as fast.
+// However fast notices arrive, those that are no longer accepted are removed as fast.
 func TestForgettingKeepsUp(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", t.TempDir(), dayPlan(50*unit))
@@ -95,7 +95,7 @@ func TestForgettingKeepsUp(t *testing.T) {
 		t.Fatalf("%d notices; want none", got)
 	}
 	losses(1)
-	w.now = w.now.Add(remembered + time.Hour) // and it goes on after there were none
+	w.now = w.now.Add(remembered + time.Hour) // and it continues after there were none
 	w.must(events.Fact{ID: "t", Kind: events.KindTick})
 	if got := count(); got != 0 {
 		t.Fatalf("%d notices; want none", got)

@@ -61,8 +61,8 @@ func TestParallelRequestsKeepTheCap(t *testing.T) {
 	}
 }
 
-// An impression counts from the fact that told of it until the profile shows it,
-// and not twice; a lost or unsent bid does not count.
+// An impression counts from the fact that reported it until it is in the
+// profile, and not twice; a lost or unsent bid does not count.
 func TestFrequencyHandover(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))

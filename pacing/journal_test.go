@@ -53,7 +53,7 @@ func openNode(t *testing.T, l *journal.Log, dir, run string, limit rtb.Micros) *
 			t.Error(err)
 		}
 	})
-	return &node{p, func() { // no Stop: nothing is given back, as after kill -9
+	return &node{p, func() { // no Stop: nothing is returned, as after kill -9
 		cancel()
 		wg.Wait()
 		if err := p.Close(); err != nil {

@@ -155,7 +155,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// Several caps bind together: the campaign's is shared by its lines, and a bid
+// Several caps apply together: the campaign's is shared by its lines, and a bid
 // that one of them refuses leaves the others as they were.
 func TestSeveralCaps(t *testing.T) {
 	w := newWorld(t)
@@ -189,7 +189,7 @@ func TestSeveralCaps(t *testing.T) {
 }
 
 // A cap cut below what is spent refuses at once, and the grant shrinks; raised
-// again, it goes on. What was spent stays through every change of plan.
+// again, bidding continues. Spend is kept across every change of plan.
 func TestCapChanges(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(unit))

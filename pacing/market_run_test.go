@@ -15,7 +15,7 @@ import (
 	"rebound/rtb"
 )
 
-// scored is what a policy made of a day.
+// scored is the result of a policy over a day.
 type scored struct {
 	value, spent, late float64 // in units of the market
 	curve              [24]float64

@@ -15,7 +15,7 @@ import (
 type auction struct {
 	at    float64 // seconds since midnight
 	value float64
-	price float64 // the highest competing bid; nobody but the market may read it
+	price float64 // the highest competing bid; only the market may read it
 }
 
 // market describes a day.
@@ -121,7 +121,7 @@ func poisson(r *rand.Rand, l float64) int {
 	}
 }
 
-// free is what bidding the value would spend in second price.
+// free is the spend of bidding the full value in second price.
 func free(day []auction) float64 {
 	sum := 0.0
 	for _, a := range day {

@@ -14,7 +14,7 @@ import (
 )
 
 // kill -9 between a bill and the restart: spend and the duplicate check survive,
-// in the view's folder and when it is folded anew.
+// in the view's folder and when it is folded again.
 func TestKillAndRestart(t *testing.T) {
 	conformance.Covers(t, "M8")
 	w := newWorld(t)
@@ -83,7 +83,7 @@ func TestDeadRunsGrantIsFreed(t *testing.T) {
 	}
 }
 
-// A clean stop gives back all but the bids in flight, whose bills are on time.
+// A clean stop returns everything but the bids in flight, whose bills are on time.
 func TestStopGivesBack(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))
@@ -120,8 +120,8 @@ func TestTwoRunsShareABudget(t *testing.T) {
 	}
 }
 
-// A run whose fold is behind must not grant itself what another one has: the
-// log refuses, and the run tries again when it knows better.
+// A run whose fold is behind must not grant itself money that another run has:
+// the log refuses, and the run retries once it has caught up.
 func TestStaleGrantIsRefused(t *testing.T) {
 	w := newWorld(t)
 	l := dayPlan(3000)
@@ -297,7 +297,7 @@ func TestOnTimeBillsNeverPassTheCap(t *testing.T) {
 }
 
 // checkGrant holds the invariant against the cap that a growing grant was cut
-// from. One that only gives back may stand above a cap that was lowered.
+// from. One that only returns money may exceed a cap that was lowered.
 func checkGrant(t *testing.T, p *Pacer, f *events.Fact, seed uint64) {
 	t.Helper()
 	b := p.budgets[f.Grant.Budget]
@@ -306,8 +306,8 @@ func checkGrant(t *testing.T, p *Pacer, f *events.Fact, seed uint64) {
 	}
 }
 
-// checkAccounts: what an account may bid, reserves and withholds is what its
-// grant has not settled.
+// checkAccounts checks that the available, reserved and withheld amounts of an
+// account add up to the unsettled part of its grant.
 func checkAccounts(t *testing.T, p *Pacer, seed uint64) {
 	t.Helper()
 	for id, a := range p.accounts {

@@ -117,7 +117,7 @@ func (w *world) must(facts ...events.Fact) {
 	}
 }
 
-// pass lets time go by, with the steps and ticks that a run does meanwhile.
+// pass advances time, with the steps and ticks that a run does in that time.
 func (w *world) pass(d time.Duration) {
 	for end := w.now.Add(d); w.now.Before(end); {
 		w.now = w.now.Add(min(5*time.Second, end.Sub(w.now)))

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// gdprReading is what another decoder, go-gdpr, reads from a TCF core string for the
-// vendor us42. internal/bench writes the golden file.
+// gdprReading is the result of another decoder, go-gdpr, for a TCF core string
+// and the vendor us42. internal/bench writes the golden file.
 type gdprReading struct {
 	String         string
 	Unreadable     bool

@@ -12,8 +12,8 @@ import (
 	"rebound/rtb"
 )
 
-// randomLog is a life of a few visitors over months: all kinds of facts, told
-// twice, late and out of order, with gaps in which things expire.
+// randomLog generates months of facts about a few visitors: all kinds of facts,
+// duplicated, late and out of order, with gaps in which entries expire.
 func randomLog(seed uint64, n int) []events.Fact {
 	r := rand.New(rand.NewPCG(seed, 7))
 	l := newLog()
@@ -179,7 +179,7 @@ func TestFactsAtOrBelowThePositionAreSkipped(t *testing.T) {
 	l, s := newLog(), inMemory(t)
 	for range 3 {
 		l.event(visitorOf("v"), "view_item", 0)
-		l.facts[len(l.facts)-1].ID = "" // nothing but its place tells it apart
+		l.facts[len(l.facts)-1].ID = "" // only its position distinguishes it
 	}
 	facts := l.take()
 	apply(t, s, facts[:3])
@@ -209,7 +209,7 @@ func TestProductsSeen(t *testing.T) {
 	l.event(v, "add_to_cart", 30*time.Minute, "sku2")
 	l.event(v, "purchase", 20*time.Minute, "Sku1")
 	l.event(v, "view_item", 10*time.Minute, "SKU1")
-	l.event(v, "search", 0, "sku9") // tells nothing of its items
+	l.event(v, "search", 0, "sku9") // does not concern its items
 	apply(t, s, l.take())
 	at := func(ago int) rtb.Second { return rtb.SecondOf(start) - rtb.Second(ago) }
 	want := []rtb.ProductSeen{{Advertiser: "shop", ID: "sku1", Last: at(600), Kind: rtb.ProductBought}, {Advertiser: "shop", ID: "sku2", Last: at(1800), Kind: rtb.ProductCarted}}

@@ -31,7 +31,7 @@ func TestAnImpressionCountsOncePerBid(t *testing.T) {
 	}
 }
 
-// Where VAST bills, its impression counts; what the player tells else does not.
+// If VAST bills, its impression counts; other player events do not.
 func TestAVideoImpressionCountsWhereItBills(t *testing.T) {
 	l, s, v := newLog(), inMemory(t), visitorOf("v")
 	l.event(v, "view_item", 0)

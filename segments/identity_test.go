@@ -190,7 +190,7 @@ func TestOptOut(t *testing.T) {
 	s.OptOutNow(visitorOf("stranger"))
 	find(t, s, append(byUID("second device"), byUID("stranger")...), rtb.NoBidPrivacyOptedOut)
 
-	// Then in the view: profile and links gone, what comes later is not kept.
+	// Then in the view: profile and links are deleted, and later facts are not kept.
 	l.add(events.Fact{Kind: events.KindOptOut, Visitor: v})
 	l.event(v, "view_item", 0, "sku1")
 	l.link(v, "b:demo", rtb.Key{5})
@@ -248,7 +248,7 @@ func TestErase(t *testing.T) {
 			t.Errorf("%q is left", k)
 		}
 	}
-	l.event(v, "view_item", 0) // an erased visitor may become known anew
+	l.event(v, "view_item", 0) // an erased visitor may become known again
 	apply(t, s, l.take())
 	find(t, s, byUID("v"), rtb.NoBidNone)
 }

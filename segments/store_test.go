@@ -99,8 +99,8 @@ func TestDamagedFilesAreRebuiltAndSaidSo(t *testing.T) {
 	}
 }
 
-// Whichever file is overwritten, the view opens: with everything in it where
-// the file was not needed, else empty, for the log to fold again.
+// Whichever file is overwritten, the view opens: complete if the file was not
+// needed, else empty, to be rebuilt from the log.
 func TestAnyDamagedFileLeavesAViewThatOpens(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "view")
 	l := newLog()

@@ -167,7 +167,7 @@ func TestMultiplierIsBoundedByTheQuantity(t *testing.T) {
 	}
 }
 
-// Rule M18: X-Device-* headers are believed only from the exchange's networks, and the
+// Rule M18: X-Device-* headers are accepted only from the exchange's networks, and the
 // address is truncated.
 func TestDeviceHeadersNeedAKnownSender(t *testing.T) {
 	conformance.Covers(t, "M18")

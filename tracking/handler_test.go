@@ -403,7 +403,7 @@ func TestANoticeThatCannotBeRecordedIsCounted(t *testing.T) {
 		e.fire("GET", rtb.NoticeBill, c, "&p=1")
 	}
 	lost := said.FilterMessageSnippet("notice is lost")
-	if n := lost.Len(); n == 0 || n > 20 { // a minute may end meanwhile
+	if n := lost.Len(); n == 0 || n > 20 { // a minute may end during the test
 		t.Errorf("got %d lines for 55 lost notices; want some", n)
 	}
 	if bills := lost.FilterField(zap.Bool("bills", true)).All(); len(bills) == 0 || bills[0].ContextMap()["bid"] != c.Bid.String() || bills[0].ContextMap()["charge"] != "0.001" {

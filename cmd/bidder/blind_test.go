@@ -16,7 +16,7 @@ import (
 	"rebound/rtb"
 )
 
-// smallDisk mounts a file system of its own of that many MiB, which can be really full.
+// smallDisk mounts a separate file system of that many MiB, so that it can be filled completely.
 func smallDisk(t *testing.T, mib int) string {
 	t.Helper()
 	dir := t.TempDir()

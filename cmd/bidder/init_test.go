@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A new folder holds a configuration that passes check and bids on the request beside
-// it, and a second init does not overwrite it.
+// A new folder contains a configuration that passes check and bids on the
+// request next to it, and a second init does not overwrite it.
 func TestInit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "my-shop")
 	status, out, errs := run(t, "init", "--domain", "Bücher.example", dir)

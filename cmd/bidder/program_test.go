@@ -270,7 +270,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// refused asks for a bid and tells whether a reason was ever counted.
+// refused sends a request and reports whether a reason was ever counted.
 func (r *running) refused(reason string) bool {
 	r.t.Helper()
 	_, _ = r.do("POST", "http://"+r.at.Bid+"/openrtb2/demo", `{"id":"1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"user":{"buyeruid":"u"}}`)
@@ -284,7 +284,7 @@ func (r *running) refused(reason string) bool {
 	return false
 }
 
-// eventually tries until it holds; the wait is for the machine's sake.
+// eventually retries a condition until it holds; the wait between attempts only saves CPU time.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {

@@ -33,8 +33,8 @@ func (r *running) ask(visitor, exchange, domain string) (bids, nbr int) {
 	return bids, answer.NBR
 }
 
-// The sample of targeting runs: it bids, takes a changed list without being told,
-// and obeys approvals over the admin listener through a restart.
+// The sample of targeting runs: it bids, loads a changed list without a signal,
+// and applies approvals from the admin listener across a restart.
 func TestTargetingSample(t *testing.T) {
 	dir := filepath.Dir(filepath.Dir(copyShop(t)))
 	file, data := filepath.Join(dir, "targeting", "rebound.yaml"), filepath.Join(t.TempDir(), "data")

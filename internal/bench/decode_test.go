@@ -13,8 +13,8 @@ import (
 	"rebound/rtb"
 )
 
-// Each shape of request, decoded by our decoder and by the libraries that we could
-// have used instead. Head is what a request of an unknown visitor costs.
+// Each shape of request, decoded by our decoder and by the libraries that could
+// be used instead. Head alone is the cost of a request of an unknown visitor.
 func BenchmarkDecode(b *testing.B) {
 	spec := exchange.ProfileSpec{ID: "demo", Seat: "seat-1"}
 	p, problems := spec.Compile()

@@ -24,7 +24,7 @@ import (
 
 const streamName = "REBOUND_FACTS"
 
-// patience bounds every wait: none of it is an expectation of speed.
+// patience bounds every wait; it is not an expectation of speed.
 const patience = 60 * time.Second
 
 // outage is how long the whole cluster is stopped.
@@ -89,7 +89,7 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// freePorts returns ports of the loopback interface that nobody listens on.
+// freePorts returns unused ports of the loopback interface.
 func freePorts(t *testing.T, n int) (ports []int) {
 	t.Helper()
 	for range n {
@@ -162,7 +162,7 @@ func (c *cluster) url() string {
 	return strings.Join(urls, ",")
 }
 
-// admin is a client of the cluster that may do what an operator can.
+// admin is a client of the cluster with the permissions of an operator.
 func (c *cluster) admin() jetstream.JetStream {
 	c.t.Helper()
 	nc, err := nats.Connect(c.url())

@@ -182,7 +182,7 @@ func (p *process) call(method, url, body string) (int, string) {
 	return rs.StatusCode, string(b)
 }
 
-// look tells the bidder that a visitor looked at a shoe.
+// look reports to the bidder that a visitor viewed a shoe.
 func (p *process) look(id, visitor string) int {
 	status, _ := p.call("POST", "http://"+p.edgeAt+"/v1/events", fmt.Sprintf(`{"event":"view_item","event_id":%q,"user":{"uid":%q},"items":[{"id":"SKU1"}]}`, id, visitor))
 	return status
@@ -234,7 +234,7 @@ func (p *process) head() (h headAt) {
 	return h
 }
 
-// spent is what a campaign has spent in total, in micros.
+// spent returns the total spend of a campaign in micros.
 func (p *process) spent() float64 {
 	p.t.Helper()
 	_, body := p.call("GET", "http://"+p.adminAt+"/admin/budgets", "")

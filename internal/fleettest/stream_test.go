@@ -232,8 +232,9 @@ func TestChangedLine(t *testing.T) {
 	within(t, "repaired log", func() bool { s := b.l.Stats(); return s.BlindFor(time.Hour) == "" && b.tape.Position() == a.l.Last() })
 }
 
-// TestLostTail cuts facts off the end of a node's log that it had noted: they come
-// back from the stream, and the node says that they were gone.
+// TestLostTail cuts facts off the end of a node's log that were recorded in its
+// head: they are restored from the stream, and the node reports that they were
+// missing.
 func TestLostTail(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.node("a"), c.node("b")

@@ -44,7 +44,7 @@ func positionOf(seq uint64) events.Position {
 	return events.Position{Seq: seq, Hash: events.Hash{byte(seq), byte(seq >> 8)}, Time: time.Unix(int64(seq), 0).UTC()}
 }
 
-// value is what the model's batch seq writes to its keys: long enough that a view
+// value returns the value that the model's batch seq writes to its keys: long enough that a view
 // has several blocks, and not compressible to nothing.
 func value(seq uint64) []byte {
 	r := rand.New(rand.NewSource(int64(seq)))
@@ -384,7 +384,7 @@ func overwrite(t testing.TB, dir, pattern string) {
 	}
 }
 
-// A checkpoint that cannot be restored leaves an empty view that goes on.
+// A checkpoint that cannot be restored leaves an empty but usable view.
 func TestABadCheckpointLeavesAnEmptyView(t *testing.T) {
 	base := t.TempDir()
 	d := open(t, Config{Dir: filepath.Join(base, "view")})
