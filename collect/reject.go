@@ -30,7 +30,7 @@ const (
 	RejectExchange               // the exchange is missing or unknown
 	RejectExchangeUser           // the exchange user id is empty, a placeholder, too long or an unexpanded macro
 	RejectSource                 // an eid of an unlisted source; the event remains valid
-	RejectPlaceholder            // an identifier that stands for nobody; the event remains valid if it has another
+	RejectPlaceholder            // a placeholder identifier; the event remains valid if it has another
 	RejectNotStored              // the log could not store it
 	RejectReasons                // the number of reasons
 )
