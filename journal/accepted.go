@@ -153,7 +153,7 @@ func (c *catalog) firstDamage(last uint64) *DamageError {
 	return nil
 }
 
-// lastStated is the highest sequence that the newest file states and the chain supports.
+// lastStated returns the highest sequence in the newest file that the chain supports.
 func (c *catalog) lastStated() uint64 {
 	files, _ := c.snapshot()
 	if len(files) == 0 {

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxFactBytes keeps a fact inside a message of a fleet's stream.
+	// maxFactBytes ensures that a fact fits into one message of the fleet's stream.
 	maxFactBytes = 1<<20 - 4096
 	maxIDBytes   = 1024
 )
@@ -18,7 +18,7 @@ const (
 // grantCheck is the compare-and-set of a grant.
 type grantCheck struct {
 	budget string
-	expect uint64 // sequence of the budget's last grant that its writer saw
+	expect uint64 // sequence of the budget's last grant that the writer of the new one had seen
 }
 
 // Append writes facts in the order in which they are given within their class
@@ -62,7 +62,7 @@ func (l *Log) append(ctx context.Context, facts []events.Fact) error {
 	return await(ctx, list)
 }
 
-// await returns once every fact is written, or one of them is not.
+// await returns once every fact is written, or as soon as one of them fails.
 func await(ctx context.Context, list []*pending) error {
 	var first error
 	for _, p := range list {

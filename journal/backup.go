@@ -25,13 +25,13 @@ func copyFolder(d disk, from, to string) error {
 	if err := d.MkdirAll(to); err != nil {
 		return fmt.Errorf("cannot copy log: %w", err)
 	}
-	for range 10 { // files are packed and deleted meanwhile
+	for range 10 { // files may be compressed or deleted during the copy
 		err := copyFacts(d, from, to)
 		if !isGone(err) {
 			return err
 		}
 	}
-	return fmt.Errorf("cannot copy log: the files in %s change all the time", from)
+	return fmt.Errorf("cannot copy log: the files in %s keep changing", from)
 }
 
 func copyFacts(d disk, from, to string) error {
@@ -154,7 +154,7 @@ func (c *catalog) skips(seen uint64) bool {
 	return false
 }
 
-// hashOf returns the hash that the log states for a fact.
+// hashOf returns the hash that the log records for a fact.
 func (c *catalog) hashOf(seq uint64) (events.Hash, bool) {
 	files, _ := c.snapshot()
 	for i := range files {
@@ -166,7 +166,7 @@ func (c *catalog) hashOf(seq uint64) (events.Hash, bool) {
 	return l.Hash, ok
 }
 
-// stated returns the line that the log holds for a fact, unchecked.
+// stated returns the line of a fact without verifying it.
 func (c *catalog) stated(seq uint64) (events.Line, bool) {
 	files, _ := c.snapshot()
 	for i := len(files) - 1; i >= 0; i-- {

@@ -57,7 +57,7 @@ type BlindView struct {
 
 // blindness is the log's copy of blind.json.
 type blindness struct {
-	mu   sync.Mutex // protects what follows
+	mu   sync.Mutex // protects the fields below
 	file *Blind
 }
 
@@ -70,7 +70,7 @@ func (b *blindness) seen() uint64 {
 	return b.file.Seen
 }
 
-// why returns the reasons; it is empty when there are none.
+// why returns the reasons, or an empty text if there are none.
 func (b *blindness) why() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,7 +90,7 @@ func (l *Log) readBlind(noted *head) error {
 	if file == nil && noted.Blind {
 		path := filepath.Join(l.o.Dir, blindName)
 		file = &Blind{V: 1, Since: l.o.Now().UTC(), Unknown: true, Seen: noted.Seq,
-			Reasons: []string{path + " is missing, although the bidder was blind for money: what it said had been seen is not known"}}
+			Reasons: []string{path + " is missing, although the bidder was blind for money: the facts that it recorded as seen are unknown"}}
 		l.o.Logger.Error("blind.json, the record of missing facts, is missing; bids stop", zap.String("file", path))
 		if err := writeBlindFile(l.o.disk, l.o.Dir, file); err != nil {
 			return err
@@ -118,14 +118,14 @@ func readBlindFile(d disk, dir string) (*Blind, error) {
 	}
 	if file.Sum != file.sum() {
 		file.Unknown = true
-		file.Reasons = append(file.Reasons, path+" is damaged or was edited: what it says had been seen, and spent, may be wrong")
+		file.Reasons = append(file.Reasons, path+" is damaged or was edited: the facts and the spend that it records may be wrong")
 	}
 	return file, nil
 }
 
-// ClearBlind removes blind.json of a data folder whose log is in factsDir. It is for
-// "log accept-loss", once the unproven money is booked, and for "log repair". No log
-// may be open there.
+// ClearBlind removes blind.json from a data folder whose log is in factsDir. "log
+// accept-loss" calls it once the unproven money is booked, and "log repair" once the
+// facts are back. No log may be open there.
 func ClearBlind(dir, factsDir string) error { return clearBlind(osDisk{}, dir, factsDir) }
 
 func clearBlind(d disk, dir, factsDir string) error {

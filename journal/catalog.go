@@ -32,12 +32,12 @@ type logFile struct {
 	header events.Header
 	packed bool
 	bytes  int64
-	// marks are places inside a plain file that this process verified or wrote, so
-	// that a reader does not begin at the start of the file.
+	// marks are places inside a plain file that this process verified or wrote, so that
+	// a reader need not start at the beginning of the file.
 	marks []mark
 }
 
-// mark is where the line after a fact begins.
+// mark is the offset of the line that follows a fact.
 type mark struct {
 	seq uint64
 	off int64
@@ -58,14 +58,14 @@ type catalog struct {
 	d   disk
 	dir string
 
-	mu       sync.Mutex // protects what follows
-	files    []logFile  // by first sequence; the last one is being written
+	mu       sync.Mutex // protects the fields below
+	files    []logFile  // sorted by first sequence; the last one is being written
 	accepted []skip
 	spare    []string // names of redundant copies of other files, the oldest first
 }
 
-// snapshot returns the files as they are now. The slices are shared and are never
-// changed in place.
+// snapshot returns the current files. The slices are shared and are never changed in
+// place.
 func (c *catalog) snapshot() ([]logFile, []skip) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,7 +94,7 @@ func (e *OldFormatError) Error() string {
 // and a packed file of the same facts exist, the plain one is used if it
 // verifies. It changes nothing: another process may be using the folder.
 func openCatalog(d disk, dir string) (c *catalog, err error) {
-	for range 10 { // files are packed and deleted meanwhile
+	for range 10 { // files may be compressed or deleted meanwhile
 		if c, err = listFiles(d, dir); !isGone(err) {
 			break
 		}
@@ -108,7 +108,7 @@ func listFiles(d disk, dir string) (*catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list log files: %w", err)
 	}
-	bad := map[string]error{} // files without a readable header, by name
+	bad := map[string]error{} // errors of files without a readable header, by name
 	for _, name := range names {
 		if strings.HasPrefix(name, "facts-") {
 			return nil, &OldFormatError{c.path(name)}
@@ -244,11 +244,11 @@ type lineReader struct {
 	z      *zstd.Decoder
 	br     *bufio.Reader
 	long   []byte
-	offset int64 // where the next line begins, before compression
+	offset int64 // offset of the next line, before compression
 }
 
 var (
-	errUnfinished = errors.New("the last line has no end")
+	errUnfinished = errors.New("the last line has no newline")
 	errTooLong    = fmt.Errorf("got a line of more than %d bytes", events.MaxLine)
 )
 

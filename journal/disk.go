@@ -113,7 +113,7 @@ func writeWhole(d disk, name string, write func(io.Writer) error) error {
 	return nil
 }
 
-// maxSmallFile bounds the files that are read at once.
+// maxSmallFile bounds the files that are read into memory completely.
 const maxSmallFile = 64 << 20
 
 // tmpEnd is the suffix of files that are not complete yet.

@@ -40,8 +40,8 @@ func diskSpace(dir string) (free, all uint64) {
 	return max(st.Bavail*uint64(st.Bsize), 1), st.Blocks * uint64(st.Bsize)
 }
 
-// isFull reports whether an error means that there is no space left, or that a
-// limit on the size of files is reached: both can pass.
+// isFull reports whether an error means that there is no space left, or that a limit on
+// file sizes was reached: both may be temporary.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }

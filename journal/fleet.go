@@ -37,14 +37,14 @@ const (
 	// askTimeout bounds a request to the cluster.
 	askTimeout = 3 * time.Second
 	// ackTimeout is how long an append waits for the cluster, and then again for the
-	// line to come back, before a notice goes to the outbox.
+	// fact to arrive in this node's log, before a notice goes to the outbox.
 	ackTimeout = 900 * time.Millisecond
 	// startTimeout is how long Open waits for the stream before it continues without it.
 	startTimeout = 5 * time.Second
-	// lookEvery is the time between checks of the stream, and between attempts to
-	// reach it.
+	// lookEvery is the time between checks of the stream, and between attempts to reach
+	// it.
 	lookEvery = 500 * time.Millisecond
-	// maxUnacked bounds the messages that wait for the cluster's acknowledgement.
+	// maxUnacked bounds the messages that the cluster has not acknowledged yet.
 	maxUnacked = 4096
 )
 
@@ -59,8 +59,8 @@ var (
 	errLost   = errors.New("the connection to the cluster was lost")
 )
 
-// fleet is a node's connection to the cluster. Its methods that other files call
-// may be called on nil, which is a log on one machine.
+// fleet is a node's connection to the cluster. The methods that other files call may be
+// called on a nil fleet, which means that the log runs on one machine.
 type fleet struct {
 	l   *Log
 	nc  *nats.Conn
@@ -69,16 +69,16 @@ type fleet struct {
 
 	up    atomic.Bool            // the stream can be reached, is this node's log, and was read to its end
 	sick  atomic.Pointer[string] // why the stream must not be followed
-	first atomic.Uint64          // sequence with which the stream begins
-	end   atomic.Uint64          // of the stream when it was last found
-	born  time.Time              // when the stream was made; of the goroutine that follows it
+	first atomic.Uint64          // first sequence of the stream
+	end   atomic.Uint64          // last sequence of the stream when it was last checked
+	born  time.Time              // when the stream was created; only the goroutine that follows the stream uses it
 	lost  chan struct{}          // the connection broke: check the stream again
-	tried chan struct{}          // closed once the stream was found, or was not
+	tried chan struct{}          // closed after the first attempt to find the stream, successful or not
 	once  sync.Once              // closes tried
 }
 
-// join connects to the cluster, if there is one. A node that has a log starts
-// without the cluster; a new one needs it.
+// join connects to the cluster, if one is configured. A node that has a log can start
+// without the cluster; a new node needs it.
 func (l *Log) join(ctx context.Context) error {
 	out, err := openOutbox(l)
 	if err != nil {
@@ -281,8 +281,8 @@ func (f *fleet) append(ctx context.Context, facts []events.Fact, list []*pending
 	return errors.Join(errs...)
 }
 
-// publish sends facts to the cluster without waiting. A nil future is a fact that
-// was not sent.
+// publish sends facts to the cluster without waiting. The future of a fact that could
+// not be sent is nil.
 func (f *fleet) publish(facts []events.Fact, list []*pending) []jetstream.PubAckFuture {
 	futures := make([]jetstream.PubAckFuture, len(list))
 	for i, p := range list {
@@ -293,7 +293,7 @@ func (f *fleet) publish(facts []events.Fact, list []*pending) []jetstream.PubAck
 		msg := message(&facts[i], payload(&p.line))
 		if g := p.grant; g != nil {
 			if g.expect < f.first.Load() {
-				g.expect = 0 // it is older than the stream
+				g.expect = 0 // the expected grant is older than the stream
 			}
 			msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, fmt.Sprint(g.expect))
 		}
@@ -311,7 +311,7 @@ func message(fact *events.Fact, data []byte) *nats.Msg {
 }
 
 // outlives reports whether a fact is kept in the outbox while the cluster is away.
-// A configuration is, so that a node can start without the cluster.
+// Configurations are kept too, so that a node can start without the cluster.
 func outlives(k events.Kind) bool {
 	switch k {
 	case events.KindWin, events.KindBill, events.KindLoss, events.KindImp, events.KindView, events.KindClick, events.KindVideo,

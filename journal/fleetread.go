@@ -65,7 +65,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// round checks the stream and follows it until the connection or the stream fails.
+// round checks the stream, then follows it until the connection or the stream fails.
 func (f *fleet) round(ctx context.Context, said *string) error {
 	select {
 	case <-f.lost:
@@ -177,7 +177,7 @@ func (f *fleet) compare(ctx context.Context, s jetstream.Stream) error {
 	}
 	last, next := f.l.w.last, f.l.w.next()
 	f.first.Store(info.State.FirstSeq)
-	if info.State.Msgs > 0 { // an empty stream ends before its first sequence, which the log may never have had
+	if info.State.Msgs > 0 { // an empty stream ends before its first sequence, which this log may never have held
 		f.end.Store(info.State.LastSeq)
 	}
 	switch {
@@ -192,7 +192,7 @@ func (f *fleet) compare(ctx context.Context, s jetstream.Stream) error {
 	if sum == (events.Digest{}) { // the newest file holds no facts yet
 		line, ok := f.l.files.stated(last.Seq)
 		if sum, err = line.Digest(); !ok || err != nil {
-			return f.differs(fmt.Sprintf("this node does not hold fact %d any more, with which it would be compared with the stream", last.Seq))
+			return f.differs(fmt.Sprintf("this node no longer holds fact %d, so it cannot be compared with the stream", last.Seq))
 		}
 	}
 	m, err := s.GetMsg(ctx, last.Seq)

@@ -19,16 +19,16 @@ const applyFacts = 1024
 type follower struct {
 	l        *Log
 	v        View
-	pos      events.Position // of the last fact applied
+	pos      events.Position // position of the last fact that was applied
 	target   uint64          // sequence at which it has caught up; caughtUp is called there, once
 	caughtUp func()
 
-	checkpointed time.Time // when the last one was taken or tried
+	checkpointed time.Time // when the last checkpoint was taken or attempted
 	batch        []events.Fact
 
 	seq   atomic.Uint64 // applied
 	at    atomic.Int64  // TS of that fact, Unix ns
-	fresh atomic.Int64  // when it last had every fact, Unix ns
+	fresh atomic.Int64  // when the view last had every fact, in Unix ns
 	spent atomic.Int64  // average time of Apply for one fact, ns
 }
 
@@ -118,7 +118,7 @@ func (f *follower) run(ctx context.Context) error {
 	return nil
 }
 
-// fromMemory applies batches that were just written.
+// fromMemory applies recently written batches, which are still in memory.
 func (f *follower) fromMemory(list []*written) error {
 	f.batch = f.batch[:0]
 	for _, b := range list {
@@ -214,8 +214,7 @@ func (f *follower) settle() error {
 	return f.begin()
 }
 
-// holds reports whether the log holds the fact of a position, or ended before its
-// first file with it.
+// holds reports whether the log holds the fact at a position, or begins right after it.
 func (l *Log) holds(pos events.Position) (bool, error) {
 	last := l.Last()
 	if pos.Seq >= last.Seq {

@@ -44,7 +44,7 @@ func readHead(c *catalog) (h head, ok bool, err error) {
 		return h, false, nil
 	}
 	if err != nil {
-		return h, false, fmt.Errorf("cannot read where the log ended: %w", err)
+		return h, false, fmt.Errorf("cannot read the head of the log: %w", err)
 	}
 	if json.Unmarshal(b, &h) != nil || h.Sum != h.sum() {
 		return head{}, false, nil

@@ -24,11 +24,11 @@ type Log struct {
 	fleet *fleet // nil on one machine
 	room  atomic.Uint32
 	blind blindness
-	seen  uint64 // the highest sequence that is known to have been on disk; set by Open
+	seen  uint64 // the highest sequence that is known to have been written to disk; set by Open
 
 	ctx    context.Context // ends when the log closes
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup // the log's goroutines other than the writer
+	tasks  sync.WaitGroup // all goroutines of the log except the writer
 	writes sync.WaitGroup // the writer
 	seals  chan struct{}  // requests that files be packed
 	broken chan error
@@ -43,7 +43,7 @@ type Log struct {
 
 	viewMu sync.Mutex // protects views and names
 	views  map[string]*follower
-	names  map[string]bool // of every view that follows or may follow
+	names  map[string]bool // names of every view that follows or may follow
 
 	meter meter
 	start startReport
@@ -77,8 +77,8 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	return l, nil
 }
 
-// write is the goroutine of the writer on one machine. In a fleet the stream
-// writes; see fleet.go.
+// write runs the writer on one machine. In a fleet the stream provides the facts: see
+// fleet.go.
 func (l *Log) write() {
 	if l.fleet != nil {
 		if err := l.fleet.follow(l.ctx); err != nil {
@@ -163,7 +163,7 @@ func (l *Log) Close(ctx context.Context) error {
 		return ErrClosed
 	}
 	written := make(chan struct{})
-	go func() { // ends with the appends, which end with the writer
+	go func() { // stops once the appends have ended, which end with the writer
 		l.appends.Wait()
 		l.queue.close()
 		if l.fleet != nil {

@@ -28,14 +28,15 @@ var (
 
 // Options configure a log. Zero fields get the documented defaults.
 type Options struct {
-	// Dir is the data folder: Dir/checkpoints and Dir/blind.json are the journal's.
+	// Dir is the data folder. The journal uses Dir/checkpoints and Dir/blind.json in it.
 	// Required.
 	Dir string
 	// FactsDir holds the log; Dir/log/facts when empty.
 	FactsDir string
-	// Views are all views that will follow the log, at their positions after a start.
+	// Views lists all views that will follow the log, at their positions after a start.
 	Views []View
-	// FileBytes and FileAge seal a file: 256 MiB, 1 h.
+	// FileBytes and FileAge are the size and age at which a file is sealed: 256 MiB, 1
+	// h.
 	FileBytes int64
 	FileAge   time.Duration
 	// MaxAge is how long sealed files are kept, 90 days by default, and MaxBytes
@@ -59,8 +60,8 @@ type Options struct {
 	// by default and at most a twentieth of the disk; below half of it visitor events
 	// are refused.
 	MinFreeBytes uint64
-	// MaxLag is how many facts a view may be behind before visitor events are
-	// refused, 500,000 by default.
+	// MaxLag is how many facts a view may be behind before visitor events are refused,
+	// 500,000 by default.
 	MaxLag uint64
 	// Keys is a fingerprint of the secrets that turn identifiers into keys. A log
 	// that was written under another one is refused, because its visitors would be

@@ -20,18 +20,18 @@ import (
 )
 
 // outbox keeps notices and opt-outs on disk while the cluster is away. They are
-// published, in order, once it is back. A line is the message that will be
-// published and a digest of it, so that a changed digit does not become money.
+// published in order once it is back. A line is the message that will be published, with
+// a digest, so that a changed digit does not become money.
 type outbox struct {
 	l   *Log
 	dir string
 
 	count atomic.Uint64 // lines not yet published
 
-	mu    sync.Mutex // protects what follows
+	mu    sync.Mutex // protects the fields below
 	file  file       // being written; nil if there is none
 	size  int64      // of file
-	bytes int64      // of all files
+	bytes int64      // total of all files
 	next  int        // number of the next file
 	more  chan struct{}
 }
@@ -39,8 +39,8 @@ type outbox struct {
 const (
 	// outboxFile is the size in bytes at which a file of the outbox is closed.
 	outboxFile = 4 << 20
-	// sendAtOnce is how many facts are published before their acknowledgements are
-	// waited for.
+	// sendAtOnce is the number of facts that are published before waiting for their
+	// acknowledgements.
 	sendAtOnce = 256
 	// joinedName is a file of the outbox that names the stream that this node follows.
 	joinedName = "joined"
@@ -168,12 +168,12 @@ func (o *outbox) close() {
 // kept is the content of a file of the outbox.
 type kept struct {
 	lines   [][]byte // messages
-	damaged int      // lines that do not fit their digest
+	damaged int      // lines that do not match their digest
 	bytes   int64
 }
 
-// read reads a file. A line that does not fit its digest was acknowledged and
-// cannot be trusted: the node goes blind. A last line without an end was never
+// read reads a file. A line that does not match its digest was acknowledged and cannot
+// be trusted, so the node becomes blind. A last line without a newline was never
 // acknowledged.
 func (o *outbox) read(name string) (c kept, err error) {
 	b, err := readWhole(o.l.o.disk, filepath.Join(o.dir, name))

@@ -9,7 +9,7 @@ import (
 	"rebound/events"
 )
 
-// class is how important a fact is when space or time runs out.
+// class is the importance of a fact when space or time runs out.
 type class uint8
 
 const (
@@ -46,34 +46,34 @@ const batchBytes = 4 << 20
 
 // pending is a fact that waits to be written.
 type pending struct {
-	line  events.Line // Body and Who; the rest is set by the writer
+	line  events.Line // Body and Who; the writer sets the other fields
 	sum   events.Digest
 	id    factID
 	class class
-	grant *grantCheck // of a grant
+	grant *grantCheck // set for grants only
 	at    time.Time   // the stream's time in a fleet; zero otherwise
 	// outlives, in a fleet, says that the fact may wait in the outbox.
 	outlives bool
-	done     chan error // gets one value
+	done     chan error // receives exactly one value
 }
 
 func (p *pending) size() int { return len(p.line.Body) + len(p.line.Who) + 128 }
 
 // queue holds the facts to be written, by class.
 type queue struct {
-	mu     sync.Mutex // protects what follows
+	mu     sync.Mutex // protects the fields below
 	wait   [classes][]*pending
 	bytes  [classes]int
 	closed bool
 	bulk   float64   // facts of classBulk that may be written now
-	filled time.Time // when bulk was last raised
+	filled time.Time // when bulk was last refilled
 
 	wake chan struct{} // buffered; signals that the queue is not empty
 }
 
 func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
 
-// put adds facts, all or none.
+// put adds either all facts or none.
 func (q *queue) put(list []*pending) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -308,10 +308,10 @@ func (c *catalog) rewrite(f *logFile, next *events.Header, other *catalog) error
 	return nil
 }
 
-// merge reads the lines of one file and, next to them, those of another folder.
+// merge reads the lines of one file and, in parallel, those of another folder.
 type merge struct {
 	own    *lineReader // nil if there is no such file yet
-	have   events.Line // of own; seq 0: none yet
+	have   events.Line // sequence of the last line of own; 0: none yet
 	text   []byte
 	other  *catalog
 	theirs []events.Line // of the other folder, read ahead
@@ -335,7 +335,7 @@ func (m *merge) close() {
 	}
 }
 
-// next returns the line of a fact that fits behind a hash.
+// next returns the line of a fact if it is chained to a hash.
 func (m *merge) next(seq uint64, previous events.Hash) (events.Line, error) {
 	for {
 		if l, ok := m.mine(seq, previous); ok {
@@ -386,7 +386,7 @@ func (m *merge) fetched(seq uint64, previous events.Hash) (events.Line, error) {
 	return events.Line{}, fmt.Errorf("fact %d exists too, but does not fit the chain", seq)
 }
 
-// mergeAhead is how many lines of the other folder are read at once.
+// mergeAhead is the number of lines of the other folder that are read at once.
 const mergeAhead = 4096
 
 // read fetches the lines of the other folder from a fact on.

@@ -88,7 +88,7 @@ func (l *Log) deletable() (int, error) {
 	n := 0
 	for i := 0; i+1 < len(files); i++ {
 		next := &files[i+1].header
-		age := now.Sub(next.At) // of the newest fact in the file
+		age := now.Sub(next.At) // age of the newest fact in the file
 		if next.After > floor || age < l.o.MinAge || age < l.o.MaxAge && bytes <= l.o.MaxBytes {
 			break
 		}
@@ -98,7 +98,7 @@ func (l *Log) deletable() (int, error) {
 	return n, nil
 }
 
-// oldestCheckpoint returns the sequence below which no view needs the log.
+// oldestCheckpoint returns the sequence up to which no view needs the log.
 func (l *Log) oldestCheckpoint() (uint64, error) {
 	l.viewMu.Lock()
 	names := maps.Clone(l.names)
@@ -167,7 +167,8 @@ func (l *Log) baseLines(w io.Writer, h *events.Header, facts []events.Fact) erro
 	return nil
 }
 
-// outlived yields the facts of the base file, if there is one, and then those of files.
+// outlived yields the facts of the base file, if one exists, and then those of the
+// files.
 func (l *Log) outlived(files []logFile, next *events.Header) iter.Seq2[*events.Fact, error] {
 	return func(yield func(*events.Fact, error) bool) {
 		after := files[0].header.After
@@ -261,7 +262,7 @@ func (c *catalog) baseFacts(next *events.Header, fn func(*events.Fact) bool) err
 	return nil
 }
 
-// removeBases removes base files other than the one that ends with a sequence.
+// removeBases removes all base files except the one that ends with a sequence.
 func (l *Log) removeBases(keep uint64) error {
 	names, err := l.o.disk.List(l.o.FactsDir)
 	for _, name := range names {
@@ -293,7 +294,7 @@ func (f *follower) fromBase() error {
 		fact.Seq, fact.LineHash, fact.TS = h.After, h.Previous, h.At
 		facts = append(facts, *fact)
 	}
-	if len(facts) == 0 { // the position must still be right
+	if len(facts) == 0 { // the position must be correct nevertheless
 		facts = append(facts, events.Fact{V: 1, Seq: h.After, LineHash: h.Previous, TS: h.At, ID: "base", Kind: events.KindTick})
 	}
 	if err := f.v.Apply(facts); err != nil {
@@ -317,7 +318,7 @@ func (l *Log) freshen() {
 	}
 }
 
-// worstLag returns the view that is furthest behind and by how many facts.
+// worstLag returns the view that is furthest behind, and the number of facts.
 func (l *Log) worstLag() (name string, lag uint64) {
 	last := l.Last().Seq
 	l.viewMu.Lock()

@@ -6,8 +6,8 @@ import (
 	"rebound/events"
 )
 
-// ringBytes is how much of the newest facts stays in memory for views that are
-// nearly caught up; those further behind read files.
+// ringBytes is the size of the newest facts that stay in memory for views that have
+// caught up; views that are further behind read files.
 const ringBytes = 16 << 20
 
 // written is a synced batch. Its facts are decoded once, by the first view that
@@ -39,10 +39,10 @@ func (b *written) decoded() ([]events.Fact, error) {
 
 // ring holds the newest batches.
 type ring struct {
-	mu      sync.Mutex // protects what follows
+	mu      sync.Mutex // protects the fields below
 	batches []*written
 	bytes   int
-	more    chan struct{} // closed when a batch comes
+	more    chan struct{} // closed when a batch arrives
 }
 
 func newRing() *ring { return &ring{more: make(chan struct{})} }

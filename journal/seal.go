@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// frameBytes is how much of a file one frame of compressed data holds: a damaged
-	// frame is found without reading the rest.
+	// frameBytes is the amount of data in one compressed frame, so that damage is found
+	// without reading the rest of the file.
 	frameBytes = 1 << 20
 	// rereadEvery is the interval at which sealed files are verified, one at a time.
 	rereadEvery = 10 * time.Minute
@@ -29,12 +29,12 @@ func (l *Log) pokeSeal() {
 	}
 }
 
-// seal compresses files that are no longer written to, and reads sealed ones again
+// seal compresses files that are no longer written to, and verifies sealed files again,
 // so that damage is found before their facts are needed.
 func (l *Log) seal(ctx context.Context) {
 	tick := time.NewTicker(rereadEvery)
 	defer tick.Stop()
-	reread := uint64(0) // the first sequence of the file that was read last
+	reread := uint64(0) // first sequence of the file that was verified last
 	for {
 		select {
 		case <-ctx.Done():
@@ -47,7 +47,7 @@ func (l *Log) seal(ctx context.Context) {
 	}
 }
 
-// packAll packs every plain file but the one that is being written.
+// packAll packs every plain file except the one that is being written.
 func (l *Log) packAll(ctx context.Context) {
 	files, _ := l.files.snapshot()
 	for i := 0; i+1 < len(files) && ctx.Err() == nil; i++ {
@@ -138,8 +138,7 @@ func (r renamed) Open(name string) (file, error) {
 	return r.disk.Open(name)
 }
 
-// compress writes the facts of a file in frames. edit, if it is not nil, may change
-// a line.
+// compress writes the facts of a file in frames. edit, if not nil, may change a line.
 func (c *catalog) compress(w io.Writer, f *logFile, next *events.Header, edit func(*events.Line)) error {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 	if err != nil {

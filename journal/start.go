@@ -22,9 +22,9 @@ import (
 type startReport struct {
 	began  time.Time
 	files  []logFile
-	clean  bool         // the log was closed before
-	damage *DamageError // in the newest file
-	cut    int64        // bytes of a torn end
+	clean  bool         // the log was closed cleanly before
+	damage *DamageError // damage in the newest file
+	cut    int64        // size of a torn end
 	noted  head         // the head that is on disk
 }
 
@@ -141,7 +141,7 @@ func (l *Log) name(noted string) error {
 	return nil
 }
 
-// everSeen returns the highest sequence that is known to have been on disk.
+// everSeen returns the highest sequence that is known to have been written to disk.
 func (l *Log) everSeen(noted *head) uint64 {
 	seen := max(noted.Seq, l.blind.seen())
 	for _, v := range l.o.Views {
@@ -177,7 +177,7 @@ func (l *Log) readEnd(noted *head) error {
 		return err
 	}
 	l.w.last, l.w.sum = e.good, e.sum
-	l.w.gap = f.header.First - 1 // a gap stays one while nothing is written behind it
+	l.w.gap = f.header.First - 1 // the gap before this file remains as long as the file is empty
 	for _, id := range e.ids {
 		l.w.ids.add(id)
 	}
@@ -188,7 +188,7 @@ func (l *Log) readEnd(noted *head) error {
 	if e.bad != nil && (f.packed || max(e.synced, l.seen) >= e.bad.Seq) { // a packed file was complete once
 		l.start.damage = e.bad
 		l.w.last, l.w.sum, l.w.gap = e.end, events.Digest{}, max(e.highest, e.synced, l.w.gap)
-		l.o.Logger.Error("the newest file of the log is damaged; bids stop", zap.Error(e.bad))
+		l.o.Logger.Error("the newest file of the log is damaged; bidding stops", zap.Error(e.bad))
 		l.seen = max(l.seen, e.highest, e.synced)
 		if lost := l.seen; lost > e.end.Seq { // nothing continues the chain there, so no reader would detect it
 			if err := l.goBlind(fmt.Sprintf("facts %d to %d were on disk and cannot be read: %s:%d: %s", e.end.Seq+1, lost, e.bad.File, e.bad.Line, e.bad.Why), nil); err != nil {
@@ -209,7 +209,7 @@ func (l *Log) readEnd(noted *head) error {
 func (l *Log) refillIDs(files []logFile) {
 	newest := l.w.ids
 	n := len(newest.ring)
-	var older [][]factID // those of the newest file first
+	var older [][]factID // ids of the files before the newest one, newest first
 	for i := len(files) - 1; i > 0 && n < recentIDs/10; i-- {
 		var ids []factID
 		l.files.verifyFile(&files[i-1], &files[i].header, func(line *events.Line) error { //nolint:errcheck // see above
@@ -238,7 +238,7 @@ func (l *Log) checkHead(noted *head, e *endOfFile) error {
 	case noted.Seq > last:
 		return l.goBlind(fmt.Sprintf("facts %d to %d were on disk and are gone from %s", last+1, noted.Seq, l.o.FactsDir), nil)
 	case e != nil && noted.Seq >= e.first && e.noted != noted.H && !l.files.isAccepted(noted.Seq, noted.Seq):
-		return l.goBlind(fmt.Sprintf("fact %d in %s is not the one that was noted there: the log was exchanged", noted.Seq, l.o.FactsDir), nil)
+		return l.goBlind(fmt.Sprintf("fact %d in %s is not the one that the head recorded: the log was exchanged", noted.Seq, l.o.FactsDir), nil)
 	}
 	return nil
 }
@@ -252,23 +252,23 @@ func (l *Log) sayClock() {
 
 // endOfFile describes the end of the log according to a file's lines.
 type endOfFile struct {
-	first uint64          // of the file, or of its predecessor's last fact
-	good  events.Position // of the last line that fits, and of those before it
-	sum   events.Digest   // of that line
-	size  int64           // bytes up to there
+	first uint64          // sequence of the last fact before the file
+	good  events.Position // position of the last line before any damage
+	sum   events.Digest   // digest of that line
+	size  int64           // size of the file up to and including that line
 	marks []mark
 	ids   []factID
-	noted events.Hash // of the fact that head names
+	noted events.Hash // hash of the fact that the head names
 
 	bad     *DamageError // the first line that breaks the chain; nil if there is none
-	rest    int64        // bytes from there on
-	synced  uint64       // the highest synced mark behind it
+	rest    int64        // number of bytes from that line on
+	synced  uint64       // the highest synced mark after that line
 	end     events.Position
-	highest uint64 // the highest sequence behind it
+	highest uint64 // the highest sequence after that line
 }
 
-// readEnd reads the newest file to its end. each, if it is not nil, gets every
-// line that fits.
+// readEnd reads the newest file to its end. each, if not nil, is called for every line
+// that matches the chain.
 func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*endOfFile, error) {
 	r, err := c.open(f.name(), 0)
 	if isGone(err) && !f.packed { // a reader in another process: it was packed meanwhile
@@ -385,7 +385,7 @@ func (e *endOfFile) behind(r *lineReader, text []byte) error {
 	return nil
 }
 
-// bodyID returns the id of a fact whose body is given.
+// bodyID returns the id of the fact with the given body.
 func bodyID(body []byte) factID {
 	const start = `"id":"`
 	if rest, ok := bytes.CutPrefix(body, []byte(start)); ok {

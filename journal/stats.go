@@ -13,29 +13,29 @@ import (
 	"rebound/events"
 )
 
-// Stats is the log's state at one moment.
+// Stats is the state of the log at one moment.
 type Stats struct {
-	Log   string // names the log
-	First uint64 // the sequence with which the files begin
+	Log   string // the log's id
+	First uint64 // first sequence in the files
 	Last  events.Position
 	Files int
-	Bytes int64 // of all files
+	Bytes int64 // total size of all files
 
-	Append       Histogram // of Append, in seconds
+	Append       Histogram // durations of Append, in seconds
 	AppendErrors uint64
 	WriteErrors  uint64    // writes and syncs that failed
 	SealErrors   uint64    // files that could not be compressed
-	LastError    string    // of the last Append that failed; empty when none did
-	LastErrorAt  time.Time // zero when none did
+	LastError    string    // error of the last failed Append; empty if none failed
+	LastErrorAt  time.Time // time of the last failed Append; zero if none failed
 	// FailingSince is when appending began to fail; zero while it works.
 	FailingSince time.Time
 
-	CutBytes  int64  // of a torn end that was cut off at the start
+	CutBytes  int64  // size of a torn end that was cut off at the start
 	DiskFree  uint64 // bytes; 0 when unknown
 	DiskLow   bool   // DiskFree is below DiskLeast
 	DiskLeast uint64 // Options.MinFreeBytes
-	Full      bool   // there is no space for visitor events
-	Damaged   bool   // a sealed file is damaged; the log says which
+	Full      bool   // no space is left for visitor events
+	Damaged   bool   // a sealed file is damaged; a log message names it
 	Blind     string // why money must not be spent; empty if it may
 	Outbox    uint64 // facts that wait for the cluster, in a fleet
 	Views     []ViewStats
@@ -45,8 +45,8 @@ type Stats struct {
 type ViewStats struct {
 	Name string
 	Seq  uint64        // last applied
-	Lag  uint64        // facts that are not applied yet
-	Age  time.Duration // how long the oldest of them waits; 0 when Lag is 0
+	Lag  uint64        // number of facts that are not applied yet
+	Age  time.Duration // how long the oldest of them has been waiting; 0 if Lag is 0
 }
 
 // Histogram counts durations. Counts[i] are those of at most Bounds[i] seconds
@@ -110,8 +110,8 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// diskFree returns the space that is left where the data folder is, 0 if it is not
-// known, and the space below which the disk counts as nearly full.
+// diskFree returns the free space on the disk of the data folder, 0 if it is unknown,
+// and the space below which the disk counts as nearly full.
 func (l *Log) diskFree() (free, least uint64) {
 	free, all := l.o.disk.Space(l.o.Dir)
 	return free, min(l.o.MinFreeBytes, all/20)
@@ -128,9 +128,9 @@ type meter struct {
 	writeErrors atomic.Uint64
 	sealErrors  atomic.Uint64
 	damaged     atomic.Bool
-	bad         atomic.Bool // failingSince is set
+	bad         atomic.Bool // whether failingSince is set
 
-	mu           sync.Mutex // protects what follows
+	mu           sync.Mutex // protects the fields below
 	lastError    string
 	lastErrorAt  time.Time
 	failingSince time.Time

@@ -14,19 +14,19 @@ type Report struct {
 	Log    string
 	Files  int
 	Facts  uint64
-	First  uint64          // the sequence with which the log begins
-	Last   events.Position // of the newest fact
+	First  uint64          // first sequence of the log
+	Last   events.Position // position of the newest fact
 	Damage []DamageError
-	// Lost are sequences that no file has, because facts were lost and later ones
+	// Lost lists sequences that no file has, because facts were lost and later facts
 	// were given higher sequences.
 	Lost []events.AcceptLoss
 	// Accepted are losses that were accepted; they no longer count as damage.
 	Accepted []events.AcceptLoss
-	Torn     int64 // bytes at the end that are not a whole line: a process writes there, or was killed
+	Torn     int64 // bytes of an incomplete line at the end: a process is writing, or was killed
 	Erased   uint64
 }
 
-// OK reports whether every fact that should be there is.
+// OK reports whether no fact is missing or damaged.
 func (r *Report) OK() bool { return len(r.Damage) == 0 && len(r.Lost) == 0 }
 
 // Verify reads the whole log of a folder against its chain, files in parallel. The
@@ -68,7 +68,7 @@ func verifyOnce(d disk, factsDir string, anchor events.Position, progress func(d
 }
 
 func verifyFiles(d disk, factsDir string, anchor events.Position, progress func(done, all int64)) (*Report, error) {
-	// The head comes first: facts that are written meanwhile are above it.
+	// The head is read first, so that facts that are written meanwhile are above it.
 	noted, known, err := readHead(&catalog{d: d, dir: factsDir})
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func verifyFiles(d disk, factsDir string, anchor events.Position, progress func(
 		r.Lost = append(r.Lost, events.AcceptLoss{From: r.Last.Seq + 1, To: noted.Seq})
 	}
 	if anchor.Seq > 0 && !v.anchored {
-		return r, fmt.Errorf("cannot find anchor %d:%s: the log holds another fact there, or none: it was rewritten since the anchor was noted", anchor.Seq, anchor.Hash)
+		return r, fmt.Errorf("cannot find anchor %d:%s: the log holds a different fact there, or none: it was rewritten after the anchor was recorded", anchor.Seq, anchor.Hash)
 	}
 	return r, nil
 }
@@ -108,13 +108,13 @@ type verifier struct {
 	anchor   events.Position
 	progress func(done, all int64)
 
-	mu       sync.Mutex // protects what follows
+	mu       sync.Mutex // protects the fields below
 	report   *Report
 	anchored bool
 	done     int64
 }
 
-// verifyWorkers is how many files are read at once.
+// verifyWorkers is the number of files that are verified at once.
 const verifyWorkers = 4
 
 func (v *verifier) run() {
@@ -210,12 +210,12 @@ func (v *verifier) sealed(f *logFile, next *events.Header, count func(*events.Li
 		from = events.Position{Seq: to, Hash: h}
 	}
 	if end.Seq == next.After && end.Hash != next.Previous {
-		note(end.Seq, "the next file does not go on behind this fact: a file was exchanged")
+		note(end.Seq, "the next file does not continue after this fact: a file was exchanged")
 	}
 	return damage
 }
 
-// maxDamage bounds the places that are listed of one file.
+// maxDamage bounds the number of places that are listed for one file.
 const maxDamage = 100
 
 // newest checks the file that is, or was, being written.

@@ -13,7 +13,7 @@ import (
 type DamageError struct {
 	File string
 	Line int    // from 1
-	Seq  uint64 // of the fact that should be there
+	Seq  uint64 // sequence of the fact that should be there
 	Why  string
 }
 
@@ -50,10 +50,10 @@ type walker struct {
 	c        *catalog
 	files    []logFile
 	accepted []skip
-	seq      uint64 // of the last line
+	seq      uint64 // sequence of the last line
 	hash     events.Hash
-	resync   bool            // behind an accepted loss: lines up to seq are passed over
-	odd      bool            // one line that does not fit was passed over: its sequence may be wrong
+	resync   bool            // after an accepted loss: lines up to seq are skipped
+	odd      bool            // one line that does not match the chain was skipped, because its sequence may be wrong
 	after    events.Position // lines at or below it are not passed to fn
 	upTo     uint64
 	fn       func(*events.Line) error
@@ -77,13 +77,13 @@ func (c *catalog) walk(after events.Position, upTo uint64, fn func(*events.Line)
 		if files[0].header.After > after.Seq {
 			return &GoneError{after.Seq + 1, files[0].header.First}
 		}
-		i = 0 // sequences were left out between the position and the first file
+		i = 0 // there is a gap between the position and the first file
 	}
 	w := &walker{c: c, files: files, accepted: accepted, after: after, upTo: upTo, fn: fn}
 	w.seq, w.hash, w.resync = after.Seq, after.Hash, true
 	for ; i < len(files) && w.seq < upTo; i++ {
 		if w.end(i) <= w.seq {
-			continue // it holds no facts that count
+			continue // it holds no facts that belong to the log
 		}
 		if err := w.enter(i); err != nil {
 			return done(err)
@@ -237,7 +237,7 @@ func (w *walker) take(l *events.Line) error {
 	return w.fn(l)
 }
 
-// givenUp returns the accepted loss that a fact belongs to; nil if there is none.
+// givenUp returns the accepted loss that contains a fact, or nil.
 func givenUp(accepted []skip, seq uint64) *skip {
 	for i := range accepted {
 		if s := &accepted[i]; s.From <= seq && seq <= s.To {
@@ -247,8 +247,8 @@ func givenUp(accepted []skip, seq uint64) *skip {
 	return nil
 }
 
-// verifyFile checks the lines of a file, up to the header of the next one, and
-// calls fn, if it is not nil, with each.
+// verifyFile checks the lines of a file, up to the header of the next one, and calls fn,
+// if not nil, for each.
 func (c *catalog) verifyFile(f *logFile, next *events.Header, fn func(*events.Line) error) error {
 	if fn == nil {
 		fn = func(*events.Line) error { return nil }
@@ -261,7 +261,7 @@ func (c *catalog) verifyFile(f *logFile, next *events.Header, fn func(*events.Li
 		return done(err)
 	}
 	if w.seq != next.After || w.hash != next.Previous && !w.resync {
-		return w.damage(0, fmt.Sprintf("the file ends with fact %d; the next one goes on after fact %d", w.seq, next.After))
+		return w.damage(0, fmt.Sprintf("the file ends with fact %d; the next one continues after fact %d", w.seq, next.After))
 	}
 	return nil
 }

@@ -21,13 +21,13 @@ type writer struct {
 	l      *Log
 	f      file // nil if there is none to write to
 	header events.Header
-	size   int64 // bytes that are synced
-	space  int64 // bytes that are reserved; writing stops there
-	free   bool  // the file system cannot reserve: space is a guess
+	size   int64 // number of synced bytes
+	space  int64 // number of reserved bytes; writing stops there
+	free   bool  // the file system cannot reserve space, so space is only a limit of our own
 	opened time.Time
-	last   events.Position // of the last synced fact
-	sum    events.Digest   // of the same fact; zero when it has to be read from a file
-	gap    uint64          // the next fact's sequence is above it: lost facts had those up to it
+	last   events.Position // position of the last synced fact
+	sum    events.Digest   // digest of the same fact; zero if it must be read from a file
+	gap    uint64          // the next sequence must be above it, because lost facts used the sequences up to it
 	buf    []byte
 	ids    *recent
 	grants map[string]uint64 // sequence of the last grant of each budget since the start
@@ -69,7 +69,8 @@ func fatalOnly(err error) error {
 	return err
 }
 
-// prepare makes sure that there is a file and, where the disk has it, space for a batch.
+// prepare makes sure that a file is open and, if the disk is not full, that it has space
+// for a batch.
 func (w *writer) prepare(batch []*pending) error {
 	if err := w.rotate(); err != nil {
 		return err
@@ -92,20 +93,20 @@ func (w *writer) prepare(batch []*pending) error {
 	return nil
 }
 
-// waits reports whether it is too early to try a new file again. A clock that was
-// set back does not make it wait longer.
+// waits reports whether it is too early to retry creating a file. If the clock was set
+// back, it does not wait longer.
 func (w *writer) waits(now time.Time) bool {
 	d := w.retry.Sub(now)
 	return d > 0 && d <= retryAfter
 }
 
-// retryAfter is the time between two tries to make a file.
+// retryAfter is the time between two attempts to create a file.
 const retryAfter = time.Second
 
-// laid is a batch in the order of the log.
+// laid is a batch that is encoded in the order of the log.
 type laid struct {
 	lines   []events.Line
-	sum     events.Digest // of the last line
+	sum     events.Digest // digest of the last line
 	waiting []*pending    // notified when the lines are synced
 	ids     []factID
 	grants  map[string]uint64
@@ -121,7 +122,7 @@ func (w *writer) layOut(batch []*pending) *laid {
 	w.buf = w.buf[:0]
 	same := map[factID]bool{}
 	for _, p := range batch {
-		if !p.at.IsZero() { // in a fleet every message of the stream has its line
+		if !p.at.IsZero() { // in a fleet every message of the stream gets a line
 			now, same[p.id] = p.at, false
 		} else if w.ids.has(p.id) || same[p.id] {
 			out.waiting = append(out.waiting, p)
@@ -157,9 +158,9 @@ func (w *writer) layOut(batch []*pending) *laid {
 	return out
 }
 
-// checkGrant compares the last grant of a budget with the one that the writer of
-// a new one saw. Grants from before the start are all known to that writer: it
-// cuts grants only after its view has folded them.
+// checkGrant compares the last grant of a budget with the one that the writer of a new
+// grant had seen. That writer knows all grants from before the start, because it cuts
+// grants only after its view has folded them.
 func (w *writer) checkGrant(g *grantCheck, out *laid) error {
 	last, ok := out.grants[g.budget]
 	if !ok {
@@ -199,7 +200,7 @@ func (w *writer) store() error {
 	return err
 }
 
-// next is the sequence of the next fact.
+// next returns the sequence of the next fact.
 func (w *writer) next() uint64 { return max(w.last.Seq, w.gap) + 1 }
 
 // drop abandons the current file; readers stop at the header of the next one.
@@ -241,7 +242,7 @@ func (w *writer) mark(m mark) {
 	})
 }
 
-// floor is the part of the reserved space that a class may not use.
+// floor returns the part of the reserved space that a class may not use.
 func (w *writer) floor(c class) int64 {
 	switch c {
 	case classMoney:
@@ -252,10 +253,10 @@ func (w *writer) floor(c class) int64 {
 	return w.l.o.Reserve
 }
 
-// ahead is how many bytes are reserved beyond what the next batch needs.
+// ahead returns the number of bytes to reserve beyond the next batch.
 func (w *writer) ahead() int64 { return 2 * w.l.o.Reserve }
 
-// extend reserves space for so many bytes and the reserve behind them.
+// extend reserves space for a number of bytes and for the reserve after them.
 func (w *writer) extend(bytes int64) {
 	want := w.size + bytes + w.ahead()
 	switch {
@@ -287,7 +288,7 @@ func (w *writer) judge() {
 	for c := range classes {
 		floor := w.floor(c)
 		if c >= classEvent {
-			floor += w.l.o.Reserve / 16 // not open for a fact that would be refused for its size
+			floor += w.l.o.Reserve / 16 // a class stays closed if even a small fact of it would be refused
 		}
 		if left > floor && (c < classEvent || !low) {
 			room |= 1 << c
@@ -318,9 +319,9 @@ func (w *writer) rotate() error {
 	return nil
 }
 
-// create makes the file for the facts after the last synced one: header, file and
-// folder are on disk before it returns. w is unchanged if it fails. A file with a
-// header ends the one before it, so once the new one has its name, nothing may be
+// create creates the file for the facts after the last synced one. The header, the file
+// and the folder are on disk before it returns. If it fails, w is unchanged. A file with
+// a header ends the file before it, so once the new file has its name, nothing may be
 // written to the old one any more: a failure from there on is final.
 func (w *writer) create() error {
 	h := events.Header{V: 1, Log: w.l.id, First: w.next(), After: w.last.Seq, Previous: w.last.Hash, At: w.last.Time, Keys: w.l.o.Keys}
@@ -357,13 +358,13 @@ func (w *writer) create() error {
 		err = d.SyncDir(w.l.o.FactsDir)
 	}
 	if err != nil {
-		return fail(f, fmt.Errorf("%w: %v", errFinal, err)) // not as a full disk: it must not be tried again
+		return fail(f, fmt.Errorf("%w: %v", errFinal, err)) // not reported as a full disk, so that it is not retried
 	}
 	w.f, w.header, w.size, w.space, w.free = f, h, int64(len(text)), space, unsupported
 	w.opened, w.marked, w.retry = w.l.o.Now(), w.size, time.Time{}
 	w.l.files.change(func(files []logFile) []logFile {
 		if n := len(files); n > 0 && files[n-1].header.First == h.First {
-			files = files[:n-1] // nothing in it counted
+			files = files[:n-1] // none of its lines belongs to the log
 		}
 		return append(files[:len(files):len(files)], logFile{header: h, bytes: w.size})
 	})
