@@ -21,7 +21,7 @@ type account struct {
 	long bool   // for bids that live longer than usual
 
 	available microsValue
-	reserved  microsValue // by bids in flight
+	reserved  microsValue // reserved by bids in flight
 	doubted   microsValue // by bids that were reported lost but may still be billed
 	kept      microsValue // the part of doubted that is not bid again
 	expected  microsValue // the expected cost of the bids in flight
@@ -30,23 +30,23 @@ type account struct {
 	worst     microsValue // the largest cost of a bid so far
 	taken     microsValue // reserved since the last Step
 	asked     secondValue // the last bid that wanted money of it
-	until     secondValue // no bid later
-	heldUntil secondValue // no reservation may end later
-	blocked   atomic.Bool // the cap is below what is settled and held
+	until     secondValue // bids must not be made after this time
+	heldUntil secondValue // no reservation may end after this time
+	blocked   atomic.Bool // the cap is below the settled and held amounts
 
-	// The rest belongs to Pacer.mu.
+	// Pacer.mu protects the remaining fields.
 	doubts     map[string]doubt // by exchange
 	limit      rtb.Micros       // the cap in the plan
 	holdback   rtb.Micros       // the part of it that is kept for late bills
 	currency   rtb.Currency
 	withheld   rtb.Micros // granted and removed from available, to be returned by a grant fact
-	maxCost    rtb.Micros // the worst cost by the plan
+	maxCost    rtb.Micros // the highest cost of one bid according to the plan
 	control    *capControl
-	span       span // that the budget is spread over
-	moving     bool // in the round of moveControls under way, with
+	span       span // the time over which the budget is spread
+	moving     bool // part of the current round of moveControls, with
 	seen       observed
-	used       bool       // the plan in force bids from it
-	starts     rtb.Second // bids use it from then on; 0 at once
+	used       bool       // the current plan bids from it
+	starts     rtb.Second // bids use it from this time on; 0 means at once
 	rate       float64    // micros reserved per second, smoothed
 	sent       time.Time  // of an append that is not folded yet; zero if there is none
 	smoothedAt time.Time
@@ -73,7 +73,8 @@ func (a *account) give(cost rtb.Micros) {
 	a.available.Add(cost)
 }
 
-// refusal returns why take refused cost: the cap has no room, or only the grant.
+// refusal returns why take refused cost: either the cap has no room, or only the grant
+// is used up.
 func (a *account) refusal(cost rtb.Micros) rtb.NoBidReason {
 	if a.blocked.Load() || max(a.available.Load(), 0)+a.free.Load() < cost {
 		return rtb.NoBidBudget
@@ -81,7 +82,7 @@ func (a *account) refusal(cost rtb.Micros) rtb.NoBidReason {
 	return rtb.NoBidGrant
 }
 
-// needs records a cost, so that the next grant covers it.
+// needs records a cost so that the next grant covers it.
 func (a *account) needs(cost rtb.Micros) {
 	for {
 		w := a.worst.Load()
@@ -128,11 +129,11 @@ func (a *account) refresh(b *budget, now time.Time, stopping bool) {
 		a.withhold(excess)
 	}
 	a.blocked.Store(excess > a.withheld)
-	back := max(a.holdback-late, 0) // late bills fill it first
+	back := max(a.holdback-late, 0) // late bills use it up first
 	a.free.Store(max(a.limit-back-settled-held, 0))
 }
 
-// granted follows the fold of a grant of this run.
+// granted is called when a grant of this run has been folded.
 func (a *account) granted(grown rtb.Micros) {
 	a.sent = time.Time{}
 	if grown < 0 && a.withheld > 0 {

@@ -12,7 +12,7 @@ import (
 	"rebound/rtb"
 )
 
-// The reasons of the adjustments that this package makes.
+// Reasons of the adjustments that this package creates.
 const (
 	reasonBalance  = "balance"  // the amount that a budget had settled in deleted log files
 	reasonUnproven = "unproven" // possible spend in a lost part of the log
@@ -90,12 +90,11 @@ func (p *Pacer) sortedBudgets() []*budget {
 	return slices.SortedFunc(maps.Values(p.budgets), func(a, b *budget) int { return cmp.Compare(a.id.String(), b.id.String()) })
 }
 
-// foldStep is how many facts FoldBase folds at a time.
+// foldStep is the number of facts that FoldBase folds at a time.
 const foldStep = 512
 
-// FoldBase folds facts in memory, in the order of the log, and returns what
-// [Pacer.Base] returns for the result. A fact must stay unchanged until FoldBase
-// returns.
+// FoldBase folds facts in memory, in the order of the log, and returns what [Pacer.Base]
+// returns for the result. The facts must not change until FoldBase returns.
 func FoldBase(facts iter.Seq2[*events.Fact, error]) (base []events.Fact, err error) {
 	p, err := Open(Options{InMemory: true, Run: "base"})
 	if err != nil {
@@ -124,8 +123,8 @@ func FoldBase(facts iter.Seq2[*events.Fact, error]) (base []events.Fact, err err
 	return p.Base()
 }
 
-// applyAll folds facts whatever their sequences are: those of an older base come
-// before the others and are numbered on their own.
+// applyAll folds facts regardless of their sequences, because the facts of an older base
+// come before the others and have their own numbering.
 func (p *Pacer) applyAll(facts []events.Fact) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -139,7 +138,7 @@ type witness struct {
 	Budgets  []witnessBudget `json:"budgets"`
 }
 
-// witnessBudget holds amounts of one budget in micros of Currency.
+// witnessBudget holds the amounts of one budget, in micros of Currency.
 type witnessBudget struct {
 	Budget   rtb.BudgetID `json:"budget"`
 	Currency rtb.Currency `json:"currency,omitzero"`

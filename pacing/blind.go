@@ -17,12 +17,12 @@ const clockSlack = 2 * time.Second
 // sight tracks whether the clock agrees with the log; bids stop while it does
 // not. The bid path reads the atomics.
 type sight struct {
-	stopped atomic.Bool  // our clock is behind, as of the last Step
+	stopped atomic.Bool  // our clock was behind at the last Step
 	logTime atomic.Int64 // Unix nanoseconds: the time of the folded log
 
-	// The rest belongs to Pacer.mu.
-	behind  time.Duration // our clock behind the log's time, at the last Step; 0 when it is not
-	noticed time.Duration // the same when it began
+	// Pacer.mu protects the remaining fields.
+	behind  time.Duration // how far our clock was behind the log's time at the last Step; 0 if it was not
+	noticed time.Duration // how far it was behind when this was first noticed
 }
 
 func (s *sight) setLogTime(t time.Time) {
@@ -51,11 +51,11 @@ func (p *Pacer) watchClock(now time.Time) {
 	switch {
 	case behind > 0 && was == 0:
 		p.sight.noticed = behind
-		p.o.Logger.Error("the clock is behind the log: bids stop until it has caught up", zap.Time("clock", now.UTC()),
+		p.o.Logger.Error("the clock is behind the log: bidding stops until it has caught up", zap.Time("clock", now.UTC()),
 			zap.Time("log", p.now), zap.Duration("behind", behind),
-			zap.String("remedy", "set the clock; if it is right now, it was ahead before: wait until it has passed the log's time"))
+			zap.String("remedy", "set the clock; if it is correct now, it was ahead before: wait until it has passed the log's time"))
 	case behind == 0 && was > 0:
-		p.o.Logger.Warn("the clock has caught up with the log: bids go on", zap.Time("log", p.now))
+		p.o.Logger.Warn("the clock has caught up with the log: bidding resumes", zap.Time("log", p.now))
 	}
 	p.sight.stopped.Store(behind > 0)
 }
@@ -71,7 +71,8 @@ func (p *Pacer) Blind() string {
 	return fmt.Sprintf("the clock is %.0f s behind the log", p.sight.noticed.Seconds())
 }
 
-// unseen returns why a bid made at a time is not covered, whatever it costs.
+// unseen returns the no-bid reason for a bid made at a time when money cannot be
+// accounted for, regardless of its cost.
 func (p *Pacer) unseen(at time.Time) rtb.NoBidReason {
 	if p.sight.stopped.Load() || p.sight.late(at) {
 		return rtb.NoBidBlind

@@ -63,7 +63,7 @@ func TestClockBehindTheLog(t *testing.T) {
 			}
 			wantReason(t, p.Paused("demo", "shop", "autumn"), rtb.NoBidBlind)
 			w.pass(tt.ahead)
-			if p.Blind() != "" || p.Stats().ClockBehind != 0 || said.FilterMessageSnippet("bids go on").Len() != 1 {
+			if p.Blind() != "" || p.Stats().ClockBehind != 0 || said.FilterMessageSnippet("bidding resumes").Len() != 1 {
 				t.Fatalf("still blind: %q, %v, %v", p.Blind(), p.Stats().ClockBehind, said.All())
 			}
 			wantReason(t, p.Paused("demo", "shop", "autumn"), rtb.NoBidNone)

@@ -52,7 +52,7 @@ func (p *Pacer) addTotal(id rtb.LineID, amount, late rtb.Micros, currency rtb.Cu
 	}
 }
 
-// settled moves this run's reservation of a charged bid.
+// settled moves this run's reservation for a charged bid to settled.
 func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 	n := f.Notice
 	at := rtb.SecondOf(p.now)
@@ -79,7 +79,7 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 		return
 	}
 	if lost {
-		if !known { // it had matured as a loss
+		if !known { // its outcome had already been counted as a loss
 			c := p.claims(n.Exchange)
 			c.Billed, c.moved = c.Billed+1, true
 		}

@@ -83,7 +83,7 @@ const leastForgotten = 256
 // forgotten is the progress of dropping notices. It only saves work.
 type forgotten struct {
 	from []byte    // everything before this key was dropped
-	due  time.Time // none is due before
+	due  time.Time // no notice is due before this time
 }
 
 // forgetNotices drops up to a given number of notices that are no longer accepted.
@@ -91,7 +91,7 @@ func (p *Pacer) forgetNotices(b *view.Batch, most int) (forgotten, error) {
 	if !p.now.After(p.forget.due) {
 		return p.forget, nil
 	}
-	next := forgotten{from: p.forget.from, due: p.now.Add(remembered)} // when those of now are due, if there are no others
+	next := forgotten{from: p.forget.from, due: p.now.Add(remembered)} // when notices received now are due, if there are no others
 	n := 0
 	err := eachFrom(p.db, keyForget, p.forget.from, func(k, _ []byte) error {
 		if len(k) != 24 {

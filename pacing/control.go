@@ -19,16 +19,16 @@ type capControl struct {
 	Boost    float64 `json:"boost"`    // extra gain after a cold start, decaying
 	Actual   float64 `json:"actual"`   // decayed spend of matured bids
 	Foretold float64 `json:"foretold"` // and the expected spend of the same bids
-	Average  float64 `json:"average"`  // price paid; 0 unknown
+	Average  float64 `json:"average"`  // average price paid; 0 if unknown
 	Traffic  traffic `json:"traffic"`
 	Full     float64 `json:"full"`    // decayed expected cost at full price
-	FullOf   float64 `json:"full_of"` // of so many requests
-	DaySum   float64 `json:"day_sum"` // of ln lambda, weighted by requests
+	FullOf   float64 `json:"full_of"` // number of requests that Full is summed over
+	DaySum   float64 `json:"day_sum"` // sum of ln lambda, weighted by requests
 	DayCount float64 `json:"day_count"`
 	Day      rtb.Day `json:"day"`
 
 	even bool
-	last time.Time // of the last tick; zero where there was none
+	last time.Time // time of the last tick; zero if there was none
 }
 
 // The constants of the controller, from the reference simulation.
@@ -40,13 +40,13 @@ const (
 	minGain       = 20.0
 	maxGain       = 250.0
 	maxStep       = 0.05 // gain of one request
-	maxRatio      = 60.0 // of one request's spend to its target
-	maxMove       = 0.5  // of ln lambda in one tick
+	maxRatio      = 60.0 // largest ratio of one request's spend to its target
+	maxMove       = 0.5  // largest change of ln lambda in one tick
 	maxLnLambda   = 7.0
-	keepBack      = 0.999 // of the budget
+	keepBack      = 0.999 // share of the budget
 	fullMemory    = 600.0 // seconds
-	leastHorizon  = 0.002 // of the window, in seconds left
-	leastRate     = 0.02  // of the even rate
+	leastHorizon  = 0.002 // share of the window, as seconds left
+	leastRate     = 0.02  // share of the even rate
 	warmRequests  = 60.0  // before a day's mean of ln lambda is used
 	unknownGuests = 1e-4  // requests per second if none were seen
 )
@@ -60,7 +60,7 @@ type horizon struct {
 	left   float64 // seconds to its end
 }
 
-// trim is the measured correction of the expected cost.
+// trim returns the measured correction of the expected cost.
 func (c *capControl) trim(limit float64) float64 {
 	prior := limit/50 + 8*c.price(limit)
 	return min(max((prior+c.Actual)/(prior+c.Foretold), 0.3), 3)
@@ -86,7 +86,7 @@ func (c *capControl) outcome(expected, paid float64) {
 	c.Average += (paid - c.Average) * 0.02
 }
 
-// late counts spend whose bid had been counted as lost.
+// late counts spend for a bid that had been counted as lost.
 func (c *capControl) late(paid float64) { c.Actual += paid }
 
 // observed holds the observations of a cap's lines since the last tick: matched
@@ -124,7 +124,7 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	whole := rate * h.window
 	rest := rate * max(h.left, leastHorizon*h.window)
 	left := keepBack*h.limit - h.spent - h.flight*trim
-	if rest*trim*c.Full < left*c.FullOf { // all of it at full price is within the budget
+	if rest*trim*c.Full < left*c.FullOf { // the budget covers all of the traffic at full price
 		c.LnLambda = 0
 		return
 	}
@@ -179,12 +179,12 @@ type traffic struct {
 
 const (
 	trafficPrior  = 120.0   // seconds without requests before the first one
-	trafficMemory = 7200.0  // of the slow average
-	presentMemory = 600.0   // of the present
-	meanMemory    = 86400.0 // of the mean
+	trafficMemory = 7200.0  // seconds of the slow average
+	presentMemory = 600.0   // seconds of the current rate
+	meanMemory    = 86400.0 // seconds of the mean
 	peakHold      = 36000.0
 	peakFall      = 21600.0
-	aboveNow      = 6.0 // how far the estimate may be above the present
+	aboveNow      = 6.0 // how far the estimate may exceed the current rate
 )
 
 func (t *traffic) add(n, dt float64) {
@@ -206,13 +206,13 @@ func (t *traffic) add(n, dt float64) {
 	}
 }
 
-// rate is matched requests per second.
+// rate returns the estimate in matched requests per second.
 func (t *traffic) rate() float64 {
 	usual := max(t.Peak, t.Count/(t.Elapsed+trafficPrior))
 	return min(usual, aboveNow*t.Now/(t.NowSpan+trafficPrior))
 }
 
-// controlID names a controller: a cap without its day.
+// controlID identifies a controller: a cap without its day.
 type controlID struct {
 	advertiser, campaign, line string
 	window                     rtb.Window

@@ -16,20 +16,20 @@ import (
 // money stays covered depends on how many of the exchange's earlier losses were
 // billed.
 const (
-	provenLosses = 500   // matured losses; below it doubted money counts in full
-	recentLosses = 50000 // beyond that older ones count half
+	provenLosses = 500   // matured losses; with fewer of them doubted money counts in full
+	recentLosses = 50000 // above this count, older losses count half
 	upperBound   = 2.326 // standard deviations: one-sided 99 %
 )
 
 // lossClaims counts the outcomes of one exchange's losses. It is stored with the
 // controllers: losing it means that doubted money counts in full again.
 type lossClaims struct {
-	Matured float64 `json:"matured"` // losses whose reservation has ended, or that were billed
-	Billed  float64 `json:"billed"`  // of those, billed after all
+	Matured float64 `json:"matured"` // losses whose reservation has ended, or which were billed
+	Billed  float64 `json:"billed"`  // those of them that were billed after all
 
-	doubted rtb.Micros // of bids of this run, each counted once
+	doubted rtb.Micros // cost of this run's doubted bids, each counted once
 	share   float64    // share of doubted money that stays covered, as applied to the accounts
-	moved   bool       // the share is to be computed again
+	moved   bool       // the share must be recomputed
 }
 
 // doubtedShare is the upper 99 % bound (Wilson) of the share of losses that are billed
@@ -121,13 +121,13 @@ func (p *Pacer) resolve(r *reservation, billed bool) {
 func (p *Pacer) billedLoss(n *events.Notice) {
 	p.counts.billedLosses.Add(1)
 	c := p.claims(n.Exchange)
-	p.o.Logger.Error("a bid was billed after its loss notice; its exchange's losses free less money", zap.String("exchange", n.Exchange),
+	p.o.Logger.Error("a bid was billed after its loss notice; from now on loss notices of this exchange release less money", zap.String("exchange", n.Exchange),
 		zap.Stringer("bid", n.BidID), zap.Stringer("charge", n.Charge), zap.Float64("losses", c.Matured), zap.Float64("billed", c.Billed),
 		zap.String("remedy", "ask the exchange why it sends lurl for impressions that it bills; until it stops, their money stays reserved"))
 }
 
-// judgeLosses applies what the exchanges' losses have shown to the doubted money of
-// every account. p.mu is held.
+// judgeLosses applies each exchange's current share to the doubted money of every
+// account. p.mu is held.
 func (p *Pacer) judgeLosses() {
 	for exchange, c := range p.losses {
 		if !c.moved {
@@ -152,8 +152,8 @@ type Doubted struct {
 	Exchange string
 	Amount   rtb.Micros // micros of the advertisers' currencies, added without conversion
 	Matured  float64    // losses whose outcome is known; older ones count less
-	Billed   float64    // of those, billed after all
-	Share    float64    // of doubted money that stays covered, 0 to 1
+	Billed   float64    // those of them that were billed after all
+	Share    float64    // share of doubted money that stays reserved, 0 to 1
 }
 
 // doubtsByExchange lists the exchanges' figures. p.mu is held.

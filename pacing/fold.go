@@ -12,10 +12,10 @@ import (
 	"rebound/rtb"
 )
 
-// Apply folds facts in the order of the log, and stores what changed and the new
-// position in one batch. A fact at or below the position changes nothing. A view
-// whose files turn out to be damaged is emptied, and Apply returns an error that
-// wraps [view.ErrDamaged].
+// Apply folds facts in the order of the log, and stores the changes and the new position
+// in one batch. A fact at or below the position changes nothing. If the view's files
+// turn out to be damaged, Apply empties the view and returns an error that wraps
+// [view.ErrDamaged].
 func (p *Pacer) Apply(facts []events.Fact) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,8 +112,8 @@ func (p *Pacer) foldGrant(f *events.Fact) {
 	}
 }
 
-// foldNotice remembers wins and losses, charges bills, and moves this run's
-// reservation of the bid, where there is one.
+// foldNotice remembers wins and losses, charges bills, and updates this run's
+// reservation of the bid, if there is one.
 func (p *Pacer) foldNotice(f *events.Fact) error {
 	n := f.Notice
 	if !n.Bills && f.Kind != events.KindWin && f.Kind != events.KindLoss {
@@ -198,7 +198,7 @@ func (p *Pacer) lostBid(n *events.Notice) {
 	})
 }
 
-// shown marks an impression that books nothing: the profile counts it too.
+// shown marks an impression that books no money; the profile counts it too.
 func (p *Pacer) shown(f *events.Fact) {
 	if f.Kind != events.KindImp {
 		return
@@ -210,8 +210,8 @@ func (p *Pacer) shown(f *events.Fact) {
 	})
 }
 
-// expire ends, or prolongs, a reservation whose due has passed in the log's time.
-// p.mu and the reservation's shard are held.
+// expire ends or extends a reservation whose due time has passed in the log's time. p.mu
+// and the reservation's shard are held.
 func (p *Pacer) expire(r *reservation) {
 	switch r.state {
 	case resBid:
@@ -246,7 +246,7 @@ func (p *Pacer) expire(r *reservation) {
 	p.freeSlot(r)
 }
 
-// learn records an outcome once, at the age at which losses are known.
+// learn records the outcome of a bid once, at the age at which losses are known.
 func (p *Pacer) learn(r *reservation) {
 	if r.learned {
 		return

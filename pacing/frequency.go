@@ -59,7 +59,7 @@ type flight struct {
 	prev, next int32 // in that queue; -1 at its ends
 	visitor    int32 // slot of the visitor
 	issued     rtb.Second
-	seen       uint64 // sequence of the fact that made it an impression; 0 none
+	seen       uint64 // sequence of the fact that made it an impression; 0 if none did
 }
 
 // scopeKey names one scope of one visitor.
@@ -147,8 +147,8 @@ func (s *slab[T]) take(v T) int32 {
 
 func (s *slab[T]) put(i int32) { s.spare = append(s.spare, i) }
 
-// visitorShard holds the flights of a part of the visitors; mu protects it and
-// is a leaf: nothing else is locked under it.
+// visitorShard holds the flights of some of the visitors. mu protects it; no other lock
+// is taken while mu is held.
 type visitorShard struct {
 	mu       sync.Mutex
 	byKey    map[rtb.Key]int32
@@ -282,7 +282,8 @@ func (sh *visitorShard) allowed(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Sec
 	return rtb.NoBidNone
 }
 
-// impressions counts those after from, whole buckets that reach past it included.
+// impressions counts the impressions after from. A bucket that spans from counts
+// completely.
 func impressions(s *rtb.FrequencyState, from rtb.Second) int {
 	n := 0
 	for i := range s.Buckets {
@@ -293,7 +294,7 @@ func impressions(s *rtb.FrequencyState, from rtb.Second) int {
 	return n
 }
 
-// drop forgets a flight.
+// drop removes a flight.
 func (f *flights) drop(visitor rtb.Key, i int32) {
 	sh := f.shard(visitor)
 	sh.mu.Lock()
@@ -321,7 +322,8 @@ func (f *flights) drop(visitor rtb.Key, i int32) {
 	sh.flights.put(i)
 }
 
-// impression marks a flight as shown by the fact seq at a time; the first counts.
+// impression marks a flight as shown by the fact seq at a time; only the first call for
+// a flight counts.
 // Facts come in the order of their sequence.
 func (f *flights) impression(visitor rtb.Key, i int32, seq uint64, at rtb.Second) {
 	sh := f.shard(visitor)

@@ -15,18 +15,18 @@ import (
 //
 // Prices here are micros of one impression, as natural logarithms.
 
-// The features of an outcome.
+// Features of an outcome.
 const (
 	featConst = iota
 	featValue // ln value - ref
-	featSin1  // of the time of day, first harmonic
+	featSin1  // time of day, first harmonic
 	featCos1
 	featSin2 // second harmonic
 	featCos2
 	features
 )
 
-// The steps of the learning, from the reference simulation.
+// Step sizes of the learning, from the reference simulation.
 const (
 	stepMean, stepSigma = 0.15, 0.10
 	damping             = 20.0
@@ -36,15 +36,15 @@ const (
 )
 
 type landscape struct {
-	Ref     float64           `json:"ref"` // ln value of the first quote: 0 unset
+	Ref     float64           `json:"ref"` // ln value of the first quote; 0 if unset
 	W       [features]float64 `json:"w"`
 	G2      [features]float64 `json:"g2"`
 	LnSigma float64           `json:"ln_sigma"`
 	SigmaG2 float64           `json:"sigma_g2"`
 }
 
-// begin sets the prior: competitors pay about 0.6 of the value, and half of a
-// value's deviation shows in their prices.
+// begin sets the prior: competitors pay about 0.6 of the value, and half of a change in
+// the value shows in their prices.
 func (l *landscape) begin(ref float64) {
 	*l = landscape{Ref: ref, LnSigma: math.Log(0.9)}
 	l.W[featConst] = ref - 0.5
@@ -82,7 +82,7 @@ func (l *landscape) step(x *[features]float64, mean, lnSigma float64) {
 	l.LnSigma = min(max(l.LnSigma, minLnSigma), maxLnSigma)
 }
 
-// exact learns from a known competing price.
+// exact learns from a competing price that is known.
 func (l *landscape) exact(x *[features]float64, lnPrice float64) {
 	s := math.Exp(l.LnSigma)
 	r := (lnPrice - l.mean(x)) / s
@@ -90,7 +90,7 @@ func (l *landscape) exact(x *[features]float64, lnPrice float64) {
 	l.step(x, r/s, r*r-1)
 }
 
-// lost learns that the price was above a bid.
+// lost learns that the competing price was above a bid.
 func (l *landscape) lost(x *[features]float64, lnBid float64) {
 	s := math.Exp(l.LnSigma)
 	z := (lnBid - l.mean(x)) / s
@@ -101,7 +101,7 @@ func (l *landscape) lost(x *[features]float64, lnBid float64) {
 	l.step(x, hazard/s, hazard*z)
 }
 
-// won learns that the price was at most a bid.
+// won learns that the competing price was at most a bid.
 func (l *landscape) won(x *[features]float64, lnBid float64) {
 	s := math.Exp(l.LnSigma)
 	z := (lnBid - l.mean(x)) / s
@@ -115,14 +115,14 @@ func (l *landscape) won(x *[features]float64, lnBid float64) {
 func normDensity(z float64) float64 { return math.Exp(-z*z/2) / math.Sqrt(2*math.Pi) }
 func normCDF(z float64) float64     { return 0.5 * math.Erfc(-z/math.Sqrt2) }
 
-// curve is a landscape frozen for the bid path at one time of day.
+// curve is a landscape at one time of day, frozen for the bid path.
 type curve struct {
 	base, slope, ref float64 // mean = base + slope * (ln value - ref)
 	sigma            float64
 	lift             float64 // exp(sigma²/2)
 }
 
-// freeze makes the curve of a time (Unix seconds).
+// freeze returns the curve for a time (Unix seconds).
 func (l *landscape) freeze(at rtb.Second) *curve {
 	var x [features]float64
 	l.fill(&x, l.Ref, at)
@@ -148,7 +148,7 @@ func (c *curve) cost(value, b, floor float64, firstPrice bool) float64 {
 	}
 	level := math.Exp(mean) * lift
 	e := level * normCDF(z-sigma)
-	if floor > 0 { // a competing price below the floor costs the floor
+	if floor > 0 { // below the floor, the winner pays the floor
 		zf := (math.Log(floor) - mean) / sigma
 		e += floor*normCDF(zf) - level*normCDF(zf-sigma)
 	}

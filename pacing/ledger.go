@@ -15,8 +15,8 @@ type budget struct {
 
 	Settled rtb.Micros `json:"settled"` // all charges, late ones included
 	Late    rtb.Micros `json:"late,omitempty"`
-	Seq     uint64     `json:"seq"` // of the last grant
-	// Currency is that of the amounts, as the first fact had it.
+	Seq     uint64     `json:"seq"` // sequence of the last grant
+	// Currency is the currency of the amounts, taken from the first fact.
 	Currency rtb.Currency `json:"currency,omitzero"`
 	Grants   []grant      `json:"grants,omitempty"`
 
@@ -28,18 +28,18 @@ type grant struct {
 	Run       string     `json:"run"`
 	Node      string     `json:"node,omitempty"`
 	Amount    rtb.Micros `json:"amount"`  // the total that the run may ever settle
-	Settled   rtb.Micros `json:"settled"` // on time, from this grant
+	Settled   rtb.Micros `json:"settled"` // settled on time from this grant
 	Until     time.Time  `json:"until"`
 	HeldUntil time.Time  `json:"held_until"`
 }
 
-// keepLapsed is how long a grant is remembered after it is no longer held: a run
-// that appends its next grant at that very moment must still find it.
+// keepLapsed is how long a grant is remembered after it is no longer held, so that a run
+// which appends its next grant at that moment still finds it.
 const keepLapsed = time.Hour
 
 func (g *grant) open() rtb.Micros { return max(g.Amount-g.Settled, 0) }
 
-// run returns the grant of a run; nil when it has none.
+// run returns the grant of a run, or nil if it has none.
 func (b *budget) run(run string) *grant {
 	for i := range b.Grants {
 		if b.Grants[i].Run == run {
@@ -60,7 +60,7 @@ func (b *budget) held(now time.Time) rtb.Micros {
 	return sum
 }
 
-// applyGrant folds a grant fact and returns by how much the run's amount grew.
+// applyGrant folds a grant fact and returns the amount by which the run's grant grew.
 func (b *budget) applyGrant(f *events.Fact, now time.Time) rtb.Micros {
 	b.dirty = true
 	b.Seq = f.Seq
@@ -78,8 +78,8 @@ func (b *budget) applyGrant(f *events.Fact, now time.Time) rtb.Micros {
 	return grown
 }
 
-// settle charges an amount and returns how much of it its run's grant covers;
-// the rest is late spend.
+// settle charges an amount and returns the part of it that the run's grant covers; the
+// rest is late spend.
 func (b *budget) settle(run string, amount rtb.Micros, late bool, now time.Time) (covered rtb.Micros) {
 	b.dirty = true
 	b.Settled += amount
@@ -96,7 +96,7 @@ type lineTotal struct {
 	Spend rtb.Micros `json:"spend"`
 	Late  rtb.Micros `json:"late,omitempty"`
 
-	Currency rtb.Currency `json:"currency,omitzero"` // of the first charge
+	Currency rtb.Currency `json:"currency,omitzero"` // currency of the first charge
 
 	dirty bool
 }
@@ -106,15 +106,15 @@ type lineTotal struct {
 // fold reads no configuration.
 const remembered = 7*24*time.Hour + time.Hour
 
-// notice holds the log times of a bid's first notice of each kind; zero where there
-// was none.
+// notice holds the log times of the first notice of each kind for a bid; a time is zero
+// if there was no such notice.
 type notice struct {
 	won, lost, charged time.Time
 }
 
 // late reports whether a bill of the bid is late at a time of the log. A bill up to
-// WinExpiry proves the win itself. A loss notice makes no bill late: the money of its
-// bid was doubted, not free. Tokens carry whole seconds.
+// WinExpiry proves the win itself. A loss notice does not make a bill late, because the
+// money of its bid was doubted, not released. Tokens carry whole seconds.
 func (n *notice) late(f *events.Notice, now time.Time) bool {
 	win := f.WinExpiry.Truncate(time.Second)
 	deadline := win

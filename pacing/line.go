@@ -20,7 +20,7 @@ type line struct {
 	refused    atomic.Int64 // requests whose bid a cap refused, since the last tick
 	seen       [observers]observer
 
-	// The rest belongs to Pacer.mu.
+	// Pacer.mu protects the remaining fields.
 	land     landscape
 	learned  bool // land changed since the curve was frozen
 	frozenAt time.Time
@@ -33,7 +33,7 @@ type observer struct {
 	expected microsValue
 	quotes   atomic.Int64
 	full     microsValue // the expected cost of the quoted bids at full price
-	_        [32]byte    // to a cache line
+	_        [32]byte    // padding to a cache line
 }
 
 const observers = 8
@@ -66,14 +66,14 @@ func (l *line) drain() (o observed) {
 		o.full += float64(s.full.Swap(0))
 	}
 	o.requests = max(o.requests-float64(l.refused.Swap(0)), 0)
-	if quotes > 0 { // a request may be quoted several times, or never
+	if quotes > 0 { // a request may be quoted several times or not at all
 		o.full *= o.requests / quotes
 		o.priced = o.requests
 	}
 	return o
 }
 
-// refresh freezes the landscape for the bid path, at most once in a while.
+// refresh freezes the landscape for the bid path, at a limited rate.
 func (l *line) refresh(now time.Time) {
 	if l.land.Ref == 0 {
 		bits := l.firstValue.Load()
@@ -110,10 +110,10 @@ func (l *line) learn(r *reservation) {
 	}
 }
 
-// Quote is the price for one line: value through the multiplier, at most the plan's
-// MaxCPM. The auction is one of rtb.Auction*. Reasons: no_campaign (not in the plan),
-// currency (it spent in another), floor (the value or MaxCPM is below it), paced (the
-// multiplier took the price below it).
+// Quote returns the price for one line: the value divided by the multiplier, at most the
+// plan's MaxCPM. The auction is one of rtb.Auction*. Reasons: no_campaign (not in the
+// plan), currency (the budget was spent in another currency), floor (the value or MaxCPM
+// is below the floor), paced (the multiplier lowered the price below the floor).
 func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
 	e := p.table.Load().lines[id]
 	if e == nil {

@@ -21,21 +21,21 @@ type MemLog struct {
 	Stream string
 	// Now stamps facts.
 	Now func() time.Time
-	// Apply gets every fact, in order, one call at a time.
+	// Apply is called with every fact, in order, one call at a time.
 	Apply func(facts []events.Fact) error
 
 	mu     sync.Mutex
 	seq    uint64
 	last   time.Time
-	grants map[rtb.BudgetID]uint64 // of each budget's last grant
+	grants map[rtb.BudgetID]uint64 // sequence of each budget's last grant
 }
 
 // IsConflict reports whether an error of Append means a stale grant. It can be
 // used as [Options.IsConflict].
 func IsConflict(err error) bool { return errors.Is(err, ErrConflict) }
 
-// Append stamps facts and applies them. A grant whose ExpectSeq is not that of
-// its budget's last grant gives ErrConflict, and none of the facts is applied.
+// Append stamps facts and applies them. If the ExpectSeq of a grant is not the sequence
+// of its budget's last grant, Append returns ErrConflict and applies none of the facts.
 func (l *MemLog) Append(_ context.Context, facts ...events.Fact) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

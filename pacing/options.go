@@ -27,8 +27,8 @@ type Options struct {
 	Run string
 	// Append stores facts in the log, as journal.Log.Append. Required to bid.
 	Append func(ctx context.Context, facts ...events.Fact) error
-	// IsConflict reports whether an error of Append is a stale grant, which is
-	// ordinary when several nodes share a budget; nil: no error is.
+	// IsConflict reports whether an error of Append means a stale grant, which is normal
+	// if several nodes share a budget; nil means that no error does.
 	IsConflict func(error) bool
 	// Now is the clock of Run; time.Now by default. Nothing else reads a clock.
 	Now func() time.Time
@@ -39,11 +39,11 @@ type Options struct {
 	// draws from a separate grant of its budget, which is held for it: the first
 	// one is refused, and the grant is cut. 2 h by default.
 	BidLife time.Duration
-	// MaxBidLife bounds that: a bid with a longer life is refused as an error.
-	// 26 h by default, at least BidLife, at most 7 d.
+	// MaxBidLife bounds the life of a bid: a longer one is refused as an error. 24 h by
+	// default, at least BidLife, at most 7 d.
 	MaxBidLife time.Duration
-	// MaxReservations bounds the bids in flight; 1,048,576 by default. At the
-	// bound bids are refused as overloaded, and counted.
+	// MaxReservations bounds the bids in flight; 1,048,576 by default. Above it bids are
+	// refused as overloaded and counted.
 	MaxReservations int
 }
 

@@ -21,7 +21,7 @@ import (
 type Pacer struct {
 	o Options
 
-	// The bid path reads these.
+	// The bid path reads these fields.
 	table        atomic.Pointer[table]
 	pauseSet     atomic.Pointer[pauseSet]
 	unbilled     atomic.Pointer[map[string]struct{}] // exchanges whose wins are not billed
@@ -33,25 +33,25 @@ type Pacer struct {
 	flights      *flights
 	slots        *slotFile     // nil: reservations are not kept over a kill
 	unknownUntil secondValue   // bids of an earlier run that are not known may be shown until then
-	life         durationValue // the longest life of a bid
+	life         durationValue // the longest life that grants allow for a bid
 	longBid      secondValue   // the last bid with a longer life than usual
 	wanted       atomic.Bool   // a Step is requested
 	wake         chan struct{}
 	counts       counters
 
-	stepMu sync.Mutex // one Step at a time; taken before mu
-	ticked time.Time  // the last tick fact
+	stepMu sync.Mutex // serializes Step; locked before mu
+	ticked time.Time  // time of the last tick fact
 	saved  time.Time  // when the controllers were last stored
 
-	// mu protects the rest, and is not held while appending.
+	// mu protects the remaining fields, and is not held while appending.
 	mu       sync.Mutex
 	db       *view.DB
 	now      time.Time // the time of the folded log
 	budgets  map[rtb.BudgetID]*budget
 	totals   map[rtb.LineID]*lineTotal
-	notices  map[rtb.BidID]*notice // changed in the Apply under way
+	notices  map[rtb.BidID]*notice // changed in the current Apply
 	pauses   map[string]pause
-	adjusted map[string]struct{} // ids of the adjustments in the Apply under way
+	adjusted map[string]struct{} // ids of the adjustments in the current Apply
 	changed  changes
 	forgotAt time.Time // in log time: when old days were last dropped
 	forget   forgotten
@@ -60,18 +60,18 @@ type Pacer struct {
 
 	billing  map[string]*billing    // by exchange; not part of the fold
 	losses   map[string]*lossClaims // the same
-	lateBy   map[lateKey]rtb.Micros // late spend of this run's bids; the same
+	lateBy   map[lateKey]rtb.Micros // late spend of this run's bids; not part of the fold
 	plan     []LinePlan
 	refused  map[rtb.LineID]bool // lines that do not bid because of their currency
-	recheck  bool                // a budget's currency became known: look again
-	checked  time.Time           // when the table was made
+	recheck  bool                // a budget's currency became known: check the lines again
+	checked  time.Time           // when the table was built
 	accounts map[rtb.BudgetID]*account
 	longs    map[rtb.BudgetID]*account // for bids that live longer than usual
 	longRun  string                    // the name of their grants' run
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
-	moved    []*account // scratch of moveControls
-	sorted   []*account // accounts by id; nil when the list must be built again
+	moved    []*account // scratch memory of moveControls
+	sorted   []*account // accounts by id; nil if the list must be rebuilt
 	ids      uint64     // numbers the facts of this run
 }
 
@@ -86,7 +86,7 @@ type counters struct {
 	refused, grants, conflicts, appendErrors, late, duplicates, billedLosses, expired atomic.Uint64
 }
 
-// maxLife bounds a bid's life, whatever its claims and the options say.
+// maxLife bounds the life of a bid, regardless of its claims and the options.
 const maxLife = 7 * 24 * time.Hour
 
 // Open reads the view from its folder.
@@ -241,14 +241,14 @@ func (p *Pacer) Close() error {
 // Name is the view's name.
 func (p *Pacer) Name() string { return name }
 
-// Position is that of the last fact applied.
+// Position returns the position of the last fact applied.
 func (p *Pacer) Position() events.Position { return p.db.Position() }
 
 // Checkpoint writes a copy of the view to dir, which does not exist yet.
 func (p *Pacer) Checkpoint(dir string) error { return p.db.Checkpoint(dir) }
 
-// Restore replaces the view by the checkpoint in dir, which stays as it is. Where
-// that fails the view is empty, at the zero position.
+// Restore replaces the view by the checkpoint in dir, which is not changed. If that
+// fails, the view is empty and at the zero position.
 func (p *Pacer) Restore(dir string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -262,8 +262,8 @@ func (p *Pacer) Reset() error {
 	return p.refill(p.db.Reset)
 }
 
-// refill exchanges the view's files and loads them. Files that open and cannot be
-// read are emptied. p.mu is held.
+// refill replaces the view's files and loads them. Files that can be opened but not read
+// are emptied. p.mu is held.
 func (p *Pacer) refill(exchange func() error) error {
 	err := exchange()
 	if lerr := p.load(); lerr != nil {

@@ -68,8 +68,8 @@ func (p *Pacer) foldPause(f *events.Fact) {
 	p.publishPauses()
 }
 
-// Stopped returns why bidding is stopped, everywhere or for an exchange: blind,
-// paused, or NoBidNone.
+// Stopped returns why bidding is stopped, everywhere or for an exchange: blind, paused
+// or NoBidNone.
 func (p *Pacer) Stopped(exchange string) rtb.NoBidReason {
 	if p.blind.Load() || p.sight.stopped.Load() || p.unpaid(exchange) {
 		return rtb.NoBidBlind
@@ -154,10 +154,10 @@ func (p *Pacer) pauseNow(scope string, x pause) {
 	p.publishPauses()
 }
 
-// SetBlind stops bidding, as blind, while on. It is not stored.
+// SetBlind stops bidding as blind while on is true. It is not stored.
 func (p *Pacer) SetBlind(on bool) { p.blind.Store(on) }
 
-// factID names a fact of this run.
+// factID returns a unique id for a fact of this run.
 func (p *Pacer) factID(kind string) string {
 	p.mu.Lock()
 	p.ids++

@@ -11,7 +11,7 @@ type Mode uint8
 
 // The modes.
 const (
-	Even Mode = iota // over the day, through the price multiplier
+	Even Mode = iota // spread over the day by the price multiplier
 	ASAP             // at full price until it is spent
 )
 
@@ -22,8 +22,8 @@ type LinePlan struct {
 	Line     rtb.LineID
 	Priority int
 	Currency rtb.Currency
-	Zone     *time.Location // of the days; UTC when nil
-	Mode     Mode           // of the line
+	Zone     *time.Location // time zone of the days; UTC if nil
+	Mode     Mode           // mode of the line
 	// CampaignMode is how the campaign's own caps are spread.
 	CampaignMode Mode
 
@@ -37,9 +37,9 @@ type LinePlan struct {
 	// of the campaign's that are never granted, 0 to 100; they are kept for late bills.
 	HoldbackPct, CampaignHoldbackPct int
 
-	// MaxCPM is the highest price that the line bids, in Currency; 0 unknown.
+	// MaxCPM is the highest price that the line bids, in Currency; 0 if unknown.
 	MaxCPM rtb.CPM
-	// Start and End bound the line's life; zero: open; End is exclusive.
+	// Start and End bound the line's lifetime; zero means open. End is exclusive.
 	Start, End time.Time
 	// Active reports whether the line bids. Grants are cut for active lines only.
 	Active bool
@@ -65,7 +65,7 @@ func (l *LinePlan) zone() *time.Location {
 	return l.Zone
 }
 
-// limit is the amount of one cap.
+// limit returns the amount of one cap.
 func (l *LinePlan) limit(c rtb.CapSet) rtb.Micros {
 	switch c {
 	case rtb.CapLineDay:

@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// resState is the life of a reservation.
+// resState is the state of a reservation.
 type resState uint8
 
 const (
@@ -28,7 +28,7 @@ type reservation struct {
 	visitor  rtb.Key
 	exchange string
 	line     *line
-	accounts [len(rtb.Caps)]*account // nil at the end
+	accounts [len(rtb.Caps)]*account // unused entries are nil
 
 	cost, expected, value rtb.Micros
 	flight                rtb.Micros // its current part of the accounts' expected cost
@@ -39,7 +39,7 @@ type reservation struct {
 	due                           rtb.Second
 
 	state      resState
-	won        bool  // a win notice came in time; state says so too until a loss notice
+	won        bool  // a win notice came in time; before a loss notice, state says so too
 	slot       int32 // in the mapped file; -1: none
 	flightSlot int32 // its visitor's flight, while tracked
 
@@ -48,8 +48,8 @@ type reservation struct {
 	budgets   [len(rtb.Caps)]uint64
 
 	long    bool // under a grant for bids that live longer than usual
-	tracked bool // it has a flight of its visitor
-	learned bool // its outcome was learned from
+	tracked bool // a flight of its visitor is recorded
+	learned bool // its outcome has been learned
 }
 
 // give returns the reservation's money to its accounts and line.
@@ -76,7 +76,7 @@ func (r *reservation) expect(amount rtb.Micros) {
 	r.flight = amount
 }
 
-// ends returns the end of its last window.
+// ends returns the end of the reservation's last window.
 func (r *reservation) ends() rtb.Second { return max(r.winExpiry, r.billExpiry) }
 
 // life returns how long money may be reserved for the bid. winExpiry is not before
@@ -88,31 +88,31 @@ func (r *reservation) holds() bool {
 	return r.state == resBid || r.state == resWon || r.state == resDoubted
 }
 
-// due orders the slots of a shard: exactly one entry per slot in use.
+// due orders the slots of a shard by due time, with exactly one entry per slot in use.
 type dueEntry struct {
 	at   rtb.Second
 	slot int32
 }
 
-// resShard is a part of the reservations, by bid id. mu protects everything but
-// next, and is never held across I/O or another lock but a visitor shard's.
+// resShard holds some of the reservations, by bid id. mu protects everything but first,
+// and is never held across I/O or another lock except that of a visitor shard.
 type resShard struct {
 	mu    sync.Mutex
 	slots map[rtb.BidID]int32
 	slab  []reservation
 	spare []int32
 	heap  []dueEntry
-	next  secondValue // the earliest due; 0 when empty
+	next  secondValue // the earliest due time; 0 if empty
 	_     [28]byte
 }
 
 const resShards = 64
 
-// reservations are all bids in flight of this run.
+// reservations holds all bids in flight of this run.
 type reservations struct {
 	shards [resShards]resShard
 	count  atomic.Int64 // slots in use
-	live   atomic.Int64 // of those, holding money
+	live   atomic.Int64 // slots in use that hold money
 	limit  int64
 }
 
@@ -185,8 +185,8 @@ func (s *reservations) with(bid rtb.BidID, fn func(*reservation)) bool {
 	return true
 }
 
-// sweep calls fn for every reservation whose due is before now, and forgets those
-// that fn leaves without a later due.
+// sweep calls fn for every reservation whose due time is before now, and removes those
+// for which fn does not set a later due time.
 func (s *reservations) sweep(now rtb.Second, fn func(*reservation)) {
 	for i := range s.shards {
 		sh := &s.shards[i]

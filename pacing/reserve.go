@@ -233,7 +233,7 @@ func (p *Pacer) Release(bid rtb.BidID) {
 	})
 }
 
-// untrack forgets the flight of a bid that will be no impression.
+// untrack removes the flight of a bid that will not become an impression.
 func (p *Pacer) untrack(r *reservation) {
 	if r.tracked {
 		r.tracked = false

@@ -14,7 +14,7 @@ type BudgetsReport struct {
 	Budgets []BudgetRow `json:"budgets"`
 }
 
-// BudgetRow is one cap as GET /admin/budgets shows it; a campaign's own caps
+// BudgetRow is one cap in the response of GET /admin/budgets. The caps of a campaign
 // have an empty line. Amounts are micros of Currency.
 type BudgetRow struct {
 	Advertiser string       `json:"advertiser"`
@@ -24,8 +24,8 @@ type BudgetRow struct {
 	Day        rtb.Day      `json:"day"`    // empty for a total
 	Currency   rtb.Currency `json:"currency"`
 	Cap        rtb.Micros   `json:"cap_micros"`
-	Spent      rtb.Micros   `json:"spent_micros"`    // all that was charged, late spend included
-	Reserved   rtb.Micros   `json:"reserved_micros"` // by this run's bids in flight
+	Spent      rtb.Micros   `json:"spent_micros"`    // everything charged, late spend included
+	Reserved   rtb.Micros   `json:"reserved_micros"` // reserved by this run's bids in flight
 	Granted    rtb.Micros   `json:"granted_micros"`  // the amount that grants of all runs may still settle
 	Late       rtb.Micros   `json:"late_spend_micros"`
 	Doubted    rtb.Micros   `json:"doubted_micros"` // of this run's bids that were reported lost but may still be billed
@@ -42,7 +42,7 @@ type LineStats struct {
 	Currency   rtb.Currency
 	Spend      rtb.Micros // charged since the view began, late spend included
 	Late       rtb.Micros
-	Reserved   rtb.Micros // by this run's bids in flight
+	Reserved   rtb.Micros // reserved by this run's bids in flight
 	Multiplier float64
 }
 
@@ -50,12 +50,12 @@ type LineStats struct {
 type Stats struct {
 	Lines        []LineStats
 	Reservations int    // in memory now
-	Refused      uint64 // because MaxReservations was reached
+	Refused      uint64 // bids refused because MaxReservations was reached
 	Grants       uint64 // appended
 	Conflicts    uint64 // grants refused because another run had a newer one
 	AppendErrors uint64 // grants, ticks and pauses that could not be stored
 	LateBills    uint64
-	Duplicates   uint64 // bills that had been charged already
+	Duplicates   uint64 // bills that repeated an earlier charge
 	BilledLosses uint64 // bids of this run that were billed after their loss notice
 	Expired      uint64 // reservations that ended without a notice
 	// ClockBehind is how far our clock was behind the log's time at the last
@@ -65,8 +65,8 @@ type Stats struct {
 	Doubted     []Doubted // by exchange
 }
 
-// Budgets lists every cap of the plan at now, by advertiser, campaign, line (the
-// campaign's own first), days before totals.
+// Budgets lists every cap of the plan at now, sorted by advertiser, campaign and line (a
+// campaign's own caps first), days before totals.
 func (p *Pacer) Budgets(now time.Time) []BudgetRow {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,24 +15,24 @@ import (
 	"rebound/rtb"
 )
 
-// How Run and Step keep grants ahead of need.
+// Constants that determine how Run and Step keep grants ahead of need.
 const (
 	stepEvery  = 250 * time.Millisecond
 	tickEvery  = 5 * time.Second // between tick facts, while something has yet to expire
 	saveEvery  = 10 * time.Second
 	grantLife  = 10 * time.Minute // from a grant to its Until; renewed at half of it
 	dayAhead   = 10 * time.Minute // how long before midnight tomorrow's grants are cut
-	askAgain   = 5 * time.Second  // an append whose fact is not folded by then is forgotten
-	aheadFor   = 10.0             // seconds of reserving that a grant covers ahead
-	reserveFor = 300.0            // seconds: a bid's life until a loss is known
+	askAgain   = 5 * time.Second  // after this time an append whose fact is not folded yet is no longer waited for
+	aheadFor   = 10.0             // seconds of reserving for which a grant suffices
+	reserveFor = 300.0            // seconds from a bid until its loss is known
 	winShare   = 0.2              // of bids, assumed before any outcome is known
 	safety     = 1.5
 	shareLeft  = 0.05 // of the rest of a cap: the most that one run has available
-	rateMemory = 10.0 // seconds of the smoothed rate of reserving
+	rateMemory = 10.0 // seconds over which the rate of reserving is smoothed
 
 	recheckEvery = 5 * time.Second // between checks of lines in another currency
 	idleAfter    = 25 * time.Hour  // a grant that no bid asked for in this time is not renewed
-	longLife     = time.Hour       // how long one long bid makes grants longer
+	longLife     = time.Hour       // how long grants are held longer after a bid with a long life
 )
 
 // Run keeps grants ahead of need, advances the time of the log while
@@ -52,8 +52,8 @@ func (p *Pacer) Run(ctx context.Context) error {
 	}
 }
 
-// Step does one round of Run at a time of the caller's clock. Replay calls it
-// instead of Run.
+// Step does one round of Run at a time of the caller's clock. Replay calls it instead of
+// Run.
 func (p *Pacer) Step(ctx context.Context, now time.Time) {
 	p.stepMu.Lock()
 	defer p.stepMu.Unlock()
@@ -73,7 +73,7 @@ func (p *Pacer) Step(ctx context.Context, now time.Time) {
 	}
 }
 
-// round moves the controllers and lists the grants that are due.
+// round updates the controllers and returns the grants that are due.
 func (p *Pacer) round(now time.Time) []events.Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +115,7 @@ func (p *Pacer) usualLife(now time.Time) {
 	}
 }
 
-// sortedAccounts lists the accounts in an order that is the same each time.
+// sortedAccounts lists the accounts in a stable order.
 func (p *Pacer) sortedAccounts() []*account {
 	if p.sorted == nil {
 		var longs []*account
@@ -156,8 +156,8 @@ func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, boo
 		life = p.life.Load()
 	}
 	until := now.Add(grantLife).Truncate(time.Second)
-	w := wantedGrant{amount: g.Amount, until: until, heldUntil: later(until.Add(life), g.HeldUntil)} // bids in flight rely on the latter
-	if a.withheld > 0 {                                                                              // the cap was lowered, or late spend came
+	w := wantedGrant{amount: g.Amount, until: until, heldUntil: later(until.Add(life), g.HeldUntil)} // bids in flight rely on HeldUntil
+	if a.withheld > 0 {                                                                              // the cap was lowered, or late spend was charged
 		w.amount -= a.withheld
 		return w, true
 	}
@@ -237,8 +237,8 @@ func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) e
 	return f
 }
 
-// appendGrant appends one grant. A grant that conflicts with another run's is tried
-// again by the next Step, when the other is folded.
+// appendGrant appends one grant. A grant that conflicts with another run's is retried by
+// the next Step, once the other is folded.
 func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
 	err := p.append(ctx, f)
 	if err == nil {

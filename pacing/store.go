@@ -10,15 +10,15 @@ import (
 	"rebound/rtb"
 )
 
-// Keys of the view: one byte of kind, then the name.
+// Keys of the view: one byte for the kind, then the name.
 const (
 	keyBudget  = 'b' // + budget text -> budget as JSON
 	keyLine    = 'l' // + line text -> lineTotal as JSON
 	keyNotice  = 'n' // + bid id -> three times
-	keyForget  = 't' // + time, bid id: when a notice is forgotten
+	keyForget  = 't' // + time, bid id: when a notice is dropped
 	keyPause   = 's' // + scope -> pause as JSON
 	keyControl = 'c' // the controllers, which are not part of the fold
-	keyAdjust  = 'a' // + id of an adjustment -> when it is forgotten
+	keyAdjust  = 'a' // + id of an adjustment -> when it is dropped
 )
 
 // storeFormat is the version of these keys and their values.
@@ -31,12 +31,12 @@ func openView(o *Options) (*view.DB, error) {
 	return view.Open(view.Config{Name: name, Dir: o.Dir, InMemory: o.InMemory, Format: storeFormat, Logger: o.Logger})
 }
 
-// each calls fn for the keys of one kind, without the byte of kind.
+// each calls fn for the keys of one kind, without the kind byte.
 func each(r view.Reader, kind byte, fn func(key, value []byte) error) error {
 	return eachFrom(r, kind, nil, fn)
 }
 
-// eachFrom begins at a key.
+// eachFrom is each, starting at a key.
 func eachFrom(r view.Reader, kind byte, from []byte, fn func(key, value []byte) error) error {
 	return r.Scan(append([]byte{kind}, from...), []byte{kind + 1}, func(key, value []byte) error { return fn(key[1:], value) })
 }
@@ -50,7 +50,7 @@ func setJSON(b *view.Batch, key []byte, v any) error {
 	return b.Set(key, text)
 }
 
-// unreadable wraps the error of a stored value that cannot be decoded.
+// unreadable wraps the error for a stored value that cannot be decoded.
 func unreadable(what string, key []byte, err error) error {
 	return fmt.Errorf("cannot read %s %q of the money view: %w: %w", what, key, view.ErrDamaged, err)
 }

@@ -14,7 +14,7 @@ import (
 type table struct {
 	lines map[rtb.LineID]*tableLine
 	order []*tableLine // the same, in the plan's order, so that sums are reproducible
-	until rtb.Second   // the first of its days ends
+	until rtb.Second   // when the first of its days ends
 }
 
 type tableLine struct {
@@ -30,7 +30,7 @@ type tableLine struct {
 type tableDay struct {
 	day      rtb.Day
 	from, to rtb.Second
-	accounts [len(rtb.Caps)]*account // nil at the end
+	accounts [len(rtb.Caps)]*account // unused entries are nil
 	longs    [len(rtb.Caps)]*account // of the same budgets, for bids that live longer than usual
 }
 
@@ -61,7 +61,7 @@ func (p *Pacer) SetPlan(plan []LinePlan) {
 	p.renew()
 }
 
-// rebuild makes the table of a time. p.mu is held.
+// rebuild builds the table for a time. p.mu is held.
 func (p *Pacer) rebuild(now time.Time) {
 	for _, accounts := range []map[rtb.BudgetID]*account{p.accounts, p.longs} {
 		for id, a := range accounts {
@@ -145,7 +145,8 @@ func (p *Pacer) longOf(a *account) *account {
 	return l
 }
 
-// account finds or opens this run's account of a budget. p.mu is held.
+// account returns this run's account of a budget, and opens it if necessary. p.mu is
+// held.
 func (p *Pacer) account(id rtb.BudgetID) *account { return p.open(p.accounts, id, p.o.Run) }
 
 // accountOf is the account that a grant of a run fills; nil where it is another

@@ -17,14 +17,14 @@ import (
 const (
 	enoughWins    = 200
 	unbilledShare = 0.9
-	recentWins    = 1000 // beyond that older ones count half
+	recentWins    = 1000 // above this count, older wins count half
 )
 
 // billing counts the outcomes of an exchange's wins in this run, once billed or
 // past their bill window. A win notice that bills is not counted.
 type billing struct {
 	wins, unbilled float64
-	late           bool // its late bills took too much of a budget
+	late           bool // its late bills exceeded their share of a budget
 	blind          bool
 }
 
@@ -32,7 +32,7 @@ type billing struct {
 // exchange gets no bids; a larger holdback raises this to the holdback.
 const lateShare = 0.1
 
-// lateKey names the late spend of one exchange in one budget.
+// lateKey identifies the late spend of one exchange in one budget.
 type lateKey struct {
 	budget   rtb.BudgetID
 	exchange string
@@ -55,7 +55,7 @@ func (p *Pacer) lateBill(f *events.Fact, amount rtb.Micros) {
 		b := p.bills(n.Exchange)
 		if sum := p.lateBy[key]; !b.late && sum > max(rtb.Micros(lateShare*float64(a.limit)), a.holdback) {
 			b.late = true
-			p.o.Logger.Error("late bills of an exchange exceed their share of a budget: it gets no bids", zap.String("exchange", n.Exchange),
+			p.o.Logger.Error("late bills of an exchange exceed their share of a budget: it gets no more bids", zap.String("exchange", n.Exchange),
 				zap.Stringer("budget", id), zap.Stringer("late", sum), zap.Stringer("cap", a.limit),
 				zap.String("remedy", `compare auction_ttl, exp and bill_window with the delay of its bills; then POST /admin/pause {"scope":"exchange:`+n.Exchange+`","on":false}`))
 			p.judgeBilling(n.Exchange, b)
@@ -73,13 +73,13 @@ func (p *Pacer) bills(exchange string) *billing {
 	return b
 }
 
-// Billing are the figures of one exchange's wins. Older ones count less.
+// Billing contains the figures of one exchange's wins. Older ones count less.
 type Billing struct {
 	Exchange string
 	Wins     float64 // billed, or past their bill window
-	Unbilled float64 // of those, never billed
-	Late     bool    // its late bills took too much of a budget
-	Blind    bool    // it gets no bids because of either
+	Unbilled float64 // those of them that were never billed
+	Late     bool    // its late bills exceeded their share of a budget
+	Blind    bool    // it gets no bids, for either reason
 }
 
 // outcome counts a win that was billed (0) or can no longer be billed in time (1). p.mu
@@ -117,7 +117,7 @@ func (p *Pacer) trustBilling(x *events.Pause) {
 	}
 }
 
-// judgeBilling publishes a change in which exchanges are blind.
+// judgeBilling publishes changes to the set of exchanges that get no bids.
 func (p *Pacer) judgeBilling(exchange string, b *billing) {
 	unbilled := b.wins >= enoughWins && b.unbilled >= unbilledShare*b.wins
 	blind := unbilled || b.late
@@ -126,7 +126,7 @@ func (p *Pacer) judgeBilling(exchange string, b *billing) {
 	}
 	b.blind = blind
 	if unbilled {
-		p.o.Logger.Error("an exchange reports wins and hardly any bills: it gets no bids", zap.String("exchange", exchange),
+		p.o.Logger.Error("an exchange reports wins but hardly any bills: it gets no more bids", zap.String("exchange", exchange),
 			zap.Float64("wins", b.wins), zap.Float64("unbilled", b.unbilled),
 			zap.String("remedy", `check that its notices reach us and that billing_source is right; then POST /admin/pause {"scope":"exchange:`+exchange+`","on":false}`))
 	} else if !blind {

@@ -48,7 +48,7 @@ func TestWinsWithoutBills(t *testing.T) {
 	if b := p.Stats().Billing; len(b) != 1 || b[0] != (Billing{Exchange: "demo", Wins: enoughWins, Unbilled: enoughWins, Blind: true}) {
 		t.Fatalf("billing: %+v", b)
 	}
-	if n := said.FilterMessageSnippet("gets no bids").Len(); n != 1 {
+	if n := said.FilterMessageSnippet("gets no more bids").Len(); n != 1 {
 		t.Errorf("said %d times; want once", n)
 	}
 	if err := p.Pause(context.Background(), "exchange:demo", false, "ops"); err != nil {
