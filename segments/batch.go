@@ -15,14 +15,14 @@ type batch struct {
 	s       *Store
 	b       *view.Batch
 	now     rtb.Second // time of the log
-	swept   rtb.Second // the hour up to which everything due has expired
+	swept   rtb.Second // the hour up to which all expiries have been processed
 	matcher *audiences.Matcher
 
 	profiles map[rtb.Key]*work
-	order    []rtb.Key // of profiles, in the order of first use
-	visitors int64     // change of their number
+	order    []rtb.Key // profiles in the order of first use
+	visitors int64     // change in the number of profiles
 	tombs    int64     // new tombstones
-	outs     []rtb.Key // opted out by this batch
+	outs     []rtb.Key // keys that this batch opts out
 
 	touched []rtb.Key // keys whose cached entries are no longer valid
 	added   []rtb.Key // keys that may be new
@@ -32,7 +32,7 @@ type batch struct {
 // work is a profile that the batch reads or changes.
 type work struct {
 	v       rtb.Visitor
-	exists  bool // after the batch
+	exists  bool // state of the profile after the batch
 	changed bool
 }
 
@@ -44,14 +44,14 @@ func (s *Store) newBatch() (*batch, error) {
 	return &batch{s: s, b: b, now: s.now(), swept: s.swept, matcher: s.matcher, profiles: map[rtb.Key]*work{}}, nil
 }
 
-// profile returns a visitor's profile, which it reads once per batch.
+// profile returns a visitor's profile, which is read once per batch.
 func (t *batch) profile(k rtb.Key) (*work, error) {
 	if w := t.profiles[k]; w != nil {
 		return w, nil
 	}
 	w := &work{}
 	key := spaceKey(profileSpace, k)
-	value, exists, err := t.s.db.Get(key[:]) // the batch holds no profiles before it is written
+	value, exists, err := t.s.db.Get(key[:]) // the batch contains no profiles until it is written
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (t *batch) drop(k rtb.Key) error {
 	return nil
 }
 
-// optedOut reports whether a visitor or an identifier opted out before.
+// optedOut reports whether a visitor or an identifier has opted out.
 func (t *batch) optedOut(k rtb.Key) (bool, error) {
 	if !t.s.gone.Load().has(&k) {
 		return false, nil
@@ -142,7 +142,7 @@ func (t *batch) write(last *events.Fact) error {
 	}
 	next := t.s.cache.change(t.touched)
 	err = t.b.Commit(last.Position())
-	t.s.cache.advance(next) // after a failure too: nothing changed
+	t.s.cache.advance(next) // also after a failure, because nothing changed
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (t *batch) write(last *events.Fact) error {
 	return nil
 }
 
-// writeMeta puts the numbers that load reads into the batch.
+// writeMeta adds the numbers that load reads to the batch.
 func (t *batch) writeMeta() error {
 	if err := t.b.Set([]byte(metaNow), secondBytes(t.now)); err != nil {
 		return err
@@ -171,7 +171,7 @@ type encoded struct {
 	value []byte
 }
 
-// flush puts the changed profiles into the batch.
+// flush adds the changed profiles to the batch.
 func (t *batch) flush() ([]encoded, error) {
 	var written []encoded
 	for _, k := range t.order {

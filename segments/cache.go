@@ -30,13 +30,12 @@ type cache struct {
 	hits, misses, rejected atomic.Uint64
 }
 
-// entry is the key, the position, the kind and the encoded value. It never
-// changes once it is made.
+// entry is the key, the position, the kind and the encoded value. It is immutable.
 type entry []byte
 
-// The kinds of entries.
+// Kinds of entries.
 const (
-	entryNone byte = iota // there is no such key
+	entryNone byte = iota // the key does not exist
 	entryProfile
 	entryEdge
 )
@@ -48,7 +47,7 @@ const (
 
 func newCache(bytes int64) (*cache, error) {
 	entries, err := ristretto.NewCache(&ristretto.Config[uint64, entry]{
-		NumCounters: max(10_000, bytes/256*10), // ten for every entry of usual size
+		NumCounters: max(10_000, bytes/256*10), // ten for each entry of the usual size
 		MaxCost:     bytes,
 		BufferItems: 64,
 		KeyToHash:   func(k uint64) (uint64, uint64) { return k, 0 },
@@ -78,7 +77,7 @@ func (e entry) position() uint64 { return binary.LittleEndian.Uint64(e[16:]) }
 func (e entry) kind() byte       { return e[24] }
 func (e entry) value() []byte    { return e[entryHead:] }
 
-// get finds the key's entry, unless it is older than its stripe.
+// get returns the key's entry, unless the entry is older than its stripe.
 func (c *cache) get(k *rtb.Key) (entry, bool) {
 	e, ok := c.entries.Get(hashOf(k))
 	if !ok || rtb.Key(e[:16]) != *k || e.position() < c.stripe(k).Load() {
@@ -99,8 +98,8 @@ func (c *cache) put(e entry) {
 	c.entries.Set(hashOf(&k), e, int64(len(e)))
 }
 
-// change marks the keys that the next batch changes and returns its position. It is
-// called before the batch can be read, and advance afterwards.
+// change marks the keys that the next batch changes and returns the batch's position. It
+// is called before the batch becomes readable; advance is called afterwards.
 func (c *cache) change(keys []rtb.Key) uint64 {
 	next := c.position.Load() + 1
 	for i := range keys {

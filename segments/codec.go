@@ -20,9 +20,9 @@ const (
 	maxProductID = 200
 )
 
-// appendProfile appends a profile: version, position, segments, products,
-// frequencies. Ids and latest times are fixed width; older times are the
-// distance to the one before. The key is not part of it.
+// appendProfile appends a profile: version, position, segments, products, frequencies.
+// Ids and latest times have a fixed width; older times are encoded as the distance to
+// the previous one. The key is not included.
 func appendProfile(b []byte, v *rtb.Visitor) []byte {
 	b = append(b, profileVersion)
 	b = binary.AppendUvarint(b, v.Position)
@@ -74,8 +74,8 @@ func appendText(b []byte, s string) []byte {
 
 var errProfile = errors.New("cannot read profile: got damaged bytes; want what appendProfile wrote")
 
-// decodeProfile fills v from b and keeps v's memory. Texts in v point into b,
-// so b must never change afterwards. On an error v is empty.
+// decodeProfile fills v from b and reuses v's memory. Texts in v point into b, so b must
+// never change afterwards. On an error v is empty.
 func decodeProfile(b []byte, v *rtb.Visitor) error {
 	v.Reset()
 	r := reader{b: b}

@@ -14,13 +14,13 @@ import (
 // Bounds of the identity graph. Links beyond them are not created, but counted:
 // shared machines, robots and test@test.com would join strangers.
 const (
-	maxDevices   = 16 // visitors that may claim one identifier; one more unlinks them all
+	maxDevices   = 16 // visitors that may claim one identifier; the next one unlinks them all
 	maxExchanges = 8  // exchange ids of one visitor
 	maxOthers    = 16 // other identifiers of one visitor
 	maxKind      = 80 // bytes of a kind
 
 	edgeVersion = 2
-	edgeLife    = 90 * daySpan // from the last time that it was seen
+	edgeLife    = 90 * daySpan // seconds since the identifier was last seen
 )
 
 // edge holds the visitors to which an external identifier belongs. A device's
@@ -30,7 +30,7 @@ const (
 // expires.
 type edge struct {
 	kind    string
-	former  []uint32 // of a device's identifier: the visitors that it was linked to before
+	former  []uint32 // for a device's identifier: the visitors that it was linked to before
 	devices []device
 }
 
@@ -44,7 +44,7 @@ func claimant(visitor rtb.Key) uint32 { return binary.LittleEndian.Uint32(visito
 
 func (e *edge) shared() bool { return len(e.devices) == 1 && e.devices[0].visitor.IsZero() }
 
-// person reports whether identifiers of the kind name a person, not a device.
+// person reports whether identifiers of the kind identify a person rather than a device.
 func person(kind string) bool { return kind == "em" || kind == "ph" || kind == "xid" }
 
 func (e *edge) append(b []byte) []byte {
@@ -103,7 +103,7 @@ func latestDevice(b []byte, now rtb.Second) (rtb.Key, bool) {
 	return rtb.Key(last[:16]), uint64(seen)+edgeLife > uint64(now)
 }
 
-// see makes visitor the latest device of the edge.
+// see makes visitor the most recent device of the edge.
 func (e *edge) see(visitor rtb.Key, now rtb.Second) {
 	e.remove(visitor)
 	e.devices = append(e.devices, device{visitor, now})
@@ -161,8 +161,8 @@ func (t *batch) link(f *events.Fact) error {
 	return t.setEdge(k, &e)
 }
 
-// crowded reports whether a claim by visitor makes the identifier one of more than
-// maxDevices visitors.
+// crowded reports whether a claim by visitor means that more than maxDevices visitors
+// claim the identifier.
 func (e *edge) crowded(visitor rtb.Key) bool {
 	return !e.has(visitor) && !slices.Contains(e.former, claimant(visitor)) && len(e.former)+len(e.devices) >= maxDevices
 }
@@ -247,7 +247,7 @@ func (t *batch) setEdge(k rtb.Key, e *edge) error {
 	return t.b.Set(key[:], e.append(nil))
 }
 
-// edge reads an edge as the batch leaves it.
+// edge returns an edge, including the changes of the batch.
 func (t *batch) edge(k rtb.Key) (e edge, exists bool, err error) {
 	key := spaceKey(edgeSpace, k)
 	value, exists, err := t.b.Get(key[:])
@@ -258,7 +258,7 @@ func (t *batch) edge(k rtb.Key) (e edge, exists bool, err error) {
 	return e, err == nil, err
 }
 
-// linked lists the identifiers of a visitor as the batch leaves them.
+// linked lists the identifiers of a visitor, including the changes of the batch.
 func (t *batch) linked(visitor rtb.Key) ([]events.LinkKey, error) {
 	return readLinked(t.b, visitor)
 }

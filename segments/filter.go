@@ -9,15 +9,15 @@ import (
 	"rebound/rtb"
 )
 
-// filterBits is how many bits a filter spends on a key, for about one false positive
-// in a thousand.
+// filterBits is the number of filter bits per key, for about one false positive in a
+// thousand.
 const filterBits = 16
 
 // filter is a split-block Bloom filter of keys. It may report a key that was never
-// added, but never misses one that was. Any goroutine may query and add.
+// added, but never misses one that was. It is safe for concurrent use.
 //
-// It is a chain of layers, each twice the one before; a full layer is followed
-// by another, so adding never waits for a rebuild. Keys are hashes already, so
+// It is a chain of layers, each twice as large as the one before. When a layer is full,
+// another is added, so adding never waits for a rebuild. Keys are already hashes, so
 // their own bits select the bits to set.
 type filter struct {
 	layers atomic.Pointer[[]*layer]
@@ -28,7 +28,7 @@ type filter struct {
 type layer struct {
 	words  []atomic.Uint32
 	blocks uint64
-	room   int // keys until it is full; under the filter's mu
+	room   int // number of keys until the layer is full; protected by the filter's mu
 }
 
 func newFilter(keys int) *filter {

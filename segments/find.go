@@ -6,10 +6,11 @@ import (
 	"rebound/rtb"
 )
 
-// maxCandidates bounds how many known identifiers of one request are looked up.
+// maxCandidates bounds the number of known identifiers of one request that are looked
+// up.
 const maxCandidates = 64
 
-// candidate is an identifier of a request that the filter lets through.
+// candidate is an identifier of a request that passes the filter.
 type candidate struct {
 	kind rtb.IDKind
 	key  rtb.Key
@@ -78,7 +79,7 @@ func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
 	return rtb.Key{}, false
 }
 
-// findKnown looks up the identifiers that the filter lets through.
+// findKnown looks up the identifiers that passed the filter.
 func (s *Store) findKnown(list []candidate, v *rtb.Visitor) rtb.NoBidReason {
 	for i := range list {
 		if s.isOut(&list[i].key) {
@@ -132,7 +133,7 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// read returns the entry of a key, from the cache or the files.
+// read returns the entry of a key, from the cache or from disk.
 func (s *Store) read(k *rtb.Key, space byte) (entry, error) {
 	if e, ok := s.cache.get(k); ok {
 		return e, nil
@@ -166,8 +167,8 @@ func (s *Store) readFile(k *rtb.Key, space byte, position uint64) (entry, error)
 	return value, nil
 }
 
-// Profile reads one visitor from the files, without the cache. It returns false when
-// there is neither a profile nor an opt-out of that key.
+// Profile reads one visitor from disk, bypassing the cache. It returns false if the key
+// has neither a profile nor an opt-out.
 func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
 	v.Reset()
 	key := spaceKey(profileSpace, k)

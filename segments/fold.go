@@ -14,7 +14,7 @@ import (
 	"rebound/rtb"
 )
 
-// How long an event is remembered so that it counts once.
+// How long an event is remembered, so that repetitions are not counted.
 const (
 	eventLife = 48 * hourSpan
 	orderLife = 90 * daySpan
@@ -27,10 +27,10 @@ const (
 	profileLife = 540 * daySpan
 )
 
-// Apply folds facts, in the order of the log, and stores them with the position
-// of the last one in one batch. Facts at or below the position are skipped. A view
-// whose files turn out to be damaged is emptied, and Apply returns an error that
-// wraps [view.ErrDamaged].
+// Apply folds facts, in the order of the log, and stores them with the position of the
+// last one in one batch. It skips facts at or below the position. If the view's files
+// turn out to be damaged, Apply empties the view and returns an error that wraps
+// [view.ErrDamaged].
 func (s *Store) Apply(facts []events.Fact) error {
 	at := s.Position()
 	for len(facts) > 0 && facts[0].Seq <= at.Seq && at.Seq > 0 {
@@ -97,7 +97,7 @@ func (t *batch) fold(f *events.Fact) error {
 	return nil
 }
 
-// event folds an event that was not folded before.
+// event folds an event that has not been folded before.
 func (t *batch) event(f *events.Fact) error {
 	if f.Event == nil || f.Visitor.IsZero() {
 		return nil
@@ -155,8 +155,8 @@ func (t *batch) firstTime(f *events.Fact) (bool, error) {
 	return first && firstOrder, err
 }
 
-// impression counts a bid's impression once, by whichever notice comes first.
-// It creates no profile: a visitor who was erased in between stays erased.
+// impression counts the impression of a bid once, by whichever notice arrives first. It
+// creates no profile, so a visitor who was erased meanwhile stays erased.
 func (t *batch) impression(f *events.Fact) error {
 	n := f.Notice
 	if n == nil || f.Visitor.IsZero() || n.BidID.IsZero() {
@@ -207,7 +207,7 @@ func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
 	return out, nil
 }
 
-// optOut sets tombstones on the visitor and all its identifiers, and deletes the
+// optOut writes tombstones for the visitor and all its identifiers, and deletes the
 // profile.
 func (t *batch) optOut(f *events.Fact) error {
 	visitors, err := t.meant(f)
@@ -245,7 +245,7 @@ func (t *batch) tombstone(k rtb.Key) error {
 	}
 	t.outs = append(t.outs, k)
 	t.touched = append(t.touched, k)
-	t.s.gone.Load().add(k) // the rest of this batch queries it
+	t.s.gone.Load().add(k) // the rest of this batch reads it
 	key := spaceKey(tombSpace, k)
 	if _, exists, err := t.b.Get(key[:]); exists || err != nil {
 		return err
@@ -282,8 +282,8 @@ func (t *batch) forget(visitor rtb.Key) error {
 	return t.drop(visitor)
 }
 
-// config applies the rules of a newly active configuration to the events that
-// follow. A rule that this version cannot read is left out and counted.
+// config activates the rules of a new configuration for the events that follow. A rule
+// that this version cannot read is ignored and counted.
 func (t *batch) config(f *events.Fact) error {
 	if f.Config == nil {
 		return nil
@@ -294,7 +294,7 @@ func (t *batch) config(f *events.Fact) error {
 	return t.b.Set([]byte(metaRules), []byte(strings.Join(f.Config.Rules, "\n")))
 }
 
-// readableRules compiles the rules that can be read and returns the others.
+// readableRules compiles the rules that this version can read and returns the others.
 func readableRules(rules []string) (m *audiences.Matcher, bad []string) {
 	var good []string
 	for _, r := range rules {
@@ -305,7 +305,7 @@ func readableRules(rules []string) (m *audiences.Matcher, bad []string) {
 		}
 	}
 	m, err := audiences.NewMatcher(good)
-	if err != nil { // every text was checked
+	if err != nil { // cannot fail: every text was checked
 		m, _ = audiences.NewMatcher(nil)
 	}
 	return m, bad

@@ -7,9 +7,9 @@ import (
 	"rebound/rtb"
 )
 
-// How finely impressions are kept, in seconds: five minutes for two hours, an
-// hour for two days, a day for ninety days. A bucket becomes coarser only when
-// all of the coarser one is old enough, so buckets never overlap.
+// Resolution of impression times, in seconds: five minutes for two hours, an hour for
+// two days, a day for ninety days. A bucket becomes coarser only when all of the coarser
+// one is old enough, so buckets never overlap.
 const (
 	fineSpan  = 300
 	hourSpan  = 3600
@@ -19,8 +19,8 @@ const (
 	countLife = 90 * daySpan
 )
 
-// addImpression counts one impression of a scope. now is the time of the log.
-// It returns how many scopes had to be dropped.
+// addImpression counts one impression of a scope. now is the time of the log. It returns
+// the number of scopes that had to be dropped.
 func addImpression(v *rtb.Visitor, scope rtb.ScopeID, at, now rtb.Second) (dropped int) {
 	i, found := slices.BinarySearchFunc(v.Frequency, scope, func(f rtb.FrequencyState, s rtb.ScopeID) int { return cmp.Compare(f.Scope, s) })
 	if !found {
@@ -43,8 +43,8 @@ func addImpression(v *rtb.Visitor, scope rtb.ScopeID, at, now rtb.Second) (dropp
 	return 1
 }
 
-// compactBuckets makes old buckets coarser, adds up equal ones and drops those
-// that no cap can reach. The newest come first.
+// compactBuckets makes old buckets coarser, merges equal ones and drops those that no
+// cap covers. The newest come first.
 func compactBuckets(buckets []rtb.FrequencyBucket, now rtb.Second) []rtb.FrequencyBucket {
 	kept := buckets[:0]
 	for _, b := range buckets {
@@ -72,7 +72,8 @@ func compactBuckets(buckets []rtb.FrequencyBucket, now rtb.Second) []rtb.Frequen
 	return out[:min(len(out), maxBuckets)]
 }
 
-// over reports whether the bucket of span that holds start ended at least life ago.
+// over reports whether the bucket of length span that contains start ended at least life
+// ago.
 func over(start rtb.Second, span, life uint32, now rtb.Second) bool {
 	end := uint64(start-start%rtb.Second(span)) + uint64(span)
 	return end+uint64(life) <= uint64(now)

@@ -8,8 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// The kinds of keys, by their first byte. Numbers are big endian, so that keys sort
-// by them.
+// Kinds of keys, by their first byte. Numbers are big-endian, so that keys sort by them.
 const (
 	metaSpace    = 'm' // name -> value
 	profileSpace = 'p' // visitor -> profile

@@ -44,12 +44,12 @@ func (s *Store) loadSecond(name string) (rtb.Second, error) {
 	return rtb.Second(binary.BigEndian.Uint32(value)), nil
 }
 
-// filterParts is how many parts of each key space are read at the same time.
+// filterParts is the number of parts of each key space that are read in parallel.
 const filterParts = 4
 
-// loadFilters builds the filters from all keys and counts visitors and opt-outs.
-// The key spaces are read in parts, because decoding the blocks takes most of the
-// time.
+// loadFilters builds the filters from all keys and counts visitors and opt-outs. Key
+// spaces are read in parallel parts, because most of the time is spent on decoding the
+// blocks.
 func (s *Store) loadFilters() error {
 	value, _, err := s.db.Get([]byte(metaVisitors))
 	if err != nil {
@@ -87,8 +87,8 @@ func (s *Store) loadFilters() error {
 	return nil
 }
 
-// eachKey calls fn for the keys in one part of a space. Keys are hashes, so the
-// parts are about equal.
+// eachKey calls fn for the keys in one part of a space. Keys are hashes, so the parts
+// have about the same size.
 func (s *Store) eachKey(space byte, part int, fn func(rtb.Key)) error {
 	lower, upper := []byte{space, byte(part * 256 / filterParts)}, []byte{space + 1}
 	if part < filterParts-1 {

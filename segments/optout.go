@@ -10,7 +10,7 @@ import (
 
 // pendingOuts are the opt-outs that are in the log but not yet in the view.
 type pendingOuts struct {
-	n    atomic.Int64 // length of keys; readers look no further at 0
+	n    atomic.Int64 // number of keys; at 0 readers need not take the lock
 	mu   sync.RWMutex // guards keys; never held across I/O
 	keys map[rtb.Key]struct{}
 }

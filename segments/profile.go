@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// addEvent counts one event of a segment. Events may come in any order. It
-// returns how many segments had to be dropped.
+// addEvent counts one event of a segment. Events may arrive in any order. It returns the
+// number of segments that had to be dropped.
 func addEvent(v *rtb.Visitor, id rtb.SegmentID, at rtb.Second) (dropped int) {
 	i, found := slices.BinarySearchFunc(v.Segments, id, func(s rtb.SegmentState, id rtb.SegmentID) int { return cmp.Compare(s.ID, id) })
 	if !found {
@@ -49,8 +49,8 @@ var productKinds = map[string]rtb.ProductKind{
 	"purchase":         rtb.ProductBought,
 }
 
-// addProducts remembers the items of an event: the strongest kind and the
-// latest time of each. It returns how many products had to be dropped.
+// addProducts remembers the items of an event, each with its strongest kind and latest
+// time. It returns the number of products that had to be dropped.
 func addProducts(v *rtb.Visitor, advertiser string, e *events.Event, at rtb.Second) (dropped int) {
 	kind := productKinds[e.Name]
 	if kind == 0 || len(advertiser) > 64 {

@@ -10,14 +10,14 @@ import (
 
 // Stats are counts since Open, except for Visitors, OptOuts and Position.
 type Stats struct {
-	Hits, Misses, Rejected uint64 // cache: found; read from disk; fills refused because the key had changed
+	Hits, Misses, Rejected uint64 // cache lookups: found, read from disk, and fills refused because the key had changed
 	Found, Unknown, NoID   uint64 // results of Find
 	OptedOut               uint64
 	Errors                 uint64 // reads that failed; the result was a no-bid
 	Visitors               uint64 // profiles
 	OptOuts                uint64 // visitors and identifiers that opted out
 	Applied, Duplicates    uint64 // facts; those of them that were duplicates
-	Dropped                uint64 // segments, products and scopes over a profile's bounds
+	Dropped                uint64 // segments, products and scopes beyond the bounds of a profile
 	Overlinked             uint64 // links beyond a bound, not created
 	Shared                 uint64 // identifiers unlinked because too many visitors claimed them
 	BadRules               uint64 // rule texts that this version cannot read
@@ -31,7 +31,7 @@ type counters struct {
 	shared, badRules                         atomic.Uint64
 }
 
-// Stats are the counts so far.
+// Stats returns the current counts.
 func (s *Store) Stats() Stats {
 	c := &s.count
 	return Stats{
@@ -46,6 +46,6 @@ func (s *Store) Stats() Stats {
 func (s *Store) reportBadRules(bad []string) {
 	s.count.badRules.Add(uint64(len(bad)))
 	for _, text := range bad {
-		s.log.Warn("rule of the active configuration cannot be read; its segment is not remembered", zap.String("rule", text))
+		s.log.Warn("a rule of the active configuration cannot be read; its segment is not recorded", zap.String("rule", text))
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // Options configure a Store.
 type Options struct {
-	// Dir holds the view's files; unused when InMemory.
+	// Dir is the folder of the view's files; unused with InMemory.
 	Dir string
 	// InMemory keeps everything in memory, for replay and tests.
 	InMemory bool
@@ -34,7 +34,7 @@ type Store struct {
 	keyring *rtb.Keyring
 	log     *zap.Logger
 
-	known   atomic.Pointer[filter] // every profile, edge and opt-out
+	known   atomic.Pointer[filter] // filters of every profile, edge and opt-out
 	gone    atomic.Pointer[filter] // every opt-out
 	cache   *cache
 	pending pendingOuts
@@ -44,20 +44,19 @@ type Store struct {
 	folded  atomic.Pointer[func(ts time.Time)]
 	closed  atomic.Bool
 
-	// The folding goroutine owns the rest.
+	// The remaining fields belong to the folding goroutine.
 	matcher *audiences.Matcher
 	swept   rtb.Second
 
-	// afterRead, in tests, runs between a read of the files and the fill of
-	// the cache.
+	// afterRead, in tests, is called between a read from disk and the cache fill.
 	afterRead func()
 }
 
-// blockCacheBytes bounds Pebble's cache. The cache of profiles is in front of it.
+// blockCacheBytes bounds Pebble's cache, which is behind the cache of profiles.
 const blockCacheBytes = 32 << 20
 
-// Open opens or creates the view. A damaged view is emptied, with a log line; a
-// view of another format is an error, see [view.ErrFormat].
+// Open opens or creates the view. It empties a damaged view and logs that; a view in
+// another format is an error, see [view.ErrFormat].
 func Open(o Options) (*Store, error) {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = 64 << 20
@@ -90,8 +89,8 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close writes everything to disk and closes the files. Closing twice is allowed.
-// No other method may be running.
+// Close writes everything to disk and closes the files. Closing twice is allowed. No
+// other method may be running.
 func (s *Store) Close() error {
 	if !s.closed.CompareAndSwap(false, true) {
 		return nil
@@ -109,8 +108,8 @@ func (s *Store) Position() events.Position { return s.db.Position() }
 // now returns the time of the log at the position.
 func (s *Store) now() rtb.Second { return rtb.Second(s.logTime.Load()) }
 
-// OnFolded sets a function that is called, on the folding goroutine, with the TS of
-// each event fact once bids can see it.
+// OnFolded sets a function that is called, on the folding goroutine, with the TS of each
+// event fact once bid requests can see it.
 func (s *Store) OnFolded(fn func(ts time.Time)) { s.folded.Store(&fn) }
 
 // Checkpoint writes a copy of the view to dir, which must not exist.

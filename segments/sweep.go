@@ -7,8 +7,8 @@ import (
 	"rebound/rtb"
 )
 
-// sweepStep bounds how many keys expire with one fact, so that the first fact after
-// days without any does not make one huge batch.
+// sweepStep bounds the number of keys that expire with one fact, so that the first fact
+// after a long pause does not create a huge batch.
 const sweepStep = 5000
 
 // sweep expires the keys that are due, once per hour of log time. The outcome depends on the
@@ -73,7 +73,7 @@ func (t *batch) expireSeen(k rtb.Key) error {
 		return err
 	}
 	if len(value) == 4 && rtb.Second(binary.BigEndian.Uint32(value)) > t.now {
-		return nil // renewed since, which scheduled it again
+		return nil // renewed meanwhile, which scheduled it again
 	}
 	return t.b.Delete(key[:])
 }
