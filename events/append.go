@@ -7,9 +7,9 @@ import (
 	"rebound/rtb"
 )
 
-// AppendBody appends what a fact says without its personal part, as the members
-// of a JSON object: id first, no braces. It fails for a time outside the years 0 to
-// 9999, and dst is then as it was.
+// AppendBody appends the fact without its personal part, as the members of a JSON
+// object: id first, no braces. It fails for a time outside the years 0 to 9999 and then
+// returns dst unchanged.
 func AppendBody(dst []byte, f *Fact) ([]byte, error) {
 	e := encoder{b: dst}
 	e.common(f)
@@ -101,14 +101,14 @@ func AppendWho(dst []byte, f *Fact, salt [16]byte) []byte {
 	if len(e.b) == n {
 		return dst
 	}
-	e.b[n] = '{' // in place of the first comma
+	e.b[n] = '{' // replaces the first comma
 	e.b = append(e.b, `,"salt":"`...)
 	e.b = base64.RawURLEncoding.AppendEncode(e.b, salt[:])
 	return append(e.b, '"', '}')
 }
 
-// encoder appends fields; each name comes with the comma before it and the colon
-// after it. Empty values are left out.
+// encoder appends fields. Each name is written with the comma before it and the colon
+// after it. Empty values are omitted.
 type encoder struct {
 	b   []byte
 	err error
@@ -139,7 +139,7 @@ func (e *encoder) event(v *Event) {
 	e.str(`,"trust":`, string(v.Trust))
 }
 
-// close ends an object that began at n, whose first field wrote a comma.
+// close ends an object that began at n and whose first field wrote a comma.
 func (e *encoder) close(n int) {
 	if len(e.b) > n {
 		e.b = append(e.b[:n], e.b[n+1:]...)

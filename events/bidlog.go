@@ -18,7 +18,8 @@ type BidLogOptions struct {
 	Dir string
 	// MaxBytes bounds the folder, 10 GiB by default; the oldest files are deleted first.
 	MaxBytes int64
-	// FileBytes and FileAge rotate the file that is written: 64 MiB, 1 h.
+	// FileBytes and FileAge are the size and age at which the current file is rotated:
+	// 64 MiB, 1 h.
 	FileBytes int64
 	FileAge   time.Duration
 	// QueueRecords and QueueBytes bound the writer's queue: 8,192 records and 64 MiB.
@@ -65,9 +66,9 @@ func (o *BidLogOptions) setDefaults() error {
 type BidLogStats struct {
 	Written  uint64 // records handed to the file system
 	Lost     uint64 // records written to files that were removed meanwhile
-	Dropped  uint64 // records that found the queue full, or the disk failing
+	Dropped  uint64 // records dropped because the queue was full or the disk failed
 	Redacted uint64 // requests left out because they could not be redacted
-	Bytes    uint64 // written, before compression
+	Bytes    uint64 // bytes written, before compression
 	Waiting  int    // records in the queue
 }
 

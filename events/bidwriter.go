@@ -21,11 +21,12 @@ const (
 	bidBuffer = 256 << 10
 )
 
-// bidWriter is the file side of a BidLog: one goroutine writes, another packs.
+// bidWriter writes the files of a BidLog: one goroutine writes records, another packs
+// files.
 type bidWriter struct {
 	l      *BidLog
 	f      *os.File // nil until the first record of a file
-	size   int64    // of f, the buffer included
+	size   int64    // size of f, including the buffer
 	inFile uint64   // records in f
 	opened time.Time
 	n      int // numbers the files of one run
@@ -76,7 +77,7 @@ func (w *bidWriter) mend(name string) {
 	if whole == len(data) {
 		return
 	}
-	w.l.o.Logger.Warn("torn last line of the bid log cut off", zap.String("file", name), zap.Int("bytes", len(data)-whole))
+	w.l.o.Logger.Warn("a torn last line of the bid log was cut off", zap.String("file", name), zap.Int("bytes", len(data)-whole))
 	if err := os.Truncate(name, int64(whole)); err != nil {
 		w.l.o.Logger.Warn("cannot cut torn line off bid log", zap.Error(err))
 	}
@@ -116,7 +117,7 @@ func (w *bidWriter) keep() {
 	}
 }
 
-// write adds a record to the buffer, its request redacted and on one line.
+// write adds a record to the buffer, on one line and with its request redacted.
 func (w *bidWriter) write(r *BidRecord) {
 	raw := r.Request
 	r.Request = nil
@@ -144,8 +145,8 @@ func (w *bidWriter) write(r *BidRecord) {
 	}
 }
 
-// flush writes the buffer. Records that cannot be written are dropped; the next
-// ones go to a new file.
+// flush writes the buffer. Records that cannot be written are dropped; later records go
+// to a new file.
 func (w *bidWriter) flush() {
 	if w.waiting == 0 {
 		return
@@ -198,7 +199,7 @@ func (w *bidWriter) writeFile(b []byte) (int, error) {
 		w.size += int64(n)
 		return n, nil
 	}
-	if terr := w.f.Truncate(w.size); terr != nil { // else the file ends in a torn line
+	if terr := w.f.Truncate(w.size); terr != nil { // otherwise the file ends in a torn line
 		w.l.o.Logger.Warn("cannot truncate a torn bid log line", zap.Error(terr))
 	}
 	w.f.Close() //nolint:errcheck // the write's error counts

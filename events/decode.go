@@ -62,7 +62,7 @@ func (d *decoder) must(c byte) {
 	}
 }
 
-// members calls each with the key of every member; each consumes the value.
+// members calls each with the key of every member; each must consume the value.
 func (d *decoder) members(each func(key []byte)) {
 	for {
 		key := d.text()
@@ -90,7 +90,7 @@ func (d *decoder) object(each func(key []byte)) {
 	d.must('}')
 }
 
-// array calls each at the beginning of every element; each consumes it.
+// array calls each at the beginning of every element; each must consume the element.
 func (d *decoder) array(each func()) {
 	if d.null() {
 		return
@@ -150,7 +150,7 @@ func (d *decoder) text() []byte {
 	return nil
 }
 
-// unescape leaves strings with escapes or invalid UTF-8 to the standard library.
+// unescape passes strings with escapes or invalid UTF-8 to the standard library.
 func (d *decoder) unescape(quoted []byte) []byte {
 	var s string
 	if err := json.Unmarshal(quoted, &s); err != nil {
@@ -178,7 +178,7 @@ func (d *decoder) number() []byte {
 	return d.b[start:d.i]
 }
 
-// isInteger reports whether a text is an integer without sign, as most are.
+// isInteger reports whether a text is an integer without a sign, as most numbers are.
 func isInteger(text []byte) bool {
 	for _, c := range text {
 		if c < '0' || c > '9' {

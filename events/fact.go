@@ -45,14 +45,14 @@ type Fact struct {
 	Seq  uint64    `json:"seq,omitempty"` // place in the log; set by the journal
 	ID   string    `json:"id"`            // message id: the same id twice is one fact
 	TS   time.Time `json:"ts,omitzero"`   // set by the journal at append; never goes back along the log
-	At   time.Time `json:"at,omitzero"`   // when it happened
+	At   time.Time `json:"at,omitzero"`   // when the event itself happened
 	Kind Kind      `json:"kind"`
 
 	Advertiser string  `json:"advertiser,omitempty"`
 	Visitor    rtb.Key `json:"visitor,omitzero"`
-	// Node wrote a grant, or made the bid of a notice.
+	// Node is the node that wrote a grant, or that made the bid of a notice.
 	Node string `json:"node,omitempty"`
-	// Currency is that of the fact's amounts in micros.
+	// Currency is the currency of the fact's amounts in micros.
 	Currency rtb.Currency `json:"currency,omitzero"`
 
 	*Event  `json:",omitempty"`
@@ -84,9 +84,9 @@ func (f *Fact) Position() Position {
 // Trust is the degree to which the source of an event is trusted.
 type Trust string
 
-// The degrees of trust.
+// Degrees of trust.
 const (
-	TrustBrowser Trust = "browser" // the pixel or the tag: anybody can send it
+	TrustBrowser Trust = "browser" // from the pixel or the tag, which anybody can send
 	TrustServer  Trust = "server"  // sent with the advertiser's key
 )
 
@@ -152,8 +152,8 @@ type Notice struct {
 	Caps        rtb.CapSet   `json:"caps,omitempty"`
 	Bid         rtb.CPM      `json:"bid,omitempty"`          // our price, in BidCurrency
 	Price       rtb.CPM      `json:"price,omitempty"`        // as reported, clamped to the bid; in BidCurrency
-	PriceTold   bool         `json:"price_told,omitempty"`   // the notice carried a readable price
-	Charge      rtb.Micros   `json:"price_micros,omitempty"` // what this impression costs, in the fact's Currency
+	PriceTold   bool         `json:"price_told,omitempty"`   // the notice contained a readable price
+	Charge      rtb.Micros   `json:"price_micros,omitempty"` // cost of this impression, in the fact's Currency
 	BidCur      rtb.Currency `json:"bid_currency,omitzero"`
 	Reserved    rtb.Micros   `json:"reserved_micros,omitempty"`
 	Bills       bool         `json:"bills,omitempty"` // this kind of notice charges this bid
@@ -173,22 +173,23 @@ type Notice struct {
 	Flags       []string     `json:"flags,omitempty"`                   // price_above_bid, price_missing, expired...
 }
 
-// Grant lets one run of a node spend a budget. Grants of the same (run, budget)
-// replace each other: Amount is the whole that the run may ever settle there.
+// Grant lets one run of a node spend from a budget. Grants of the same run and budget
+// replace each other: Amount is the cumulative amount that the run may ever settle
+// there.
 type Grant struct {
 	Run    string       `json:"run,omitempty"` // names one start of a node
 	Budget rtb.BudgetID `json:"budget,omitzero"`
 	Amount rtb.Micros   `json:"amount_micros,omitempty"`
-	Cap    rtb.Micros   `json:"cap_micros,omitempty"` // the cap it was cut from
-	Until  time.Time    `json:"until,omitzero"`       // no bid from it later
+	Cap    rtb.Micros   `json:"cap_micros,omitempty"` // the cap that it was cut from
+	Until  time.Time    `json:"until,omitzero"`       // bids may use it until then
 	// HeldUntil is the time by which the last reservation from it has expired.
 	// Anything not settled by then is free again.
 	HeldUntil time.Time `json:"held_until,omitzero"`
 	// Settled is the amount that had already been settled from the grant. It is
 	// set if the fact replaces grants and bills in deleted log files.
 	Settled rtb.Micros `json:"settled_micros,omitempty"`
-	// ExpectSeq is the sequence of the budget's last grant that the writer saw;
-	// the log refuses the fact if there is a later one. Not stored.
+	// ExpectSeq is the sequence of the budget's last grant that the writer had seen; the
+	// log refuses the fact if there is a later one. Not stored.
 	ExpectSeq uint64 `json:"-"`
 }
 
@@ -232,7 +233,7 @@ type AcceptLoss struct {
 // The latest one for each creative and exchange applies.
 type Approval struct {
 	Creative string `json:"creative,omitempty"`
-	CRID     string `json:"crid,omitempty"` // the content that it was given for
+	CRID     string `json:"crid,omitempty"` // the content that was approved or rejected
 	Exchange string `json:"exchange,omitempty"`
 	State    string `json:"state,omitempty"` // approved, rejected, pending
 	By       string `json:"by,omitempty"`

@@ -52,7 +52,7 @@ func (d *decoder) kind() Kind {
 	return Kind(text)
 }
 
-// ofKind reads a member that only facts of some kinds have.
+// ofKind reads a member that only some kinds of facts have.
 func (d *decoder) ofKind(key []byte, f *Fact) {
 	switch f.Kind {
 	case KindEvent:

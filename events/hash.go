@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Hash is the first 128 bits of a line's chain hash: it covers the line and,
-// through its predecessor's hash, every line before it. Its text is 32 hex digits.
+// Hash is the first 128 bits of a line's chain hash. It covers the line and, through its
+// predecessor's hash, every line before it. Its text form is 32 hex digits.
 type Hash [16]byte
 
 // IsZero reports whether no hash is set.
@@ -48,8 +48,8 @@ type Digest [sha256.Size]byte
 // whose personal part was erased holds this hash in its place.
 func WhoHash(who []byte) Digest { return sha256.Sum256(who) }
 
-// DigestOf returns the digest of a fact: SHA-256 over the SHA-256 of its body and
-// the hash of its personal part. A fact without a personal part has that of no bytes.
+// DigestOf returns the digest of a fact: SHA-256 over the SHA-256 of its body and the
+// hash of its personal part. The hash of a missing personal part is that of empty input.
 func DigestOf(body []byte, who Digest) Digest {
 	var buf [2 * sha256.Size]byte
 	sum := sha256.Sum256(body)

@@ -100,8 +100,8 @@ func ParseLine(b []byte) (l Line, err error) {
 	return l, nil
 }
 
-// SplitBody splits the members of a fact into body and personal part; the rest of
-// the line is zero. Both point into b.
+// SplitBody splits the members of a fact into body and personal part; the other fields
+// of the line are zero. Both parts point into b.
 func SplitBody(b []byte) Line {
 	// Inside a string a quote is escaped, and no other member of a body is named who.
 	if i := bytes.Index(b, []byte(whoStart)); i >= 0 {
@@ -173,8 +173,8 @@ func (l *Line) Erase() {
 	l.Who = append(hex.AppendEncode([]byte{'"'}, sum[:]), '"')
 }
 
-// Decode reads the fact of the line into f, which it overwrites. The fact shares
-// no memory with the line.
+// Decode reads the fact of the line into f, overwriting it. The fact shares memory with
+// the line.
 func (l *Line) Decode(f *Fact) error {
 	*f = Fact{V: 1, Seq: l.Seq, TS: l.TS, LineHash: l.Hash, Erased: l.Erased()}
 	if err := decodeMembers(l.Body, f); err != nil {
@@ -199,14 +199,14 @@ func (l *Line) Decode(f *Fact) error {
 	return nil
 }
 
-// Header is the first line of each file of the log.
+// Header is the first line of every file of the log.
 type Header struct {
 	V   int    `json:"v"`
-	Log string `json:"log"` // names the log; all files of one log have the same
+	Log string `json:"log"` // id of the log, the same in all its files
 	// First is the sequence of the file's first fact.
 	First uint64 `json:"first_seq"`
-	// After and Previous are the sequence and hash of the fact before it. After is
-	// below First-1 where sequences were left out because a lost fact had them.
+	// After and Previous are the sequence and hash of the fact before First. After is
+	// below First-1 where sequences were skipped because lost facts had used them.
 	After    uint64 `json:"after_seq"`
 	Previous Hash   `json:"previous_h,omitzero"`
 	// Base marks a base file, which holds the facts that outlive deleted files
@@ -218,8 +218,8 @@ type Header struct {
 	Keys string `json:"keys,omitempty"`
 	// Facts is the number of facts in a base file.
 	Facts int `json:"facts,omitempty"`
-	// Sum protects the header, which the chain does not cover, from being read with
-	// a changed digit.
+	// Sum is a checksum of the header, which the chain does not cover, against a changed
+	// digit.
 	Sum string `json:"sum"`
 }
 

@@ -46,7 +46,7 @@ func (e *LineError) Unwrap() error { return e.Err }
 func ReadFacts(name string, r io.Reader) iter.Seq2[*Fact, error] {
 	return func(yield func(*Fact, error) bool) {
 		var previous Hash
-		known := false // whether previous is the hash of the line before
+		known := false // whether previous is the hash of the preceding line
 		decode := func(text []byte) (*Fact, error) {
 			if h, err := ParseHeader(text); err == nil {
 				previous, known = h.Previous, true
@@ -95,13 +95,14 @@ func ReadFactFiles(patterns ...string) iter.Seq2[*Fact, error] {
 	return readFiles(patterns, ReadFacts)
 }
 
-// RecordFiles are files of bid records. They report how much of them has been read.
+// RecordFiles is a set of files of bid records. It reports how much of them has been
+// read.
 type RecordFiles struct {
 	names      []string
-	size, read int64 // in bytes, as the files are on disk
+	size, read int64 // size of the files on disk, in bytes
 }
 
-// OpenRecordFiles finds the files that the patterns match. A pattern that matches
+// OpenRecordFiles finds the files that match the patterns. A pattern that matches
 // nothing is an error (fs.ErrNotExist).
 func OpenRecordFiles(patterns ...string) (*RecordFiles, error) {
 	names, err := match(patterns)
@@ -125,7 +126,7 @@ func OpenRecordFiles(patterns ...string) (*RecordFiles, error) {
 // Names returns the names of the files in the order in which they are read.
 func (f *RecordFiles) Names() []string { return f.names }
 
-// Share returns how much of the files All has read, from 0 to 1. Call it from the
+// Share returns the share of the files that All has read, from 0 to 1. Call it from the
 // loop that ranges over All.
 func (f *RecordFiles) Share() float64 {
 	if f.size == 0 {
@@ -166,7 +167,7 @@ func decodeRecord(line []byte) (*BidRecord, error) {
 // isBareRequest reports whether a line is an OpenRTB request rather than a bid
 // record: it has imp at its top level and no request.
 func isBareRequest(line []byte) bool {
-	if bytes.HasPrefix(line, []byte(`{"v":1,`)) { // as BidLog writes them
+	if bytes.HasPrefix(line, []byte(`{"v":1,`)) { // fields that BidLog writes first
 		return false
 	}
 	imp, request := false, false
@@ -177,8 +178,8 @@ func isBareRequest(line []byte) bool {
 	return imp && !request
 }
 
-// topKeys calls each with the keys of an object, as they are written. It reads
-// no values, and stops where the text ends.
+// topKeys calls each with the keys of an object, as they are written. It skips the
+// values, and stops at the end of the text.
 func topKeys(b []byte, each func(key []byte)) {
 	depth, start, key := 0, 0, false
 	for i := 0; i < len(b); i++ {
@@ -224,7 +225,7 @@ func readLines[T any](name string, r io.Reader, decode func([]byte) (*T, error))
 				return
 			}
 			torn := err == io.EOF
-			line = bytes.TrimPrefix(line, byteOrderMark) // of the file, or of one that was appended to it
+			line = bytes.TrimPrefix(line, byteOrderMark) // of the file, or of another file that was appended to it
 			if line = bytes.TrimSpace(line); len(line) == 0 && err == nil {
 				continue
 			}
@@ -284,8 +285,8 @@ func readFiles[T any](patterns []string, read func(string, io.Reader) iter.Seq2[
 	}
 }
 
-// readFile reports whether the caller wants more. It adds the bytes that it reads from
-// disk to count.
+// readFile returns false if the caller wants no more. It adds the number of bytes that
+// it reads from disk to count.
 func readFile[T any](name string, count *int64, read func(string, io.Reader) iter.Seq2[*T, error], yield func(*T, error) bool) bool {
 	r, err := openFile(name, count)
 	if err != nil {

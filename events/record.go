@@ -32,7 +32,7 @@ type BidRecord struct {
 	memory *recordMemory
 }
 
-// recordMemory are the buffers of a borrowed record.
+// recordMemory holds the buffers of a borrowed record.
 type recordMemory struct {
 	request  []byte
 	visitor  rtb.Visitor
@@ -57,8 +57,8 @@ func (r *BidRecord) SetVisitor(v *rtb.Visitor) {
 	r.Visitor = &m.visitor
 }
 
-// Decide gives the record an empty decision to fill in; its slices keep their
-// memory from one borrower to the next.
+// Decide adds an empty decision to the record and returns it; its slices keep their
+// capacity from one borrower to the next.
 func (r *BidRecord) Decide() *Decision {
 	m := r.own()
 	m.decision = Decision{Bids: m.decision.Bids[:0], Dropped: m.decision.Dropped[:0]}
@@ -66,7 +66,7 @@ func (r *BidRecord) Decide() *Decision {
 	return r.Decision
 }
 
-// Reset empties the record and keeps its memory.
+// Reset empties the record but keeps its memory.
 func (r *BidRecord) Reset() { *r = BidRecord{memory: r.memory} }
 
 func (r *BidRecord) own() *recordMemory {
@@ -82,7 +82,7 @@ type RecordPos struct {
 	Money    uint64 `json:"money"`
 }
 
-// RecordPrivacy is the gate's verdict.
+// RecordPrivacy is the result of the privacy check.
 type RecordPrivacy struct {
 	Level       rtb.Level `json:"level"`
 	Signal      string    `json:"signal,omitempty"`
