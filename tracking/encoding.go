@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// The payload of a token is a version, flags, fixed-size ids, numbers as varints,
-// and texts preceded by their length. A new field needs a new version; every
+// The payload of a token consists of a version, flags, fixed-size ids, numbers as
+// varints, and texts preceded by their length. A new field needs a new version; every
 // version in use must stay readable for notice_ttl.
 const (
 	payloadVersion = 2 // the rate is a ratio

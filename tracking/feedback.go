@@ -13,7 +13,7 @@ import (
 	"rebound/rtb"
 )
 
-// Limits of the feedback queue and of one request's feedback.
+// Limits of the feedback queue and of the feedback in one request.
 const (
 	feedbackQueue = 1024
 	feedbackBytes = 64 << 10
@@ -40,15 +40,15 @@ type feedbackRow struct {
 // FeedbackStats counts feedback since the process started.
 type FeedbackStats struct {
 	Taken   uint64 // requests whose feedback was queued
-	Dropped uint64 // requests whose feedback was too large, or met a full queue
+	Dropped uint64 // requests whose feedback was too large, or did not fit into the queue
 	Rows    uint64 // entries that were recorded
-	Refused uint64 // entries that are unreadable, or without our token or a status
-	// Repeated counts entries that this node had already recorded, from feedback or
-	// from a notice.
+	Refused uint64 // entries that are unreadable, or lack our token or a status
+	// Repeated counts entries for bids that this node had already recorded, from
+	// feedback or from a notice.
 	Repeated uint64
 }
 
-// TakeFeedback queues what a request reports about earlier bids. It copies rows and
+// TakeFeedback queues the feedback of a request about earlier bids. It copies rows and
 // never blocks: feedback beyond the limits is dropped and counted.
 func (h *Handler) TakeFeedback(exchange string, rows []byte) {
 	if len(rows) > feedbackBytes {
@@ -130,8 +130,8 @@ const (
 	lossHigherBid = 102
 )
 
-// feedbackFact returns the loss or the win that an entry reports; ok is false where
-// it reports none. The fact never charges and never replaces the notice that bills.
+// feedbackFact returns the loss or win that an entry reports; ok is false if it reports
+// neither. The fact never charges and never replaces the notice that bills.
 func (h *Handler) feedbackFact(id string, raw []byte) (f events.Fact, c rtb.Claims, ok bool) {
 	var row feedbackRow
 	if json.Unmarshal(raw, &row) != nil || row.Status <= 0 {
@@ -156,7 +156,7 @@ func (h *Handler) feedbackFact(id string, raw []byte) (f events.Fact, c rtb.Clai
 		n.MinToWin = rtb.CPM(v)
 	}
 	if kind == rtb.NoticeLoss {
-		if n.LossReason = 500 + min(row.Status, maxStatus); row.Status == statusOutbid { // 500 and more: the exchange's own
+		if n.LossReason = 500 + min(row.Status, maxStatus); row.Status == statusOutbid { // 500 and above are specific to the exchange
 			n.LossReason = lossHigherBid
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"rebound/rtb"
 )
 
-// Route is one path of the edge listener. A path that ends in "/*" takes every path
-// below it. All take GET and POST, because an exchange may send either.
+// Route is one path of the edge listener. A path that ends in "/*" matches every path
+// below it. All routes accept GET and POST, because an exchange may send either.
 type Route struct {
 	Path    string
 	Handler fasthttp.RequestHandler
@@ -45,8 +45,8 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
-// notice always answers 204, because any other status makes exchanges retry
-// (OpenRTB 2.6 implementation guide §7.8), except for a notice that could not be
+// notice always responds with 204, because any other status makes exchanges retry
+// (OpenRTB 2.6 implementation guide §7.8). The exception is a notice that could not be
 // stored: that is 503.
 func (h *Handler) notice(kind rtb.NoticeKind) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
@@ -62,7 +62,7 @@ func (h *Handler) notice(kind rtb.NoticeKind) fasthttp.RequestHandler {
 	}
 }
 
-// pixel always answers with a GIF, because a page shows it.
+// pixel always responds with a GIF, because a page shows it.
 func (h *Handler) pixel(kind rtb.NoticeKind) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		q := paramsOf(ctx)
@@ -83,9 +83,8 @@ func (h *Handler) video(ctx *fasthttp.RequestCtx) {
 	sendGIF(ctx)
 }
 
-// click redirects to the landing page in the token, and nowhere else: a token that
-// is not ours is 404. A late click redirects too, as does one that cannot be
-// recorded.
+// click redirects to the landing page in the token and nowhere else: a token that is not
+// ours gets 404. A late click redirects too, as does one that cannot be recorded.
 func (h *Handler) click(ctx *fasthttp.RequestCtx) {
 	q := paramsOf(ctx)
 	c, code := h.process(rtb.NoticeClick, &q)

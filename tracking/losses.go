@@ -71,7 +71,7 @@ type lossClass uint8
 const (
 	classNone   lossClass = iota
 	classAnswer           // 3 to 10: our responses are invalid
-	classFilter           // 203 to 211: our filters miss what is blocked
+	classFilter           // 203 to 211: our filters miss block lists
 	classFloor            // 100, 101: we bid below floors
 	lossClasses
 )
@@ -102,7 +102,7 @@ const (
 // lossAlarm counts losses by class for the last five minutes.
 type lossAlarm struct {
 	mu     sync.Mutex
-	start  time.Time // of the count of bids
+	start  time.Time // when counting of bids began
 	steps  [alarmSteps]alarmSlot
 	logged [lossClasses]time.Time
 }
@@ -140,8 +140,8 @@ func (a *lossAlarm) window(now time.Time, bids uint64, class lossClass) (losses,
 	return losses, bids - first
 }
 
-// aboveShare reports whether losses exceed their share of bids. Without bids in the
-// window the losses are of earlier bids.
+// aboveShare reports whether losses exceed their share of bids. If no bids were made in
+// the window, the losses belong to earlier bids.
 func aboveShare(losses, made uint64) bool { return losses > 0 && losses*alarmShare > max(made, 1) }
 
 // mark records the number of bids made so far; [Handler.Run] calls it in every step.

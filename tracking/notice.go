@@ -57,12 +57,13 @@ const (
 	FlagPriceStale    = "price_stale"    // encrypted long before or after its notice
 	FlagPriceReplayed = "price_replayed" // encrypted for another bid
 	FlagFeedback      = "feedback"       // reported by a later bid request
-	// FlagError means that the ad did not play. VAST's code follows after a "_" where
+	// FlagError means that the ad did not play. VAST's error code follows after a "_" if
 	// the player reports one.
 	FlagError = "error"
 )
 
-// errorCode returns VAST's [ERRORCODE] after a "_", or nothing where it is not a code.
+// errorCode returns VAST's [ERRORCODE] after a "_", or an empty text if it is not a
+// code.
 func errorCode(raw []byte) string {
 	if l := exchange.ParseLoss(raw); l.Code >= 100 && l.Code <= 999 {
 		return "_" + strconv.Itoa(l.Code)
@@ -102,7 +103,7 @@ type Handler struct {
 	sealed    recent // initialization vectors of encrypted prices, with their bids
 	lossTable lossTable
 	alarm     lossAlarm
-	limited   *zap.Logger // logs a message at most 10 times a minute; the counters have them all
+	limited   *zap.Logger // logs a message at most 10 times a minute; the counters include all of them
 
 	feedback         chan feedback
 	feedbackTaken    atomic.Uint64
@@ -144,8 +145,8 @@ type noticeParams struct {
 	video                                  *videoEvent
 }
 
-// videoEvent is one of the events of /v1/vast/{event}. Only the impression can bill;
-// its fact has the id "video:<bid id>", to which the others append their name.
+// videoEvent is one of the events of /v1/vast/{event}. Only the impression can bill. The
+// ids of their facts are "video:<bid id>", followed by the name for all but the first.
 type videoEvent struct {
 	name       string
 	progress   int

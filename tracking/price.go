@@ -11,8 +11,8 @@ import (
 	"rebound/rtb"
 )
 
-// price sets the notice's price as the package comment describes. Without a
-// credible price it is the bid where the notice bills, and absent otherwise.
+// price sets the notice's price as described in the package comment. If there is no
+// usable price, a notice that bills gets the price of the bid, and others get none.
 func (h *Handler) price(r *received, bills bool, n *events.Notice) Code {
 	c, profile := &r.claims, r.profile
 	price, status := rtb.CPM(0), exchange.PriceEmpty
@@ -69,9 +69,9 @@ func (h *Handler) price(r *received, bills bool, n *events.Notice) Code {
 // another unit or currency.
 const implausible = 4
 
-// inCurrency reports whether the notice's price is in the currency of the bid. A
-// parameter that is not there says nothing; a macro that was not expanded means that
-// the exchange may have converted the price.
+// inCurrency reports whether the notice's price is in the currency of the bid. A missing
+// parameter is accepted; a macro that was not expanded means that the exchange may have
+// converted the price.
 func (r *received) inCurrency(want rtb.Currency) bool {
 	text := bytes.TrimSpace(r.currency)
 	if len(text) == 0 {
@@ -81,7 +81,8 @@ func (r *received) inCurrency(want rtb.Currency) bool {
 	return ok && cur == want
 }
 
-// discounted reports whether the notice says that something was taken off the price.
+// discounted reports whether the notice says that a discount was subtracted from the
+// price.
 func (r *received) discounted() bool {
 	if exchange.ParseMultiplier(r.discountPct) > 0 {
 		return true
@@ -107,7 +108,7 @@ func tooLarge(p *exchange.Profile, raw []byte) bool {
 }
 
 // quantity returns the number of impressions that the exchange's server reports for a
-// bid on several; 0 when it reports none.
+// notice about several; 0 if it reports none.
 func (r *received) quantity() rtb.Quantity {
 	if r.claims.Quantity == 0 || r.kind != rtb.NoticeWin && r.kind != rtb.NoticeBill {
 		return 0

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// recent remembers at least the last size keys and at most twice as many, each with
-// an owner. It saves work and counts duplicates; the views decide what counts.
+// recent remembers at least the last size keys and at most twice as many, each with its
+// owner. It saves work and counts duplicates; the views are authoritative.
 type recent struct {
 	mu       sync.Mutex
 	size     int

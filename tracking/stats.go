@@ -31,8 +31,8 @@ func (h *Handler) countLoss(c *rtb.Claims, l exchange.Loss, now time.Time) {
 	h.watch(c, l, now)
 }
 
-// DelayBuckets are the upper bounds, in seconds, of the time from a bid to its
-// notice. One more bucket holds anything slower.
+// DelayBuckets are the upper bounds, in seconds, of the time from a bid to its notice.
+// One more bucket counts slower ones.
 var DelayBuckets = [...]float64{0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600}
 
 // delays is the histogram of one kind of notice.
@@ -50,8 +50,8 @@ func (d *delays) observe(took time.Duration) {
 	d.nanos.Add(int64(max(took, 0)))
 }
 
-// Delays returns how long after their bids the notices of a kind were recorded:
-// counts by [DelayBuckets], and the sum in seconds (conformance M22).
+// Delays returns how long after their bids the notices of a kind were recorded: counts
+// by [DelayBuckets], and the sum in seconds (conformance M22).
 func (h *Handler) Delays(kind rtb.NoticeKind) (counts []uint64, sum float64) {
 	if int(kind) >= kinds {
 		return make([]uint64, len(DelayBuckets)+1), 0
