@@ -10,7 +10,7 @@ import (
 	"rebound/events"
 )
 
-// Reader reads keys. A DB reads what was committed; a Batch also what it wrote.
+// Reader reads keys. A DB reads committed data; a Batch also reads its own writes.
 type Reader interface {
 	// Get returns a copy of a key's value, and whether the key exists.
 	Get(key []byte) (value []byte, exists bool, err error)
@@ -118,8 +118,8 @@ func (d *DB) StartFlush() error {
 	return nil
 }
 
-// writable reports why nothing can be written: the files are damaged, or the last
-// flush failed, for instance because the disk is full.
+// writable returns why nothing can be written: the files are damaged, or the last flush
+// failed, for instance because the disk is full.
 func (d *DB) writable(h *handle) error {
 	err := h.usable()
 	if cause := h.failing.Load(); err == nil && cause != nil {
@@ -131,14 +131,14 @@ func (d *DB) writable(h *handle) error {
 	return nil
 }
 
-// Batch gathers the changes of one Apply. It reads what it wrote.
+// Batch collects the changes of one Apply. It reads its own writes.
 type Batch struct {
 	d *DB
 	h *handle
 	b *pebble.Batch
 }
 
-// NewBatch returns an empty batch. Close must be called, after Commit too.
+// NewBatch returns an empty batch. Close must be called, even after Commit.
 func (d *DB) NewBatch() (*Batch, error) {
 	h, err := d.acquire()
 	if err != nil {
@@ -183,7 +183,7 @@ func (b *Batch) Scan(lower, upper []byte, fn func(key, value []byte) error) erro
 	return b.d.scan(b.h, b.b, lower, upper, fn)
 }
 
-// Commit writes the batch and moves the view to position p, both or neither.
+// Commit writes the batch and moves the view to position p, atomically.
 func (b *Batch) Commit(p events.Position) error {
 	if err := b.d.writable(b.h); err != nil {
 		return err

@@ -46,8 +46,8 @@ func (d *DB) Restore(dir string) error {
 	return nil
 }
 
-// Reset empties the view and takes its position back to the zero one. Where that
-// fails no other method works until Reset or Restore succeeds.
+// Reset empties the view and sets it to the zero position. If that fails, no other
+// method works until Reset or Restore succeeds.
 func (d *DB) Reset() error {
 	d.discard()
 	return d.empty()
@@ -60,8 +60,8 @@ func (d *DB) discard() {
 	}
 }
 
-// copyFiles copies a checkpoint's files. The markers, without which the others mean
-// nothing, go last.
+// copyFiles copies the files of a checkpoint. The markers are copied last, because the
+// other files mean nothing without them.
 func (d *DB) copyFiles(from string) error {
 	names, err := d.fs.List(from)
 	if err != nil {

@@ -32,7 +32,7 @@ type handle struct {
 	idle    chan struct{} // closed when users reaches 0
 
 	damage      atomic.Pointer[error] // set once, when damage was found
-	flush       atomic.Pointer[error] // how the last flush ended
+	flush       atomic.Pointer[error] // result of the last flush
 	failing     atomic.Pointer[error] // why flushes fail; nil while they succeed
 	failed      chan struct{}         // receives a value, without waiting, when a flush fails
 	uncompacted atomic.Bool           // the last compaction failed
@@ -78,7 +78,7 @@ func (h *handle) spoil(err error) {
 func (d *DB) flushed(h *handle, err error) {
 	if err == nil {
 		if h.failing.Swap(nil) != nil {
-			d.c.Logger.Warn("a view is written to disk again", zap.String("view", d.c.Name))
+			d.c.Logger.Warn("a view can be written to disk again", zap.String("view", d.c.Name))
 		}
 		return
 	}
@@ -98,9 +98,9 @@ func (d *DB) compacted(h *handle, err error) {
 	}
 }
 
-// logger receives Pebble's messages. Pebble calls Fatalf where it cannot vouch for
-// its files any more, for instance after a failed write of its manifest. It treats
-// a return as an error of that operation, and the view is damaged from then on.
+// logger receives Pebble's messages. Pebble calls Fatalf if it can no longer guarantee
+// its files, for instance after a failed write of its manifest. It treats our return as
+// an error of that operation, and the view is damaged from then on.
 type logger struct {
 	h   *handle
 	log *zap.SugaredLogger
@@ -113,11 +113,11 @@ func (l logger) Errorf(format string, args ...any) { l.log.Errorf(format, args..
 func (l logger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	l.h.spoil(err)
-	l.log.Errorw("the files of a view cannot be used any more", zap.Error(err))
+	l.log.Errorw("the files of a view can no longer be used", zap.Error(err))
 }
 
-// retryDelay slows Pebble down where it would repeat a compaction of damaged files,
-// or a write to a full disk, as fast as it can.
+// retryDelay slows Pebble down when it would otherwise repeat a compaction of damaged
+// files, or a write to a full disk, as fast as it can.
 const retryDelay = 100 * time.Millisecond
 
 // fileSystem is the file system that Pebble uses. It has no hard links, so
@@ -153,7 +153,7 @@ func (d *DB) options(h *handle) *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		CacheSize:                   d.c.CacheBytes,
 		EventListener: &pebble.EventListener{
-			DataCorruption: func(i pebble.DataCorruptionInfo) { // the default ends the program
+			DataCorruption: func(i pebble.DataCorruptionInfo) { // the default exits the program
 				if h.usable() != nil {
 					time.Sleep(retryDelay)
 					return
@@ -205,8 +205,7 @@ func (d *DB) open() error {
 	return nil
 }
 
-// closeFiles waits for the readers and closes the files. The position is the zero
-// one afterwards.
+// closeFiles waits for the readers, closes the files and sets the position to zero.
 func (d *DB) closeFiles() error {
 	h := d.current.Swap(nil)
 	d.position.Store(&events.Position{})
@@ -316,7 +315,7 @@ func (d *DB) empty() error {
 }
 
 // removeFiles deletes everything but the lock. The markers, which name the current
-// manifest, go first: without them the other files mean nothing, so a crash in
+// files, are deleted first: without them the other files mean nothing, so a crash in
 // between leaves an empty view.
 func (d *DB) removeFiles() error {
 	names, err := d.fs.List(d.c.Dir)

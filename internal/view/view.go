@@ -16,8 +16,8 @@ import (
 var (
 	// ErrDamaged means that the view's files cannot be used until Reset or Restore succeeds.
 	ErrDamaged = errors.New("the files of the view are damaged")
-	// ErrFormat says that the files were written by a version of the program that
-	// stored the view in another form.
+	// ErrFormat says that the files were written by a version of the program that stores
+	// the view in another format.
 	ErrFormat = errors.New("the view was written by another version")
 	// ErrClosed says that the DB was closed.
 	ErrClosed = errors.New("the view is closed")
@@ -119,12 +119,12 @@ func (d *DB) Close() error {
 	return nil
 }
 
-// Position returns the position of the last batch that was committed; the zero
-// position for an empty view.
+// Position returns the position of the last committed batch, or the zero position for an
+// empty view.
 func (d *DB) Position() events.Position { return *d.position.Load() }
 
-// loadPosition reads the position and checks the format; a new view is marked with
-// the format.
+// loadPosition reads the position and checks the format. A new view is marked with the
+// current format.
 func (d *DB) loadPosition(h *handle) error {
 	format, marked, err := get(h.db, formatKey)
 	if err != nil {
@@ -152,7 +152,7 @@ func (d *DB) loadPosition(h *handle) error {
 	return nil
 }
 
-// mark writes the format into a view that has nothing in it yet.
+// mark writes the format into a view that is still empty.
 func (d *DB) mark(h *handle) error {
 	used := false
 	err := scan(h.db, nil, nil, func(_, _ []byte) error {
