@@ -41,8 +41,8 @@ type app struct {
 	// snapshot is the active one.
 	bound    *config.Snapshot
 	snapshot atomic.Pointer[config.Snapshot]
-	run      string // names this start of the node
-	// configuredEdge is the edge's address in the file, before flags.
+	run      string // unique id of this start of the node
+	// configuredEdge is the edge's address in the configuration, before flags.
 	configuredEdge string
 
 	unlock    func()
@@ -59,7 +59,7 @@ type app struct {
 	bidder    *bidder.Bidder
 	health    server.Health
 	metrics   *server.Metrics
-	biddable  *server.Latency // from an event's append to its being visible to bids
+	biddable  *server.Latency // from the append of an event until bids can see it
 	live      atomic.Bool     // the folds have caught up
 	faults    viewFaults
 	blind     atomic.Pointer[string]
@@ -69,21 +69,21 @@ type app struct {
 	reloads   [2]atomic.Uint64 // done, refused
 
 	conns                       *server.Conns // of all listeners
-	edgeSocket                  net.Listener  // bound before it is served: links need its port
+	edgeSocket                  net.Listener  // bound before it is served, because links need its port
 	public                      string        // base of notice links
 	edgeListener, adminListener *server.Listener
-	// bidding is the bid listener; metrics are read while there is none yet.
+	// bidding is the bid listener. Metrics may be read before it exists.
 	bidding atomic.Pointer[server.Listener]
 
 	watchingLists     *task
-	changed           chan struct{} // a list file changed: reload
+	changed           chan struct{} // signals that a list file changed and the configuration must be reloaded
 	following         []*task
 	granting, logging *task
 	watching, hearing *task
 }
 
-// start opens the parts in order, and the bid listener last, once the folds have
-// caught up.
+// start opens the parts in order. The bid listener is last, after the views have caught
+// up.
 func (a *app) start(ctx context.Context) error {
 	a.console.line("Rebound is starting with " + a.flags.config)
 	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
@@ -141,10 +141,10 @@ func (a *app) openLog(ctx context.Context) error {
 	return err
 }
 
-// views are the folds of the log.
+// views returns the views of the log.
 func (a *app) views() []journal.View { return []journal.View{a.visitors, a.money, a.approvals} }
 
-// fleetReplicas is how many servers of a cluster hold each fact.
+// fleetReplicas is the number of NATS servers that hold each fact.
 const fleetReplicas = 3
 
 // node names this node in grants and records.
@@ -192,7 +192,7 @@ func (a *app) openViews(context.Context) error {
 // longestBidLife bounds the bid life that profiles may allow after a reload.
 const longestBidLife = 7 * 24 * time.Hour
 
-// bidLife is the longest that a bid may be open at any of the exchanges.
+// bidLife returns the longest time that a bid may be open at any of the exchanges.
 func bidLife(profiles map[string]*exchange.Profile) (d time.Duration) {
 	for _, p := range profiles {
 		d = max(d, p.BidLife())
@@ -219,8 +219,8 @@ func (a *app) openBidLog(context.Context) error {
 	return nil
 }
 
-// noBidShares are the shares, 0 to 1, of the no-bids that are recorded, for known
-// visitors and others.
+// noBidShares returns the shares, 0 to 1, of the no-bids that are recorded, for known
+// visitors and for others.
 func noBidShares(l *config.BidLog) (known, unknown float64) {
 	share := func(pct *float64, def float64) float64 {
 		if pct == nil {
@@ -244,7 +244,7 @@ func (a *app) bidderOptions() bidder.Options {
 	}
 }
 
-// offers is how many bids were made since the start.
+// offers returns the number of bids made since the start.
 func (a *app) offers() (n uint64) {
 	for _, s := range a.bidder.Stats() {
 		n += s.Offers
@@ -258,8 +258,8 @@ func (a *app) resolve(k rtb.Key) (rtb.Key, bool) { return a.visitors.Linked(k) }
 // profile returns the active profile of an exchange, or nil if there is none.
 func (a *app) profile(id string) *exchange.Profile { return a.snapshot.Load().Profiles[id] }
 
-// busyLog reports whether the log refused facts for lack of capacity, and how long a
-// sender should wait: the views catch up in seconds, a full disk needs an operator.
+// busyLog reports whether the log refused facts for lack of capacity, and how long the
+// sender should wait: views catch up within seconds, but a full disk needs an operator.
 func busyLog(err error) (wait time.Duration, busy bool) {
 	switch {
 	case errors.Is(err, journal.ErrBusy):

@@ -44,7 +44,7 @@ type approvalState struct {
 	V        int                  `json:"v"`
 	Position events.Position      `json:"position"`
 	List     []campaigns.Approval `json:"list,omitempty"`
-	Sum      string               `json:"sum"` // of the rest
+	Sum      string               `json:"sum"` // checksum of the other fields
 }
 
 func (s approvalState) sum() string {
@@ -100,7 +100,7 @@ func (v *approvals) write(path string) error {
 // Name is the view's name in metrics and checkpoints.
 func (v *approvals) Name() string { return "approvals" }
 
-// Position is the last fact that the view reflects.
+// Position returns the position of the last fact that the view reflects.
 func (v *approvals) Position() events.Position {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -131,7 +131,7 @@ func (v *approvals) Apply(facts []events.Fact) error {
 
 // set replaces the previous approval of the same creative and exchange.
 func (v *approvals) set(x campaigns.Approval) {
-	list := make([]campaigns.Approval, 0, len(v.state.List)+1) // catalogs keep the old one
+	list := make([]campaigns.Approval, 0, len(v.state.List)+1) // active catalogs keep the old one
 	for _, old := range v.state.List {
 		if old.Creative != x.Creative || old.Exchange != x.Exchange {
 			list = append(list, old)
@@ -230,14 +230,14 @@ func (a *app) approve(ctx *fasthttp.RequestCtx) {
 		x.By = "operator"
 	}
 	if len(x.By) > 128 {
-		sendError(ctx, fasthttp.StatusBadRequest, "bad_by", "by: got too many bytes; want who says so, in at most 128")
+		sendError(ctx, fasthttp.StatusBadRequest, "bad_by", "by: got too many bytes; want the name of the operator, at most 128 bytes")
 		return
 	}
 	x.CRID = s.CreativeIndex[id].CRID
 	said := &events.Approval{Creative: id, CRID: x.CRID, Exchange: x.Exchange, State: x.State, By: x.By}
 	if err := a.say(ctx, said, x.At); err != nil {
 		a.log.Error("approval was not stored", zap.String("creative", id), zap.String("exchange", x.Exchange), zap.Error(err))
-		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log did not take it; send it again")
+		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log did not accept it; send it again")
 		return
 	}
 	a.log.Info("creative approval changed", zap.String("creative", id), zap.String("exchange", x.Exchange), zap.String("state", x.State), zap.String("by", x.By))
@@ -258,7 +258,7 @@ func (a *app) say(ctx context.Context, x *events.Approval, at time.Time) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("cannot apply approval: it is in the log and not folded yet: %w", ctx.Err())
+			return fmt.Errorf("cannot apply approval: it is in the log but not folded yet: %w", ctx.Err())
 		}
 	}
 	return nil

@@ -49,7 +49,7 @@ func (p *program) backup(_ context.Context, args []string) int {
 // backup cannot show.
 func (p *program) restore(_ context.Context, args []string) int {
 	fs := p.flags("restore")
-	data := fs.String("data", "./data", "data `folder` to make; empty or not there")
+	data := fs.String("data", "./data", "data `folder` to create; must be empty or absent")
 	from, status, done := p.parseWithFile(fs, args)
 	if done {
 		return status
@@ -63,7 +63,7 @@ func (p *program) restore(_ context.Context, args []string) int {
 		report, err = journal.Verify(journal.FactsDir(*data), events.Position{}, nil)
 	}
 	if err == nil {
-		reason := fmt.Sprintf("the data folder was restored from %s, which ends with fact %d; what was spent after that is not known", filepath.Base(from), report.Last.Seq)
+		reason := fmt.Sprintf("the data folder was restored from %s, which ends with fact %d; the spend after that is unknown", filepath.Base(from), report.Last.Seq)
 		err = journal.WriteBlind(*data, journal.FactsDir(*data), reason, report.Last.Seq, p.now())
 	}
 	if err != nil {

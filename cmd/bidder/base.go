@@ -32,7 +32,7 @@ func foldBase(facts iter.Seq2[*events.Fact, error]) ([]events.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	if config != nil { // rules before what they remember
+	if config != nil { // rules come before the events that they select
 		kept = append([]events.Fact{*config}, kept...)
 	}
 	return append(kept, money...), nil

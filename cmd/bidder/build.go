@@ -19,8 +19,8 @@ func (p *program) version(_ context.Context, args []string) int {
 	return cli.ExitDone
 }
 
-// build is the version that records name: the commit, or "devel" where the
-// program was built without one (from an archive, in a container).
+// build is the version in bid records: the commit, or "devel" if the program was built
+// without one (from an archive, in a container).
 func build() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

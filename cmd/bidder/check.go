@@ -38,7 +38,7 @@ func (p *program) check(_ context.Context, args []string) int {
 	for _, w := range s.Warnings {
 		fmt.Fprintln(p.stdout, "warning: "+w.String())
 	}
-	for i := range s.Feeds { // the warnings have the first rows
+	for i := range s.Feeds { // the warnings are about the first rows
 		r := s.FeedReports[s.Feeds[i].ID]
 		for _, rows := range []spec.Problems{r.Skipped, r.Ignored} {
 			for _, row := range rows[min(len(rows), config.ShownRows):] {

@@ -132,8 +132,7 @@ func tryHint(s *config.Snapshot, edge string) string {
 	return fmt.Sprintf("try\n  curl -si -c jar -b jar 'http://%s/v1/px?a=%s&e=%s%s&gdpr=0'\n", edge, url.QueryEscape(advertiser.ID), url.QueryEscape(event), item)
 }
 
-// greetCaps is how many caps the greeting shows; a real configuration has
-// hundreds.
+// greetCaps is the number of caps in the greeting; a real configuration has hundreds.
 const greetCaps = 8
 
 func (a *app) greetBudgets(b *strings.Builder) {

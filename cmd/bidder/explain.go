@@ -35,7 +35,7 @@ type explanation struct {
 	Decision events.Decision `json:"decision"`
 	// Frequency says, by line, how often its ad may be shown to the visitor.
 	Frequency map[string]string `json:"frequency,omitempty"`
-	// Reasons says what every no-bid reason above means and what to do about it.
+	// Reasons explains every no-bid reason above and what to do about it.
 	Reasons map[string]reasonText `json:"reasons,omitempty"`
 }
 
@@ -49,8 +49,8 @@ type reasonText struct {
 type requestSummary struct {
 	ID    string   `json:"id"`
 	TMax  string   `json:"tmax,omitempty"`
-	Kinds []string `json:"identifiers"` // kinds of identifiers in the request
-	Imps  int      `json:"impressions"` // 0: not read
+	Kinds []string `json:"identifiers"` // kinds of the identifiers in the request
+	Imps  int      `json:"impressions"` // 0 if not read
 	Test  bool     `json:"test,omitempty"`
 }
 

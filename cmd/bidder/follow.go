@@ -29,7 +29,7 @@ func (a *app) follow(ctx context.Context) error {
 	}
 	for i, v := range views {
 		if behind := last - min(last, v.Position().Seq); behind > 10_000 {
-			a.console.line(fmt.Sprintf("folding %d facts into %s; the edge takes events meanwhile, bids wait", behind, v.Name()))
+			a.console.line(fmt.Sprintf("folding %d facts into %s; meanwhile the edge accepts events and bidding waits", behind, v.Name()))
 		}
 		select {
 		case <-caught[i]:
@@ -68,7 +68,7 @@ func (a *app) keepFollowing(ctx context.Context, v journal.View, caughtUp chan<-
 			return nil
 		}
 		a.faults.set(v.Name(), err)
-		a.log.Error("view failed; bids stop until it folds again", zap.String("view", v.Name()), zap.Error(err))
+		a.log.Error("view failed; bidding stops until it folds again", zap.String("view", v.Name()), zap.Error(err))
 		again.Reset(time.Second)
 	}
 }
@@ -103,7 +103,8 @@ func (f *viewFaults) first() string {
 	return "views " + strings.Join(f.failed, ", ") + " failed"
 }
 
-// grant cuts the first grants, waits until they are folded, and keeps cutting.
+// grant cuts the first grants, waits until they are folded, and then keeps cutting
+// grants.
 func (a *app) grant(ctx context.Context) error {
 	a.money.Step(ctx, a.now())
 	want := a.journal.Last().Seq
@@ -115,7 +116,7 @@ func (a *app) grant(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			a.log.Warn("first grants are not folded yet; bids begin without")
+			a.log.Warn("the first grants are not folded yet; bidding begins without them")
 			want = 0
 		case <-ctx.Done():
 			return ctx.Err()
@@ -181,14 +182,14 @@ func (a *app) look() {
 	a.health.Blind(why)
 	a.money.SetBlind(why != "")
 	if why == "" {
-		a.log.Warn("no longer blind: bids go on", zap.String("was", was))
-		a.console.line("bids go on")
+		a.log.Warn("no longer blind: bidding resumes", zap.String("was", was))
+		a.console.line("bidding resumes")
 		if a.greeted.Load() {
 			a.announce()
 		}
 		return
 	}
-	a.log.Error("blind: bids stop", zap.String("why", why), zap.String("last_error", st.LastError),
+	a.log.Error("blind: bidding stops", zap.String("why", why), zap.String("last_error", st.LastError),
 		zap.Uint64("disk_free", st.DiskFree))
-	a.console.line("bids stop: " + why)
+	a.console.line("bidding stops: " + why)
 }

@@ -24,8 +24,8 @@ import (
 //go:embed starter
 var starter embed.FS
 
-// starterFiles are the files of the starter and where they go. What holds a secret is
-// readable by its owner only.
+// starterFiles are the files of the starter and where they are written. Files with a
+// secret are readable by their owner only.
 var starterFiles = []struct {
 	from, to string
 	mode     fs.FileMode
@@ -77,12 +77,12 @@ next:
 	return cli.ExitDone
 }
 
-// writeStarter writes the files, none of which may exist, and returns the key of the
+// writeStarter writes the files, none of which may exist, and returns the key for the
 // shop's servers.
 func writeStarter(dir, domain string) (key string, err error) {
 	var random [32]byte
 	if _, err := rand.Read(random[:]); err != nil {
-		return "", fmt.Errorf("cannot draw a secret: %w", err)
+		return "", fmt.Errorf("cannot generate a secret: %w", err)
 	}
 	key = hex.EncodeToString(random[16:])
 	sum := sha256.Sum256([]byte(key))

@@ -16,7 +16,7 @@ import (
 	"rebound/tracking"
 )
 
-// secret is 32 random bytes, base64 in the file.
+// secret is 32 random bytes, encoded as base64 in the file.
 type secret []byte
 
 // keyFile is data/keys.json: the secrets behind the keys, cookies and tokens of
@@ -24,10 +24,10 @@ type secret []byte
 // in flight fails verification; anyone who can read it can forge notices. Token
 // keys rotate: the first one signs, all of them verify.
 type keyFile struct {
-	Keyring secret     `json:"keyring"` // identifiers to keys
+	Keyring secret     `json:"keyring"` // derives keys from identifiers
 	Cookies secret     `json:"cookies"` // checksums of visitor ids
 	Tokens  []tokenKey `json:"tokens"`  // notices
-	Sum     string     `json:"sum"`     // of the rest
+	Sum     string     `json:"sum"`     // checksum of the other fields
 }
 
 type tokenKey struct {
@@ -50,7 +50,7 @@ func loadKeys(dir string, random io.Reader) (*keyFile, error) {
 	var k keyFile
 	if err := json.Unmarshal(b, &k); err != nil {
 		return nil, fmt.Errorf("cannot read keys: %s is damaged; restore it from a backup, "+
-			"for without it stored visitors cannot be found: %w", path, err)
+			"because stored visitors cannot be found without it: %w", path, err)
 	}
 	if len(k.Keyring) != 32 || len(k.Cookies) != 32 || len(k.Tokens) == 0 {
 		return nil, fmt.Errorf("cannot read keys: %s is incomplete; want keyring and cookies of 32 bytes and a token key", path)

@@ -45,7 +45,7 @@ func (p *program) verify(_ context.Context, args []string) int {
 	return cli.ExitDone
 }
 
-// progress prints how much is done, on a terminal only.
+// progress prints the progress, on a terminal only.
 func (p *program) progress(what string) func(done, all int64) {
 	if !isTerminal(p.stderr) {
 		return nil
@@ -114,7 +114,7 @@ func (p *program) logVerb(ctx context.Context, args []string) int {
 	return cli.ExitUsage
 }
 
-// folder locks the data folder that a flag names.
+// folder locks the data folder given by a flag.
 func (p *program) folder(dir string) (unlock func(), status int) {
 	unlock, err := lockFolder(dir)
 	if err != nil {
@@ -248,8 +248,8 @@ func (a *app) acceptLoss(ctx context.Context) error {
 	return nil
 }
 
-// unproven returns the facts that book what the money view had settled and held
-// before the loss and does not show now.
+// unproven returns the facts that book the amounts that the money view had settled and
+// held before the loss but does not show now.
 func (a *app) unproven(blind *journal.Blind) ([]events.Fact, error) {
 	if blind == nil {
 		return nil, nil

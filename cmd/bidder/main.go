@@ -34,7 +34,7 @@ type program struct {
 	hup            <-chan os.Signal // reload
 	now            func() time.Time
 	getenv         func(string) (string, bool)
-	// started, when set, is called once bids are answered.
+	// started, if set, is called once bid requests are answered.
 	started func(*app)
 }
 
@@ -47,19 +47,19 @@ type verb struct {
 // verbs are listed in the order of the help text.
 func verbs() []verb {
 	return []verb{
-		{"serve", "answer bid requests and take visitors' events (the default)",
+		{"serve", "answer bid requests and collect visitors' events (the default)",
 			"bidder serve --config examples/shop/rebound.yaml --data ./data", (*program).serve},
 		{"init", "write a commented starter configuration into a folder",
 			"bidder init --domain shop.example my-shop", (*program).initConfig},
-		{"check", "tell every problem of a configuration, with file and line",
+		{"check", "report every problem of a configuration, with file and line",
 			"bidder check my-shop/rebound.yaml", (*program).check},
-		{"diff", "tell what a configuration changes against another; 1 when anything",
+		{"diff", "show what changes between two configurations; exit status 1 if anything does",
 			"bidder diff --config new.yaml --against old.yaml", (*program).diff},
 		{"schema", "print the JSON Schema of the configuration file, for editors",
 			"bidder schema > rebound.schema.json", (*program).schema},
 		{"try", "answer one captured request as a bidder would, with every header",
 			"bidder try --exchange demo --event view_item:SKU7@2h request.json", (*program).try},
-		{"explain", "tell step by step how a request is decided",
+		{"explain", "show step by step how a request is decided",
 			"bidder explain --exchange demo --event view_item:SKU7@2h --request request.json", (*program).explain},
 		{"verify", "check the whole log against its chain, and that it still contains a head noted earlier",
 			"bidder verify --data ./data --anchor 1234:5f0c...", (*program).verify},
@@ -67,13 +67,13 @@ func verbs() []verb {
 			"bidder log repair --data ./data --from /backups/monday", (*program).logVerb},
 		{"backup", "copy the log, keys and newest checkpoints of a data folder, which may be in use",
 			"bidder backup --data ./data /backups/monday", (*program).backup},
-		{"restore", "make a data folder from a backup",
+		{"restore", "create a data folder from a backup",
 			"bidder restore --data ./data /backups/monday", (*program).restore},
 		{"keys", "give a data folder a new key for notices: keys rotate",
 			"bidder keys rotate --data ./data", (*program).keysVerb},
 		{"health", "ask a running bidder whether it is ready; for container health checks",
 			"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
-		{"version", "tell which build this is, as bid records name it",
+		{"version", "print the version of this build, as in bid records",
 			"bidder version", (*program).version},
 	}
 }
@@ -108,10 +108,10 @@ func (p *program) usage(w io.Writer) {
 	for _, v := range verbs() {
 		fmt.Fprintf(w, "  %-8s %s\n", v.name, v.short)
 	}
-	fmt.Fprint(w, "\nbidder <verb> -h tells a verb's flags.\n")
+	fmt.Fprint(w, "\nbidder <verb> -h shows the flags of a verb.\n")
 }
 
-// flags makes the flag set of a verb; its help ends with an example.
+// flags creates the flag set of a verb; its help ends with an example.
 func (p *program) flags(name string) *flag.FlagSet {
 	fs := flag.NewFlagSet("bidder "+name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)

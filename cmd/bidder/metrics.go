@@ -15,8 +15,8 @@ import (
 	"rebound/tracking"
 )
 
-// registerMetrics names every figure that /metrics shows. Rooms count; this file
-// says what the counts are called. docs/reference.md is made from it.
+// registerMetrics registers every metric of /metrics. Packages count; this file names
+// the counts. docs/reference.md is generated from it.
 func (a *app) registerMetrics() *server.Metrics {
 	m, f := server.NewMetrics(), &figures{}
 	m.Before(func() { a.read(f) })
@@ -134,7 +134,7 @@ func (a *app) serverMetrics(m *server.Metrics, f *figures) {
 	}))
 	m.Counter("rebound_server_idle_closed_total", "idle connections closed because file descriptors ran short", nil, one(func() float64 { return float64(a.conns.ClosedIdle()) }))
 	m.Counter("rebound_server_log_lines_dropped_total", "log lines dropped because their reader was too slow or gone", nil, one(func() float64 { return float64(a.stderr.dropped.Load()) }))
-	m.Gauge("rebound_server_ready", "1 when bids are answered", nil, one(func() float64 {
+	m.Gauge("rebound_server_ready", "1 while bid requests are answered", nil, one(func() float64 {
 		ready, _ := a.health.IsReady()
 		return flag01(ready)
 	}))
@@ -152,31 +152,31 @@ func (a *app) segmentsMetrics(m *server.Metrics, f *figures) {
 	m.Gauge("rebound_segments_opt_outs", "identifiers that opted out", nil, func(emit server.Emit) { emit(float64(f.visitors.OptOuts)) })
 	m.Counter("rebound_segments_errors_total", "profiles that could not be read", nil, func(emit server.Emit) { emit(float64(f.visitors.Errors)) })
 	m.Counter("rebound_segments_duplicates_total", "facts that had been folded before", nil, func(emit server.Emit) { emit(float64(f.visitors.Duplicates)) })
-	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies over a profile's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Dropped)) })
+	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies dropped because they exceeded a profile's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Dropped)) })
 	m.Counter("rebound_segments_shared_ids_total", "identifiers unlinked because more than 16 visitors claimed them", nil, func(emit server.Emit) { emit(float64(f.visitors.Shared)) })
-	m.Counter("rebound_segments_overlinked_total", "links over an identity's bounds, not made", nil, func(emit server.Emit) { emit(float64(f.visitors.Overlinked)) })
+	m.Counter("rebound_segments_overlinked_total", "links not made because they exceeded an identity's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Overlinked)) })
 }
 
 func (a *app) edgeMetrics(m *server.Metrics, f *figures) {
-	m.Counter("rebound_collect_events_total", "events taken, by their name: Rebound's own and those of rules; all others are custom", []string{"kind"}, func(emit server.Emit) {
+	m.Counter("rebound_collect_events_total", "accepted events by name: Rebound's own names and those in rules; all others count as custom", []string{"kind"}, func(emit server.Emit) {
 		for name, n := range f.edge.Events {
 			emit(float64(n), name)
 		}
 	})
-	m.Counter("rebound_collect_rejected_total", "events, or parts of one, that were not taken", []string{"reason"}, func(emit server.Emit) {
+	m.Counter("rebound_collect_rejected_total", "events, or parts of events, that were rejected", []string{"reason"}, func(emit server.Emit) {
 		for why, n := range f.edge.Rejected {
 			emit(float64(n), why)
 		}
 	})
 	m.Counter("rebound_collect_links_total", "outside identifiers linked to visitors", nil, func(emit server.Emit) { emit(float64(f.edge.Links)) })
-	m.Counter("rebound_collect_unlinked_total", "identifiers not linked anew, because the browser brought no cookie and they have a visitor", nil, func(emit server.Emit) { emit(float64(f.edge.Unlinked)) })
-	m.Counter("rebound_collect_cookies_total", "visitor ids minted; browsers that keep no cookies get one at each hit", nil, func(emit server.Emit) { emit(float64(f.edge.Cookies)) })
-	m.Counter("rebound_collect_duplicates_total", "events that came again", nil, func(emit server.Emit) { emit(float64(f.edge.Duplicates)) })
-	m.Histogram("rebound_collect_to_biddable_seconds", "from an event's append to its being visible to bids", a.biddable.Buckets)
+	m.Counter("rebound_collect_unlinked_total", "identifiers not linked again, because the browser sent no cookie and they already have a visitor", nil, func(emit server.Emit) { emit(float64(f.edge.Unlinked)) })
+	m.Counter("rebound_collect_cookies_total", "visitor ids created; browsers that keep no cookies get a new one at each hit", nil, func(emit server.Emit) { emit(float64(f.edge.Cookies)) })
+	m.Counter("rebound_collect_duplicates_total", "repeated events", nil, func(emit server.Emit) { emit(float64(f.edge.Duplicates)) })
+	m.Histogram("rebound_collect_to_biddable_seconds", "time from the append of an event until bids can see it", a.biddable.Buckets)
 }
 
 func (a *app) trackingMetrics(m *server.Metrics, f *figures) {
-	m.Counter("rebound_tracking_notices_total", "notices, by what became of them", []string{"kind", "code"}, func(emit server.Emit) {
+	m.Counter("rebound_tracking_notices_total", "notices by outcome", []string{"kind", "code"}, func(emit server.Emit) {
 		for _, c := range f.notices {
 			emit(float64(c.N), c.Kind.String(), c.Code.String())
 		}
@@ -196,17 +196,17 @@ func (a *app) trackingMetrics(m *server.Metrics, f *figures) {
 		}
 	})
 	for _, kind := range []rtb.NoticeKind{rtb.NoticeWin, rtb.NoticeBill} {
-		m.Histogram("rebound_tracking_"+kind.String()+"_delay_seconds", "from a bid to its "+kind.String()+" notice", func() server.Buckets {
+		m.Histogram("rebound_tracking_"+kind.String()+"_delay_seconds", "time from a bid to its "+kind.String()+" notice", func() server.Buckets {
 			counts, sum := a.notices.Delays(kind)
 			return server.Buckets{Bounds: tracking.DelayBuckets[:], Counts: counts, Sum: sum}
 		})
 	}
-	m.Gauge("rebound_tracking_loss_alarm", "1 while losses of a kind are above a thousandth of the bids of five minutes: answer (3-10), filter (203-211), floor (100, 101)", []string{"kind"}, func(emit server.Emit) {
+	m.Gauge("rebound_tracking_loss_alarm", "1 while losses of a kind exceed a thousandth of the bids of the last five minutes: answer (3-10), filter (203-211), floor (100, 101)", []string{"kind"}, func(emit server.Emit) {
 		for kind, on := range f.alarms {
 			emit(flag01(on), kind)
 		}
 	})
-	m.Counter("rebound_tracking_feedback_total", "what requests told of earlier bids", []string{"code"}, func(emit server.Emit) {
+	m.Counter("rebound_tracking_feedback_total", "feedback in requests about earlier bids, by outcome", []string{"code"}, func(emit server.Emit) {
 		x := &f.feedback
 		for code, n := range map[string]uint64{"taken": x.Taken, "dropped": x.Dropped, "recorded": x.Rows, "refused": x.Refused} {
 			emit(float64(n), code)
@@ -231,38 +231,38 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 			emit(float64(l.Reserved), l.Line.String())
 		}
 	})
-	m.Gauge("rebound_pacing_multiplier", "what values are divided by to make the budget last; 1 is full price", lines, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_multiplier", "divisor of the line's values that makes the budget last; 1 means full price", lines, func(emit server.Emit) {
 		for _, l := range f.money.Lines {
 			emit(l.Multiplier, l.Line.String())
 		}
 	})
 	m.Counter("rebound_pacing_grants_total", "grants appended", nil, func(emit server.Emit) { emit(float64(f.money.Grants)) })
-	m.Counter("rebound_pacing_conflicts_total", "grants refused because another run was faster", nil, func(emit server.Emit) { emit(float64(f.money.Conflicts)) })
+	m.Counter("rebound_pacing_conflicts_total", "grants refused because another run cut a grant first", nil, func(emit server.Emit) { emit(float64(f.money.Conflicts)) })
 	m.Counter("rebound_pacing_append_errors_total", "grants, ticks and pauses that could not be stored", nil, func(emit server.Emit) { emit(float64(f.money.AppendErrors)) })
-	m.Counter("rebound_pacing_late_bills_total", "bills that came after their reservation had ended", nil, func(emit server.Emit) { emit(float64(f.money.LateBills)) })
-	m.Counter("rebound_pacing_duplicates_total", "bills that had been charged already", nil, func(emit server.Emit) { emit(float64(f.money.Duplicates)) })
+	m.Counter("rebound_pacing_late_bills_total", "bills that arrived after their reservation had ended", nil, func(emit server.Emit) { emit(float64(f.money.LateBills)) })
+	m.Counter("rebound_pacing_duplicates_total", "repeated bills, which are not charged again", nil, func(emit server.Emit) { emit(float64(f.money.Duplicates)) })
 	m.Counter("rebound_pacing_expired_total", "reservations that ended without a notice", nil, func(emit server.Emit) { emit(float64(f.money.Expired)) })
 	m.Counter("rebound_pacing_refused_total", "bids refused because too many were in flight", nil, func(emit server.Emit) { emit(float64(f.money.Refused)) })
 	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(f.money.Reservations)) })
-	m.Gauge("rebound_pacing_clock_behind_seconds", "how far the clock is behind the log's time; bids stop above 2 s", nil,
+	m.Gauge("rebound_pacing_clock_behind_seconds", "how far the clock is behind the log's time; bidding stops above 2 s", nil,
 		func(emit server.Emit) { emit(f.money.ClockBehind.Seconds()) })
-	m.Gauge("rebound_pacing_unbilled_wins", "wins of late whose bill never came", []string{"exchange"}, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_unbilled_wins", "recent wins that were never billed", []string{"exchange"}, func(emit server.Emit) {
 		for _, b := range f.money.Billing {
 			emit(b.Unbilled, b.Exchange)
 		}
 	})
-	m.Gauge("rebound_pacing_doubted_micros", "cost of bids that were reported lost and may be billed all the same", []string{"exchange"}, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_doubted_micros", "cost of bids that were reported lost but may still be billed", []string{"exchange"}, func(emit server.Emit) {
 		for _, d := range f.money.Doubted {
 			emit(float64(d.Amount), d.Exchange)
 		}
 	})
 	m.Counter("rebound_pacing_billed_losses_total", "bids that were billed after their loss notice", nil, func(emit server.Emit) { emit(float64(f.money.BilledLosses)) })
-	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed, or its bills come too late", []string{"exchange"}, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed or its bills arrive too late", []string{"exchange"}, func(emit server.Emit) {
 		for _, b := range f.money.Billing {
 			emit(flag01(b.Blind), b.Exchange)
 		}
 	})
-	m.Gauge("rebound_pacing_paused", "stops by an operator that hold now: all, of exchanges, of campaigns", []string{"kind"}, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_paused", "pauses in force, by scope: all, exchange, campaign", []string{"kind"}, func(emit server.Emit) {
 		n := map[string]int{"all": 0, "exchange": 0, "campaign": 0}
 		for i := range f.pauses {
 			kind, _, _ := strings.Cut(f.pauses[i].Scope, ":")
@@ -272,7 +272,7 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 			emit(float64(v), kind)
 		}
 	})
-	m.Gauge("rebound_pacing_blind", "1 while bids are stopped because the bidder cannot see", nil, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_blind", "1 while bidding is stopped because the bidder is blind", nil, func(emit server.Emit) {
 		b := a.blind.Load()
 		emit(flag01(b != nil && *b != ""))
 	})
@@ -288,13 +288,13 @@ func (a *app) logMetrics(m *server.Metrics, f *figures) {
 			emit(float64(v.Lag), v.Name)
 		}
 	})
-	m.Gauge("rebound_journal_lag_seconds", "how long the oldest of them waits", []string{"view"}, func(emit server.Emit) {
+	m.Gauge("rebound_journal_lag_seconds", "age of the oldest fact that a view has not folded yet", []string{"view"}, func(emit server.Emit) {
 		for _, v := range f.journal.Views {
 			emit(v.Age.Seconds(), v.Name)
 		}
 	})
 	m.Gauge("rebound_journal_blind", "1 while facts of the log are lost or damaged, so that no money is spent", nil, func(emit server.Emit) { emit(flag01(f.journal.Blind != "")) })
-	m.Gauge("rebound_journal_damaged", "1 once a sealed file of the log was found damaged", nil, func(emit server.Emit) { emit(flag01(f.journal.Damaged)) })
+	m.Gauge("rebound_journal_damaged", "1 after a sealed file of the log was found damaged", nil, func(emit server.Emit) { emit(flag01(f.journal.Damaged)) })
 	m.Gauge("rebound_journal_full", "1 while the disk has no space for visitor events", nil, func(emit server.Emit) { emit(flag01(f.journal.Full)) })
 	m.Counter("rebound_journal_write_errors_total", "writes and syncs of the log that failed", nil, func(emit server.Emit) { emit(float64(f.journal.WriteErrors)) })
 	m.Counter("rebound_journal_seal_errors_total", "files of the log that could not be compressed", nil, func(emit server.Emit) { emit(float64(f.journal.SealErrors)) })
@@ -303,7 +303,7 @@ func (a *app) logMetrics(m *server.Metrics, f *figures) {
 	m.Gauge("rebound_journal_bytes", "size of the files of the log", nil, func(emit server.Emit) { emit(float64(f.journal.Bytes)) })
 	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(f.journal.Last.Seq)) })
 	m.Gauge("rebound_journal_disk_free_bytes", "free space where the log is", nil, func(emit server.Emit) { emit(float64(f.journal.DiskFree)) })
-	m.Counter("rebound_events_bid_records_written_total", "bid records on file", nil, func(emit server.Emit) { emit(float64(f.bids.Written)) })
+	m.Counter("rebound_events_bid_records_written_total", "bid records written", nil, func(emit server.Emit) { emit(float64(f.bids.Written)) })
 	m.Counter("rebound_events_bid_records_lost_total", "bid records whose file was removed while it was written", nil, func(emit server.Emit) { emit(float64(f.bids.Lost)) })
 	m.Counter("rebound_events_bid_records_dropped_total", "bid records lost because the writer could not keep up", nil, func(emit server.Emit) { emit(float64(f.bids.Dropped)) })
 	began := a.now()

@@ -14,7 +14,7 @@ import (
 type pauseOrder struct {
 	Scope string `json:"scope"`
 	On    *bool  `json:"on"`
-	By    string `json:"by"` // operator by default
+	By    string `json:"by"` // default: operator
 }
 
 // pause handles POST /admin/pause. A pause takes effect on this node at once
@@ -36,7 +36,7 @@ func (a *app) pause(ctx *fasthttp.RequestCtx) {
 	defer cancel()
 	if err := a.money.Pause(wait, o.Scope, *o.On, o.By); err != nil {
 		a.log.Error("pause was not stored", zap.String("scope", o.Scope), zap.Bool("on", *o.On), zap.Error(err))
-		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log did not take it; it may act here, and may be gone after a restart: send it again")
+		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the log did not accept it; it may be in effect here but be lost at a restart: send it again")
 		return
 	}
 	a.log.Warn("bidding was paused or resumed", zap.String("scope", o.Scope), zap.Bool("on", *o.On), zap.String("by", o.By))
@@ -51,7 +51,7 @@ func (a *app) checkPause(o *pauseOrder) string {
 	case o.On == nil:
 		return "on: got none; want true to stop bidding, false to resume"
 	case len(o.By) > 128:
-		return fmt.Sprintf("by: got %d bytes; want who asks for it, in at most 128", len(o.By))
+		return fmt.Sprintf("by: got %d bytes; want the name of the operator, at most 128 bytes", len(o.By))
 	case o.Scope == "all":
 		return ""
 	case kind == "exchange" && (s.Profiles[id] != nil || !*o.On):

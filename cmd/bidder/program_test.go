@@ -304,7 +304,7 @@ func TestBlind(t *testing.T) {
 	why := "view segments failed"
 	r.app.faults.set("segments", errors.New("damaged"))
 	eventually(t, "no-bids for blindness", func() bool { return r.refused("blind") })
-	if log := r.log.String(); !strings.Contains(log, "blind: bids stop") || !strings.Contains(log, why) {
+	if log := r.log.String(); !strings.Contains(log, "blind: bidding stops") || !strings.Contains(log, why) {
 		t.Errorf("the log does not say why:\n%s", log)
 	}
 	if status, body := r.do("GET", "http://"+r.at.Admin+"/readyz", ""); status != 503 || !strings.Contains(body, "blind: "+why) {

@@ -18,7 +18,7 @@ import (
 // serveFlags override settings of the configuration.
 type serveFlags struct {
 	config, data, bid, edge, admin, publicURL, node string
-	// newKeys lets a data folder that has lost its keys begin with new ones.
+	// newKeys lets a data folder that has lost its keys start with new ones.
 	newKeys bool
 }
 
@@ -145,7 +145,7 @@ func (p *program) load(f *serveFlags, previous *config.Snapshot) (s *config.Snap
 		return nil, "", err
 	}
 	if s.Data.Node == "" {
-		return nil, "", fmt.Errorf("cannot start: got data.nats and no name of this node; want data.node or --node, which no other node of the cluster has")
+		return nil, "", fmt.Errorf("cannot start: got data.nats but no name for this node; want data.node or --node with a name that no other node of the cluster has")
 	}
 	return s, edge, nil
 }

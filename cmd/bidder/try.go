@@ -52,8 +52,8 @@ func (f *trialFlags) register(fs *flag.FlagSet) {
 	})
 }
 
-// trialLife is the longest time that a bid may be open in a lab, whatever its
-// impression says.
+// trialLife is the longest time that a bid may be open in a lab, regardless of the
+// profile.
 const trialLife = 48 * time.Hour
 
 // trial is one request in a lab with a fixed clock.
@@ -61,7 +61,7 @@ type trial struct {
 	*lab.Lab
 	profile *exchange.Profile
 	now     time.Time
-	record  *events.BidRecord // of the request, once it is answered
+	record  *events.BidRecord // the record of the request, once it is answered
 }
 
 // Borrow implements the bidder's Records.
@@ -113,8 +113,8 @@ func hintOf(got string, ids []string) string {
 	return ""
 }
 
-// readRequest reads a captured request, from standard input for -, and
-// decompresses it if it is gzip.
+// readRequest reads a captured request, from standard input for -, and decompresses it
+// if it is gzip.
 func readRequest(path string) ([]byte, error) {
 	const limit = 16 << 20
 	var in io.Reader = os.Stdin
@@ -143,8 +143,8 @@ func readRequest(path string) ([]byte, error) {
 	return b, nil
 }
 
-// try answers one captured request as a bidder with the same configuration would,
-// and prints the whole response.
+// try answers one captured request as a bidder with the same configuration would, and
+// prints the complete response.
 func (p *program) try(_ context.Context, args []string) int {
 	var f trialFlags
 	fs := p.flags("try")
@@ -184,8 +184,8 @@ func (p *program) try(_ context.Context, args []string) int {
 	return cli.ExitDone
 }
 
-// serve sends a request through the handler of the bid listener, from an address
-// and with the secret that the exchange's profile accepts.
+// serve passes a request to the handler of the bid listener, from a source address and
+// with a secret that the exchange's profile accepts.
 func (t *trial) serve(ctx *fasthttp.RequestCtx, body []byte, headers []string, zip bool) {
 	var rq fasthttp.Request
 	profile := t.profile
@@ -198,7 +198,7 @@ func (t *trial) serve(ctx *fasthttp.RequestCtx, body []byte, headers []string, z
 	if zip {
 		var buf bytes.Buffer
 		z := gzip.NewWriter(&buf)
-		_, _ = z.Write(body) // to memory: cannot fail
+		_, _ = z.Write(body) // writes to memory, so it cannot fail
 		_ = z.Close()
 		body = buf.Bytes()
 		rq.Header.Set(fasthttp.HeaderContentEncoding, "gzip")
@@ -273,7 +273,7 @@ func (p *program) printResponse(t *trial, ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// dropText returns a line that did not bid, and why.
+// dropText describes why a line did not bid.
 func dropText(d *events.DecisionDrop) string {
 	text := "line " + d.Advertiser + "/" + d.Campaign + "/" + d.Line
 	if d.ImpID != "" {
