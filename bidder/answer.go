@@ -104,7 +104,7 @@ func decodeReason(err error) rtb.NoBidReason {
 	return rtb.NoBidMalformed
 }
 
-// passFeedback hands on what the request reports of earlier bids (conformance
+// passFeedback passes on the request's feedback about earlier bids (conformance
 // M16).
 func (b *Bidder) passFeedback(d *Decision, rs *Response) {
 	if b.o.Feedback == nil || !d.profile.BidFeedback || rs.Reason == rtb.NoBidMalformed {

@@ -94,9 +94,9 @@ func (d *Decision) advertiserBlocked(a *campaigns.Advertiser) bool {
 }
 
 // filterApp checks what the request blocks or demands of the advertised app:
-// bapp (OpenRTB 2.6 §3.2.1), and disclosure under the Digital Services Act, which
-// the values 2 and 3 demand and somebody must render (IAB Tech Lab, DSA
-// Transparency).
+// bapp (OpenRTB 2.6 §3.2.1), and disclosure under the Digital Services Act,
+// which the values 2 and 3 require and either side must render (IAB Tech Lab,
+// DSA Transparency).
 func filterApp(o *rtb.Opportunity, l *campaigns.Line) rtb.NoBidReason {
 	if l.App != nil && containsFold(o.BApp, l.App.Bundle) {
 		return rtb.NoBidAdvertiserBlocked

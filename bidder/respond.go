@@ -13,7 +13,7 @@ const (
 	statusNotFound = 404
 )
 
-// Response is what is sent back: status, body and no-bid reason.
+// Response is the response to a request: status, body and no-bid reason.
 type Response struct {
 	Status int
 	Body   []byte // empty unless Status is 200; valid until the decision is used again
