@@ -307,7 +307,7 @@ func (c *compiler) exchanges(path string, l *Line, ids []string) {
 	}
 }
 
-// target compiles the targeting of the line and what its bids declare.
+// target compiles the targeting of the line and the declarations of its bids.
 func (c *compiler) target(path string, l *Line, cs *CampaignSpec, s *LineSpec) {
 	above := c.levels[cs]
 	l.Targeting = c.targeting(path, l, &s.TargetSpec, above.safety)

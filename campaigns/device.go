@@ -124,8 +124,8 @@ func tokens(names []string, rows ...string) (out []token) {
 	return out
 }
 
-// Families of user agents. The first match counts, so an imitator comes before
-// what it imitates. The part after ! must be absent.
+// Families of user agents. The first match counts, so a browser comes before
+// those that it imitates. The part after ! must be absent.
 var (
 	classTokens = tokens(deviceNames,
 		"tv:SmartTV|SMART-TV|Smart-TV|HbbTV|AppleTV|Apple TV|Roku/|GoogleTV|Android TV|BRAVIA|AFT|CrKey|Web0S|NetCast",

@@ -124,7 +124,7 @@ type Plan struct {
 }
 
 // Plan returns the plan of every line, by id. It includes inactive lines,
-// because what they spent still counts.
+// because their spend still counts.
 func (x *Index) Plan() []Plan {
 	plan := make([]Plan, 0, len(x.lines))
 	for _, l := range x.lines {

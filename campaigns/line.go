@@ -36,7 +36,7 @@ type Pacing uint8
 // Ways of pacing.
 const (
 	PacingEven Pacing = iota // over the day
-	PacingASAP               // until it is gone
+	PacingASAP               // until it is spent
 )
 
 var pacingNames = []string{"even", "asap"}

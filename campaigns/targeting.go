@@ -9,7 +9,7 @@ import (
 	"rebound/rtb"
 )
 
-// Targeting is where and when a line may be shown, besides its audience. It is
+// Targeting restricts where and when a line may be shown, in addition to its audience. It is
 // immutable and safe for concurrent use. A line without restrictions has none.
 type Targeting struct {
 	geo       *geo
