@@ -93,7 +93,7 @@ func TestSharedIdentifiersAreNotUsed(t *testing.T) {
 	}
 }
 
-// The event of a beacon stands without the fields that cannot be read.
+// The event of a beacon is kept without its unreadable fields.
 func TestBeaconsKeepTheEvent(t *testing.T) {
 	purchase := func(s string) string {
 		return `{"a":"shop","event":"purchase","order_id":"o1","items":[{"id":"SKU1"}],` + s + `}`
@@ -215,7 +215,7 @@ func TestCookiesOfOneName(t *testing.T) {
 	}
 }
 
-// A host that is no advertiser's is ours, whatever a proxy calls it.
+// A host that belongs to no advertiser is ours, whatever a proxy calls it.
 func TestSameSiteBehindProxies(t *testing.T) {
 	for _, public := range []string{"edge.example", "edge.example:443", "EDGE.example.", "edge.example.:8443"} {
 		w := newWorld(t)

@@ -25,8 +25,9 @@ type Options struct {
 	// Busy reports whether an error of Append says that the log has no capacity or space
 	// at present; the sender should wait that long and send again. If nil, none does.
 	Busy func(error) (wait time.Duration, busy bool)
-	// Behind returns how far the views are behind the log. Batches of servers are refused
-	// while it is long, before bids have to stop because of it. If nil, it is 0.
+	// Behind returns how far the views are behind the log. Server batches are
+	// refused while the lag is large, before it becomes so large that bids stop.
+	// If nil, it is 0.
 	Behind func() time.Duration
 	// Resolve returns the visitor to which an external identifier is linked: the zero
 	// key if it was found to be shared by too many. If nil, no identifier is linked.

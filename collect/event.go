@@ -101,7 +101,7 @@ func (w *wireEvent) user(bad func(*Problem)) User {
 	return u
 }
 
-// somebody returns the first identifier that names somebody.
+// somebody returns the first identifier that is not a placeholder.
 func somebody(bad func(*Problem), name string, list ...text) string {
 	for _, id := range list {
 		switch {
@@ -202,7 +202,7 @@ func readTime(s string, bad func(*Problem)) time.Time {
 // reported before it.
 const maxSkew = 3 * time.Second
 
-// settle returns the time of an event that is stored.
+// settle returns the time that is stored for an event.
 func settle(at, now time.Time) time.Time {
 	if now.Sub(at) <= maxSkew {
 		return now

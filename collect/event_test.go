@@ -91,7 +91,7 @@ func TestRejectedEvents(t *testing.T) {
 	}
 	w := newWorld(t)
 	list := make([]string, 0, 2*len(tests))
-	for i, tt := range tests { // a good one behind each bad one: it stands
+	for i, tt := range tests { // a good one after each bad one is kept
 		list = append(list, tt.raw, fmt.Sprintf(`{"event":"view_item","event_id":"good-%d","user":{"uid":"u"}}`, i))
 	}
 	r := w.batch(t, list...)
@@ -115,8 +115,8 @@ func TestRejectedEvents(t *testing.T) {
 	}
 }
 
-// The limits of the time window are inclusive. What is ahead of our clock, or only a
-// little behind it, happened when it arrived.
+// The limits of the time window are inclusive. An event that is ahead of our
+// clock, or only a little behind it, counts as having happened when it arrived.
 func TestTimes(t *testing.T) {
 	for raw, want := range map[string]string{
 		"1790855940":                  "2026-10-01T11:59:00Z",

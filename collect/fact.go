@@ -37,8 +37,8 @@ func (in *Input) check() *Problem {
 	return nil
 }
 
-// dropLong leaves out, and reports to bad, optional identifiers that are too long: the
-// event of a browser stands without them.
+// dropLong leaves out, and reports to bad, optional identifiers that are too
+// long: the event of a browser is kept without them.
 func (in *Input) dropLong(bad func(Reject)) {
 	for _, s := range []*string{&in.EventID, &in.OrderID} {
 		if len(*s) > maxID {

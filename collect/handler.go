@@ -61,10 +61,10 @@ func (e *Edge) Match(ctx *fasthttp.RequestCtx) {
 	sendGIF(ctx)
 }
 
-// ParseBeacon parses the body of a beacon: one event object that names its advertiser. It
-// leaves out what it cannot read and calls bad for it; the event stands, unless its
-// consent is unreadable. A browser identifies its visitor only by cookie, so other visitor
-// ids are ignored.
+// ParseBeacon parses the body of a beacon: one event object that names its
+// advertiser. It leaves out unreadable fields and calls bad for each; the event
+// is kept, unless its consent is unreadable. A browser identifies its visitor
+// only by cookie, so other visitor ids are ignored.
 func ParseBeacon(body []byte, bad func(Reject)) (Input, *Problem) {
 	w, p := decodeLenient(body, bad)
 	if p != nil {

@@ -24,7 +24,7 @@ func decodeLenient(raw []byte, bad func(Reject)) (*wireEvent, *Problem) {
 	return decodeEvent(kept)
 }
 
-// lenient leaves out of a JSON value what cannot be decoded.
+// lenient removes the parts of a JSON value that cannot be decoded.
 type lenient struct {
 	bad    func(Reject)
 	trials int

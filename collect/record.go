@@ -240,7 +240,7 @@ func (e *Edge) RecordBatch(ctx context.Context, from Sender, list []json.RawMess
 // batch collects the facts of one call.
 type batch struct {
 	from       Sender
-	bad        func(Reject) // counts what is left out
+	bad        func(Reject) // counts the omitted fields
 	facts      []events.Fact
 	seen       map[string]bool // ids of the facts
 	events     int             // among the facts

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// hasEmail reports whether a text contains what looks like an e-mail address, plain or
+// hasEmail reports whether a text contains something that looks like an e-mail address, plain or
 // percent-encoded.
 func hasEmail(s string) bool {
 	for from := 0; from < len(s); {
