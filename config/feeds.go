@@ -16,8 +16,8 @@ import (
 )
 
 // settle is for how long a file must not have changed before it counts as complete.
-// The program looks at its files as often, and takes a changed one when it finds it
-// unchanged.
+// The program checks its files at this interval, and loads a changed one once it
+// has been stable for one interval.
 const settle = 2 * time.Second
 
 // fresh reports whether a file was written so recently that it may not be complete.

@@ -101,8 +101,8 @@ func relative(dir, name string) string {
 }
 
 // compile checks every section, fills in the defaults and compiles. Later
-// sections are checked even if earlier ones have problems, except for what
-// depends on those.
+// sections are checked even if earlier ones have problems, except for the parts
+// that depend on those.
 func (l *loader) compile(s *Snapshot, o Options) {
 	if s.Version != 1 {
 		got := strconv.Itoa(s.Version)

@@ -66,8 +66,8 @@ func (l *loader) unread(at place, path, got, want, hint string) {
 	l.breaks(path)
 }
 
-// breaks notes a path that has no usable value, so that what follows from that is
-// not reported too.
+// breaks records a path that has no usable value, so that problems that follow
+// from that are not reported too.
 func (l *loader) breaks(path string) {
 	if len(l.broken) < maxProblems {
 		l.broken = append(l.broken, path)
@@ -78,7 +78,7 @@ func (l *loader) breaks(path string) {
 // of a path is one.
 func (l *loader) wordHint(path string) string {
 	word, ok := l.words[path]
-	if !ok { // a value that stands for a field of its table
+	if !ok { // a value that is shorthand for a field of its table
 		word = l.words[path[:max(0, strings.LastIndexByte(path, '.'))]]
 	}
 	switch word {
@@ -104,12 +104,12 @@ func (l *loader) placeAll() {
 	}
 }
 
-// sections are the sections of what ids refer to.
+// sections are the sections that ids refer to.
 var sections = map[string]string{"an advertiser": "advertisers", "an audience": "audiences", "a creative": "creatives", "an exchange": "exchanges", "a feed": "feeds"}
 
 // follows reports whether a problem follows from one that is known: its value, or one
-// in its table, could not be read, or it refers to an id that may be among what could
-// not be read.
+// in its table, could not be read, or it refers to an id in a part that could not be
+// read.
 func (l *loader) follows(p *spec.Problem) bool {
 	section, refers := sections[p.Ref]
 	if _, given := l.places[p.Path]; l.parts && (refers || !given) {

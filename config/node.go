@@ -76,7 +76,7 @@ func (n *node) remove(name string) {
 	}
 }
 
-// describe returns what a node is, for problems.
+// describe returns a description of a node for problems.
 func (n *node) describe() string {
 	if n.kind != kindScalar {
 		return kindNames[n.kind]
@@ -173,7 +173,7 @@ func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 	}
 }
 
-// merge adds what n lacks from another table. Tables in both are merged; with
+// merge adds missing fields to n from another table. Tables in both are merged; with
 // join, lists in both are concatenated.
 func (n *node) merge(from *node, join bool) {
 	mine := make(map[string]*node, len(n.keys))

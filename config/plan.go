@@ -5,7 +5,7 @@ import (
 	"rebound/pacing"
 )
 
-// LinePlans returns the plan of every line in the form that pacing takes.
+// LinePlans returns the plan of every line in the form that pacing uses.
 func (s *Snapshot) LinePlans() []pacing.LinePlan {
 	plan := s.Index.Plan()
 	out := make([]pacing.LinePlan, len(plan))

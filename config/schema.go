@@ -112,7 +112,7 @@ func (s *schema) object(t reflect.Type) map[string]any {
 		if text := s.comments[f.owner+"."+f.name]; text != "" {
 			p["description"] = text
 		}
-		if f.enum != "" && !strings.Contains(f.enum, "<") { // <key> stands for any
+		if f.enum != "" && !strings.Contains(f.enum, "<") { // <key> matches any key
 			s.limit(p, strings.Split(f.enum, ","))
 		}
 		properties[f.name] = p

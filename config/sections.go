@@ -47,10 +47,10 @@ func orDefault[T comparable](v *T, absent T) {
 	}
 }
 
-// demoKey is the SHA-256 of the events key of the sample shop, which everybody knows.
+// demoKey is the SHA-256 of the events key of the sample shop, which is public.
 const demoKey = "f5d072715bf986543308d9f187277c2406847cd7bfd33cbc2264fedc284a9992"
 
-// exposed reports whether strangers could use the listeners of a configuration: one of
+// exposed reports whether anyone could use the listeners of a configuration: one of
 // its exchanges has no secret, or an advertiser has the key of the sample shop.
 func exposed(f *File) bool {
 	for i := range f.Exchanges {
