@@ -10,12 +10,12 @@ import (
 
 // banner is a compiled template. The types that are shown as banners share it.
 type banner struct {
-	subtypes []int // what the markup consists of, against btype
+	subtypes []int // kinds of content in the markup, compared with btype
 	pieces   []piece
 }
 
 // maxSource is the largest source of a template in bytes. Macros may be longer
-// than what replaces them, but not by that much.
+// than their values, but not by that much.
 const maxSource = 4 * MaxMarkup
 
 // pixelMarkup counts the impression. It is added to templates that do not.
@@ -97,7 +97,7 @@ func ParseSize(t string) (rtb.Size, bool) {
 	return s, ok && err == nil && err2 == nil && a >= 1 && a <= 9999 && b >= 1 && b <= 9999
 }
 
-// fits checks what a banner must satisfy (OpenRTB 2.6 §3.2.6).
+// fits checks the requirements for a banner (OpenRTB 2.6 §3.2.6).
 func (b *banner) fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Exchange) (f Fit, r rtb.NoBidReason) {
 	slot, ok := &imp.Banner, false
 	f.Size, f.Flex, ok = c.sizeOn(imp, dev)

@@ -83,7 +83,7 @@ func daast(protocol int) bool   { return protocol == daast1 || protocol == daast
 // fourth reports whether a protocol is VAST 4.0 or later.
 func fourth(protocol int) bool { return protocol >= vast4 && !daast(protocol) }
 
-// fits checks what video and audio ads must satisfy (OpenRTB 2.6 §3.2.7, §3.2.8).
+// fits checks the requirements for video and audio ads (OpenRTB 2.6 §3.2.7, §3.2.8).
 func (k *clip) fits(c *Creative, imp *rtb.Impression, _ *rtb.Device, x Exchange) (f Fit, r rtb.NoBidReason) {
 	v, hasMedia := k.object(imp), false
 	f.Size, hasMedia = k.fitsMedia(c, v)
@@ -109,7 +109,7 @@ func (k *clip) fits(c *Creative, imp *rtb.Impression, _ *rtb.Device, x Exchange)
 }
 
 // fitsMedia reports whether the ad has a file for an object, and returns the size
-// of the first. Of what a wrapper leads to, only the types are known.
+// of the first. For a wrapper, only the types of its media are known.
 func (k *clip) fitsMedia(c *Creative, v *rtb.Video) (size rtb.Size, ok bool) {
 	if len(k.media) == 0 {
 		return rtb.Size{}, c.listsAny(v.Mimes)

@@ -156,7 +156,7 @@ func (k *clip) compileProtocols(c *compiler) {
 	}
 }
 
-// beyond reports whether a protocol cannot express what the spec asks for.
+// beyond reports whether the spec uses features that a protocol cannot express.
 func (c *compiler) beyond(p int) bool {
 	s := c.spec
 	return s.Skippable > 0 && (p == vast2 || p == vast2Wrapper || daast(p)) ||

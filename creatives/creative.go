@@ -38,9 +38,9 @@ type Creative struct {
 	crids []string // by size, if there are several
 }
 
-// CRIDOf returns the creative id of one size, so that what an exchange reviews
-// under one id has one appearance (conformance R6). It is CRID if the creative
-// has one size or none.
+// CRIDOf returns the creative id of one size, so that an exchange reviews one
+// appearance under one id (conformance R6). It is CRID if the creative has one
+// size or none.
 func (c *Creative) CRIDOf(s rtb.Size) string {
 	for i := range c.crids {
 		if c.Sizes[i] == s {

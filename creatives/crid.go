@@ -14,9 +14,9 @@ import (
 // digits.
 const maxCRIDName = 51
 
-// cridVersion begins what a crid hashes. Exchanges approve creatives by crid, so a
-// change of what is hashed makes every creative unknown to them: it needs a new
-// version and an entry in the changelog.
+// cridVersion is the first input of a crid's hash. Exchanges approve creatives
+// by crid, so a change of the inputs makes every creative unknown to them: it
+// needs a new version and an entry in the changelog.
 const cridVersion = "crid 1"
 
 // crid returns the id, or the name that the spec sets instead, followed by a hash
@@ -65,7 +65,7 @@ func crid(s *Spec, out *Creative, markup string, size rtb.Size) string {
 
 func sizeText(s rtb.Size) string { return strconv.Itoa(s.W) + "x" + strconv.Itoa(s.H) }
 
-// appearance hashes what a creative shows.
+// appearance hashes the visible content of a creative.
 type appearance struct{ hash.Hash }
 
 // text adds a field, unless it is empty.

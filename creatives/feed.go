@@ -94,7 +94,7 @@ const (
 // FeedReport lists the problems in the rows of a feed. At most [MaxRowProblems] of
 // each kind are kept.
 type FeedReport struct {
-	Skipped spec.Problems // rows that are no products
+	Skipped spec.Problems // rows that are not products
 	Ignored spec.Problems // optional fields that could not be read; their products have none
 	// SkippedRows and IgnoredFields count all of them.
 	SkippedRows, IgnoredFields int

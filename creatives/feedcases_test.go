@@ -119,8 +119,8 @@ func count(f *Feed, r *FeedReport, good, ignored int) string {
 	return ""
 }
 
-// A sale that is none is no sale, one that cannot be read is none either, and
-// neither costs the product.
+// A sale price that is not below the price, or cannot be read, is ignored, and
+// the product is kept.
 func TestSalePrices(t *testing.T) {
 	for sale, want := range map[string]string{"12.00 USD": "12.00 USD", "USD 12": "12 USD", "14.99 USD": "14.99 USD", "": "", "15.00 USD": "", "15 USD": "", "0.00 USD": "", "0 USD": "",
 		"15.01 USD": "ignored", "12,00 USD": "ignored", "1.299,00 USD": "ignored", "12.00": "ignored", "12.00 EUR": "ignored", "-1 USD": "ignored", "$12.00": "ignored",

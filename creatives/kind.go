@@ -19,8 +19,8 @@ type body interface {
 	// fits returns how a creative with this body is shown on an impression, or
 	// why it cannot be. It does not allocate.
 	fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Exchange) (Fit, rtb.NoBidReason)
-	// append appends the markup, before JSON escaping. It allocates nothing but
-	// what dst lacks.
+	// append appends the markup, before JSON escaping. It allocates only to grow
+	// dst.
 	append(dst []byte, c *Creative, m *Markup) ([]byte, error)
 }
 

@@ -22,7 +22,7 @@ type Markup struct {
 	Products []*Product
 	Click    []byte // our signed click URL, complete
 	// ClickMacro is the click macro of the exchange. It is put unescaped before
-	// our URL, which is then percent-encoded. If it is empty, our URL stands
+	// our URL, which is then percent-encoded. If it is empty, our URL is used
 	// alone.
 	ClickMacro []byte
 	// ClickMacroEsc is the click macro of the exchange for use inside another
@@ -50,7 +50,7 @@ type Markup struct {
 
 // Append appends the creative's markup, before JSON escaping. On error it returns
 // dst unchanged: [ErrNoProduct], [ErrTooLarge] or [ErrProtocol]. It allocates
-// nothing but what dst lacks.
+// only to grow dst.
 func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) {
 	if c.NeedsProduct && len(m.Products) == 0 {
 		return dst, ErrNoProduct

@@ -147,7 +147,7 @@ func (img *nativeImage) side(have, want, least int) (int, bool) {
 	return max(have, least), max(have, least) <= maxSide
 }
 
-// fits checks what can be known of a native ad before its product is chosen: the
+// fits checks everything about a native ad that does not depend on its product: the
 // request must be readable, and if our pixel bills it must be one that the
 // placement calls (Native Ads 1.2 §4.7).
 func (n *native) fits(c *Creative, imp *rtb.Impression, _ *rtb.Device, x Exchange) (f Fit, r rtb.NoBidReason) {

@@ -21,7 +21,7 @@ var (
 	visuals = regexp.MustCompile(`(?i)<(?:img|picture|svg|video|canvas|object|embed|input|image)[\s>/]|url\s*\(`)
 )
 
-// bannerSubtypes returns what the markup of a banner consists of. Scripts and
+// bannerSubtypes returns the kinds of content in a banner's markup. Scripts and
 // frames make it JavaScript or an iframe; without them it is a banner, or text
 // where it shows no image.
 func bannerSubtypes(markup string) (out []int) {
