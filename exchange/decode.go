@@ -78,7 +78,7 @@ var listNames = [...]struct {
 	{"badv", domains, false}, {"bapp", bundles, false}, {"wlang", labeledCodes, true}, {"wlangb", labeledCodes, true},
 }
 
-// Head decodes what must be known before a visitor is looked up: id, tmax, test,
+// Head decodes the fields that are needed before a visitor is looked up: id, tmax, test,
 // at, cur, identifiers, privacy signals and device. It also checks the JSON of the
 // whole body. It resets o. A non-nil error is a [DecodeError]; o.ID is set even
 // then if it could be read, because the response echoes it.

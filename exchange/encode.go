@@ -121,7 +121,7 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 	return append(dst, '}')
 }
 
-// appendPlayback appends what a player has to know: API frameworks, the VAST
+// appendPlayback appends the playback requirements: API frameworks, the VAST
 // protocol and the duration.
 func (p *Profile) appendPlayback(dst []byte, of *rtb.Offer) []byte {
 	if len(of.APIs) > 0 {

@@ -184,7 +184,7 @@ func (d *Decoder) impPrebid(m *rtb.Impression) {
 
 // object enters the object of a format and records that the impression offers it.
 // null is absent. Any other value makes the format unreadable, and so does a second
-// object of the same format, which may block what the first allows.
+// object of the same format, which may block something that the first allows.
 func (d *Decoder) object(m *rtb.Impression, f rtb.Formats, bad *bool) bool {
 	s := &d.s
 	*bad = *bad || m.Formats.Has(f)

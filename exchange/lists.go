@@ -137,9 +137,9 @@ func (s *scanner) entry(text []byte, form listForm) []byte {
 }
 
 // categoryCode drops a label that is joined to a category of the IAB Content
-// Taxonomy 1.0: IAB22-1 of "IAB22-1:Sports" and IAB22 of "IAB22-Shopping". Exchanges
-// have codes of their own such as IAB25-WS1, which stay whole. Other texts come back
-// unchanged.
+// Taxonomy 1.0: IAB22-1 of "IAB22-1:Sports" and IAB22 of "IAB22-Shopping".
+// Exchanges have their own codes such as IAB25-WS1, which are kept. Other texts
+// come back unchanged.
 func categoryCode(text []byte) []byte {
 	if len(text) < 4 || !foldsTo(text[:3], "iab") {
 		return text
@@ -328,7 +328,7 @@ func (s *scanner) seconds() (t time.Duration, ok bool) {
 // of a Duration.
 const maxSeconds = 365 * 86400
 
-// limit reads a number of seconds that restricts what may be bid.
+// limit reads a number of seconds that restricts bids.
 func (s *scanner) limit(dst *time.Duration, bad *bool) {
 	t, ok := s.seconds()
 	*dst = t

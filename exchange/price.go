@@ -164,7 +164,7 @@ func unbase64(dst, raw []byte) ([]byte, bool) {
 
 // decimal rewrites the forms of a decimal number that senders print besides JSON's:
 // .5 for 0.5, 5. for 5, and a comma as the decimal point. A comma that may as well
-// separate thousands (1,200) is left, and the text is no price.
+// separate thousands (1,200) is left, and the text is not a price.
 func decimal(dst, text []byte) []byte {
 	comma := bytes.IndexByte(text, ',')
 	if comma >= 0 {

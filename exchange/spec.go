@@ -162,7 +162,7 @@ type ProfileSpec struct {
 	// video, audio, native; default all.
 	ClickMacroFormats []string `yaml:"click_macro_formats"`
 	// RefuseClickTracking bids no banner on requests with ext.clktrkrq 1, which
-	// demand a click macro that we cannot answer.
+	// require a click macro that we cannot provide.
 	RefuseClickTracking bool `yaml:"refuse_click_tracking"`
 	// Markup is how the exchange gets the markup: adm (default), or registered: it
 	// shows the creative that was registered under the bid's crid, and bids carry no
@@ -205,7 +205,7 @@ type ProfileSpec struct {
 	// BuyerUIDCodec is the encoding of user.buyeruid: plain (default) or b64url.
 	BuyerUIDCodec string `yaml:"buyeruid_codec" enum:"b64url,plain"`
 	// BuyerUIDIFA also reads a user.buyeruid that is an advertising id (a UUID) as
-	// device.ifa; some exchanges send it in apps if no id of ours is matched.
+	// device.ifa; some exchanges send it in apps if none of our ids is matched.
 	BuyerUIDIFA bool `yaml:"buyeruid_ifa"`
 	// RequiresApproval says that the exchange must approve creatives before they are
 	// shown.

@@ -111,7 +111,7 @@ func decodeBuyerUID(id, buf []byte, b64 bool) (decoded, scratch []byte) {
 }
 
 // usableIFA returns the advertising id if it may identify a person: it is not all
-// zeros or a session id, the device is no public screen and tracking is not limited.
+// zeros or a session id, the device is not a public screen, and tracking is not limited.
 func (d *Decoder) usableIFA(o *rtb.Opportunity) []byte {
 	if !namesPerson(o) || string(d.head.ifaType) == "sessionid" || zeros(d.head.ifa) {
 		return nil
@@ -120,7 +120,7 @@ func (d *Decoder) usableIFA(o *rtb.Opportunity) []byte {
 }
 
 // namesPerson reports whether an advertising id of the request may identify a
-// person: the device is no public screen, and tracking is not limited.
+// person: the device is not a public screen, and tracking is not limited.
 func namesPerson(o *rtb.Opportunity) bool {
 	limited := func(f rtb.Flag) bool { return f == rtb.Yes || f == rtb.Unreadable }
 	return !o.Signals.AppliesDOOH && !limited(o.Signals.LMT) && !limited(o.Signals.DNT)
