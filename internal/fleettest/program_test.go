@@ -193,7 +193,7 @@ type bid struct {
 	Price      float64
 }
 
-// ask makes a bid request for a visitor; nil is no bid.
+// ask sends a bid request for a visitor; nil means no bid.
 func (p *process) ask(id, visitor string) *bid {
 	p.t.Helper()
 	status, body := p.call("POST", "http://"+p.bidAt+"/openrtb2/demo", fmt.Sprintf(`{"id":%q,"at":2,"tmax":500,"cur":["USD"],"imp":[{"id":"1","secure":1,"bidfloor":0.5,`+

@@ -67,8 +67,8 @@ func TestOtherStream(t *testing.T) {
 		change func(n *node, s jetstream.StreamConfig)
 		words  string
 	}{
-		"gone":       {change: func(*node, jetstream.StreamConfig) { js.DeleteStream(ctxOf(t), streamName) }, words: "is gone from the cluster"}, //nolint:errcheck // seen by the node
-		"made again": {change: func(_ *node, s jetstream.StreamConfig) { replace(t, js, s) }, words: "it was made again"},
+		"gone":       {change: func(*node, jetstream.StreamConfig) { js.DeleteStream(ctxOf(t), streamName) }, words: "is missing from the cluster"}, //nolint:errcheck // seen by the node
+		"made again": {change: func(_ *node, s jetstream.StreamConfig) { replace(t, js, s) }, words: "it was created again"},
 		"shorter":    {forget: true, change: func(_ *node, s jetstream.StreamConfig) { replace(t, js, s) }, words: "the stream ends with fact 0, and this node holds fact 5"},
 		"begins later": {forget: true, change: func(_ *node, s jetstream.StreamConfig) {
 			s.FirstSeq = 9
@@ -159,7 +159,7 @@ func TestNewNodeWithOtherKeys(t *testing.T) {
 	}
 }
 
-// TestUnreadable publishes what is no fact: each node has the same line for it.
+// TestUnreadable publishes a message that is not a fact: each node writes the same line for it.
 func TestUnreadable(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.node("a"), c.node("b")
@@ -221,7 +221,7 @@ func TestChangedLine(t *testing.T) {
 			t.Errorf("a changed digit became money: %d", f.Notice.Charge)
 		}
 	}
-	a.append(event("after")) // b takes it, behind the damage
+	a.append(event("after")) // b accepts it, after the damage
 	within(t, "the fact at b", func() bool { return b.l.Last() == a.l.Last() })
 	b.close()
 	facts := func(n *node) string { return filepath.Join(n.o.Dir, "log", "facts") }
@@ -304,7 +304,7 @@ func TestLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.o.Fleet.URL = c.url()
-	for range 2 { // the second time without a fact behind the gap
+	for range 2 { // the second time without a fact after the gap
 		a.open()
 		a.close()
 	}
