@@ -51,7 +51,7 @@ const (
 	NoBidNoAudience
 	NoBidAudienceExcluded
 
-	// Line against supply.
+	// Reasons about a line and the supply.
 	NoBidGeo
 	NoBidDevice
 	NoBidDaypart
