@@ -12,7 +12,7 @@ import (
 )
 
 // Bounds of the identity graph. Links beyond them are not created, but counted:
-// shared machines, robots and test@test.com would join strangers.
+// shared machines, robots and test@test.com would merge unrelated people.
 const (
 	maxDevices   = 16 // visitors that may claim one identifier; the next one unlinks them all
 	maxExchanges = 8  // exchange ids of one visitor

@@ -12,7 +12,7 @@ import (
 func TestAnImpressionCountsOncePerBid(t *testing.T) {
 	l, s, v := newLog(), inMemory(t), visitorOf("v")
 	l.event(v, "view_item", 0)
-	l.notice(events.KindWin, v, 1) // a win is no impression
+	l.notice(events.KindWin, v, 1) // a win is not an impression
 	l.notice(events.KindImp, v, 1)
 	l.notice(events.KindBill, v, 1)
 	l.notice(events.KindBill, v, 2)

@@ -77,7 +77,7 @@ func TestADevicesIdentifierBelongsToItsLatestVisitor(t *testing.T) {
 	if v := find(t, s, ids, rtb.NoBidNone); v.Key != visitorOf("a") {
 		t.Error("not a")
 	}
-	s.cache.entries.Wait() // the link is in the cache, and must leave it
+	s.cache.entries.Wait() // the link is in the cache and must be evicted
 	l.link(visitorOf("b"), "b:demo", k)
 	apply(t, s, l.take())
 	if v := find(t, s, ids, rtb.NoBidNone); v.Key != visitorOf("b") {
@@ -135,7 +135,7 @@ func TestASharedIdentifierNamesNobody(t *testing.T) {
 	for _, kind := range []string{"em", "xid", "ifa", "b:demo", "eid:x"} {
 		l, s, k := newLog(), inMemory(t), noSecret.Key(rtb.IDIFA, "", []byte("aa-01"))
 		device := func(i int) rtb.Key { return visitorOf(fmt.Sprint("device", i)) }
-		for range 3 { // the same visitors again and again are no further claims
+		for range 3 { // repeated claims of the same visitors do not count again
 			for i := range maxDevices {
 				l.event(device(i), "view_item", 0, "sku1")
 				l.link(device(i), kind, k)
