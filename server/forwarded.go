@@ -9,7 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// forward applies what a proxy says about its client. A trusted one is believed: the
+// forward applies a proxy's statements about its client. A trusted proxy is accepted: the
 // remote address becomes the last of X-Forwarded-For that is not a trusted proxy's, and
 // the header keeps what that client sent itself. Of everybody else X-Forwarded-Proto is
 // removed, so that handlers may rely on it; X-Forwarded-For stays as the client sent it.
@@ -43,7 +43,7 @@ func (l *Listener) forward(ctx *fasthttp.RequestCtx) {
 }
 
 // lastUntrusted returns the last address of a list that is not a trusted proxy's, and
-// the list before it. An entry that is no address ends the search at the proxy that
+// the list before it. An entry that is not an address ends the search at the proxy that
 // passed it on, whose address is returned then.
 func (l *Listener) lastUntrusted(list string) (client netip.Addr, rest string) {
 	for list != "" {

@@ -66,9 +66,9 @@ type Spec struct {
 	TLS *tls.Config
 	// ProxyProtocol makes every connection begin with a PROXY header, version 2.
 	ProxyProtocol bool
-	// TrustedProxies are the networks whose X-Forwarded-For and -Proto are believed, and
-	// which may send a PROXY header. If empty, the former are ignored and the latter is
-	// accepted from everybody who can connect.
+	// TrustedProxies are the networks whose X-Forwarded-For and -Proto are
+	// trusted, and which may send a PROXY header. If empty, the former are ignored
+	// and the latter is accepted from anyone who can connect.
 	TrustedProxies []netip.Prefix
 	// Conns is the set of connections that the listeners of a process share; by default
 	// the listener has one of its own without a limit.

@@ -31,7 +31,8 @@ func codedTwice(h *fasthttp.RequestHeader) bool {
 	return len(h.PeekAll(fasthttp.HeaderContentEncoding)) > 1
 }
 
-// lines is what the raw header lines of a request say and the HTTP library does not.
+// lines holds the information in the raw header lines of a request that the
+// HTTP library does not expose.
 type lines struct {
 	badName        bool // white space in a name or before its colon (RFC 9112 §5.1)
 	length, coding bool // Content-Length and Transfer-Encoding are present (RFC 9112 §6.1)
