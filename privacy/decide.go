@@ -280,7 +280,7 @@ func (p *Policy) purposes(t *tcString) uint32 {
 	}
 	mask := t.basis(p.flexible)
 	if t.purposeOneAway {
-		// Purpose 1 was not shown to the user, so its bit is no consent; only the
+		// Purpose 1 was not shown to the user, so its bit is not consent; only the
 		// law of a listed country replaces it (conformance G10).
 		mask &^= purposeStore
 		if p.oneAway[t.publisherCC] && t.vendorMayStore() {

@@ -15,7 +15,7 @@ import (
 const MaxStringLen = 8192
 
 // DefaultMinPolicyVersion is the oldest accepted version of the TCF policy: 4,
-// that of TCF 2.2, the first under which legitimate interest is no basis for
+// that of TCF 2.2, the first under which legitimate interest is not a basis for
 // profiles.
 const DefaultMinPolicyVersion = 4
 

@@ -12,7 +12,7 @@ const (
 	purposeUseCProf   = 1 << (6 - 1) // 6: use profiles to select content
 	purposeMeasureAds = 1 << (7 - 1) // 7: measure advertising
 
-	// consentOnly are the purposes for which legitimate interest is no basis: 1
+	// consentOnly are the purposes for which legitimate interest is not a basis: 1
 	// by law, 3 to 6 since TCF 2.2.
 	consentOnly = purposeStore | purposeMakeProf | purposeUseProf | purposeMakeCProf | purposeUseCProf
 	// retargeting are the purposes that a bid based on a profile needs.
@@ -35,7 +35,7 @@ const (
 // in tenths of a second since 1970 UTC, like the timestamps of a TCF string.
 const disclosureRequired = 17723232000 // 2026-03-01T00:00:00Z
 
-// tcString is what one TCF string says about one vendor. Purpose masks have
+// tcString holds the content of one TCF string that concerns one vendor. Purpose masks have
 // purpose 1 in bit 0.
 type tcString struct {
 	ok              bool // the whole string was read and is valid
