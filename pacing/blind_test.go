@@ -22,8 +22,9 @@ func listen(p *Pacer) *zaplog.ObservedLogs {
 }
 
 // A fact was stamped by a clock that was ahead, and now the clock is right, or
-// was set back: the log's time stands still ahead of it. Every reservation would
-// have expired when it is made, and its money be bid again; so nothing is bid.
+// was set back: the log's time stays ahead of it. Every reservation would
+// expire as soon as it is made, and its money would be bid again, so there are
+// no bids.
 func TestClockBehindTheLog(t *testing.T) {
 	for _, tt := range []struct {
 		ahead time.Duration

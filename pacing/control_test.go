@@ -142,8 +142,8 @@ func TestBurstIsForgotten(t *testing.T) {
 	}
 }
 
-// A cap that refuses bids must not talk the multiplier down: what was refused is
-// no sign of cheap traffic.
+// A cap that refuses bids must not lower the multiplier: refused bids are not a
+// sign of cheap traffic.
 func TestRefusalsFreezeTheMultiplier(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", evenPlan(10*unit))

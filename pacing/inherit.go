@@ -11,7 +11,7 @@ import (
 	"rebound/rtb"
 )
 
-// inheritance is what this run knows of the last run's bids in flight.
+// inheritance holds this run's knowledge of the last run's bids in flight.
 type inheritance struct {
 	last    string // the run that ended
 	lost    bool   // its bids are not known: what its grants hold stays held
@@ -19,8 +19,8 @@ type inheritance struct {
 	line    *line  // of the bids, which count for nothing
 }
 
-// openSlots opens the file of reservations and takes over what the last run had in
-// flight. p is not shared yet.
+// openSlots opens the file of reservations and takes over the last run's bids
+// in flight. p is not shared yet.
 func (p *Pacer) openSlots() error {
 	p.inherited = inheritance{line: newLine(rtb.LineID{}), settled: true}
 	if p.o.Reservations == "" {

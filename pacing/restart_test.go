@@ -330,7 +330,7 @@ func checkAccounts(t *testing.T, p *Pacer, seed uint64) {
 // compareRuns: every run folded the same, and so does one that starts now.
 func compareRuns(t *testing.T, w *world, seed uint64) {
 	t.Helper()
-	w.down = true // the newcomer only looks
+	w.down = true // the new run only observes
 	defer func() { w.down = false }()
 	fresh := w.start("fresh", "")
 	want := fmt.Sprint(dump(fresh.budgets))

@@ -15,8 +15,8 @@ import (
 )
 
 // The reservations of a run are kept in a memory-mapped file of fixed slots as well,
-// written before the response leaves, so that the next run knows what a killed one
-// had promised. What is in memory pages survives the end of the process, but not a
+// written before the response leaves, so that the next run knows the commitments of
+// a killed one. What is in memory pages survives the end of the process, but not a
 // power cut: the file is believed only after a clean stop or in the same boot.
 //
 //	header  magic, clean, unknownUntil, boot id, run
@@ -38,7 +38,7 @@ const (
 // errSlots means that the file does not say what the last run had promised.
 var errSlots = errors.New("cannot read reservations")
 
-// slotRecord is what one slot holds. Budgets and run are hashes of their names.
+// slotRecord is the content of one slot. Budgets and run are hashes of their names.
 type slotRecord struct {
 	state   resState
 	won     bool
@@ -65,7 +65,7 @@ type slotFile struct {
 
 // openSlots opens the file for a run and calls fn for every bid that the last run had
 // in flight; bids for which fn returns false are dropped. last is that run's name.
-// Where the file does not exist or cannot be believed it is begun again and err wraps
+// If the file does not exist or cannot be trusted, it is created again and err wraps
 // errSlots; unknown is until when an earlier such loss has to be minded.
 func openSlots(path, run string, most int, fn func(*slotRecord, int32) bool) (s *slotFile, last string, unknown rtb.Second, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -290,8 +290,8 @@ func (s *slotFile) grow() error {
 	return nil
 }
 
-// close stores everything, so that the next run believes the file after a power cut
-// too.
+// close stores everything, so that the next run trusts the file after a power
+// cut too.
 func (s *slotFile) close(run string, unknown rtb.Second) error {
 	if s == nil {
 		return nil

@@ -92,8 +92,8 @@ func TestFrequencySurvivesTheEndOfARun(t *testing.T) {
 	}
 }
 
-// What a known dead run holds is what its bids in flight can still cost; of an unknown
-// one it is all that it was granted.
+// A known dead run holds the amount that its bids in flight can still cost; an
+// unknown one holds everything that it was granted.
 func TestTakeOverOfMoney(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {

@@ -161,7 +161,7 @@ func (p *Pacer) grantDue(a *account, b *budget, now time.Time) (wantedGrant, boo
 		w.amount -= a.withheld
 		return w, true
 	}
-	idle := rtb.SecondOf(now) > after(a.asked.Load(), idleAfter) // nobody bids from it
+	idle := rtb.SecondOf(now) > after(a.asked.Load(), idleAfter) // no line bids from it
 	if !a.used || rtb.SecondOf(now.Add(dayAhead)) < a.starts || idle && (a.long || g.Amount > 0) {
 		return w, false
 	}

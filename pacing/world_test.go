@@ -83,9 +83,9 @@ func (w *world) stop(p *Pacer) {
 	w.end(p)
 }
 
-// kill ends a run as kill -9 does: nothing is given back, and the reservations are
-// as they were in memory. (A database must be closed to be opened again; what Close
-// stores is no part of the money.)
+// kill ends a run as kill -9 does: no grants are returned, and the reservations
+// are as they were in memory. (A database must be closed before it is opened
+// again; Close stores no money.)
 func (w *world) kill(p *Pacer) {
 	p.slots = nil
 	w.end(p)
