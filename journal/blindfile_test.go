@@ -52,8 +52,8 @@ func TestLostBlindFile(t *testing.T) {
 	}
 }
 
-// TestChangedBlindFile changes every byte of blind.json: what it says is no proof
-// any more, or the change does not change what it says.
+// TestChangedBlindFile changes every byte of blind.json: the file is no longer
+// valid, or the change does not affect its meaning.
 func TestChangedBlindFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, blindName)

@@ -1,5 +1,5 @@
 // Package journal is the log of facts: append, ordered follow, verification,
-// checkpoints. It is the only package that knows NATS.
+// checkpoints. It is the only package that depends on NATS.
 //
 // # What it guarantees
 //

@@ -201,7 +201,7 @@ func (f *fleet) stream(ctx context.Context, isNew bool) (jetstream.Stream, error
 	s, err := f.js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if joined != "" {
-			return nil, fmt.Errorf("%w: stream %s is gone from the cluster: restore it, or make it again from the node with the highest head (docs/fleet.md)", errStream, streamName)
+			return nil, fmt.Errorf("%w: stream %s is missing from the cluster: restore it, or create it again from the node with the highest head (docs/fleet.md)", errStream, streamName)
 		}
 		s, err = f.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: streamName, Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: f.l.o.Fleet.Replicas,
@@ -230,7 +230,7 @@ func (f *fleet) stream(ctx context.Context, isNew bool) (jetstream.Stream, error
 	case joined == "":
 		return s, f.out.join(born)
 	case joined != born:
-		err = fmt.Errorf("got stream %s of %s; want that of %s: it was made again (docs/fleet.md)", streamName, born, joined)
+		err = fmt.Errorf("got stream %s of %s; want that of %s: it was created again (docs/fleet.md)", streamName, born, joined)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStream, err)

@@ -23,7 +23,7 @@ type memDisk struct {
 	free  uint64 // space that is left; much if 0
 }
 
-// hook sets what is asked before every call.
+// hook sets a function that is called before every operation.
 func (d *memDisk) hook(fn func(call, name string) error) {
 	d.mu.Lock()
 	d.fault = fn

@@ -192,7 +192,7 @@ type world struct {
 	all    []known // every fact that was ever acknowledged, in order
 	gone   []known // those that are lost although nothing could show it
 	named  []events.AcceptLoss
-	forked bool   // the log was exchanged for one that has other facts at the same sequences
+	forked bool   // the log was replaced with one that has other facts at the same sequences
 	blow   bool   // something was done that may have lost facts
 	copied image  // a copy of the log with every fact up to then
 	older  image  // the log at an earlier time
@@ -545,7 +545,7 @@ func (w *world) resolve() {
 	w.tell("accepted")
 }
 
-// repair reports whether the copy could mend everything.
+// repair reports whether everything could be repaired from the copy.
 func (w *world) repair() bool {
 	w.t.Helper()
 	from := filepath.Join(w.o.Dir, "copy")

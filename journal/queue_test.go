@@ -83,8 +83,8 @@ func must(t *testing.T, done chan error, want error) {
 	}
 }
 
-// While the disk is slow, what waits is bounded by class: too many events give
-// ErrBusy, and money and opt-outs go on, and first.
+// While the disk is slow, the queue is bounded by class: too many events give
+// ErrBusy, while money and opt-outs are still accepted, and written first.
 func TestClasses(t *testing.T) {
 	r, _ := memRig(t)
 	r.open()

@@ -145,8 +145,8 @@ func found(list []DamageError) (got []string) {
 	return got
 }
 
-// Each kind of damage is found where it is, stops a view that needs the facts, and
-// is mended from a copy byte for byte.
+// Each kind of damage is found where it is, stops a view that needs the facts,
+// and is repaired from a copy byte for byte.
 func TestRepair(t *testing.T) {
 	for _, c := range damages {
 		t.Run(c.name, func(t *testing.T) {
@@ -179,8 +179,8 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// Damage stops a view before it, with a message that names the place; once it is
-// accepted, views go on behind it, and nothing else is missing.
+// Damage stops a view before it, with a message that names the place; once it
+// is accepted, views continue after it, and nothing else is missing.
 func TestAcceptDamage(t *testing.T) {
 	for _, c := range damages {
 		if c.lost == nil {
@@ -293,8 +293,8 @@ func TestUnreadableHeader(t *testing.T) {
 	}
 }
 
-// The newest file is lost: the bidder is blind, and repair puts it back as long as
-// nothing was written behind it; afterwards it says that it cannot.
+// The newest file is lost: the bidder is blind, and repair restores it as long
+// as nothing was written after it; after that it reports that it cannot.
 func TestRepairLostEnd(t *testing.T) {
 	for _, written := range []bool{false, true} {
 		r, d, v := madeLog(t)
@@ -333,7 +333,7 @@ func TestRepairLostEnd(t *testing.T) {
 	}
 }
 
-// An older copy cannot mend what is newer, and says so; what it can mend it does.
+// Newer facts cannot be repaired from an older copy, which is reported; the others are repaired.
 func TestRepairFromOlderCopy(t *testing.T) {
 	r, d, _ := madeLog(t)
 	before := imageOf(t, d, facts)

@@ -144,7 +144,8 @@ func TestRetainKeepsForOldestCheckpoint(t *testing.T) {
 }
 
 // A base file that is missing, damaged, cut short at a line's end or of another time
-// stops a view that needs it with its name, and verify finds it; a copy mends it.
+// stops a view that needs it, with an error that names the file. Verify finds it,
+// and it can be repaired from a copy.
 func TestBaseDamaged(t *testing.T) {
 	for what, edit := range map[string]func(t *testing.T, r *rig, name string){
 		"missing": func(t *testing.T, r *rig, name string) { remove(t, r.o.disk, name) },

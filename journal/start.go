@@ -127,7 +127,7 @@ func (l *Log) name(noted string) error {
 		l.id = files[0].header.Log
 		if was := files[len(files)-1].header.Keys; was != "" && l.o.Keys != "" && was != l.o.Keys && !l.o.NewKeys {
 			return fmt.Errorf("cannot open log: got keys.json with fingerprint %s; want the one with %s, under which the log was written: "+
-				"restore keys.json from a backup, or start with --new-keys: visitors, cookies and notices in flight become strangers", l.o.Keys, was)
+				"restore keys.json from a backup, or start with --new-keys, which makes existing visitors unknown, and cookies and notices in flight invalid", l.o.Keys, was)
 		}
 	case noted != "":
 		l.id = noted
