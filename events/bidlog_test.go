@@ -166,8 +166,8 @@ func TestBidLogFlushes(t *testing.T) {
 	})
 }
 
-// Full files are packed, the oldest go when the folder is full, and what an
-// earlier run left is mended and packed.
+// Full files are packed, the oldest are deleted when the folder is full, and
+// the files of an earlier run are repaired and packed.
 func TestBidLogRotates(t *testing.T) {
 	dir := t.TempDir()
 	left := filepath.Join(dir, "bids-20260930T080000.000Z-000001.ndjson")
@@ -251,7 +251,7 @@ func TestBidLogAllocations(t *testing.T) {
 	body := bytes.Repeat([]byte("x"), 2000)
 	r := l.Borrow()
 	r.SetRequest(body)
-	l.Offer(r) // fills the queue: from here on each is dropped and reused
+	l.Offer(r) // fills the queue: every later record is dropped and reused
 	if n := testing.AllocsPerRun(1000, func() {
 		r := l.Borrow()
 		r.SetRequest(body)

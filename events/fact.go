@@ -75,8 +75,8 @@ type Fact struct {
 	LineHash Hash `json:"-"`
 }
 
-// Position returns the fact's place in the log, which is where a view stands
-// once it has applied the fact.
+// Position returns the fact's place in the log, which is the position of a view
+// that has applied it.
 func (f *Fact) Position() Position {
 	return Position{Seq: f.Seq, Hash: f.LineHash, Time: f.TS}
 }
@@ -90,7 +90,7 @@ const (
 	TrustServer  Trust = "server"  // sent with the advertiser's key
 )
 
-// Event is what a visitor did (kind event).
+// Event is an action of a visitor (kind event).
 type Event struct {
 	Name    string            `json:"name,omitempty"` // canonical: view_item, add_to_cart, purchase...
 	EventID string            `json:"event_id,omitempty"`
@@ -193,8 +193,9 @@ type Grant struct {
 	ExpectSeq uint64 `json:"-"`
 }
 
-// Config identifies the configuration that became active. Rules are the canonical texts
-// of the segments to remember from here on, so that folding needs no file.
+// Config identifies the configuration that became active. Rules are the
+// canonical texts of the segments to count from then on, so that folding needs
+// no file.
 type Config struct {
 	Hash        string    `json:"hash,omitempty"`
 	ActivatedAt time.Time `json:"activated_at,omitzero"`
