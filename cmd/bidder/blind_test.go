@@ -50,9 +50,9 @@ func fill(t *testing.T, dir string) (free func()) {
 	}
 }
 
-// The disk is full: servers and bids stop, bills are still taken from what is
-// reserved, and nothing that was acknowledged is lost. When there is space again,
-// bids go on by themselves.
+// The disk is full: servers and bids stop, bills are still accepted into
+// reserved space, and no acknowledged fact is lost. When there is space again,
+// bids resume automatically.
 func TestFullDisk(t *testing.T) {
 	disk := smallDisk(t, 256)
 	data := filepath.Join(disk, "data")

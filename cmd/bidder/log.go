@@ -20,7 +20,7 @@ import (
 func (p *program) verify(_ context.Context, args []string) int {
 	fs := p.flags("verify")
 	data := fs.String("data", "./data", "data `folder`, or a backup, or a folder of facts; it may be in use")
-	anchor := fs.String("anchor", "", "`SEQ:H` of a head that was noted earlier (from the log or /admin/head), which the log must still contain")
+	anchor := fs.String("anchor", "", "`SEQ:H` of a head that was recorded earlier (from the log or /admin/head), which the log must still contain")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}

@@ -16,7 +16,7 @@ const (
 )
 
 // lineQueue is a writer that never blocks: lines wait in a bounded queue for a
-// goroutine that writes them, because the reader of a pipe may be slow, stuck or gone.
+// goroutine that writes them, because the reader of a pipe may be slow, stuck or closed.
 // Lines that find the queue full, or cannot be written, are dropped and counted.
 type lineQueue struct {
 	w       io.Writer

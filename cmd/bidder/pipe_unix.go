@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// ignoreBrokenPipes keeps the process alive when whoever reads its logs has gone: by
-// default a write to a broken standard error ends a Go program.
+// ignoreBrokenPipes keeps the process alive when the reader of its logs has
+// exited: by default a write to a broken standard error ends a Go program.
 func ignoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }

@@ -294,8 +294,8 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// A bidder whose view cannot fold, or whose log takes nothing, stops bidding by
-// itself and says why.
+// A bidder whose view cannot fold, or whose log accepts no facts, stops bidding
+// and logs the reason.
 func TestBlind(t *testing.T) {
 	r := startProgram(t, shop, filepath.Join(t.TempDir(), "data"))
 	if !r.refused("unknown_visitor") {

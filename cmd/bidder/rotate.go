@@ -43,9 +43,10 @@ func (p *program) keysVerb(_ context.Context, args []string) int {
 	return cli.ExitDone
 }
 
-// rotateKeys gives a data folder a new key for notices. The older ones verify until no
-// notice of theirs can be in flight. A running bidder goes on with the keys that it has
-// read: notices that it signs meanwhile verify after its restart.
+// rotateKeys gives a data folder a new key for notices. The older ones verify
+// until none of their notices can be in flight. A running bidder continues with
+// the keys that it has read; notices that it signs until then verify after its
+// restart.
 func rotateKeys(dir string, now time.Time, random io.Reader) (*keyFile, error) {
 	path := filepath.Join(dir, "keys.json")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {

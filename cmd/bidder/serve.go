@@ -36,7 +36,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	fs.StringVar(&f.admin, "admin", "", "`address` for metrics and operators (default: REBOUND_ADMIN, else the configuration's, 127.0.0.1:8082); off loopback REBOUND_ADMIN_TOKEN must hold a token")
 	fs.StringVar(&f.publicURL, "public-url", "", "`URL` at which the edge is reached from outside: base of notice links")
 	fs.StringVar(&f.node, "node", "", "`name` of this node (default: the configuration's, n1)")
-	fs.BoolVar(&f.newKeys, "new-keys", false, "make new keys for a data folder that has lost its keys.json: its visitors, cookies and notices in flight become strangers")
+	fs.BoolVar(&f.newKeys, "new-keys", false, "make new keys for a data folder that has lost its keys.json: existing visitors become unknown, and cookies and notices in flight invalid")
 	if status, done := p.parse(fs, args); done {
 		return status
 	}

@@ -122,8 +122,8 @@ func TestGreetingIsShort(t *testing.T) {
 	}
 }
 
-// A data folder that lost its keys is not given others without being asked to:
-// its visitors would all be strangers.
+// A data folder that lost its keys does not get new ones without a flag,
+// because all its visitors would become unknown.
 func TestMissingKeysAreNotMadeAnew(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "data")
 	startProgram(t, shop, whole).stop()

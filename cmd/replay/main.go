@@ -1,6 +1,6 @@
 // Command replay runs recorded or generated bid requests through the bidder's
-// decision, with a virtual clock. It owns the flags and the terminal; the work
-// is in replay/.
+// decision, with a virtual clock. It handles flags and the terminal; package
+// replay does the work.
 package main
 
 import (
