@@ -207,7 +207,7 @@ func (b *bidder) events(body string) map[string]any {
 	return parse(b.t, answer)
 }
 
-// browser is somebody's browser: it keeps cookies.
+// browser is a browser that keeps cookies.
 type browser struct {
 	b *bidder
 	c *http.Client

@@ -151,8 +151,8 @@ func bigFeed(t *testing.T, file string, rows int) {
 	}
 }
 
-// SIGTERM acts at once while a large feed is loading: not ready, serving for the drain
-// delay, then gone.
+// SIGTERM acts at once while a large feed is loading: not ready, serving for
+// the drain delay, then stopped.
 func TestStopWhileReloading(t *testing.T) {
 	file := shopWith(t, "listen: {drain_delay: 2s}\n")
 	b := startBidder(t, "--config", file)

@@ -11,8 +11,8 @@ import (
 )
 
 // promiseShop writes a configuration with one line under a total budget of 0.30 that
-// bids 3.60 CPM on videos, at an exchange that bills by burl and tells no wins, and
-// gives its path.
+// bids 3.60 CPM on videos, at an exchange that bills by burl and reports no wins,
+// and returns its path.
 func promiseShop(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rebound.yaml")
@@ -137,7 +137,7 @@ func TestLossesForEverything(t *testing.T) {
 	p.check(300_000)
 }
 
-// An exchange that tells no wins may bill a video until the exp of the response has
+// An exchange that reports no wins may bill a video until the exp of the response has
 // passed, long after auction_ttl. (Previously 1.50 were billed on 0.30.)
 func TestBillsUntilExp(t *testing.T) {
 	p := newPromises(t)

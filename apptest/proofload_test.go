@@ -72,7 +72,7 @@ type proofLoad struct {
 	events map[string]bool
 	bills  map[string]bool // bid ids whose bill was acknowledged
 	unsure []owedBill      // bills that were not taken
-	codes  map[string]int  // "bill 204" and so on; status 0 is no answer
+	codes  map[string]int  // "bill 204" and so on; status 0 means no response
 }
 
 func newProofLoad(b *bidder) *proofLoad {
@@ -144,8 +144,8 @@ func (x *proofLoad) pixel(rnd *rand.Rand) {
 	x.note("pixel", status, func() {})
 }
 
-// auction asks for a bid, sells, and sends the notices; now and then a bill twice,
-// or none.
+// auction requests a bid, runs the auction and sends the notices; occasionally
+// a bill twice, or none.
 func (x *proofLoad) auction(rnd *rand.Rand) {
 	x.mu.Lock()
 	uid := "v1"

@@ -30,7 +30,7 @@ type proofFolder struct {
 	config string
 	dir    string
 	older  string // an earlier copy
-	// visitors are the ones whose bids are compared; some are strangers.
+	// visitors are those whose bids are compared; some of them are unknown.
 	visitors []string
 	recount  *recount
 	blind    bool // the folder itself is blind for money
@@ -332,9 +332,10 @@ func (p *proofFolder) verify(t *testing.T, dir string) string {
 	return "verify finds nothing wrong with other facts than" + want + end + "\n" + out
 }
 
-// repair puts facts back from the original, after which the bidder agrees with the
-// recount again. A bidder that was started before has continued the log behind a
-// lost end; then repair says what is lost, and the bidder stays blind.
+// repair restores facts from the original, after which the bidder agrees with
+// the recount again. A bidder that was started in between has continued the log
+// after a lost end; then repair reports the lost facts, and the bidder stays
+// blind.
 func (p *proofFolder) repair(t *testing.T, dir string) string {
 	status, out := tool(t, "bidder", "log", "repair", "--data", dir, "--from", p.dir)
 	outcome, detail := p.trial(t, dir).outcome([]string{"log/facts", "which the log does not hold"})

@@ -157,7 +157,7 @@ func (p *diskProof) killFull() {
 	p.b.start()
 }
 
-// alive waits until something holds, while the bidder must go on running.
+// alive waits until a condition holds, and fails if the bidder exits before.
 func (p *diskProof) alive(what string, holds func() bool) {
 	p.t.Helper()
 	within(p.t, time.Minute, what, func() bool {

@@ -260,7 +260,7 @@ func cutTail(t *testing.T, rnd *rand.Rand, config, dir string, flip bool, h *hid
 	switch outcome {
 	case outBlind, outRefused:
 		h.found++
-	case outSame: // it agrees with what is left: nobody knows of the rest
+	case outSame: // it agrees with the remaining facts: nothing refers to the others
 		h.silent++
 		h.facts = max(h.facts, int(lost))
 		h.span = max(h.span, whole.ts[whole.last].Sub(whole.ts[first]))

@@ -24,7 +24,7 @@ type recount struct {
 	facts int
 	last  uint64
 	hash  [16]byte
-	torn  int // bytes behind the last whole line of the newest file
+	torn  int // bytes after the last complete line of the newest file
 
 	spent    map[string]int64 // micros by budget: advertiser/campaign/line/window[/day]
 	bills    map[string]int   // facts that book a bid, by bid id
@@ -226,7 +226,7 @@ func splitLine(line []byte) (*recountLine, error) {
 	}
 	from, to := int64(0), int64(0)
 	for d.More() {
-		start := d.InputOffset() + 1 // behind the comma
+		start := d.InputOffset() + 1 // after the comma
 		key, err := d.Token()
 		if err != nil {
 			return nil, err

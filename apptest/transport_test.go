@@ -357,8 +357,8 @@ func (b *bidder) refusesSmuggling(t *testing.T, request string) {
 	}
 }
 
-// TestRatesReload: a table that is too old stops bids in other currencies, and a
-// new one lets them go on, without a restart (conformance P11).
+// TestRatesReload: a table that is too old stops bids in other currencies, and
+// a new one lets them resume, without a restart (conformance P11).
 func TestRatesReload(t *testing.T) {
 	conformance.Covers(t, "P11", "P9")
 	config := transportConfig(t, "as_of: 2020-01-01T00:00:00Z\nbase: USD\nrates: {EUR: 0.80}\n")
