@@ -17,7 +17,11 @@
 // the run may ever settle from one budget (cumulative), until when it may bid, and
 // until when the amount is held for its reservations. [Pacer.Step] appends grants
 // ahead of need, with a compare-and-set on the budget's last grant. The amount that
-// a dead run did not settle stays held until the grant's end and is free afterwards.
+// a dead run did not settle stays held until the grant's end and is free afterwards;
+// where its bids in flight are known, only what they can still cost is held. A bid
+// that lives longer than Options.BidLife draws from a grant of its own (run
+// "<run>:long"), unless the ordinary grants are held long enough for it. A grant is
+// renewed only while bids ask for its budget.
 //
 // A bill is settled in all four budgets of its line (line and campaign, day and
 // total), whether or not a cap binds, so that a cap that is added later counts
@@ -34,12 +38,26 @@
 // files are damaged is emptied, and the journal restores it from a checkpoint or
 // rebuilds it from the log.
 //
+// # The end of a run
+//
+// Reservations are written to a memory-mapped file (Options.Reservations) before
+// Reserve returns. The next run counts them for the caps of their visitors until they
+// can no longer be billed. After a power cut, or where the file cannot be read, lines
+// with a frequency cap do not bid until the last run's grants have ended.
+//
+// # Losses
+//
+// A loss notice is a claim. It moves the cost of its bid from reserved to doubted
+// until the reservation would have ended. Doubted money stays covered in full below
+// 500 losses of the exchange whose outcome is known, and then by the upper 99 % bound
+// of the share of them that was billed after all.
+//
 // # Late bills
 //
 // A bid's money is reserved until its WinExpiry and, when a win notice with a TS up
 // to then is folded, until its BillExpiry. A bill is charged and counted as late
-// spend when its TS is after that, when it follows a loss notice of its bid, or when
-// its run has no grant that is still held. The part of a bill that its grant does
+// spend when its TS is after that, or when its run has no grant that is still held. An
+// exchange whose late spend exceeds a tenth of a cap, or its holdback, gets no bids. The part of a bill that its grant does
 // not cover is late spend too. A bill up to WinExpiry proves its own win.
 //
 // Late spend uses the room that a cap has outside its grants, so settled
