@@ -27,7 +27,7 @@ campaigns:
   - id: small
     advertiser: shop
     status: active
-    budget: {daily: 100.00, total: 0.30, pacing: asap}
+    budget: {total: 0.30, pacing: asap}
     lines: [{id: viewed, audience: {include: [product_viewers]}, bid: {strategy: fixed, cpm: 3.60, max_cpm: 3.60}, frequency: none, min_gap: off, creatives: [film]}]
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
