@@ -14,9 +14,9 @@ import (
 // inheritance holds this run's knowledge of the last run's bids in flight.
 type inheritance struct {
 	last    string // the run that ended
-	lost    bool   // its bids are not known: what its grants hold stays held
-	settled bool   // what is to be done about it is done
-	line    *line  // of the bids, which count for nothing
+	lost    bool   // its bids are unknown, so its grants stay held
+	settled bool   // the takeover is complete
+	line    *line  // number of the bids, for metrics only
 }
 
 // openSlots opens the file of reservations and takes over the last run's bids
@@ -41,7 +41,7 @@ func (p *Pacer) openSlots() error {
 		p.reservations, p.flights = newReservations(p.o.MaxReservations), newFlights()
 		p.unknownUntil.Store(maxSecond) // until the first Step has seen the grants
 		if p.inherited.last != "" || len(p.budgets) > 0 {
-			p.o.Logger.Warn("the last run's bids in flight are not known: its grants stay held until they end, and lines with a frequency cap wait as long", zap.Error(err))
+			p.o.Logger.Warn("the last run's bids in flight are unknown: its grants stay held until they end, and lines with a frequency cap wait until then", zap.Error(err))
 		}
 		return nil
 	}
@@ -124,8 +124,8 @@ func (p *Pacer) takeOver(now time.Time) []events.Fact {
 	return facts
 }
 
-// waitForUnknown finds until when bids of earlier runs of this node, which are not
-// known, may still be shown. p.mu is held.
+// waitForUnknown determines until when unknown bids of earlier runs of this
+// node may still be shown. p.mu is held.
 func (p *Pacer) waitForUnknown() {
 	var until rtb.Second
 	for _, b := range p.budgets {
@@ -142,6 +142,6 @@ func (p *Pacer) waitForUnknown() {
 	}
 	p.unknownUntil.Store(until)
 	if err := p.slots.writeHeader(p.o.Run, false, until); err != nil {
-		p.o.Logger.Error("reservations: it is not stored until when frequency caps wait", zap.Error(err))
+		p.o.Logger.Error("cannot store until when frequency caps wait", zap.Error(err))
 	}
 }

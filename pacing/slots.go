@@ -16,8 +16,8 @@ import (
 
 // The reservations of a run are kept in a memory-mapped file of fixed slots as well,
 // written before the response leaves, so that the next run knows the commitments of
-// a killed one. What is in memory pages survives the end of the process, but not a
-// power cut: the file is believed only after a clean stop or in the same boot.
+// a killed one. Data in memory pages survives the end of the process, but not a
+// power cut: the file is trusted only after a clean stop or in the same boot.
 //
 //	header  magic, clean, unknownUntil, boot id, run
 //	slot    state, checksum, bid, visitor, scopes, budgets, cost, three times
@@ -35,7 +35,7 @@ const (
 	headerText    = 64
 )
 
-// errSlots means that the file does not say what the last run had promised.
+// errSlots means that the file does not contain the last run's reservations.
 var errSlots = errors.New("cannot read reservations")
 
 // slotRecord is the content of one slot. Budgets and run are hashes of their names.
@@ -218,13 +218,13 @@ func (s *slotFile) slot(i int32) []byte {
 	return s.chunks[i/slotsPerChunk][at : at+slotSize : at+slotSize]
 }
 
-// stateOf is the state of a slot: 0 where it is free, else one more than resState and
+// stateOf returns the state of a slot: 0 if it is free, else one more than resState and
 // its flags.
 func stateOf(b []byte) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&b[0])) }
 
 const slotWon = 1 << 8
 
-// put writes a reservation. It returns no slot, -1, where all are in use.
+// put writes a reservation. It returns -1 if all slots are in use.
 func (s *slotFile) put(r *slotRecord) int32 {
 	if s == nil {
 		return -1
@@ -269,7 +269,7 @@ func (s *slotFile) drop(i int32) {
 	s.mu.Unlock()
 }
 
-// grow maps another chunk where few slots are free. It is called off the bid path.
+// grow maps another chunk if few slots are free. It is called off the bid path.
 func (s *slotFile) grow() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

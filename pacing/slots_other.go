@@ -4,7 +4,7 @@ package pacing
 
 import "os"
 
-// Where files are not mapped nothing is known of the last run's bids.
+// Without memory-mapped files the last run's bids are unknown.
 func mapFile(_ *os.File, _ int64, size int) ([]byte, error) { return make([]byte, size), nil }
 
 func unmapFile([]byte) error { return nil }
