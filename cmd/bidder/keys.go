@@ -80,8 +80,8 @@ func (a *app) checkKeys() error {
 			return fmt.Errorf("cannot look for stored facts: %w", err)
 		}
 		if len(list) > 0 {
-			return fmt.Errorf("cannot start: %s is missing, but %s holds what was stored under it: restore keys.json from a backup, "+
-				"or start with --new-keys: visitors, cookies and notices in flight become strangers", filepath.Join(dir, "keys.json"), stored)
+			return fmt.Errorf("cannot start: %s is missing, but %s holds data that was stored under it: restore keys.json from a backup, "+
+				"or start with --new-keys, which makes existing visitors unknown, and cookies and notices in flight invalid", filepath.Join(dir, "keys.json"), stored)
 		}
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Bounds of what waits for a slow reader of the logs.
+// Bounds of the queue for a slow reader of the logs.
 const (
 	queuedLines = 4096
 	queuedBytes = 4 << 20
@@ -65,7 +65,7 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// close writes what waits, for at most flushTime: a reader that is stuck must not keep
+// close writes the queued lines, for at most flushTime: a reader that is stuck must not keep
 // the process alive. The goroutine then ends with the write that it is in.
 func (q *lineQueue) close() {
 	q.mu.Lock()

@@ -81,8 +81,8 @@ func rotateKeys(dir string, now time.Time, random io.Reader) (*keyFile, error) {
 	return k, nil
 }
 
-// unusedID returns the id after that of the newest key which no key has: ids come back
-// only long after their keys have retired.
+// unusedID returns the next unused id after that of the newest key, so that ids
+// are reused only long after their keys have retired.
 func unusedID(keys []tokenKey) byte {
 	used := map[byte]bool{}
 	for _, k := range keys {

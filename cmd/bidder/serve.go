@@ -91,8 +91,8 @@ type loaded struct {
 }
 
 // loading reads the configuration in a goroutine of its own, because a large feed takes
-// many seconds. Nothing waits for one that is no longer wanted: it ends by itself and its
-// result is dropped.
+// many seconds. If it is no longer needed, nothing waits for it; it runs to its end and
+// the result is dropped.
 func (p *program) loading(f *serveFlags, previous *config.Snapshot) <-chan loaded {
 	done := make(chan loaded, 1)
 	go func() {
@@ -171,9 +171,9 @@ func (a *app) serve(ctx context.Context) error {
 	return nil
 }
 
-// wait serves until ctx ends; SIGHUP reloads the configuration, in the background, so
-// that a signal to stop is not kept waiting. A reload that is asked for meanwhile waits
-// for the first one to end.
+// wait serves until ctx ends; SIGHUP reloads the configuration, in the
+// background, so that a signal to stop is not delayed. A reload that is
+// requested during another one waits for it.
 func (a *app) wait(ctx context.Context) error {
 	notReady := context.AfterFunc(ctx, func() { a.health.NotReady("draining") })
 	defer notReady()
@@ -206,7 +206,7 @@ const (
 	drainTime = 4 * time.Second
 )
 
-// linger serves on for the configured time while the readiness check fails, so that a
+// linger continues to serve for the configured time while the readiness check fails, so that a
 // load balancer leaves before the listeners close.
 func (a *app) linger() {
 	if a.bidding.Load() == nil || a.bound.Listen.DrainDelay <= 0 {

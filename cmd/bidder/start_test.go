@@ -15,7 +15,7 @@ import (
 	"rebound/config"
 )
 
-// A start that fails says why and what to do, and not that anything stopped.
+// A failed start reports the cause and the remedy, and not that anything stopped.
 func TestFailedStart(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -38,8 +38,8 @@ func TestFailedStart(t *testing.T) {
 	}
 }
 
-// Beside a terminal everything on standard error is JSON, bad configurations
-// among it.
+// Without a terminal everything on standard error is JSON, including errors of
+// the configuration.
 func TestBadConfigurationIsLogged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(path, []byte("version: 1\nlisten: {bid: nowhere}\nadvertisers:\n  - id: shop\n    domain: [shop.example]\n"), 0o600); err != nil {
