@@ -161,7 +161,7 @@ func (d *DB) options(h *handle) *pebble.Options {
 				h.spoil(fmt.Errorf("%s: %w", i.Path, i.Details))
 				d.c.Logger.Error("a file of a view is damaged", zap.String("view", d.c.Name), zap.String("file", i.Path), zap.Error(i.Details))
 			},
-			// A flush of nothing ends with an error too, but only a failure is also a
+			// An empty flush ends with an error too, but only a failure is also a
 			// background error.
 			FlushEnd: func(i pebble.FlushInfo) {
 				if h.flush.Store(&i.Err); i.Err == nil {

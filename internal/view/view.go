@@ -31,14 +31,14 @@ type Config struct {
 	Dir string
 	// InMemory keeps the files in memory.
 	InMemory bool
-	// Format is the version of the stored form. It changes whenever a key or a
-	// value means something else; the owner then migrates the old form or lets Open
+	// Format is the version of the stored form. It changes whenever the meaning of
+	// a key or a value changes; the owner then migrates the old form or lets Open
 	// refuse it.
 	Format byte
-	// MemTableBytes bounds what a crash takes back, and so how long the journal
-	// needs to apply it again; 8 MiB where 0.
+	// MemTableBytes bounds the data that a crash loses, and so the time that the
+	// journal needs to apply it again; 0 means 8 MiB.
 	MemTableBytes uint64
-	// CacheBytes bounds the cache of blocks; 8 MiB where 0.
+	// CacheBytes bounds the cache of blocks; 0 means 8 MiB.
 	CacheBytes int64
 	// Logger may be nil.
 	Logger *zap.Logger
@@ -62,8 +62,8 @@ var (
 	positionKey = []byte("\x00position")
 )
 
-// Open opens or creates the view in c.Dir. It empties a damaged view and says so
-// in the log. It fails with [ErrFormat] for a view of another format, and where the
+// Open opens or creates the view in c.Dir. It empties a damaged view and logs
+// that. It fails with [ErrFormat] for a view of another format, and where the
 // system refuses access, for instance because the disk is full or another process
 // has the view open.
 func Open(c Config) (*DB, error) {

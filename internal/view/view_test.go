@@ -424,7 +424,7 @@ func TestABadCheckpointLeavesAnEmptyView(t *testing.T) {
 	checkModel(t, "good", d)
 }
 
-// Readers in other goroutines get an answer or an error while the files are
+// Readers in other goroutines get a response or an error while the files are
 // replaced, and never wait.
 func TestReadersWhileTheFilesAreReplaced(t *testing.T) {
 	base := t.TempDir()
