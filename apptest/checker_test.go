@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// The checker reads a bid request and its answer as an exchange would, from the
-// text of OpenRTB alone. It shares no package with the bidder, so that a
-// mistake there cannot hide here.
+// The checker reads a bid request and its response as an exchange would, from the
+// text of OpenRTB alone. It shares no package with the bidder, so that a bug
+// there is not repeated here.
 
 type object = map[string]any
 
@@ -56,7 +56,7 @@ const ourSeat = "seat-1"
 
 var plainPrice = regexp.MustCompile(`"price":\d+(\.\d{1,6})?[,}]`)
 
-// checkResponse lists everything that is wrong with an answer of status 200.
+// checkResponse lists every violation in a response with status 200.
 func checkResponse(request object, body []byte) []string {
 	var wrong []string
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
@@ -104,7 +104,7 @@ func checkResponse(request object, body []byte) []string {
 	return wrong
 }
 
-// checkBid lists what is wrong with one bid.
+// checkBid lists the violations of one bid.
 func checkBid(request, bid object, cur string) []string {
 	var wrong []string
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
@@ -153,8 +153,8 @@ func checkBid(request, bid object, cur string) []string {
 // formatNames are the objects of an impression by bid.mtype.
 var formatNames = map[float64]string{1: "banner", 2: "video", 3: "audio", 4: "native"}
 
-// formatOf is the object that a bid answers; nil when the impression has none of
-// that kind.
+// formatOf returns the object for which a bid is made; nil if the impression
+// has none of that kind.
 func formatOf(imp, bid object) (kind string, offered object) {
 	m, ok := num(bid["mtype"])
 	if !ok { // before OpenRTB 2.6 only the impression shows the type
@@ -204,7 +204,7 @@ func checkBanner(imp, banner, bid object) []string {
 	return wrong
 }
 
-// checkLists checks the block lists and what the bid declares about itself.
+// checkLists checks the block lists and the bid's declarations.
 func checkLists(request, imp, bid object) []string {
 	var wrong []string
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }

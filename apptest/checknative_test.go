@@ -20,7 +20,7 @@ func nativeRequest(native object) object {
 	return request
 }
 
-// checkNative checks the native answer of a bid (Native Ads 1.2 §5).
+// checkNative checks the native response of a bid (Native Ads 1.2 §5).
 func checkNative(imp, bid object) []string {
 	var wrong []string
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }

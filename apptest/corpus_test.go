@@ -124,7 +124,7 @@ func introduce(t *testing.T, b *bidder, lines [][]byte) map[string]bool {
 			}
 		}
 	}
-	// A visitor of our own closes the batch: when it gets a bid, all are folded.
+	// Our own visitor comes last in the batch: when it gets a bid, all events are folded.
 	batch = append(batch, `{"event":"view_item","user":{"uid":"corpus-last"},"items":[{"id":"SKU3"}]}`)
 	reply := b.events("[" + strings.Join(batch, ",") + "]")
 	for _, r := range list(reply["rejected"]) {
@@ -144,8 +144,8 @@ func introduce(t *testing.T, b *bidder, lines [][]byte) map[string]bool {
 	return known
 }
 
-// forbids names the rule by which a banner bid of the sample shop may not be made
-// on a request; empty when there is none. It reads the raw request only.
+// forbids returns the rule that forbids a banner bid of the sample shop on a
+// request; empty if there is none. It reads the raw request only.
 func forbids(rq object, known map[string]bool) string {
 	if rq == nil || idText(rq["id"]) == "" || len(list(rq["imp"])) == 0 {
 		return "not a valid request"
@@ -272,7 +272,7 @@ func orWord(s, otherwise string) string {
 	return s
 }
 
-// TestCheckerFindsFaults shows that the checker can fail: a good answer passes,
+// TestCheckerFindsFaults shows that the checker can fail: a valid response passes,
 // and each fault in it is found.
 func TestCheckerFindsFaults(t *testing.T) {
 	var rq object

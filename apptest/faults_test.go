@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// findsFaults holds a checker to a good answer and to every change of it.
+// findsFaults holds a checker to a valid response and to every change of it.
 func findsFaults(t *testing.T, request, good string, changes [][2]string) {
 	t.Helper()
 	var rq object

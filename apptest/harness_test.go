@@ -65,7 +65,7 @@ type bidder struct {
 	dir  string   // data folder
 	args []string // in addition to data folder and addresses
 	env  []string
-	// shell is run before the process in a shell that becomes it, such as ulimit.
+	// shell is a command such as ulimit that a shell runs before it executes the process.
 	shell   string
 	logPipe io.Closer // the end of standard error that is read
 
@@ -75,8 +75,8 @@ type bidder struct {
 	ended            chan struct{} // closed when the process has exited
 }
 
-// startBidder starts a bidder with the sample shop, or with what args say, on
-// free ports, and waits until it is ready.
+// startBidder starts a bidder with the sample shop or other args, on free
+// ports, and waits until it is ready.
 func startBidder(t *testing.T, args ...string) *bidder {
 	t.Helper()
 	b := &bidder{
@@ -149,7 +149,7 @@ func (b *bidder) terminate() int {
 	return b.cmd.ProcessState.ExitCode()
 }
 
-// call makes one request and reads the whole answer.
+// call makes one request and reads the whole response.
 func call(t *testing.T, c *http.Client, method, url, contentType string, body []byte, header ...string) (*http.Response, []byte) {
 	t.Helper()
 	rq, err := http.NewRequest(method, url, bytes.NewReader(body))
@@ -221,7 +221,7 @@ func (b *bidder) browser() *browser {
 	return &browser{b, &http.Client{Jar: jar, Timeout: 10 * time.Second}}
 }
 
-// pixel loads the shop's pixel and gives the visitor's id, as the cookie has it.
+// pixel loads the shop's pixel and returns the visitor's id, as the cookie has it.
 func (w *browser) pixel(query string) string {
 	w.b.t.Helper()
 	rs, body := call(w.b.t, w.c, http.MethodGet, "http://"+w.b.Edge+"/v1/px?"+query, "", nil)
@@ -299,14 +299,14 @@ func parse(t *testing.T, b []byte) map[string]any {
 	return m
 }
 
-// logLines are the lines of a program's log, as they come.
+// logLines are the lines of a program's log, in order of arrival.
 type logLines struct {
 	mu      sync.Mutex
 	lines   []string
 	stopped bool
 }
 
-// stop makes the reader read no more and keep the pipe open.
+// stop makes the reader stop reading and keep the pipe open.
 func (l *logLines) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -101,7 +101,7 @@ func (b *bidder) hostile(t *testing.T, c *hostileCase) (int, []byte) {
 	return rs.StatusCode, body
 }
 
-// judge says how an answer falls short of the case's expectation.
+// judge says how a response falls short of the case's expectation.
 func (c *hostileCase) judge(t *testing.T, b *bidder, status int, body []byte) string {
 	t.Helper()
 	bid := status == http.StatusOK

@@ -74,9 +74,9 @@ func TestTornLog(t *testing.T) {
 	}
 }
 
-// TestDamagedLog changes a digit of a bill while the bidder is stopped. It must not
-// become money: the bidder is blind and names the place, until the line is restored
-// from a backup.
+// TestDamagedLog changes a digit of a bill while the bidder is stopped. It must
+// not change spend: the bidder is blind and names the place, until the line is
+// restored from a backup.
 func TestDamagedLog(t *testing.T) {
 	b := startBidder(t)
 	ann, _ := b.loop()
@@ -127,9 +127,9 @@ func TestDamagedLog(t *testing.T) {
 	}
 }
 
-// TestOlderCopyOfTheLog puts an older copy of the log in place while the views know
-// more: the bidder is blind for money and says so. Once the loss is accepted, what
-// the views had seen spent counts as spent.
+// TestOlderCopyOfTheLog puts an older copy of the log in place while the views
+// are ahead of it: the bidder is blind for money and reports it. Once the loss
+// is accepted, the spend that the views had seen counts as spent.
 func TestOlderCopyOfTheLog(t *testing.T) {
 	b := startBidder(t)
 	ann, _ := b.loop()
@@ -167,7 +167,7 @@ func TestOlderCopyOfTheLog(t *testing.T) {
 	if status, _ := b.ask("demo", request("r-bob", b.browser().pixel("a=shop&e=view_item&id=SKU2"))); status != http.StatusOK && status != http.StatusNoContent {
 		t.Errorf("got %d", status)
 	}
-	b.notify(str(second["burl"]), "2.00") // a repeat of what is booked already may not count on top
+	b.notify(str(second["burl"]), "2.00") // a repeat of a booked bill must not count again
 	if status := b.terminate(); status != 0 {
 		t.Fatalf("stopped with status %d", status)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // smallShop writes a configuration with one line that bids 1.00 CPM at full
-// price under a total budget, and gives its path.
+// price under a total budget, and returns its path.
 func smallShop(t *testing.T, total string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rebound.yaml")
@@ -46,7 +46,7 @@ type buyers struct {
 	won    atomic.Int64
 	billed atomic.Int64
 	failed atomic.Int64
-	// holdBack keeps every so many bills for later; 0: none.
+	// holdBack keeps every n-th bill for later; 0: none.
 	holdBack int64
 	mu       sync.Mutex
 	held     []string
@@ -171,7 +171,7 @@ func TestBudgetHoldsAgainstManyWins(t *testing.T) {
 	knowVisitors(t, b)
 	x := newBuyers(b)
 	x.run(10_000, nil)
-	// More on offer: what a grant did not cover the moment before, the next does.
+	// More requests: bids that the previous grant did not cover are covered by the next.
 	within(t, 20*time.Second, "the budget is spent", func() bool {
 		x.asked.Store(0)
 		x.run(200, nil)

@@ -56,8 +56,8 @@ func startWith(t *testing.T, shell string, args ...string) *bidder {
 	return b
 }
 
-// More idle connections than descriptors leave the service to those who use it, while
-// they are open and afterwards.
+// With more idle connections than file descriptors, active clients are still
+// served, then and afterwards.
 func TestIdleConnections(t *testing.T) {
 	b := startWith(t, "ulimit -n 1024")
 	for _, addr := range []string{b.Edge, b.Bid} {
@@ -110,7 +110,7 @@ func TestLogReaderGone(t *testing.T) {
 	}
 }
 
-// A reader that stops reading delays neither signals nor answers.
+// A reader that stops reading delays neither signals nor responses.
 func TestLogReaderStops(t *testing.T) {
 	b := startBidder(t)
 	b.log.stop()
@@ -206,7 +206,7 @@ func TestStopWhileLoading(t *testing.T) {
 	}
 }
 
-// Stopping a bidder with a large cache takes no memory.
+// Stopping a bidder with a large cache needs no extra memory.
 func TestStopWithALargeCache(t *testing.T) {
 	b := startBidder(t, "--config", shopWith(t, "data: {cache_bytes: 8GiB}\n"))
 	if status := b.terminate(); status != 0 {

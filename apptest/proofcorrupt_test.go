@@ -14,8 +14,8 @@ import (
 // corruptions are the ways in which a file is damaged.
 var corruptions = []string{"bit", "truncated", "missing", "older", "swapped", "zeroed"}
 
-// fileKind says what a file of a data folder is, by its path within the folder;
-// empty for locks.
+// fileKind returns the kind of a file of a data folder by its path in the
+// folder; empty for locks.
 func fileKind(name string) string {
 	dir, base := filepath.Split(filepath.ToSlash(name))
 	switch {

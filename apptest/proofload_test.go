@@ -71,7 +71,7 @@ type proofLoad struct {
 	known  []string   // visitors with an acknowledged product view
 	events map[string]bool
 	bills  map[string]bool // bid ids whose bill was acknowledged
-	unsure []owedBill      // bills that were not taken
+	unsure []owedBill      // bills that were not accepted
 	codes  map[string]int  // "bill 204" and so on; status 0 means no response
 }
 
@@ -138,7 +138,7 @@ func (x *proofLoad) batch(worker int, rnd *rand.Rand) {
 	})
 }
 
-// pixel loads the shop's pixel. It gets its GIF whatever becomes of the event.
+// pixel loads the shop's pixel. It gets its GIF whether or not the event is stored.
 func (x *proofLoad) pixel(rnd *rand.Rand) {
 	status, _ := x.send(http.MethodGet, fmt.Sprintf("http://%s/v1/px?a=shop&e=view_item&id=SKU%d", x.b.Edge, 1+rnd.IntN(40)), "")
 	x.note("pixel", status, func() {})
@@ -185,7 +185,7 @@ func member(body, name string) string {
 	return value
 }
 
-// bill sends a bill; one that is not taken is kept to be sent again.
+// bill sends a bill; one that is not accepted is kept to be sent again.
 func (x *proofLoad) bill(owed owedBill) {
 	status, _ := x.send(http.MethodGet, owed.url, "")
 	x.note("bill", status, func() {
@@ -259,7 +259,7 @@ func (x *proofLoad) send(method, u, body string, header ...string) (int, string)
 	return rs.StatusCode, string(text)
 }
 
-// missing names what was acknowledged and is not in the log, or is there twice.
+// missing lists the facts that were acknowledged and are not in the log, or are in it twice.
 func (x *proofLoad) missing(r *recount) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()

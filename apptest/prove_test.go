@@ -252,7 +252,7 @@ type corruptionTrial struct {
 	refold          bool // the views are removed, so that every fact is needed
 }
 
-// run returns what became of it; the outcome is empty if there was nothing to do.
+// run returns the outcome, which is empty if there was nothing to do.
 func (c *corruptionTrial) run(t *testing.T, p *proofFolder, dir string) (outcome, detail string) {
 	rnd := rand.New(rand.NewPCG(uint64(c.number), 7))
 	defer os.RemoveAll(dir)
@@ -303,7 +303,7 @@ func (c *corruptionTrial) run(t *testing.T, p *proofFolder, dir string) (outcome
 	return outcome, did + ": " + detail
 }
 
-// placesOf returns what names a file of a data folder in a message: the file, its
+// placesOf returns the names by which a message can refer to a file of a data folder: the file, its
 // view, or the log that it belongs to.
 func placesOf(name string) []string {
 	list := []string{filepath.Base(name)}
@@ -317,7 +317,7 @@ func placesOf(name string) []string {
 	return list
 }
 
-// verify holds "bidder verify" to a corrupted log: it finds the damage, or the
+// verify checks "bidder verify" on a corrupted log: it finds the damage, or the
 // facts are those of the original.
 func (p *proofFolder) verify(t *testing.T, dir string) string {
 	status, out := tool(t, "bidder", "verify", "--data", dir)

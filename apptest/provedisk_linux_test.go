@@ -170,7 +170,7 @@ func (p *diskProof) alive(what string, holds func() bool) {
 	})
 }
 
-// answered returns how often an answer came since the last takeCodes.
+// answered returns how often a response came since the last takeCodes.
 func (x *proofLoad) answered(code string) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -169,10 +169,10 @@ func backUp(t *testing.T) {
 	t.Logf("%d facts restored, %d of them acknowledged before the backup began", r.facts, before.acknowledged())
 }
 
-// TestProveTail: what can a corruption hide that follows a kill -9 at once? The
-// end of the newest file is cut off between two lines, or a bit is flipped in one of
-// the last ones. What the head, a synced mark that is left, or a view knew of is
-// missed and named. The rest looks like an end that was never acknowledged.
+// TestProveTail: what can a corruption hide that follows a kill -9 at once? The end
+// of the newest file is cut off between two lines, or a bit is flipped in one of the
+// last ones. Facts that the head, a remaining synced mark or a view knew of are
+// reported as missing. The rest looks like an end that was never acknowledged.
 func TestProveTail(t *testing.T) {
 	proving(t)
 	cutTails(t, 60)
@@ -272,7 +272,7 @@ func cutTail(t *testing.T, rnd *rand.Rand, config, dir string, flip bool, h *hid
 	}
 }
 
-// flipIn flips a bit of a line, but for its synced mark, which no hash covers.
+// flipIn flips a bit of a line outside its synced mark, which no hash covers.
 func flipIn(rnd *rand.Rand, line []byte) {
 	from := bytes.Index(line, []byte(`"synced":`))
 	to := from

@@ -189,7 +189,7 @@ func bound(of string, measure func(any) (float64, bool), holds func(n, limit flo
 	}
 }
 
-// TestSchemas shows that the schemas take a good answer and find each fault in it.
+// TestSchemas shows that the schemas take a valid response and find each fault in it.
 func TestSchemas(t *testing.T) {
 	good := `{"id":"q","bidid":"b","cur":"USD","seatbid":[{"seat":"s","bid":[{"id":"x","impid":"1","price":1.5,"adm":"<b>","adomain":["shop.example"],` +
 		`"cid":"c","crid":"r","cat":["IAB22"],"cattax":1,"attr":[1],"mtype":1,"w":300,"h":250,"exp":300,"language":"en","burl":"https://e.example/b?p=${AUCTION_PRICE}","ext":{"a":null}}]}]}`

@@ -17,7 +17,7 @@ type share struct {
 	missed   []string
 }
 
-// count takes one request: whether a bid was allowed, and the answer's body.
+// count takes one request: whether a bid was allowed, and the response's body.
 func (s *share) count(eligible bool, body []byte, line string) {
 	s.requests++
 	if eligible {

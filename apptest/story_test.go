@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// request is an ordinary request of a page for one picture of 300x250.
+// request is an ordinary request of a page for one 300x250 banner.
 func request(id, buyer string) []byte {
 	return fmt.Appendf(nil, `{"id":%q,"at":2,"tmax":500,"cur":["USD"],"imp":[{"id":"1","secure":1,"bidfloor":0.5,`+
 		`"banner":{"format":[{"w":300,"h":250}]}}],"site":{"domain":"news.example","page":"https://news.example/a"},`+
 		`"device":{"ip":"203.0.113.7","ua":"Mozilla/5.0"},"user":{"buyeruid":%q}}`, id, buyer)
 }
 
-// theBid is the only bid of an answer.
+// theBid is the only bid of a response.
 func theBid(t *testing.T, body []byte) map[string]any {
 	t.Helper()
 	seats := list(parse(t, body)["seatbid"])
@@ -30,7 +30,7 @@ func theBid(t *testing.T, body []byte) map[string]any {
 	return obj(bids[0])
 }
 
-// notify fires one of a bid's notices as an exchange does, macros filled in.
+// notify sends one of a bid's notices as an exchange does, with the macros replaced.
 func (b *bidder) notify(u, price string) {
 	b.t.Helper()
 	u = strings.NewReplacer("${AUCTION_PRICE}", price, "${AUCTION_CURRENCY}", "USD", "${AUCTION_LOSS}", "102",
@@ -86,7 +86,7 @@ func TestStory(t *testing.T) {
 	if got := spent(b.budget("autumn", "", "total")); got != 1200 {
 		t.Errorf("spend after the crash: got %v; want 1200", got)
 	}
-	b.notify(str(bid["burl"]), "1.20") // the exchange was not sure that we got it
+	b.notify(str(bid["burl"]), "1.20") // the exchange retries in case we did not get it
 	second := b.bidWithin(time.Second, uid)
 	b.notify(str(second["nurl"]), "1.00")
 	b.notify(str(second["burl"]), "1.00")
@@ -117,7 +117,7 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// checkShoe looks at the bid as a page would show it.
+// checkShoe checks the bid as a page would show it.
 func checkShoe(t *testing.T, b *bidder, bid map[string]any) {
 	t.Helper()
 	adm := str(bid["adm"])
@@ -138,7 +138,7 @@ func checkShoe(t *testing.T, b *bidder, bid map[string]any) {
 	}
 }
 
-// checkStoryMetrics looks whether /metrics shows each step since the restart.
+// checkStoryMetrics checks that /metrics shows each step since the restart.
 func checkStoryMetrics(t *testing.T, b *bidder) {
 	t.Helper()
 	for _, m := range []struct {

@@ -18,7 +18,7 @@ import (
 )
 
 // transportConfig is the golden configuration with two more exchanges: one that
-// may ask 50 times a second, and one that takes small answers only.
+// may ask 50 times a second, and one that takes small responses only.
 func transportConfig(t *testing.T, rates string) string {
 	t.Helper()
 	text, err := os.ReadFile("testdata/golden/config.yaml")
@@ -74,7 +74,7 @@ func (w *wire) write(text string) {
 	}
 }
 
-// answer reads one answer and its body.
+// answer reads one response and its body.
 func (w *wire) answer() (*http.Response, []byte) {
 	w.t.Helper()
 	rs, err := http.ReadResponse(w.br, nil)
@@ -88,7 +88,7 @@ func (w *wire) answer() (*http.Response, []byte) {
 	return rs, body
 }
 
-// post sends a request with header lines, and reads its answer.
+// post sends a request with header lines, and reads its response.
 func (w *wire) post(exchange, headers, body string) (*http.Response, []byte) {
 	w.t.Helper()
 	w.write(fmt.Sprintf("POST /openrtb2/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n%s", exchange, len(body), headers, body))
@@ -111,8 +111,8 @@ func zip(t *testing.T, b []byte) string {
 const transportRequest = `{"id":"r0","at":1,"tmax":400,"cur":["USD"],"imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]},"bidfloor":0.5}],` +
 	`"site":{"id":"s1","domain":"pub.example"},"device":{"geo":{"country":"CAN"}},"user":{"buyeruid":"%s"}}`
 
-// TestTransport speaks to the bid listener over its socket, as exchanges do and as
-// they do not.
+// TestTransport sends valid and invalid HTTP to the bid listener over raw
+// connections.
 func TestTransport(t *testing.T) {
 	b := startBidder(t, "--config", transportConfig(t, freshRates))
 	w := b.browser()
@@ -187,7 +187,7 @@ func (b *bidder) keepsItsConnection(t *testing.T, request string) {
 	}
 }
 
-// takesBodies sends one request in every wrapping.
+// takesBodies sends one request in every encoding.
 func (b *bidder) takesBodies(t *testing.T, request string) {
 	w := b.dial()
 	zipped := zip(t, []byte(request))
@@ -267,7 +267,7 @@ func (b *bidder) takesShapes(t *testing.T, w *wire, request string) {
 	}
 }
 
-// keepsLimits asks too often, too late, and for too much.
+// keepsLimits sends requests that are too frequent, too late, or too large.
 func (b *bidder) keepsLimits(t *testing.T, request string) {
 	w := b.dial()
 	passed := 0

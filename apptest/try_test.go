@@ -105,7 +105,7 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// TestExplainNow asks a running bidder, which forgets that it was asked.
+// TestExplainNow explains a request on a running bidder, without side effects.
 func TestExplainNow(t *testing.T) {
 	b := startBidder(t)
 	id := b.browser().pixel("a=shop&e=add_to_cart&id=SKU1")
