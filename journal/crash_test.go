@@ -68,9 +68,9 @@ func closeLog(t testing.TB, l *Log) {
 	}
 }
 
-// Whatever was acknowledged before the power went is in the log afterwards, once,
-// whatever part of the rest the disk kept; also when the power goes again and
-// again, while files are begun and sealed.
+// Every fact that was acknowledged before a power cut is in the log afterwards,
+// once, whatever part of the rest the disk kept; also after repeated power
+// cuts, while files are created and sealed.
 func TestPowerCut(t *testing.T) { powerCuts(t, 12) }
 
 // The same with more seeds.

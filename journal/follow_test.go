@@ -155,7 +155,7 @@ func TestFollowAtTwoSpeeds(t *testing.T) {
 	}
 }
 
-// A view that failed follows again from where it stood.
+// A view that failed follows again from its position.
 func TestFollowAfterFailure(t *testing.T) {
 	r, _ := memRig(t)
 	r.open()
@@ -173,8 +173,8 @@ func TestFollowAfterFailure(t *testing.T) {
 	v.want(t, "a:3", "b:2", "c:1")
 }
 
-// After writes that fail for good the log says so, and the next start does not trust
-// what the failed writes left behind.
+// The log reports writes that fail for good, and the next start does not trust
+// the data that they left.
 func TestBroken(t *testing.T) {
 	r, d := memRig(t)
 	l := r.open()

@@ -56,9 +56,10 @@ func prefix(h events.Header, rest []byte) (ids []string) {
 	return ids
 }
 
-// Whatever the newest file holds, the log opens or says why not; what fits the chain
-// at its beginning is folded; what was noted as being on disk is not missed without
-// a word; and verify finds what the views find.
+// Whatever the newest file contains, the log opens or returns the reason; facts
+// at its beginning that fit the chain are folded; a loss of facts that were
+// recorded as being on disk is reported; and verify finds the same damage as
+// the views.
 func FuzzOpen(f *testing.F) {
 	h, lines, last := template(f)
 	all := bytes.Join(lines, nil)
@@ -107,7 +108,7 @@ func FuzzOpen(f *testing.F) {
 		if withHead && len(want) < int(last.Seq) && followed == nil && why == "" {
 			t.Fatalf("%d facts are missed without a word", int(last.Seq)-len(want))
 		}
-		again, followed, _ := openAndFollow(t, r) // what a start did is understood by the next one
+		again, followed, _ := openAndFollow(t, r) // the next start can read the result of a start
 		if !slices.Equal(again.ids, append(want, "new-0")) && followed == nil {
 			t.Fatalf("after another start the view holds %v; want %v and new-0", again.ids, want)
 		}

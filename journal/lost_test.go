@@ -11,7 +11,7 @@ import (
 
 // TestLostEndIsNotProven removes the newest file of a log that no view has read. The
 // bidder that starts there is blind, and its new facts continue above the lost
-// ones: the log is not whole because its last sequence is high enough.
+// ones: a high last sequence does not make the log complete.
 func TestLostEndIsNotProven(t *testing.T) {
 	r := newRig(t)
 	r.open()

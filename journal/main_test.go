@@ -229,7 +229,7 @@ func (r *rig) dir(parts ...string) string {
 	return filepath.Join(append([]string{r.o.Dir}, parts...)...)
 }
 
-// heard reports whether the log said something, and forgets what it said.
+// heard reports whether a message was logged, and clears the messages.
 func (r *rig) heard(words string) bool {
 	for _, e := range r.said.TakeAll() {
 		if strings.Contains(e.Message, words) {

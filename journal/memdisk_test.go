@@ -12,9 +12,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// memDisk is a file system in memory that forgets what was not synced when its
-// power is cut. fault, if it is set, is asked before every call that
-// changes something or reads.
+// memDisk is a file system in memory that loses unsynced data when its power is
+// cut. fault, if it is set, is asked before every call that changes something
+// or reads.
 type memDisk struct {
 	fs *vfs.MemFS
 

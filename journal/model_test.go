@@ -205,7 +205,7 @@ type world struct {
 type known struct {
 	seq   uint64
 	id    string
-	maybe bool // nothing that is left says that it existed
+	maybe bool // no remaining record shows that it existed
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -385,7 +385,7 @@ func (w *world) stop(l *Log) {
 	}
 }
 
-// evidence is the highest sequence that anything but the log's own lines speaks of.
+// evidence returns the highest sequence recorded anywhere but in the log's own lines.
 func (w *world) evidence() (seq uint64) {
 	seq = w.view.pos.Seq
 	c := &catalog{d: w.disk, dir: w.o.FactsDir}
@@ -405,7 +405,7 @@ func (w *world) evidence() (seq uint64) {
 	return seq
 }
 
-// happen does something to the data folder while no process uses it.
+// happen changes the data folder in some way while no process uses it.
 func (w *world) happen() {
 	w.t.Helper()
 	now := imageOf(w.t, w.disk, w.o.FactsDir)
@@ -428,7 +428,7 @@ func (w *world) happen() {
 	}
 }
 
-// harmless does what must not change anything that the view ends with.
+// harmless makes a change that must not affect the final state of the view.
 func (w *world) harmless() {
 	switch w.rnd.IntN(5) {
 	case 0:
@@ -455,7 +455,7 @@ func (w *world) harmless() {
 	}
 }
 
-// harmful does what may lose facts.
+// harmful makes a change that may lose facts.
 func (w *world) harmful(now image) {
 	names := now.logs()
 	path := func(name string) string { return filepath.Join(w.o.FactsDir, name) }

@@ -32,8 +32,8 @@ func large(id string) events.Fact {
 	return f
 }
 
-// held holds up every sync of a rig's disk until it is let go. reached says that the
-// writer is held up.
+// held blocks every sync of a rig's disk until it is released. reached signals
+// that the writer is blocked.
 func held(r *rig) (letGo func(), reached chan struct{}) {
 	gate := make(chan struct{})
 	reached = make(chan struct{}, 1)
