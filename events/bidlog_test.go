@@ -68,7 +68,7 @@ func requests(t testing.TB, dir string) []string {
 	return got
 }
 
-// What is offered is on file when Run returns: complete, in order, each on one
+// Every offered record is in a file when Run returns: complete, in order, each on one
 // line whatever its layout.
 func TestBidLog(t *testing.T) {
 	l := openLog(t, BidLogOptions{Redact: identity})
@@ -141,7 +141,7 @@ func TestBidLogRedact(t *testing.T) {
 	}
 }
 
-// Within a second records are on file, without being asked to.
+// Records are in the file within a second, without an explicit flush.
 func TestBidLogFlushes(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

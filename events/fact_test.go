@@ -69,7 +69,7 @@ func fillIn(t testing.TB, v reflect.Value, n *int) {
 	}
 }
 
-// lineOf returns the line that the journal would write of f behind previous.
+// lineOf returns the line that the journal would write for f after previous.
 func lineOf(t testing.TB, f *Fact, previous Hash) Line {
 	t.Helper()
 	body, err := AppendBody(nil, f)
@@ -135,8 +135,8 @@ func TestFactRoundTrip(t *testing.T) {
 	}
 }
 
-// What can name a person is in who alone: after it was erased nothing of it is
-// left, the chain still fits, and the money is as it was.
+// Everything that can identify a person is in who: after erasure none of it is
+// left, the chain is still valid, and money is unchanged.
 func TestErase(t *testing.T) {
 	for _, f := range ofKinds(t) {
 		l := lineOf(t, &f, Hash{})
@@ -190,7 +190,7 @@ func texts(v any) (list []string) {
 	return list
 }
 
-// A changed byte anywhere in a line is found, in the numbers above all.
+// A changed byte anywhere in a line is detected, particularly in numbers.
 func TestEveryByteIsCovered(t *testing.T) {
 	l := lineOf(t, &sample, Hash{7})
 	text := l.Append(nil)

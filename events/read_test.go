@@ -146,7 +146,7 @@ func TestReadFiles(t *testing.T) {
 	}
 }
 
-// A packed file that is damaged gives what is whole and then an error.
+// A damaged packed file yields the intact lines and then an error.
 func TestReadDamagedPack(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "facts.ndjson")
 	ids := make([]string, 20_000)
