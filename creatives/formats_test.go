@@ -127,7 +127,7 @@ func TestVASTIsWellFormed(t *testing.T) {
 	}
 }
 
-// NA4: the answer is JSON whatever the product is called, and lengths are kept.
+// NA4: the response is JSON whatever the product is called, and lengths are kept.
 func TestNativeIsJSON(t *testing.T) {
 	conformance.Covers(t, "NA4", "NA7", "K1")
 	c, m := compileSpec(t, words()), filled(t)
