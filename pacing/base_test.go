@@ -36,7 +36,7 @@ func trade(w *world, p *Pacer, r *rand.Rand) {
 	w.must(events.Fact{ID: "pause all", At: w.now, Kind: events.KindPause, Pause: &events.Pause{Scope: "all", On: true, By: "op"}})
 }
 
-// placed gives facts the one sequence under which the journal applies a base.
+// placed gives facts the single sequence with which the journal applies a base.
 func placed(facts []events.Fact, seq uint64) []events.Fact {
 	for i := range facts {
 		facts[i].Seq = seq
@@ -181,8 +181,8 @@ func TestAdjustments(t *testing.T) {
 	wantReason(t, p.Reserve(w.bid(1_500_000), nil, nil), rtb.NoBidBudget)
 }
 
-// What a witness knew and the view lost is booked, once, and never less than was
-// spent.
+// Amounts in a witness that the view lost are booked, once, and never less than
+// was spent.
 func TestUnprovenMoneyIsBooked(t *testing.T) {
 	for seed := range uint64(20) {
 		w, r := newWorld(t), rand.New(rand.NewPCG(seed, 2))

@@ -14,7 +14,7 @@ import (
 	"rebound/rtb"
 )
 
-// listen replaces a run's logger by one that is read.
+// listen replaces a run's logger with an observed one.
 func listen(p *Pacer) *zaplog.ObservedLogs {
 	core, said := zaplog.New(zapcore.WarnLevel)
 	p.o.Logger = zap.New(core)
@@ -80,7 +80,7 @@ func reasonIf(bids bool) rtb.NoBidReason {
 	return rtb.NoBidBlind
 }
 
-// bidOn asks for n bids, 20 in ten milliseconds, while other facts come in.
+// bidOn makes n bids, 20 in ten milliseconds, while other facts arrive.
 func bidOn(t *testing.T, w *world, p *Pacer, n int) (bids []*rtb.Claims) {
 	t.Helper()
 	for i := range n {
@@ -122,8 +122,8 @@ func TestStartWithAClockBehind(t *testing.T) {
 	}
 }
 
-// The opposite: the log's time jumps ahead, and the clock with it. What was in
-// flight then is late, once; nothing that is bid afterwards is.
+// The opposite: the log's time jumps ahead, and the clock with it. Bids in
+// flight at that moment are late; later bids are not.
 func TestClockJumpsAhead(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(unit))

@@ -18,8 +18,8 @@ func evenPlan(limit rtb.Micros) LinePlan {
 	return l
 }
 
-// MaxCPM limits the price, not the value: under a multiplier a visitor who is worth
-// more is bid for at MaxCPM longer than one who is worth less.
+// MaxCPM limits the price, not the value: as the multiplier rises, the bid for
+// a more valuable visitor stays at MaxCPM longer.
 func TestMaxCPMLimitsThePrice(t *testing.T) {
 	w := newWorld(t)
 	plan := evenPlan(50 * unit) // at most 2.00
@@ -39,7 +39,7 @@ func TestMaxCPMLimitsThePrice(t *testing.T) {
 	}
 }
 
-// One visitor and a budget that does not bind: every bid is at its full price,
+// One visitor and a budget that is not a constraint: every bid is at its full price,
 // from the first request on, also when nothing is ever won.
 func TestDemoBidsItsFullPrice(t *testing.T) {
 	w := newWorld(t)
@@ -103,8 +103,9 @@ func drive(w *world, p *Pacer, seconds, n int, value rtb.CPM) {
 	}
 }
 
-// Traffic that would spend the day's budget many times lifts the multiplier; when
-// it costs next to nothing the full price is back, and stays. asap never moves.
+// Traffic that would spend the day's budget many times lifts the multiplier;
+// when it costs next to nothing the price returns to the full value, and stays
+// there. asap never changes.
 func TestMultiplierFollowsTheBudget(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", evenPlan(10*unit))

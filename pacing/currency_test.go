@@ -11,8 +11,8 @@ import (
 
 var eur = rtb.Currency{'E', 'U', 'R'}
 
-// What was spent in one currency is never counted as another: the line stops,
-// with a name, whatever caps it has now, and its campaign's other lines too.
+// Spend in one currency is never counted as another: the line stops with a
+// reason, whatever caps it has now, and so do its campaign's other lines.
 func TestCurrencyChanges(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()
@@ -62,7 +62,7 @@ func TestCurrencyChanges(t *testing.T) {
 	if r.Currency != eur || r.SpentCurrency != usd || r.Spent != 2000 {
 		t.Errorf("row: %+v", r)
 	}
-	w.kill(p) // a start with the new currency comes to the same
+	w.kill(p) // a start with the new currency has the same result
 	q := w.start("r2", dir, total)
 	wantReason(t, q.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidCurrency)
 	q.SetPlan([]LinePlan{usdPlan})
@@ -70,7 +70,7 @@ func TestCurrencyChanges(t *testing.T) {
 	wantReason(t, q.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidNone)
 }
 
-// A view that is folded after the plan was set learns of the currency then.
+// A view that is folded after the plan was set detects the currency then.
 func TestCurrencyIsLearnedFromTheLog(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))
@@ -97,8 +97,8 @@ func TestCurrencyIsLearnedFromTheLog(t *testing.T) {
 	}
 }
 
-// A currency that nothing was spent in may be corrected, once no grant holds
-// anything in it.
+// A currency without spend may be corrected, once no grant holds anything in
+// it.
 func TestCurrencyIsCorrectedBeforeSpend(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()

@@ -12,7 +12,7 @@ import (
 	"rebound/events"
 )
 
-// spent folds two bills into a view on disk and returns what it should say.
+// spent folds two bills into a view on disk and returns the expected state.
 func spent(t *testing.T, w *world, dir string) string {
 	t.Helper()
 	p := w.start("r1", dir, dayPlan(50*unit))
@@ -67,7 +67,7 @@ func TestDamagedFilesAreRebuilt(t *testing.T) {
 	}
 }
 
-// rebuilt opens a damaged view and folds what it lacks.
+// rebuilt opens a damaged view and folds the missing facts.
 func rebuilt(t *testing.T, w *world, run, dir, want string) {
 	t.Helper()
 	p, err := Open(Options{Dir: dir, Run: run, Now: w.log.Now})
@@ -90,7 +90,7 @@ func rebuilt(t *testing.T, w *world, run, dir, want string) {
 	}
 }
 
-// Files that open and hold what cannot be read.
+// Files that can be opened but contain unreadable data.
 func TestUnreadableViewIsRebuilt(t *testing.T) {
 	w := newWorld(t)
 	sound := filepath.Join(t.TempDir(), "sound")
@@ -154,7 +154,7 @@ func TestBadCopyLeavesAnEmptyView(t *testing.T) {
 	checkAccounts(t, p, 0)
 }
 
-// spoil copies a view and overwrites some of its files, sizes kept.
+// spoil copies a view and overwrites some of its files without changing their sizes.
 func spoil(t *testing.T, to, from, pattern string) {
 	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {

@@ -66,7 +66,7 @@ func TestDayRollOver(t *testing.T) {
 	}
 }
 
-// A bid of a day that the table does not know is refused, not charged anywhere.
+// A bid of a day that is not in the table is refused, and not charged anywhere.
 func TestUnknownDay(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(unit))

@@ -11,7 +11,7 @@ import (
 	"rebound/rtb"
 )
 
-// The upper bound of the share of losses that are billed after all.
+// The upper bound of the share of losses that are billed anyway.
 func TestDoubtedShare(t *testing.T) {
 	for _, tt := range []struct{ matured, billed, least, most float64 }{
 		{0, 0, 1, 1}, {499, 0, 1, 1}, {500, 0, 0.0092, 0.02}, {500, 5, 0.025, 0.04}, {500, 500, 1, 1}, {500, 900, 1, 1},
@@ -135,8 +135,8 @@ type promise struct {
 	billed bool
 }
 
-// moneyModel is the money of one cap, as plainly as it can be said: each bid that
-// was made counts until it can no longer be billed on time, whatever its losses say.
+// moneyModel is a minimal model of the money of one cap: each bid that was made
+// counts until it can no longer be billed on time, whatever its losses say.
 type moneyModel struct {
 	limit, onTime, late rtb.Micros
 	bids                []*promise

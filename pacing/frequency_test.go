@@ -135,7 +135,7 @@ func TestImpressions(t *testing.T) {
 	}
 }
 
-// Nothing is left of a visitor when his bids are over.
+// Nothing about a visitor is kept once all bids for the visitor have ended.
 func TestFlightsEnd(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))

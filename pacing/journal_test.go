@@ -16,7 +16,7 @@ import (
 	"rebound/rtb"
 )
 
-// node is a run with everything real: log, folder, Run, Follow.
+// node is a run with real parts: log, folder, Run, Follow.
 type node struct {
 	*pacing.Pacer
 	stop func()
@@ -71,7 +71,7 @@ func (n *node) total(t *testing.T) pacing.BudgetRow {
 	return rows[0]
 }
 
-// eventually waits for what the log brings.
+// eventually waits until the log has caused a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
@@ -168,7 +168,7 @@ func TestTotalOfOneOnTheRealLog(t *testing.T) {
 	t.Logf("settled %s for %d wins with %d grants", r.Spent, wins.Load(), p.Stats().Grants)
 }
 
-// The same with a death in the middle: the outstanding bills come after the
+// The same with a crash in the middle: the outstanding bills come after the
 // restart, inside their window, and nothing is late or above the cap.
 func TestDeathInTheMiddleOnTheRealLog(t *testing.T) {
 	dir := t.TempDir()

@@ -42,7 +42,7 @@ func TestBillSettlesOnce(t *testing.T) {
 	}
 }
 
-// When a bill is late, by what was folded before it.
+// Whether a bill is late, depending on the facts folded before it.
 func TestLateBill(t *testing.T) {
 	conformance.Covers(t, "M17", "R15")
 	type step struct {
@@ -217,7 +217,7 @@ func TestCapChanges(t *testing.T) {
 	}
 }
 
-// Money that comes back after a cap was cut below it is not bid again.
+// Money that is returned after a cap was cut below it is not bid again.
 func TestCapCutUnderBidsInFlight(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(4000))
@@ -233,8 +233,8 @@ func TestCapCutUnderBidsInFlight(t *testing.T) {
 	}
 }
 
-// Late spend counts against the cap too as long as there is room: the money that
-// is not yet bid is taken back, and only what is in flight can go over.
+// Late spend counts against the cap too as long as there is room: money that is
+// not yet bid is withdrawn, and only bids in flight can exceed the cap.
 func TestLateSpendTakesRoom(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(10_000))
@@ -267,7 +267,7 @@ func spend(t *testing.T, w *world, p *Pacer, cpm rtb.CPM, n int) {
 	}
 }
 
-// The plan's line without any cap is never bid for.
+// A line of the plan without any cap never bids.
 func TestNoCapNoBid(t *testing.T) {
 	w := newWorld(t)
 	l := dayPlan(unit)
@@ -396,7 +396,7 @@ func TestLongBidAndAKill(t *testing.T) {
 	}
 }
 
-// Grants are renewed only where bids come: after a day without bids there are none.
+// Grants are renewed only for lines with bids: after a day without bids there are none.
 func TestIdleGrantsAreNotRenewed(t *testing.T) {
 	w := newWorld(t)
 	viewed := dayPlan(unit)
@@ -425,8 +425,8 @@ func TestIdleGrantsAreNotRenewed(t *testing.T) {
 	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
 }
 
-// What is held back is never bid; late bills take it, and only beyond it do they
-// take room from bids.
+// The holdback is never bid; late bills use it, and only beyond it do they
+// reduce the money for bids.
 func TestHoldback(t *testing.T) {
 	for _, tt := range []struct {
 		late, want rtb.Micros // micros of late bills before, and spent in the end

@@ -247,7 +247,7 @@ func BenchmarkReserve(b *testing.B) {
 			b.Fatal(r)
 		}
 		p.Release(c.Bid)
-		if n%100_000 == 0 { // what is released leaves memory with the log's time
+		if n%100_000 == 0 { // released reservations are removed as the log's time advances
 			w.now = w.now.Add(6 * time.Minute)
 			w.must(events.Fact{Kind: events.KindTick})
 			p.Step(context.Background(), w.now)

@@ -153,10 +153,10 @@ var scenarios = []struct {
 	name       string
 	market     market
 	warm       bool
-	share      float64 // least % of the clairvoyant's value
-	atLeast    float64 // least % of the budget spent
+	share      float64 // minimum % of the clairvoyant's value
+	atLeast    float64 // minimum % of the budget spent
 	beatsASAP  bool
-	multiplier float64 // the most at the day's end; 0 any
+	multiplier float64 // maximum at the day's end; 0: any
 }{
 	{"S1 base, second price", market{budget: 0.125, drift: 0.1}, true, 95, 95, true, 0},
 	{"S4 regime shift", market{budget: 0.125, drift: 0.1, volume: 0.6, prices: 1.5, stepAt: 13 * 3600, stepEnd: 18 * 3600}, true, 93, 95, true, 0},
@@ -209,7 +209,7 @@ func TestReferenceMarket(t *testing.T) {
 	}
 }
 
-// The same day twice comes out the same to the micro: replay depends on it.
+// Two runs of the same day give the same result to the micro, on which replay depends.
 func TestMarketIsDeterministic(t *testing.T) {
 	m := market{requests: 5000, budget: 0.1, drift: 0.1}
 	if testing.Short() {

@@ -76,7 +76,7 @@ func TestDeadRunsGrantIsFreed(t *testing.T) {
 	if r.Spent >= 10_000 || r.Spent+r.Granted != 10_000 {
 		t.Fatalf("got %+v; want the dead run's part of %d still held", r, dead)
 	}
-	w.pass(2 * time.Hour) // grant life and bid life are over; ticks moved the log
+	w.pass(2 * time.Hour) // grant life and bid life have passed; ticks advanced the log
 	spend(t, w, q, 1_000_000, 100)
 	if r = row(t, q.Budgets(w.now), "cart", "total"); r.Spent != 10_000 || r.Late != 0 {
 		t.Fatalf("got %+v; want everything spent", r)
@@ -234,9 +234,8 @@ func chaos(t *testing.T, seed uint64) {
 	}
 }
 
-// Seen from outside: with a cap that stands and bills that come inside their
-// windows, whatever dies and starts again, nothing is late and no more than the
-// cap is ever charged.
+// End to end: with a constant cap and bills inside their windows, across any
+// crashes and restarts, nothing is late and the charges never exceed the cap.
 func TestOnTimeBillsNeverPassTheCap(t *testing.T) {
 	seeds := uint64(15)
 	if raceOn || testing.Short() {
@@ -327,7 +326,7 @@ func checkAccounts(t *testing.T, p *Pacer, seed uint64) {
 	}
 }
 
-// compareRuns: every run folded the same, and so does one that starts now.
+// compareRuns checks that every run, and one that starts now, folded to the same state.
 func compareRuns(t *testing.T, w *world, seed uint64) {
 	t.Helper()
 	w.down = true // the new run only observes
@@ -393,8 +392,8 @@ func TestRunNameIsUsedOnce(t *testing.T) {
 	}
 }
 
-// A stop gives everything back in one append, and does not try a log that took
-// nothing before.
+// A stop returns everything in one append, and does not try if the last append
+// failed.
 func TestStopAppendsOnce(t *testing.T) {
 	w := newWorld(t)
 	var plan []LinePlan

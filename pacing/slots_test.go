@@ -52,7 +52,7 @@ func newKeptWorld(t *testing.T) *world {
 }
 
 // Case f08: bids in flight at a stop or kill count as shown until they can no longer
-// be billed; where they are not known, capped visitors wait as long.
+// be billed; if they are unknown, capped visitors wait until then.
 func TestFrequencySurvivesTheEndOfARun(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestFrequencySurvivesTheEndOfARun(t *testing.T) {
 			other := w.bid(1_000_000)
 			wantReason(t, p.Reserve(other, visitor(2), caps), map[bool]rtb.NoBidReason{true: rtb.NoBidNone, false: rtb.NoBidFrequency}[e.known])
 			wantReason(t, p.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidNone)
-			w.kill(p) // the second end is as good as the first
+			w.kill(p) // the second end is handled like the first
 			p = w.start("r3", "", dayPlan(50*unit))
 			wantReason(t, reserve(p), rtb.NoBidFrequency)
 			w.pass(5 * time.Minute) // they can no longer be billed
@@ -86,7 +86,7 @@ func TestFrequencySurvivesTheEndOfARun(t *testing.T) {
 				return
 			}
 			wantReason(t, reserve(p), rtb.NoBidFrequency)
-			w.pass(80 * time.Minute) // the grants of the run whose bids are not known have ended
+			w.pass(80 * time.Minute) // the grants of the run with unknown bids have ended
 			wantReason(t, reserve(p), rtb.NoBidNone)
 		})
 	}

@@ -34,8 +34,8 @@ func wins(t *testing.T, w *world, p *Pacer, n, unbilled int, by events.Kind) (op
 	return open
 }
 
-// An exchange whose wins are never billed gets no bids any more, others do; the
-// bills, if they come after all, or an operator, end that.
+// An exchange whose wins are never billed gets no further bids, while others
+// do, until bills arrive or an operator resumes it.
 func TestWinsWithoutBills(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", dayPlan(50*unit))
@@ -65,7 +65,7 @@ func TestWinsWithoutBills(t *testing.T) {
 	wantReason(t, p.Paused("demo", "", ""), rtb.NoBidNone)
 }
 
-// Wins that are billed, some of them, or by the win notice itself, stop nothing.
+// Wins that are billed, partly billed, or billed by the win notice itself, do not stop bids.
 func TestBilledWinsStopNothing(t *testing.T) {
 	for _, by := range []events.Kind{events.KindBill, events.KindWin} {
 		w := newWorld(t)

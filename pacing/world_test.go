@@ -11,7 +11,7 @@ import (
 )
 
 // world is a log in memory, a virtual clock, and the runs of a node that follow
-// the log: what a bidder's process is to this package.
+// the log: the equivalent of a bidder's process for this package.
 type world struct {
 	t     *testing.T
 	now   time.Time
@@ -19,7 +19,7 @@ type world struct {
 	facts []events.Fact // the whole log, for runs that start later
 	runs  []*Pacer
 	bids  uint64
-	down  bool // the log takes nothing
+	down  bool // the log refuses all facts
 	// reservations is the file of the runs' reservations; empty: none.
 	reservations string
 }
@@ -75,7 +75,7 @@ func (w *world) start(run, dir string, plan ...LinePlan) *Pacer {
 	return p
 }
 
-// stop ends a run in an orderly way.
+// stop ends a run cleanly.
 func (w *world) stop(p *Pacer) {
 	if err := p.Stop(context.Background()); err != nil {
 		w.t.Error(err)
