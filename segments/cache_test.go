@@ -34,8 +34,8 @@ func TestAFillIsRefusedWhenItsVisitorChanged(t *testing.T) {
 	fold()
 	empty()
 
-	// The fold comes between the read and the fill: the old profile goes to
-	// the bid that had read it, and not into the cache.
+	// The fold comes between the read and the fill: the bid that read the old
+	// profile uses it, but it is not stored in the cache.
 	s.afterRead = func() { s.afterRead = nil; fold(); empty() }
 	if got := find(t, s, byUID("v"), rtb.NoBidNone); views(got) != 1 {
 		t.Errorf("%d views, want the 1 that was there when the read began", views(got))

@@ -67,7 +67,7 @@ func (l *log) notice(kind events.Kind, visitor rtb.Key, bid byte) {
 		Notice: &events.Notice{BidID: rtb.BidID{bid}, Campaign: "autumn", Line: "cart", Creative: "c1"}})
 }
 
-// take gives the facts that were not taken yet.
+// take returns the facts that were not taken yet.
 func (l *log) take() []events.Fact {
 	facts := l.facts
 	l.facts = nil
@@ -99,7 +99,7 @@ func apply(t testing.TB, s *Store, facts []events.Fact) {
 	}
 }
 
-// dump is everything that the view's files hold.
+// dump returns the whole content of the view's files.
 func dump(t testing.TB, s *Store) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -113,7 +113,7 @@ func dump(t testing.TB, s *Store) map[string]string {
 	return out
 }
 
-// sameDump compares two views and says where they differ.
+// sameDump compares two views and reports where they differ.
 func sameDump(t testing.TB, what string, got, want map[string]string) {
 	t.Helper()
 	if maps.Equal(got, want) {

@@ -238,7 +238,7 @@ func TestErase(t *testing.T) {
 	apply(t, s, l.take())
 	find(t, s, byUID("v"), rtb.NoBidNone)
 	l.add(events.Fact{Kind: events.KindErase, Keys: []events.LinkKey{{KeyKind: "ifa", Key: ifa}}})
-	l.notice(events.KindBill, v, 1) // late news of an impression makes no profile
+	l.notice(events.KindBill, v, 1) // a late impression creates no profile
 	apply(t, s, l.take())
 	find(t, s, byUID("v"), rtb.NoBidUnknownVisitor)
 	find(t, s, []rtb.ExternalID{{Kind: rtb.IDIFA, Value: []byte("aa-01")}}, rtb.NoBidUnknownVisitor)

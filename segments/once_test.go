@@ -8,8 +8,8 @@ import (
 	"rebound/rtb"
 )
 
-// One order that comes under two visitors counts for both, once each: the shop's
-// server knew the buyer by another identifier than his browser.
+// One order that comes under two visitors counts for both, once each: the
+// shop's server and the browser knew the buyer by different identifiers.
 func TestAnOrderCountsForEachVisitor(t *testing.T) {
 	l, s := newLog(), inMemory(t)
 	buyers := []rtb.Key{visitorOf("server"), visitorOf("browser")}
