@@ -29,7 +29,7 @@ type edge struct {
 	s      *Signer
 	now    time.Time
 	facts  []events.Fact
-	broken error // what Append answers
+	broken error // result of Append
 	client *fasthttp.Client
 }
 
