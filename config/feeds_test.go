@@ -32,8 +32,8 @@ func warns(s *Snapshot, text string) bool {
 	return slices.ContainsFunc(s.Warnings, func(p spec.Problem) bool { return strings.Contains(p.String(), text) })
 }
 
-// A changed feed is watched, read, and named by the reload; one that is the same is
-// not read again.
+// A changed feed is detected, loaded, and named by the reload; an unchanged one
+// is not read again.
 func TestReloadOfFeeds(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	file := &fstest.MapFile{Data: []byte(feedHead + feedRow("a", "1 USD") + feedRow("b", "2 USD")), ModTime: now.Add(-time.Hour)}
