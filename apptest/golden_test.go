@@ -101,7 +101,7 @@ func checkGolden(t *testing.T, id, request string, body []byte) {
 	}
 }
 
-// TestEveryProfileIsGood checks the sample configuration that has them all.
+// TestEveryProfileIsGood checks the sample configuration with all profiles.
 func TestEveryProfileIsGood(t *testing.T) {
 	if status, out, errs := program(t, "bidder", "check", "--config", "examples/markets.yaml"); status != 0 {
 		t.Errorf("status %d\n%s%s", status, out, errs)
