@@ -20,7 +20,7 @@ func shared(t *testing.T, name string) *os.File {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "shared", "corpus", name))
 	if err != nil {
-		t.Skip("no corpus beside the project")
+		t.Skip("no corpus next to the checkout")
 	}
 	t.Cleanup(func() { f.Close() })
 	return f

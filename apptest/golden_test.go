@@ -14,7 +14,7 @@ import (
 )
 
 // update rewrites the golden responses: go test ./apptest -run Golden -update
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGoldenPairs tries one captured request of every exchange's dialect with its
 // profile, at a fixed time and with fixed random numbers, and compares the

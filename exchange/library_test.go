@@ -27,7 +27,7 @@ var disagreements = map[string]string{
 	"floor":             "floors are rounded up to a micro, negative ones are 0, those beyond the limit void the impression",
 	"size":              "a size without width or height, and a doubled one, is left out",
 	"old protocol":      "the scalar protocol of 2.3 counts where there is no list",
-	"ext place":         "the places of 2.5 in ext are read beside those of 2.6; the library leaves ext to its caller",
+	"ext place":         "the places of 2.5 in ext are read in addition to those of 2.6; the library leaves ext to its caller",
 	"advertising id":    "an all-zero id, and one of a limited, session or screen device, names nobody",
 	"identifier":        "an empty identifier, one longer than 1024 bytes, an eid without source and a deal without id name nobody and nothing",
 	"skipped imp":       "an impression without id or format is skipped, and the request stands",

@@ -51,7 +51,7 @@ const (
 var (
 	// errAway means that the cluster cannot be reached. It is not a failure of this
 	// node: the caller should try again.
-	errAway = fmt.Errorf("the cluster is away: %w", ErrBusy)
+	errAway = fmt.Errorf("the cluster is unreachable: %w", ErrBusy)
 	// errStream means that the stream is not this node's log.
 	errStream = errors.New("the stream is not this node's log")
 	// errWriter wraps an error that stops the writer for good.
@@ -310,7 +310,7 @@ func message(fact *events.Fact, data []byte) *nats.Msg {
 	return &nats.Msg{Subject: subject(fact), Data: data, Header: nats.Header{jetstream.MsgIDHeader: {fact.ID}}}
 }
 
-// outlives reports whether a fact is kept in the outbox while the cluster is away.
+// outlives reports whether a fact is kept in the outbox while the cluster is unreachable.
 // Configurations are kept too, so that a node can start without the cluster.
 func outlives(k events.Kind) bool {
 	switch k {

@@ -48,7 +48,7 @@ func (f *fleet) follow(ctx context.Context) error {
 		}
 		if said != err.Error() {
 			said = err.Error()
-			f.l.o.Logger.Warn("the cluster is away: notices and opt-outs go to the outbox, everything else is refused", zap.Error(err))
+			f.l.o.Logger.Warn("the cluster is unreachable: notices and opt-outs go to the outbox, everything else is refused", zap.Error(err))
 		}
 		f.once.Do(func() { close(f.tried) })
 		pause(ctx, lookEvery)

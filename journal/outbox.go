@@ -19,7 +19,7 @@ import (
 	"rebound/events"
 )
 
-// outbox keeps notices and opt-outs on disk while the cluster is away. They are
+// outbox keeps notices and opt-outs on disk while the cluster is unreachable. They are
 // published in order once it is back. A line is the message that will be published, with
 // a digest, so that a changed digit does not become money.
 type outbox struct {
@@ -108,7 +108,7 @@ func (o *outbox) add(list []*pending) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.bytes+int64(len(text)) > limit {
-		return fmt.Errorf("cannot keep facts while the cluster is away: the outbox holds %d bytes; want at most %d: %w", o.bytes, limit, ErrBusy)
+		return fmt.Errorf("cannot keep facts while the cluster is unreachable: the outbox holds %d bytes; want at most %d: %w", o.bytes, limit, ErrBusy)
 	}
 	err := o.begin()
 	if err == nil {

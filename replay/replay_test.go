@@ -244,7 +244,7 @@ func TestReportNames(t *testing.T) {
 func TestCorpusReplaysTheSameTwice(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("..", "..", "shared", "corpus", "requests.jsonl"))
 	if err != nil {
-		t.Skip("no corpus beside the project")
+		t.Skip("no corpus next to the checkout")
 	}
 	s, err := config.LoadFS(examples.FS, examples.Shop, config.Options{})
 	if err != nil {

@@ -209,7 +209,7 @@ func (p *process) ask(id, visitor string) *bid {
 	return &rs.SeatBid[0].Bid[0]
 }
 
-// notice fires a notice of a bid at a node, which need not be the one that bid.
+// notice fires a notice of a bid at a node, which need not be the bidding node.
 func (p *process) notice(u, price string) int {
 	p.t.Helper()
 	u = strings.NewReplacer("${AUCTION_PRICE}", price, "${AUCTION_CURRENCY}", "USD").Replace(u)
