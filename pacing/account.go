@@ -16,20 +16,20 @@ import (
 // fold may take it below zero when a bill has no reservation.
 type account struct {
 	id   rtb.BudgetID
-	hash uint64 // of the id's text
-	run  string // of its grants in the log: this run, or its long bids
-	long bool   // for bids that live longer than usual
+	hash uint64 // hash of the id's text
+	run  string // run name of its grants in the log: this run, or the one for long bids
+	long bool   // only for bids that live longer than usual
 
 	available microsValue
 	reserved  microsValue // reserved by bids in flight
-	doubted   microsValue // by bids that were reported lost but may still be billed
-	kept      microsValue // the part of doubted that is not bid again
+	doubted   microsValue // reserved by bids that were reported lost but may still be billed
+	kept      microsValue // the part of doubted that is not available for new bids
 	expected  microsValue // the expected cost of the bids in flight
 	free      microsValue // the part of the cap outside every grant and the holdback
 	low       microsValue // a renewal is requested when available falls below it
 	worst     microsValue // the largest cost of a bid so far
 	taken     microsValue // reserved since the last Step
-	asked     secondValue // the last bid that wanted money of it
+	asked     secondValue // time of the last bid that needed money from it
 	until     secondValue // bids must not be made after this time
 	heldUntil secondValue // no reservation may end after this time
 	blocked   atomic.Bool // the cap is below the settled and held amounts
@@ -37,7 +37,7 @@ type account struct {
 	// Pacer.mu protects the remaining fields.
 	doubts     map[string]doubt // by exchange
 	limit      rtb.Micros       // the cap in the plan
-	holdback   rtb.Micros       // the part of it that is kept for late bills
+	holdback   rtb.Micros       // the part of the limit that is kept for late bills
 	currency   rtb.Currency
 	withheld   rtb.Micros // granted and removed from available, to be returned by a grant fact
 	maxCost    rtb.Micros // the highest cost of one bid according to the plan
@@ -48,7 +48,7 @@ type account struct {
 	used       bool       // the current plan bids from it
 	starts     rtb.Second // bids use it from this time on; 0 means at once
 	rate       float64    // micros reserved per second, smoothed
-	sent       time.Time  // of an append that is not folded yet; zero if there is none
+	sent       time.Time  // time of an append that is not folded yet; zero if there is none
 	smoothedAt time.Time
 }
 

@@ -14,7 +14,7 @@ import (
 // are stamped by the same clock, to the nanosecond; bids carry whole seconds.
 const clockSlack = 2 * time.Second
 
-// sight tracks whether the clock agrees with the log; bids stop while it does
+// sight tracks whether the clock agrees with the log; bidding stops while it does
 // not. The bid path reads the atomics.
 type sight struct {
 	stopped atomic.Bool  // our clock was behind at the last Step

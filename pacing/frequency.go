@@ -15,7 +15,7 @@ import (
 
 const (
 	visitorShards = 64
-	maxScopes     = 8 // of one bid; a bid with more is refused, so that no cap is ignored
+	maxScopes     = 8 // caps of one bid; a bid with more is refused, so that no cap is ignored
 	// MaxInFlight bids of a visitor may be unanswered within FlightWindow where the
 	// cap has a minimum gap.
 	MaxInFlight = 3
@@ -56,7 +56,7 @@ type flight struct {
 	scopes     [maxScopes]int32 // slots of the visitor's scopes
 	n          int8
 	queued     bool  // among the visitor's impressions that the profile does not have
-	prev, next int32 // in that queue; -1 at its ends
+	prev, next int32 // neighbors in that queue; -1 at its ends
 	visitor    int32 // slot of the visitor
 	issued     rtb.Second
 	seen       uint64 // sequence of the fact that made it an impression; 0 if none did
@@ -74,7 +74,7 @@ type scopeCount struct {
 	refs int32      // flights
 	open int32      // not seen yet
 	seen int32      // seen, and not in the profile
-	last rtb.Second // the most recent one seen
+	last rtb.Second // time of the most recent impression
 }
 
 // visitorFlights are the flights of one visitor.
@@ -85,10 +85,10 @@ type visitorFlights struct {
 	recent      recentFlights
 }
 
-// recentFlights counts what was issued in the last seconds and not seen yet.
+// recentFlights counts the bids of the last seconds that have not become impressions.
 type recentFlights struct {
 	newest rtb.Second
-	counts [32]uint8 // by second, modulo their number; 255 and more are one
+	counts [32]uint8 // by second modulo the array length; a count stops at 255
 }
 
 // advance makes a second the newest.

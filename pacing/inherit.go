@@ -13,7 +13,7 @@ import (
 
 // inheritance holds this run's knowledge of the last run's bids in flight.
 type inheritance struct {
-	last    string // the run that ended
+	last    string // name of the run that ended
 	lost    bool   // its bids are unknown, so its grants stay held
 	settled bool   // the takeover is complete
 	line    *line  // number of the bids, for metrics only
@@ -86,8 +86,8 @@ func (p *Pacer) inherit(x *slotRecord, slot int32) (bool, error) {
 	return true, nil
 }
 
-// takeOver lists the grants that leave the last run only what its bids in flight may
-// still cost, once the log is folded. p.mu is held.
+// takeOver returns grants that reduce the last run's holdings to what its bids in flight
+// may still cost, once the log is folded. p.mu is held.
 func (p *Pacer) takeOver(now time.Time) []events.Fact {
 	if p.inherited.settled {
 		return nil

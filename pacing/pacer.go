@@ -66,8 +66,8 @@ type Pacer struct {
 	recheck  bool                // a budget's currency became known: check the lines again
 	checked  time.Time           // when the table was built
 	accounts map[rtb.BudgetID]*account
-	longs    map[rtb.BudgetID]*account // for bids that live longer than usual
-	longRun  string                    // the name of their grants' run
+	longs    map[rtb.BudgetID]*account // accounts for bids that live longer than usual
+	longRun  string                    // run name of the grants of longs
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
 	moved    []*account // scratch memory of moveControls

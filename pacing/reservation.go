@@ -40,14 +40,14 @@ type reservation struct {
 
 	state      resState
 	won        bool  // a win notice came in time; before a loss notice, state says so too
-	slot       int32 // in the mapped file; -1: none
-	flightSlot int32 // its visitor's flight, while tracked
+	slot       int32 // slot in the mapped file; -1 if none
+	flightSlot int32 // slot of its visitor's flight, if tracked
 
-	inherited bool   // of an earlier run, which heirOf and budgets name by their hashes
-	heirOf    uint64 // accounts are not touched
+	inherited bool   // from an earlier run, which heirOf and budgets identify by hashes
+	heirOf    uint64 // its accounts are not touched
 	budgets   [len(rtb.Caps)]uint64
 
-	long    bool // under a grant for bids that live longer than usual
+	long    bool // reserved under a grant for bids that live longer than usual
 	tracked bool // a flight of its visitor is recorded
 	learned bool // its outcome has been learned
 }

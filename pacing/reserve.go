@@ -139,7 +139,7 @@ func (p *Pacer) store(r *reservation, scopes *scopeSet) rtb.NoBidReason {
 			x.budgets[i] = a.hash
 		}
 		if r.slot = p.slots.put(&x); r.slot < 0 {
-			p.renew() // it maps more
+			p.renew() // the Step maps more slots
 			return rtb.NoBidOverloaded
 		}
 	}

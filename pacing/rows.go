@@ -28,7 +28,7 @@ type BudgetRow struct {
 	Reserved   rtb.Micros   `json:"reserved_micros"` // reserved by this run's bids in flight
 	Granted    rtb.Micros   `json:"granted_micros"`  // the amount that grants of all runs may still settle
 	Late       rtb.Micros   `json:"late_spend_micros"`
-	Doubted    rtb.Micros   `json:"doubted_micros"` // of this run's bids that were reported lost but may still be billed
+	Doubted    rtb.Micros   `json:"doubted_micros"` // reserved by this run's bids that were reported lost but may still be billed
 	Multiplier float64      `json:"multiplier"`     // 1 if the cap does not lower prices
 	Paused     bool         `json:"paused"`
 	// SpentCurrency is the currency of all amounts but the cap, if it differs from

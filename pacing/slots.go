@@ -42,7 +42,7 @@ var errSlots = errors.New("cannot read reservations")
 type slotRecord struct {
 	state   resState
 	won     bool
-	n       int8 // scopes
+	n       int8 // number of scopes
 	bid     rtb.BidID
 	visitor rtb.Key
 	scopes  [maxScopes]rtb.ScopeID
@@ -53,7 +53,8 @@ type slotRecord struct {
 	issued, winExpiry, billExpiry rtb.Second
 }
 
-// slotFile is the mapped file. mu protects the lists and is a leaf.
+// slotFile is the mapped file. mu protects the lists; no other lock is taken while it is
+// held.
 type slotFile struct {
 	file *os.File
 	most int
@@ -98,7 +99,7 @@ func openSlots(path, run string, most int, fn func(*slotRecord, int32) bool) (s 
 	return s, last, unknown, doubtful
 }
 
-// nameHash is FNV-1a of a name, 64 bit.
+// nameHash returns the 64-bit FNV-1a hash of a name.
 func nameHash(name string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(name) {
@@ -107,7 +108,7 @@ func nameHash(name string) uint64 {
 	return h
 }
 
-// bootID names the time since the machine's last start; empty where that is unknown.
+// bootID identifies the current boot of the machine; it is empty if that is unknown.
 func bootID() string {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -193,7 +194,7 @@ func (s *slotFile) unmap() (err error) {
 	return err
 }
 
-// readSlots hands the live slots to fn and lists the others as free.
+// readSlots passes the live slots to fn and lists the others as free.
 func (s *slotFile) readSlots(fn func(*slotRecord, int32) bool) error {
 	for i := len(s.chunks)*slotsPerChunk - 1; i >= 0; i-- {
 		b := s.slot(int32(i))
@@ -240,7 +241,7 @@ func (s *slotFile) put(r *slotRecord) int32 {
 	b := s.slot(i)
 	s.mu.Unlock()
 	r.encode(b)
-	stateOf(b).Store(uint32(r.state) + 1) // last: a slot that was cut short is free
+	stateOf(b).Store(uint32(r.state) + 1) // written last, so that a partly written slot is free
 	return i
 }
 
@@ -278,7 +279,7 @@ func (s *slotFile) grow() error {
 		return nil
 	}
 	offset := slotHeader + int64(have)*slotSize
-	if _, err := s.file.WriteAt(make([]byte, slotsPerChunk*slotSize), offset); err != nil { // not sparse: a mapped page must exist on a full disk
+	if _, err := s.file.WriteAt(make([]byte, slotsPerChunk*slotSize), offset); err != nil { // filled with zeros, because a mapped page must exist even on a full disk
 		return fmt.Errorf("cannot extend reservations: %w", err)
 	}
 	if err := s.mapChunk(offset); err != nil {
@@ -298,7 +299,7 @@ func (s *slotFile) close(run string, unknown rtb.Second) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.unmap() // what was written stays in the file's pages, which Sync stores
+	err := s.unmap() // writes remain in the page cache, which Sync stores
 	if err == nil {
 		err = s.file.Sync()
 	}

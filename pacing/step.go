@@ -25,9 +25,9 @@ const (
 	askAgain   = 5 * time.Second  // after this time an append whose fact is not folded yet is no longer waited for
 	aheadFor   = 10.0             // seconds of reserving for which a grant suffices
 	reserveFor = 300.0            // seconds from a bid until its loss is known
-	winShare   = 0.2              // of bids, assumed before any outcome is known
+	winShare   = 0.2              // share of bids that win, assumed before any outcome is known
 	safety     = 1.5
-	shareLeft  = 0.05 // of the rest of a cap: the most that one run has available
+	shareLeft  = 0.05 // share of a cap's remainder: the most that one run has available
 	rateMemory = 10.0 // seconds over which the rate of reserving is smoothed
 
 	recheckEvery = 5 * time.Second // between checks of lines in another currency
@@ -122,7 +122,7 @@ func (p *Pacer) sortedAccounts() []*account {
 		p.sorted = slices.SortedFunc(maps.Values(p.accounts), func(a, b *account) int {
 			return cmp.Compare(a.id.String(), b.id.String())
 		})
-		for _, a := range p.sorted { // the long one of a budget follows in a second pass
+		for _, a := range p.sorted { // the accounts for long bids follow in a second pass
 			if l := p.longs[a.id]; l != nil {
 				longs = append(longs, l)
 			}

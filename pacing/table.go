@@ -21,7 +21,7 @@ type tableLine struct {
 	line   *line
 	caps   rtb.CapSet
 	maxCPM rtb.CPM // the highest price that the line bids
-	// refused is the reason why the line does not bid at all; NoBidNone if it does.
+	// refused is the reason why the line does not bid; NoBidNone if it does.
 	refused rtb.NoBidReason
 	days    [2]tableDay // today's and tomorrow's, in the advertiser's zone
 }
@@ -31,7 +31,7 @@ type tableDay struct {
 	day      rtb.Day
 	from, to rtb.Second
 	accounts [len(rtb.Caps)]*account // unused entries are nil
-	longs    [len(rtb.Caps)]*account // of the same budgets, for bids that live longer than usual
+	longs    [len(rtb.Caps)]*account // accounts of the same budgets, for bids that live longer than usual
 }
 
 // on returns the day of a time; nil if it is neither of the two.
@@ -175,7 +175,7 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 		}
 	}
 	if run == p.o.Run {
-		a.asked.Store(rtb.SecondOf(p.o.Now())) // its first grants are cut before any bid
+		a.asked.Store(rtb.SecondOf(p.o.Now())) // counts as requested, so that its first grants are cut before any bid
 		yesterday := id
 		if yesterday.Day--; id.Window == rtb.WindowDay && accounts[yesterday] != nil {
 			a.asked.Store(accounts[yesterday].asked.Load())
