@@ -59,7 +59,7 @@ func copyFacts(d disk, from, to string) error {
 			return fmt.Errorf("cannot copy %s: %w", name, err)
 		}
 	}
-	for _, name := range copied { // of an earlier attempt: they were packed or deleted since
+	for _, name := range copied { // left by an earlier attempt; packed or deleted since
 		if name != headName && !slices.Contains(names, name) {
 			if err := d.Remove(filepath.Join(to, name)); err != nil {
 				return err
@@ -81,7 +81,7 @@ func copyFile(d disk, from, to string) error {
 	})
 }
 
-// CopyCheckpoints copies the newest whole checkpoint of each view from one data
+// CopyCheckpoints copies the newest complete checkpoint of each view from one data
 // folder, which may be in use, to another.
 func CopyCheckpoints(from, to string) error {
 	d := osDisk{}

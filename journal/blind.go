@@ -91,7 +91,7 @@ func (l *Log) readBlind(noted *head) error {
 		path := filepath.Join(l.o.Dir, blindName)
 		file = &Blind{V: 1, Since: l.o.Now().UTC(), Unknown: true, Seen: noted.Seq,
 			Reasons: []string{path + " is missing, although the bidder was blind for money: the facts that it recorded as seen are unknown"}}
-		l.o.Logger.Error("blind.json, the record of missing facts, is missing; bids stop", zap.String("file", path))
+		l.o.Logger.Error("blind.json, the record of missing facts, is missing; bidding stops", zap.String("file", path))
 		if err := writeBlindFile(l.o.disk, l.o.Dir, file); err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func (l *Log) goBlind(reason string, about View) error {
 		return err
 	}
 	l.blind.file = &next
-	l.o.Logger.Error("facts that had been seen are missing; bids stop", zap.String("why", reason), zap.Uint64("seen_seq", next.Seen))
+	l.o.Logger.Error("facts that had been seen are missing; bidding stops", zap.String("why", reason), zap.Uint64("seen_seq", next.Seen))
 	return nil
 }
 

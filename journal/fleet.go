@@ -99,7 +99,7 @@ func (l *Log) join(ctx context.Context) error {
 		return err
 	} else if joined != "" { // the stream contains what this node lost
 		if l.w.gap = 0; len(l.start.files) > 0 {
-			l.w.gap = l.start.files[len(l.start.files)-1].header.First - 1 // it was skipped earlier
+			l.w.gap = l.start.files[len(l.start.files)-1].header.First - 1 // the newest file already begins after this gap
 		}
 	}
 	f := &fleet{l: l, out: out, lost: make(chan struct{}, 1), tried: make(chan struct{})}
@@ -300,7 +300,7 @@ func (f *fleet) publish(facts []events.Fact, list []*pending) []jetstream.PubAck
 		var err error
 		if futures[i], err = f.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0)); err != nil {
 			futures[i] = nil
-			break // it waited for the cluster, and so would the others
+			break // the call timed out waiting for the cluster, and so would the others
 		}
 	}
 	return futures

@@ -30,7 +30,7 @@ func unpack(data []byte, seq uint64) *events.Line {
 }
 
 // follow writes the stream into the log until ctx ends. It returns an error
-// only if the log cannot continue at all.
+// only if the log cannot continue.
 func (f *fleet) follow(ctx context.Context) error {
 	defer f.close()
 	said := ""

@@ -11,7 +11,7 @@ import (
 	"rebound/events"
 )
 
-// Errors that Append and Follow return besides those of the file system.
+// Errors that Append and Follow return in addition to those of the file system.
 var (
 	// ErrConflict means that a grant's ExpectSeq is stale: the budget has a later grant.
 	ErrConflict = errors.New("stale expected sequence")

@@ -314,7 +314,7 @@ type merge struct {
 	have   events.Line // sequence of the last line of own; 0: none yet
 	text   []byte
 	other  *catalog
-	theirs []events.Line // of the other folder, read ahead
+	theirs []events.Line // lines of the other folder, read ahead
 	lacks  uint64        // a fact that is not in the other folder
 }
 
@@ -373,7 +373,7 @@ func (m *merge) fetched(seq uint64, previous events.Hash) (events.Line, error) {
 	}
 	if len(m.theirs) == 0 || m.theirs[0].Seq > seq {
 		if m.lacks == seq {
-			return events.Line{}, fmt.Errorf("fact %d is not there", seq)
+			return events.Line{}, fmt.Errorf("the other folder does not contain fact %d", seq)
 		}
 		m.lacks = seq
 		if err := m.read(seq, previous); err != nil {
@@ -383,7 +383,7 @@ func (m *merge) fetched(seq uint64, previous events.Hash) (events.Line, error) {
 	if l := m.theirs[0]; l.Seq == seq && l.Follows(previous) {
 		return l, nil
 	}
-	return events.Line{}, fmt.Errorf("fact %d exists too, but does not fit the chain", seq)
+	return events.Line{}, fmt.Errorf("the other folder contains fact %d, but it does not match the chain", seq)
 }
 
 // mergeAhead is the number of lines of the other folder that are read at once.
@@ -407,7 +407,7 @@ func (m *merge) read(seq uint64, previous events.Hash) error {
 	if err == nil {
 		err = errors.New("the log ends before it")
 	}
-	return fmt.Errorf("fact %d is not there: %w", seq, err)
+	return fmt.Errorf("the other folder does not contain fact %d: %w", seq, err)
 }
 
 // FactsDir returns the folder of facts for a path that may be such a folder, or

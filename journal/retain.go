@@ -229,7 +229,7 @@ func (c *catalog) baseFacts(next *events.Header, fn func(*events.Fact) bool) err
 		return damage(1, err.Error())
 	}
 	if !h.Base || h.Log != next.Log || h.After != next.After || h.Previous != next.Previous {
-		return damage(1, fmt.Sprintf("got a file that stands for the facts up to %d:%s of log %s; want up to %d:%s of log %s", h.After, h.Previous, h.Log, next.After, next.Previous, next.Log))
+		return damage(1, fmt.Sprintf("got a file that replaces the facts up to %d:%s of log %s; want up to %d:%s of log %s", h.After, h.Previous, h.Log, next.After, next.Previous, next.Log))
 	}
 	hash, n := h.Previous, 0
 	for ; ; n++ {

@@ -311,7 +311,7 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 		}
 		fits := err == nil && l.Seq == want && l.Follows(e.good.Hash)
 		if given && !fits && err == nil && !odd && givenUp(accepted, want) == nil {
-			e.size, odd = r.offset, true // its sequence may be wrong
+			e.size, odd = r.offset, true // its sequence may be wrong, so it is skipped
 			continue
 		}
 		if s := givenUp(accepted, want); !fits && s != nil {
@@ -340,7 +340,7 @@ func (c *catalog) readEnd(f *logFile, noted uint64, each func(*events.Line)) (*e
 }
 
 func (e *endOfFile) take(l *events.Line, offset int64, noted uint64) {
-	e.sum, _ = l.Digest() // the line fits, so it has one
+	e.sum, _ = l.Digest() // the line matches the chain, so it has a digest
 	e.good, e.size = events.Position{Seq: l.Seq, Hash: l.Hash, Time: l.TS}, offset
 	if l.Seq == noted {
 		e.noted = l.Hash

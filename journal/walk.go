@@ -119,7 +119,7 @@ func (w *walker) enter(i int) error {
 		return w.enter(i)
 	}
 	return &DamageError{File: w.c.path(w.files[i].name()), Line: 1, Seq: w.seq + 1,
-		Why: fmt.Sprintf("got a file that goes on after fact %d; want one that goes on after fact %d: a file is missing or was exchanged", h.After, w.seq)}
+		Why: fmt.Sprintf("got a file that continues after fact %d; want one that continues after fact %d: a file is missing or was exchanged", h.After, w.seq)}
 }
 
 // at checks the reader's initial position against the log.

@@ -36,7 +36,7 @@ type writer struct {
 }
 
 // commit writes a batch, syncs it, notifies its callers, and publishes it to the views.
-// It returns an error only if the log cannot continue at all.
+// It returns an error only if the log cannot continue.
 func (w *writer) commit(batch []*pending) error {
 	err := w.prepare(batch)
 	if err != nil {
