@@ -112,7 +112,7 @@ func TestDamagedLog(t *testing.T) {
 		t.Errorf("the place is not named:\n%s", said)
 	}
 	b.kill()
-	if status, out := tool(t, "bidder", "log", "repair", "--data", b.dir, "--from", backup); status != 0 || !strings.Contains(out, "put back: "+name) {
+	if status, out := tool(t, "bidder", "log", "repair", "--data", b.dir, "--from", backup); status != 0 || !strings.Contains(out, "restored: "+name) {
 		t.Fatalf("repair: got %d %s", status, out)
 	}
 	if status, out := tool(t, "bidder", "verify", "--data", b.dir); status != 0 {

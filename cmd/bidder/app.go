@@ -35,7 +35,7 @@ type app struct {
 	now     func() time.Time
 	log     *zap.Logger
 	console *console
-	stderr  *lineQueue // in front of standard error
+	stderr  *lineQueue // buffers standard error
 
 	// bound is the configuration at startup, which determines the listeners and the data folder.
 	// snapshot is the active one.
@@ -63,7 +63,7 @@ type app struct {
 	live      atomic.Bool     // the folds have caught up
 	faults    viewFaults
 	blind     atomic.Pointer[string]
-	behind    atomic.Int64     // how long the oldest fact waits for a view, in nanoseconds
+	behind    atomic.Int64     // age in nanoseconds of the oldest fact that a view has not folded
 	greeted   atomic.Bool      // the start is complete
 	announced atomic.Bool      // "ready" was logged
 	reloads   [2]atomic.Uint64 // done, refused

@@ -33,7 +33,7 @@ type keyFile struct {
 type tokenKey struct {
 	ID     byte      `json:"id"`
 	Secret secret    `json:"secret"`
-	Since  time.Time `json:"since,omitzero"` // when it began to sign; zero for the first
+	Since  time.Time `json:"since,omitzero"` // when it started signing; zero for the first key
 }
 
 // loadKeys reads the secrets of a data folder, or creates them on its first

@@ -61,7 +61,7 @@ func (a *app) serveBids(context.Context) error {
 	return nil
 }
 
-// listenerSpec returns what the configuration says about a listener.
+// listenerSpec returns the configuration of a listener.
 func (a *app) listenerSpec(name string, routes *server.Routes) (server.Spec, error) {
 	l := &a.bound.Listen
 	spec := server.Spec{

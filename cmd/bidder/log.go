@@ -71,7 +71,7 @@ func (p *program) printReport(r *journal.Report, took time.Duration) {
 		fmt.Fprintf(p.stdout, "lost and accepted: facts %d to %d\n", l.From, l.To)
 	}
 	if r.Torn > 0 {
-		fmt.Fprintf(p.stdout, "the last %d bytes are not a whole fact: the bidder is writing, or was killed; they are cut off at the next start\n", r.Torn)
+		fmt.Fprintf(p.stdout, "the last %d bytes are an incomplete fact: the bidder is writing, or was killed; they are cut off at the next start\n", r.Torn)
 	}
 	if r.Erased > 0 {
 		fmt.Fprintf(p.stdout, "erased: the personal part of %d facts\n", r.Erased)
@@ -144,7 +144,7 @@ func (p *program) repair(args []string) int {
 	defer unlock()
 	mended, err := journal.Repair(journal.FactsDir(*data), journal.FactsDir(*from))
 	for i := range mended {
-		fmt.Fprintf(p.stdout, "put back: %s:%d (fact %d): %s\n", mended[i].File, mended[i].Line, mended[i].Seq, mended[i].Why)
+		fmt.Fprintf(p.stdout, "restored: %s:%d (fact %d): %s\n", mended[i].File, mended[i].Line, mended[i].Seq, mended[i].Why)
 	}
 	if err == nil {
 		err = p.clearProven(*data)
@@ -170,7 +170,7 @@ func (p *program) clearProven(data string) error {
 		return err
 	}
 	if !proven {
-		fmt.Fprintln(p.stdout, "some facts that had been seen are still missing: the bidder stays blind for money until they are put back, or accepted with \"bidder log accept-loss\"")
+		fmt.Fprintln(p.stdout, "some facts that had been seen are still missing: the bidder stays blind for money until they are restored, or accepted as lost with \"bidder log accept-loss\"")
 		return nil
 	}
 	fmt.Fprintln(p.stdout, "the log holds everything that had been seen again: the bidder is no longer blind")

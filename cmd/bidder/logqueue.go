@@ -12,7 +12,7 @@ import (
 const (
 	queuedLines = 4096
 	queuedBytes = 4 << 20
-	flushTime   = time.Second // at the end
+	flushTime   = time.Second // how long close may take
 )
 
 // lineQueue is a writer that never blocks: lines wait in a bounded queue for a
@@ -23,9 +23,9 @@ type lineQueue struct {
 	lines   chan []byte
 	bytes   atomic.Int64
 	dropped atomic.Uint64
-	done    chan struct{} // the goroutine has ended
+	done    chan struct{} // closed when the goroutine has ended
 
-	mu     sync.RWMutex // held for reading while a line enters
+	mu     sync.RWMutex // read-locked while a line is added
 	closed bool
 }
 

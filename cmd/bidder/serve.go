@@ -86,7 +86,7 @@ func logEnd(log *zap.Logger, err error) {
 // loaded is a configuration that was read in the background.
 type loaded struct {
 	snapshot *config.Snapshot
-	edge     string // the edge's address as the file has it
+	edge     string // the edge's address in the configuration
 	err      error
 }
 
@@ -102,7 +102,7 @@ func (p *program) loading(f *serveFlags, previous *config.Snapshot) <-chan loade
 	return done
 }
 
-// loadUntil reads the configuration unless ctx ends before.
+// loadUntil reads the configuration unless ctx ends first.
 func (p *program) loadUntil(ctx context.Context, f *serveFlags) (loaded, error) {
 	select {
 	case l := <-p.loading(f, nil):
@@ -199,8 +199,8 @@ func (a *app) wait(ctx context.Context) error {
 	}
 }
 
-// stopTime bounds stopping, after the drain delay: container platforms kill a process
-// that takes longer. drainTime bounds how long the requests in flight may take of it.
+// stopTime bounds stopping after the drain delay, because container platforms kill a
+// process that takes longer. drainTime is the part of it for requests in flight.
 const (
 	stopTime  = 9 * time.Second
 	drainTime = 4 * time.Second
