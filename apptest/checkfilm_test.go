@@ -95,7 +95,9 @@ func checkFilm(imp, video, bid object) []string {
 		}
 	}
 	mimes := strs(video["mimes"])
-	if !said.wrapper && !slices.ContainsFunc(v.types, func(m string) bool { return containsFold(mimes, m) }) {
+	if !said.wrapper && !slices.ContainsFunc(v.types, func(m string) bool {
+		return containsFold(mimes, m) || containsFold(mimes, otherNames[m])
+	}) {
 		bad("media of %v; want one of %v", v.types, mimes)
 	}
 	wrong = append(wrong, checkDuration(video, bid, v)...)
@@ -153,3 +155,6 @@ func clock(s string) float64 {
 	}
 	return total
 }
+
+// otherNames are names of media types that exchanges send instead of the registered ones.
+var otherNames = map[string]string{"audio/mpeg": "audio/mp3", "video/mp4": "video/x-m4v"}

@@ -35,8 +35,9 @@ type approvals struct {
 	changed func() // called after approvals changed, on the folding goroutine
 
 	mu    sync.Mutex // guards the fields below, and the order in which catalogs are swapped in
-	state approvalState
-	saved time.Time
+	state  approvalState
+	acting []campaigns.Approval // of state, those that bids are made by
+	saved  time.Time
 }
 
 // approvalState is the content of the file.
@@ -124,9 +125,20 @@ func (v *approvals) Apply(facts []events.Fact) error {
 	}
 	v.mu.Unlock()
 	if changed && err == nil {
-		v.changed()
+		v.act()
 	}
 	return err
+}
+
+// act has bids made by what the view holds.
+func (v *approvals) act() {
+	v.mu.Lock()
+	list := v.state.List
+	v.mu.Unlock()
+	v.changed()
+	v.mu.Lock()
+	v.acting = list
+	v.mu.Unlock()
 }
 
 // set replaces the previous approval of the same creative and exchange.
@@ -140,11 +152,11 @@ func (v *approvals) set(x campaigns.Approval) {
 	v.state.List = append(list, x)
 }
 
-// holds reports whether the view has folded an approval.
+// holds reports whether bids are made by an approval.
 func (v *approvals) holds(x *events.Approval) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return slices.ContainsFunc(v.state.List, func(y campaigns.Approval) bool {
+	return slices.ContainsFunc(v.acting, func(y campaigns.Approval) bool {
 		return y.Creative == x.Creative && y.Exchange == x.Exchange && y.State == x.State && y.CRID == x.CRID && y.By == x.By
 	})
 }
@@ -168,7 +180,7 @@ func (v *approvals) Restore(dir string) error {
 	}
 	v.mu.Unlock()
 	if err == nil {
-		v.changed()
+		v.act()
 	}
 	return err
 }
