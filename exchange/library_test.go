@@ -9,30 +9,35 @@ import (
 
 	"github.com/prebid/openrtb/v20/openrtb2"
 
+	"rebound/internal/inventory"
 	"rebound/rtb"
 )
 
 // disagreements are the classes of values that the decoder and the library read
 // differently on purpose, and why. Nothing else may differ.
 var disagreements = map[string]string{
-	"auction type":      "absent, 0 and less are no auction type: the standard says second price, the library 0",
-	"tmax":              "a negative tmax is absent, one beyond an hour is an hour",
-	"empty text":        "an empty text in a list names nothing and is left out",
-	"zero code":         "null within a list of numbers is 0 for the library; 0 is no code of any list",
-	"blanks":            "blanks around a category or an app do not matter",
-	"taxonomy":          "a taxonomy below 1 makes category lists unreadable",
-	"currency":          "a text that is no currency code is left out of cur; in a floor it voids the floor",
-	"flag":              "a flag that is neither 0 nor 1 is unreadable, which restricts",
-	"integer":           "integers beyond 32 bits are held at the limit, negative lengths are none",
-	"floor":             "floors are rounded up to a micro, negative ones are 0, those beyond the limit void the impression",
-	"size":              "a size without width or height, and a doubled one, is left out",
-	"old protocol":      "the scalar protocol of 2.3 counts where there is no list",
-	"ext place":         "the places of 2.5 in ext are read in addition to those of 2.6; the library leaves ext to its caller",
-	"advertising id":    "an all-zero id, and one of a limited, session or screen device, names nobody",
-	"identifier":        "an empty identifier, one longer than 1024 bytes, an eid without source and a deal without id name nobody and nothing",
-	"skipped imp":       "an impression without id or format is skipped, and the request stands",
-	"invalid request":   "no id, no impression, two of site, app and dooh, two impressions of one id, or none that can be used: refused, while the library only reads",
-	"key in other case": "keys are compared as written, and only privacy signals in any case; the library takes every case",
+	"auction type":              "absent, 0 and less are no auction type: the standard says second price, the library 0",
+	"tmax":                      "a negative tmax is absent, one beyond an hour is an hour",
+	"empty text":                "an empty text in a list names nothing and is left out",
+	"zero code":                 "null within a list of numbers is 0 for the library; 0 is no code of any list",
+	"blanks":                    "blanks around a category or an app do not matter",
+	"taxonomy":                  "a taxonomy below 1 makes category lists unreadable",
+	"currency":                  "a text that is no currency code is left out of cur; in a floor it voids the floor",
+	"form of a name":            "names of hosts are read in punycode, in a block list without scheme and path, and without blanks around them",
+	"restriction in other case": "a block list or a list of seats counts under a key in any case: what restricts may not be missed",
+	"media type":                "an alias of a media type, such as image/jpg, is the registered name",
+	"tracking status":           "device.ext.atts other than authorized restricts as lmt does",
+	"flag":                      "a flag that is neither 0 nor 1 is unreadable, which restricts",
+	"integer":                   "integers beyond 32 bits are held at the limit, negative lengths are none",
+	"floor":                     "floors are rounded up to a micro, negative ones are 0, those beyond the limit void the impression",
+	"size":                      "a size without width or height, and a doubled one, is left out",
+	"old protocol":              "the scalar protocol of 2.3 counts where there is no list",
+	"ext place":                 "the places of 2.5 in ext are read in addition to those of 2.6; the library leaves ext to its caller",
+	"advertising id":            "an all-zero id, and one of a limited, session or screen device, names nobody",
+	"identifier":                "an empty identifier, one longer than 1024 bytes, an eid without source and a deal without id name nobody and nothing",
+	"skipped imp":               "an impression without id or format is skipped, and the request stands",
+	"invalid request":           "no id, no impression, two of site, app and dooh, two impressions of one id, or none that can be used: refused, while the library only reads",
+	"key in other case":         "keys are compared as written, and only privacy signals in any case; the library takes every case",
 }
 
 // settled is how often each class was met.
@@ -117,6 +122,34 @@ func libraryFacts(r *openrtb2.BidRequest, n settled) (f facts, refused bool) {
 // texts leaves out what is empty.
 func (n settled) texts(list []string) []string { return settle(n, "empty text", list, nonEmpty(list)) }
 
+// mediaTypes gives media types their registered names.
+func (n settled) mediaTypes(list []string) []string {
+	var named []string
+	for _, m := range n.texts(list) {
+		named = append(named, string(inventory.MediaType([]byte(m))))
+	}
+	return settle(n, "media type", n.texts(list), named)
+}
+
+// limited is lmt, or the tracking status of Apple's devices where that restricts.
+func (n settled) limited(d *openrtb2.Device) rtb.Flag {
+	lmt := n.flag(d.Lmt)
+	var ext struct {
+		Status *int `json:"atts"`
+	}
+	if json.Unmarshal(d.Ext, &ext) != nil || ext.Status == nil {
+		return lmt
+	}
+	status := rtb.Yes
+	switch s := *ext.Status; {
+	case s == 3:
+		status = rtb.No
+	case s < 0 || s > 3:
+		status = rtb.Unreadable
+	}
+	return settle(n, "tracking status", lmt, lmt.Or(status))
+}
+
 // codes leaves out what is 0.
 func codesOf[T ~int8 | ~int64 | ~int](n settled, list []T) []int {
 	raw := make([]int, 0, len(list))
@@ -179,7 +212,7 @@ func libraryDevice(r *openrtb2.BidRequest, f facts, n settled) {
 		d = &openrtb2.Device{}
 	}
 	f["ua"], f["ip"], f["ipv6"], f["devicetype"], f["language"] = d.UA, d.IP, d.IPv6, int(d.DeviceType), d.Language
-	f["w"], f["h"], f["lmt"], f["dnt"] = n.clamp(d.W), n.clamp(d.H), n.flag(d.Lmt), n.flag(d.DNT)
+	f["w"], f["h"], f["lmt"], f["dnt"] = n.clamp(d.W), n.clamp(d.H), n.limited(d), n.flag(d.DNT)
 	f["country"], f["city"] = "", ""
 	if d.Geo != nil {
 		f["country"], f["city"] = d.Geo.Country, d.Geo.City
@@ -363,7 +396,7 @@ func libraryImp(m *openrtb2.Imp, k string, f facts, n settled) {
 		if b.W != nil && b.H != nil {
 			add(*b.W, *b.H)
 		}
-		f[k+"sizes"], f[k+"battr"], f[k+"btype"], f[k+"mimes"], f[k+"api"] = fmt.Sprint(sizes), codesOf(n, b.BAttr), codesOf(n, b.BType), n.texts(b.MIMEs), codesOf(n, b.API)
+		f[k+"sizes"], f[k+"battr"], f[k+"btype"], f[k+"mimes"], f[k+"api"] = fmt.Sprint(sizes), codesOf(n, b.BAttr), codesOf(n, b.BType), n.mediaTypes(b.MIMEs), codesOf(n, b.API)
 	}
 	if v := m.Video; v != nil {
 		w, h, delay := int64(0), int64(0), 0
@@ -381,7 +414,7 @@ func libraryImp(m *openrtb2.Imp, k string, f facts, n settled) {
 			n.add("old protocol")
 			protocols = []int{int(v.Protocol)}
 		}
-		f[k+"v"] = fmt.Sprint(n.texts(v.MIMEs), protocols, float64(n.length(v.MinDuration)), float64(n.length(v.MaxDuration)), w, h,
+		f[k+"v"] = fmt.Sprint(n.mediaTypes(v.MIMEs), protocols, float64(n.length(v.MinDuration)), float64(n.length(v.MaxDuration)), w, h,
 			v.StartDelay != nil, delay, int(v.Linearity), n.flag(v.Skip), int(v.Placement), int(v.Plcmt), codesOf(n, v.PlaybackMethod), codesOf(n, v.API), codesOf(n, v.BAttr), codesOf(n, v.Delivery))
 	}
 	if m.PMP != nil {
