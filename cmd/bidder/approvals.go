@@ -34,7 +34,7 @@ type approvals struct {
 	now     func() time.Time
 	changed func() // called after approvals changed, on the folding goroutine
 
-	mu    sync.Mutex // guards the fields below, and the order in which catalogs are swapped in
+	mu     sync.Mutex // guards the fields below, and the order in which catalogs are swapped in
 	state  approvalState
 	acting []campaigns.Approval // of state, those that bids are made by
 	saved  time.Time
