@@ -118,7 +118,15 @@ func listFiles(d disk, dir string) (*catalog, error) {
 			continue
 		}
 		f := logFile{packed: packed}
-		if f.header, f.bytes, err = c.readHeader(name); err == nil && f.header.First != first {
+		f.header, f.bytes, err = c.readHeader(name)
+		if isGone(err) && !packed { // compressed since the folder was listed
+			if slices.Contains(names, name+".zst") {
+				continue
+			}
+			f.packed = true
+			f.header, f.bytes, err = c.readHeader(name + ".zst")
+		}
+		if err == nil && f.header.First != first {
 			err = &DamageError{File: c.path(name), Line: 1, Seq: first, Why: fmt.Sprintf("got first_seq %d in the header; want that of the file's name", f.header.First)}
 		}
 		if isGone(err) {
