@@ -86,7 +86,6 @@ func killMany(t *testing.T, n int) {
 	x := newProofLoad(b)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	visitors, torn := someVisitors(40), 0
-	var r *recount
 	for range n {
 		x.killUnderLoad(t, 20+rnd.IntN(300))
 		b.start()
@@ -96,10 +95,10 @@ func killMany(t *testing.T, n int) {
 		if rnd.IntN(2) == 0 {
 			x.again()
 		}
-		r = x.agrees(t, visitors)
+		x.agrees(t, visitors)
 	}
 	x.again()
-	r = x.agrees(t, visitors)
+	r := x.agrees(t, visitors)
 	report(t, fmt.Sprintf("%d kills: %d facts; acknowledged and there once: %d events, %d bills; the log had a torn end %d times; answers %v",
 		n, r.facts, len(x.events), len(x.bills), torn, x.takeCodes()))
 }

@@ -98,7 +98,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil || report.Facts != uint64(len(want)) {
 			t.Fatalf("verify: got %+v, %v; want %d facts", report, err, len(want))
 		}
-		v, followed, why := openAndFollow(t, r)
+		v, why, followed := openAndFollow(t, r)
 		if !slices.Equal(v.ids, want) {
 			t.Fatalf("the view holds %v; want %v", v.ids, want)
 		}
@@ -108,7 +108,7 @@ func FuzzOpen(f *testing.F) {
 		if withHead && len(want) < int(last.Seq) && followed == nil && why == "" {
 			t.Fatalf("%d facts are missed without a word", int(last.Seq)-len(want))
 		}
-		again, followed, _ := openAndFollow(t, r) // the next start can read the result of a start
+		again, _, followed := openAndFollow(t, r) // the next start can read the result of a start
 		if !slices.Equal(again.ids, append(want, "new-0")) && followed == nil {
 			t.Fatalf("after another start the view holds %v; want %v and new-0", again.ids, want)
 		}
@@ -120,7 +120,7 @@ func FuzzOpen(f *testing.F) {
 }
 
 // openAndFollow opens a log, folds it, appends a fact and closes it.
-func openAndFollow(t *testing.T, r *rig) (v *tape, followed error, why string) {
+func openAndFollow(t *testing.T, r *rig) (v *tape, why string, followed error) {
 	t.Helper()
 	r.open()
 	v = newTape("v")
@@ -138,5 +138,5 @@ func openAndFollow(t *testing.T, r *rig) (v *tape, followed error, why string) {
 	}
 	r.append(id, 1)
 	r.close()
-	return v, followed, why
+	return v, why, followed
 }
