@@ -20,7 +20,7 @@ type caseRow struct {
 	file     string
 	exchange string            // of the configuration; default demo
 	replace  map[string]string // in the text of the configuration
-	seeds    []seed            // besides the visitor
+	seeds    []seed            // in addition to the visitor
 	want     func(r *caseResult) string
 }
 

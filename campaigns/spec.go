@@ -60,7 +60,7 @@ type LineSpec struct {
 	Priority          *int         `yaml:"priority"`                                   // 0 to 100, highest first; default 50
 	Start             time.Time    `yaml:"start"`                                      // default the campaign's
 	End               time.Time    `yaml:"end"`                                        // default the campaign's
-	Budget            BudgetSpec   `yaml:"budget"`                                     // the line's own caps, besides the campaign's
+	Budget            BudgetSpec   `yaml:"budget"`                                     // the line's own caps, in addition to the campaign's
 	Audience          AudienceSpec `yaml:"audience"`                                   // include or any_of is required, except for contextual lines
 	Contextual        bool         `yaml:"contextual"`                                 // bids without an audience, also if the visitor is unknown or may not be identified
 	ChildSafe         bool         `yaml:"child_safe"`                                 // the line, which must be contextual, may be shown to children

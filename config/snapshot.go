@@ -45,7 +45,7 @@ type Snapshot struct {
 	feedOptions map[string]creatives.FeedOptions // without the previous feed
 }
 
-// Options are the inputs of loading besides the files.
+// Options are the inputs of loading other than the files.
 type Options struct {
 	// Getenv returns the environment variable of ${NAME}; nil means that none
 	// are set.

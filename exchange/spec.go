@@ -101,7 +101,7 @@ type ProfileSpec struct {
 	// BillWindow is how long after its win a bid can be billed, by format; default
 	// 1h.
 	BillWindow ByFormat[spec.Duration] `yaml:"bill_window"`
-	// WinNotices says whether every win is reported by nurl: always, or sometimes
+	// WinNotices specifies whether every win is reported by nurl: always, or sometimes
 	// (default). A bid that was not reported as won holds its cost for auction_ttl
 	// where they always come, otherwise for the longer of auction_ttl and exp.
 	WinNotices string `yaml:"win_notices" enum:"always,sometimes"`

@@ -14,7 +14,7 @@ type usLayout struct {
 	optOuts []int
 	// child is the first of the fields on known children.
 	child, children int
-	// mode is the field that says whether the first party acts as a service
+	// mode is the field that states whether the first party acts as a service
 	// provider under the Multi-State Privacy Agreement; serviceProvider is the
 	// value that says so.
 	mode            int

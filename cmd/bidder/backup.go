@@ -14,7 +14,7 @@ import (
 	"rebound/journal"
 )
 
-// keptFiles are the files of a data folder that a backup contains besides the
+// keptFiles are the files of a data folder that a backup contains in addition to the
 // log of facts and the checkpoints. The bid log is not needed to continue and
 // is left out; it can be copied like any folder.
 var keptFiles = []string{"keys.json", "blind.json"}
