@@ -2,7 +2,6 @@ package audiences
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -214,7 +213,7 @@ func (c *compiler) node(r *Rule, at place) node {
 func (c *compiler) reference(id string, at place) node {
 	i, ok := c.byID[id]
 	if !ok {
-		c.Known(at.path+".audience", id, "an audience", slices.Sorted(maps.Keys(c.byID)))
+		spec.KnownIn(&c.Report, at.path+".audience", id, "an audience", c.byID)
 		return node{}
 	}
 	if c.specs[i].Advertiser != c.spec.Advertiser {

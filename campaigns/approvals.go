@@ -35,7 +35,7 @@ type Approval struct {
 // state.
 func (a *Approval) Check(creatives map[string]*creatives.Creative, exchanges []string) spec.Problems {
 	var r spec.Report
-	r.Known("creative", a.Creative, "a creative", sortedKeys(creatives))
+	spec.KnownIn(&r, "creative", a.Creative, "a creative", creatives)
 	r.Known("exchange", a.Exchange, "an exchange", exchanges)
 	r.OneOf("state", a.State, approvalStates)
 	return r.Problems

@@ -47,7 +47,7 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 		}
 	}
 	a.Keys = c.keys(path+".keys", s.Keys)
-	if s.Feed != "" && c.Known(path+".feed", s.Feed, "a feed", sortedKeys(c.in.Feeds)) {
+	if s.Feed != "" && spec.KnownIn(&c.Report, path+".feed", s.Feed, "a feed", c.in.Feeds) {
 		a.Feed = c.in.Feeds[s.Feed]
 	}
 	c.frequency(path+".frequency", s.Frequency)

@@ -188,7 +188,7 @@ func (c *compiler) contextual(path string, s *LineSpec) {
 func (c *compiler) programs(path string, l *Line, ids []string) []*audiences.Program {
 	var out []*audiences.Program
 	for i, id := range ids {
-		if !c.Known(spec.At(path, i), id, "an audience", c.in.AudienceIDs) || c.in.Audiences == nil {
+		if !spec.KnownIn(&c.Report, spec.At(path, i), id, "an audience", c.audienceIDs) || c.in.Audiences == nil {
 			continue
 		}
 		p := c.in.Audiences.Audience(id)
@@ -345,13 +345,12 @@ func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
 	if len(ids) == 0 {
 		c.Add(path, "nothing", "at least one creative")
 	}
-	all := sortedKeys(c.in.Creatives)
 	for i, id := range ids {
 		p := spec.At(path, i)
 		if slices.Index(ids, id) < i {
 			c.Add(p, spec.Quote(id)+" again", "every creative once")
 		}
-		if !c.Known(p, id, "a creative", all) {
+		if !spec.KnownIn(&c.Report, p, id, "a creative", c.in.Creatives) {
 			continue
 		}
 		if cr := c.in.Creatives[id]; cr != nil {

@@ -32,7 +32,10 @@ type Input struct {
 // Compile checks everything and builds the index, which is nil if there is any
 // problem. Paths begin with advertisers or campaigns.
 func Compile(in Input) (*Index, spec.Report) {
-	c := &compiler{in: in, x: &Index{byID: map[string]*Advertiser{}, byTrigger: map[rtb.SegmentID][]int32{}}}
+	c := &compiler{in: in, x: &Index{byID: map[string]*Advertiser{}, byTrigger: map[rtb.SegmentID][]int32{}}, audienceIDs: make(map[string]struct{}, len(in.AudienceIDs))}
+	for _, id := range in.AudienceIDs {
+		c.audienceIDs[id] = struct{}{}
+	}
 	for i := range in.Advertisers {
 		c.advertiser(spec.At("advertisers", i), &in.Advertisers[i])
 	}
@@ -60,6 +63,8 @@ type compiler struct {
 	specs  map[*Advertiser]*AdvertiserSpec
 	above  map[*Advertiser]level   // of advertisers
 	levels map[*CampaignSpec]level // of campaigns
+
+	audienceIDs map[string]struct{} // in.AudienceIDs
 }
 
 // choose returns the index of word among words, or absent if word is empty or

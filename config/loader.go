@@ -30,8 +30,12 @@ type loader struct {
 	places map[string]place  // by path
 	tables *campaigns.Tables // lists, which may be too large to keep in files
 	blocks map[string]*node  // texts that begin on the line after their field, by path
-	nodes  int
-	tooBig bool
+	bytes  int               // of the files parsed so far
+	// inAlias is how many aliases enclose the value being converted, and aliased how
+	// many values aliases have added so far. tooBig is set once a file exceeds a limit.
+	inAlias, aliased int
+	tooBig           bool
+
 	broken []string          // paths whose values do not have the type of their field
 	parts  bool              // a file of the configuration could not be read: much is missing
 	words  map[string]string // booleans in the file, by path
@@ -164,6 +168,8 @@ func sorted(p []spec.Problem) []spec.Problem {
 	return slices.Compact(p)
 }
 
+var errTooLarge = errors.New("larger than " + spec.Bytes(maxFileBytes).String())
+
 // read returns the content of a file, which is limited in size, and keeps it
 // for the hash.
 func (l *loader) read(name string) ([]byte, error) {
@@ -180,7 +186,7 @@ func (l *loader) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxFileBytes {
-		return nil, errors.New("larger than " + spec.Bytes(maxFileBytes).String())
+		return nil, errTooLarge
 	}
 	l.files[name] = b
 	return b, nil
@@ -227,7 +233,15 @@ func (l *loader) unknownProfile(item *node, path string) bool {
 func (l *loader) parse(name string, from place, fromPath string) *node {
 	b, err := l.read(name)
 	if err != nil {
-		l.add(from, fromPath, "file "+spec.Quote(name)+": "+reason(err), "a file that can be read", "")
+		want := "a file that can be read"
+		if errors.Is(err, errTooLarge) {
+			want = "smaller files, which this one includes"
+		}
+		l.add(from, fromPath, "file "+spec.Quote(name)+": "+reason(err), want, "")
+		return nil
+	}
+	if l.bytes += len(b); l.bytes > maxTotalBytes {
+		l.stop(from, "files of more than "+spec.Bytes(maxTotalBytes).String()+" in total", "a smaller configuration")
 		return nil
 	}
 	src := &source{name: name, dir: path.Dir(name)}
@@ -243,6 +257,9 @@ func (l *loader) parse(name string, from place, fromPath string) *node {
 		l.add(place{name, second.Line}, "", "a second document", "one document per file", "")
 	}
 	n := l.convert(&doc, src, 0)
+	if l.tooBig {
+		return nil
+	}
 	if n.kind != kindTable {
 		l.add(place{name, n.line}, "", n.describe(), "a mapping", "")
 		return nil

@@ -89,25 +89,44 @@ func (n *node) describe() string {
 }
 
 // Limits of a configuration, so that a hostile or broken file causes a problem
-// and does not exhaust memory.
+// and does not exhaust memory. Without aliases the number of values is limited by
+// the bytes; what aliases add to it is limited to aliasAllowance and one value for
+// each bytesPerAliased bytes.
 const (
-	maxFileBytes = 16 << 20
-	maxNodes     = 200_000
-	maxDepth     = 64
-	maxIncludes  = 8 // depth of nested includes
-	maxProblems  = 200
+	maxFileBytes    = 64 << 20
+	maxTotalBytes   = 256 << 20 // a file counts each time it is included
+	maxDepth        = 64
+	maxIncludes     = 8 // depth of nested includes
+	maxProblems     = 200
+	aliasAllowance  = 100_000
+	bytesPerAliased = 8
 )
+
+// aliasLimit returns how many values aliases may add to the files parsed so far.
+func (l *loader) aliasLimit() int { return aliasAllowance + l.bytes/bytesPerAliased }
+
+// stop reports the first limit that a file exceeds. The rest of the file is not
+// converted.
+func (l *loader) stop(at place, got, want string) {
+	if !l.tooBig {
+		l.tooBig = true
+		l.add(at, "", got, want, "")
+	}
+}
 
 // convert converts a parsed file into nodes, and resolves aliases and merge
 // keys.
 func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
-	l.nodes++
 	n := &node{src: src, line: y.Line}
-	if l.nodes > maxNodes || depth > maxDepth {
-		if !l.tooBig {
-			l.tooBig = true
-			l.add(n.place(), "", "a file with too many or too deeply nested values", "at most "+strconv.Itoa(maxDepth)+" levels and "+strconv.Itoa(maxNodes)+" values", "")
-		}
+	if l.inAlias > 0 {
+		l.aliased++
+	}
+	switch {
+	case depth > maxDepth:
+		l.stop(n.place(), "values nested more than "+strconv.Itoa(maxDepth)+" levels deep", "fewer levels")
+		return n
+	case l.aliased > l.aliasLimit():
+		l.stop(n.place(), "aliases that expand to more than "+strconv.Itoa(l.aliasLimit())+" values", "fewer or smaller aliases (*name)")
 		return n
 	}
 	switch y.Kind {
@@ -116,7 +135,9 @@ func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
 			return l.convert(y.Content[0], src, depth+1)
 		}
 	case yaml.AliasNode:
+		l.inAlias++
 		c := l.convert(y.Alias, src, depth+1)
+		l.inAlias--
 		c.line = y.Line
 		return c
 	case yaml.ScalarNode:

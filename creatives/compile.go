@@ -2,8 +2,6 @@ package creatives
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +46,7 @@ func link(r *spec.Report, specs []Spec, out []*Creative, index map[string]int, i
 	j, ok := index[id]
 	switch {
 	case !ok:
-		return r.Known(path, id, "a creative", slices.Sorted(maps.Keys(index)))
+		return spec.KnownIn(r, path, id, "a creative", index)
 	case out[i] == nil || out[j] == nil:
 		return true // they have problems of their own
 	case out[j].NeedsProduct:

@@ -23,6 +23,7 @@ const usage = `loadtest sends bid requests to a bidder at a constant rate and re
 
 Usage:
   loadtest attack --target URL --rate N --duration D [flags]
+  loadtest config --out DIR --lines N [flags]             write a large configuration
 
 Every command accepts -h. Example:
   loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
@@ -44,10 +45,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "attack":
 		return attack(ctx, args[1:], stdout, stderr)
+	case "config":
+		return config(args[1:], stdout, stderr)
 	case "-h", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return exitDone
 	}
-	fmt.Fprintf(stderr, "loadtest: got the command %q; want attack\n\n%s", args[0], usage)
+	fmt.Fprintf(stderr, "loadtest: got the command %q; want attack or config\n\n%s", args[0], usage)
 	return exitUsage
 }

@@ -2,6 +2,8 @@ package spec
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -121,6 +123,22 @@ func (r *Report) Known(path, id, what string, ids []string) bool {
 		hint = "one of " + strings.Join(ids, ", ")
 	}
 	r.Problems = append(r.Problems, Problem{Path: path, Got: Quote(id), Want: "the id of " + what, Hint: hint, Ref: what})
+	return false
+}
+
+// maxHints is how many problems of a report get a hint at most: finding the nearest
+// of thousands of names takes time, and nobody reads that many.
+const maxHints = 200
+
+// KnownIn is [Report.Known] for the keys of a map.
+func KnownIn[V any](r *Report, path, id, what string, index map[string]V) bool {
+	if _, ok := index[id]; ok {
+		return true
+	}
+	if len(r.Problems) < maxHints {
+		return r.Known(path, id, what, slices.Sorted(maps.Keys(index)))
+	}
+	r.Problems = append(r.Problems, Problem{Path: path, Got: Quote(id), Want: "the id of " + what, Ref: what})
 	return false
 }
 
