@@ -1,13 +1,16 @@
 package journal
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -63,6 +66,56 @@ func (f *follower) checkpoint() {
 	if err := f.l.takeCheckpoint(f.v, c); err != nil {
 		f.l.o.Logger.Error("cannot take checkpoint", zap.String("view", f.v.Name()), zap.Error(err))
 	}
+}
+
+// RenewCheckpoints replaces the checkpoints of every view that has some by a new one, at or after a
+// sequence, so that nothing remains in them of what the views have deleted.
+func (l *Log) RenewCheckpoints(ctx context.Context, after uint64) error {
+	l.viewMu.Lock()
+	list := slices.Collect(maps.Values(l.views))
+	l.viewMu.Unlock()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for _, f := range list {
+		for f.seq.Load() < after {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return fmt.Errorf("cannot renew checkpoint of view %s: it is at fact %d; want %d: %w", f.v.Name(), f.seq.Load(), after, ctx.Err())
+			}
+		}
+		done := make(chan error, 1)
+		var err error
+		select {
+		case f.renewals <- done:
+			err = <-done
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-l.ctx.Done():
+			err = ErrClosed
+		}
+		if err != nil {
+			return fmt.Errorf("cannot renew checkpoint of view %s: %w", f.v.Name(), err)
+		}
+	}
+	return nil
+}
+
+// renew replaces the view's checkpoints by a new one.
+func (f *follower) renew() error {
+	c, ok := f.v.(Checkpointer)
+	if !ok {
+		return nil
+	}
+	list, err := checkpoints(f.l.o.disk, f.l.o.Dir, f.v.Name())
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if err := f.l.takeCheckpoint(f.v, c); err != nil {
+		return err
+	}
+	f.checkpointed = f.l.o.Now()
+	return f.l.pruneCheckpoints(f.v.Name(), 1)
 }
 
 func (l *Log) takeCheckpoint(v View, c Checkpointer) error {

@@ -23,7 +23,8 @@ type follower struct {
 	target   uint64          // sequence at which it has caught up; caughtUp is called there, once
 	caughtUp func()
 
-	checkpointed time.Time // when the last checkpoint was taken or attempted
+	checkpointed time.Time       // when the last checkpoint was taken or attempted
+	renewals     chan chan error // requests to replace the checkpoints by a new one
 	batch        []events.Fact
 
 	seq   atomic.Uint64 // applied
@@ -48,7 +49,7 @@ func (l *Log) Follow(ctx context.Context, v View, caughtUp func()) error {
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
 
-	f := &follower{l: l, v: v, caughtUp: caughtUp, checkpointed: l.o.Now(), target: max(l.Last().Seq, l.fleet.target())}
+	f := &follower{l: l, v: v, caughtUp: caughtUp, renewals: make(chan chan error), checkpointed: l.o.Now(), target: max(l.Last().Seq, l.fleet.target())}
 	if err := l.register(v.Name(), f); err != nil {
 		return err
 	}
@@ -98,6 +99,11 @@ func (l *Log) unregister(name string) {
 func (f *follower) run(ctx context.Context) error {
 	f.moved()
 	for ctx.Err() == nil {
+		select {
+		case done := <-f.renewals:
+			done <- f.renew()
+		default:
+		}
 		list, more, ok := f.l.ring.after(f.pos.Seq)
 		switch last := f.l.Last().Seq; {
 		case ok && len(list) > 0:
@@ -111,6 +117,8 @@ func (f *follower) run(ctx context.Context) error {
 		default:
 			select {
 			case <-more:
+			case done := <-f.renewals:
+				done <- f.renew()
 			case <-ctx.Done():
 			}
 		}

@@ -26,12 +26,14 @@ type Log struct {
 	blind blindness
 	seen  uint64 // the highest sequence that is known to have been written to disk; set by Open
 
-	ctx    context.Context // ends when the log closes
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup // all goroutines of the log except the writer
-	writes sync.WaitGroup // the writer
-	seals  chan struct{}  // requests that files be packed
-	broken chan error
+	ctx      context.Context // ends when the log closes
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup // all goroutines of the log except the writer
+	writes   sync.WaitGroup // the writer
+	seals    chan struct{}  // requests that files be packed
+	erasures chan eraseOrder
+	endBy    atomic.Uint64 // the current file must end if it begins at or before this sequence
+	broken   chan error
 
 	closeMu   sync.RWMutex // protects closing
 	closing   bool
@@ -57,7 +59,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	l := &Log{o: o, queue: newQueue(), ring: newRing(), seals: make(chan struct{}, 1), broken: make(chan error, 1),
+	l := &Log{o: o, queue: newQueue(), ring: newRing(), seals: make(chan struct{}, 1), erasures: make(chan eraseOrder), broken: make(chan error, 1),
 		views: map[string]*follower{}, names: map[string]bool{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	for _, v := range o.Views {

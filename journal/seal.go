@@ -41,6 +41,9 @@ func (l *Log) seal(ctx context.Context) {
 			return
 		case <-l.seals:
 			l.packAll(ctx)
+		case o := <-l.erasures:
+			done, err := l.erase(o)
+			o.reply <- eraseReply{done, err}
 		case <-tick.C:
 			reread = l.reread(reread)
 		}
@@ -54,7 +57,7 @@ func (l *Log) packAll(ctx context.Context) {
 		if files[i].packed {
 			continue
 		}
-		if err := l.files.pack(&files[i], &files[i+1].header); err != nil {
+		if err := l.files.pack(&files[i], &files[i+1].header, nil); err != nil {
 			l.meter.sealErrors.Add(1)
 			l.o.Logger.Error("cannot seal a file of the log; it stays uncompressed", zap.String("file", l.files.path(files[i].name())), zap.Error(err))
 		}
@@ -76,13 +79,13 @@ func (l *Log) reread(first uint64) uint64 {
 	return 0
 }
 
-// pack replaces a plain file by its compressed form, once that has been
-// verified against the chain. Only valid facts are copied.
-func (c *catalog) pack(f *logFile, next *events.Header) error {
+// pack replaces a file by a new compressed form, once that has been verified against
+// the chain. Only valid facts are copied. edit, if not nil, may change a line.
+func (c *catalog) pack(f *logFile, next *events.Header, edit func(*events.Line)) error {
 	packed := *f
 	packed.packed, packed.marks = true, nil
 	tmp := packed.name() + tmpEnd
-	err := writeTemp(c.d, c.path(tmp), func(w io.Writer) error { return c.compress(w, f, next, nil) })
+	err := writeTemp(c.d, c.path(tmp), func(w io.Writer) error { return c.compress(w, f, next, edit) })
 	if err == nil {
 		err = c.verifyNamed(tmp, &packed, next)
 	}
@@ -106,6 +109,9 @@ func (c *catalog) pack(f *logFile, next *events.Header) error {
 		}
 		return files
 	})
+	if f.packed {
+		return nil
+	}
 	if err := c.d.Remove(c.path(f.name())); err != nil && !isGone(err) {
 		return err
 	}

@@ -152,7 +152,7 @@ func TestPackStopsAnywhere(t *testing.T) {
 		}
 		d.hook(nth(n, true, syscall.EIO, func(string, string) bool { return true }))
 		files, _ := c.snapshot()
-		err = c.pack(&files[1], &files[2].header)
+		err = c.pack(&files[1], &files[2].header, nil)
 		d.hook(nil)
 		rnd := rand.New(rand.NewPCG(uint64(n), 3))
 		for keep, disk := range map[string]*memDisk{"stopped": d, "nothing kept": d.cut(rnd, 0), "half kept": d.cut(rnd, 50), "all kept": d.cut(rnd, 100)} {
@@ -219,7 +219,7 @@ func TestPlainAndPacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, _ := c.snapshot()
-	if err := c.pack(&files[1], &files[2].header); err != nil {
+	if err := c.pack(&files[1], &files[2].header, nil); err != nil {
 		t.Fatal(err)
 	}
 	name := files[1].name()

@@ -299,12 +299,12 @@ func (w *writer) judge() {
 
 func fileName(h *events.Header) string { return (&logFile{header: *h}).name() }
 
-// rotate begins a new file when the current one is large or old. If there is no
-// space for one, it continues with the current one.
+// rotate begins a new file when the current one is large or old, or holds facts that are
+// to be erased. If there is no space for one, it continues with the current one.
 func (w *writer) rotate() error {
 	now := w.l.o.Now()
 	if w.f == nil || w.last.Seq < w.header.First || w.waits(now) ||
-		w.size < w.l.o.FileBytes && now.Sub(w.opened) < w.l.o.FileAge {
+		w.size < w.l.o.FileBytes && now.Sub(w.opened) < w.l.o.FileAge && w.header.First > w.l.endBy.Load() {
 		return nil
 	}
 	old, size := w.f, w.size

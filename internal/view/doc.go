@@ -20,5 +20,5 @@
 //
 // One goroutine at a time may write, checkpoint, restore and reset; any goroutine
 // may read meanwhile. segments and pacing each own a DB. Keys that begin with a
-// zero byte belong to this package.
+// zero byte, and the key of 64 bytes 0xff, belong to this package.
 package view

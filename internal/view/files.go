@@ -152,6 +152,9 @@ func (d *DB) options(h *handle) *pebble.Options {
 		// Writers wait only when so many memory tables could not be written.
 		MemTableStopWritesThreshold: 4,
 		CacheSize:                   d.c.CacheBytes,
+		// A new manifest is begun whenever the current one has more entries for tables that
+		// came or went than there are tables, so that Scrub can get rid of old ones.
+		MaxManifestFileSize: 1,
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(i pebble.DataCorruptionInfo) { // the default exits the program
 				if h.usable() != nil {
@@ -364,6 +367,9 @@ func (d *DB) fault(h *handle, err error) error {
 	}
 	return fmt.Errorf("cannot read view %s: %w", d.c.Name, err)
 }
+
+// isGone reports whether a file does not exist.
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // damaging reports whether an error of open files shows that they are damaged.
 func damaging(err error) bool {
