@@ -62,9 +62,11 @@ func AppendBody(dst []byte, f *Fact) ([]byte, error) {
 	return e.b, nil
 }
 
-// keepsKeys reports whether the fact's keys belong to its body: an opt-out or
+// keepsKeys reports whether the fact's keys belong to its body: an opt-out, an opt-in or
 // an erasure must still identify its visitor after the personal part is erased.
-func (f *Fact) keepsKeys() bool { return f.Kind == KindOptOut || f.Kind == KindErase }
+func (f *Fact) keepsKeys() bool {
+	return f.Kind == KindOptOut || f.Kind == KindOptIn || f.Kind == KindErase
+}
 
 // AppendWho appends the fact's personal part, everything that can identify a
 // person, as a JSON object that ends with the salt; it appends nothing if the

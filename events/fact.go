@@ -14,6 +14,7 @@ const (
 	KindEvent   Kind = "event"   // a visitor did something on an advertiser's site
 	KindLink    Kind = "link"    // an outside identifier belongs to a visitor
 	KindOptOut  Kind = "opt_out" // a visitor opted out
+	KindOptIn   Kind = "opt_in"  // a visitor takes back its opt-out
 	KindErase   Kind = "erase"   // a visitor's data is erased
 	KindConfig  Kind = "config"  // a configuration became active
 	KindGrant   Kind = "grant"   // a node may spend up to an amount of a budget

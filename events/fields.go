@@ -37,7 +37,7 @@ func (d *decoder) field(key []byte, f *Fact) {
 // kinds maps names to the known kinds, so that decoding a fact does not allocate a string.
 var kinds = func() map[string]Kind {
 	m := map[string]Kind{}
-	for _, k := range []Kind{KindEvent, KindLink, KindOptOut, KindErase, KindConfig, KindGrant, KindTick, KindPause, KindWin, KindBill,
+	for _, k := range []Kind{KindEvent, KindLink, KindOptOut, KindOptIn, KindErase, KindConfig, KindGrant, KindTick, KindPause, KindWin, KindBill,
 		KindLoss, KindImp, KindView, KindClick, KindVideo, KindList, KindConvert, KindAdjust, KindApproval, KindAcceptLoss, KindUnreadable} {
 		m[string(k)] = k
 	}

@@ -315,7 +315,7 @@ func message(fact *events.Fact, data []byte) *nats.Msg {
 func outlives(k events.Kind) bool {
 	switch k {
 	case events.KindWin, events.KindBill, events.KindLoss, events.KindImp, events.KindView, events.KindClick, events.KindVideo,
-		events.KindConvert, events.KindOptOut, events.KindErase, events.KindConfig:
+		events.KindConvert, events.KindOptOut, events.KindOptIn, events.KindErase, events.KindConfig:
 		return true
 	}
 	return false

@@ -25,7 +25,7 @@ const backfillAge = time.Hour
 
 func classOf(f *events.Fact, now time.Time) class {
 	switch f.Kind {
-	case events.KindOptOut, events.KindErase:
+	case events.KindOptOut, events.KindOptIn, events.KindErase:
 		return classOptOut
 	case events.KindList:
 		return classBulk

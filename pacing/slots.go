@@ -270,6 +270,32 @@ func (s *slotFile) drop(i int32) {
 	s.mu.Unlock()
 }
 
+// forget removes visitors from all slots: the reservations stay, without the visitors'
+// share in frequency caps. A slot that is being written is not looked at.
+func (s *slotFile) forget(visitors map[rtb.Key]struct{}) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.free {
+		b := s.slot(i)
+		if _, ok := visitors[rtb.Key(b[24:40])]; ok {
+			clear(b[8:168])
+		}
+	}
+	for i := range len(s.chunks) * slotsPerChunk {
+		b := s.slot(int32(i))
+		if stateOf(b).Load() == 0 {
+			continue
+		}
+		if _, ok := visitors[rtb.Key(b[24:40])]; ok {
+			clear(b[24:40])
+			binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:168], slotTable))
+		}
+	}
+}
+
 // grow maps another chunk if few slots are free. It is called off the bid path.
 func (s *slotFile) grow() error {
 	s.mu.Lock()

@@ -72,7 +72,7 @@ func (r *runner) foldUntil(t time.Time) error {
 
 func aboutVisitor(k events.Kind) bool {
 	switch k {
-	case events.KindEvent, events.KindLink, events.KindOptOut, events.KindErase:
+	case events.KindEvent, events.KindLink, events.KindOptOut, events.KindOptIn, events.KindErase:
 		return true
 	}
 	return false

@@ -23,6 +23,7 @@ type batch struct {
 	visitors int64     // change in the number of profiles
 	tombs    int64     // new tombstones
 	outs     []rtb.Key // keys that this batch opts out
+	ins      []rtb.Key // keys that this batch opts in again
 
 	touched []rtb.Key // keys whose cached entries are no longer valid
 	added   []rtb.Key // keys that may be new
@@ -154,6 +155,7 @@ func (t *batch) write(last *events.Fact) error {
 		t.s.cache.put(makeEntry(&written[i].key, next, entryProfile, written[i].value))
 	}
 	t.s.pending.folded(t.outs)
+	t.s.pending.folded(t.ins)
 	return nil
 }
 

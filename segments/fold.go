@@ -89,6 +89,8 @@ func (t *batch) fold(f *events.Fact) error {
 		}
 	case events.KindOptOut:
 		return t.optOut(f)
+	case events.KindOptIn:
+		return t.optIn(f)
 	case events.KindErase:
 		return t.erase(f)
 	case events.KindConfig:
@@ -194,6 +196,10 @@ func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
 		out = append(out, f.Visitor)
 	}
 	for _, l := range f.Keys {
+		if l.KeyKind == VisitorKind {
+			out = append(out, l.Key)
+			continue
+		}
 		e, _, err := t.edge(l.Key)
 		if err != nil {
 			return nil, err
@@ -214,32 +220,34 @@ func (t *batch) optOut(f *events.Fact) error {
 	if err != nil {
 		return err
 	}
-	out := make([]rtb.Key, 0, len(visitors)+len(f.Keys))
 	for _, l := range f.Keys {
-		out = append(out, l.Key)
+		if err := t.tombstone(l.Key, nil); err != nil {
+			return err
+		}
 	}
 	for _, visitor := range visitors {
-		out = append(out, visitor)
 		ids, err := t.linked(visitor)
 		if err != nil {
 			return err
 		}
-		for _, l := range ids {
-			out = append(out, l.Key)
-		}
 		if err := t.forget(visitor); err != nil {
 			return err
 		}
-	}
-	for _, k := range out {
-		if err := t.tombstone(k); err != nil {
+		if err := t.tombstone(visitor, ids); err != nil {
 			return err
+		}
+		for _, l := range ids {
+			if err := t.tombstone(l.Key, nil); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (t *batch) tombstone(k rtb.Key) error {
+// tombstone opts out a key. That of a visitor names the identifiers that opted out with
+// it, so that the visitor can opt in again.
+func (t *batch) tombstone(k rtb.Key, linked []events.LinkKey) error {
 	if k.IsZero() {
 		return nil
 	}
@@ -247,11 +255,47 @@ func (t *batch) tombstone(k rtb.Key) error {
 	t.touched = append(t.touched, k)
 	t.s.gone.Load().add(k) // the rest of this batch reads it
 	key := spaceKey(tombSpace, k)
-	if _, exists, err := t.b.Get(key[:]); exists || err != nil {
+	_, exists, err := t.b.Get(key[:])
+	if err != nil || exists && len(linked) == 0 {
 		return err
 	}
-	t.tombs++
-	return t.b.Set(key[:], secondBytes(t.now))
+	if !exists {
+		t.tombs++
+	}
+	value := secondBytes(t.now)
+	for _, l := range linked {
+		value = append(value, l.Key[:]...)
+	}
+	return t.b.Set(key[:], value)
+}
+
+// optIn takes back the opt-out of a visitor and of the identifiers that opted out with
+// it.
+func (t *batch) optIn(f *events.Fact) error {
+	key := spaceKey(tombSpace, f.Visitor)
+	value, exists, err := t.b.Get(key[:])
+	if err != nil || !exists {
+		return err
+	}
+	back := []rtb.Key{f.Visitor}
+	for rest := value[min(len(value), 4):]; len(rest) >= 16; rest = rest[16:] {
+		back = append(back, rtb.Key(rest[:16]))
+	}
+	for _, k := range back {
+		key := spaceKey(tombSpace, k)
+		_, exists, err := t.b.Get(key[:])
+		if err != nil {
+			return err
+		}
+		if exists {
+			t.tombs--
+		}
+		if err := t.b.Delete(key[:]); err != nil {
+			return err
+		}
+		t.touched, t.ins = append(t.touched, k), append(t.ins, k)
+	}
+	return nil
 }
 
 // erase deletes visitors. An opt-out stays in force.
@@ -263,6 +307,18 @@ func (t *batch) erase(f *events.Fact) error {
 	for _, visitor := range visitors {
 		if err := t.forget(visitor); err != nil {
 			return err
+		}
+	}
+	for _, l := range f.Keys { // one that too many visitors claimed is linked to none of them
+		e, _, err := t.edge(l.Key)
+		if err != nil {
+			return err
+		}
+		if e.shared() {
+			e.devices = nil
+			if err := t.setEdge(l.Key, &e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ func foldBase(facts iter.Seq2[*events.Fact, error]) ([]events.Fact, error) {
 		for f, err := range facts {
 			if err == nil {
 				switch f.Kind {
-				case events.KindOptOut, events.KindErase, events.KindAcceptLoss, events.KindApproval:
+				case events.KindOptOut, events.KindOptIn, events.KindErase, events.KindAcceptLoss, events.KindApproval:
 					kept = append(kept, *f)
 				case events.KindConfig:
 					config = f

@@ -102,6 +102,22 @@ func (d *DB) Put(key, value []byte) error {
 	return nil
 }
 
+// Remove deletes one key outside the fold of facts, like [DB.Put].
+func (d *DB) Remove(key []byte) error {
+	h, err := d.acquire()
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	if err := d.writable(h); err != nil {
+		return err
+	}
+	if err := h.db.Delete(key, pebble.NoSync); err != nil {
+		return fmt.Errorf("cannot write view %s: %w", d.c.Name, err)
+	}
+	return nil
+}
+
 // StartFlush begins to write everything to disk, without waiting for the end.
 func (d *DB) StartFlush() error {
 	h, err := d.acquire()
