@@ -159,6 +159,7 @@ func call(t *testing.T, c *http.Client, method, url, contentType string, body []
 	if contentType != "" {
 		rq.Header.Set("Content-Type", contentType)
 	}
+	rq.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0") // Go's own is a robot's
 	for i := 0; i+1 < len(header); i += 2 {
 		rq.Header.Set(header[i], header[i+1])
 	}

@@ -51,6 +51,7 @@ func (b *Bidder) answer(snap *snapshot, rq *Request, d *Decision) Response {
 	b.passFeedback(d, &rs)
 	took := b.o.Clock().Sub(rq.Arrival)
 	st.counters.response(&rs, took)
+	st.counters.match(d)
 	b.record(d, &rs, took)
 	return rs
 }

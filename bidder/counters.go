@@ -22,6 +22,8 @@ type counters struct {
 	requests atomic.Uint64
 	answered atomic.Uint64
 	offers   atomic.Uint64
+	known    atomic.Uint64
+	unknown  atomic.Uint64
 	noBids   [rtb.NoBidReasons]atomic.Uint64
 	latency  [len(LatencyBuckets) + 1]atomic.Uint64
 	nanos    atomic.Uint64
@@ -44,6 +46,16 @@ func (c *counters) noBid(r rtb.NoBidReason, took time.Duration) {
 	c.request(took)
 }
 
+// match counts whether the visitor of a request was known.
+func (c *counters) match(d *Decision) {
+	switch {
+	case d.known:
+		c.known.Add(1)
+	case d.unmatched:
+		c.unknown.Add(1)
+	}
+}
+
 func (c *counters) request(d time.Duration) {
 	c.requests.Add(1)
 	i := 0
@@ -60,7 +72,11 @@ type Stats struct {
 	Requests uint64
 	Bids     uint64 // requests answered with at least one bid
 	Offers   uint64 // bids in those responses
-	NoBids   [rtb.NoBidReasons]uint64
+	// Known are the requests whose user ids belong to a visitor, and Unknown those of
+	// which none does. Requests without a usable id, and those that privacy keeps from
+	// being looked up, are neither.
+	Known, Unknown uint64
+	NoBids         [rtb.NoBidReasons]uint64
 	// Latency counts requests by [LatencyBuckets], from arrival to response.
 	Latency [len(LatencyBuckets) + 1]uint64
 	Seconds float64 // sum of the latencies
@@ -69,6 +85,7 @@ type Stats struct {
 func (c *counters) stats(exchange string) Stats {
 	s := Stats{
 		Exchange: exchange, Requests: c.requests.Load(), Bids: c.answered.Load(), Offers: c.offers.Load(),
+		Known: c.known.Load(), Unknown: c.unknown.Load(),
 		Seconds: float64(c.nanos.Load()) / 1e9,
 	}
 	for i := range c.noBids {

@@ -62,6 +62,7 @@ type Decision struct {
 	permissions rtb.Permissions
 	visitor     rtb.Visitor
 	known       bool // the visitor was found
+	unmatched   bool // none of the user ids of the request belongs to a visitor
 	anonymous   bool // only contextual lines may bid
 	child       bool // only child-safe lines may bid
 
@@ -197,7 +198,7 @@ func (d *Decision) Outcome() *Outcome {
 // next one's.
 func (d *Decision) reset() {
 	d.deadline, d.permissions, d.retries = time.Time{}, rtb.Permissions{}, nil
-	d.known, d.anonymous, d.child, d.decided = false, false, false, false
+	d.known, d.unmatched, d.anonymous, d.child, d.decided = false, false, false, false, false
 	d.visitor.Reset()
 	d.out = Outcome{Bids: d.out.Bids[:0], Drops: d.out.Drops[:0]}
 	d.candidates, d.options, d.products, d.blocked = d.candidates[:0], d.options[:0], d.products[:0], d.blocked[:0]

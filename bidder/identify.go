@@ -32,6 +32,7 @@ func (d *Decision) identify(visitors Visitors) rtb.NoBidReason {
 		d.known = true
 		return r
 	case rtb.NoBidNoID, rtb.NoBidUnknownVisitor:
+		d.unmatched = r == rtb.NoBidUnknownVisitor
 		return d.tryContextual(r)
 	default:
 		return r

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -71,16 +72,45 @@ func (c *Cookies) sum(b []byte) {
 	copy(b[cookieIDLen:], m.Sum(nil))
 }
 
-// setCookie returns the Set-Cookie value for a visitor id. On https, the cookie of our
+// nonceLife is how long a nonce is valid: a browser follows its redirects at once.
+const nonceLife = 10 * time.Minute
+
+// Nonce returns a proof that a visitor is on a sync with an exchange that we started. It
+// is valid for ten minutes.
+func (c *Cookies) Nonce(uid, exchange string, now time.Time) string {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(now.Add(nonceLife).Unix()))
+	return strict.EncodeToString(c.nonceSum(b[:], uid, exchange))
+}
+
+// Proves reports whether a nonce was made for a visitor and an exchange and is still
+// valid.
+func (c *Cookies) Proves(nonce, uid, exchange string, now time.Time) bool {
+	b, err := strict.DecodeString(nonce)
+	if err != nil || len(b) != 4+nonceSumLen || int64(binary.BigEndian.Uint32(b)) < now.Unix() {
+		return false
+	}
+	return hmac.Equal(b, c.nonceSum(b[:4:4], uid, exchange))
+}
+
+const nonceSumLen = 12
+
+func (c *Cookies) nonceSum(until []byte, uid, exchange string) []byte {
+	m := hmac.New(sha256.New, c.secret[:])
+	fmt.Fprintf(m, "rt_nonce %q %q %x", uid, exchange, until)
+	return append(until, m.Sum(nil)[:nonceSumLen]...)
+}
+
+// setCookie returns a Set-Cookie value. On https, the cookie of our
 // own host is a third-party cookie (SameSite=None), so that a page of an exchange can
 // match its user with ours; a host below the domain of an advertiser gets a first-party
 // cookie (SameSite=Lax). Browsers require Secure for both. On plain http, which is for
 // local tests, Secure is omitted so that the browser returns the cookie. Scripts cannot
 // read it (HttpOnly). Every call renews its lifetime.
-func setCookie(value, host string, https, thirdParty bool) string {
+func setCookie(name, value, host string, life time.Duration, https, thirdParty bool) string {
 	var b strings.Builder
-	b.WriteString(CookieName + "=" + value + "; Path=/; HttpOnly")
-	fmt.Fprintf(&b, "; Max-Age=%d", int(CookieLife/time.Second))
+	b.WriteString(name + "=" + value + "; Path=/; HttpOnly")
+	fmt.Fprintf(&b, "; Max-Age=%d", int(life/time.Second))
 	if d := cookieDomain(host); d != "" {
 		b.WriteString("; Domain=" + d)
 	}
@@ -100,15 +130,19 @@ func setCookie(value, host string, https, thirdParty bool) string {
 // passes it on, and a name that is not our own must not become the cookie's domain: the
 // browser knows us by another one.
 func (c *Call) cookieFor(s *Setup, uid string) string {
+	return c.cookieLine(s, CookieName, uid, CookieLife)
+}
+
+func (c *Call) cookieLine(s *Setup, name, value string, life time.Duration) string {
 	https := s.HTTPS || c.HTTPS
 	host := hostName(c.Host)
 	switch {
 	case host == s.publicHost:
-		return setCookie(uid, host, https, true)
+		return setCookie(name, value, host, life, https, true)
 	case s.firstParty(host):
-		return setCookie(uid, host, https, false)
+		return setCookie(name, value, host, life, https, false)
 	}
-	return setCookie(uid, "", https, true)
+	return setCookie(name, value, "", life, https, true)
 }
 
 // firstParty reports whether a host belongs to the domain of an advertiser.

@@ -76,7 +76,7 @@ func TestSetCookie(t *testing.T) {
 		{"a host with tricks", "shop.example;evil", true, false, nil, []string{"Domain", "evil"}},
 	}
 	for _, tt := range tests {
-		got := setCookie("v", tt.host, tt.https, tt.third)
+		got := setCookie(CookieName, "v", tt.host, CookieLife, tt.https, tt.third)
 		for _, w := range append(tt.want, "rt_uid=v; ", "Path=/", "HttpOnly", "Max-Age=33696000") {
 			if !strings.Contains(got, w) {
 				t.Errorf("%s: got %q; want %s in it", tt.name, got, w)

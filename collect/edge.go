@@ -30,8 +30,9 @@ type Options struct {
 	// If nil, it is 0.
 	Behind func() time.Duration
 	// Resolve returns the visitor to which an external identifier is linked: the zero
-	// key if it was found to be shared by too many. If nil, no identifier is linked.
-	Resolve func(rtb.Key) (rtb.Key, bool)
+	// key if it was found to be shared by too many. seen is when it was last seen with
+	// it. If nil, no identifier is linked.
+	Resolve func(rtb.Key) (visitor rtb.Key, seen time.Time, ok bool)
 	Keyring *rtb.Keyring
 	Cookies *Cookies
 	Random  io.Reader
@@ -53,9 +54,8 @@ type Setup struct {
 	// Vouches reports whether the sender with a key, which Authenticate accepts, checks
 	// the consent of its visitors itself. If nil, no sender does.
 	Vouches func(key []byte) bool
-	// Exchanges lists the exchanges that may match their users with ours. The value is
-	// the id space of their users, which several exchanges may share.
-	Exchanges map[string]string
+	// Exchanges are the exchanges that may match their users with ours, by id.
+	Exchanges map[string]*Exchange
 	Policy    *privacy.Policy
 	// EIDSources are the sources of user.eids whose ids are linked; others are counted
 	// and ignored.
@@ -86,7 +86,7 @@ type Edge struct {
 	append                        func(context.Context, ...events.Fact) error
 	busy                          func(error) (time.Duration, bool)
 	behind                        func() time.Duration
-	resolve                       func(rtb.Key) (rtb.Key, bool)
+	linked                        func(rtb.Key) (rtb.Key, time.Time, bool)
 	keyring                       *rtb.Keyring
 	cookies                       *Cookies
 	random                        io.Reader
@@ -95,17 +95,24 @@ type Edge struct {
 	log                           *zap.Logger
 	setup                         atomic.Pointer[Setup]
 	recent                        recent
+
+	syncs, matches exchangeCounters
+	bounces        *sketch // syncs of browsers without our cookie
 }
 
 // New returns an edge without advertisers; see Swap.
 func New(o Options) *Edge {
 	e := &Edge{
-		append: o.Append, busy: o.Busy, behind: o.Behind, resolve: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
+		append: o.Append, busy: o.Busy, behind: o.Behind, linked: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
 		random: o.Random, now: o.Now, browserTimeout: o.BrowserTimeout, serverTimeout: o.ServerTimeout, log: o.Logger,
 	}
 	if e.now == nil {
 		e.now = time.Now
 	}
+	if e.linked == nil {
+		e.linked = func(rtb.Key) (rtb.Key, time.Time, bool) { return rtb.Key{}, time.Time{}, false }
+	}
+	e.bounces = newSketch(1<<18, bouncePause)
 	if e.behind == nil {
 		e.behind = func() time.Duration { return 0 }
 	}

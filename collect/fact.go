@@ -190,11 +190,8 @@ func (e *Edge) identify(u *User, advertiser string, bad func(Reject)) (identity,
 // unshared leaves out the identifiers that too many visitors share, and returns the
 // visitor to which the first of the others that is linked is linked.
 func (e *Edge) unshared(keys []events.LinkKey, texts []string) (k []events.LinkKey, t []string, linked rtb.Key) {
-	if e.resolve == nil {
-		return keys, texts, rtb.Key{}
-	}
 	for i := range keys {
-		v, ok := e.resolve(keys[i].Key)
+		v, _, ok := e.linked(keys[i].Key)
 		if ok && v.IsZero() {
 			e.unlinked.Add(1)
 			continue

@@ -85,11 +85,17 @@ func (e *Edge) callOf(ctx *fasthttp.RequestCtx) Call {
 	c := Call{
 		Referer: string(h.Peek(fasthttp.HeaderReferer)),
 		Host:    string(h.Host()),
-		HTTPS:   ctx.IsTLS() || string(h.Peek(fasthttp.HeaderXForwardedProto)) == "https",
+		Address: ctx.RemoteIP().String(), UserAgent: string(h.UserAgent()),
+		HTTPS: ctx.IsTLS() || string(h.Peek(fasthttp.HeaderXForwardedProto)) == "https",
 	}
 	for _, v := range h.PeekAll("Sec-GPC") { // one that refuses counts
 		if len(c.SecGPC) == 0 || string(bytes.TrimSpace(v)) != "0" {
 			c.SecGPC = bytes.TrimSpace(v)
+		}
+	}
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		if v := h.Peek(name); len(v) > 0 {
+			c.Purpose += string(v) + " "
 		}
 	}
 	e.readCookies(h, &c)
@@ -110,9 +116,22 @@ func (e *Edge) readCookies(h *fasthttp.RequestHeader, c *Call) {
 			}
 		case OptOutCookie:
 			c.OptOut = c.OptOut || OptedOut(value)
+		default:
+			if exchange, ok := bytes.CutPrefix(name, []byte(syncPrefix)); ok && len(value) <= maxSyncText && len(c.Synced) < maxSynced {
+				if c.Synced == nil {
+					c.Synced = map[string]string{}
+				}
+				c.Synced[string(exchange)] = string(value)
+			}
 		}
 	}
 }
+
+// Bounds of the cookies of syncs that are read.
+const (
+	maxSynced   = 64
+	maxSyncText = 12
+)
 
 func sendCookie(ctx *fasthttp.RequestCtx, line string) {
 	if line != "" {

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 type Match struct {
 	Exchange string
 	UID      string // of the exchange, as sent
+	Nonce    string // proof that we started the sync
 	Consent  *ConsentText
 }
 
@@ -31,6 +33,10 @@ func ParseMatch(query []byte, bad func(Reject)) Match {
 			m.Exchange = value
 		case "uid":
 			m.UID = value
+		case "google_gid": // Google's cookie matching returns its user id so
+			m.UID = cmp.Or(m.UID, value)
+		case "n":
+			m.Nonce = value
 		default:
 			p.setConsent(key, value)
 		}
@@ -42,7 +48,7 @@ func ParseMatch(query []byte, bad func(Reject)) Match {
 // exchangeUser reports whether an exchange user id identifies a user: it is not empty, not
 // a placeholder for an unknown user, and not an unexpanded macro.
 func exchangeUser(uid string) bool {
-	return len(uid) <= maxExchangeUser && !rtb.Nobody([]byte(uid)) && !strings.ContainsAny(uid, "\x00\r\n")
+	return len(uid) <= maxExchangeUser && !rtb.Nobody([]byte(uid)) && !hasEmail(uid) && !strings.ContainsAny(uid, "\x00\r\n")
 }
 
 // RecordMatch links the user id of an exchange to the visitor of the browser, who gets a
@@ -51,31 +57,43 @@ func exchangeUser(uid string) bool {
 func (e *Edge) RecordMatch(ctx context.Context, c *Call, m *Match) (setCookieLine string, allowed bool) {
 	s := e.setup.Load()
 	grant := s.Policy.Browser(c.consent(m.Consent))
-	if !grant.SetCookie || !grant.Sync {
+	x := s.Exchanges[m.Exchange]
+	outcome := SyncRefused
+	switch {
+	case !grant.SetCookie || !grant.Sync:
 		e.refused(c)
-		return "", false
-	}
-	space, ok := s.Exchanges[m.Exchange]
-	if !ok {
+	case c.robot() != RejectNone:
+		e.reject(c.robot())
+		outcome = SyncRobot
+	case x == nil:
 		e.reject(RejectExchange)
 		return "", true
-	}
-	if !exchangeUser(m.UID) {
+	case !exchangeUser(m.UID):
 		e.reject(RejectExchangeUser)
-		return "", true
+		outcome = SyncUser
+	default:
+		setCookieLine, outcome = e.match(ctx, s, c, x, m)
 	}
+	e.matches.count(m.Exchange, outcome, x != nil)
+	return setCookieLine, outcome != SyncRefused && outcome != SyncRobot
+}
+
+func (e *Edge) match(ctx context.Context, s *Setup, c *Call, x *Exchange, m *Match) (string, SyncOutcome) {
 	uid, fresh, err := e.visitor(c)
 	if err != nil {
 		e.log.Error("cannot generate visitor id", zap.Error(err))
-		return "", true
+		return "", SyncFailed
 	}
 	key := events.LinkKey{
-		KeyKind: "b:" + space,
-		Key:     e.keyring.Key(rtb.IDExchange, space, []byte(m.UID)),
+		KeyKind: "b:" + x.IDSpace,
+		Key:     e.keyring.Key(rtb.IDExchange, x.IDSpace, []byte(m.UID)),
 	}
-	if e.mayLink(fresh, key.Key) {
-		visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
-		e.store(ctx, e.linkFact("", visitor, key, "sync", e.now()))
+	visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
+	now := e.now()
+	proven := !fresh && e.cookies.Proves(m.Nonce, uid, m.Exchange, now)
+	outcome := e.mayMatch(visitor, fresh, proven, key.Key)
+	if outcome == SyncDone && !e.store(ctx, e.linkFact("", visitor, key, "sync", now)) {
+		outcome = SyncFailed
 	}
-	return c.cookieFor(s, uid), true
+	return c.cookieFor(s, uid), outcome
 }

@@ -20,6 +20,11 @@ type Call struct {
 	Referer string // the page, if the parameters do not name one
 	Host    string // the requested host
 	HTTPS   bool   // whether the browser used https
+
+	UserAgent string
+	Purpose   string            // Sec-Purpose, or a header that preceded it
+	Address   string            // IP address of the browser; never stored
+	Synced    map[string]string // values of the cookies of syncs, by exchange
 }
 
 // Rejected is an event of a batch that was rejected.
@@ -36,6 +41,9 @@ type Reply struct {
 	Rejected   []Rejected `json:"rejected"`
 	DryRun     bool       `json:"dry_run,omitempty"` // nothing was stored
 }
+
+// origin identifies a browser as far as that is possible without a cookie.
+func (c *Call) origin() string { return c.Address + " " + c.UserAgent }
 
 func (c *Call) consent(t *ConsentText) *privacy.Consent {
 	p := &privacy.Consent{SecGPC: c.SecGPC, OptOut: c.OptOut}
@@ -79,10 +87,7 @@ func (e *Edge) visitor(c *Call) (uid string, fresh bool, err error) {
 // browser that keeps cookies sends one on its next hit. An identifier that too many
 // visitors share is never linked.
 func (e *Edge) mayLink(fresh bool, k rtb.Key) bool {
-	if e.resolve == nil {
-		return true
-	}
-	if v, linked := e.resolve(k); linked && (fresh || v.IsZero()) {
+	if v, _, linked := e.linked(k); linked && (fresh || v.IsZero()) {
 		e.unlinked.Add(1)
 		return false
 	}

@@ -31,6 +31,10 @@ const (
 	RejectExchangeUser           // the exchange user id is empty, a placeholder, too long or an unexpanded macro
 	RejectSource                 // an eid of an unlisted source; the event remains valid
 	RejectPlaceholder            // a placeholder identifier; the event remains valid if it has another
+	RejectRedirect               // a sync that leads to a host that is not listed
+	RejectFreshLink              // an exchange user id that belongs to another visitor, who was seen with it recently
+	RejectRobot                  // a call of a crawler or another robot
+	RejectPrefetch               // a page that was fetched or rendered before the visitor asked for it
 	RejectNotStored              // the log could not store it
 	RejectReasons                // the number of reasons
 )
@@ -38,7 +42,8 @@ const (
 var rejectNames = [RejectReasons]string{
 	"", "advertiser", "other_advertiser", "bad_json", "no_event", "no_user", "bad_user_id", "bad_hash", "clear_text",
 	"bad_time", "too_old", "future", "bad_currency", "bad_price", "bad_value", "too_many", "too_long", "consent",
-	"opted_out", "forged_cookie", "bad_query", "exchange", "bad_exchange_user", "eid_source", "placeholder_id", "not_stored",
+	"opted_out", "forged_cookie", "bad_query", "exchange", "bad_exchange_user", "eid_source", "placeholder_id",
+	"redirect", "fresher_link", "robot", "prefetch", "not_stored",
 }
 
 // String returns the code of the reason.

@@ -80,3 +80,63 @@ func (c *Counters) Stats() Stats {
 	}
 	return s
 }
+
+// exchangeCounters count the syncs or the matches of each configured exchange.
+type exchangeCounters struct {
+	mu sync.RWMutex // guards by
+	by map[string]*[SyncOutcomes]atomic.Uint64
+}
+
+// count counts an outcome. Calls for exchanges that are not configured are not counted,
+// because anybody can invent them.
+func (c *exchangeCounters) count(exchange string, o SyncOutcome, configured bool) {
+	if !configured {
+		return
+	}
+	c.mu.RLock()
+	n := c.by[exchange]
+	c.mu.RUnlock()
+	if n == nil {
+		c.mu.Lock()
+		if c.by == nil {
+			c.by = map[string]*[SyncOutcomes]atomic.Uint64{}
+		}
+		if n = c.by[exchange]; n == nil {
+			n = new([SyncOutcomes]atomic.Uint64)
+			c.by[exchange] = n
+		}
+		c.mu.Unlock()
+	}
+	n[o].Add(1)
+}
+
+// SyncStats are the calls for one exchange by outcome.
+type SyncStats [SyncOutcomes]uint64
+
+// Sum returns the number of calls.
+func (s *SyncStats) Sum() (n uint64) {
+	for _, v := range s {
+		n += v
+	}
+	return n
+}
+
+func (c *exchangeCounters) stats() map[string]SyncStats {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	out := make(map[string]SyncStats, len(c.by))
+	for id, n := range c.by {
+		var s SyncStats
+		for o := range n {
+			s[o] = n[o].Load()
+		}
+		out[id] = s
+	}
+	return out
+}
+
+// SyncStats returns the syncs, by exchange.
+func (e *Edge) SyncStats() map[string]SyncStats { return e.syncs.stats() }
+
+// MatchStats returns the matches, by exchange.
+func (e *Edge) MatchStats() map[string]SyncStats { return e.matches.stats() }

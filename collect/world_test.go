@@ -25,6 +25,7 @@ type world struct {
 	facts   []events.Fact
 	fail    error // the error that Append returns
 	linked  map[rtb.Key]rtb.Key
+	seen    time.Time // when the identifiers in linked were last seen
 	now     time.Time
 }
 
@@ -43,7 +44,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.Edge = New(Options{
 		Append: add, Keyring: w.keyring, Cookies: NewCookies([32]byte{9}, random), Random: random,
-		Resolve: func(k rtb.Key) (rtb.Key, bool) { v, ok := w.linked[k]; return v, ok },
+		Resolve: func(k rtb.Key) (rtb.Key, time.Time, bool) { v, ok := w.linked[k]; return v, w.seen, ok },
 		Now:     func() time.Time { return w.now },
 	})
 	eur, _ := rtb.ParseCurrency("EUR")
@@ -53,7 +54,10 @@ func newWorld(t testing.TB) *world {
 		Authenticate: func(key []byte) (string, bool) {
 			return "shop", sha256.Sum256(key) == want
 		},
-		Exchanges: map[string]string{"demo": "demo", "demo-first": "demo"}, EIDSources: []string{"id5-sync.com"},
+		Exchanges: map[string]*Exchange{
+			"demo": {IDSpace: "demo", RedirectHosts: []string{"pbs.example", "127.0.0.1:9000"}, Resync: 7 * 24 * time.Hour}, "demo-first": {IDSpace: "demo"},
+			"ads": {IDSpace: "ads", MatchURL: "https://ads.example/match?dsp=7&id=${UID}&c=${GDPR_CONSENT_42}", Resync: 7 * 24 * time.Hour},
+		}, EIDSources: []string{"id5-sync.com"},
 		Policy: &privacy.Policy{VendorID: 42, UnknownCountryAllow: true}, PublicHost: "edge.example",
 	})
 	return w

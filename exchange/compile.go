@@ -40,7 +40,7 @@ func (s *ProfileSpec) Compile() (*Profile, spec.Problems) {
 		clickMacro: s.ClickMacro, clickMacroEsc: s.ClickMacroEsc,
 		CRIDMax: orInt(s.CRIDMax, 64), ADomainMax: s.ADomainMax, ADomainLenMax: orInt(s.ADomainLenMax, 128),
 		RespMaxBytes: int(s.RespMaxBytes), RequiresApproval: s.RequiresApproval, DefaultProtocols: s.DefaultProtocols,
-		SChainASI: s.SChainASI, MatchURL: s.MatchURL, RedirectHosts: s.RedirectHosts, GVLID: s.GVLID,
+		SChainASI: s.SChainASI, GVLID: s.GVLID,
 		OpenRTBVersion: orString(s.OpenRTBVersion, "2.6"), RetryWindow: time.Duration(s.RetryWindow),
 		AdmMaxBytes: int(s.AdmMaxBytes), BidFeedback: s.BidFeedback, refuseClickTracking: s.RefuseClickTracking, buyerIFA: s.BuyerUIDIFA,
 		tick: s.PriceTick, attr: s.Attr, billingIDs: s.BillingIDs, procTime: s.ProcessingTime,
@@ -62,7 +62,7 @@ func (s *ProfileSpec) Compile() (*Profile, spec.Problems) {
 	for _, at := range s.At500FirstPrice {
 		c.check(at >= 500, "at_500_first_price", at, "codes of 500 and above")
 	}
-	c.check(s.MatchURL == "" || strings.HasPrefix(s.MatchURL, "https://"), "match_url", strconv.Quote(s.MatchURL), "an https URL")
+	c.sync(s, p)
 	p.Sources = c.networks("sources", s.sources())
 	p.devices = c.networks("notice_sources", s.NoticeSources)
 	c.times(s, p)

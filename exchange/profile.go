@@ -58,8 +58,11 @@ type Profile struct {
 	GVLID            int
 	BidFeedback      bool
 	RequiresApproval bool
-	MatchURL         string
-	RedirectHosts    []string
+	MatchURL         string        // where cookie sync sends the browser, with macros
+	MatchMacro       string        // of the exchange for its user id, in our match URL
+	MatchParams      []string      // parameters of a sync that are passed on to MatchURL
+	RedirectHosts    []string      // in lower case
+	Resync           time.Duration // until a visitor is synced again
 
 	billWindow [4]time.Duration
 	exp        [4]time.Duration

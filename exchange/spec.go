@@ -212,10 +212,23 @@ type ProfileSpec struct {
 	RequiresApproval bool `yaml:"requires_approval"`
 	// GVLID is the exchange's own id in the Global Vendor List; 0: unknown.
 	GVLID int `yaml:"gvl_id"`
-	// MatchURL is the https URL to which cookie sync sends the browser.
+	// MatchURL is the https URL to which cookie sync sends the browser, with the macros
+	// ${UID} (our visitor id), ${UID_B64URL}, ${MATCH} (our match URL, escaped), ${NONCE},
+	// ${GDPR}, ${GDPR_CONSENT}, ${US_PRIVACY}, ${GPP_STRING} and ${GPP_SID}; http only on
+	// loopback.
 	MatchURL string `yaml:"match_url"`
-	// RedirectHosts are the hosts to which cookie sync may redirect.
+	// MatchMacro is the macro that the exchange replaces with its user id in our match
+	// URL; default $UID.
+	MatchMacro string `yaml:"match_macro"`
+	// MatchParams are the parameters of a sync that are passed on to match_url, such as
+	// google_push; default none.
+	MatchParams []string `yaml:"match_params"`
+	// RedirectHosts are the hosts, with a port if it is not 443, to which a sync may
+	// redirect if it names a URL itself (r); default none.
 	RedirectHosts []string `yaml:"redirect_hosts"`
+	// Resync is how long a sync is good for, after which the tag makes another; 1h to
+	// 60d, default 7d.
+	Resync spec.Duration `yaml:"resync"`
 }
 
 // ByFormat holds one value per markup type; the zero value means the default.

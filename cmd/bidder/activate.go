@@ -181,9 +181,12 @@ func (a *app) refuse(err error) {
 }
 
 func (a *app) edgeSetup(s *config.Snapshot) *collect.Setup {
-	set := &collect.Setup{Policy: s.Policy, EIDSources: s.EIDSources, Exchanges: make(map[string]string, len(s.Profiles))}
+	set := &collect.Setup{Policy: s.Policy, EIDSources: s.EIDSources, Exchanges: make(map[string]*collect.Exchange, len(s.Profiles))}
 	for id, p := range s.Profiles {
-		set.Exchanges[id] = p.IDSpace
+		set.Exchanges[id] = &collect.Exchange{
+			IDSpace: p.IDSpace, MatchURL: p.MatchURL, RedirectHosts: p.RedirectHosts, UserMacro: p.MatchMacro,
+			PassParams: p.MatchParams, Resync: p.Resync,
+		}
 	}
 	for _, adv := range s.Index.Advertisers() {
 		set.Advertisers = append(set.Advertisers, &collect.Advertiser{ID: adv.ID, Currency: adv.Currency, Domains: adv.Domains})

@@ -65,6 +65,7 @@ type app struct {
 	blind     atomic.Pointer[string]
 	behind    atomic.Int64     // age in nanoseconds of the oldest fact that a view has not folded
 	greeted   atomic.Bool      // the start is complete
+	startedAt time.Time        // begin of the counts
 	announced atomic.Bool      // "ready" was logged
 	reloads   [2]atomic.Uint64 // done, refused
 
@@ -85,6 +86,7 @@ type app struct {
 // start opens the parts in order. The bid listener is last, after the views have caught
 // up.
 func (a *app) start(ctx context.Context) error {
+	a.startedAt = a.now()
 	a.console.line("Rebound is starting with " + a.flags.config)
 	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
 	for _, step := range []func(context.Context) error{
@@ -252,8 +254,9 @@ func (a *app) offers() (n uint64) {
 	return n
 }
 
-// resolve returns the visitor that an external identifier is linked to.
-func (a *app) resolve(k rtb.Key) (rtb.Key, bool) { return a.visitors.Linked(k) }
+// resolve returns the visitor that an external identifier is linked to, and when it was
+// last seen with it.
+func (a *app) resolve(k rtb.Key) (rtb.Key, time.Time, bool) { return a.visitors.LinkedAt(k) }
 
 // profile returns the active profile of an exchange, or nil if there is none.
 func (a *app) profile(id string) *exchange.Profile { return a.snapshot.Load().Profiles[id] }

@@ -111,6 +111,9 @@ func (a *app) edgeRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodPost, "/v1/t", a.edge.Beacon)
 	r.Handle(fasthttp.MethodPost, "/v1/events", a.edge.Events)
 	r.Handle(fasthttp.MethodGet, "/v1/match", a.edge.Match)
+	r.Handle(fasthttp.MethodGet, "/v1/sync", a.edge.Sync)
+	r.Handle(fasthttp.MethodGet, "/v1/syncs", a.edge.DueSyncs)
+	r.Handle(fasthttp.MethodOptions, "/v1/syncs", a.edge.Preflight)
 	for _, n := range a.notices.Routes() {
 		r.Handle(fasthttp.MethodGet, n.Path, n.Handler)
 		r.Handle(fasthttp.MethodPost, n.Path, n.Handler)
@@ -129,6 +132,7 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Read("/readyz", a.health.Readyz)
 	r.Read("/admin/budgets", a.budgets)
 	r.Read("/admin/head", a.head)
+	r.Read("/admin/matches", a.matches)
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)
 	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Read("/admin/losses", a.losses)

@@ -24,6 +24,7 @@ func (a *app) registerMetrics() *server.Metrics {
 	a.serverMetrics(m, f)
 	a.segmentsMetrics(m, f)
 	a.edgeMetrics(m, f)
+	a.syncMetrics(m, f)
 	a.trackingMetrics(m, f)
 	a.pacingMetrics(m, f)
 	a.logMetrics(m, f)

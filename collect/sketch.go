@@ -1,0 +1,55 @@
+package collect
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+)
+
+// sketch counts keys within windows of time, in memory that does not grow with their
+// number: a count-min sketch of two rows. It never counts too little, and too much only
+// where two other keys share both of a key's cells. It keeps no key.
+type sketch struct {
+	seed   [2]maphash.Seed
+	window time.Duration
+
+	mu    sync.Mutex // guards the following fields
+	rows  [2][]uint16
+	since time.Time // start of the window
+}
+
+// newSketch returns a sketch with two rows of cells counters.
+func newSketch(cells int, window time.Duration) *sketch {
+	return &sketch{
+		seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, window: window,
+		rows: [2][]uint16{make([]uint16, cells), make([]uint16, cells)},
+	}
+}
+
+// add counts a key and returns how often it was counted in the current window.
+func (s *sketch) add(key string, now time.Time) int {
+	a, b := maphash.String(s.seed[0], key), maphash.String(s.seed[1], key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if age := now.Sub(s.since); age >= s.window || age < 0 {
+		s.since = now
+		clear(s.rows[0])
+		clear(s.rows[1])
+	}
+	return min(bump(s.rows[0], a), bump(s.rows[1], b))
+}
+
+func bump(row []uint16, h uint64) int {
+	cell := &row[h%uint64(len(row))]
+	if *cell < 1<<16-1 {
+		*cell++
+	}
+	return int(*cell)
+}
+
+// left returns the time until the current window ends.
+func (s *sketch) left(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.since.Add(s.window).Sub(now), 0)
+}
