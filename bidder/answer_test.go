@@ -38,13 +38,41 @@ func lasting(t testing.TB) *world {
 	return newWorld(t, &scenario{Campaign: map[string]any{"budget": map[string]any{"daily": 1_000_000, "pacing": "asap"}}})
 }
 
-// A no-bid allocates nothing, and a bid a bounded number of times.
+// everything returns a bidder over the world's views with all that a running one has: a
+// bid log that redacts and records every request, positions, and feedback.
+func (w *world) everything(l *events.BidLog) *bidder.Bidder {
+	b := bidder.New(bidder.Options{
+		Visitors: w.segments, Budgets: w.pacer, Links: w.signer, Records: l, Clock: func() time.Time { return w.now },
+		Positions: func() events.RecordPos {
+			return events.RecordPos{Segments: w.segments.Position().Seq, Money: w.pacer.Position().Seq}
+		},
+		Node: "n1", Build: "test", KnownNoBidShare: 1, UnknownNoBidShare: 1, Feedback: func(string, []byte) {},
+	})
+	b.Swap(w.bidder.Catalog())
+	return b
+}
+
+// bidLog opens a bid log that redacts as a running bidder's does. Nothing is written
+// until it runs.
+func (w *world) bidLog() *events.BidLog {
+	w.t.Helper()
+	l, err := events.OpenBidLog(events.BidLogOptions{Dir: w.t.TempDir(), BufferBytes: 1 << 30, Redact: func(dst, body []byte, id string) ([]byte, error) {
+		return w.snapshot.Profiles[id].Redact(dst, body, w.keyring)
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+// With everything on, a no-bid allocates nothing, and a bid at most twice.
 func TestAllocations(t *testing.T) {
 	if raceOn {
 		t.Skip("allocation counts differ under the race detector")
 	}
 	w := lasting(t)
-	b, s := w.bare(), bidder.NewDecision()
+	l := w.bidLog()
+	b, s := w.everything(l), bidder.NewDecision()
 	unknown := bytes.Replace(w.r0, []byte("u-retarget"), []byte("u-stranger"), 1)
 	for _, c := range []struct {
 		name string
@@ -55,7 +83,7 @@ func TestAllocations(t *testing.T) {
 		{"unknown visitor", unknown, rtb.NoBidUnknownVisitor, 0},
 		{"privacy refuses", bytes.Replace(w.r0, []byte(`"at":1`), []byte(`"at":1,"regs":{"coppa":1}`), 1), rtb.NoBidPrivacyCOPPA, 0},
 		{"floor", bytes.Replace(w.r0, []byte(`0.50`), []byte(`9.99`), 1), rtb.NoBidFloor, 0},
-		{"bid", w.r0, rtb.NoBidNone, 5},
+		{"bid", w.r0, rtb.NoBidNone, 2},
 	} {
 		var a bidder.Response
 		rq := bidder.Request{Exchange: "demo", Body: c.body, Arrival: w.now}
@@ -70,6 +98,9 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s: got %v allocations; want at most %v", c.name, n, c.most)
 		}
 		t.Logf("%s: %v allocations", c.name, n)
+	}
+	if st := l.Stats(); st.Waiting < 4*5*200 || st.Redacted > 0 || st.Dropped > 0 {
+		t.Errorf("got %+v; want every request recorded", st)
 	}
 }
 

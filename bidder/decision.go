@@ -92,6 +92,7 @@ type Decision struct {
 	body       []byte // of the response
 	inflated   []byte // body of the request
 	random     *rand.ChaCha8
+	recording  recording
 
 	quotes   int  // options priced so far
 	entries  int  // list entries read for creatives so far
@@ -237,7 +238,7 @@ func (d *Decision) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
 // oversized reports whether the decision holds more memory than it may keep.
 func (d *Decision) oversized() bool {
 	slices := sizeOf(d.options) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) +
-		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) +
+		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) + sizeOf(d.recording.decision.Bids) + sizeOf(d.recording.decision.Dropped) +
 		len(d.verdicts)*int(unsafe.Sizeof(verdictKey{})+unsafe.Sizeof(verdict{})) +
 		len(d.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)
 	return cap(d.body)+cap(d.inflated)+cap(d.text) > maxKeptBuffers || slices > maxKeptSlices

@@ -5,5 +5,4 @@ import "rebound/events"
 // noRecords drops every record.
 type noRecords struct{}
 
-func (noRecords) Borrow() *events.BidRecord { return nil }
-func (noRecords) Offer(*events.BidRecord)   {}
+func (noRecords) Write(*events.BidRecord) {}

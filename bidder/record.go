@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"time"
+	"unsafe"
+
+	"go.uber.org/zap"
 
 	"rebound/events"
 	"rebound/rtb"
@@ -45,65 +48,97 @@ func hash(b []byte) uint64 {
 	return mix(h)
 }
 
-// record offers a record of the request to the bid log, which copies the data that it keeps. A
-// request that privacy does not permit to be personalised is recorded without
-// its body.
+// recording is the memory in which the record of a decision is assembled. The record
+// refers to the decision's own memory; it is written before the decision ends.
+type recording struct {
+	record   events.BidRecord
+	decision events.Decision
+	consent  [16]byte // the hash of the consent strings as text
+}
+
+// record writes a record of the request to the bid log. A request that privacy does not
+// permit to be personalised is recorded without its body.
 func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 	weight := b.sampleWeight(d, rs)
 	if weight == 0 {
 		return
 	}
-	r := b.o.Records.Borrow()
-	if r == nil {
-		return
+	defer func() {
+		if cause := recover(); cause != nil {
+			b.o.Logger.Error("recording a bid request failed with a panic", zap.String("exchange", d.request.Exchange), zap.Any("cause", cause), zap.Stack("stack"))
+		}
+	}()
+	m := &d.recording
+	r := &m.record
+	*r = events.BidRecord{
+		V: 1, TS: d.now, Exchange: d.request.Exchange, Node: b.o.Node, Build: b.o.Build, Config: d.catalog.Hash, SampleWeight: weight,
+		Anonymous: d.anonymous, DeadlineUS: d.deadline.Sub(d.now).Microseconds(), TookUS: took.Microseconds(),
+		Visitor: d.Visitor(), Decision: &m.decision,
+		Privacy: events.RecordPrivacy{Level: d.permissions.Level, Signal: d.permissions.Signal, ConsentHash: m.consentHash(d.permissions.ConsentHash),
+			Refusal: d.permissions.Refusal, PreciseGeo: d.permissions.PreciseGeo},
 	}
-	r.V, r.TS, r.Exchange, r.Node, r.Build = 1, d.now, d.request.Exchange, b.o.Node, b.o.Build
-	r.Config, r.SampleWeight = d.catalog.Hash, weight
-	r.DeadlineUS, r.TookUS = d.deadline.Sub(d.now).Microseconds(), took.Microseconds()
-	r.Privacy = events.RecordPrivacy{Level: d.permissions.Level, Signal: d.permissions.Signal, ConsentHash: consentHash(d.permissions.ConsentHash)}
 	if b.o.Positions != nil {
 		r.Pos = b.o.Positions()
 	}
 	if d.permissions.Level == rtb.LevelPersonalised {
-		r.SetRequest(d.request.Body)
+		r.Request = d.request.Body
 	}
-	r.SetVisitor(d.Visitor())
-	d.Describe(r.Decide(), rs)
+	d.describe(r.Decision, rs, borrowed)
 	if rs.Offers > 0 {
 		r.BidID = d.out.Bids[0].Offer.Bid
 	}
-	b.o.Records.Offer(r)
+	b.o.Records.Write(r)
+	*r = events.BidRecord{} // keeps nothing of the request
 }
 
-func consentHash(h uint64) string {
+// consentHash returns a hash as text, which is valid until the next call.
+func (m *recording) consentHash(h uint64) string {
 	if h == 0 {
 		return ""
 	}
-	return hex.EncodeToString(binary.BigEndian.AppendUint64(make([]byte, 0, 8), h))
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], h)
+	hex.Encode(m.consent[:], b[:])
+	return borrowed(m.consent[:])
 }
 
-// Describe fills r with the decision and its response, as records and explain
-// show them. r shares no memory with the decision.
-func (d *Decision) Describe(r *events.Decision, rs *Response) {
-	*r = events.Decision{NoBid: rs.Reason, Bids: r.Bids[:0], Dropped: r.Dropped[:0]}
+// borrowed returns a string that shares b's memory.
+func borrowed(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func copied(b []byte) string { return string(b) }
+
+// Describe fills r with the decision and its response, as explain shows them. r shares
+// no memory with the decision.
+func (d *Decision) Describe(r *events.Decision, rs *Response) { d.describe(r, rs, copied) }
+
+// describe is Describe with the function that makes strings of the request's ids.
+func (d *Decision) describe(r *events.Decision, rs *Response, text func([]byte) string) {
+	*r = events.Decision{NoBid: rs.Reason, Code: d.out.Code, Bids: r.Bids[:0], Dropped: r.Dropped[:0]}
 	if !d.decided {
 		return
+	}
+	r.LostOptions, r.LostDrops = d.out.Lost.Options, d.out.Lost.Drops
+	if len(d.out.Bids) == 0 {
+		r.Draw = d.out.Draw
 	}
 	imps := d.opportunity.Imps
 	for i := range d.out.Bids {
 		b := &d.out.Bids[i]
 		r.Bids = append(r.Bids, events.DecisionBid{
-			BidID: b.Offer.Bid, ImpID: string(imps[b.Offer.Imp].ID), Advertiser: b.Line.ID.Advertiser,
+			BidID: b.Offer.Bid, ImpID: text(imps[b.Offer.Imp].ID), Advertiser: b.Line.ID.Advertiser,
 			Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line, Creative: b.Creative.ID, Item: b.Claims.Item,
-			Deal: string(b.Offer.Deal), Price: b.Offer.Price, Value: b.Value.Convert(b.Claims.Rate.Inverse(), rtb.RoundDown),
-			Reserved: b.Claims.Reserved, Factors: b.Factors, Draw: d.out.Draw,
+			Deal: text(b.Offer.Deal), Price: b.Offer.Price, Value: b.Value.Convert(b.Claims.Rate.Inverse(), rtb.RoundDown),
+			Reserved: b.Claims.Reserved, Expected: b.Quote.Expected, Factors: b.Factors, Draw: d.out.Draw,
 		})
 	}
 	for i := range d.out.Drops {
 		x := &d.out.Drops[i]
 		drop := events.DecisionDrop{Advertiser: x.Line.ID.Advertiser, Campaign: x.Line.ID.Campaign, Line: x.Line.ID.Line, Reason: x.Reason}
 		if x.Imp >= 0 && x.Imp < len(imps) {
-			drop.ImpID = string(imps[x.Imp].ID)
+			drop.ImpID = text(imps[x.Imp].ID)
+		}
+		if x.Reason == rtb.NoBidNone {
+			r.Outbid++
 		}
 		r.Dropped = append(r.Dropped, drop)
 	}

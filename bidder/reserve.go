@@ -147,7 +147,7 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 	b.Products = d.products[opt.products[0]:opt.products[1]:opt.products[1]]
 	b.Factors = events.Factors{
 		CPM: c.line.Bid.CPM, Recency: p.recency, Intensity: p.intensity, Multiplier: p.quote.Multiplier,
-		Shading: p.quote.Shading, Adjust: p.adjust, Rate: p.rate.Float(), Floor: p.floor,
+		Shading: p.quote.Shading, Adjust: p.adjust, Rate: p.rate.Float(), Floor: p.floor, Quote: p.quote.Price,
 	}
 	d.fillClaims(b, opt)
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)

@@ -49,13 +49,11 @@ type Links interface {
 	AppendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte
 }
 
-// Records takes bid records. Neither method blocks.
+// Records takes bid records.
 type Records interface {
-	// Borrow lends an empty record, or returns nil when records are being dropped.
-	Borrow() *events.BidRecord
-	// Offer returns a borrowed record to be written. The caller must not use it
-	// again.
-	Offer(*events.BidRecord)
+	// Write writes a record, or counts it as dropped. It does not block, and keeps
+	// neither r nor anything that it refers to.
+	Write(r *events.BidRecord)
 }
 
 // Source gives bid ids and draws; every source of math/rand/v2 is one. It serves

@@ -1,6 +1,7 @@
 package bidder_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,8 +56,21 @@ type world struct {
 // lastRecord keeps the last bid record.
 type lastRecord struct{ last *events.BidRecord }
 
-func (r *lastRecord) Borrow() *events.BidRecord   { return &events.BidRecord{} }
-func (r *lastRecord) Offer(rec *events.BidRecord) { r.last = rec }
+// Write implements the bidder's Records. It keeps what a reader of the log would read.
+func (r *lastRecord) Write(rec *events.BidRecord) {
+	line, err := events.AppendRecord(nil, rec)
+	if err != nil {
+		panic(err)
+	}
+	for read, err := range events.ReadRecords("record", bytes.NewReader(append(line, '\n'))) {
+		if err != nil {
+			panic(err)
+		}
+		if r.last = read; string(read.Request) == "null" {
+			read.Request = nil
+		}
+	}
+}
 
 // spy counts the lookups of the real store.
 type spy struct {

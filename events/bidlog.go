@@ -1,9 +1,11 @@
 package events
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,11 +24,11 @@ type BidLogOptions struct {
 	// 64 MiB, 1 h.
 	FileBytes int64
 	FileAge   time.Duration
-	// QueueRecords and QueueBytes bound the writer's queue: 8,192 records and 64 MiB.
-	QueueRecords int
-	QueueBytes   int64
-	// Redact appends the request to dst in a form that may be stored. It runs in
-	// the writer's goroutine. If it fails or is nil, the request is left out.
+	// BufferBytes bounds the records that wait to be written: 64 MiB.
+	BufferBytes int64
+	// Redact appends the request to dst in a form that may be stored: valid JSON on one
+	// line. It runs in the request's goroutine. If it fails or is nil, the request is
+	// left out.
 	Redact func(dst, body []byte, exchange string) ([]byte, error)
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
@@ -47,11 +49,8 @@ func (o *BidLogOptions) setDefaults() error {
 	if o.FileAge <= 0 {
 		o.FileAge = time.Hour
 	}
-	if o.QueueRecords <= 0 {
-		o.QueueRecords = 8192
-	}
-	if o.QueueBytes <= 0 {
-		o.QueueBytes = 64 << 20
+	if o.BufferBytes <= 0 {
+		o.BufferBytes = 64 << 20
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -66,25 +65,43 @@ func (o *BidLogOptions) setDefaults() error {
 type BidLogStats struct {
 	Written  uint64 // records handed to the file system
 	Lost     uint64 // records written to files that were removed meanwhile
-	Dropped  uint64 // records dropped because the queue was full or the disk failed
+	Dropped  uint64 // records dropped because the buffer was full, the disk failed, or they could not be encoded
 	Redacted uint64 // requests left out because they could not be redacted
 	Bytes    uint64 // bytes written, before compression
-	Waiting  int    // records in the queue
+	Waiting  int    // records in the buffer
 }
 
-// BidLog writes bid records as NDJSON, off the bid path. Offer never blocks.
+// BidLog writes bid records as NDJSON. Write encodes a record in the goroutine of its
+// request and appends it to a chunk in memory; Run writes the chunks to files. The
+// records of a file are in the order of their Write calls.
 type BidLog struct {
-	o     BidLogOptions
-	queue chan *BidRecord
-	bytes atomic.Int64 // in the queue
-	pool  sync.Pool    // of *BidRecord
-	over  atomic.Bool  // Run has ended
+	o       BidLogOptions
+	scratch sync.Pool     // of *[]byte: a line while it is encoded
+	wake    chan struct{} // tells Run that a chunk is full
+
+	mu   sync.Mutex // guards what follows; never held while a record is encoded or written to disk
+	open chunk      // takes the next record
+	full []chunk    // wait for Run
+	free [][]byte   // memory of chunks that were written
+	over bool       // Run has ended
+
+	bytes   atomic.Int64 // in open, in full, and in the hands of Run
+	waiting atomic.Int64 // records in them
 
 	written, lost, dropped, redacted, size atomic.Uint64
 }
 
-// keptRequest is the largest request buffer that is kept for the next borrower.
-const keptRequest = 64 << 10
+// chunk is a number of whole lines.
+type chunk struct {
+	b       []byte
+	records uint64
+}
+
+const (
+	chunkBytes = 256 << 10
+	keptChunks = 16       // at most 4 MiB of memory is kept for reuse
+	keptLine   = 64 << 10 // larger lines are left to the garbage collector
+)
 
 // OpenBidLog opens the bid log in its folder. Nothing is written before Run.
 func OpenBidLog(o BidLogOptions) (*BidLog, error) {
@@ -94,64 +111,138 @@ func OpenBidLog(o BidLogOptions) (*BidLog, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot create bid log folder: %w", err)
 	}
-	return &BidLog{o: o, queue: make(chan *BidRecord, o.QueueRecords)}, nil
+	return &BidLog{o: o, wake: make(chan struct{}, 1)}, nil
 }
 
-// Borrow returns an empty record with reused buffers. Hand it back with
-// Offer, and do not touch it afterwards; a record that is never offered is left
-// to the garbage collector.
-func (l *BidLog) Borrow() *BidRecord {
-	if r, ok := l.pool.Get().(*BidRecord); ok {
-		return r
-	}
-	return new(BidRecord)
-}
-
-// Offer hands a record to the writer. It never blocks: if too many records or
-// bytes are queued, the record is dropped and counted.
-func (l *BidLog) Offer(r *BidRecord) {
-	n := recordBytes(r)
-	if l.bytes.Add(n) > l.o.QueueBytes || l.over.Load() {
-		l.drop(r, n)
+// Write adds a record, with its request redacted. It never waits for the disk: a
+// record that does not fit in the buffer is dropped and counted. The caller may reuse
+// r and everything that it refers to afterwards.
+func (l *BidLog) Write(r *BidRecord) {
+	if l.bytes.Load() >= l.o.BufferBytes {
+		l.dropped.Add(1)
 		return
 	}
-	select {
-	case l.queue <- r:
-	default:
-		l.drop(r, n)
+	s, ok := l.scratch.Get().(*[]byte)
+	if !ok {
+		s = new([]byte)
+	}
+	line, err := l.appendLine((*s)[:0], r)
+	switch {
+	case err != nil:
+		l.dropped.Add(1)
+		l.o.Logger.Warn("cannot encode bid record", zap.Error(err))
+	case !l.add(line):
+		l.dropped.Add(1)
+	}
+	if cap(line) <= keptLine {
+		*s = line
+		l.scratch.Put(s)
 	}
 }
 
-func (l *BidLog) drop(r *BidRecord, n int64) {
-	l.bytes.Add(-n)
-	l.dropped.Add(1)
-	l.giveBack(r)
+// appendLine appends a record as a line, with its request redacted.
+func (l *BidLog) appendLine(dst []byte, r *BidRecord) ([]byte, error) {
+	r.V = 1
+	line, err := appendRecord(dst, r, func(dst []byte) ([]byte, error) {
+		if len(r.Request) == 0 {
+			return append(dst, "null"...), nil
+		}
+		if l.o.Redact != nil {
+			from := len(dst)
+			out, err := l.o.Redact(dst, r.Request, r.Exchange)
+			if err == nil && len(out) > from && bytes.IndexByte(out[from:], '\n') < 0 {
+				return out, nil
+			}
+		}
+		l.redacted.Add(1)
+		return append(dst, "null"...), nil
+	})
+	return append(line, '\n'), err
 }
 
-// recordBytes estimates the memory that a record uses.
-func recordBytes(r *BidRecord) int64 {
-	n := 1024 + len(r.Request)
-	if r.Visitor != nil {
-		n += 64 * (len(r.Visitor.Segments) + len(r.Visitor.Products) + len(r.Visitor.Frequency))
+// add copies a line to the open chunk. It returns false if the buffer is full or Run has
+// ended.
+func (l *BidLog) add(line []byte) bool {
+	n := int64(len(line))
+	l.mu.Lock()
+	if l.over || l.bytes.Load()+n > l.o.BufferBytes {
+		l.mu.Unlock()
+		return false
 	}
-	if r.Decision != nil {
-		n += 256 * (len(r.Decision.Bids) + len(r.Decision.Dropped))
+	filled := len(l.open.b) > 0 && len(l.open.b)+len(line) > chunkBytes
+	if filled {
+		l.closeChunk()
 	}
-	return int64(n)
+	if l.open.b == nil {
+		l.open.b = l.memory()
+	}
+	l.open.b = append(l.open.b, line...)
+	l.open.records++
+	l.bytes.Add(n)
+	l.waiting.Add(1)
+	l.mu.Unlock()
+	if filled {
+		select {
+		case l.wake <- struct{}{}:
+		default: // Run knows already
+		}
+	}
+	return true
 }
 
-// giveBack makes the record's memory available to the next borrower.
-func (l *BidLog) giveBack(r *BidRecord) {
-	r.Reset()
-	if r.memory != nil && cap(r.memory.request) > keptRequest {
-		r.memory.request = nil
-	}
-	l.pool.Put(r)
+// closeChunk makes the open chunk wait for Run. The caller holds mu.
+func (l *BidLog) closeChunk() {
+	l.full = append(l.full, l.open)
+	l.open = chunk{}
 }
 
-// Run writes the offered records until ctx ends, then writes the rest of the
-// queue and syncs. It must be called only once. Records that cannot be written
-// are dropped, counted and logged; the returned error is that of the last sync.
+// memory returns the memory of a new chunk. The caller holds mu.
+func (l *BidLog) memory() []byte {
+	if n := len(l.free); n > 0 {
+		b := l.free[n-1]
+		l.free = l.free[:n-1]
+		return b[:0]
+	}
+	return make([]byte, 0, chunkBytes)
+}
+
+// flush makes the records of the open chunk wait for Run. With end set, further records
+// are refused.
+func (l *BidLog) flush(end bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = l.over || end
+	if l.open.records > 0 {
+		l.closeChunk()
+	}
+}
+
+// next returns the next chunk to write; ok is false if there is none.
+func (l *BidLog) next() (c chunk, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.full) == 0 {
+		return c, false
+	}
+	c = l.full[0]
+	l.full = slices.Delete(l.full, 0, 1)
+	return c, true
+}
+
+// giveBack makes the memory of a written chunk available.
+func (l *BidLog) giveBack(c chunk) {
+	l.bytes.Add(-int64(len(c.b)))
+	l.waiting.Add(-int64(c.records))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.free) < keptChunks && cap(c.b) <= 2*chunkBytes {
+		l.free = append(l.free, c.b)
+	}
+}
+
+// Run writes the records until ctx ends, then writes those that are left and syncs. It
+// must be called only once. Records that cannot be written are dropped, counted and
+// logged; the returned error is that of the last sync.
 func (l *BidLog) Run(ctx context.Context) error {
 	w := newBidWriter(l)
 	defer w.stopPacking()
@@ -159,39 +250,22 @@ func (l *BidLog) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		select {
-		case r := <-l.queue:
-			l.take(w, r)
+		case <-l.wake:
+			w.drain()
 		case <-tick.C:
-			w.flush()
+			l.flush(false)
+			w.drain()
 			w.rotate()
 		case <-ctx.Done():
-			l.over.Store(true)
-			l.rest(w)
+			l.flush(true)
+			w.drain()
 			return w.close()
 		}
 	}
 }
 
-// rest writes the rest of the queue at the end.
-func (l *BidLog) rest(w *bidWriter) {
-	for {
-		select {
-		case r := <-l.queue:
-			l.take(w, r)
-		default:
-			return
-		}
-	}
-}
-
-func (l *BidLog) take(w *bidWriter, r *BidRecord) {
-	l.bytes.Add(-recordBytes(r))
-	w.write(r)
-	l.giveBack(r)
-}
-
 // Stats returns the current counters.
 func (l *BidLog) Stats() BidLogStats {
 	return BidLogStats{Written: l.written.Load(), Lost: l.lost.Load(), Dropped: l.dropped.Load(), Redacted: l.redacted.Load(),
-		Bytes: l.size.Load(), Waiting: len(l.queue)}
+		Bytes: l.size.Load(), Waiting: int(l.waiting.Load())}
 }

@@ -31,15 +31,10 @@ func openLog(t testing.TB, o BidLogOptions) *BidLog {
 	return l
 }
 
-// offer offers a record with a unique request.
+// offer writes a record with a unique request.
 func offer(l *BidLog, i int) {
-	r := l.Borrow()
-	r.TS = time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)
-	r.Exchange = "demo"
-	r.SetRequest(fmt.Appendf(nil, "{\n  \"id\": \"%d\",\n  \"imp\": [ ]\n}", i))
-	r.SetVisitor(&rtb.Visitor{Key: rtb.Key{byte(i)}})
-	r.Decide().NoBid = rtb.NoBidNoAudience
-	l.Offer(r)
+	l.Write(&BidRecord{TS: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC), Exchange: "demo", Request: fmt.Appendf(nil, `{"id":"%d","imp":[]}`, i),
+		Visitor: &rtb.Visitor{Key: rtb.Key{byte(i)}}, Decision: &Decision{NoBid: rtb.NoBidNoAudience}})
 }
 
 // finish runs the log with a context that is already canceled.
@@ -68,8 +63,7 @@ func requests(t testing.TB, dir string) []string {
 	return got
 }
 
-// Every offered record is in a file when Run returns: complete, in order, each on one
-// line whatever its layout.
+// Every record is in a file when Run returns: complete, in order, each on one line.
 func TestBidLog(t *testing.T) {
 	l := openLog(t, BidLogOptions{Redact: identity})
 	for i := range 500 {
@@ -91,21 +85,58 @@ func TestBidLog(t *testing.T) {
 	}
 }
 
-// Offer never blocks: what does not fit by count or bytes is dropped, counted.
+// Write never blocks: what does not fit in the buffer is dropped and counted.
 func TestBidLogFull(t *testing.T) {
-	for name, o := range map[string]BidLogOptions{"count": {QueueRecords: 10}, "bytes": {QueueBytes: 12_000}} {
-		l := openLog(t, o)
-		for i := range 100 {
-			offer(l, i)
+	l := openLog(t, BidLogOptions{BufferBytes: 4000, Redact: identity})
+	for i := range 100 {
+		offer(l, i)
+	}
+	s := l.Stats()
+	if s.Waiting < 10 || s.Waiting > 40 || s.Dropped != uint64(100-s.Waiting) || l.bytes.Load() > 4000 {
+		t.Errorf("got %+v, %d bytes; want at most 4,000 bytes waiting, the other records dropped", s, l.bytes.Load())
+	}
+	finish(t, l)
+	if s := l.Stats(); s.Written+s.Dropped != 100 || s.Waiting != 0 {
+		t.Errorf("got %+v; want 100 accounted for", s)
+	}
+}
+
+// Records of many goroutines are whole lines, each counted once, while chunks are
+// written and the log ends.
+func TestBidLogConcurrently(t *testing.T) {
+	l := openLog(t, BidLogOptions{Redact: identity})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- l.Run(ctx) }()
+	const writers, each = 8, 5000
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			for j := range each {
+				if offer(l, i*each+j); i == 0 && j == each/2 {
+					cancel()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	s := l.Stats()
+	if s.Written+s.Dropped != writers*each || s.Written == 0 || s.Waiting != 0 || l.bytes.Load() != 0 {
+		t.Errorf("got %+v, %d bytes; want %d records accounted for", s, l.bytes.Load(), writers*each)
+	}
+	seen := map[string]bool{}
+	for _, r := range requests(t, l.o.Dir) {
+		if seen[r] {
+			t.Fatalf("%s is written twice", r)
 		}
-		s := l.Stats()
-		if s.Waiting == 0 || s.Waiting > 11 || s.Dropped != uint64(100-s.Waiting) {
-			t.Errorf("%s: got %+v; want about 10 waiting, the others dropped", name, s)
-		}
-		finish(t, l)
-		if s := l.Stats(); s.Written+s.Dropped != 100 {
-			t.Errorf("%s: got %+v; want 100 accounted for", name, s)
-		}
+		seen[r] = true
+	}
+	if len(seen) != int(s.Written) {
+		t.Errorf("got %d records in the file; want %d", len(seen), s.Written)
 	}
 }
 
@@ -115,14 +146,12 @@ func TestBidLogRedact(t *testing.T) {
 	for name, redact := range map[string]func(dst, body []byte, exchange string) ([]byte, error){
 		"none":    nil,
 		"failing": func(dst, body []byte, _ string) ([]byte, error) { return append(dst, body...), errors.New("no") },
-		"broken":  func(dst, body []byte, _ string) ([]byte, error) { return append(dst, body[1:]...), nil },
+		"empty":   func(dst, _ []byte, _ string) ([]byte, error) { return dst, nil },
+		"lines":   func(dst, body []byte, _ string) ([]byte, error) { return append(append(dst, body...), '\n'), nil },
 		"good":    func(dst, _ []byte, exchange string) ([]byte, error) { return fmt.Appendf(dst, "{%q:1}", exchange), nil },
 	} {
 		l := openLog(t, BidLogOptions{Redact: redact})
-		r := l.Borrow()
-		r.Exchange = "demo"
-		r.SetRequest([]byte(`{"device":{"ip":"` + secret + `"}}`))
-		l.Offer(r)
+		l.Write(&BidRecord{Exchange: "demo", Request: []byte(`{"device":{"ip":"` + secret + `"}}`)})
 		finish(t, l)
 		files, err := filepath.Glob(filepath.Join(l.o.Dir, "bids-*"))
 		if err != nil || len(files) != 1 {
@@ -186,9 +215,8 @@ func TestBidLogRotates(t *testing.T) {
 	w := newBidWriter(l)
 	for i := range 5 {
 		offer(l, i)
-		l.rest(w)
-		w.flush()
-		w.rotate()
+		l.flush(false)
+		w.drain()
 	}
 	if err := w.close(); err != nil {
 		t.Fatal(err)
@@ -224,8 +252,8 @@ func TestBidLogDiskFails(t *testing.T) {
 	w := newBidWriter(l)
 	defer w.stopPacking()
 	offer(l, 1)
-	l.rest(w)
-	w.flush()
+	l.flush(false)
+	w.drain()
 	if s := l.Stats(); s.Dropped != 1 || s.Written != 0 {
 		t.Errorf("got %+v; want the record dropped", s)
 	}
@@ -233,7 +261,8 @@ func TestBidLogDiskFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	offer(l, 2)
-	l.rest(w)
+	l.flush(false)
+	w.drain()
 	if err := w.close(); err != nil {
 		t.Fatal(err)
 	}
@@ -242,47 +271,81 @@ func TestBidLogDiskFails(t *testing.T) {
 	}
 }
 
-// Borrow and Offer do not allocate once the memory is there.
+// bidSample returns a record of a bid with a request of 2 KB.
+func bidSample() *BidRecord {
+	return &BidRecord{
+		V: 1, BidID: rtb.BidID{7}, TS: time.Date(2026, 10, 1, 8, 0, 0, 123456789, time.UTC), Exchange: "demo", Node: "n1", Build: "v1.2.3",
+		Config: "0123456789abcdef0123456789abcdef", Pos: RecordPos{Segments: 123456, Money: 123457}, SampleWeight: 1,
+		Privacy: RecordPrivacy{Level: rtb.LevelPersonalised, Signal: "tcf", ConsentHash: "0123456789abcdef"}, DeadlineUS: 81_000, TookUS: 42,
+		Request: []byte(`{"id":"1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"page":"` + strings.Repeat("x", 2000) + `"}}`),
+		Visitor: &rtb.Visitor{Key: rtb.Key{1}, Segments: []rtb.SegmentState{{ID: 1 << 60, First: 1790841600, Last: 1790841660, Count: 2, Recent: []rtb.Second{1790841660, 1790841600}}},
+			Products: []rtb.ProductSeen{{Advertiser: "shop", ID: "sku1", Last: 1790841660, Kind: rtb.ProductCarted}}, Position: 123_400},
+		Decision: &Decision{Bids: []DecisionBid{{BidID: rtb.BidID{7}, ImpID: "1", Advertiser: "shop", Campaign: "autumn", Line: "cart", Creative: "c1", Item: "sku1",
+			Price: 2_310_000, Value: 4_100_000, Reserved: 2310, Expected: 300,
+			Factors: Factors{CPM: 3_500_000, Recency: 1.8, Intensity: 1, Multiplier: 1.7, Shading: 0.9, Rate: 1, Floor: 500_000}, Draw: 0.47110815312345}},
+			Dropped: []DecisionDrop{{ImpID: "1", Advertiser: "shop", Campaign: "autumn", Line: "viewed", Reason: rtb.NoBidFloor}}},
+	}
+}
+
+// A record costs no allocation once the memory is there.
 func TestBidLogAllocations(t *testing.T) {
 	if raceOn {
 		t.Skip("the race detector allocates")
 	}
-	l := openLog(t, BidLogOptions{QueueRecords: 1})
-	body := bytes.Repeat([]byte("x"), 2000)
-	r := l.Borrow()
-	r.SetRequest(body)
-	l.Offer(r) // fills the queue: every later record is dropped and reused
-	if n := testing.AllocsPerRun(1000, func() {
-		r := l.Borrow()
-		r.SetRequest(body)
-		l.Offer(r)
-	}); n >= 1 {
-		t.Errorf("got %v allocations a record; want 0", n)
+	l := openLog(t, BidLogOptions{Redact: identity})
+	w := newBidWriter(l)
+	defer w.stopPacking()
+	r := bidSample()
+	write := func() { // a chunk, which goes back
+		for range 50 {
+			l.Write(r)
+		}
+		l.flush(false)
+		c, _ := l.next()
+		l.giveBack(c)
+	}
+	write()
+	if n := testing.AllocsPerRun(100, write); n >= 1 {
+		t.Errorf("got %v allocations for 50 records; want 0", n)
 	}
 }
 
-// From Offer to file, with a request of 2 KB.
+// In the request's goroutine, without redaction: encoding, and adding to the buffer.
 func BenchmarkBidLog(b *testing.B) {
-	l := openLog(b, BidLogOptions{Redact: identity, QueueBytes: 1 << 40, QueueRecords: 1024, MaxBytes: 256 << 20})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- l.Run(ctx) }()
-	body := []byte(`{"id":"1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"page":"` + strings.Repeat("x", 2000) + `"}}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		for l.Stats().Waiting > 1000 {
-			time.Sleep(100 * time.Microsecond) // a benchmark measures the writer, not the drops
-		}
-		r := l.Borrow()
-		r.SetRequest(body)
-		r.Decide().NoBid = rtb.NoBidNoAudience
-		l.Offer(r)
+	for _, c := range []struct {
+		name   string
+		outbid int
+	}{{"bid", 0}, {"99 outbid", 99}} {
+		b.Run(c.name, func(b *testing.B) {
+			l := openLog(b, BidLogOptions{Redact: identity, BufferBytes: 1 << 40})
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() { // takes the chunks as Run does, and writes nothing
+				defer close(done)
+				for {
+					select {
+					case <-l.wake:
+						for c, ok := l.next(); ok; c, ok = l.next() {
+							l.giveBack(c)
+						}
+					case <-ctx.Done():
+						return
+					}
+				}
+			}()
+			rec := bidSample()
+			rec.Decision.Dropped = append(rec.Decision.Dropped, make([]DecisionDrop, c.outbid)...)
+			b.ReportAllocs()
+			b.RunParallel(func(p *testing.PB) {
+				r := *rec
+				for p.Next() {
+					l.Write(&r)
+				}
+			})
+			cancel()
+			<-done
+		})
 	}
-	cancel()
-	if err := <-done; err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(float64(l.Stats().Dropped)/float64(b.N), "dropped/op")
 }
 
 // A file or folder that is removed while it is written is noticed within a second, and

@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,25 +16,19 @@ import (
 const (
 	bidPrefix = "bids-"
 	bidEnd    = ".ndjson"
-	// bidBuffer is the size of the write buffer.
-	bidBuffer = 256 << 10
 )
 
-// bidWriter writes the files of a BidLog: one goroutine writes records, another packs
+// bidWriter writes the files of a BidLog: one goroutine writes chunks, another packs
 // files.
 type bidWriter struct {
 	l      *BidLog
 	f      *os.File // nil until the first record of a file
-	size   int64    // size of f, including the buffer
+	size   int64    // size of f
 	inFile uint64   // records in f
 	opened time.Time
 	n      int // numbers the files of one run
 
-	buf      bytes.Buffer
-	enc      *json.Encoder // into buf
-	waiting  uint64        // records in buf
-	redacted []byte
-	failing  bool // the last write failed, and that was logged
+	failing bool // the last write failed, and that was logged
 
 	full chan string // files to pack
 	done sync.WaitGroup
@@ -43,8 +36,6 @@ type bidWriter struct {
 
 func newBidWriter(l *BidLog) *bidWriter {
 	w := &bidWriter{l: l, full: make(chan string, 64)}
-	w.enc = json.NewEncoder(&w.buf)
-	w.enc.SetEscapeHTML(false)
 	left, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd))
 	if err != nil {
 		l.o.Logger.Warn("cannot list the bid log's files", zap.Error(err))
@@ -117,54 +108,33 @@ func (w *bidWriter) keep() {
 	}
 }
 
-// write adds a record to the buffer, on one line and with its request redacted.
-func (w *bidWriter) write(r *BidRecord) {
-	raw := r.Request
-	r.Request = nil
-	if w.l.o.Redact != nil && len(raw) > 0 {
-		var err error
-		if w.redacted, err = w.l.o.Redact(w.redacted[:0], raw, r.Exchange); err == nil && json.Valid(w.redacted) {
-			r.Request = w.redacted
+// drain writes the chunks that wait. Those that cannot be written are dropped; later ones
+// go to a new file.
+func (w *bidWriter) drain() {
+	for {
+		c, ok := w.l.next()
+		if !ok {
+			return
 		}
-	}
-	if len(raw) > 0 && r.Request == nil {
-		w.l.redacted.Add(1)
-	}
-	r.V = 1
-	from := w.buf.Len()
-	if err := w.enc.Encode(r); err != nil {
-		w.buf.Truncate(from)
-		w.l.dropped.Add(1)
-		w.l.o.Logger.Warn("cannot encode bid record", zap.Error(err))
-		return
-	}
-	w.waiting++
-	if w.buf.Len() >= bidBuffer {
-		w.flush()
+		w.write(c)
+		w.l.giveBack(c)
 		w.rotate()
 	}
 }
 
-// flush writes the buffer. Records that cannot be written are dropped; later records go
-// to a new file.
-func (w *bidWriter) flush() {
-	if w.waiting == 0 {
-		return
-	}
-	n, err := w.writeFile(w.buf.Bytes())
+func (w *bidWriter) write(c chunk) {
+	n, err := w.writeFile(c.b)
 	if err != nil {
-		w.l.dropped.Add(w.waiting)
+		w.l.dropped.Add(c.records)
 		if !w.failing {
 			w.l.o.Logger.Error("cannot write bid log; records are dropped", zap.Error(err))
 		}
 	} else {
-		w.l.written.Add(w.waiting)
-		w.inFile += w.waiting
+		w.l.written.Add(c.records)
+		w.inFile += c.records
 		w.l.size.Add(uint64(n))
 	}
 	w.failing = err != nil
-	w.buf.Reset()
-	w.waiting = 0
 }
 
 // checkRemoved notices that the file was removed or replaced while it was open: what is
@@ -242,9 +212,8 @@ func (w *bidWriter) rotate() {
 	}
 }
 
-// close writes and syncs what is left.
+// close syncs and closes the current file.
 func (w *bidWriter) close() error {
-	w.flush()
 	w.checkRemoved()
 	if w.f == nil {
 		return nil

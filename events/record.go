@@ -10,70 +10,26 @@ import (
 // BidRecord is one line of the bid log and the input of replay. Prices are CPM
 // in major units of the bid's currency.
 type BidRecord struct {
-	V            int             `json:"v"` // 1
-	BidID        rtb.BidID       `json:"bid_id,omitzero"`
-	TS           time.Time       `json:"ts"` // arrival
-	Exchange     string          `json:"exchange"`
-	Node         string          `json:"node,omitempty"`
-	Build        string          `json:"build,omitempty"`
-	Config       string          `json:"config,omitempty"`
-	Pos          RecordPos       `json:"pos,omitzero"`
-	SampleWeight float64         `json:"sample_weight,omitempty"`
-	Privacy      RecordPrivacy   `json:"privacy,omitzero"`
-	DeadlineUS   int64           `json:"deadline_us,omitempty"` // from arrival
-	TookUS       int64           `json:"took_us,omitempty"`
-	Request      json.RawMessage `json:"request"`
-	Visitor      *rtb.Visitor    `json:"visitor,omitempty"`
-	Decision     *Decision       `json:"decision,omitempty"`
+	V            int           `json:"v"` // 1
+	BidID        rtb.BidID     `json:"bid_id,omitzero"`
+	TS           time.Time     `json:"ts"` // arrival
+	Exchange     string        `json:"exchange"`
+	Node         string        `json:"node,omitempty"`
+	Build        string        `json:"build,omitempty"`
+	Config       string        `json:"config,omitempty"`
+	Pos          RecordPos     `json:"pos,omitzero"`
+	SampleWeight float64       `json:"sample_weight,omitempty"`
+	Privacy      RecordPrivacy `json:"privacy,omitzero"`
+	// Anonymous is set when only contextual lines could bid, because the visitor is
+	// unknown or must not be known.
+	Anonymous  bool            `json:"anonymous,omitempty"`
+	DeadlineUS int64           `json:"deadline_us,omitempty"` // from arrival
+	TookUS     int64           `json:"took_us,omitempty"`
+	Request    json.RawMessage `json:"request"`
+	Visitor    *rtb.Visitor    `json:"visitor,omitempty"`
+	Decision   *Decision       `json:"decision,omitempty"`
 	// Market is the competition against which replay settles bids, by impression id.
 	Market map[string]Market `json:"market,omitempty"`
-
-	// memory holds the buffers that a record borrowed from a BidLog reuses.
-	memory *recordMemory
-}
-
-// recordMemory holds the buffers of a borrowed record.
-type recordMemory struct {
-	request  []byte
-	visitor  rtb.Visitor
-	decision Decision
-}
-
-// SetRequest copies the request's body into the record.
-func (r *BidRecord) SetRequest(body []byte) {
-	m := r.own()
-	m.request = append(m.request[:0], body...)
-	r.Request = m.request
-}
-
-// SetVisitor copies the profile into the record; nil removes it.
-func (r *BidRecord) SetVisitor(v *rtb.Visitor) {
-	if v == nil {
-		r.Visitor = nil
-		return
-	}
-	m := r.own()
-	m.visitor.CopyFrom(v)
-	r.Visitor = &m.visitor
-}
-
-// Decide adds an empty decision to the record and returns it; its slices keep their
-// capacity from one borrower to the next.
-func (r *BidRecord) Decide() *Decision {
-	m := r.own()
-	m.decision = Decision{Bids: m.decision.Bids[:0], Dropped: m.decision.Dropped[:0]}
-	r.Decision = &m.decision
-	return r.Decision
-}
-
-// Reset empties the record but keeps its memory.
-func (r *BidRecord) Reset() { *r = BidRecord{memory: r.memory} }
-
-func (r *BidRecord) own() *recordMemory {
-	if r.memory == nil {
-		r.memory = new(recordMemory)
-	}
-	return r.memory
 }
 
 // RecordPos holds the log positions of the folds when the decision was made.
@@ -87,13 +43,30 @@ type RecordPrivacy struct {
 	Level       rtb.Level `json:"level"`
 	Signal      string    `json:"signal,omitempty"`
 	ConsentHash string    `json:"consent_hash,omitempty"`
+	// Refusal is why the level is below personalised.
+	Refusal rtb.NoBidReason `json:"refusal,omitempty"`
+	// PreciseGeo is set when exact coordinates could be used; the record's request
+	// holds truncated ones.
+	PreciseGeo bool `json:"precise_geo,omitempty"`
 }
 
 // Decision is the bidder's decision: bids, or one no-bid reason.
 type Decision struct {
-	NoBid   rtb.NoBidReason `json:"nobid,omitempty"`
-	Bids    []DecisionBid   `json:"bids,omitempty"`
-	Dropped []DecisionDrop  `json:"dropped,omitempty"`
+	NoBid rtb.NoBidReason `json:"nobid,omitempty"`
+	Code  int             `json:"code,omitempty"` // OpenRTB's no-bid code, where the reason has several
+	// Draw is the request's random draw in [0, 1); 0 when the request was refused before
+	// its lines were considered.
+	Draw float64       `json:"draw,omitempty"`
+	Bids []DecisionBid `json:"bids,omitempty"`
+	// Dropped lists the lines that were refused. The bid log counts lines that could
+	// have bid, but were outbid by another bid, in Outbid instead of listing them.
+	Dropped []DecisionDrop `json:"dropped,omitempty"`
+	Outbid  int            `json:"outbid,omitempty"`
+	// LostOptions and LostDrops count the ways to bid that were not considered and the
+	// refused lines that are not listed, because the request exceeded the limits of a
+	// decision.
+	LostOptions int `json:"lost_options,omitempty"`
+	LostDrops   int `json:"lost_drops,omitempty"`
 }
 
 // DecisionBid is one bid with the derivation of its price.
@@ -109,6 +82,7 @@ type DecisionBid struct {
 	Price      rtb.CPM    `json:"price"`
 	Value      rtb.CPM    `json:"value"`
 	Reserved   rtb.Micros `json:"reserved_micros"`
+	Expected   rtb.Micros `json:"expected_micros,omitempty"` // predicted cost, in the advertiser's currency
 	Factors    Factors    `json:"factors"`
 	Draw       float64    `json:"draw"`
 }
@@ -124,9 +98,11 @@ type Factors struct {
 	Adjust     float64 `json:"adjust,omitempty"` // the request's adjustment of the price
 	Rate       float64 `json:"rate"`             // currency conversion
 	Floor      rtb.CPM `json:"floor,omitempty"`
+	Quote      rtb.CPM `json:"quote,omitempty"` // the price after pacing and shading, in the advertiser's currency
 }
 
-// DecisionDrop is one line that did not bid, with the reason.
+// DecisionDrop is one line that did not bid, with the reason; without one it was
+// outbid.
 type DecisionDrop struct {
 	ImpID      string          `json:"impid,omitempty"`
 	Advertiser string          `json:"advertiser,omitempty"`

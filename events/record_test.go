@@ -3,64 +3,90 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"math"
 	"os"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rebound/rtb"
 )
 
-// The fields' names never change.
+// The fields' names never change, and a record is written as encoding/json would.
 func TestRecordGolden(t *testing.T) {
 	want, err := os.ReadFile("testdata/records.ndjson")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got bytes.Buffer
-	enc := json.NewEncoder(&got)
+	var got, std []byte
 	for r, err := range ReadRecords("records.ndjson", bytes.NewReader(want)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := enc.Encode(r); err != nil {
+		if got, err = AppendRecord(got, r); err != nil {
 			t.Fatal(err)
 		}
+		got = append(got, '\n')
+		line, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		std = append(append(std, line...), '\n')
 	}
-	if got.String() != string(want) {
-		t.Errorf("got\n%s; want\n%s", got.String(), want)
+	if string(got) != string(want) {
+		t.Errorf("got\n%s; want\n%s", got, want)
+	}
+	if string(std) != string(want) {
+		t.Errorf("encoding/json: got\n%s; want\n%s", std, want)
 	}
 }
 
-// A borrowed record shares no memory with what it was filled from, and keeps its
-// own from one use to the next.
-func TestRecordMemory(t *testing.T) {
-	body := []byte(`{"id":"r1"}`)
-	v := rtb.Visitor{Key: rtb.Key{1}, Segments: []rtb.SegmentState{{ID: 7, Recent: []rtb.Second{5}}}}
-	var r BidRecord
-	r.SetRequest(body)
-	r.SetVisitor(&v)
-	d := r.Decide()
-	d.Bids = append(d.Bids, DecisionBid{Line: "cart"})
-	body[2], v.Segments[0].Recent[0] = 'X', 6
-	if string(r.Request) != `{"id":"r1"}` || r.Visitor.Segments[0].Recent[0] != 5 || r.Decision.Bids[0].Line != "cart" {
-		t.Errorf("got %s, %+v, %+v: the record shares memory", r.Request, r.Visitor, r.Decision)
+// Lines that were only outbid are counted, and those that were refused are listed.
+func TestOutbidLinesAreCounted(t *testing.T) {
+	r := BidRecord{V: 1, TS: time.Unix(1, 0), Request: []byte("{}"), Decision: &Decision{Dropped: []DecisionDrop{
+		{Line: "a"}, {Line: "b", Reason: rtb.NoBidFloor}, {Line: "c"}, {Line: "d", Reason: rtb.NoBidFrequency}}}}
+	line, err := AppendRecord(nil, &r)
+	if want := `"decision":{"dropped":[{"line":"b","reason":"floor"},{"line":"d","reason":"frequency"}],"outbid":2}}`; err != nil || !strings.HasSuffix(string(line), want) {
+		t.Errorf("got %s, %v; want the end %s", line, err, want)
 	}
-	r.Reset()
-	if r.Request != nil || r.Visitor != nil || r.Decision != nil {
-		t.Errorf("got %+v after Reset; want it empty", r)
+	read, err := decodeRecord(line)
+	if err != nil || read.Decision.Outbid != 2 || len(read.Decision.Dropped) != 2 {
+		t.Errorf("got %+v, %v", read.Decision, err)
 	}
-	if allocs := testing.AllocsPerRun(100, func() {
-		r.Reset()
-		r.SetRequest(body)
-		r.SetVisitor(&v)
-		d := r.Decide()
-		d.Bids = append(d.Bids, DecisionBid{Line: "cart"})
-	}); allocs != 0 && !raceOn {
-		t.Errorf("got %v allocations for a used record; want 0", allocs)
+	if again, err := AppendRecord(nil, read); err != nil || !bytes.Equal(again, line) {
+		t.Errorf("got %s, %v; want %s", again, err, line)
 	}
-	if r.SetVisitor(nil); r.Visitor != nil {
-		t.Error("a visitor is left")
+}
+
+// What JSON cannot hold is an error that leaves nothing behind.
+func TestRecordThatCannotBeWritten(t *testing.T) {
+	good := BidRecord{V: 1, TS: time.Unix(1, 0), Request: []byte("{}")}
+	for name, spoil := range map[string]func(*BidRecord){
+		"NaN":      func(r *BidRecord) { r.SampleWeight = math.NaN() },
+		"infinite": func(r *BidRecord) { r.Decision = &Decision{Draw: math.Inf(-1)} },
+		"year":     func(r *BidRecord) { r.TS = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"request":  func(r *BidRecord) { r.Request = []byte("{") },
+	} {
+		r := good
+		spoil(&r)
+		if line, err := AppendRecord([]byte("kept"), &r); err == nil || string(line) != "kept" {
+			t.Errorf("%s: got %s, %v; want an error", name, line, err)
+		}
+	}
+}
+
+// Numbers are read back exactly.
+func TestRecordNumbers(t *testing.T) {
+	for _, f := range []float64{0.1, 1e-7, -3.5e-9, 1, 1e15, 123456789012345680, 1e21, 5e-324, math.MaxFloat64, 0.4711000000000001, 1 << 53} {
+		line, err := AppendRecord(nil, &BidRecord{TS: time.Unix(1, 0), Request: []byte("{}"), SampleWeight: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := decodeRecord(line); err != nil || r.SampleWeight != f {
+			t.Errorf("%v: got %s, %v", f, line, err)
+		}
 	}
 }
 
@@ -104,23 +130,47 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		line, err := json.Marshal(a)
+		line, err := AppendRecord(nil, a)
 		if err != nil {
-			return // a time or a name that cannot be written
+			return // a time that cannot be written
 		}
 		b, err := decodeRecord(line)
 		if err != nil {
 			t.Fatalf("cannot read back %s: %v", line, err)
 		}
-		again, err := json.Marshal(b)
+		again, err := AppendRecord(nil, b)
 		if err != nil || !bytes.Equal(line, again) {
 			t.Fatalf("got %s, %v; want %s", again, err, line)
+		}
+		if x, y := asJSON(t, a), asJSON(t, b); x != y {
+			t.Fatalf("got %s; want %s", y, x)
 		}
 		if a.V == 0 && isBareRequest(in) && !json.Valid(a.Request) {
 			t.Fatalf("request is not JSON: %q", a.Request)
 		}
-		if !reflect.DeepEqual(a.Market, b.Market) {
+		if !maps.Equal(a.Market, b.Market) {
 			t.Fatalf("market: got %v; want %v", b.Market, a.Market)
 		}
 	})
+}
+
+// asJSON returns a record as encoding/json writes it, with outbid lines counted as
+// AppendRecord counts them.
+func asJSON(t *testing.T, r *BidRecord) string {
+	if d := r.Decision; d != nil {
+		all := len(d.Dropped)
+		d.Dropped = slices.DeleteFunc(d.Dropped, func(x DecisionDrop) bool { return x.Reason == rtb.NoBidNone })
+		d.Outbid = max(d.Outbid, all-len(d.Dropped))
+	}
+	r.TS = r.TS.UTC()
+	for i := 0; r.Visitor != nil && i < len(r.Visitor.Frequency); i++ {
+		if f := &r.Visitor.Frequency[i]; f.Buckets == nil {
+			f.Buckets = []rtb.FrequencyBucket{}
+		}
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

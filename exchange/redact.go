@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"net/netip"
+	"unsafe"
 
 	"rebound/rtb"
 )
@@ -274,7 +275,8 @@ func (r *redactor) findSource() (source []byte) {
 
 // address writes an IP address truncated to its network; other text is dropped.
 func (r *redactor) address() bool {
-	a, err := netip.ParseAddr(string(r.s.readText()))
+	text := r.s.readText()
+	a, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(text), len(text))) // the address does not keep the text
 	if err != nil {
 		return false
 	}

@@ -61,14 +61,16 @@ type trial struct {
 	*lab.Lab
 	profile *exchange.Profile
 	now     time.Time
-	record  *events.BidRecord // the record of the request, once it is answered
+	dropped []string // why lines did not bid on the request
 }
 
-// Borrow implements the bidder's Records.
-func (t *trial) Borrow() *events.BidRecord { return &events.BidRecord{} }
-
-// Offer implements the bidder's Records: it keeps the last record.
-func (t *trial) Offer(r *events.BidRecord) { t.record = r }
+// Write implements the bidder's Records.
+func (t *trial) Write(r *events.BidRecord) {
+	t.dropped = t.dropped[:0]
+	for i := range r.Decision.Dropped {
+		t.dropped = append(t.dropped, dropText(&r.Decision.Dropped[i]))
+	}
+}
 
 // open creates a lab according to the flags, in which the request's visitor has
 // the given history. The caller closes it.
@@ -266,10 +268,8 @@ func (p *program) printResponse(t *trial, ctx *fasthttp.RequestCtx) {
 			fmt.Fprintln(p.stdout, "  give the visitor a history, such as --event view_item:SKU7@2h")
 		}
 	}
-	if t.record != nil && t.record.Decision != nil {
-		for _, d := range t.record.Decision.Dropped {
-			fmt.Fprintln(p.stdout, "  "+dropText(&d))
-		}
+	for _, text := range t.dropped {
+		fmt.Fprintln(p.stdout, "  "+text)
 	}
 }
 
