@@ -72,10 +72,7 @@ func (b *Bidder) run(rq *Request, d *Decision, c *Catalog, p *exchange.Profile, 
 		}
 	}()
 	if err := d.decoder.Head(rq.Body, p, &d.opportunity); err != nil {
-		if errors.Is(err, exchange.ErrMalformed) {
-			return Response{Status: p.MalformedStatus, Reason: decodeReason(err)}
-		}
-		return d.noBid(decodeReason(err))
+		return d.unreadable(err)
 	}
 	if r := d.identify(b.o.Visitors); r != rtb.NoBidNone {
 		return d.noBid(r)
@@ -85,7 +82,7 @@ func (b *Bidder) run(rq *Request, d *Decision, c *Catalog, p *exchange.Profile, 
 		return Response{Status: statusOK, Body: d.body, Offers: 1, Repeated: true}
 	}
 	if err := d.decoder.Rest(p, &d.opportunity); err != nil {
-		return d.noBid(decodeReason(err))
+		return d.unreadable(err)
 	}
 	if d.decide(); d.out.Reason != rtb.NoBidNone {
 		return d.noBid(d.out.Reason)
@@ -94,6 +91,14 @@ func (b *Bidder) run(rq *Request, d *Decision, c *Catalog, p *exchange.Profile, 
 		d.retries.keep(d, rs.Body)
 	}
 	return rs
+}
+
+// unreadable responds to a request that cannot be decoded.
+func (d *Decision) unreadable(err error) Response {
+	if errors.Is(err, exchange.ErrMalformed) {
+		return Response{Status: d.profile.MalformedStatus, Reason: decodeReason(err)}
+	}
+	return d.noBid(decodeReason(err))
 }
 
 // decodeReason returns the no-bid reason of a request that cannot be read.

@@ -9,7 +9,7 @@ import (
 	"rebound/rtb"
 )
 
-var benchShapes = []string{"app", "site", "video", "native"}
+var benchShapes = []string{"web", "app", "site", "video", "native"}
 
 func benchBody(t testing.TB, shape string) []byte {
 	t.Helper()

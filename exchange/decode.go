@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
 	"time"
 
 	"rebound/rtb"
@@ -79,8 +80,9 @@ var listNames = [...]struct {
 }
 
 // Head decodes the fields that are needed before a visitor is looked up: id, tmax, test,
-// at, cur, identifiers, privacy signals and device. It also checks the JSON of the
-// whole body. It resets o. A non-nil error is a [DecodeError]; o.ID is set even
+// at, cur, identifiers, privacy signals and device. It checks the strings, the brackets
+// and the UTF-8 of the whole body, and the JSON of what it reads; Rest checks the
+// values that Head skips. It resets o. A non-nil error is a [DecodeError]; o.ID is set even
 // then if it could be read, because the response echoes it.
 func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
 	d.reset(o)
@@ -88,17 +90,17 @@ func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
 	d.s.start(body)
 	d.s.i = d.s.space(0)
 	if !d.s.enter('{') {
-		if d.s.value(); d.s.err == 0 {
-			d.s.err = ErrNotObject
-		}
-		return d.s.err
+		return d.notObject()
 	}
 	o.At = p.At
 	for d.s.member() {
 		d.rootMember(o)
 	}
-	if d.s.err == 0 && d.s.space(d.s.i) != len(body) {
+	if d.s.err == 0 && d.s.space(d.s.i) != len(d.s.b) {
 		d.s.err = ErrSyntax
+	}
+	if d.s.fault != 0 {
+		d.s.err = d.s.fault
 	}
 	if d.s.err == 0 && !d.s.validUTF8() {
 		d.s.err = ErrUTF8
@@ -113,8 +115,30 @@ func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
 	return nil
 }
 
-// complete checks that a request has the required members.
+// notObject returns the error of a text that does not begin with {.
+func (d *Decoder) notObject() error {
+	d.s.value()
+	switch {
+	case d.s.fault != 0:
+		d.s.err = d.s.fault
+	case d.s.err == 0 && d.s.space(d.s.i) != len(d.s.b):
+		d.s.err = ErrSyntax
+	case d.s.err == 0:
+		d.s.err = ErrNotObject
+	}
+	return d.s.err
+}
+
+// complete checks that a request has the required members. JSON that is invalid in a
+// value that Head skipped is found before a missing member is.
 func (d *Decoder) complete(p *Profile, o *rtb.Opportunity) DecodeError {
+	if err := d.required(p, o); err != 0 || len(o.BidFeedback) > 0 {
+		return cmp.Or(d.s.check(), err)
+	}
+	return 0
+}
+
+func (d *Decoder) required(p *Profile, o *rtb.Opportunity) DecodeError {
 	switch h := &d.head; {
 	case len(o.ID) == 0:
 		return ErrNoID
@@ -134,7 +158,16 @@ const (
 	keepOther = 1024
 	keepBytes = 64 << 10
 	keepImps  = 32
+	keepEnds  = 4096
+	keepText  = 512 // blocks of the index: 32 KiB of text, 44 KiB of memory
 )
+
+// release empties the scanner's memory and keeps it up to the capacities above.
+func (s *scanner) release() {
+	s.buf = emptied(s.buf, keepBytes)
+	s.blocks = emptied(s.blocks, keepText)
+	s.ends = emptied(s.ends, keepEnds)
+}
 
 // reset empties the decoder and the opportunity and keeps their memory up to the
 // capacities above.
@@ -150,8 +183,8 @@ func (d *Decoder) reset(o *rtb.Opportunity) {
 	d.sids = emptied(d.sids, maxSIDs)
 	d.assets = emptied(d.assets, keepOther)
 	d.trackers = emptied(d.trackers, keepOther)
-	d.s.buf = emptied(d.s.buf, keepBytes)
-	d.inner.buf = emptied(d.inner.buf, keepBytes)
+	d.s.release()
+	d.inner.release()
 	*o = rtb.Opportunity{
 		Currencies:   emptied(o.Currencies, keepOther),
 		IDs:          emptied(o.IDs, keepOther),

@@ -5,9 +5,13 @@
 //
 // It guarantees:
 //
-//   - [Decoder.Head] accepts exactly the JSON texts of RFC 8259 in valid UTF-8
-//     (a leading byte order mark is skipped), nested at most [MaxDepth] deep;
-//     everything else is [ErrMalformed]. Work and memory are linear in the body.
+//   - [Decoder.Head] and [Decoder.Rest] together accept exactly the JSON texts of
+//     RFC 8259 in valid UTF-8 (a leading byte order mark is skipped), nested at most
+//     [MaxDepth] deep; everything else is [ErrMalformed]. Head finds whatever is
+//     wrong with strings, brackets, control characters and UTF-8 anywhere in the
+//     body, and every error in what it reads. Errors in values that it skips are
+//     found by Rest, so there is never a bid on them. Work and memory are linear in
+//     the body.
 //   - Decoding does not allocate in the steady state. Results are views into the
 //     body or into the decoder's memory and are valid until the next Head.
 //   - A scalar of the wrong type never loses the auction: 1, 1.0, "1" and true
@@ -27,6 +31,17 @@
 //   - A response has only fields of the profile's version of OpenRTB, and those
 //     that the profile lists. It echoes request ids byte for byte, and macros such
 //     as ${AUCTION_PRICE} stay literal.
+//
+// # How a request is read
+//
+// A pass over the whole body, 64 bytes at a time, first makes an index: for each class
+// of byte a word whose bits tell where in the block such bytes are. It knows what is
+// inside strings, and which brackets belong together. Reading then goes through
+// the body as if the index were not there: it enters an object, compares the names
+// of members, takes values or skips them. But to get to the end of a string is to
+// find the next bit of a word, and to skip a container, however large, is to look
+// up where it ends. See index.go for the index, scan.go for the reading and check.go
+// for the grammar.
 //
 // Money is micros of the major unit, prices are CPM. The package knows nothing
 // about users or budgets. bidder calls the decoder and the encoder, tracking calls

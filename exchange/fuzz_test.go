@@ -45,8 +45,8 @@ func depthOf(b []byte) (deepest int) {
 	return deepest
 }
 
-// Head accepts a body as JSON exactly if encoding/json and utf8 do, and what Head and
-// Rest decode is consistent.
+// Head and Rest accept a body as JSON exactly if encoding/json and utf8 do, and what
+// they decode is consistent.
 func FuzzDecode(f *testing.F) {
 	seeds(f)
 	spec := ProfileSpec{ID: "demo", Seat: "seat-1", AllowNoInventory: true}
@@ -54,15 +54,14 @@ func FuzzDecode(f *testing.F) {
 	var d Decoder
 	var o rtb.Opportunity
 	f.Fuzz(func(t *testing.T, body []byte) {
-		err := d.Head(body, p, &o)
+		err, syntax := verdict(&d, p, body)
 		text := bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-		syntax := err == ErrSyntax || err == ErrUTF8 || err == ErrDepth
 		if valid := json.Valid(text) && utf8.Valid(text); valid == syntax && err != ErrNotObject {
 			if !valid || depthOf(text) <= MaxDepth {
 				t.Fatalf("got %v; valid JSON in UTF-8: %v", err, valid)
 			}
 		}
-		if err != nil {
+		if d.Head(body, p, &o) != nil {
 			return
 		}
 		restErr := d.Rest(p, &o)
@@ -128,10 +127,11 @@ func FuzzRedact(f *testing.F) {
 	k := rtb.NewKeyring([32]byte{9})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		red, err := p.Redact(nil, body, k)
-		before, headErr := headOnly(p, body)
-		if malformed := headErr == ErrSyntax || headErr == ErrUTF8 || headErr == ErrDepth || headErr == ErrNotObject; (err != nil) != malformed {
-			t.Fatalf("got %v; the decoder says %v", err, headErr)
+		var d Decoder
+		if said, malformed := verdict(&d, p, body); (err != nil) != (malformed || said == ErrNotObject) {
+			t.Fatalf("got %v; the decoder says %v", err, said)
 		}
+		before, headErr := headOnly(p, body)
 		if err != nil {
 			return
 		}

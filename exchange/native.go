@@ -47,7 +47,7 @@ func (d *Decoder) nativeRequest(n *rtb.Native) {
 }
 
 // unwrap checks a native request and removes its 1.0 wrapper. It returns nil if
-// the text is not a JSON object.
+// the text is not a JSON object. The inner scanner is then at the request.
 func (d *Decoder) unwrap(text []byte) (request []byte, wrapped bool) {
 	s := &d.inner
 	buf := s.buf // views of an earlier impression's request stay valid
@@ -55,21 +55,23 @@ func (d *Decoder) unwrap(text []byte) (request []byte, wrapped bool) {
 	s.buf = buf
 	s.i = s.space(0)
 	from := s.i
-	if !s.enter('{') {
+	if s.fault != 0 || !s.enter('{') || s.check() != 0 || !s.validUTF8() {
+		return nil, false
+	}
+	at, to := from, s.end(from)
+	if s.space(to) != len(text) {
 		return nil, false
 	}
 	for s.member() {
-		k := string(s.key) == "native"
-		if v := s.value(); k && v.kind == kindObject {
-			request, wrapped = v.raw, true
+		if string(s.key) != "native" {
+			s.skip()
+			continue
+		}
+		start := s.i
+		if v := s.value(); v.kind == kindObject {
+			at, to, wrapped = start, s.i, true
 		}
 	}
-	to := s.i
-	if s.err != 0 || s.space(to) != len(text) || !s.validUTF8() {
-		return nil, false
-	}
-	if !wrapped {
-		request = text[from:to]
-	}
-	return request, wrapped
+	s.at(at)
+	return text[at:to], wrapped
 }

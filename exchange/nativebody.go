@@ -2,14 +2,11 @@ package exchange
 
 import "rebound/rtb"
 
-// nativeBody reads the native request itself (Native Ads 1.2 §4.1), whose JSON was
-// checked already. An asset that cannot be read is kept as one that cannot be
+// nativeBody reads the native request that unwrap found (Native Ads 1.2 §4.1). An
+// asset that cannot be read is kept as one that cannot be
 // filled, which matters only if it is required.
 func (d *Decoder) nativeBody(n *rtb.Native) {
 	s := &d.inner
-	buf := s.buf // views of an earlier impression's request stay valid
-	s.start(n.Request)
-	s.buf = buf
 	if !s.enter('{') {
 		return
 	}

@@ -37,7 +37,12 @@ func (p *Profile) Redact(dst, body []byte, k *rtb.Keyring) ([]byte, error) {
 		r.s.fail(ErrNotObject)
 	}
 	r.value(inRequest)
+	if r.s.fault == 0 && r.s.err == 0 {
+		r.s.err = r.s.check()
+	}
 	switch {
+	case r.s.fault != 0:
+		return dst, r.s.fault
 	case r.s.err != 0:
 		return dst, r.s.err
 	case r.s.space(r.s.i) != len(body):
@@ -257,7 +262,7 @@ func (r *redactor) pseudonym(a act) bool {
 // is.
 func (r *redactor) findSource() (source []byte) {
 	s := &r.s
-	i, depth, first := s.i, s.depth, s.first
+	i, first := s.i, s.first
 	if s.enter('{') {
 		for s.member() {
 			if string(s.key) == "source" {
@@ -268,7 +273,7 @@ func (r *redactor) findSource() (source []byte) {
 		}
 	}
 	if s.err == 0 {
-		s.i, s.depth, s.first = i, depth, first
+		s.i, s.first = i, first
 	}
 	return source
 }

@@ -8,9 +8,12 @@ import (
 )
 
 // Rest decodes the impressions and the remaining members of the request that the
-// last successful call of Head read, into the same o. A non-nil error is a
-// [DecodeError].
+// last successful call of Head read, into the same o. Before that it checks the
+// JSON of the values that Head skipped. A non-nil error is a [DecodeError].
 func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
+	if d.s.err == 0 {
+		d.s.err = d.s.check()
+	}
 	if d.s.err != 0 {
 		return d.s.err
 	}
@@ -28,7 +31,7 @@ func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 }
 
 // at moves to the start of a value whose offset Head recorded.
-func (s *scanner) at(i int) { s.i, s.depth = i, 1 }
+func (s *scanner) at(i int) { s.i = i }
 
 // blockLists reads the request's block and allow lists. One that is present and
 // cannot be read forbids every bid.

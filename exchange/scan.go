@@ -1,14 +1,15 @@
 package exchange
 
-import "unicode/utf8"
+import "bytes"
 
-// This file implements the syntax of JSON (RFC 8259) in one pass without recursion.
-// Callers walk objects and arrays with enter, member and element. skip checks and
-// skips any other value; value also returns it. After the first error the scanner is
-// at the end of the text, so every loop over members or elements ends, and callers
-// check err once.
+// This file walks through an indexed JSON text (RFC 8259, index.go) without
+// recursion. Callers walk objects and arrays with enter, member and element. skip
+// skips any other value; value also returns it. Only what is walked through is
+// checked here; check judges the rest. After the first error the scanner is at the
+// end of the text, so every loop over members or elements ends, and callers check err
+// once.
 
-// MaxDepth is the maximum nesting depth of a request's JSON. skip keeps one bit per
+// MaxDepth is the maximum nesting depth of a request's JSON. pair keeps one bit per
 // level in a word.
 const MaxDepth = 64
 
@@ -37,20 +38,20 @@ type value struct {
 func (v value) given() bool { return v.kind > kindNull }
 
 type scanner struct {
-	b     []byte
-	i     int    // the next byte
-	depth int    // open containers
-	first bool   // no member or element of the current container was read yet
-	high  uint64 // all bytes of strings, or'ed: the high bits show whether any is not ASCII
-	key   []byte // of the last member, unescaped
-	buf   []byte // scratch memory for unescaped text of this request
-	err   DecodeError
-}
+	b       []byte
+	i       int    // the next byte
+	first   bool   // no member or element of the current container was read yet
+	checked bool   // check found nothing wrong
+	key     []byte // of the last member, unescaped
+	buf     []byte // scratch memory for unescaped text of this request
+	err     DecodeError
+	fault   DecodeError // what start found wrong
 
-// start begins a new text and invalidates the unescaped text of the last one.
-func (s *scanner) start(b []byte) {
-	s.b, s.i, s.depth, s.first, s.high, s.key, s.err = b, 0, 0, false, 0, nil, 0
-	s.buf = s.buf[:0]
+	// The index of b.
+	blocks []block
+	ends   []uint32 // of each opening bracket: the index after its closing one, or 0
+	carry  carry
+	last   [blockBytes]byte // the last block, if the text does not fill it
 }
 
 func (s *scanner) fail(e DecodeError) {
@@ -59,9 +60,6 @@ func (s *scanner) fail(e DecodeError) {
 	}
 	s.i = len(s.b)
 }
-
-// validUTF8 reports whether the text is valid UTF-8, which the scan does not check.
-func (s *scanner) validUTF8() bool { return s.high&highBits == 0 || utf8.Valid(s.b) }
 
 // space returns the index of the first byte from i on that is not white space.
 func (s *scanner) space(i int) int {
@@ -91,11 +89,6 @@ func (s *scanner) enter(open byte) bool {
 	if s.i >= len(s.b) || s.b[s.i] != open {
 		return false
 	}
-	if s.depth == MaxDepth {
-		s.fail(ErrDepth)
-		return false
-	}
-	s.depth++
 	s.first = true
 	s.i++
 	return true
@@ -111,7 +104,6 @@ func (s *scanner) next(closing byte) bool {
 	switch c := s.b[i]; {
 	case c == closing:
 		s.first = false
-		s.depth--
 		s.i = i + 1
 		return false
 	case s.first:
@@ -133,15 +125,19 @@ func (s *scanner) member() bool {
 		return false
 	}
 	i := s.i
-	end, esc := s.str(i)
+	if i >= len(s.b) || s.b[i] != '"' {
+		s.fail(ErrSyntax)
+		return false
+	}
+	end := s.quoteAfter(i)
 	if end < 0 {
 		return false
 	}
-	s.key = s.b[i+1 : end-1]
-	if esc {
+	s.key = s.b[i+1 : end]
+	if s.escaped(s.key) {
 		s.key, _ = s.unescape(s.key)
 	}
-	if end = s.colon(end); end < 0 {
+	if end = s.colon(end + 1); end < 0 {
 		return false
 	}
 	s.i = s.space(end)
@@ -152,7 +148,12 @@ func (s *scanner) member() bool {
 // the array and returns false.
 func (s *scanner) element() bool { return s.next(']') }
 
-// value reads the value at hand; containers are checked and skipped.
+// escaped reports whether the text of a string has escapes.
+func (s *scanner) escaped(text []byte) bool {
+	return s.carry.slashes != 0 && bytes.IndexByte(text, '\\') >= 0
+}
+
+// value reads the value at hand; containers are skipped.
 func (s *scanner) value() value {
 	i := s.i
 	if i >= len(s.b) {
@@ -161,12 +162,13 @@ func (s *scanner) value() value {
 	}
 	switch s.b[i] {
 	case '"':
-		end, esc := s.str(i)
+		end := s.quoteAfter(i)
 		if end < 0 {
 			return value{}
 		}
-		s.i = end
-		return value{s.b[i+1 : end-1], kindString, esc}
+		s.i = end + 1
+		raw := s.b[i+1 : end]
+		return value{raw, kindString, s.escaped(raw)}
 	case '{', '[':
 		k := kindObject
 		if s.b[i] == '[' {
@@ -177,113 +179,40 @@ func (s *scanner) value() value {
 			return value{}
 		}
 		return value{s.b[i:s.i], k, false}
-	case 't', 'f', 'n':
-		return s.literal()
 	}
-	end := number(s.b, i)
+	end := atomEnd(s.b, i)
 	if end < 0 {
 		s.fail(ErrSyntax)
 		return value{}
 	}
 	s.i = end
-	return value{s.b[i:end], kindNumber, false}
+	return value{s.b[i:end], atomKind(s.b[i]), false}
 }
 
-func (s *scanner) literal() value {
-	word, k := "null", kindNull
-	switch s.b[s.i] {
-	case 't':
-		word, k = "true", kindTrue
-	case 'f':
-		word, k = "false", kindFalse
-	}
-	end := s.i + len(word)
-	if end > len(s.b) || string(s.b[s.i:end]) != word {
-		s.fail(ErrSyntax)
-		return value{}
-	}
-	v := value{s.b[s.i:end], k, false}
-	s.i = end
-	return v
-}
-
-// skip checks and skips the value at hand. Most bytes of a request go through its
-// loop, so it makes few calls. The bits of one word hold the types of its open
-// containers: 1 for an object.
+// skip skips the value at hand.
 func (s *scanner) skip() {
-	b, i := s.b, s.i
-	var stack uint64
-	level, limit := 0, MaxDepth-s.depth
-	key := false // a key must follow, not a value
-	for {
-		if i < len(b) && b[i] <= ' ' {
-			i = s.space(i)
-		}
-		if i >= len(b) {
-			s.fail(ErrSyntax)
-			return
-		}
-		c := b[i]
-		switch {
-		case c == '"':
-			if short := s.short(i + 1); short > 0 {
-				i = short
-			} else if i, _ = s.str(i); i < 0 {
-				return
-			}
-			if key {
-				if i = s.colon(i); i < 0 {
-					return
-				}
-				key = false
-				continue
-			}
-		case key:
-			s.fail(ErrSyntax)
-			return
-		case c == '{' || c == '[':
-			if level == limit {
-				s.fail(ErrDepth)
-				return
-			}
-			level++
-			stack <<= 1
-			if c == '{' {
-				stack |= 1
-			}
-			i = s.space(i + 1)
-			if i >= len(b) || b[i] != c+2 { // } is { + 2, ] is [ + 2
-				key = c == '{'
-				continue
-			}
-		default:
-			if i = s.atom(i); i < 0 {
-				return
-			}
-		}
-		// After a value: close what closes, up to the next comma.
-		for level > 0 {
-			if i < len(b) && b[i] <= ' ' {
-				i = s.space(i)
-			}
-			if i >= len(b) || b[i] != '}'-byte(^stack&1)<<5 { // ] is } - 32
-				break
-			}
-			i++
-			level--
-			stack >>= 1
-		}
-		if level == 0 {
-			s.i = i
-			return
-		}
-		if i >= len(b) || b[i] != ',' {
-			s.fail(ErrSyntax)
-			return
-		}
-		i++
-		key = stack&1 != 0
+	i := s.i
+	if i >= len(s.b) {
+		s.fail(ErrSyntax)
+		return
 	}
+	end := -1
+	switch s.b[i] {
+	case '"':
+		if end = s.quoteAfter(i) + 1; end == 0 {
+			return
+		}
+	case '{', '[':
+		if end = s.end(i); end < 0 {
+			return
+		}
+	default:
+		if end = atomEnd(s.b, i); end < 0 {
+			s.fail(ErrSyntax)
+			return
+		}
+	}
+	s.i = end
 }
 
 // colon returns the index after the colon that follows a key, or -1.
@@ -296,21 +225,4 @@ func (s *scanner) colon(i int) int {
 	}
 	s.fail(ErrSyntax)
 	return -1
-}
-
-// atom returns the end of a number, true, false or null, or -1.
-func (s *scanner) atom(i int) int {
-	switch s.b[i] {
-	case 't', 'f', 'n':
-		s.i = i
-		if s.literal(); s.err != 0 {
-			return -1
-		}
-		return s.i
-	}
-	end := number(s.b, i)
-	if end < 0 {
-		s.fail(ErrSyntax)
-	}
-	return end
 }

@@ -153,7 +153,7 @@ func zeros(ifa []byte) bool { return len(bytes.Trim(ifa, "0-")) == 0 }
 // source is a separate identifier.
 func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 	s := &d.s
-	s.i, s.depth = at, 1
+	s.at(at)
 	if !s.enter('[') {
 		return
 	}

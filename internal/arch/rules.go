@@ -69,6 +69,7 @@ var fences = []fence{
 	{"github.com/klauspost/compress", "events journal server collect bidder/handler*.go bidder/gzip.go replay loadtest cmd/bidder cmd/replay cmd/loadtest", "compression is for files and network bodies"},
 	{"go.yaml.in/yaml", "config", "only the configuration is YAML; config reads it once and hands out plain values"},
 	{"golang.org/x/net", "bidder collect internal/inventory", "only its public suffix list and its internationalized domain names are used"},
+	{"golang.org/x/sys/cpu", "exchange", "only the scanner of bid requests uses instructions that not every processor has"},
 	{"golang.org/x/term", "cmd/bidder cmd/replay cmd/loadtest", "only the programs use a terminal"},
 	{"go.uber.org/goleak", "", "it finds leaked goroutines in tests"},
 }

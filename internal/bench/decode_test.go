@@ -21,7 +21,7 @@ func BenchmarkDecode(b *testing.B) {
 	if len(problems) > 0 {
 		b.Fatalf("cannot compile profile: %v", problems)
 	}
-	for _, shape := range []string{"app", "site", "video", "native"} {
+	for _, shape := range []string{"web", "app", "site", "video", "native"} {
 		body, err := os.ReadFile("../../exchange/testdata/bench/" + shape + ".json")
 		if err != nil {
 			b.Fatal(err)
