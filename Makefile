@@ -7,7 +7,7 @@ STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ROOMS = $$($(GO) list ./... | grep -v -e /apptest -e /cmd/ -e /internal/ -e /examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check fmt vet lint arch lines test race fuzz bench conformance prove stale reference loadtest clean
+.PHONY: help build run check fmt vet lint arch lines test race fuzz bench bench-report conformance prove stale reference loadtest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ fuzz: ## run every fuzz test for FUZZTIME (5m), one after the other
 bench: ## run the benchmarks, with allocation counts
 	$(GO) test -run '^$$' -bench . -benchmem ./rtb ./exchange ./privacy ./segments ./campaigns ./creatives ./pacing ./bidder ./tracking ./events ./journal
 	cd internal/bench && $(GO) test -run '^$$' -bench . -benchmem .
+
+bench-report: build ## compare the bidder with a bare handler and write docs/performance.md (about 5 minutes; ONLY=text ROUNDS=n OUT=file)
+	bin/loadtest bench --bidder bin/bidder --rounds $(or $(ROUNDS),7) --only "$(ONLY)" --out $(or $(OUT),docs/performance.md)
 
 conformance: ## run the tests of the rooms and generate docs/conformance.md from their outcomes
 	@rm -f $(RESULTS); mkdir -p $(dir $(RESULTS))

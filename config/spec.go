@@ -77,6 +77,7 @@ type BidLog struct {
 	MaxBytes        spec.Bytes `yaml:"max_bytes"`         // the oldest files are removed beyond it; default 10GiB
 	KnownNoBidPct   *float64   `yaml:"known_nobid_pct"`   // percentage of the no-bids for known visitors that is kept; 0 to 100, default 1
 	UnknownNoBidPct *float64   `yaml:"unknown_nobid_pct"` // percentage of the other no-bids; 0 to 100, default 0.1
+	Off             bool       `yaml:"off"`               // writes no bid records; replay then has nothing to read
 }
 
 // FactLog is where the log of facts is and how long its files are kept.

@@ -19,6 +19,8 @@ type Shop struct {
 	Key string
 	// Products are the item ids that visitors view, in rotation.
 	Products []string
+	// Categories, if not nil, are the categories of the items, in rotation by visitor.
+	Categories []string
 }
 
 const batch = 500
@@ -46,7 +48,8 @@ func (t Traffic) Introduce(ctx context.Context, s Shop, a *Attack, progress func
 
 func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
 	type item struct {
-		ID string `json:"id"`
+		ID       string `json:"id"`
+		Category string `json:"category,omitempty"`
 	}
 	type event struct {
 		Event   string            `json:"event"`
@@ -57,14 +60,17 @@ func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
 	events := make([]event, 0, to-from)
 	for n := from; n < to; n++ {
 		id := t.Visitor(n)
-		events = append(events, event{Event: "view_item", EventID: "intro-" + id, User: map[string]string{"uid": id},
-			Items: []item{{ID: s.Products[n%len(s.Products)]}}})
+		it := item{ID: s.Products[n%len(s.Products)]}
+		if len(s.Categories) > 0 {
+			it.Category = s.Categories[n%len(s.Categories)]
+		}
+		events = append(events, event{Event: "view_item", EventID: "intro-" + id, User: map[string]string{"uid": id}, Items: []item{it}})
 	}
 	body, err := json.Marshal(events)
 	if err != nil {
 		return fmt.Errorf("cannot encode events: %w", err)
 	}
-	code, response, err := post(ctx, s.EdgeURL+"/v1/events", body, "Authorization", "Bearer "+s.Key)
+	code, response, err := postEvents(ctx, s, body)
 	if err != nil {
 		return fmt.Errorf("cannot send visitor events to the edge listener; start the bidder or check --edge: %w", err)
 	}
@@ -75,6 +81,27 @@ func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
 		return fmt.Errorf("cannot send visitor events: got status %d and %.200s; want %d accepted events; check --key-env or --key, and --edge", code, response, len(events))
 	}
 	return nil
+}
+
+// Waits between attempts to send events to a bidder that has no capacity at present.
+const (
+	busyWait     = 500 * time.Millisecond
+	busyAttempts = 60
+)
+
+// postEvents sends a batch of events. While the bidder answers 503, because its log or
+// its views are behind, the same batch is sent again.
+func postEvents(ctx context.Context, s Shop, body []byte) (code int, response []byte, err error) {
+	for range busyAttempts {
+		code, response, err = post(ctx, s.EdgeURL+"/v1/events", body, "Authorization", "Bearer "+s.Key)
+		if err != nil || code != http.StatusServiceUnavailable {
+			break
+		}
+		if err = sleep(ctx, busyWait); err != nil {
+			break
+		}
+	}
+	return code, response, err
 }
 
 // errNoBid is returned when known visitors get no bids.

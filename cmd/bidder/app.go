@@ -235,8 +235,12 @@ func noBidShares(l *config.BidLog) (known, unknown float64) {
 
 func (a *app) bidderOptions() bidder.Options {
 	known, unknown := noBidShares(&a.bound.Logs.Bids)
+	var records bidder.Records
+	if !a.bound.Logs.Bids.Off {
+		records = a.bids
+	}
 	return bidder.Options{
-		Visitors: a.visitors, Budgets: a.money, Links: a.signer, Records: a.bids, Clock: a.now,
+		Visitors: a.visitors, Budgets: a.money, Links: a.signer, Records: records, Clock: a.now,
 		Positions: func() events.RecordPos {
 			return events.RecordPos{Segments: a.visitors.Position().Seq, Money: a.money.Position().Seq}
 		},

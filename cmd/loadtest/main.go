@@ -47,6 +47,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return attack(ctx, args[1:], stdout, stderr)
 	case "config":
 		return config(args[1:], stdout, stderr)
+	case "floor":
+		return floor(ctx, args[1:], stdout, stderr)
+	case "bench":
+		return benchmark(ctx, args[1:], stdout, stderr)
 	case "-h", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return exitDone
