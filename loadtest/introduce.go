@@ -19,8 +19,6 @@ type Shop struct {
 	Key string
 	// Products are the item ids that visitors view, in rotation.
 	Products []string
-	// Categories, if not nil, are the categories of the items, in rotation by visitor.
-	Categories []string
 }
 
 const batch = 500
@@ -48,8 +46,7 @@ func (t Traffic) Introduce(ctx context.Context, s Shop, a *Attack, progress func
 
 func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
 	type item struct {
-		ID       string `json:"id"`
-		Category string `json:"category,omitempty"`
+		ID string `json:"id"`
 	}
 	type event struct {
 		Event   string            `json:"event"`
@@ -60,11 +57,8 @@ func (t Traffic) sendEvents(ctx context.Context, s Shop, from, to int) error {
 	events := make([]event, 0, to-from)
 	for n := from; n < to; n++ {
 		id := t.Visitor(n)
-		it := item{ID: s.Products[n%len(s.Products)]}
-		if len(s.Categories) > 0 {
-			it.Category = s.Categories[n%len(s.Categories)]
-		}
-		events = append(events, event{Event: "view_item", EventID: "intro-" + id, User: map[string]string{"uid": id}, Items: []item{it}})
+		events = append(events, event{Event: "view_item", EventID: "intro-" + id, User: map[string]string{"uid": id},
+			Items: []item{{ID: s.Products[n%len(s.Products)]}}})
 	}
 	body, err := json.Marshal(events)
 	if err != nil {

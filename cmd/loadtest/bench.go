@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"rebound/examples"
 	"rebound/internal/longrun"
 	"rebound/loadtest/bench"
 )
@@ -17,7 +16,7 @@ func benchmark(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	fs := newFlagSet("bench", stderr, "loadtest bench starts a bidder and a bare handler, each on one core, sends both the same requests in alternating rounds,\n"+
 		"and reports the CPU time of a request as a multiple of the bare handler's. make bench-report runs it.",
 		"loadtest bench --bidder bin/bidder --out docs/performance.md")
-	o := bench.Options{Samples: examples.FS, Now: time.Now, Progress: func(s string) { fmt.Fprintln(stderr, s) }}
+	o := bench.Options{Now: time.Now, Progress: func(s string) { fmt.Fprintln(stderr, s) }}
 	fs.StringVar(&o.Bidder, "bidder", "bin/bidder", "`program` of the bidder")
 	fs.IntVar(&o.Rounds, "rounds", 7, "alternating rounds per case")
 	fs.DurationVar(&o.Duration, "duration", time.Second, "how long each server gets requests in a round")

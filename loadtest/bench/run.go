@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,13 +13,13 @@ import (
 	"time"
 
 	"rebound/loadtest"
+	"rebound/loadtest/scale"
 )
 
 // Options configure a report.
 type Options struct {
 	Bidder  string // path of the bidder's program
 	Self    string // path of the program that serves the bare handler with the verb floor
-	Samples fs.FS  // the sample shop
 	Rounds  int    // alternating pairs per case
 	// Duration is how long each server gets requests in a round.
 	Duration time.Duration
@@ -29,6 +28,29 @@ type Options struct {
 	// Progress receives one line per step.
 	Progress func(string)
 	Now      func() time.Time
+}
+
+// Shop is the configuration of the bidder that is measured. A visitor who viewed one
+// product is a candidate for about Size.Candidates of its lines.
+type Shop struct {
+	Size     scale.Options
+	NoBidLog bool // switches the bid log off
+}
+
+// write writes the configuration to a folder and returns its path.
+func (s *Shop) write(dir string) (string, error) {
+	path, err := scale.Write(dir, s.Size)
+	if err != nil || !s.NoBidLog {
+		return path, err
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append(text, "\nlogs: {bids: {off: true}}\n"...), 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot switch the bid log off: %w", err)
+	}
+	return path, nil
 }
 
 // group is a configuration and the cases that are measured with it.
@@ -49,15 +71,15 @@ type Case struct {
 // groups are the cases, by the configuration that they need.
 func groups() []group {
 	return []group{
-		{Shop{Lines: 1000, Audiences: 250}, 20_000, []Case{
+		{Shop{Size: scale.Options{Lines: 1000, Candidates: 4}}, 20_000, []Case{
 			{"0 % known visitors", 0, "2.4", "1.1", "1.0"},
 			{"10 % known visitors, 1,000 lines", 10, "4.1", "1.45", "1.25"},
 			{"100 % known visitors", 100, "10-16", "4.5", "3.5"},
 		}},
-		{Shop{Lines: 1000, Audiences: 250, NoBidLog: true}, 20_000, []Case{
+		{Shop{Size: scale.Options{Lines: 1000, Candidates: 4}, NoBidLog: true}, 20_000, []Case{
 			{"100 % known visitors, bid log off", 100, "-", "3.0", "2.5"},
 		}},
-		{Shop{Lines: 10_000, Audiences: 100}, 20_000, []Case{
+		{Shop{Size: scale.Options{Lines: 10_000, Candidates: 100}}, 20_000, []Case{
 			{"10 % known visitors, 100 candidates of 10,000 lines", 10, "5", "1.7", "1.5"},
 			{"100 % known visitors, 100 candidates of 10,000 lines", 100, "30", "5.5", "4"},
 		}},
@@ -70,8 +92,7 @@ type Measurement struct {
 	Shop       Shop
 	Result     *loadtest.ComparisonResult
 	Proof      Proof
-	Failed     string // why the case could not be measured; then Result is nil
-	CandidateN int
+	Failed string // why the case could not be measured; then Result is nil
 }
 
 // Proof holds the growth of the bidder's counters during a case, which shows what was
@@ -125,11 +146,11 @@ func (o *Options) group(ctx context.Context, floor *server, g *group) (out []Mea
 		return nil, fmt.Errorf("cannot create folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	path, err := g.shop.write(dir, o.Samples)
+	path, err := g.shop.write(filepath.Join(dir, "config"))
 	if err != nil {
 		return nil, err
 	}
-	o.Progress(fmt.Sprintf("starting a bidder with %d lines", g.shop.Lines))
+	o.Progress(fmt.Sprintf("starting a bidder with %d lines", g.shop.Size.Lines))
 	b, err := start(ctx, 0, o.Bidder, "serve", "--config", path, "--data", filepath.Join(dir, "data"),
 		"--bid", "127.0.0.1:0", "--edge", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 	if err != nil {
@@ -138,7 +159,7 @@ func (o *Options) group(ctx context.Context, floor *server, g *group) (out []Mea
 	defer func() { err = errors.Join(err, b.stop()) }()
 	o.Progress(fmt.Sprintf("introducing %d visitors", g.visitors))
 	t := loadtest.Traffic{Visitors: g.visitors, KnownPct: 100, Seed: 1}
-	shop := loadtest.Shop{EdgeURL: "http://" + b.addr["edge"], Key: "demo-shop-key", Products: products(), Categories: g.shop.categories()}
+	shop := loadtest.Shop{EdgeURL: "http://" + b.addr["edge"], Key: scale.Key, Products: products()}
 	if err := t.Introduce(ctx, shop, &loadtest.Attack{Target: target(b), Deadline: time.Second}, nil); err != nil {
 		return nil, err
 	}
@@ -160,9 +181,9 @@ const bidPath = "/openrtb2/demo"
 // target is the URL of the exchange.
 func target(b *server) string { return "http://" + b.addr["bid"] + bidPath }
 
-// products are the products of the sample shop.
+// products are those of the smallest configuration, which the others have too.
 func products() []string {
-	out := make([]string, 40)
+	out := make([]string, 200)
 	for i := range out {
 		out[i] = fmt.Sprintf("SKU%d", i+1)
 	}
@@ -195,7 +216,7 @@ func (o *Options) measure(ctx context.Context, b, floor *server, g *group, c Cas
 		Subject: loadtest.Side{Name: "bidder", Loop: loop, PID: b.cmd.Process.Pid}, Control: loadtest.Side{Name: "bare handler", Loop: control, PID: floor.cmd.Process.Pid},
 		Rounds: o.Rounds, Duration: o.Duration, Warmup: o.Duration / 5, Settle: 200 * time.Millisecond,
 	}
-	m := &Measurement{Case: c, Shop: g.shop, CandidateN: g.shop.Lines / g.shop.Audiences}
+	m := &Measurement{Case: c, Shop: g.shop}
 	if m.Result, err = compared.Run(ctx); err != nil {
 		return nil, err
 	}
