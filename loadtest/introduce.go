@@ -103,7 +103,7 @@ var errNoBid = errors.New("a known visitor got no bid: check that the shop of --
 
 // probe returns a test request of the last visitor, which costs no money.
 func (t Traffic) probe() []byte {
-	return fmt.Appendf(nil, `{"id":"lt-probe","test":1,"tmax":1000,"imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]},"secure":1}],"site":{"id":"s","domain":"site1.example","page":"https://site1.example/"},"device":{"ua":%q,"geo":{"country":"CAN"}},"user":{"buyeruid":%q},"regs":{"gdpr":0}}`,
+	return fmt.Appendf(nil, `{"id":"lt-probe","test":1,"tmax":1000,"imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]},"secure":1}],"site":{"id":"s","domain":"site1.example","page":"https://site1.example/"},"device":{"ua":%q,"ip":"198.51.100.7","devicetype":2,"language":"en","geo":{"country":"CAN","region":"ON","zip":"M5V"}},"user":{"buyeruid":%q},"regs":{"gdpr":0}}`,
 		agents[0], t.Visitor(t.Visitors-1))
 }
 

@@ -18,9 +18,9 @@ import (
 
 // Options configure a report.
 type Options struct {
-	Bidder  string // path of the bidder's program
-	Self    string // path of the program that serves the bare handler with the verb floor
-	Rounds  int    // alternating pairs per case
+	Bidder string // path of the bidder's program
+	Self   string // path of the program that serves the bare handler with the verb floor
+	Rounds int    // alternating pairs per case
 	// Duration is how long each server gets requests in a round.
 	Duration time.Duration
 	// Only, if not empty, keeps the cases whose name contains it.
@@ -89,9 +89,9 @@ func groups() []group {
 // Measurement is a case and what was measured.
 type Measurement struct {
 	Case
-	Shop       Shop
-	Result     *loadtest.ComparisonResult
-	Proof      Proof
+	Shop   Shop
+	Result *loadtest.ComparisonResult
+	Proof  Proof
 	Failed string // why the case could not be measured; then Result is nil
 }
 

@@ -73,7 +73,7 @@ func (s *server) ready(ctx context.Context) error {
 			var m map[string]any
 			if json.Unmarshal([]byte(line), &m) != nil || m["msg"] != "ready" {
 				if m["msg"] != nil {
-					line = fmt.Sprint(m["msg"])
+					line = fmt.Sprint(m["msg"], " ", m["error"])
 				}
 				if s.tail = append(s.tail, line); len(s.tail) > 3 {
 					s.tail = s.tail[1:]
