@@ -25,30 +25,49 @@ const (
 // event and the conditions sorted by their text:
 //
 //	shop "view_item" item.category under "shoes > running" & url.path prefix "/p/"
+//
+// A segment that also sums the value of its events names the currency of the sum:
+//
+//	shop "purchase" sum "EUR" item.category under "shoes"
+//
+// A segment of list members has the event @list, which no visitor can send:
+//
+//	shop "@list" list eq "vip" & trait.tier eq "gold"
 type rule struct {
 	id         rtb.SegmentID
 	advertiser string
 	event      string
+	sum        rtb.Currency // zero: no sum
 	onEvent    []*condition
 	onItem     []*condition // one item must meet all of them
+	onMember   []*condition
 	text       string
 }
 
+// memberEvent takes the place of an event's name in the rules about list members.
+const memberEvent = "@list"
+
 // newRule sorts the conditions, drops duplicates and derives the segment.
-func newRule(advertiser, event string, conditions []*condition) *rule {
+func newRule(advertiser, event string, sum rtb.Currency, conditions []*condition) *rule {
 	conditions = slices.Clone(conditions)
 	slices.SortFunc(conditions, func(a, b *condition) int { return strings.Compare(a.text(), b.text()) })
 	conditions = slices.CompactFunc(conditions, func(a, b *condition) bool { return a.text() == b.text() })
-	r := &rule{advertiser: advertiser, event: event}
+	r := &rule{advertiser: advertiser, event: event, sum: sum}
 	r.text = advertiser + " " + strconv.Quote(event)
+	if !sum.IsZero() {
+		r.text += " sum " + strconv.Quote(sum.String())
+	}
 	for i, c := range conditions {
 		if i > 0 {
 			r.text += " &"
 		}
 		r.text += " " + c.text()
-		if c.ofItem() {
+		switch {
+		case c.ofItem():
 			r.onItem = append(r.onItem, c)
-		} else {
+		case c.def.kind == memberText:
+			r.onMember = append(r.onMember, c)
+		default:
 			r.onEvent = append(r.onEvent, c)
 		}
 	}
@@ -95,6 +114,10 @@ func parseWords(text string) (*rule, error) {
 	if event == "" || len(event) > maxEventName {
 		return nil, errors.New("the event name is missing or too long")
 	}
+	sum, rest, err := parseSum(rest)
+	if err != nil {
+		return nil, err
+	}
 	var conditions []*condition
 	for rest != "" {
 		if len(conditions) == maxConditions {
@@ -112,7 +135,27 @@ func parseWords(text string) (*rule, error) {
 		}
 		conditions = append(conditions, c)
 	}
-	return newRule(advertiser, event, conditions), nil
+	r := newRule(advertiser, event, sum, conditions)
+	if member := event == memberEvent; member != (len(r.onMember) > 0) || member && len(conditions) > len(r.onMember) {
+		return nil, errors.New("conditions of an event and of a list are mixed")
+	}
+	return r, nil
+}
+
+// parseSum parses ` sum "EUR"` at the start of s, if it is there.
+func parseSum(s string) (sum rtb.Currency, rest string, err error) {
+	after, ok := strings.CutPrefix(s, " sum ")
+	if !ok {
+		return sum, s, nil
+	}
+	code, rest, err := quoted(after)
+	if err != nil {
+		return sum, "", err
+	}
+	if sum, ok = rtb.ParseCurrency(code); !ok {
+		return sum, "", errors.New("the currency of the sum is unknown")
+	}
+	return sum, rest, nil
 }
 
 // parseCondition parses ` field op[.cs] "value"...` at the start of s.
@@ -136,7 +179,7 @@ func parseCondition(s string) (*condition, string, error) {
 		}
 		raw.Value, rest = append(raw.Value, v), tail
 	}
-	c, flaw := newCondition(raw)
+	c, flaw := conditionOf(raw, memberFields)
 	if flaw != nil {
 		return nil, "", fmt.Errorf("%s: got %s; want %s", flaw.part, flaw.got, flaw.want)
 	}
@@ -175,6 +218,16 @@ func (r *rule) match(e *events.Event) bool {
 func (r *rule) matchItem(it *events.Item) bool {
 	for _, c := range r.onItem {
 		if !c.matchItem(it) {
+			return false
+		}
+	}
+	return true
+}
+
+// matchMember reports whether a row of a list meets the conditions.
+func (r *rule) matchMember(m *Member) bool {
+	for _, c := range r.onMember {
+		if !c.matchMember(m) {
 			return false
 		}
 	}

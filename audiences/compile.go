@@ -124,10 +124,15 @@ func (c *compiler) withRecipe(i int) Spec {
 		if !s.Include.empty() {
 			c.Add(at+".include", "both include and recipe", "one of them")
 		}
+		if ok {
+			c.checkWith(at, s.Recipe, &r, &s.With)
+		}
 		s = r.apply(s)
-		if !ok {
+		if !ok || s.Include.empty() { // reported above
 			s.Include = Rule{Event: anyEvent}
 		}
+	} else if given := s.With.given(); len(given) > 0 {
+		c.Add(at+".with", "parameters without a recipe", "a recipe")
 	}
 	if s.TTL == 0 {
 		s.TTL = defaultTTL
@@ -139,7 +144,7 @@ func (c *compiler) withRecipe(i int) Spec {
 }
 
 func (c *compiler) program(s *Spec, at string) *Program {
-	p := &Program{id: s.ID, advertiser: s.Advertiser}
+	p := &Program{id: s.ID, advertiser: s.Advertiser, name: s.Name, recipe: s.Recipe}
 	if s.Include.empty() {
 		c.Add(at+".include", "nothing", "a rule or a recipe")
 		return p
@@ -149,7 +154,7 @@ func (c *compiler) program(s *Spec, at string) *Program {
 		n := c.node(&s.Exclude, place{path: at + ".exclude", exclude: true})
 		p.exclude = &n
 	}
-	p.triggers = p.include.triggers()
+	p.triggers, _ = p.include.triggers()
 	p.cost = c.cost
 	if c.leaves > MaxLeaves {
 		c.Add(at, strconv.Itoa(c.leaves)+" leaves", "at most "+strconv.Itoa(MaxLeaves))
@@ -176,23 +181,30 @@ func (p place) child(list string, i int) place {
 // node compiles one node of a rule.
 func (c *compiler) node(r *Rule, at place) node {
 	set := 0
-	for _, is := range []bool{r.All != nil, r.Any != nil, r.Event != "", r.Audience != ""} {
+	for _, is := range []bool{r.All != nil, r.Any != nil, r.Event != "", r.Audience != "", r.List != "", r.RequestKeyword != nil,
+		!r.RequestSegment.empty(), r.RequestGeo != nil, r.RequestCat != nil} {
 		if is {
 			set++
 		}
 	}
 	if set != 1 {
-		c.Add(at.path, strconv.Itoa(set)+" of all, any, event and audience", "exactly one of them")
+		c.Add(at.path, strconv.Itoa(set)+" of all, any, event, list, audience, request.keyword, request.segment, request.geo and request.cat", "exactly one of them")
 		return node{}
 	}
-	if r.Event != "" {
+	switch {
+	case r.Event != "":
 		return c.leaf(r, at)
+	case r.List != "":
+		return c.list(r, at)
 	}
-	if r.Within != 0 || r.NotWithin != 0 || r.MinCount != 0 || r.Where != nil || r.After != "" {
-		c.Add(at.path, "within, not_within, min_count, where or after without event", "these fields only with event")
+	if r.Within != 0 || r.NotWithin != 0 || r.MinCount != 0 || r.MinValue != 0 || r.Where != nil || r.After != "" {
+		c.Add(at.path, "within, not_within, min_count, min_value, where or after without event", "these fields only with event, and where and the windows also with list")
 	}
-	if r.Audience != "" {
+	switch {
+	case r.Audience != "":
 		return c.reference(r.Audience, at)
+	case r.All == nil && r.Any == nil:
+		return c.request(r, at)
 	}
 	kind, list, kids := nodeAll, "all", r.All
 	if r.Any != nil {
@@ -231,26 +243,31 @@ func (c *compiler) reference(id string, at place) node {
 
 // triggers returns segments of which a visitor must have at least one for the
 // node to be true: those of every child of any, and those of the child of all
-// that has the fewest.
-func (n *node) triggers() []rtb.SegmentID {
-	var out []rtb.SegmentID
+// that has the fewest. bound is false if the node can be true without any segment,
+// because of a leaf about the request.
+func (n *node) triggers() (out []rtb.SegmentID, bound bool) {
 	switch n.kind {
 	case nodeLeaf:
-		return []rtb.SegmentID{n.segment}
+		return []rtb.SegmentID{n.segment}, true
 	case nodeAudience:
-		return n.audience.triggers
+		return n.audience.triggers, len(n.audience.triggers) > 0
 	case nodeAny:
 		for i := range n.kids {
-			out = append(out, n.kids[i].triggers()...)
+			t, ok := n.kids[i].triggers()
+			if !ok {
+				return nil, false
+			}
+			out = append(out, t...)
 		}
+		bound = true
 	case nodeAll:
 		for i := range n.kids {
-			if t := n.kids[i].triggers(); out == nil || len(t) < len(out) {
-				out = t
+			if t, ok := n.kids[i].triggers(); ok && (!bound || len(t) < len(out)) {
+				out, bound = t, true
 			}
 		}
 	}
 	out = slices.Clone(out)
 	slices.Sort(out)
-	return slices.Compact(out)
+	return slices.Compact(out), bound
 }

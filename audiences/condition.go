@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rebound/events"
+	"rebound/internal/inventory"
 	"rebound/internal/spec"
 )
 
@@ -28,6 +29,7 @@ type condition struct {
 	values []string // folded unless cs; sorted for in and not_in
 
 	numbers []float64      // of values, for comparisons of numbers
+	letters bool           // compares host names as people write them, not in ASCII
 	re      *regexp.Regexp // of values[0], for regex
 }
 
@@ -35,8 +37,16 @@ type condition struct {
 type flaw struct{ part, got, want string }
 
 // newCondition returns the canonical form of a condition.
-func newCondition(c Condition) (*condition, *flaw) {
+func newCondition(c Condition) (*condition, *flaw) { return conditionOf(c, nil) }
+
+// conditionOf is newCondition with more fields.
+func conditionOf(c Condition, more []fieldDef) (*condition, *flaw) {
 	def, key, ok := findField(c.Field)
+	for _, d := range more {
+		if d.name == c.Field {
+			def, ok = d, true
+		}
+	}
 	if !ok {
 		return nil, &flaw{"field", spec.Quote(c.Field), "one of " + strings.Join(Fields(), ", ")}
 	}
@@ -124,11 +134,32 @@ func (c *condition) canonicalValue(v string) (string, *flaw) {
 		return v, nil
 	case c.op == "under":
 		v = categoryPath(v)
+	case c.host():
+		return c.hostValue(v), nil
+	case c.def.name == "url" && c.op != "suffix" && c.op != "contains" && c.op != "not_contains":
+		if from, to := inventory.HostPart(v); from == 0 && inventory.NeedsASCII(v[:to]) {
+			v = inventory.ASCIIHost(v[:to]) + v[to:]
+		}
 	}
 	if !c.cs {
 		v = strings.ToLower(v)
 	}
 	return v, nil
+}
+
+// host reports whether the field is a host name.
+func (c *condition) host() bool { return c.def.name == "url.host" || c.def.name == "ref.host" }
+
+// hostValue returns the canonical spelling of a host name, or of a part of one. Events
+// hold host names in ASCII. A whole name is converted to ASCII as well; a part of a
+// name cannot be, so a part in letters is compared with the name in letters.
+func (c *condition) hostValue(v string) string {
+	c.cs = false
+	switch c.op {
+	case "eq", "neq", "in", "not_in":
+		return inventory.ASCIIHost(v)
+	}
+	return strings.ToLower(v)
 }
 
 // prepare compiles the values for matching.
@@ -139,6 +170,7 @@ func (c *condition) prepare() *flaw {
 			c.numbers = append(c.numbers, x)
 		}
 	}
+	c.letters = c.host() && slices.ContainsFunc(c.values, inventory.NeedsASCII[string])
 	if c.op != "regex" {
 		return nil
 	}
@@ -202,6 +234,20 @@ func (c *condition) matchItem(it *events.Item) bool {
 	return c.matchText(s, ok)
 }
 
+func (c *condition) matchMember(m *Member) bool {
+	var s string
+	switch c.def.name {
+	case "list":
+		s = m.List
+	case "purpose":
+		s = m.Purpose
+	default:
+		s, ok := m.Traits[c.key]
+		return c.matchText(s, ok)
+	}
+	return c.matchText(s, s != "")
+}
+
 // matchNumber compares a number. An absent number differs from every value.
 func (c *condition) matchNumber(x float64, ok bool) bool {
 	switch c.op {
@@ -242,6 +288,9 @@ func (c *condition) matchText(s string, ok bool) bool {
 
 // holds reports whether the positive form of the operator is true.
 func (c *condition) holds(s string) bool {
+	if c.letters {
+		s = inventory.UnicodeHost(s)
+	}
 	if c.op == "regex" {
 		return c.re.MatchString(s)
 	}

@@ -17,6 +17,7 @@ const (
 	numberField                  // of the event, an amount
 	itemText                     // of one item
 	itemNumber                   // of one item, an amount
+	memberText                   // of a row of a list
 )
 
 // fieldDef is a field, or a family of fields if its name ends in a dot.
@@ -29,9 +30,13 @@ var fieldDefs = []fieldDef{
 	{"url", textField}, {"url.host", textField}, {"url.path", textField}, {"url.query.", textField},
 	{"ref.host", textField}, {"q", textField}, {"order_id", textField}, {"action_source", textField},
 	{"utm.source", textField}, {"utm.medium", textField}, {"utm.campaign", textField}, {"utm.term", textField},
-	{"utm.content", textField}, {"prop.", textField}, {"value", numberField},
+	{"utm.content", textField}, {"prop.", textField}, {"geo.country", textField}, {"device.type", textField},
+	{"trait.", memberText}, {"value", numberField},
 	{"item.id", itemText}, {"item.category", itemText}, {"item.brand", itemText}, {"item.price", itemNumber},
 }
+
+// memberFields are the fields of a list's row that only canonical texts name.
+var memberFields = []fieldDef{{"list", memberText}, {"purpose", memberText}}
 
 // Fields returns the fields that a condition may name, with <key> in place of
 // the key of a family.
@@ -119,12 +124,18 @@ func eventText(e *events.Event, field, key string) (string, bool) {
 	case "prop.":
 		s, ok := e.Props[key]
 		return s, ok
+	case "geo.country", "device.type":
+		s = e.Props[contextProps[field]]
 	default: // utm.source and the like: the map is keyed by the last part
 		s, ok := e.UTM[strings.TrimPrefix(field, "utm.")]
 		return s, ok
 	}
 	return s, s != ""
 }
+
+// contextProps are the properties in which a server sends where and with what device
+// the visitor was. Rebound does not derive them from addresses.
+var contextProps = map[string]string{"geo.country": "country", "device.type": "device_type"}
 
 func urlText(u *events.URL, field, key string) (string, bool) {
 	if u == nil {

@@ -12,6 +12,7 @@ import (
 // for concurrent use.
 type Matcher struct {
 	tenants map[string]tenant
+	sums    map[rtb.SegmentID]rtb.Currency
 	size    int
 }
 
@@ -20,12 +21,20 @@ type Matcher struct {
 type tenant struct {
 	byEvent  map[string][]*rule
 	anywhere []*rule
+	members  []*rule
+}
+
+// Member is a row of an advertiser's list.
+type Member struct {
+	List    string
+	Purpose string            // target or suppress
+	Traits  map[string]string // by name
 }
 
 // NewMatcher compiles canonical texts as [Set.Rules] returns them. It fails if
 // [CheckText] rejects one.
 func NewMatcher(canonical []string) (*Matcher, error) {
-	m := &Matcher{tenants: map[string]tenant{}}
+	m := &Matcher{tenants: map[string]tenant{}, sums: map[rtb.SegmentID]rtb.Currency{}}
 	seen := map[rtb.SegmentID]bool{}
 	for _, text := range canonical {
 		r, err := parseRule(text)
@@ -45,6 +54,7 @@ func NewMatcher(canonical []string) (*Matcher, error) {
 			t.byEvent[name] = rules
 		}
 		sortRules(t.anywhere)
+		sortRules(t.members)
 	}
 	return m, nil
 }
@@ -54,10 +64,16 @@ func (m *Matcher) add(r *rule) {
 	if !ok {
 		t.byEvent = map[string][]*rule{}
 	}
-	if r.event == anyEvent {
+	switch r.event {
+	case anyEvent:
 		t.anywhere = append(t.anywhere, r)
-	} else {
+	case memberEvent:
+		t.members = append(t.members, r)
+	default:
 		t.byEvent[r.event] = append(t.byEvent[r.event], r)
+	}
+	if !r.sum.IsZero() {
+		m.sums[r.id] = r.sum
 	}
 	m.tenants[r.advertiser] = t
 }
@@ -89,4 +105,22 @@ func (m *Matcher) Match(f *events.Fact, dst []rtb.SegmentID) []rtb.SegmentID {
 		}
 	}
 	return dst
+}
+
+// MatchMember appends the segments that a row of an advertiser's list belongs to,
+// sorted.
+func (m *Matcher) MatchMember(advertiser string, row *Member, dst []rtb.SegmentID) []rtb.SegmentID {
+	for _, r := range m.tenants[advertiser].members {
+		if r.matchMember(row) {
+			dst = append(dst, r.id)
+		}
+	}
+	return dst
+}
+
+// Sum returns the currency in which a segment sums the value of its events; false if it
+// does not.
+func (m *Matcher) Sum(id rtb.SegmentID) (rtb.Currency, bool) {
+	c, ok := m.sums[id]
+	return c, ok
 }

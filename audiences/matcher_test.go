@@ -76,10 +76,109 @@ func TestConditions(t *testing.T) {
 	f(`{field: item.category, op: under, value: "Shoes>Running"}`, true)
 	f(`{field: item.category, op: under, value: "Shoes > Run"}`, false)
 	f(`{field: item.price, op: lt, value: 6}`, true)
+	f(`{field: geo.country, value: [de, at]}`, false)
+	f(`{field: device.type, op: exists, value: false}`, true)
 	// One item must meet all conditions about items.
 	f(`{field: item.id, value: sku2}, {field: item.price, op: lt, value: 6}`, true)
 	f(`{field: item.id, value: sku1}, {field: item.price, op: lt, value: 6}`, false)
 	f(`{field: item.id, value: sku2}, {field: item.brand, op: exists, value: false}`, true)
+}
+
+// Events hold host names in ASCII; rules may write them as people do.
+func TestHostsInLetters(t *testing.T) {
+	e := events.Event{Name: "page_view", URL: &events.URL{Host: "www.xn--bcher-kva.example", Path: "/übersicht"}, RefHost: "xn--mnchen-3ya.example"}
+	f := func(condition string, want bool) {
+		t.Helper()
+		m, err := NewMatcher(compiled(t, `[{id: x, include: {event: page_view, where: [`+condition+`]}}]`).Rules())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(m.Match(&events.Fact{Kind: events.KindEvent, Advertiser: "shop", Event: &e}, nil)) == 1; got != want {
+			t.Errorf("%s: matched %v; want %v", condition, got, want)
+		}
+	}
+	f(`{field: url.host, value: WWW.Bücher.example}`, true)
+	f(`{field: url.host, value: www.xn--bcher-kva.example}`, true)
+	f(`{field: url.host, op: in, value: [a.example, www.bücher.example.]}`, true)
+	f(`{field: url.host, op: neq, value: www.bücher.example}`, false)
+	f(`{field: url.host, op: suffix, value: .Bücher.example}`, true)
+	f(`{field: url.host, op: suffix, value: .xn--bcher-kva.example}`, true)
+	f(`{field: url.host, op: prefix, value: www.bü}`, true)
+	f(`{field: url.host, op: contains, value: üch}`, true)
+	f(`{field: url.host, op: not_contains, value: üch}`, false)
+	f(`{field: url.host, op: regex, value: "^www\\.b.cher"}`, false)
+	f(`{field: url.host, op: regex, value: "^www\\.[bü]+cher"}`, true)
+	f(`{field: url, op: prefix, value: www.bücher.example/über}`, true)
+	f(`{field: url, value: www.bücher.example/übersicht}`, true)
+	f(`{field: ref.host, value: münchen.example}`, true)
+}
+
+func TestMatchMember(t *testing.T) {
+	set := compiled(t, `
+- {id: vip, include: {list: vip}}
+- {id: gold, include: {list: crm, where: [{field: trait.tier, value: Gold}]}}
+- {id: rich, include: {list: "*", where: [{field: trait.score, op: gte, value: 50}]}}
+- {id: all, include: {event: "*"}}`)
+	m, err := NewMatcher(set.Rules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := func(advertiser string, row Member, want ...string) {
+		t.Helper()
+		var ids []rtb.SegmentID
+		for _, w := range want {
+			ids = append(ids, set.Audience(w).Triggers()...)
+		}
+		slices.Sort(ids)
+		if got := m.MatchMember(advertiser, &row, nil); !slices.Equal(got, ids) {
+			t.Errorf("%v: %v; want those of %v", row, got, want)
+		}
+	}
+	match("shop", Member{List: "vip"}, "vip")
+	match("shop", Member{List: "crm", Traits: map[string]string{"tier": "gold", "score": "50"}}, "gold", "rich")
+	match("shop", Member{List: "vip", Traits: map[string]string{"tier": "gold", "score": "49.9"}}, "vip")
+	match("other", Member{List: "vip"})
+	if got := m.Match(&events.Fact{Kind: events.KindEvent, Advertiser: "shop", Event: &events.Event{Name: memberEvent, Props: map[string]string{"list": "vip"}}}, nil); len(got) > 1 {
+		t.Errorf("an event with the name of the members' rule is in %d segments; want that of any event only", len(got))
+	}
+	if got := set.Audience("vip").Triggers(); len(got) != 1 || got[0] != ListSegment("shop", "vip") {
+		t.Errorf("ListSegment: got %v; want %v", ListSegment("shop", "vip"), got)
+	}
+}
+
+func TestSums(t *testing.T) {
+	in := []Spec{{ID: "x", Currency: rtb.Currency{'E', 'U', 'R'}, Include: Rule{Event: "purchase", MinValue: 500e6}}, {ID: "y", Include: Rule{Event: "purchase"}}}
+	set, problems := Compile(in, []string{"shop"})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if got := set.Rules(); !slices.Equal(got, []string{`shop "purchase"`, `shop "purchase" sum "EUR"`}) {
+		t.Fatalf("rules: %v", got)
+	}
+	m, err := NewMatcher(set.Rules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := set.Audience("x").Triggers()[0]
+	if c, ok := m.Sum(sum); !ok || c.String() != "EUR" {
+		t.Errorf("sum: %v %v", c, ok)
+	}
+	if _, ok := m.Sum(set.Audience("y").Triggers()[0]); ok {
+		t.Error("a segment without min_value has a sum")
+	}
+	const now = rtb.Second(1_800_000_000)
+	f := func(want bool, days ...rtb.DayValue) {
+		t.Helper()
+		v := &rtb.Visitor{Segments: []rtb.SegmentState{{ID: sum, First: now - 99, Last: now - 99, Count: 1, Recent: []rtb.Second{now - 99}, Sums: days}}}
+		if got := set.Audience("x").Eval(v, now.Time(), Window{}).In; got != want {
+			t.Errorf("%v: in %v; want %v", days, got, want)
+		}
+	}
+	first := (now - 30*24*3600).UTCDay() // the default ttl
+	f(true, rtb.DayValue{Day: now.UTCDay(), Value: 500e6})
+	f(false, rtb.DayValue{Day: now.UTCDay(), Value: 499_999_999})
+	f(true, rtb.DayValue{Day: now.UTCDay(), Value: 300e6}, rtb.DayValue{Day: first, Value: 200e6})
+	f(false, rtb.DayValue{Day: now.UTCDay(), Value: 300e6}, rtb.DayValue{Day: first - 1, Value: 200e6})
 }
 
 func TestMatchKeepsAdvertisersAndNamesApart(t *testing.T) {
@@ -133,7 +232,8 @@ func TestOtherSpellingsOfARuleAreRefused(t *testing.T) {
 		"", "shop", `shop view_item`, `Shop "view_item"`, `shop "view_item" `, `shop "view_item"  q eq "a"`, `shop "view_item" q eq "A"`,
 		`shop "view_item" q eq.cs`, `shop "view_item" q in "b" "a"`, `shop "view_item" q in "a"`, `shop "view_item" q eq "a" & `,
 		`shop "view_item" url.path eq "a" & q eq "a"`, `shop "view_item" q eq "a" & q eq "a"`, "shop `view_item`", `shop ""`,
-		`shop "view_item" value gt "1.0"`, `shop "view_item" trait.x eq "1"`, `shop "view_item" q like "a"`, `shop "view_item" q eq 'a'`,
+		`shop "view_item" value gt "1.0"`, `shop "view_item" trait.x eq "1"`, `shop "@list" q eq "1"`, `shop "@list"`, `shop "@list" list eq "a" & q eq "1"`,
+		`shop "view_item" sum "eur"`, `shop "view_item" sum "EURO"`, `shop "view_item" list eq "a"`, `shop "view_item" url.host eq "bücher.example"`, `shop "view_item" q like "a"`, `shop "view_item" q eq 'a'`,
 		`shop "v" ` + strings.Repeat(`q eq "a" & `, 20) + `q eq "b"`,
 	} {
 		if err := CheckText(text); err == nil {

@@ -1,6 +1,7 @@
 package audiences
 
 import (
+	"slices"
 	"time"
 
 	"rebound/rtb"
@@ -10,6 +11,7 @@ import (
 // for concurrent use.
 type Program struct {
 	id, advertiser string
+	name, recipe   string
 	include        node
 	exclude        *node
 	triggers       []rtb.SegmentID
@@ -41,6 +43,7 @@ const (
 	nodeAll nodeKind = iota
 	nodeAny
 	nodeLeaf
+	nodeRequest
 	nodeAudience
 )
 
@@ -49,11 +52,14 @@ type node struct {
 	kind nodeKind
 	kids []node
 
+	event             string // "" for a list
 	segment           rtb.SegmentID
 	within, notWithin time.Duration
 	minCount          int
-	after             bool // not older than the inclusion's last event
+	minValue          rtb.Micros // 0: no sum
+	after             bool       // not older than the inclusion's last event
 
+	request  *requestTest
 	audience *Program
 }
 
@@ -75,25 +81,84 @@ func (p *Program) ID() string { return p.id }
 // Advertiser returns the id of the advertiser that owns the audience.
 func (p *Program) Advertiser() string { return p.advertiser }
 
+// Counts reports whether the inclusion has a leaf about an event name.
+func (p *Program) Counts(event string) bool { return p.include.counts(event) }
+
+func (n *node) counts(event string) bool {
+	switch n.kind {
+	case nodeLeaf:
+		return n.event == event
+	case nodeAudience:
+		return n.audience.Counts(event)
+	}
+	return slices.ContainsFunc(n.kids, func(k node) bool { return k.counts(event) })
+}
+
+// Segments returns the segments on which the program depends, sorted. The caller may keep
+// them.
+func (p *Program) Segments() []rtb.SegmentID {
+	out := p.include.segments(nil)
+	if p.exclude != nil {
+		out = p.exclude.segments(out)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (n *node) segments(dst []rtb.SegmentID) []rtb.SegmentID {
+	switch n.kind {
+	case nodeLeaf:
+		return append(dst, n.segment)
+	case nodeAudience:
+		return append(dst, n.audience.Segments()...)
+	}
+	for i := range n.kids {
+		dst = n.kids[i].segments(dst)
+	}
+	return dst
+}
+
 // Triggers returns segments of which a visitor must have at least one to be in
 // the audience. The caller must not modify them.
 func (p *Program) Triggers() []rtb.SegmentID { return p.triggers }
 
-// Eval reports whether v is in the audience at now. It does not allocate.
+// Name returns the label of the audience, and Recipe the recipe that it was made from.
+func (p *Program) Name() string { return p.name }
+
+// Recipe returns the name of the recipe of the audience, or an empty string.
+func (p *Program) Recipe() string { return p.recipe }
+
+// Eval is [Program.EvalRequest] without a request: leaves about the request are false.
+func (p *Program) Eval(v *rtb.Visitor, now time.Time, w Window) Verdict {
+	return p.EvalRequest(v, nil, now, w)
+}
+
+// EvalRequest reports whether v is in the audience at now, during a request. It does not
+// allocate.
 //
 // A leaf is true if at least min_count events happened at or after now - within
 // and, if not_within is set, none after now - not_within. Events later than now
-// count as happening now.
-func (p *Program) Eval(v *rtb.Visitor, now time.Time, w Window) Verdict {
-	return p.eval(v, rtb.SecondOf(now), w)
+// count as happening now. With min_value, the value of the events from the beginning of the
+// UTC day of now - within must reach it. A leaf about the request counts as an event that
+// happens now.
+func (p *Program) EvalRequest(v *rtb.Visitor, r *Request, now time.Time, w Window) Verdict {
+	c := evaluation{v: v, request: r, now: rtb.SecondOf(now)}
+	return p.eval(&c, w)
 }
 
-func (p *Program) eval(v *rtb.Visitor, now rtb.Second, w Window) Verdict {
-	in := p.include.eval(v, now, 0)
-	if !in.ok || !w.holds(in.last, now) {
+// evaluation is what the nodes of a program are evaluated against.
+type evaluation struct {
+	v       *rtb.Visitor
+	request *Request
+	now     rtb.Second
+}
+
+func (p *Program) eval(c *evaluation, w Window) Verdict {
+	in := p.include.eval(c, 0)
+	if !in.ok || !w.holds(in.last, c.now) {
 		return Verdict{}
 	}
-	out := p.exclude != nil && p.exclude.eval(v, now, in.last).ok
+	out := p.exclude != nil && p.exclude.eval(c, in.last).ok
 	return Verdict{In: !out, Excluded: out, Last: in.last, Count: in.count}
 }
 
@@ -110,12 +175,17 @@ func ago(now rtb.Second, d time.Duration) rtb.Second {
 	return now - rtb.Second(min(max(d/time.Second, 0), time.Duration(now)))
 }
 
-func (n *node) eval(v *rtb.Visitor, now, after rtb.Second) result {
+func (n *node) eval(c *evaluation, after rtb.Second) result {
 	switch n.kind {
 	case nodeLeaf:
-		return n.leaf(v, now, after)
+		return n.leaf(c, after)
+	case nodeRequest:
+		if c.request == nil || !n.request.holds(c.request) {
+			return result{}
+		}
+		return result{true, c.now, 1}
 	case nodeAudience:
-		r := n.audience.eval(v, now, Window{})
+		r := n.audience.eval(c, Window{})
 		if !r.In {
 			return result{}
 		}
@@ -123,7 +193,7 @@ func (n *node) eval(v *rtb.Visitor, now, after rtb.Second) result {
 	}
 	r := result{ok: n.kind == nodeAll}
 	for i := range n.kids {
-		k := n.kids[i].eval(v, now, after)
+		k := n.kids[i].eval(c, after)
 		if k.ok {
 			r.merge(k)
 		}
@@ -135,19 +205,22 @@ func (n *node) eval(v *rtb.Visitor, now, after rtb.Second) result {
 	return r
 }
 
-func (n *node) leaf(v *rtb.Visitor, now, after rtb.Second) result {
-	s := v.Segment(n.segment)
+func (n *node) leaf(c *evaluation, after rtb.Second) result {
+	s := c.v.Segment(n.segment)
 	if s == nil || len(s.Recent) < n.minCount {
 		return result{}
 	}
-	from := ago(now, n.within)
+	from := ago(c.now, n.within)
 	if n.after {
 		from = max(from, after)
 	}
 	if s.Recent[n.minCount-1] < from {
 		return result{}
 	}
-	if n.notWithin > 0 && s.Recent[0] > ago(now, n.notWithin) {
+	if n.notWithin > 0 && s.Recent[0] > ago(c.now, n.notWithin) {
+		return result{}
+	}
+	if n.minValue > 0 && s.ValueSince(from) < n.minValue {
 		return result{}
 	}
 	return result{true, s.Recent[0], countSince(s, from)}

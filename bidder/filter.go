@@ -42,7 +42,7 @@ func (d *Decision) filterLine(l *campaigns.Line) (m campaigns.Match, r rtb.NoBid
 			return m, r
 		}
 	}
-	if m = l.Audience.Match(&d.visitor, d.now); m.Reason != rtb.NoBidNone {
+	if m = l.Audience.Match(&d.visitor, d.facts.Request(), d.now); m.Reason != rtb.NoBidNone {
 		return m, m.Reason
 	}
 	if l.Targeting != nil {
@@ -127,7 +127,7 @@ func (d *Decision) filterCreatives(l *campaigns.Line, i int) (option, rtb.NoBidR
 		if d.spend(1 + entriesOf(imp)/entriesPerStep) {
 			break
 		}
-		if l.Rotation != nil && !l.Rotation.Eligible(n, &d.visitor, d.now) {
+		if l.Rotation != nil && !l.Rotation.Eligible(n, &d.visitor, d.facts.Request(), d.now) {
 			furthest = max(furthest, rtb.NoBidNoAudience)
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 
 	"rebound/audiences"
 	"rebound/internal/spec"
-	"rebound/rtb"
 )
 
 // BuiltinPrefix begins the ids of built-in audiences. No configured audience
@@ -37,23 +36,13 @@ func BuyersSpec(advertiser string) audiences.Spec {
 	}
 }
 
-// seeksBuyers reports whether an audience that the line includes has the
-// buyers' own segment as a trigger. Such a line does not exclude converters by
-// default.
-func seeksBuyers(a *Audience, buyers *audiences.Program) bool {
-	if buyers == nil {
-		return false
-	}
-	held := map[rtb.SegmentID]bool{}
-	for _, t := range buyers.Triggers() {
-		held[t] = true
-	}
+// seeksBuyers reports whether an audience that the line includes counts purchases. Such
+// a line does not exclude converters by default.
+func seeksBuyers(a *Audience) bool {
 	for _, list := range [][]*audiences.Program{a.Include, a.AnyOf} {
 		for _, p := range list {
-			for _, t := range p.Triggers() {
-				if held[t] {
-					return true
-				}
+			if p.Counts("purchase") {
+				return true
 			}
 		}
 	}

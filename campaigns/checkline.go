@@ -211,7 +211,7 @@ func (c *compiler) converters(path string, l *Line, o OffDuration) {
 	}
 	buyers := c.in.Audiences.Audience(BuyersID(l.Advertiser.ID))
 	d := o.D
-	if !o.Set && !seeksBuyers(&l.Audience, buyers) {
+	if !o.Set && !seeksBuyers(&l.Audience) {
 		d = defaultConverters
 	}
 	if d > maxConverters {

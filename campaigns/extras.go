@@ -61,8 +61,8 @@ type Rotation struct {
 
 // Eligible reports whether the creative with index i in the line's list may be
 // shown to the visitor.
-func (r *Rotation) Eligible(i int, v *rtb.Visitor, now time.Time) bool {
-	return r.weights[i] > 0 && (r.when[i] == nil || r.when[i].Eval(v, now, audiences.Window{}).In)
+func (r *Rotation) Eligible(i int, v *rtb.Visitor, rq *audiences.Request, now time.Time) bool {
+	return r.weights[i] > 0 && (r.when[i] == nil || r.when[i].EvalRequest(v, rq, now, audiences.Window{}).In)
 }
 
 // Picks reports whether one of the creatives that fit is drawn by weight;

@@ -3,6 +3,7 @@ package campaigns
 import (
 	"bytes"
 
+	"rebound/audiences"
 	"rebound/rtb"
 )
 
@@ -15,6 +16,8 @@ type Facts struct {
 	asi     []string
 	precise bool
 	user    bool // the user's own keywords and segments may be read
+
+	request audiences.Request
 
 	have   factSet
 	device deviceFacts
@@ -47,7 +50,11 @@ const (
 // keywords and segments.
 func (f *Facts) Begin(o *rtb.Opportunity, supply *Supply, asi []string, precise, user bool) {
 	f.o, f.supply, f.asi, f.precise, f.user, f.have = o, supply, asi, precise, user, 0
+	f.request = audiences.Request{Opportunity: o, User: user}
 }
+
+// Request returns the request as the rules of audiences test it.
+func (f *Facts) Request() *audiences.Request { return &f.request }
 
 // keywords returns the keywords of the request that may be read.
 func (f *Facts) keywords() [][]byte {
@@ -60,7 +67,7 @@ func (f *Facts) keywords() [][]byte {
 // End drops the request, whose memory is borrowed.
 func (f *Facts) End() {
 	f.o, f.supply, f.asi, f.have = nil, nil, nil, 0
-	f.where = where{}
+	f.where, f.request = where{}, audiences.Request{}
 }
 
 func (f *Facts) first(x factSet) bool {

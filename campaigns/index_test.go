@@ -140,7 +140,7 @@ func TestMatch(t *testing.T) {
 	x := mustCompile(t, in)
 	f := func(id string, want rtb.NoBidReason, held map[string]time.Duration) Match {
 		t.Helper()
-		got := x.Line(rtb.LineID{Advertiser: "shop", Campaign: "autumn", Line: id}).Audience.Match(holder(in.Audiences, held), t0)
+		got := x.Line(rtb.LineID{Advertiser: "shop", Campaign: "autumn", Line: id}).Audience.Match(holder(in.Audiences, held), nil, t0)
 		if got.Reason != want {
 			t.Errorf("%s, %v: got %q; want %q", id, held, got.Reason, want)
 		}
@@ -186,7 +186,7 @@ func TestBuyersRemember540Days(t *testing.T) {
 	in.Campaigns[0].Lines[0].Audience.Within = 0
 	rules(t, &in, standard...)
 	a := mustCompile(t, in).Lines()[0].Audience
-	got := a.Match(holder(in.Audiences, map[string]time.Duration{"viewers": time.Hour, BuyersID("shop"): 499 * 24 * time.Hour}), t0)
+	got := a.Match(holder(in.Audiences, map[string]time.Duration{"viewers": time.Hour, BuyersID("shop"): 499 * 24 * time.Hour}), nil, t0)
 	if got.Reason != rtb.NoBidAudienceExcluded {
 		t.Errorf("got %q; want audience_excluded", got.Reason)
 	}
@@ -220,7 +220,7 @@ func TestIndexAgainstAWalkOverAllLines(t *testing.T) {
 				found[l] = true
 			}
 			for _, l := range x.Lines() {
-				reason := l.Audience.Match(v, t0).Reason
+				reason := l.Audience.Match(v, nil, t0).Reason
 				if l.Status != StatusActive || reason == rtb.NoBidNoAudience {
 					continue
 				}
@@ -306,7 +306,7 @@ func TestCandidatesDoNotAllocate(t *testing.T) {
 	n := len(x.Candidates(v, &s))
 	if got := testing.AllocsPerRun(200, func() {
 		for _, l := range x.Candidates(v, &s) {
-			l.Audience.Match(v, t0)
+			l.Audience.Match(v, nil, t0)
 		}
 	}); got != 0 || n == 0 {
 		t.Errorf("got %v allocations for %d candidates; want 0 for some", got, n)
@@ -385,7 +385,7 @@ func TestContextualLines(t *testing.T) {
 	if got := x.Candidates(&rtb.Visitor{}, &s); len(got) != 1 || !got[0].Contextual {
 		t.Errorf("got %v for a visitor without segments; want the contextual line", got)
 	}
-	if m := x.Contextual()[0].Audience.Match(&rtb.Visitor{}, time.Now()); m.Reason != rtb.NoBidNone {
+	if m := x.Contextual()[0].Audience.Match(&rtb.Visitor{}, nil, time.Now()); m.Reason != rtb.NoBidNone {
 		t.Errorf("the audience of a contextual line refuses: %v", m.Reason)
 	}
 	if (*Index)(nil).Contextual() != nil {

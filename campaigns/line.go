@@ -123,13 +123,13 @@ type Match struct {
 	Count  uint32          // the qualifying events, for intensity
 }
 
-// Match reports whether the line is for the visitor at a time. It does not
-// allocate.
-func (a *Audience) Match(v *rtb.Visitor, now time.Time) Match {
+// Match reports whether the line is for the visitor at a time. rq is the request, or nil
+// outside of one. It does not allocate.
+func (a *Audience) Match(v *rtb.Visitor, rq *audiences.Request, now time.Time) Match {
 	var m Match
 	excluded := false
 	for _, p := range a.Include {
-		r := p.Eval(v, now, a.Window)
+		r := p.EvalRequest(v, rq, now, a.Window)
 		if !r.In && !r.Excluded {
 			return Match{Reason: rtb.NoBidNoAudience}
 		}
@@ -139,7 +139,7 @@ func (a *Audience) Match(v *rtb.Visitor, now time.Time) Match {
 	if len(a.AnyOf) > 0 {
 		in, out := false, false
 		for _, p := range a.AnyOf {
-			r := p.Eval(v, now, a.Window)
+			r := p.EvalRequest(v, rq, now, a.Window)
 			if r.In {
 				m.add(r)
 			}
@@ -150,7 +150,7 @@ func (a *Audience) Match(v *rtb.Visitor, now time.Time) Match {
 		}
 		excluded = excluded || !in
 	}
-	if excluded || a.excludes(v, now) {
+	if excluded || a.excludes(v, rq, now) {
 		m.Reason = rtb.NoBidAudienceExcluded
 	}
 	return m
@@ -163,9 +163,9 @@ func (m *Match) add(r audiences.Verdict) {
 	m.Count = max(m.Count, r.Count)
 }
 
-func (a *Audience) excludes(v *rtb.Visitor, now time.Time) bool {
+func (a *Audience) excludes(v *rtb.Visitor, rq *audiences.Request, now time.Time) bool {
 	for _, p := range a.Exclude {
-		if p.Eval(v, now, audiences.Window{}).In {
+		if p.EvalRequest(v, rq, now, audiences.Window{}).In {
 			return true
 		}
 	}

@@ -199,6 +199,13 @@ func (l *loader) creatives(s *Snapshot) {
 
 func (l *loader) audiences(s *Snapshot) {
 	specs := slices.Clone(s.Audiences)
+	for i := range specs {
+		for j := range s.Advertisers {
+			if a := &s.Advertisers[j]; a.ID == specs[i].Advertiser || len(s.Advertisers) == 1 {
+				specs[i].Currency = a.Currency
+			}
+		}
+	}
 	var ids []string
 	for i := range s.Audiences {
 		if strings.HasPrefix(s.Audiences[i].ID, campaigns.BuiltinPrefix) {

@@ -145,7 +145,7 @@ func TestShopStory(t *testing.T) {
 		var scratch campaigns.Scratch
 		got := map[string]rtb.NoBidReason{}
 		for _, l := range s.Index.Candidates(v, &scratch) {
-			got[l.ID.Line] = l.Audience.Match(v, at).Reason
+			got[l.ID.Line] = l.Audience.Match(v, nil, at).Reason
 		}
 		for line, reason := range want {
 			if r, ok := got[line]; !ok || r != reason {

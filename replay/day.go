@@ -126,7 +126,7 @@ func (d *Day) reachable() []*campaigns.Line {
 			continue
 		}
 		v := d.visitor(l, d.Start.Add(12*time.Hour), 2*time.Hour+l.Audience.Window.NotWithin, 1)
-		if l.Audience.Match(v, d.Start.Add(12*time.Hour)).Reason == rtb.NoBidNone {
+		if l.Audience.Match(v, nil, d.Start.Add(12*time.Hour)).Reason == rtb.NoBidNone {
 			out = append(out, l)
 		}
 	}

@@ -50,6 +50,32 @@ type SegmentState struct {
 	Count uint32    `json:"count"`
 	// Recent are the times of the most recent events, the newest first.
 	Recent []Second `json:"recent,omitempty"`
+	// Sums are the values of the events by day, the newest first. Only segments of
+	// rules with min_value have them.
+	Sums []DayValue `json:"sums,omitempty"`
+}
+
+// DayValue is the value of a segment's events of one UTC day, in the currency of the
+// segment's rule.
+type DayValue struct {
+	Day   uint32 `json:"day"` // since 1970
+	Value Micros `json:"value_micros"`
+}
+
+// UTCDay returns the UTC day of s, counted from 1970.
+func (s Second) UTCDay() uint32 { return uint32(s) / (24 * 60 * 60) }
+
+// ValueSince returns the value of the segment's events since the beginning of the UTC day
+// of a time.
+func (s *SegmentState) ValueSince(from Second) Micros {
+	sum := Micros(0)
+	for i := range s.Sums {
+		if s.Sums[i].Day < from.UTCDay() {
+			break
+		}
+		sum += s.Sums[i].Value
+	}
+	return sum
 }
 
 // ProductKind is the strongest action that the visitor took on a product.
@@ -147,11 +173,12 @@ func (v *Visitor) CopyFrom(o *Visitor) {
 	v.Segments = v.Segments[:0]
 	for i := range o.Segments {
 		var recent []Second
+		var sums []DayValue
 		if n := len(v.Segments); n < cap(v.Segments) {
-			recent = v.Segments[:n+1][n].Recent[:0]
+			recent, sums = v.Segments[:n+1][n].Recent[:0], v.Segments[:n+1][n].Sums[:0]
 		}
 		s := o.Segments[i]
-		s.Recent = append(recent, s.Recent...)
+		s.Recent, s.Sums = append(recent, s.Recent...), append(sums, s.Sums...)
 		v.Segments = append(v.Segments, s)
 	}
 	v.Products = append(v.Products[:0], o.Products...)

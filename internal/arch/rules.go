@@ -15,7 +15,7 @@ var rooms = map[string]room{
 	"creatives":   {"internal/inventory internal/spec rtb", "it renders markup from values that the caller passes"},
 	"events":      {"rtb", "it defines the records of the log and does not know how they are stored"},
 	"journal":     {"events rtb", "it stores facts and does not interpret them"},
-	"audiences":   {"events internal/spec rtb", "a rule is a function of events and a visitor, independent of where they come from"},
+	"audiences":   {"events internal/inventory internal/spec rtb", "a rule is a function of events and a visitor, independent of where they come from"},
 	"pacing":      {"events internal/view rtb", "money is a fold over facts; plans are passed to it as plain values"},
 	"campaigns":   {"audiences creatives events internal/inventory internal/spec rtb", "it compiles rules and creatives into an immutable index and holds no state"},
 	"segments":    {"audiences events internal/view rtb", "profiles are a fold over facts, independent of who reads them"},

@@ -36,6 +36,18 @@ func ASCIIHost(name string) string {
 // and dots of all scripts.
 const around = " \t\r\n.\u3002\uff0e\uff61"
 
+// UnicodeHost returns a host name in ASCII as people write it: xn--bcher-kva.example is
+// bücher.example. A name that cannot be converted is returned as it is.
+func UnicodeHost(name string) string {
+	if !strings.Contains(name, "xn--") {
+		return name
+	}
+	if text, err := lookup.ToUnicode(name); err == nil {
+		return text
+	}
+	return name
+}
+
 // NeedsASCII reports whether a host name is anything but plain ASCII, so that
 // [ASCIIHost] may change more than the case of its letters.
 func NeedsASCII[T ~string | ~[]byte](name T) bool {
