@@ -22,7 +22,7 @@ func TestAllocations(t *testing.T) {
 	var d Decoder
 	var o rtb.Opportunity
 	bodies := map[string][]byte{"R0": []byte(requestR0), "escapes": root0(`"user":{"buyeruid":"a\u0062c","keywords":"\u00e9,b"},"device":{"ifa":"AB-12"}`),
-		"odd": imp0(`"banner":{"w":"300","h":250.5},"bidfloor":"0.5e1","secure":"1.0"`), "malformed": []byte(`{"id":`)}
+		"odd": imp0(`"banner":{"w":"300","h":250.5},"bidfloor":"0.5e1","secure":"1.0"`), "malformed": []byte(`{"id":`), "personal": []byte(personal)}
 	for _, shape := range benchShapes {
 		bodies[shape] = benchBody(t, shape)
 	}
@@ -31,6 +31,12 @@ func TestAllocations(t *testing.T) {
 		check(name+" head and rest", func() {
 			if d.Head(body, p, &o) == nil {
 				_ = d.Rest(p, &o)
+			}
+		})
+		out, k := make([]byte, 0, 2*len(body)+1024), rtb.NewKeyring([32]byte{1})
+		check(name+" redacted", func() {
+			if d.Head(body, p, &o) == nil {
+				_, _ = d.AppendRedacted(out[:0], p, k)
 			}
 		})
 	}

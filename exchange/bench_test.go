@@ -62,15 +62,29 @@ func BenchmarkAppendResponse(b *testing.B) {
 
 func BenchmarkRedact(b *testing.B) {
 	k := rtb.NewKeyring([32]byte{1})
-	body := benchBody(b, "site")
-	var dst []byte
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		var err error
-		if dst, err = Redact(dst[:0], body, k, "demo"); err != nil {
+	p := testProfile(b, nil)
+	for _, shape := range benchShapes {
+		body := benchBody(b, shape)
+		run := func(name string, redact func(dst []byte) ([]byte, error)) {
+			b.Run(shape+"/"+name, func(b *testing.B) {
+				var dst []byte
+				b.SetBytes(int64(len(body)))
+				b.ReportAllocs()
+				for b.Loop() {
+					var err error
+					if dst, err = redact(dst[:0]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		run("alone", func(dst []byte) ([]byte, error) { return p.Redact(dst, body, k) })
+		var d Decoder
+		var o rtb.Opportunity
+		if err := d.Head(body, p, &o); err != nil {
 			b.Fatal(err)
 		}
+		run("decoded", func(dst []byte) ([]byte, error) { return d.AppendRedacted(dst, p, k) })
 	}
 }
 

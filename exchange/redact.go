@@ -1,11 +1,17 @@
 package exchange
 
 import (
+	"math/bits"
 	"net/netip"
+	"sync"
 	"unsafe"
 
 	"rebound/rtb"
 )
+
+// This file writes requests without personal data. Most of a request is kept as it
+// is, so it is copied in long runs: bytes from redactor.from on are kept and not yet
+// written. A member that is dropped or changed ends a run.
 
 // Redact is [Profile.Redact] for an exchange whose profile is unknown; its id space
 // is then its id.
@@ -27,208 +33,238 @@ func Redact(dst, body []byte, k *rtb.Keyring, exchange string) ([]byte, error) {
 // Page URLs are kept as sent. For a body that [Decoder.Head] calls malformed it
 // returns an error and leaves dst unchanged.
 func (p *Profile) Redact(dst, body []byte, k *rtb.Keyring) ([]byte, error) {
-	r := redactor{out: dst, p: p, keys: k}
+	s := scanners.Get().(*scanner)
+	defer scanners.Put(s)
+	defer s.release()
 	if len(body) > 2 && string(body[:3]) == "\xef\xbb\xbf" {
 		body = body[3:]
 	}
-	r.s.start(body)
-	r.s.i = r.s.space(0)
-	if r.s.i < len(body) && body[r.s.i] != '{' {
-		r.s.fail(ErrNotObject)
+	s.start(body)
+	if err := s.whole(); err != 0 {
+		return dst, err
 	}
-	r.value(inRequest)
-	if r.s.fault == 0 && r.s.err == 0 {
-		r.s.err = r.s.check()
+	return p.appendRedacted(dst, s, k), nil
+}
+
+// scanners are reused by [Profile.Redact].
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
+
+// AppendRedacted is [Profile.Redact] for the request that the last successful call of
+// Head read, without indexing and checking it again. It may be called after Rest too,
+// and leaves the opportunity as it is.
+func (d *Decoder) AppendRedacted(dst []byte, p *Profile, k *rtb.Keyring) ([]byte, error) {
+	if d.s.err == 0 {
+		d.s.err = d.s.check()
 	}
+	if d.s.err != 0 {
+		return dst, d.s.err
+	}
+	return p.appendRedacted(dst, &d.s, k), nil
+}
+
+// whole checks that the text is one object in valid UTF-8.
+func (s *scanner) whole() DecodeError {
+	at := s.space(0)
 	switch {
-	case r.s.fault != 0:
-		return dst, r.s.fault
-	case r.s.err != 0:
-		return dst, r.s.err
-	case r.s.space(r.s.i) != len(body):
-		return dst, ErrSyntax
-	case !r.s.validUTF8():
-		return dst, ErrUTF8
+	case at == len(s.b):
+		return ErrSyntax
+	case s.b[at] != '{' && s.b[at] != '[':
+		return ErrNotObject
+	case s.fault != 0:
+		return s.fault
+	case s.check() != 0 || s.space(s.end(at)) != len(s.b):
+		return ErrSyntax
+	case s.b[at] != '{':
+		return ErrNotObject
+	case !s.validUTF8():
+		return ErrUTF8
 	}
-	return r.out, nil
+	return 0
 }
 
-// act is the treatment of a value: drop, copy, replace, or descend into an
-// object whose members have acts of their own.
-type act uint8
-
-const (
-	drop act = iota
-	plainCopy
-	userID
-	buyerUID
-	deviceIFA
-	eidValue
-	address
-	coordinate
-	inRequest
-	inUser
-	inUserExt
-	inDevice
-	inDeviceExt
-	inGeo
-	inRegs
-	inRequestExt
-	inExt
-	inPrebid
-	inEIDs
-	inUIDs
-	acts
-)
-
-// actsOf lists the acts of an object's members, by key in lower case. Other members
-// are dropped, except in plainCopy, which copies them.
-var actsOf = [acts]map[string]act{
-	plainCopy: {
-		"ext": inExt, "geo": inGeo, "ip": address, "ipv6": address, "ifa": drop, "buyeruid": drop, "eids": drop,
-		"consent": drop, "gpp": drop, "addtl_consent": drop, "consented_providers": drop,
-		"email": drop, "hem": drop, "phone": drop, "customdata": drop,
-		"didsha1": drop, "didmd5": drop, "dpidsha1": drop, "dpidmd5": drop, "macsha1": drop, "macmd5": drop,
-	},
-	inRequest: with(inPlain("id", "imp", "site", "app", "dooh", "source", "test", "at", "tmax", "cur", "wseat", "bseat",
-		"bcat", "acat", "cattax", "badv", "bapp", "wlang", "wlangb", "allimps"),
-		map[string]act{"user": inUser, "device": inDevice, "regs": inRegs, "ext": inRequestExt}),
-	inUser: with(inPlain("keywords", "kwarray", "data"),
-		map[string]act{"id": userID, "buyeruid": buyerUID, "eids": inEIDs, "geo": inGeo, "ext": inUserExt}),
-	inUserExt: with(inPlain("gdpr", "us_privacy", "npa"), map[string]act{"eids": inEIDs}),
-	inDevice: with(inPlain("ua", "sua", "devicetype", "os", "osv", "make", "model", "hwv", "language", "langb", "w", "h",
-		"pxratio", "js", "connectiontype", "carrier", "lmt", "dnt", "ifa_type"),
-		map[string]act{"ifa": deviceIFA, "ip": address, "ipv6": address, "geo": inGeo, "ext": inDeviceExt}),
-	inDeviceExt: inPlain("ifa_type", "atts", "lmt", "dnt"),
-	inGeo: with(inPlain("country", "region", "metro", "city", "zip", "type", "utcoffset"),
-		map[string]act{"lat": coordinate, "lon": coordinate}),
-	inRegs: with(inPlain("gdpr", "coppa", "gpc", "us_privacy", "gpp_sid", "lgpd", "npa", "dsa"),
-		map[string]act{"ext": inRegs}),
-	inRequestExt: inPlain("schain", "coppa", "npa", "privacy_treatments", "clktrkrq"),
-	inExt: with(inPlain("schain", "inventorypartnerdomain", "reward", "rewarded", "billing_id", "skadn",
-		"excluded_creatives", "segtax"), map[string]act{"prebid": inPrebid}),
-	inPrebid: inPlain("is_rewarded_inventory"),
-	inEIDs:   with(inPlain("source", "inserter", "matcher", "mm"), map[string]act{"uids": inUIDs}),
-	inUIDs:   with(inPlain("atype"), map[string]act{"id": eidValue}),
-}
-
-func inPlain(keys ...string) map[string]act {
-	m := make(map[string]act, len(keys))
-	for _, k := range keys {
-		m[k] = plainCopy
-	}
-	return m
-}
-
-func with(m, more map[string]act) map[string]act {
-	for k, a := range more {
-		m[k] = a
-	}
-	return m
+// appendRedacted appends the checked text of s.
+func (p *Profile) appendRedacted(dst []byte, s *scanner, k *rtb.Keyring) []byte {
+	r := redactor{s: s, out: dst, p: p, keys: k}
+	s.i = s.space(0)
+	r.from = s.i
+	r.spaced = s.spaceFrom(s.i) < s.end(s.i)
+	r.value(inRequest)
+	r.flush(s.i)
+	return r.out
 }
 
 type redactor struct {
-	s      scanner
+	s      *scanner
 	out    []byte
+	from   int  // the kept bytes from here on are not written yet
+	spaced bool // there is white space between the tokens
 	keys   *rtb.Keyring
 	p      *Profile
 	source []byte // of the current eid
-	lower  [64]byte
 }
 
-// value writes the value at hand with an act that keeps it.
-func (r *redactor) value(a act) {
-	s := &r.s
-	if s.i >= len(s.b) {
-		s.fail(ErrSyntax)
-		return
-	}
-	switch s.b[s.i] {
-	case '{':
-		r.object(a)
-	case '[':
-		if !s.enter('[') {
-			return
+// flush writes the kept bytes up to the index, without white space between tokens.
+func (r *redactor) flush(to int) {
+	s, from := r.s, r.from
+	if r.spaced {
+		for end := s.spaceFrom(from); end < to; end = s.spaceFrom(from) {
+			r.out = append(r.out, s.b[from:end]...)
+			from = min(s.space(end), to)
 		}
-		r.out = append(r.out, '[')
-		for n := 0; s.element(); n++ {
-			if n > 0 {
-				r.out = append(r.out, ',')
-			}
+	}
+	r.out = append(r.out, s.b[from:to]...)
+	r.from = to
+}
+
+// spaceFrom returns the index of the first white space from i on that is outside
+// strings.
+func (s *scanner) spaceFrom(i int) int {
+	w := i >> blockShift
+	if w >= len(s.blocks) {
+		return len(s.b)
+	}
+	m := s.blocks[w].space >> (i & (blockBytes - 1)) << (i & (blockBytes - 1))
+	for m == 0 {
+		if w++; w == len(s.blocks) {
+			return len(s.b)
+		}
+		m = s.blocks[w].space
+	}
+	return w<<blockShift + bits.TrailingZeros64(m)
+}
+
+// value treats the value at hand with an act that keeps it.
+func (r *redactor) value(a act) {
+	s := r.s
+	switch c := s.b[s.i]; {
+	case c != '{' && c != '[':
+		s.skip()
+	case a == plainCopy:
+		r.plain()
+	case c == '{':
+		r.object(a)
+	default:
+		s.enter('[')
+		for s.element() {
 			r.value(a)
 		}
-		r.out = append(r.out, ']')
-	default:
-		from := s.i
-		s.skip()
-		r.out = append(r.out, s.b[from:s.i]...)
 	}
 }
 
+// object treats the members of the object at hand.
 func (r *redactor) object(a act) {
-	s := &r.s
+	s := r.s
 	if a == inEIDs {
 		r.source = r.findSource()
 	}
-	if !s.enter('{') {
+	s.enter('{')
+	for s.member() {
+		r.member(actsOf[a].of(s.key), s.keyAt)
+	}
+}
+
+// plain treats the container at hand, all of whose members have the acts of
+// plainCopy at any depth. It therefore looks only at the names, each before a colon.
+func (r *redactor) plain() {
+	s := r.s
+	end := s.end(s.i)
+	for colon := s.colonFrom(s.i); colon < end; colon = s.colonFrom(s.i) {
+		s.i = colon + 1
+		if a, name := r.plainAct(colon); a != plainCopy {
+			s.i = s.space(s.i)
+			r.member(a, name)
+		}
+	}
+	s.i = end
+}
+
+// colonFrom returns the index of the first colon from i on that is outside strings.
+func (s *scanner) colonFrom(i int) int {
+	w := i >> blockShift
+	if w >= len(s.blocks) {
+		return len(s.b)
+	}
+	m := s.blocks[w].colon >> (i & (blockBytes - 1)) << (i & (blockBytes - 1))
+	for m == 0 {
+		if w++; w == len(s.blocks) {
+			return len(s.b)
+		}
+		m = s.blocks[w].colon
+	}
+	return w<<blockShift + bits.TrailingZeros64(m)
+}
+
+// plainAct returns the act of the member whose name is before the colon, and where the
+// name begins.
+func (r *redactor) plainAct(colon int) (a act, name int) {
+	s := r.s
+	last := colon - 1
+	for s.b[last] != '"' {
+		last--
+	}
+	name = s.quoteBefore(last)
+	key := s.b[name+1 : last]
+	if s.escaped(key) {
+		key, _ = s.unescape(key)
+	}
+	return actsOf[plainCopy].of(key), name
+}
+
+// quoteBefore returns the index of the last quote before i.
+func (s *scanner) quoteBefore(i int) int {
+	w := i >> blockShift
+	m := s.blocks[w].quote & (1<<(i&(blockBytes-1)) - 1)
+	for m == 0 {
+		w--
+		m = s.blocks[w].quote
+	}
+	return w<<blockShift + bits.Len64(m) - 1
+}
+
+// member applies an act to the value at hand, whose member begins at the index. What
+// cannot be replaced is dropped.
+func (r *redactor) member(a act, at int) {
+	s := r.s
+	value := s.i
+	if a > coordinate || a == plainCopy {
+		r.value(a)
 		return
 	}
-	r.out = append(r.out, '{')
-	start := len(r.out)
-	for s.member() {
+	r.flush(at)
+	if a != drop {
+		r.from = at
 		before := len(r.out)
-		if before > start {
-			r.out = append(r.out, ',')
+		r.flush(value)
+		if r.replace(a) {
+			r.from = s.i
+			return
 		}
-		act := r.actOf(a, s.key)
-		r.out = rtb.AppendQuoted(r.out, s.key)
-		r.out = append(r.out, ':')
-		if !r.apply(act) {
-			r.out = r.out[:before]
-		}
-	}
-	r.out = append(r.out, '}')
-}
-
-// actOf looks up a key in lower case, because the decoder reads privacy signals in
-// any letter case.
-func (r *redactor) actOf(in act, key []byte) act {
-	if len(key) > len(r.lower) {
-		key = nil
-	}
-	low := append(r.lower[:0], key...)
-	for i, c := range low {
-		if c >= 'A' && c <= 'Z' {
-			low[i] = c | 0x20
-		}
-	}
-	a, ok := actsOf[in][string(low)]
-	if !ok && in == plainCopy {
-		return plainCopy
-	}
-	return a
-}
-
-// apply applies the act to the value at hand and reports whether it wrote anything.
-func (r *redactor) apply(a act) bool {
-	s := &r.s
-	switch a {
-	case drop:
+		r.out = r.out[:before]
+	} else {
 		s.skip()
-		return false
-	case userID, buyerUID, deviceIFA, eidValue:
-		return r.pseudonym(a)
+	}
+	next := s.space(s.i)
+	if s.b[next] == ',' {
+		next++
+	} else if last := len(r.out) - 1; r.out[last] == ',' {
+		r.out = r.out[:last]
+	}
+	r.from = next
+}
+
+// replace reads the value at hand and reports whether it wrote something in its place.
+func (r *redactor) replace(a act) bool {
+	switch a {
 	case address:
 		return r.address()
 	case coordinate:
 		return r.coordinate()
 	}
-	r.value(a)
-	return true
+	return r.pseudonym(a)
 }
 
 func (r *redactor) pseudonym(a act) bool {
-	s := &r.s
+	s := r.s
 	id := s.exact(s.value(), maxIdentifier)
 	kind, scope := rtb.IDExchange, r.p.IDSpace
 	switch a {
@@ -247,7 +283,7 @@ func (r *redactor) pseudonym(a act) bool {
 			id = nil
 		}
 	case eidValue:
-		kind, scope = rtb.IDEID, string(r.source)
+		kind, scope = rtb.IDEID, viewString(r.source)
 	}
 	if len(id) == 0 {
 		return false
@@ -261,7 +297,7 @@ func (r *redactor) pseudonym(a act) bool {
 // findSource returns the source of the eid object at hand, wherever in the object it
 // is.
 func (r *redactor) findSource() (source []byte) {
-	s := &r.s
+	s := r.s
 	i, first := s.i, s.first
 	if s.enter('{') {
 		for s.member() {
@@ -281,7 +317,7 @@ func (r *redactor) findSource() (source []byte) {
 // address writes an IP address truncated to its network; other text is dropped.
 func (r *redactor) address() bool {
 	text := r.s.readText()
-	a, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(text), len(text))) // the address does not keep the text
+	a, err := netip.ParseAddr(viewString(text))
 	if err != nil {
 		return false
 	}
@@ -310,3 +346,7 @@ func (r *redactor) coordinate() bool {
 	r.out = rtb.Micros(int64(f*100) * 10_000).AppendDecimal(r.out)
 	return true
 }
+
+// viewString returns the text as a string without a copy. It is for calls that do not
+// keep the string.
+func viewString(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }

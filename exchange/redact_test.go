@@ -63,6 +63,31 @@ func TestRedactRefuses(t *testing.T) {
 	}
 }
 
+// Whatever members are dropped, the commas between the others are right, and white space
+// outside strings goes away.
+func TestRedactLayout(t *testing.T) {
+	k := rtb.NewKeyring([32]byte{})
+	for body, want := range map[string]string{
+		`{}`:                                  `{}`,
+		" { } \n":                             `{}`,
+		`{"x":1}`:                             `{}`,
+		`{"x":1,"y":[2]}`:                     `{}`,
+		`{"x":1,"id":"1"}`:                    `{"id":"1"}`,
+		`{"id":"1","x":1}`:                    `{"id":"1"}`,
+		`{"x":1,"id":"1","y":2,"at":1,"z":3}`: `{"id":"1","at":1}`,
+		"{ \"x\" : {} ,\n\"id\" : \"a b\" , \"y\":1 , \"at\" : [ 1 , \"c d\" ]\t}":     `{"id":"a b","at":[1,"c d"]}`,
+		`{"imp":[{"email":"a"},{"a":[{"ifa":"x","b":[]}],"EIDS":[{}],"c":{"hem":1}}]}`: `{"imp":[{},{"a":[{"b":[]}],"c":{}}]}`,
+		`{"imp":[{"em\u0061il":"a","\u0065xt":{"x":1,"schain":[{"ifa":1}]}}]}`:         `{"imp":[{"\u0065xt":{"schain":[{}]}}]}`,
+		`{"device":{"ip":"x","ipv6":7,"geo":{"lat":91e9,"lon":-1.239}}}`:               `{"device":{"geo":{"lon":-1.23}}}`,
+		`{"imp":[{"ip":"10.1.2.3","x":"ip\":1"}],"source":"ifa","user":[{"id":null}]}`: `{"imp":[{"ip":"10.1.2.0","x":"ip\":1"}],"source":"ifa","user":[{}]}`,
+	} {
+		got, err := Redact([]byte("kept"), []byte(body), k, "demo")
+		if err != nil || string(got) != "kept"+want {
+			t.Errorf("%s: got %s, %v; want %s", body, got, err, want)
+		}
+	}
+}
+
 // keysOf returns the keys that a store would look up for the request.
 func keysOf(o *rtb.Opportunity, k *rtb.Keyring) (keys []rtb.Key) {
 	for _, id := range o.IDs {
@@ -101,6 +126,12 @@ func redactedReplays(t *testing.T, p *Profile, k *rtb.Keyring, body []byte, line
 	}
 	if !json.Valid(red) {
 		t.Fatalf("line %d: no JSON: %s", line, red)
+	}
+	var d Decoder
+	if d.Head(body, p, new(rtb.Opportunity)) == nil {
+		if again, err := d.AppendRedacted(nil, p, k); err != nil || !bytes.Equal(again, red) {
+			t.Errorf("line %d: by the decoder: got %s, %v; want %s", line, again, err, red)
+		}
 	}
 	after, err2 := decoded(t, p, red)
 	if err1 != err2 {

@@ -43,6 +43,7 @@ type scanner struct {
 	first   bool   // no member or element of the current container was read yet
 	checked bool   // check found nothing wrong
 	key     []byte // of the last member, unescaped
+	keyAt   int    // where it begins, at its quote
 	buf     []byte // scratch memory for unescaped text of this request
 	err     DecodeError
 	fault   DecodeError // what start found wrong
@@ -133,7 +134,7 @@ func (s *scanner) member() bool {
 	if end < 0 {
 		return false
 	}
-	s.key = s.b[i+1 : end]
+	s.key, s.keyAt = s.b[i+1:end], i
 	if s.escaped(s.key) {
 		s.key, _ = s.unescape(s.key)
 	}
