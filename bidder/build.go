@@ -29,7 +29,7 @@ func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
 	if !ok {
 		return rtb.NoBidTooLarge
 	}
-	if of.Ext, ok = d.buildExt(l, c, imp); !ok {
+	if of.Ext, ok = d.buildExt(l, imp); !ok {
 		return rtb.NoBidNoFormat // none of the impression's billing ids is ours
 	}
 	if r := d.buildMarkup(b, imp, &links); r != rtb.NoBidNone {

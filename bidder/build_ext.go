@@ -10,7 +10,7 @@ import (
 // signature that the request asks for, the exchange's billing id, and the token
 // by which the exchange names the bid in its feedback. ok is false when the
 // exchange requires one of its billing ids and none is ours.
-func (d *Decision) buildExt(l *campaigns.Line, c *rtb.Claims, imp *rtb.Impression) (ext []byte, ok bool) {
+func (d *Decision) buildExt(l *campaigns.Line, imp *rtb.Impression) (ext []byte, ok bool) {
 	start := len(d.text)
 	next := func() []byte { // the text, ready for one more member
 		if len(d.text) > start {
@@ -35,7 +35,7 @@ func (d *Decision) buildExt(l *campaigns.Line, c *rtb.Claims, imp *rtb.Impressio
 	}
 	if d.profile.BidFeedback {
 		// The token of the loss notice, because it cannot charge anything.
-		if d.token = d.links.AppendToken(d.token[:0], rtb.NoticeLoss, c); len(d.token) > 0 {
+		if d.token = d.links.AppendToken(d.token[:0], rtb.NoticeLoss, &d.sealed); len(d.token) > 0 {
 			d.text = exchange.AppendToken(next(), d.token)
 		}
 	}

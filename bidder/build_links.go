@@ -19,6 +19,7 @@ type adLinks struct {
 // buildLinks sets the notice URLs that the exchange takes, and returns the URLs
 // of the markup. ok is false when one of them would be too long.
 func (d *Decision) buildLinks(of *rtb.Offer, c *rtb.Claims) (l adLinks, ok bool) {
+	d.links.Seal(&d.sealed, c)
 	for _, n := range [...]struct {
 		kind rtb.NoticeKind
 		url  *[]byte
@@ -26,21 +27,21 @@ func (d *Decision) buildLinks(of *rtb.Offer, c *rtb.Claims) (l adLinks, ok bool)
 		if !d.profile.Sends(n.kind) {
 			continue
 		}
-		if *n.url = d.link(n.kind, c); *n.url == nil {
+		if *n.url = d.link(n.kind); *n.url == nil {
 			return l, false
 		}
 	}
-	if l.pixel, l.click = d.pixel(c), d.link(rtb.NoticeClick, c); l.pixel == nil || l.click == nil {
+	if l.pixel, l.click = d.pixel(c), d.link(rtb.NoticeClick); l.pixel == nil || l.click == nil {
 		return l, false
 	}
 	if c.Format == rtb.FormatBanner {
 		return l, true
 	}
-	if l.view = d.link(rtb.NoticeView, c); l.view == nil || c.Format == rtb.FormatNative {
+	if l.view = d.link(rtb.NoticeView); l.view == nil || c.Format == rtb.FormatNative {
 		return l, l.view != nil
 	}
 	start := len(d.text)
-	text, name := d.links.AppendEventURL(d.text, c)
+	text, name := d.links.AppendEventURL(d.text, &d.sealed)
 	if len(text) == start {
 		return l, false
 	}
@@ -51,8 +52,8 @@ func (d *Decision) buildLinks(of *rtb.Offer, c *rtb.Claims) (l adLinks, ok bool)
 
 // link appends a signed URL followed by the exchange's macros for its kind of
 // notice, and returns it; nil when it would be too long.
-func (d *Decision) link(kind rtb.NoticeKind, c *rtb.Claims) []byte {
-	return d.appended(len(d.text), d.appendLink(kind, kind, c))
+func (d *Decision) link(kind rtb.NoticeKind) []byte {
+	return d.appended(len(d.text), d.appendLink(kind, kind))
 }
 
 // pixel appends the URL of the impression pixel. In VAST it is the notice that
@@ -67,7 +68,7 @@ func (d *Decision) pixel(c *rtb.Claims) []byte {
 	if c.Format == rtb.FormatVideo || c.Format == rtb.FormatAudio {
 		macros = rtb.NoticeVideo
 	}
-	ok := d.appendLink(kind, macros, c)
+	ok := d.appendLink(kind, macros)
 	if bare := len(d.text); ok {
 		if d.text = appendConsent(d.text, &d.opportunity.Signals); len(d.text)-start > maxURL {
 			d.text = d.text[:bare]
@@ -78,9 +79,9 @@ func (d *Decision) pixel(c *rtb.Claims) []byte {
 
 // appendLink appends a signed URL with macros to the text, and reports whether
 // it is short enough.
-func (d *Decision) appendLink(kind, macros rtb.NoticeKind, c *rtb.Claims) bool {
+func (d *Decision) appendLink(kind, macros rtb.NoticeKind) bool {
 	start := len(d.text)
-	if d.text = d.links.AppendURL(d.text, kind, c); len(d.text) == start {
+	if d.text = d.links.AppendURL(d.text, kind, &d.sealed); len(d.text) == start {
 		return false
 	}
 	d.text = d.profile.AppendMacros(d.text, macros)

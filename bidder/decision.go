@@ -84,10 +84,11 @@ type Decision struct {
 	excluded   map[sizedCreative]bool
 	currency   rtb.Currency // of the response; set with the first candidate
 	markup     creatives.Markup
-	text       []byte // URLs, extensions and markup of the offers
-	macros     []byte // the exchange's click macros
-	token      []byte // of the exchange's feedback
-	bidID      []byte // as text
+	text       []byte           // URLs, extensions and markup of the offers
+	macros     []byte           // the exchange's click macros
+	token      []byte           // of the exchange's feedback
+	sealed     rtb.SealedClaims // of the bid that is being built
+	bidID      []byte           // as text
 	offers     []rtb.Offer
 	body       []byte // of the response
 	inflated   []byte // body of the request

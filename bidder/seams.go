@@ -37,16 +37,18 @@ type Budgets interface {
 	Observe(id rtb.LineID, expected rtb.Micros)
 }
 
-// Links signs notices. Each method returns dst unchanged when the result would be
-// longer than exchanges take; such a bid must not be made.
+// Links signs notices. The methods that append return dst unchanged when the result
+// would be longer than exchanges take; such a bid must not be made.
 type Links interface {
+	// Seal prepares the claims of a bid for the other methods. It keeps neither.
+	Seal(t *rtb.SealedClaims, c *rtb.Claims)
 	// AppendURL appends the signed URL of a notice.
-	AppendURL(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte
+	AppendURL(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) []byte
 	// AppendEventURL appends the signed URL of video events without the event's
 	// name, which belongs at index name.
-	AppendEventURL(dst []byte, c *rtb.Claims) (url []byte, name int)
+	AppendEventURL(dst []byte, t *rtb.SealedClaims) (url []byte, name int)
 	// AppendToken appends the token of a notice without a URL.
-	AppendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte
+	AppendToken(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) []byte
 }
 
 // Records takes bid records.

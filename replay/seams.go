@@ -32,17 +32,20 @@ func (v *visitors) Find(exchange string, ids []rtb.ExternalID, out *rtb.Visitor)
 // time of a replay.
 type links struct{}
 
+// Seal implements the bidder's Links.
+func (links) Seal(*rtb.SealedClaims, *rtb.Claims) {}
+
 // AppendURL implements the bidder's Links.
-func (links) AppendURL(dst []byte, kind rtb.NoticeKind, _ *rtb.Claims) []byte {
+func (links) AppendURL(dst []byte, kind rtb.NoticeKind, _ *rtb.SealedClaims) []byte {
 	dst = append(dst, "https://replay.invalid/v1/"...)
 	return append(dst, kind.String()...)
 }
 
 // AppendEventURL implements the bidder's Links.
-func (l links) AppendEventURL(dst []byte, c *rtb.Claims) ([]byte, int) {
-	dst = l.AppendURL(dst, rtb.NoticeVideo, c)
+func (l links) AppendEventURL(dst []byte, t *rtb.SealedClaims) ([]byte, int) {
+	dst = l.AppendURL(dst, rtb.NoticeVideo, t)
 	return dst, len(dst)
 }
 
 // AppendToken implements the bidder's Links.
-func (links) AppendToken(dst []byte, _ rtb.NoticeKind, _ *rtb.Claims) []byte { return dst }
+func (links) AppendToken(dst []byte, _ rtb.NoticeKind, _ *rtb.SealedClaims) []byte { return dst }

@@ -93,4 +93,28 @@ type Claims struct {
 	// value of the impression and the expected cost of the bid.
 	Value    Micros
 	Expected Micros
+
+	// ClickPPM and ConversionPPM are the predicted probabilities of a click and of a
+	// conversion, in millionths; 0 means no prediction.
+	ClickPPM      uint32
+	ConversionPPM uint32
+	Features      Features
+}
+
+// MaxFeatures is the largest number of features that a token carries.
+const MaxFeatures = 8
+
+// Features are the hashed features of a bid from which its outcome is learned. The zero
+// value holds none, and costs nothing in a token.
+type Features struct {
+	N    uint8 // number of hashes in use, at most MaxFeatures
+	Hash [MaxFeatures]uint32
+}
+
+// SealedClaims are the claims of one bid, encoded and hashed once for the tokens of all
+// its notices. Only the signer that filled it can use it; the memory of Text is reused.
+type SealedClaims struct {
+	Text    []byte   // the encoded claims as base64url; empty if no URL can carry them
+	Digest  [32]byte // keyed hash of the encoded claims; never sent
+	Landing string   // of the claims; only click tokens carry it
 }

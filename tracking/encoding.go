@@ -1,19 +1,22 @@
 package tracking
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"time"
 
 	"rebound/rtb"
 )
 
 // The payload of a token consists of a version, flags, fixed-size ids, numbers as
-// varints, and texts preceded by their length. A new field needs a new version; every
-// version in use must stay readable for notice_ttl.
+// varints, and texts preceded by their length. A new field needs a new flag or a new
+// version; every version in use must stay readable for notice_ttl.
 const (
-	payloadVersion = 2 // the rate is a ratio
-	payloadRatePPM = 1 // the rate is in millionths
+	payloadVersion = 3 // one payload for all notices of a bid, preceded by its length
+	payloadPerKind = 2 // a payload of its own for each kind of notice
+	payloadRatePPM = 1 // as 2, and the rate is in millionths
 )
 
 const (
@@ -21,9 +24,17 @@ const (
 	flagFirstPrice
 	flagTest
 	flagQuantity
+	flagRates    // predicted click and conversion rates
+	flagFeatures // features for learning
 )
 
-func appendClaims(b []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+// payloadHead is the length of a token's first part: the key's id, the version, and the
+// length of the payload with this head, big-endian. The payload ends with zeros to a
+// multiple of three bytes, so that its base64 text can be followed by more.
+const payloadHead = 4
+
+// appendClaims appends the claims without the landing page.
+func appendClaims(b []byte, c *rtb.Claims) []byte {
 	var flags byte
 	if !c.Visitor.IsZero() {
 		flags |= flagVisitor
@@ -37,7 +48,13 @@ func appendClaims(b []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	if c.Quantity > 0 {
 		flags |= flagQuantity
 	}
-	b = append(b, payloadVersion, flags, byte(c.Caps), byte(c.Format), byte(c.BillOn))
+	if c.ClickPPM|c.ConversionPPM != 0 {
+		flags |= flagRates
+	}
+	if c.Features.N > 0 {
+		flags |= flagFeatures
+	}
+	b = append(b, flags, byte(c.Caps), byte(c.Format), byte(c.BillOn))
 	b = append(b, c.Bid[:]...)
 	if flags&flagVisitor != 0 {
 		b = append(b, c.Visitor[:]...)
@@ -67,8 +84,16 @@ func appendClaims(b []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	b = appendText(b, c.Creative)
 	b = appendText(b, c.Item)
 	b = appendText(b, c.Deal)
-	if kind == rtb.NoticeClick {
-		b = appendText(b, c.Landing)
+	if flags&flagRates != 0 {
+		b = binary.AppendUvarint(b, uint64(c.ClickPPM))
+		b = binary.AppendUvarint(b, uint64(c.ConversionPPM))
+	}
+	if flags&flagFeatures != 0 {
+		n := min(c.Features.N, rtb.MaxFeatures)
+		b = append(b, n)
+		for _, h := range c.Features.Hash[:n] {
+			b = binary.BigEndian.AppendUint32(b, h)
+		}
 	}
 	return b
 }
@@ -114,17 +139,73 @@ func (r *reader) text() string {
 	return string(r.take(int(v)))
 }
 
-// readClaims reads a payload whose signature has been verified. It still checks
-// every field, because another version of the program may have written it.
-func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
+func (r *reader) uint32() uint32 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > math.MaxUint32 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return uint32(v)
+}
+
+func (r *reader) features() (f rtb.Features) {
+	n := r.take(1)
+	if len(n) == 0 || n[0] == 0 || n[0] > rtb.MaxFeatures {
+		r.bad, r.b = true, nil
+		return f
+	}
+	f.N = n[0]
+	b := r.take(4 * int(f.N))
+	for i := 0; len(b) > 0; i, b = i+1, b[4:] {
+		f.Hash[i] = binary.BigEndian.Uint32(b)
+	}
+	return f
+}
+
+// errLayout means that a payload's signature is right, but another version of the program
+// wrote it.
+var errLayout = fmt.Errorf("%w: payload has another layout", ErrMalformed)
+
+// readClaims reads a payload without its head, and the landing page that follows it in
+// click tokens. The signature has been verified; readClaims still checks every field,
+// because another version of the program may have written it.
+func readClaims(payload, landing []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
+	r := &reader{b: payload}
+	c := r.claims(payloadVersion)
+	c.Landing = string(landing)
+	if r.bad || len(r.b) > 2 || len(bytes.Trim(r.b, "\x00")) > 0 || len(landing) > 0 && kind != rtb.NoticeClick {
+		return rtb.Claims{}, errLayout
+	}
+	return c, nil
+}
+
+// readOldClaims reads a payload of the versions before, which begins with its version.
+func readOldClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	r := &reader{b: b}
-	head := r.take(5)
-	if head == nil || head[0] != payloadVersion && head[0] != payloadRatePPM {
+	version := r.take(1)
+	if len(version) == 0 || version[0] != payloadPerKind && version[0] != payloadRatePPM {
 		return rtb.Claims{}, fmt.Errorf("%w: unknown version", ErrMalformed)
 	}
-	flags := head[1]
-	c := rtb.Claims{
-		Caps: rtb.CapSet(head[2]), Format: rtb.Formats(head[3]), BillOn: rtb.BillingSource(head[4]),
+	c := r.claims(version[0])
+	if kind == rtb.NoticeClick {
+		c.Landing = r.text()
+	}
+	if r.bad || len(r.b) > 0 {
+		return rtb.Claims{}, errLayout
+	}
+	return c, nil
+}
+
+// claims reads the fields that all versions have, and those of version 3.
+func (r *reader) claims(version byte) (c rtb.Claims) {
+	head := r.take(4)
+	if head == nil {
+		return c
+	}
+	flags := head[0]
+	c = rtb.Claims{
+		Caps: rtb.CapSet(head[1]), Format: rtb.Formats(head[2]), BillOn: rtb.BillingSource(head[3]),
 		FirstPrice: flags&flagFirstPrice != 0, Test: flags&flagTest != 0,
 	}
 	copy(c.Bid[:], r.take(len(c.Bid)))
@@ -140,7 +221,7 @@ func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	c.Day = rtb.Day(r.int())
 	c.Price = rtb.CPM(r.int())
 	c.Rate = rtb.Rate{Num: r.int(), Den: 1_000_000}
-	if head[0] != payloadRatePPM {
+	if version != payloadRatePPM {
 		c.Rate.Den = r.int()
 	}
 	c.Reserved = rtb.Micros(r.int())
@@ -148,17 +229,21 @@ func readClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	c.Expected = rtb.Micros(r.int())
 	if flags&flagQuantity != 0 {
 		c.Quantity = rtb.Quantity(r.int())
+		r.bad = r.bad || c.Quantity <= 0
 	}
 	for _, s := range []*string{&c.Exchange, &c.Node, &c.Grant, &c.Advertiser, &c.Campaign, &c.Line, &c.Creative, &c.Item, &c.Deal} {
 		*s = r.text()
 	}
-	if kind == rtb.NoticeClick {
-		c.Landing = r.text()
+	if version != payloadVersion {
+		return c
 	}
-	if r.bad || len(r.b) > 0 {
-		return rtb.Claims{}, fmt.Errorf("%w: payload has another layout", ErrMalformed)
+	if flags&flagRates != 0 {
+		c.ClickPPM, c.ConversionPPM = r.uint32(), r.uint32()
 	}
-	return c, nil
+	if flags&flagFeatures != 0 {
+		c.Features = r.features()
+	}
+	return c
 }
 
 func unix(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }

@@ -180,7 +180,7 @@ func TestDeviceHeadersNeedAKnownSender(t *testing.T) {
 		c.Exchange = "known"
 		var ctx fasthttp.RequestCtx
 		var rq fasthttp.Request
-		rq.SetRequestURI(string(e.s.AppendURL(nil, rtb.NoticeBill, &c)) + "&p=1")
+		rq.SetRequestURI(string(signedURL(e.s, rtb.NoticeBill, &c)) + "&p=1")
 		rq.Header.Set("X-Device-IP", "198.51.100.77")
 		rq.Header.Set("X-Device-User-Agent", "SomeBot/1.0")
 		ctx.Init(&rq, tcpAddr(x.from), nil)
@@ -398,7 +398,7 @@ func FuzzParameters(f *testing.F) {
 		last = events.Fact{}
 		var ctx fasthttp.RequestCtx
 		var rq fasthttp.Request
-		rq.SetRequestURI(string(e.s.AppendURL(nil, rtb.NoticeBill, &c)) + params)
+		rq.SetRequestURI(string(signedURL(e.s, rtb.NoticeBill, &c)) + params)
 		rq.Header.Set("X-Device-IP", ip)
 		rq.Header.Set("X-Device-User-Agent", agent)
 		ctx.Init(&rq, tcpAddr("127.0.0.1"), nil)

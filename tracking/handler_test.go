@@ -75,7 +75,7 @@ func newEdge(t *testing.T, specs ...exchange.ProfileSpec) *edge {
 // fire sends a notice with parameters after its token, as the exchange would.
 func (e *edge) fire(method string, kind rtb.NoticeKind, c rtb.Claims, params string) *fasthttp.Response {
 	e.t.Helper()
-	return e.get(method, string(e.s.AppendURL(nil, kind, &c))+params)
+	return e.get(method, string(signedURL(e.s, kind, &c))+params)
 }
 
 func (e *edge) get(method, url string) *fasthttp.Response {

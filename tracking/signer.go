@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -19,10 +20,10 @@ import (
 const MaxURL = 1800
 
 const (
-	macLen     = 16 // 128 bits of HMAC-SHA256
-	blockLen   = sha256.BlockSize
-	maxPayload = MaxURL * 3 / 4
-	kinds      = int(rtb.NoticeVideo) + 1
+	macLen  = 16 // 128 bits of SHA-256
+	keyLen  = 32 // of the key that hashes the claims
+	kindLen = 23 // of the key of one kind of notice: with a digest it fills one block of SHA-256
+	kinds   = int(rtb.NoticeVideo) + 1
 )
 
 // Reasons for which a token is rejected.
@@ -43,13 +44,35 @@ type Key struct {
 	Secret [32]byte
 }
 
-// pads are the two padded keys of HMAC (RFC 2104), computed once for each key and
-// kind of notice.
-type pads struct{ inner, outer [blockLen]byte }
-
+// keySet is what is derived from one key. The claims of a bid are hashed once, as
+// SHA-256(claims key, payload). The tag of one kind of notice is the first half of
+// SHA-256(key of the kind, that hash, landing page). The hash is never sent, and of the
+// tag's hash only one half, so neither can be extended.
 type keySet struct {
-	id    byte
-	kinds [kinds]pads
+	id     byte
+	claims [keyLen]byte
+	kinds  [kinds][kindLen]byte
+	old    [kinds]pads // verify tokens of the versions before
+}
+
+func newKeySet(k Key) keySet {
+	set := keySet{id: k.ID}
+	master := padKey(k.Secret)
+	set.claims = master.mac([]byte("rebound claims 3"))
+	for kind := 1; kind < kinds; kind++ {
+		name := rtb.NoticeKind(kind).String()
+		sum := master.mac([]byte("rebound notice 3 " + name))
+		copy(set.kinds[kind][:], sum[:])
+		set.old[kind] = padKey(master.mac([]byte("rebound notice " + name)))
+	}
+	return set
+}
+
+// tag returns the hash whose first macLen bytes sign one kind of notice.
+func (k *keySet) tag(kind rtb.NoticeKind, digest *[32]byte, landing []byte) [32]byte {
+	var stack [kindLen + 32 + 512]byte
+	b := append(append(stack[:0], k.kinds[kind][:]...), digest[:]...)
+	return sha256.Sum256(append(b, landing...))
 }
 
 // Signer signs the URLs of notices and verifies their tokens. It is immutable and
@@ -94,11 +117,7 @@ func NewSigner(keys []Key, publicURL string) (*Signer, error) {
 		if slices.ContainsFunc(s.keys, func(o keySet) bool { return o.id == k.ID }) {
 			return nil, fmt.Errorf("cannot make signer: got key id %d twice; want every id once", k.ID)
 		}
-		set := keySet{id: k.ID}
-		for kind := 1; kind < kinds; kind++ {
-			set.kinds[kind] = kindPads(k.Secret, rtb.NoticeKind(kind))
-		}
-		s.keys = append(s.keys, set)
+		s.keys = append(s.keys, newKeySet(k))
 	}
 	return s, nil
 }
@@ -117,37 +136,23 @@ func checkBase(base string) error {
 	return nil
 }
 
-// kindPads derives and pads the key of one kind of notice, so that a token of one
-// kind is worthless for another.
-func kindPads(secret [32]byte, kind rtb.NoticeKind) pads {
-	master := padKey(secret)
-	key := master.mac([]byte("rebound notice " + kind.String()))
-	return padKey(key)
-}
-
-func padKey(key [32]byte) pads {
-	var p pads
-	copy(p.inner[:], key[:])
-	copy(p.outer[:], key[:])
-	for i := range blockLen {
-		p.inner[i] ^= 0x36
-		p.outer[i] ^= 0x5c
+// Seal encodes and hashes the claims of a bid for the methods that append its tokens.
+// It does not allocate where t.Text has capacity.
+func (s *Signer) Seal(t *rtb.SealedClaims, c *rtb.Claims) {
+	key := &s.keys[0]
+	var stack [keyLen + 512]byte
+	b := append(append(stack[:0], key.claims[:]...), key.id, payloadVersion, 0, 0)
+	b = appendClaims(b, c)
+	for (len(b)-keyLen)%3 != 0 {
+		b = append(b, 0)
 	}
-	return p
-}
-
-func (p *pads) mac(message []byte) [32]byte {
-	var stack [blockLen + maxPayload + 8]byte
-	return p.sum(append(append(stack[:0], p.inner[:]...), message...))
-}
-
-// sum is HMAC-SHA256 of a message that follows the inner pad in padded.
-func (p *pads) sum(padded []byte) [32]byte {
-	inner := sha256.Sum256(padded)
-	var outer [blockLen + sha256.Size]byte
-	copy(outer[:], p.outer[:])
-	copy(outer[blockLen:], inner[:])
-	return sha256.Sum256(outer[:])
+	payload := b[keyLen:]
+	if t.Text, t.Landing = t.Text[:0], c.Landing; tokenText.EncodedLen(len(payload)+macLen) > MaxURL {
+		return
+	}
+	binary.BigEndian.PutUint16(payload[2:], uint16(len(payload)))
+	t.Digest = sha256.Sum256(b)
+	t.Text = tokenText.AppendEncode(t.Text, payload)
 }
 
 // AppendURL appends the signed URL of one kind of notice:
@@ -155,12 +160,12 @@ func (p *pads) sum(padded []byte) [32]byte {
 // parameters. Where the URL would be longer than [MaxURL] it returns dst
 // unchanged, and the bid must not be made. It does not allocate where dst has
 // capacity.
-func (s *Signer) AppendURL(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+func (s *Signer) AppendURL(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) []byte {
 	if int(kind) >= kinds || s.prefix[kind] == nil {
 		return dst
 	}
 	start := len(dst)
-	url, ok := s.appendToken(append(dst, s.prefix[kind]...), kind, c, MaxURL-len(s.prefix[kind]))
+	url, ok := s.appendToken(append(dst, s.prefix[kind]...), kind, t)
 	if !ok {
 		return dst[:start]
 	}
@@ -170,11 +175,11 @@ func (s *Signer) AppendURL(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byt
 // AppendEventURL appends the signed URL of video events without the event's name,
 // which belongs at index name: <public_url>/v1/vast/?k=<token>. Like AppendURL, it
 // returns dst unchanged where the URL would be too long.
-func (s *Signer) AppendEventURL(dst []byte, c *rtb.Claims) (url []byte, name int) {
+func (s *Signer) AppendEventURL(dst []byte, t *rtb.SealedClaims) (url []byte, name int) {
 	start := len(dst)
 	dst = append(dst, s.events...)
 	name = len(dst)
-	url, ok := s.appendToken(append(dst, "?k="...), rtb.NoticeVideo, c, MaxURL-len(s.prefix[rtb.NoticeVideo]))
+	url, ok := s.appendToken(append(dst, "?k="...), rtb.NoticeVideo, t)
 	if !ok {
 		return dst[:start], start
 	}
@@ -183,58 +188,68 @@ func (s *Signer) AppendEventURL(dst []byte, c *rtb.Claims) (url []byte, name int
 
 // AppendToken appends the token of one kind of notice. Where no URL could carry
 // it, it returns dst unchanged.
-func (s *Signer) AppendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+func (s *Signer) AppendToken(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) []byte {
 	if int(kind) >= kinds || s.prefix[kind] == nil {
 		return dst
 	}
-	dst, _ = s.appendToken(dst, kind, c, MaxURL-len(s.prefix[kind]))
+	dst, _ = s.appendToken(dst, kind, t)
 	return dst
 }
 
-// appendToken appends a token of at most limit bytes; ok is false, and dst
-// unchanged, where it would be longer.
-func (s *Signer) appendToken(dst []byte, kind rtb.NoticeKind, c *rtb.Claims, limit int) (token []byte, ok bool) {
-	key := &s.keys[0]
-	var stack [blockLen + 2 + maxPayload + macLen]byte
-	buf := append(stack[:0], key.kinds[kind].inner[:]...)
-	buf = append(buf, byte(kind), key.id)
-	buf = appendClaims(buf, kind, c)
-	sent := len(buf) - blockLen - 1 // the key's id and the payload; the kind is signed but not sent
-	if tokenText.EncodedLen(sent+macLen) > limit {
+// appendToken appends a token; ok is false, and dst unchanged, where its URL would be
+// longer than MaxURL.
+func (s *Signer) appendToken(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) (token []byte, ok bool) {
+	var stack [512 + macLen]byte
+	rest := stack[:0]
+	if kind == rtb.NoticeClick {
+		rest = append(rest, t.Landing...)
+	}
+	if len(t.Text) == 0 || len(s.prefix[kind])+len(t.Text)+tokenText.EncodedLen(len(rest)+macLen) > MaxURL {
 		return dst, false
 	}
-	sum := key.kinds[kind].sum(buf)
-	buf = append(buf, sum[:macLen]...)
-	return tokenText.AppendEncode(dst, buf[blockLen+1:]), true
+	sum := s.keys[0].tag(kind, &t.Digest, rest)
+	rest = append(rest, sum[:macLen]...)
+	return tokenText.AppendEncode(append(dst, t.Text...), rest), true
 }
 
 // Verify returns the claims of a token of one kind of notice. The error wraps
 // [ErrMalformed] or [ErrForged]; the claims must not be used then.
 func (s *Signer) Verify(kind rtb.NoticeKind, token []byte) (rtb.Claims, error) {
-	if len(token) < tokenText.EncodedLen(1+macLen) || len(token) > MaxURL || !isTokenText(token) {
+	if len(token) < tokenText.EncodedLen(payloadHead+macLen) || len(token) > MaxURL || !isTokenText(token) {
 		return rtb.Claims{}, ErrMalformed
 	}
 	if kind == 0 || int(kind) >= kinds {
 		return rtb.Claims{}, ErrForged
 	}
-	var stack [blockLen + 1 + MaxURL]byte
-	buf := stack[: blockLen+1 : len(stack)]
-	buf, err := tokenText.AppendDecode(buf, token)
+	var stack [keyLen + MaxURL]byte
+	buf, err := tokenText.AppendDecode(stack[:keyLen], token)
 	if err != nil {
 		return rtb.Claims{}, ErrMalformed
 	}
-	signed, mac := buf[:len(buf)-macLen], buf[len(buf)-macLen:]
-	signed[blockLen] = byte(kind)
-	key := s.key(signed[blockLen+1])
+	signed, mac := buf[keyLen:len(buf)-macLen], buf[len(buf)-macLen:]
+	key := s.key(signed[0])
 	if key == nil {
 		return rtb.Claims{}, ErrForged
 	}
-	copy(signed, key.kinds[kind].inner[:])
-	sum := key.kinds[kind].sum(signed)
+	old, n := signed[1] != payloadVersion, int(binary.BigEndian.Uint16(signed[2:]))
+	var sum [32]byte
+	switch {
+	case old:
+		sum = key.old[kind].mac(append([]byte{byte(kind)}, signed...))
+	case n < payloadHead || n > len(signed):
+		return rtb.Claims{}, ErrForged
+	default:
+		copy(buf, key.claims[:])
+		digest := sha256.Sum256(buf[:keyLen+n])
+		sum = key.tag(kind, &digest, signed[n:])
+	}
 	if subtle.ConstantTimeCompare(sum[:macLen], mac) != 1 {
 		return rtb.Claims{}, ErrForged
 	}
-	return readClaims(signed[blockLen+2:], kind)
+	if old {
+		return readOldClaims(signed[1:], kind)
+	}
+	return readClaims(signed[payloadHead:n], signed[n:], kind)
 }
 
 func (s *Signer) key(id byte) *keySet {

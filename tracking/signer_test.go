@@ -50,10 +50,17 @@ func sampleClaims() rtb.Claims {
 	}
 }
 
+// signedURL returns the URL of one kind of notice; nil if it would be too long.
+func signedURL(s *Signer, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+	var t rtb.SealedClaims
+	s.Seal(&t, c)
+	return s.AppendURL(nil, kind, &t)
+}
+
 // token returns the token of the URL of signed claims.
 func token(t testing.TB, s *Signer, kind rtb.NoticeKind, c *rtb.Claims) string {
 	t.Helper()
-	_, tok, ok := strings.Cut(string(s.AppendURL(nil, kind, c)), "?k=")
+	_, tok, ok := strings.Cut(string(signedURL(s, kind, c)), "?k=")
 	if !ok {
 		t.Fatalf("%s: no URL for %+v", kind, c)
 	}
@@ -76,6 +83,13 @@ func randomClaims(r *rand.Rand) rtb.Claims {
 		Format: rtb.Formats(r.IntN(16)), BillOn: rtb.BillingSource(r.IntN(4)), FirstPrice: r.IntN(2) == 0, Test: r.IntN(2) == 0,
 		Issued: at(), WinExpiry: at(), BillExpiry: at(), Value: rtb.Micros(r.Int64()), Expected: -rtb.Micros(r.Int64()),
 		Currency: rtb.USD, AdvertiserCurrency: rtb.Currency{'E', 'U', 'R'},
+	}
+	if r.IntN(2) == 0 {
+		c.ClickPPM, c.ConversionPPM = r.Uint32(), r.Uint32N(2)
+	}
+	c.Features.N = uint8(r.IntN(rtb.MaxFeatures + 1))
+	for i := range c.Features.N {
+		c.Features.Hash[i] = r.Uint32()
 	}
 	for i := range c.Bid {
 		c.Bid[i] = byte(r.Uint32())
@@ -105,21 +119,93 @@ func TestAnyClaimsComeBack(t *testing.T) {
 	}
 }
 
-// Bids of the version before, whose rate is in millionths, may be billed until
-// notice_ttl has passed.
-func TestTheVersionBeforeIsStillRead(t *testing.T) {
-	c := sampleClaims()
-	b := appendClaims(nil, rtb.NoticeBill, &c)
-	rate := append([]byte{2, 2}, binary.AppendVarint(nil, int64(c.Reserved))...) // 1/1, then what is reserved
-	at := bytes.Index(b, rate)
-	if at < 0 {
-		t.Fatalf("no rate in %x", b)
+// oldPayload returns the claims as versions 1 and 2 encoded them.
+func oldPayload(version byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+	b := append([]byte{version}, appendClaims(nil, c)...)
+	if version == payloadRatePPM {
+		rate := binary.AppendVarint(binary.AppendVarint(nil, c.Rate.Num), c.Rate.Den)
+		rest := binary.AppendVarint(nil, int64(c.Reserved))
+		at := bytes.Index(b, append(rate, rest...))
+		b = append(binary.AppendVarint(b[:at:at], c.Rate.Num*1_000_000/c.Rate.Den), b[at+len(rate):]...)
 	}
-	old := append(binary.AppendVarint(append([]byte{payloadRatePPM}, b[1:at]...), 860_000), b[at+2:]...)
-	got, err := readClaims(old, rtb.NoticeBill)
-	c.Rate, c.Landing = rtb.Rate{Num: 860_000, Den: 1_000_000}, ""
-	if err != nil || got != c {
-		t.Fatalf("got %+v, %v; want %+v", got, err, c)
+	if kind == rtb.NoticeClick {
+		b = appendText(b, c.Landing)
+	}
+	return b
+}
+
+// oldToken returns a token as versions 1 and 2 signed it.
+func oldToken(k Key, version byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
+	derive := hmac.New(sha256.New, k.Secret[:])
+	derive.Write([]byte("rebound notice " + kind.String()))
+	h := hmac.New(sha256.New, derive.Sum(nil))
+	sent := append([]byte{k.ID}, oldPayload(version, kind, c)...)
+	h.Write([]byte{byte(kind)})
+	h.Write(sent)
+	return tokenText.AppendEncode(nil, append(sent, h.Sum(nil)[:16]...))
+}
+
+// Bids with tokens of the versions before may be billed until notice_ttl has passed.
+func TestTheVersionsBeforeAreStillRead(t *testing.T) {
+	s := newSigner(t, testKey(2), testKey(1))
+	for _, version := range []byte{payloadRatePPM, payloadPerKind} {
+		for _, kind := range signedKinds {
+			c := sampleClaims()
+			c.Rate = rtb.Rate{Num: 860_000, Den: 1_000_000}
+			tok := oldToken(testKey(1), version, kind, &c)
+			got, err := s.Verify(kind, tok)
+			if kind != rtb.NoticeClick {
+				c.Landing = ""
+			}
+			if err != nil || got != c {
+				t.Fatalf("version %d, %s: got %+v, %v; want %+v", version, kind, got, err, c)
+			}
+			for _, other := range signedKinds {
+				if _, err := s.Verify(other, tok); (err == nil) != (other == kind) {
+					t.Errorf("version %d, %s as %s: got %v", version, kind, other, err)
+				}
+			}
+			for i := range tok {
+				bad := bytes.Clone(tok)
+				if bad[i] = 'A'; bad[i] == tok[i] {
+					bad[i] = 'B'
+				}
+				if _, err := s.Verify(kind, bad); err == nil {
+					t.Fatalf("version %d, %s: changed at %d, and believed", version, kind, i)
+				}
+			}
+		}
+	}
+}
+
+// Predictions and features cost a token nothing where there are none.
+func TestAbsentPredictionsCostNothing(t *testing.T) {
+	s, c := newSigner(t, testKey(1)), sampleClaims()
+	bare := len(appendClaims(nil, &c))
+	c.ClickPPM, c.Features = 1200, rtb.Features{N: 2, Hash: [rtb.MaxFeatures]uint32{7, 8}}
+	if with := len(appendClaims(nil, &c)); with != bare+3+9 {
+		t.Errorf("got %d bytes more; want 12", with-bare)
+	}
+	got, err := s.Verify(rtb.NoticeWin, []byte(token(t, s, rtb.NoticeWin, &c)))
+	if err != nil || got.ClickPPM != 1200 || got.ConversionPPM != 0 || got.Features != c.Features {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// The parts of a token belong together: the claims of one bid with the tag, or with the
+// landing page, of another are refused.
+func TestPartsOfTokensAreNotExchanged(t *testing.T) {
+	conformance.Covers(t, "M10")
+	s := newSigner(t, testKey(1))
+	a, b := sampleClaims(), sampleClaims()
+	b.Bid[0]++
+	b.Landing = "https://shop.example/p/sku2"
+	x, y := token(t, s, rtb.NoticeClick, &a), token(t, s, rtb.NoticeClick, &b)
+	tail := tokenText.EncodedLen(len(a.Landing) + macLen)
+	for _, bad := range []string{x[:len(x)-tail] + y[len(y)-tail:], x[:len(x)-tail] + x[len(x)-tokenText.EncodedLen(macLen):]} {
+		if _, err := s.Verify(rtb.NoticeClick, []byte(bad)); !errors.Is(err, ErrForged) {
+			t.Errorf("got %v; want %v", err, ErrForged)
+		}
 	}
 }
 
@@ -222,7 +308,12 @@ func TestURLsStayShortAndOpaque(t *testing.T) {
 	s := newSigner(t, testKey(1))
 	c := sampleClaims()
 	c.Landing = "https://shop.example/" + strings.Repeat("p", 900)
-	u := string(s.AppendURL([]byte("x"), rtb.NoticeClick, &c))
+	appendURL := func(dst string) string {
+		var t rtb.SealedClaims
+		s.Seal(&t, &c)
+		return string(s.AppendURL([]byte(dst), rtb.NoticeClick, &t))
+	}
+	u := appendURL("x")
 	if !strings.HasPrefix(u, "x"+base+"/v1/c?k=") || len(u) > MaxURL+1 {
 		t.Errorf("got %d characters: %.60s", len(u), u)
 	}
@@ -232,14 +323,18 @@ func TestURLsStayShortAndOpaque(t *testing.T) {
 		}
 	}
 	c.Landing += strings.Repeat("p", 5000)
-	if got := string(s.AppendURL([]byte("x"), rtb.NoticeClick, &c)); got != "x" {
+	if got := appendURL("x"); got != "x" {
 		t.Errorf("too long: got %d characters; want dst unchanged", len(got))
 	}
-	if got := s.AppendURL(nil, rtb.NoticeBill, &c); len(got) == 0 || len(got) > 400 {
+	if got := signedURL(s, rtb.NoticeBill, &c); len(got) == 0 || len(got) > 400 {
 		t.Errorf("bill URL without a landing page: got %d characters", len(got))
 	}
-	if got := s.AppendURL(nil, 0, &c); got != nil {
+	if got := signedURL(s, 0, &c); got != nil {
 		t.Errorf("kind 0: got %q", got)
+	}
+	c.Item = strings.Repeat("i", 2000)
+	if got := signedURL(s, rtb.NoticeBill, &c); got != nil {
+		t.Errorf("claims that no URL can carry: got %d characters", len(got))
 	}
 }
 
@@ -263,25 +358,35 @@ func TestNewSignerRefuses(t *testing.T) {
 	}
 }
 
-func TestAppendURLDoesNotAllocate(t *testing.T) {
+func TestSigningDoesNotAllocate(t *testing.T) {
 	if raceOn {
 		t.Skip("allocation counts differ under the race detector")
 	}
 	s := newSigner(t, testKey(1))
 	c := sampleClaims()
+	var sealed rtb.SealedClaims
 	dst := make([]byte, 0, 2*MaxURL)
-	if n := testing.AllocsPerRun(200, func() { dst = s.AppendURL(dst[:0], rtb.NoticeClick, &c) }); n != 0 {
-		t.Errorf("AppendURL: got %v allocations; want 0", n)
+	if n := testing.AllocsPerRun(200, func() {
+		s.Seal(&sealed, &c)
+		dst = s.AppendURL(dst[:0], rtb.NoticeClick, &sealed)
+	}); n != 0 {
+		t.Errorf("got %v allocations; want 0", n)
 	}
 }
 
-func BenchmarkAppendURL(b *testing.B) {
+// The five URLs of a banner.
+func BenchmarkSign(b *testing.B) {
 	s := newSigner(b, testKey(1))
 	c := sampleClaims()
+	var sealed rtb.SealedClaims
 	dst := make([]byte, 0, 2*MaxURL)
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = s.AppendURL(dst[:0], rtb.NoticeBill, &c)
+		dst = dst[:0]
+		s.Seal(&sealed, &c)
+		for _, kind := range []rtb.NoticeKind{rtb.NoticeWin, rtb.NoticeBill, rtb.NoticeLoss, rtb.NoticeImp, rtb.NoticeClick} {
+			dst = s.AppendURL(dst, kind, &sealed)
+		}
 	}
 }
 
@@ -322,19 +427,32 @@ func FuzzToken(f *testing.F) {
 // FuzzPayload reads payloads as if their signature had been verified.
 func FuzzPayload(f *testing.F) {
 	c := sampleClaims()
-	f.Add(appendClaims(nil, rtb.NoticeBill, &c), true)
-	f.Add(appendClaims(nil, rtb.NoticeClick, &c), false)
-	f.Add([]byte{}, false)
-	f.Fuzz(func(t *testing.T, payload []byte, click bool) {
+	f.Add(appendClaims(nil, &c), "", byte(payloadVersion), false)
+	c.ClickPPM, c.Features.N = 7, 3
+	f.Add(append(appendClaims(nil, &c), 0, 0), c.Landing, byte(payloadVersion), true)
+	c = sampleClaims()
+	f.Add(oldPayload(payloadPerKind, rtb.NoticeClick, &c)[1:], "", byte(payloadPerKind), true)
+	f.Add(oldPayload(payloadRatePPM, rtb.NoticeBill, &c)[1:], "", byte(payloadRatePPM), false)
+	f.Add([]byte{}, "", byte(0), false)
+	f.Fuzz(func(t *testing.T, payload []byte, landing string, version byte, click bool) {
 		kind := rtb.NoticeBill
 		if click {
 			kind = rtb.NoticeClick
 		}
-		got, err := readClaims(payload, kind)
+		read := func() (rtb.Claims, error) {
+			if version == payloadVersion {
+				return readClaims(payload, []byte(landing), kind)
+			}
+			return readOldClaims(append([]byte{version}, payload...), kind)
+		}
+		got, err := read()
 		if err != nil {
+			if got != (rtb.Claims{}) {
+				t.Fatalf("refused, but claims %+v", got)
+			}
 			return
 		}
-		again, err := readClaims(appendClaims(nil, kind, &got), kind)
+		again, err := readClaims(appendClaims(nil, &got), []byte(got.Landing), kind)
 		if err != nil || again != got {
 			t.Fatalf("read %+v, then %+v (%v)", got, again, err)
 		}

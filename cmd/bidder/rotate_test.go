@@ -28,7 +28,11 @@ func TestKeysRotate(t *testing.T) {
 		return s
 	}
 	claims := &rtb.Claims{Bid: rtb.BidID{1}, Exchange: "demo"}
-	token := func(k *keyFile) []byte { return signer(k).AppendToken(nil, rtb.NoticeBill, claims) }
+	token := func(k *keyFile) []byte {
+		s, sealed := signer(k), &rtb.SealedClaims{}
+		s.Seal(sealed, claims)
+		return s.AppendToken(nil, rtb.NoticeBill, sealed)
+	}
 	verifies := func(k *keyFile, token []byte) bool {
 		_, err := signer(k).Verify(rtb.NoticeBill, token)
 		return err == nil
