@@ -29,12 +29,12 @@ func TestMaxCPMLimitsThePrice(t *testing.T) {
 	for _, tt := range []struct{ value, floor, price rtb.CPM }{
 		{1_000_000, 0, 500_000}, {2_000_000, 0, 1_000_000}, {4_000_000, 0, 2_000_000}, {8_000_000, 2_000_000, 2_000_000}, {3_000_000, 0, 1_500_000},
 	} {
-		q, reason := p.Quote(cartLine, tt.value, tt.floor, rtb.AuctionSecondPrice)
+		q, reason := p.quote(cartLine, tt.value, tt.floor, rtb.AuctionSecondPrice)
 		if reason != rtb.NoBidNone || q.Price != tt.price || q.Expected > q.Price.Cost() {
 			t.Errorf("value %d, floor %d: got %+v, %q; want the price %d", tt.value, tt.floor, q, reason, tt.price)
 		}
 	}
-	if _, reason := p.Quote(cartLine, 8_000_000, 2_000_001, rtb.AuctionSecondPrice); reason != rtb.NoBidFloor {
+	if _, reason := p.quote(cartLine, 8_000_000, 2_000_001, rtb.AuctionSecondPrice); reason != rtb.NoBidFloor {
 		t.Errorf("a floor above MaxCPM: got %q; want floor", reason)
 	}
 }
@@ -47,7 +47,7 @@ func TestDemoBidsItsFullPrice(t *testing.T) {
 	plan.MaxCPM = 5_000_000
 	p := w.start("r1", "", plan)
 	for i := range 200 {
-		q, reason := p.Quote(cartLine, 3_500_000, 500_000, rtb.AuctionSecondPrice)
+		q, reason := p.quote(cartLine, 3_500_000, 500_000, rtb.AuctionSecondPrice)
 		wantReason(t, reason, rtb.NoBidNone)
 		if q.Multiplier != 1 || q.Price != 3_500_000 || q.Shading != 1 {
 			t.Fatalf("request %d: %+v; want the full price", i, q)
@@ -58,7 +58,7 @@ func TestDemoBidsItsFullPrice(t *testing.T) {
 		c := w.bid(q.Price)
 		c.Expected = q.Expected
 		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
-		p.Observe(cartLine, q.Expected)
+		p.observe(cartLine, q.Expected)
 		if i%2 == 0 {
 			w.must(w.notice(events.KindBill, c))
 		}
@@ -69,24 +69,24 @@ func TestDemoBidsItsFullPrice(t *testing.T) {
 func TestQuoteReasons(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("r1", "", evenPlan(unit))
-	_, reason := p.Quote(viewLine, 1_000_000, 0, rtb.AuctionFirstPrice)
+	_, reason := p.quote(viewLine, 1_000_000, 0, rtb.AuctionFirstPrice)
 	wantReason(t, reason, rtb.NoBidNoCampaign)
-	_, reason = p.Quote(cartLine, 1_000_000, 1_000_001, rtb.AuctionFirstPrice)
+	_, reason = p.quote(cartLine, 1_000_000, 1_000_001, rtb.AuctionFirstPrice)
 	wantReason(t, reason, rtb.NoBidFloor)
-	_, reason = p.Quote(cartLine, 0, 0, rtb.AuctionFirstPrice)
+	_, reason = p.quote(cartLine, 0, 0, rtb.AuctionFirstPrice)
 	wantReason(t, reason, rtb.NoBidFloor)
-	q, reason := p.Quote(cartLine, 1_000_000, 1_000_000, rtb.AuctionFirstPrice)
+	q, reason := p.quote(cartLine, 1_000_000, 1_000_000, rtb.AuctionFirstPrice)
 	wantReason(t, reason, rtb.NoBidNone)
 	if q.Price != 1_000_000 {
 		t.Fatalf("price %s", q.Price)
 	}
 	p.lines[cartLine].multiplier.Store(math.Float64bits(2))
-	q, reason = p.Quote(cartLine, 1_000_001, 500_000, rtb.AuctionFirstPrice)
+	q, reason = p.quote(cartLine, 1_000_001, 500_000, rtb.AuctionFirstPrice)
 	wantReason(t, reason, rtb.NoBidNone)
 	if q.Price != 500_000 || q.Multiplier != 2 {
 		t.Fatalf("got %+v", q)
 	}
-	_, reason = p.Quote(cartLine, 1_000_001, 500_001, rtb.AuctionFirstPrice)
+	_, reason = p.quote(cartLine, 1_000_001, 500_001, rtb.AuctionFirstPrice)
 	wantReason(t, reason, rtb.NoBidPaced)
 }
 
@@ -95,8 +95,8 @@ func TestQuoteReasons(t *testing.T) {
 func drive(w *world, p *Pacer, seconds, n int, value rtb.CPM) {
 	for range seconds {
 		for range n {
-			q, _ := p.Quote(cartLine, value, 0, rtb.AuctionSecondPrice)
-			p.Observe(cartLine, q.Expected)
+			q, _ := p.quote(cartLine, value, 0, rtb.AuctionSecondPrice)
+			p.observe(cartLine, q.Expected)
 		}
 		w.now = w.now.Add(time.Second)
 		p.Step(context.Background(), w.now)
@@ -154,7 +154,7 @@ func TestRefusalsFreezeTheMultiplier(t *testing.T) {
 	p.lines[cartLine].drain()
 	for range 1000 {
 		wantReason(t, p.Reserve(w.bid(1000), nil, nil), rtb.NoBidBudget)
-		p.Observe(cartLine, 0)
+		p.observe(cartLine, 0)
 	}
 	if o := p.lines[cartLine].drain(); o.requests != 0 || o.expected != 0 {
 		t.Fatalf("counted %+v; want nothing", o)
@@ -191,7 +191,7 @@ func TestControllersAreStored(t *testing.T) {
 	w := newWorld(t)
 	dir := filepath.Join(t.TempDir(), "money")
 	p := w.start("r1", dir, evenPlan(10*unit))
-	p.Quote(cartLine, 2_000_000, 0, rtb.AuctionSecondPrice)
+	p.quote(cartLine, 2_000_000, 0, rtb.AuctionSecondPrice)
 	drive(w, p, 600, 10, 1_000_000)
 	before := p.Stats().Lines[0].Multiplier
 	w.kill(p)

@@ -42,7 +42,7 @@ func TestCurrencyChanges(t *testing.T) {
 		c := w.bid(1_000_000)
 		c.Line = l.Line
 		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidCurrency)
-		_, reason := p.Quote(l, 1_000_000, 0, rtb.AuctionFirstPrice)
+		_, reason := p.quote(l, 1_000_000, 0, rtb.AuctionFirstPrice)
 		wantReason(t, reason, rtb.NoBidCurrency)
 	}
 	c = w.bid(1_000_000)

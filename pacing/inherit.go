@@ -22,7 +22,7 @@ type inheritance struct {
 // openSlots opens the file of reservations and takes over the last run's bids
 // in flight. p is not shared yet.
 func (p *Pacer) openSlots() error {
-	p.inherited = inheritance{line: newLine(rtb.LineID{}), settled: true}
+	p.inherited = inheritance{line: newLine(rtb.LineID{}, 0), settled: true}
 	if p.o.Reservations == "" {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 // observations and spend.
 type line struct {
 	id         rtb.LineID
+	handle     rtb.LineHandle
 	multiplier atomic.Uint64 // bits of a float64 >= 1
 	curve      atomic.Pointer[curve]
 	firstValue atomic.Uint64 // bits of ln micros of the first quote; 0 unset
@@ -38,19 +39,23 @@ type observer struct {
 
 const observers = 8
 
-func newLine(id rtb.LineID) *line {
-	l := &line{id: id}
+func newLine(id rtb.LineID, h rtb.LineHandle) *line {
+	l := &line{id: id, handle: h}
 	l.multiplier.Store(math.Float64bits(1))
 	return l
 }
 
 func (l *line) lambda() float64 { return math.Float64frombits(l.multiplier.Load()) }
 
-func (l *line) observe(expected rtb.Micros) {
+func (l *line) observe(o *rtb.Observation) {
 	s := &l.seen[rand.Uint32()%observers]
-	s.requests.Add(1)
-	if expected > 0 {
-		s.expected.Add(expected)
+	s.requests.Add(o.Requests)
+	if o.Expected > 0 {
+		s.expected.Add(o.Expected)
+	}
+	if o.Quotes > 0 {
+		s.quotes.Add(o.Quotes)
+		s.full.Add(o.Full)
 	}
 }
 
@@ -113,9 +118,10 @@ func (l *line) learn(r *reservation) {
 // Quote returns the price for one line: the value divided by the multiplier, at most the
 // plan's MaxCPM. The auction is one of rtb.Auction*. Reasons: no_campaign (not in the
 // plan), currency (the budget was spent in another currency), floor (the value or MaxCPM
-// is below the floor), paced (the multiplier lowered the price below the floor).
-func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
-	e := p.table.Load().lines[id]
+// is below the floor), paced (the multiplier lowered the price below the floor). It
+// changes nothing: [Pacer.Observe] counts the quotes of a request.
+func (p *Pacer) Quote(h rtb.LineHandle, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
+	e := p.table.Load().line(h)
 	if e == nil {
 		return rtb.Quote{}, rtb.NoBidNoCampaign
 	}
@@ -125,7 +131,6 @@ func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quo
 	l := e.line
 	most := min(value, e.maxCPM) // at a multiplier of 1
 	if most <= 0 || most < floor {
-		l.quoted(0)
 		return rtb.Quote{}, rtb.NoBidFloor
 	}
 	q := rtb.Quote{Multiplier: l.lambda(), Shading: 1}
@@ -136,7 +141,7 @@ func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quo
 	}
 	at, first := l.curve.Load(), auction != rtb.AuctionSecondPrice
 	full := at.cost(worth, float64(most)/1000, least, first)
-	l.quoted(rtb.Micros(full + 0.5))
+	q.Full = rtb.Micros(full + 0.5)
 	if q.Price <= 0 || q.Price < floor {
 		return q, rtb.NoBidPaced
 	}
@@ -147,18 +152,28 @@ func (p *Pacer) Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quo
 	return q, rtb.NoBidNone
 }
 
-// quoted adds the expected cost of a bid at full price, which shows whether the
-// budget is a constraint at all.
-func (l *line) quoted(full rtb.Micros) {
-	s := &l.seen[rand.Uint32()%observers]
-	s.quotes.Add(1)
-	s.full.Add(full)
+// Multiplier returns the number by which a line's value is divided now; 1 for a line
+// that is not in the plan.
+func (p *Pacer) Multiplier(h rtb.LineHandle) float64 {
+	if e := p.table.Load().line(h); e != nil {
+		return e.line.lambda()
+	}
+	return 1
 }
 
-// Observe must be called once per matched request and line with the expected
-// cost of the bid; 0 if it did not bid, including when Reserve refused.
-func (p *Pacer) Observe(id rtb.LineID, expected rtb.Micros) {
-	if e := p.table.Load().lines[id]; e != nil && e.refused == rtb.NoBidNone {
-		e.line.observe(expected)
+// Observe must be called once per matched request and line, with an expected cost of 0
+// if the line did not bid, including when Reserve refused. What a request observes of a
+// line must be right in expectation: a caller that prices a line on a share of the
+// requests only gives those the weight of all.
+func (p *Pacer) Observe(h rtb.LineHandle, o *rtb.Observation) {
+	if e := p.table.Load().line(h); e != nil && e.refused == rtb.NoBidNone {
+		e.line.observe(o)
 	}
+}
+
+// Handle returns the handle of a line, whether or not it is in the plan.
+func (p *Pacer) Handle(id rtb.LineID) rtb.LineHandle {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.line(id).handle
 }

@@ -165,14 +165,14 @@ func TestBidPathAllocations(t *testing.T) {
 	cycle := func() {
 		n++
 		c.Bid[8], c.Bid[9] = byte(n), byte(n>>8)
-		q, reason := p.Quote(cartLine, 2_000_000, 100_000, rtb.AuctionSecondPrice)
+		q, reason := p.quote(cartLine, 2_000_000, 100_000, rtb.AuctionSecondPrice)
 		if reason != rtb.NoBidNone {
 			t.Fatal(reason)
 		}
 		if reason := p.Reserve(c, v, caps); reason != rtb.NoBidNone {
 			t.Fatal(reason)
 		}
-		p.Observe(cartLine, q.Expected)
+		p.observe(cartLine, q.Expected)
 		if p.Paused("demo", "shop", "autumn") != rtb.NoBidNone {
 			t.Fatal("paused")
 		}
@@ -207,7 +207,7 @@ func benchPacer(b *testing.B) (*Pacer, *world) {
 	plan[0].Line = cartLine
 	p.SetPlan(plan)
 	p.Step(context.Background(), w.now)
-	p.Quote(cartLine, 2_000_000, 100_000, rtb.AuctionSecondPrice)
+	p.quote(cartLine, 2_000_000, 100_000, rtb.AuctionSecondPrice)
 	w.now = w.now.Add(time.Second)
 	p.Step(context.Background(), w.now)
 	return p, w
@@ -215,17 +215,19 @@ func benchPacer(b *testing.B) (*Pacer, *world) {
 
 func BenchmarkQuote(b *testing.B) {
 	p, _ := benchPacer(b)
+	h := p.Handle(cartLine)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Quote(cartLine, 2_000_000, 100_000, rtb.AuctionSecondPrice)
+		p.Quote(h, 2_000_000, 100_000, rtb.AuctionSecondPrice)
 	}
 }
 
 func BenchmarkObserve(b *testing.B) {
 	p, _ := benchPacer(b)
+	h, o := p.Handle(cartLine), rtb.Observation{Requests: 1, Expected: 100, Quotes: 1, Full: 200}
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Observe(cartLine, 100)
+		p.Observe(h, &o)
 	}
 }
 

@@ -86,17 +86,17 @@ func (x *exchange) until(t time.Time) {
 }
 
 func (x *exchange) auction(a *auction, s *scored) {
-	q, reason := x.p.Quote(cartLine, rtb.CPM(a.value*cpmUnit), cpmUnit, rtb.AuctionSecondPrice)
+	q, reason := x.p.quote(cartLine, rtb.CPM(a.value*cpmUnit), cpmUnit, rtb.AuctionSecondPrice)
 	if reason != rtb.NoBidNone {
-		x.p.Observe(cartLine, 0)
+		x.p.observe(cartLine, 0)
 		return
 	}
 	c := x.claims(q, a.value)
 	if x.p.Reserve(c, nil, nil) != rtb.NoBidNone {
-		x.p.Observe(cartLine, 0)
+		x.p.observe(cartLine, 0)
 		return
 	}
-	x.p.Observe(cartLine, q.Expected)
+	x.p.observe(cartLine, q.Expected)
 	if float64(q.Price) <= a.price*cpmUnit {
 		return
 	}

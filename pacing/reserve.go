@@ -18,7 +18,10 @@ import (
 // [Pacer.Blind], or the bid's time is behind the log's); error (a second bid of
 // the same id, no cost, or a life beyond Options.MaxBidLife).
 func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason {
-	e := p.table.Load().lines[rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line}]
+	e := p.table.Load().line(c.Handle)
+	if c.Handle == 0 {
+		e = p.table.Load().lines[rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line}]
+	}
 	if e == nil {
 		return rtb.NoBidNoCampaign
 	}

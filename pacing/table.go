@@ -12,9 +12,10 @@ import (
 // table is the immutable data that the bid path reads. It is replaced as a
 // whole when the plan or a day changes.
 type table struct {
-	lines map[rtb.LineID]*tableLine
-	order []*tableLine // the same, in the plan's order, so that sums are reproducible
-	until rtb.Second   // when the first of its days ends
+	lines    map[rtb.LineID]*tableLine
+	byHandle []*tableLine // the same, by handle; nil for lines that are not in the plan
+	order    []*tableLine // the same, in the plan's order, so that sums are reproducible
+	until    rtb.Second   // when the first of its days ends
 }
 
 type tableLine struct {
@@ -32,6 +33,14 @@ type tableDay struct {
 	from, to rtb.Second
 	accounts [len(rtb.Caps)]*account // unused entries are nil
 	longs    [len(rtb.Caps)]*account // accounts of the same budgets, for bids that live longer than usual
+}
+
+// line returns the line of a handle, or nil if it is not in the plan.
+func (t *table) line(h rtb.LineHandle) *tableLine {
+	if uint(h) >= uint(len(t.byHandle)) {
+		return nil
+	}
+	return t.byHandle[h]
 }
 
 // on returns the day of a time; nil if it is neither of the two.
@@ -91,6 +100,10 @@ func (p *Pacer) rebuild(now time.Time) {
 			t.lines[l.Line], t.order = e, append(t.order, e)
 			t.until = min(t.until, e.days[0].to)
 		}
+	}
+	t.byHandle = make([]*tableLine, len(p.lines)+1)
+	for id, e := range t.lines {
+		t.byHandle[p.line(id).handle] = e
 	}
 	for _, a := range p.sortedAccounts() {
 		a.refresh(p.budgets[a.id], p.now, p.stopping.Load())
@@ -198,7 +211,7 @@ func (p *Pacer) control(id controlID) *capControl {
 func (p *Pacer) line(id rtb.LineID) *line {
 	l := p.lines[id]
 	if l == nil {
-		l = newLine(id)
+		l = newLine(id, rtb.LineHandle(len(p.lines)+1)) // lines are never removed
 		l.total = p.total(id)
 		p.lines[id] = l
 	}

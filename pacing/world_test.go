@@ -179,3 +179,16 @@ func wantReason(t *testing.T, got, want rtb.NoBidReason) {
 		t.Fatalf("got reason %q; want %q", got, want)
 	}
 }
+
+// quote is Quote by a line's id, and counts the quote.
+func (p *Pacer) quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
+	h := p.Handle(id)
+	q, r := p.Quote(h, value, floor, auction)
+	p.Observe(h, &rtb.Observation{Quotes: 1, Full: q.Full})
+	return q, r
+}
+
+// observe counts one request of a line.
+func (p *Pacer) observe(id rtb.LineID, expected rtb.Micros) {
+	p.Observe(p.Handle(id), &rtb.Observation{Requests: 1, Expected: expected})
+}

@@ -183,4 +183,19 @@ type Quote struct {
 	Shading    float64 // share of the price that is bid; 1 means no shading
 	Price      CPM     // bid price, in the currency of the budgets
 	Expected   Micros  // expected cost: the cost of the bid times its chance to win
+	Full       Micros  // the expected cost at full price, with a multiplier of 1
+}
+
+// LineHandle is a line's number at pacing, which is never given to another line
+// while the process runs. 0 is no line.
+type LineHandle int32
+
+// Observation tells pacing about one request on which a line could have bid. A request
+// that stands for others, because not every line is priced on every request, has their
+// number as its weight, and Quotes and Full are multiplied by it.
+type Observation struct {
+	Requests int64  // the weight
+	Expected Micros // expected cost of the line's bids; 0 if it did not bid
+	Quotes   int64  // how often the line was priced
+	Full     Micros // sum of the expected costs at full price
 }

@@ -67,6 +67,9 @@ type Claims struct {
 	Item       string
 	Deal       string
 	Landing    string // landing page; only click tokens carry it
+	// Handle is the line's handle, where it is known; 0: pacing looks the line up by its
+	// ids. It is not part of tokens.
+	Handle LineHandle
 
 	Caps     CapSet
 	Day      Day

@@ -10,6 +10,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -44,6 +45,8 @@ type Options struct {
 	// Visitors finds visitors; nil: a store of the lab's own, into which its log is
 	// folded.
 	Visitors bidder.Visitors
+	// CacheBytes is the memory for profiles of the lab's own store; 0 means 1 MiB.
+	CacheBytes int64
 	// Links signs notices; nil: a signer of the lab's own, for the configuration's
 	// public URL.
 	Links bidder.Links
@@ -78,7 +81,7 @@ func Open(o Options) (*Lab, error) {
 func (l *Lab) open(o *Options) (err error) {
 	visitors := o.Visitors
 	if visitors == nil {
-		l.Store, err = segments.Open(segments.Options{InMemory: true, Dir: "view", CacheBytes: 1 << 20, Keyring: l.Keyring})
+		l.Store, err = segments.Open(segments.Options{InMemory: true, Dir: "view", CacheBytes: cmp.Or(o.CacheBytes, 1<<20), Keyring: l.Keyring})
 		if err != nil {
 			return err
 		}
