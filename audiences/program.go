@@ -94,6 +94,20 @@ func (n *node) counts(event string) bool {
 	return slices.ContainsFunc(n.kids, func(k node) bool { return k.counts(event) })
 }
 
+// ReadsRequest reports whether the program counts what the request says, as an event
+// that happens now.
+func (p *Program) ReadsRequest() bool { return p.include.readsRequest() }
+
+func (n *node) readsRequest() bool {
+	switch n.kind {
+	case nodeRequest:
+		return true
+	case nodeAudience:
+		return n.audience.ReadsRequest()
+	}
+	return slices.ContainsFunc(n.kids, func(k node) bool { return k.readsRequest() })
+}
+
 // Segments returns the segments on which the program depends, sorted. The caller may keep
 // them.
 func (p *Program) Segments() []rtb.SegmentID {

@@ -33,7 +33,8 @@ func (b *Bidder) DryRun(rq *Request, d *Decision) Response {
 	if d.reset(); p == nil {
 		return Response{Status: statusNotFound, Reason: rtb.NoBidUnauthorised}
 	}
-	return b.run(rq, d, snap.catalog, p, b.dryBudgets)
+	d.dry = true
+	return b.run(rq, d, snap, p, b.dryBudgets)
 }
 
 // answer is Answer from one catalog.
@@ -47,7 +48,7 @@ func (b *Bidder) answer(snap *snapshot, rq *Request, d *Decision) Response {
 	if p.RetryWindow > 0 {
 		d.retries = &st.retries
 	}
-	rs := b.run(rq, d, snap.catalog, p, b.o.Budgets)
+	rs := b.run(rq, d, snap, p, b.o.Budgets)
 	b.passFeedback(d, &rs)
 	took := b.o.Clock().Sub(rq.Arrival)
 	st.counters.response(&rs, took)
@@ -58,8 +59,8 @@ func (b *Bidder) answer(snap *snapshot, rq *Request, d *Decision) Response {
 
 // run takes a request of a known exchange from its body to the response. A panic
 // on the way costs this request its bid and nothing else.
-func (b *Bidder) run(rq *Request, d *Decision, c *Catalog, p *exchange.Profile, budgets Budgets) (rs Response) {
-	d.request, d.catalog, d.profile, d.budgets, d.links = rq, c, p, budgets, b.o.Links
+func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profile, budgets Budgets) (rs Response) {
+	d.request, d.catalog, d.handles, d.profile, d.budgets, d.links = rq, snap.catalog, snap.handles, p, budgets, b.o.Links
 	d.clock, d.now, d.source = b.o.Clock, rq.Arrival, rq.Source
 	if d.source == nil {
 		d.source = d.random

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"rebound/events"
+	"rebound/rtb"
 )
 
 // Options of a [Bidder].
@@ -57,6 +58,7 @@ type Bidder struct {
 type snapshot struct {
 	catalog *Catalog
 	states  map[string]*state
+	handles []rtb.LineHandle // by ordinal of the active lines
 }
 
 // state is the state of one exchange, kept for the lifetime of the process.
@@ -93,7 +95,11 @@ func (b *Bidder) Swap(c *Catalog) {
 			b.states[id] = &state{}
 		}
 	}
-	b.current.Store(&snapshot{catalog: c, states: maps.Clone(b.states)})
+	handles := make([]rtb.LineHandle, c.Index.Live())
+	for n := range handles {
+		handles[n] = b.o.Budgets.Handle(c.Index.LiveLine(int32(n)).ID)
+	}
+	b.current.Store(&snapshot{catalog: c, states: maps.Clone(b.states), handles: handles})
 }
 
 // Catalog returns the catalog of new requests.

@@ -19,11 +19,11 @@ func (d *Decision) runStages() {
 	if d.out.Reason = d.filterRequest(); d.out.Reason != rtb.NoBidNone {
 		return
 	}
-	if d.out.Reason = d.matchLines(); d.out.Reason == rtb.NoBidLate {
+	lines, r := d.findLines()
+	if d.out.Reason = r; r != rtb.NoBidNone {
 		return
 	}
-	d.sortOptions()
-	if d.reserveBids(); d.timedOut {
+	if d.runRound(lines); d.timedOut {
 		d.releaseBids(rtb.NoBidLate)
 		return
 	}

@@ -53,6 +53,8 @@ type Decision struct {
 	links   Links
 	source  Source
 	clock   Clock
+	handles []rtb.LineHandle // pacing's, by ordinal of the active lines
+	dry     bool             // nothing stays reserved, and every line is evaluated
 	now     time.Time // of the request's arrival
 	retries *retries  // of the exchange; nil: responses are not kept
 
@@ -76,8 +78,11 @@ type Decision struct {
 	index      campaigns.Scratch
 	facts      campaigns.Facts
 	refused    map[*creatives.Creative]struct{} // by the exchange; nil: none
+	ranking    ranking
+	factors    []factorBound // by index of the catalog's factors
 	candidates []candidate
 	options    []option
+	queue      queue
 	products   []*creatives.Product
 	blocked    []blockedAdvertiser
 	verdicts   map[verdictKey]verdict
@@ -94,6 +99,10 @@ type Decision struct {
 	inflated   []byte // body of the request
 	random     *rand.ChaCha8
 	recording  recording
+
+	round    uint64 // numbers the rounds of this memory
+	full     bool   // the round evaluates every line
+	weight   int64  // of the next line that is evaluated, for pacing
 
 	quotes   int  // options priced so far
 	entries  int  // list entries read for creatives so far
@@ -113,6 +122,9 @@ type Outcome struct {
 	// Drops are the lines that do not bid: one entry for each impression, or one
 	// for all of them.
 	Drops []Drop
+	// Skipped counts candidate lines that were not evaluated, because they could not
+	// have changed the bids.
+	Skipped int
 	// Lost counts options and drops that exceeded the limits of a decision.
 	Lost Lost
 	// Draw is the request's random draw in [0, 1).
@@ -145,10 +157,11 @@ type Lost struct{ Options, Drops int }
 
 // candidate is a line that can bid on at least one impression.
 type candidate struct {
-	line     *campaigns.Line
-	match    campaigns.Match
-	adjust   float64    // price factor of the request
-	expected rtb.Micros // cost of its bid; 0 without a bid
+	line    *campaigns.Line
+	ordinal int32
+	match   campaigns.Match
+	adjust  float64         // price factor of the request
+	seen    rtb.Observation // for pacing
 }
 
 // option is one way to bid: a line on an impression, openly or under a deal.
@@ -210,7 +223,8 @@ func (d *Decision) reset() {
 	if len(d.excluded) > 0 {
 		clear(d.excluded)
 	}
-	d.text, d.body = d.text[:0], d.body[:0]
+	d.queue = d.queue[:0]
+	d.text, d.body, d.currency, d.dry = d.text[:0], d.body[:0], rtb.Currency{}, false
 	d.quotes, d.entries, d.steps, d.check, d.timedOut = 0, 0, 0, checkEvery, false
 }
 
@@ -238,7 +252,7 @@ func (d *Decision) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
 
 // oversized reports whether the decision holds more memory than it may keep.
 func (d *Decision) oversized() bool {
-	slices := sizeOf(d.options) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) +
+	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) +
 		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) + sizeOf(d.recording.decision.Bids) + sizeOf(d.recording.decision.Dropped) +
 		len(d.verdicts)*int(unsafe.Sizeof(verdictKey{})+unsafe.Sizeof(verdict{})) +
 		len(d.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)

@@ -1,44 +1,35 @@
 package bidder
 
-import (
-	"rebound/campaigns"
-	"rebound/rtb"
-)
+import "rebound/rtb"
 
-// matchLines collects the options of every line that the visitor's segments allow.
-// It returns the furthest reason for which a line was dropped.
-func (d *Decision) matchLines() rtb.NoBidReason {
-	lines := d.catalog.Index.Contextual()
+// findLines returns the lines that the visitor's segments allow, or why there are
+// none.
+func (d *Decision) findLines() ([]int32, rtb.NoBidReason) {
+	x := d.catalog.Index
+	lines := x.Contextual()
 	if !d.anonymous {
-		lines = d.catalog.Index.Candidates(&d.visitor, &d.index)
+		lines = x.Candidates(&d.visitor, &d.index)
 	}
-	if len(lines) == 0 {
-		if d.catalog.Index.Live() == 0 {
-			return rtb.NoBidNoCampaign
-		}
-		return rtb.NoBidNoAudience
+	switch {
+	case len(lines) > 0:
+		return lines, rtb.NoBidNone
+	case x.Live() == 0:
+		return nil, rtb.NoBidNoCampaign
 	}
-	for _, l := range lines {
-		if d.spend(1) {
-			break
-		}
-		d.matchLine(l)
-	}
-	if d.timedOut || d.pastDeadline() {
-		return rtb.NoBidLate
-	}
-	return d.out.Reason
+	return nil, rtb.NoBidNoAudience
 }
 
-// matchLine finds the options of one line on every impression.
-func (d *Decision) matchLine(l *campaigns.Line) {
+// matchLine evaluates the line with an ordinal: it finds its options on every
+// impression.
+func (d *Decision) matchLine(ordinal int32) {
+	l := d.catalog.Index.LiveLine(ordinal)
 	m, r := d.filterLine(l)
 	if r != rtb.NoBidNone {
 		d.drop(l, -1, r)
 		return
 	}
 	at, found := len(d.candidates), false
-	d.candidates = append(d.candidates, candidate{line: l, match: m})
+	d.candidates = append(d.candidates, candidate{line: l, ordinal: ordinal, match: m, seen: rtb.Observation{Requests: d.weight}})
 	for i := range d.opportunity.Imps {
 		if d.spend(1) {
 			break
@@ -50,8 +41,8 @@ func (d *Decision) matchLine(l *campaigns.Line) {
 		}
 		if !found {
 			found, d.candidates[at].adjust = true, d.adjustment(l)
-			if at == 0 {
-				d.currency = d.responseCurrency(l)
+			if d.currency.IsZero() {
+				d.currency = d.responseCurrency(l.Advertiser.Currency)
 			}
 		}
 		opt.candidate, opt.imp = at, i
@@ -90,6 +81,11 @@ func (d *Decision) addOptions(c *candidate, opt option) {
 	if furthest != rtb.NoBidNone {
 		d.drop(l, opt.imp, furthest)
 	}
+	for i := start; i < len(d.options); i++ {
+		o := &d.options[i]
+		tie := uint64(c.ordinal)<<32 | uint64(o.imp)<<16 | uint64(o.deal)
+		d.queue.push(queued{o.keyOf(l), tie, int32(i)})
+	}
 }
 
 // addOption prices one option and keeps it if it is among the best of its line
@@ -111,14 +107,26 @@ func (d *Decision) addOption(c *candidate, opt *option, start int) rtb.NoBidReas
 	}
 	d.out.Lost.Options++
 	for i := range kept {
-		if kept[i].deal > 0 && (worst < 0 || d.compareOptions(&kept[i], &kept[worst]) > 0) {
+		if kept[i].deal > 0 && (worst < 0 || betterDeal(&kept[worst], &kept[i])) {
 			worst = i
 		}
 	}
-	if worst >= 0 && d.compareOptions(opt, &kept[worst]) < 0 {
+	if worst >= 0 && betterDeal(opt, &kept[worst]) {
 		kept[worst] = *opt
 	}
 	return rtb.NoBidNone
+}
+
+// betterDeal reports whether option a under a deal is better than option b of the same
+// line and impression under another one.
+func betterDeal(a, b *option) bool {
+	if a.pricing.guaranteed != b.pricing.guaranteed {
+		return a.pricing.guaranteed
+	}
+	if a.pricing.price != b.pricing.price {
+		return a.pricing.price > b.pricing.price
+	}
+	return a.deal < b.deal
 }
 
 // optionLimit returns how many options of one line are kept for an impression:

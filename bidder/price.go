@@ -21,11 +21,11 @@ type pricing struct {
 }
 
 // responseCurrency returns the one currency that the response will be in
-// (OpenRTB 2.6 §4.2.1): the line's own if the request takes it, else the first
+// (OpenRTB 2.6 §4.2.1): the lines' own if the request takes it, else the first
 // that the request takes and that has a rate. When none has, it returns one that
 // every line will fail to convert to.
-func (d *Decision) responseCurrency(l *campaigns.Line) rtb.Currency {
-	o, own := &d.opportunity, l.Advertiser.Currency
+func (d *Decision) responseCurrency(own rtb.Currency) rtb.Currency {
+	o := &d.opportunity
 	if len(o.Currencies) == 0 {
 		return d.profile.DefaultCur
 	}
@@ -73,7 +73,10 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 	p.recency = l.Bid.RecencyFactor(max(d.now.Sub(c.match.Last.Time()), 0))
 	p.intensity = l.Bid.IntensityFactor(c.match.Count)
 	p.value = l.Bid.CPM.Scale(p.recency * p.intensity * p.adjust)
-	if r = d.quote(&p, l); r != rtb.NoBidNone {
+	r = d.quote(&p, c)
+	c.seen.Quotes += d.weight
+	c.seen.Full += p.quote.Full * rtb.Micros(d.weight)
+	if r != rtb.NoBidNone {
 		return r
 	}
 	if p.firstPrice && !fixed && !p.guaranteed {
@@ -94,7 +97,8 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 // who is worth more is bid for longer under pacing. A guaranteed deal is bid on as long as its
 // floor is within the line's limit, even if pacing would hold it back (conformance B6); budgets
 // still apply.
-func (d *Decision) quote(p *pricing, l *campaigns.Line) (r rtb.NoBidReason) {
+func (d *Decision) quote(p *pricing, c *candidate) (r rtb.NoBidReason) {
+	l := c.line
 	auction, floor := rtb.AuctionSecondPrice, p.floor.Convert(p.rate, rtb.RoundUp)
 	if p.firstPrice {
 		auction = rtb.AuctionFirstPrice
@@ -102,7 +106,7 @@ func (d *Decision) quote(p *pricing, l *campaigns.Line) (r rtb.NoBidReason) {
 	if p.guaranteed && p.value < floor && floor <= l.Bid.MaxCPM {
 		p.value = floor
 	}
-	p.quote, r = d.budgets.Quote(l.ID, p.value, floor, auction)
+	p.quote, r = d.budgets.Quote(d.handles[c.ordinal], p.value, floor, auction)
 	if r == rtb.NoBidPaced && p.guaranteed && p.value > 0 {
 		p.quote.Price = min(p.value, l.Bid.MaxCPM)
 		p.quote.Expected, r = p.quote.Price.Cost(), rtb.NoBidNone

@@ -3,8 +3,6 @@ package bidder
 import (
 	"encoding/binary"
 	"math"
-	"slices"
-	"strings"
 	"time"
 
 	"rebound/campaigns"
@@ -12,76 +10,32 @@ import (
 	"rebound/rtb"
 )
 
-// sortOptions sorts the options into the order in which they are tried. The
-// order is total, so that a decision can be repeated.
-func (d *Decision) sortOptions() {
-	slices.SortFunc(d.options, func(a, b option) int { return d.compareOptions(&a, &b) })
-}
-
-// compareOptions orders options by guarantee, priority, deal, price and id.
-func (d *Decision) compareOptions(a, b *option) int {
-	x, y := d.candidates[a.candidate].line, d.candidates[b.candidate].line
-	switch {
-	case a.pricing.guaranteed != b.pricing.guaranteed:
-		return trueFirst(a.pricing.guaranteed)
-	case x.Priority != y.Priority:
-		return y.Priority - x.Priority
-	case (a.deal > 0) != (b.deal > 0):
-		return trueFirst(a.deal > 0)
-	case a.pricing.price != b.pricing.price:
-		return int(min(max(b.pricing.price-a.pricing.price, -1), 1))
-	case x != y:
-		return compareLines(x, y)
-	case a.imp != b.imp:
-		return a.imp - b.imp
-	}
-	return a.deal - b.deal
-}
-
-// trueFirst orders two different booleans, of which a is the first.
-func trueFirst(a bool) int {
-	if a {
-		return -1
-	}
-	return 1
-}
-
-func compareLines(x, y *campaigns.Line) int {
-	if c := strings.Compare(x.ID.Advertiser, y.ID.Advertiser); c != 0 {
-		return c
-	}
-	if c := strings.Compare(x.ID.Campaign, y.ID.Campaign); c != 0 {
-		return c
-	}
-	return strings.Compare(x.ID.Line, y.ID.Line)
-}
-
-// reserveBids makes bids of the options in their order. An impression takes as
+// tryOption makes a bid of an option, the next in their order. An impression takes as
 // many bids as the exchange or the pod allows, a line bids on at most its
-// max_per_request impressions, and each bid needs a reservation, which counts
-// against the line's frequency cap. When the decision runs out of time the caller
-// releases what was reserved.
-func (d *Decision) reserveBids() {
-	for i := range d.options {
-		opt := &d.options[i]
-		c := &d.candidates[opt.candidate]
-		if d.spend(1) {
+// max_per_request impressions, and each bid needs a reservation, which counts against
+// the line's frequency cap. When the decision runs out of time the caller releases what
+// was reserved.
+func (d *Decision) tryOption(i int32) {
+	opt := &d.options[i]
+	c := &d.candidates[opt.candidate]
+	if d.spend(1) {
+		return
+	}
+	if d.tookSlots(c.line, opt.imp) || !d.hasRoom(opt) || d.otherLines(c.line, opt) >= d.catalog.linesPerAdvertiser() {
+		d.drop(c.line, opt.imp, rtb.NoBidNone)
+		return
+	}
+	if len(d.out.Bids) == 0 {
+		if d.timedOut = d.timedOut || d.pastDeadline(); d.timedOut {
 			return
 		}
-		if d.tookSlots(c.line, opt.imp) || !d.hasRoom(opt) || d.otherLines(c.line, opt) >= d.catalog.linesPerAdvertiser() {
-			d.drop(c.line, opt.imp, rtb.NoBidNone)
-			continue
-		}
-		d.spend(bidSteps)
-		if r := d.reserveBid(opt, c); r != rtb.NoBidNone {
-			d.drop(c.line, opt.imp, r)
-			continue
-		}
-		c.expected += d.addedCost()
 	}
-	if len(d.out.Bids) > 0 {
-		d.out.Reason = rtb.NoBidNone
+	d.spend(bidSteps)
+	if r := d.reserveBid(opt, c); r != rtb.NoBidNone {
+		d.drop(c.line, opt.imp, r)
+		return
 	}
+	c.seen.Expected += d.addedCost()
 }
 
 // tookSlots reports whether a line has bids on as many other impressions as its
@@ -150,6 +104,7 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 		Shading: p.quote.Shading, Adjust: p.adjust, Rate: p.rate.Float(), Floor: p.floor, Quote: p.quote.Price,
 	}
 	d.fillClaims(b, opt)
+	b.Claims.Handle = d.handles[c.ordinal]
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
 	if r == rtb.NoBidNone {
 		start := len(d.text)
@@ -216,14 +171,15 @@ func newBidID(s Source) (id rtb.BidID) {
 	return id
 }
 
-// observe reports every line that could have bid to pacing. A test request is
+// observe reports every evaluated line that could have bid to pacing. A test request is
 // not traffic.
 func (d *Decision) observe() {
 	if d.opportunity.Test {
 		return
 	}
 	for i := range d.candidates {
-		d.budgets.Observe(d.candidates[i].line.ID, d.candidates[i].expected)
+		c := &d.candidates[i]
+		d.budgets.Observe(d.handles[c.ordinal], &c.seen)
 	}
 }
 

@@ -23,18 +23,25 @@ type Budgets interface {
 	Stopped(exchange string) rtb.NoBidReason
 	// CampaignPaused reports whether an operator has paused a campaign.
 	CampaignPaused(advertiser, campaign string) bool
+	// Handle returns the handle of a line, by which the other methods know it. It is
+	// called when a catalog becomes current, and stays valid for the life of the
+	// process.
+	Handle(id rtb.LineID) rtb.LineHandle
+	// Multiplier returns the number by which Quote would divide a line's value now, at
+	// least 1.
+	Multiplier(h rtb.LineHandle) float64
 	// Quote returns the price for a line after pacing and shading, or the reason for
 	// which the line must not bid now. The auction is one of rtb.Auction*.
-	Quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason)
+	Quote(h rtb.LineHandle, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason)
 	// Reserve reserves a bid's worst cost under every cap that applies to it, or
 	// returns the reason of the cap that refuses. It sets the claims' node, grant,
 	// caps and day, and does not keep its arguments.
 	Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason
 	// Release releases the reservation of a bid that is not sent.
 	Release(bid rtb.BidID)
-	// Observe is called once for each request and line that could have bid, with the
-	// expected cost of its bid; 0 when it did not bid.
-	Observe(id rtb.LineID, expected rtb.Micros)
+	// Observe is called once for each request and line that was evaluated and could
+	// have bid. It does not keep o.
+	Observe(h rtb.LineHandle, o *rtb.Observation)
 }
 
 // Links signs notices. The methods that append return dst unchanged when the result
@@ -80,4 +87,4 @@ func (b dryBudgets) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyC
 
 func (dryBudgets) Release(rtb.BidID) {}
 
-func (dryBudgets) Observe(rtb.LineID, rtb.Micros) {}
+func (dryBudgets) Observe(rtb.LineHandle, *rtb.Observation) {}

@@ -213,7 +213,7 @@ func TestBlockListsAreReadOncePerCreative(t *testing.T) {
 		{"the last category", map[string]any{"bcat": list("IAB9-1", "IAB22")}, entries, rtb.NoBidCategory},
 		{"the language", map[string]any{"wlang": list("fr", "de")}, entries, rtb.NoBidLanguage},
 	} {
-		a := b.Answer(&bidder.Request{Exchange: "demo", Body: w.wide(nil, c.lists), Arrival: w.now}, s)
+		a := b.DryRun(&bidder.Request{Exchange: "demo", Body: w.wide(nil, c.lists), Arrival: w.now}, s) // evaluates every line
 		if did := s.Work(); a.Reason != c.want || did.Entries != c.read*manyLines {
 			t.Errorf("%s: got %q, %d entries read; want %q, %d", c.name, a.Reason, did.Entries, c.want, c.read*manyLines)
 		}

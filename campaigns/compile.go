@@ -89,9 +89,10 @@ func (c *compiler) build() {
 		}
 	}
 	slices.SortStableFunc(x.live, func(a, b *Line) int { return cmp.Compare(b.Priority, a.Priority) })
+	c.terms()
 	for n, l := range x.live {
 		if l.Contextual {
-			x.contextual = append(x.contextual, l)
+			x.contextual = append(x.contextual, int32(n))
 		}
 		triggers := l.Audience.triggers()
 		if len(triggers) == 0 {

@@ -13,27 +13,28 @@ type Index struct {
 	advertisers []*Advertiser
 	byID        map[string]*Advertiser
 	lines       []*Line                   // every line, by advertiser, campaign and line id
-	live        []*Line                   // active lines in the order of Candidates
+	live        []*Line                   // active lines by priority, highest first, then by id
+	terms       []Terms                   // of the same lines
+	factors     []*Factors                // different factors of the active lines
+	formats     rtb.Formats               // of the creatives of the active lines
 	byTrigger   map[rtb.SegmentID][]int32 // ordinals in live
 	always      []int32                   // ordinals of lines that need no segment
-	contextual  []*Line                   // active lines that need no visitor, in the same order
+	contextual  []int32                   // ordinals of lines that need no visitor
 }
 
 // Scratch is the working memory of Candidates. It is reused, but not safe for
 // concurrent use. The zero value is ready to use.
 type Scratch struct {
-	index  *Index
-	epoch  uint32
-	seen   []uint32 // by ordinal: the epoch in which it was found last
-	found  []int32
-	result []*Line
+	index *Index
+	epoch uint32
+	seen  []uint32 // by ordinal: the epoch in which it was found last
+	found []int32
 }
 
-// Candidates returns the active lines that may be for the visitor, ordered by
-// priority, highest first, then by id. They include every line whose audience
-// the visitor is in; [Audience.Match] decides. The result is valid until the
-// scratch is used again.
-func (x *Index) Candidates(v *rtb.Visitor, s *Scratch) []*Line {
+// Candidates returns the ordinals of the active lines that may be for the visitor, in
+// no particular order. They include every line whose audience the visitor is in;
+// [Audience.Match] decides. The result is valid until the scratch is used again.
+func (x *Index) Candidates(v *rtb.Visitor, s *Scratch) []int32 {
 	s.begin(x)
 	for _, n := range x.always {
 		s.add(n)
@@ -43,16 +44,12 @@ func (x *Index) Candidates(v *rtb.Visitor, s *Scratch) []*Line {
 			s.add(n)
 		}
 	}
-	slices.Sort(s.found)
-	for _, n := range s.found {
-		s.result = append(s.result, x.live[n])
-	}
-	return s.result
+	return s.found
 }
 
-// Contextual returns the active lines that may bid without knowing the visitor,
-// in the order of Candidates.
-func (x *Index) Contextual() []*Line {
+// Contextual returns the ordinals of the active lines that may bid without knowing the
+// visitor.
+func (x *Index) Contextual() []int32 {
 	if x == nil {
 		return nil
 	}
@@ -69,7 +66,7 @@ func (s *Scratch) begin(x *Index) {
 		s.index, s.epoch = x, 0
 	}
 	s.epoch++
-	s.found, s.result = s.found[:0], s.result[:0]
+	s.found = s.found[:0]
 }
 
 func (s *Scratch) add(n int32) {
@@ -83,7 +80,19 @@ func (s *Scratch) add(n int32) {
 func (x *Index) Lines() []*Line { return x.lines }
 
 // Live returns the number of active lines.
-func (x *Index) Live() int { return len(x.live) }
+func (x *Index) Live() int {
+	if x == nil {
+		return 0
+	}
+	return len(x.live)
+}
+
+// LiveLine returns the active line with an ordinal: they are numbered from 0 on by
+// priority, highest first, then by id.
+func (x *Index) LiveLine(ordinal int32) *Line { return x.live[ordinal] }
+
+// Formats returns the formats of the creatives of all active lines.
+func (x *Index) Formats() rtb.Formats { return x.formats }
 
 // Line returns a line, active or not, or nil if there is none.
 func (x *Index) Line(id rtb.LineID) *Line {

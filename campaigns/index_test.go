@@ -102,6 +102,11 @@ func holder(x *audiences.Set, ids map[string]time.Duration) *rtb.Visitor {
 	return v
 }
 
+// sortedCandidates returns the candidates by ordinal.
+func sortedCandidates(x *Index, v *rtb.Visitor, s *Scratch) []int32 {
+	return slices.Sorted(slices.Values(x.Candidates(v, s)))
+}
+
 func TestCandidatesAreThoseOfTheSegments(t *testing.T) {
 	in := input(t)
 	in.Campaigns[0].Lines = []LineSpec{line("viewed", "viewers"), line("cart", "carts"), line("a-cart", "carts"), line("off", "carts")}
@@ -114,8 +119,8 @@ func TestCandidatesAreThoseOfTheSegments(t *testing.T) {
 	f := func(want string, held map[string]time.Duration) {
 		t.Helper()
 		got := ""
-		for _, l := range x.Candidates(holder(in.Audiences, held), &s) {
-			got += l.ID.Line + " "
+		for _, n := range sortedCandidates(x, holder(in.Audiences, held), &s) {
+			got += x.LiveLine(n).ID.Line + " "
 		}
 		if got != want {
 			t.Errorf("%v: got %q; want %q", held, got, want)
@@ -208,7 +213,10 @@ func TestIndexAgainstAWalkOverAllLines(t *testing.T) {
 				with[ids[r.IntN(len(ids))]] = time.Duration(r.IntN(40*24)) * time.Hour
 			}
 			v := holder(in.Audiences, with)
-			got := x.Candidates(v, &s)
+			var got []*Line
+			for _, n := range sortedCandidates(x, v, &s) {
+				got = append(got, x.LiveLine(n))
+			}
 			if !slices.IsSortedFunc(got, better) {
 				t.Fatalf("seed %d: candidates out of order", seed)
 			}
@@ -305,8 +313,8 @@ func TestCandidatesDoNotAllocate(t *testing.T) {
 	var s Scratch
 	n := len(x.Candidates(v, &s))
 	if got := testing.AllocsPerRun(200, func() {
-		for _, l := range x.Candidates(v, &s) {
-			l.Audience.Match(v, nil, t0)
+		for _, n := range x.Candidates(v, &s) {
+			x.LiveLine(n).Audience.Match(v, nil, t0)
 		}
 	}); got != 0 || n == 0 {
 		t.Errorf("got %v allocations for %d candidates; want 0 for some", got, n)
@@ -378,17 +386,49 @@ func TestContextualLines(t *testing.T) {
 	if x == nil {
 		t.Fatal(problems)
 	}
-	if got := x.Contextual(); len(got) != 1 || got[0].ID.Line != "by-context" {
+	if got := x.Contextual(); len(got) != 1 || x.LiveLine(got[0]).ID.Line != "by-context" {
 		t.Errorf("got %v for nobody; want the contextual line alone", got)
 	}
 	var s Scratch
-	if got := x.Candidates(&rtb.Visitor{}, &s); len(got) != 1 || !got[0].Contextual {
+	if got := x.Candidates(&rtb.Visitor{}, &s); len(got) != 1 || !x.LiveLine(got[0]).Contextual {
 		t.Errorf("got %v for a visitor without segments; want the contextual line", got)
 	}
-	if m := x.Contextual()[0].Audience.Match(&rtb.Visitor{}, nil, time.Now()); m.Reason != rtb.NoBidNone {
+	if m := x.LiveLine(x.Contextual()[0]).Audience.Match(&rtb.Visitor{}, nil, time.Now()); m.Reason != rtb.NoBidNone {
 		t.Errorf("the audience of a contextual line refuses: %v", m.Reason)
 	}
 	if (*Index)(nil).Contextual() != nil {
 		t.Error("no index has contextual lines")
+	}
+}
+
+// The bound of a line's factors is at least what any visitor with no newer event and
+// no larger count gets, and lines with equal factors share them.
+func TestFactorsAreBounded(t *testing.T) {
+	in := input(t)
+	rules(t, &in, standard...)
+	bid := BidSpec{CPM: 1_000_000, MaxCPM: 9_000_000, Adjust: AdjustSpec{DeviceType: map[string]float64{"phone": 0.5}},
+		Recency:   []RecencyStep{{time.Hour, 0.5}, {24 * time.Hour, 2}, {48 * time.Hour, 1}},
+		Intensity: []IntensityStep{{3, 1.5}, {5, 0.5}, {9, 2}}}
+	one, two, other := line("one", "viewers"), line("two", "viewers"), line("other", "viewers")
+	one.Bid, two.Bid = bid, bid
+	in.Campaigns[0].Lines = []LineSpec{one, two, other}
+	x := mustCompile(t, in)
+	if len(x.Factors()) != 2 {
+		t.Fatalf("got %d different factors; want 2", len(x.Factors()))
+	}
+	for n := range int32(x.Live()) {
+		l, f := x.LiveLine(n), x.Factors()[x.Terms(n).Factors]
+		for age := time.Duration(0); age < 72*time.Hour; age += 30 * time.Minute {
+			for count := range uint32(12) {
+				bound := f.Bound(age, count, 0.5)
+				for older := age; older < 72*time.Hour; older += 5 * time.Hour {
+					for fewer := range count + 1 {
+						if got := l.Bid.RecencyFactor(older) * l.Bid.IntensityFactor(fewer) * 0.5; got > bound {
+							t.Fatalf("%s, age %v, count %d: got %v; want at most %v", l.ID.Line, older, fewer, got, bound)
+						}
+					}
+				}
+			}
+		}
 	}
 }

@@ -144,7 +144,8 @@ func TestShopStory(t *testing.T) {
 		}
 		var scratch campaigns.Scratch
 		got := map[string]rtb.NoBidReason{}
-		for _, l := range s.Index.Candidates(v, &scratch) {
+		for _, n := range s.Index.Candidates(v, &scratch) {
+			l := s.Index.LiveLine(n)
 			got[l.ID.Line] = l.Audience.Match(v, nil, at).Reason
 		}
 		for line, reason := range want {

@@ -1,0 +1,212 @@
+package bidder
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"rebound/campaigns"
+	"rebound/rtb"
+)
+
+// Keys order the options of a request and the lines that were not evaluated: the
+// highest comes first. From the top, a key holds whether the bid is guaranteed, the
+// line's priority, whether there is a deal, whether it can reach a floor, and the
+// price. Of equal keys the lower ordinal of the line comes first.
+const (
+	keyGuaranteed = 1 << 63
+	keyPriority   = 56 // the shift; seven bits
+	keyDeal       = 1 << 55
+	keyReaches    = 1 << 54
+
+	// Keys of lines that cannot reach the floor of any impression: because of the
+	// multiplier, or with their full value.
+	keyPaced = 1
+	keyFloor = 0
+)
+
+// ranked is a candidate line that was not evaluated. Its key is at least that of each
+// of its options.
+type ranked struct {
+	key     uint64
+	ordinal int32
+}
+
+func (a ranked) before(b ranked) bool {
+	return a.key > b.key || a.key == b.key && a.ordinal < b.ordinal
+}
+
+// ranking holds the candidate lines of a request, of which the best is evaluated
+// first. Most requests evaluate a few, so the list is sorted only when they do not.
+type ranking struct {
+	list   []ranked
+	next   int // index of the next line
+	placed int // list[:placed] is in order
+}
+
+// selections is how many lines are selected one by one before the rest is sorted.
+const selections = 8
+
+// peek returns the best line that was not evaluated; ok is false when there is none.
+func (r *ranking) peek() (_ ranked, ok bool) {
+	if r.next >= len(r.list) {
+		return ranked{}, false
+	}
+	if r.next >= r.placed {
+		r.place()
+	}
+	return r.list[r.next], true
+}
+
+func (r *ranking) place() {
+	rest := r.list[r.next:]
+	if r.next >= selections {
+		slices.SortFunc(rest, func(a, b ranked) int {
+			return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.ordinal, b.ordinal))
+		})
+		r.placed = len(r.list)
+		return
+	}
+	best := 0
+	for i := range rest {
+		if rest[i].before(rest[best]) {
+			best = i
+		}
+	}
+	rest[0], rest[best] = rest[best], rest[0]
+	r.placed++
+}
+
+// skip leaves out the rest of the lines and returns their number.
+func (r *ranking) skip() int {
+	n := len(r.list) - r.next
+	r.list = r.list[:r.next]
+	return n
+}
+
+// rank ranks the candidate lines by the highest price that each can bid on the
+// request. It looks at what the index keeps about lines, and at their multipliers,
+// but not at the lines.
+func (d *Decision) rank(lines []int32) {
+	r := &d.ranking
+	r.list, r.next, r.placed = r.list[:0], 0, 0
+	x := d.catalog.Index
+	b, ok := d.bounds(lines)
+	for _, n := range lines {
+		t := x.Terms(n)
+		key := uint64(t.Priority)<<keyPriority | keyReaches
+		switch {
+		case !ok:
+			key |= uint64(rtb.MaxCPM)
+		case t.Deals && b.deals:
+			key |= keyGuaranteed
+		default:
+			key = b.key(d, n, t, key)
+		}
+		r.list = append(r.list, ranked{key, n})
+	}
+}
+
+// bounds is what bounds the prices of all lines on a request.
+type bounds struct {
+	inverse rtb.Rate // from the lines' currency to the response's
+	floor   rtb.CPM  // the lowest of all impressions, in the response's currency
+	age     time.Duration
+	count   uint32
+	deals   bool // an impression has deals
+}
+
+// bounds reads what bounds the prices of the lines; ok is false when their prices
+// cannot be compared, because they are in different currencies or cannot be converted.
+func (d *Decision) bounds(lines []int32) (b bounds, ok bool) {
+	x := d.catalog.Index
+	currency := x.Terms(lines[0]).Currency
+	for _, n := range lines {
+		if x.Terms(n).Currency != currency {
+			return b, false
+		}
+	}
+	d.currency = d.responseCurrency(currency)
+	rate, r := d.catalog.Rates.Rate(d.currency, currency, d.now)
+	if r != rtb.NoBidNone {
+		return b, false
+	}
+	b.inverse, b.floor = rate.Inverse(), d.lowestFloor()
+	var newest rtb.Second
+	for i := range d.visitor.Segments {
+		s := &d.visitor.Segments[i]
+		newest, b.count = max(newest, s.Last), max(b.count, s.Count)
+	}
+	b.age = max(d.now.Sub(newest.Time()), 0)
+	for i := range d.opportunity.Imps {
+		b.deals = b.deals || len(d.opportunity.Imps[i].Deals) > 0
+	}
+	if n := len(x.Factors()); cap(d.factors) < n {
+		d.factors = make([]factorBound, n)
+	}
+	d.factors = d.factors[:len(x.Factors())]
+	d.round++
+	return b, true
+}
+
+// lowestFloor returns the lowest floor of an open bid on any impression, in the
+// response's currency: no price below it is a bid.
+func (d *Decision) lowestFloor() rtb.CPM {
+	lowest := rtb.CPM(math.MaxInt64)
+	for i := range d.opportunity.Imps {
+		imp := &d.opportunity.Imps[i]
+		v, a := &imp.Video, &imp.Audio
+		if len(v.DurFloors)+len(a.DurFloors) > 0 || v.MinCPMPerSec > 0 || a.MinCPMPerSec > 0 {
+			return 0 // the floor depends on the creative
+		}
+		if imp.FloorBad || imp.Floor < 0 {
+			continue // no open bid
+		}
+		currency := imp.FloorCur
+		if currency.IsZero() {
+			currency = rtb.USD
+		}
+		rate, r := d.catalog.Rates.Rate(currency, d.currency, d.now)
+		if r != rtb.NoBidNone && imp.Floor > 0 {
+			continue
+		}
+		lowest = min(lowest, imp.Floor.Convert(rate, rtb.RoundUp))
+	}
+	return lowest
+}
+
+// factorBound is the bound of one set of factors on the request of a round.
+type factorBound struct {
+	round         uint64
+	bound, adjust float64
+}
+
+// factor returns the bound of the factors with an index, and the adjustment.
+func (b *bounds) factor(d *Decision, i int32) *factorBound {
+	f := &d.factors[i]
+	if f.round != d.round {
+		set := d.catalog.Index.Factors()[i]
+		f.round, f.adjust = d.round, set.Adjust(&d.facts, d.now)
+		f.bound = set.Bound(b.age, b.count, f.adjust)
+	}
+	return f
+}
+
+// key returns the key of a line, which begins with class. The price is computed as
+// [Decision.price] does it.
+func (b *bounds) key(d *Decision, n int32, t *campaigns.Terms, class uint64) uint64 {
+	value := t.CPM.Scale(b.factor(d, t.Factors).bound)
+	full := min(value, t.MaxCPM).Convert(b.inverse, rtb.RoundDown)
+	if full <= 0 || full < b.floor {
+		return keyFloor
+	}
+	price := full
+	if m := d.budgets.Multiplier(d.handles[n]); m > 1 {
+		price = min(value.Scale(1/m), t.MaxCPM).Convert(b.inverse, rtb.RoundDown)
+	}
+	if price = d.profile.OnTick(price); price <= 0 || price < b.floor {
+		return keyPaced
+	}
+	return class | uint64(price)
+}

@@ -1,0 +1,185 @@
+package bidder
+
+import (
+	"rebound/campaigns"
+	"rebound/rtb"
+)
+
+// A round evaluates the candidate lines of a request, the one with the highest bound
+// first, and reserves the best option as soon as no line that was not evaluated can
+// have a better one. The bids are those that evaluating every line would give.
+//
+// A round is settled when no further line can change the response: there is no room
+// left on any impression, or the rest of the lines cannot reach a floor. A short
+// round ends there. Every [fullEvery]th round, chosen by the request's id, is full:
+// it evaluates the rest as well, so that the reasons of lines that do not bid are
+// known, and tells pacing about them with the weight of the rounds that do not. What
+// pacing observes of each line is thereby right in expectation. Dry runs, and rounds
+// of few lines, are always full.
+const (
+	fullEvery = 16
+	fewLines  = 16
+)
+
+// isFull reports whether the round of a request with n candidate lines is full. It
+// depends on nothing but the request, so that a replayed request is decided alike.
+func (d *Decision) isFull(n int) bool {
+	return d.dry || n <= fewLines || hash(d.opportunity.ID)%fullEvery == 0
+}
+
+// runRound makes bids, or sets the reason why there are none.
+func (d *Decision) runRound(lines []int32) {
+	d.rank(lines)
+	d.full, d.weight = d.isFull(len(lines)), 1
+	settled := false
+	for !d.timedOut {
+		next, more := d.ranking.peek()
+		if !more || d.queue.before(next) {
+			if len(d.queue) == 0 {
+				break
+			}
+			d.tryOption(d.queue.pop())
+			continue
+		}
+		if !settled && d.isSettled(next.key) {
+			if settled = true; !d.full {
+				d.out.Skipped = d.ranking.skip()
+				continue
+			}
+			d.weight = d.restWeight(len(lines))
+		}
+		d.ranking.next++
+		if !d.spend(1) {
+			d.matchLine(next.ordinal)
+		}
+	}
+	if len(d.out.Bids) > 0 {
+		d.out.Reason = rtb.NoBidNone
+	} else if !d.timedOut {
+		d.timedOut = d.pastDeadline()
+	}
+}
+
+// restWeight returns the weight of the lines beyond the point where a short round
+// ends.
+func (d *Decision) restWeight(lines int) int64 {
+	if lines <= fewLines {
+		return 1 // there are no short rounds
+	}
+	return fullEvery
+}
+
+// isSettled reports whether neither a line with the key nor any after it can change
+// the response.
+func (d *Decision) isSettled(key uint64) bool {
+	switch {
+	case key == keyFloor:
+		return len(d.out.Bids) > 0 || d.out.Reason >= rtb.NoBidFloor
+	case key == keyPaced:
+		return len(d.out.Bids) > 0 || d.out.Reason >= rtb.NoBidPaced
+	}
+	return len(d.out.Bids) > 0 && !d.roomLeft()
+}
+
+// roomLeft reports whether any impression may take one more bid of some line.
+func (d *Decision) roomLeft() bool {
+	for i := range d.opportunity.Imps {
+		if d.roomOn(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// roomOn reports whether an impression may take one more bid of some line.
+func (d *Decision) roomOn(i int) bool {
+	imp := &d.opportunity.Imps[i]
+	if imp.Formats&d.catalog.Index.Formats() == 0 {
+		return false // no creative can be shown
+	}
+	var count bidCount
+	for j := range d.out.Bids {
+		if b := &d.out.Bids[j]; b.Offer.Imp == i {
+			count.add(len(b.Offer.Deal) > 0)
+		}
+	}
+	if count == (bidCount{}) || imp.Video.PodDur > 0 || imp.Audio.PodDur > 0 {
+		return true
+	}
+	most := d.profile.MultibidMax
+	return count.hasRoom(most, false, imp.PrivateAuction) && !imp.PrivateAuction && !imp.DealsBad ||
+		len(imp.Deals) > 0 && count.hasRoom(most, true, imp.PrivateAuction)
+}
+
+// queued is an option that was not tried.
+type queued struct {
+	key    uint64
+	tie    uint64 // of equal keys the lowest is first: line, impression, deal
+	option int32  // index into the options
+}
+
+// queue is a heap of options, the best first.
+type queue []queued
+
+// before reports whether the best option comes before every option of a line.
+func (q queue) before(next ranked) bool {
+	if len(q) == 0 || next.key&keyGuaranteed != 0 {
+		return false
+	}
+	return ranked{q[0].key, int32(q[0].tie >> 32)}.before(next)
+}
+
+func (a *queued) first(b *queued) bool { return a.key > b.key || a.key == b.key && a.tie < b.tie }
+
+func (q *queue) push(x queued) {
+	h := append(*q, x)
+	*q = h
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !x.first(&h[up]) {
+			break
+		}
+		h[i] = h[up]
+		i = up
+	}
+	h[i] = x
+}
+
+func (q *queue) pop() int32 {
+	h := *q
+	top, x := h[0].option, h[len(h)-1]
+	h = h[:len(h)-1]
+	*q = h
+	i := 0
+	for {
+		c := 2*i + 1
+		if c >= len(h) {
+			break
+		}
+		if c+1 < len(h) && h[c+1].first(&h[c]) {
+			c++
+		}
+		if !h[c].first(&x) {
+			break
+		}
+		h[i] = h[c]
+		i = c
+	}
+	if len(h) > 0 {
+		h[i] = x
+	}
+	return top
+}
+
+// keyOf returns the key of an option of a line.
+func (o *option) keyOf(l *campaigns.Line) uint64 {
+	key := uint64(l.Priority)<<keyPriority | keyReaches | uint64(o.pricing.price)
+	if o.pricing.guaranteed {
+		key |= keyGuaranteed
+	}
+	if o.deal > 0 {
+		key |= keyDeal
+	}
+	return key
+}
