@@ -55,8 +55,8 @@ type Decision struct {
 	clock   Clock
 	handles []rtb.LineHandle // pacing's, by ordinal of the active lines
 	dry     bool             // nothing stays reserved, and every line is evaluated
-	now     time.Time // of the request's arrival
-	retries *retries  // of the exchange; nil: responses are not kept
+	now     time.Time        // of the request's arrival
+	retries *retries         // of the exchange; nil: responses are not kept
 
 	// Results of identify.
 	opportunity rtb.Opportunity
@@ -100,9 +100,9 @@ type Decision struct {
 	random     *rand.ChaCha8
 	recording  recording
 
-	round    uint64 // numbers the rounds of this memory
-	full     bool   // the round evaluates every line
-	weight   int64  // of the next line that is evaluated, for pacing
+	round  uint64 // numbers the rounds of this memory
+	full   bool   // the round evaluates every line
+	weight int64  // of the next line that is evaluated, for pacing
 
 	quotes   int  // options priced so far
 	entries  int  // list entries read for creatives so far
