@@ -95,22 +95,30 @@ func prefixXOR(x uint64) uint64 {
 	return x ^ x<<32
 }
 
-// transpose exchanges rows and columns of a matrix of 8 by 8 bytes.
+// transpose exchanges rows and columns of a matrix of 8 by 8 bytes: first blocks of 4
+// by 4 bytes, then of 2 by 2, then single bytes. It is written out because a loop takes
+// twice as long.
 func transpose(a *[8]uint64) {
-	for i := range 4 {
-		a[i], a[i+4] = exchangeBits(a[i], a[i+4], 32, 0x00000000ffffffff)
-	}
-	for _, i := range [...]int{0, 1, 4, 5} {
-		a[i], a[i+2] = exchangeBits(a[i], a[i+2], 16, 0x0000ffff0000ffff)
-	}
-	for i := 0; i < 8; i += 2 {
-		a[i], a[i+1] = exchangeBits(a[i], a[i+1], 8, 0x00ff00ff00ff00ff)
-	}
+	const m4, m2, m1 = 0x00000000ffffffff, 0x0000ffff0000ffff, 0x00ff00ff00ff00ff
+	a[0], a[4] = exchangeBits(a[0], a[4], 32, m4)
+	a[1], a[5] = exchangeBits(a[1], a[5], 32, m4)
+	a[2], a[6] = exchangeBits(a[2], a[6], 32, m4)
+	a[3], a[7] = exchangeBits(a[3], a[7], 32, m4)
+
+	a[0], a[2] = exchangeBits(a[0], a[2], 16, m2)
+	a[1], a[3] = exchangeBits(a[1], a[3], 16, m2)
+	a[4], a[6] = exchangeBits(a[4], a[6], 16, m2)
+	a[5], a[7] = exchangeBits(a[5], a[7], 16, m2)
+
+	a[0], a[1] = exchangeBits(a[0], a[1], 8, m1)
+	a[2], a[3] = exchangeBits(a[2], a[3], 8, m1)
+	a[4], a[5] = exchangeBits(a[4], a[5], 8, m1)
+	a[6], a[7] = exchangeBits(a[6], a[7], 8, m1)
 }
 
 // exchangeBits exchanges the bits of low that are not in mask with those of high
 // that are, shift bits below.
-func exchangeBits(low, high uint64, shift int, mask uint64) (uint64, uint64) {
+func exchangeBits(low, high uint64, shift uint, mask uint64) (uint64, uint64) {
 	t := (low>>shift ^ high) & mask
 	return low ^ t<<shift, high ^ t
 }

@@ -35,20 +35,39 @@ const (
 )
 
 // splitsAt reports whether a byte separates entries.
-func (f listForm) splitsAt(c byte) bool {
-	switch c {
-	case ',', '|':
-		return f != plainTexts
-	case ';':
-		return f != plainTexts && f != mimeTypes
-	case ' ', '\t', '\r', '\n':
-		return f > invitedSeats
-	}
-	return false
-}
+func (f listForm) splitsAt(c byte) bool { return entryBytes[c]>>f&1 != 0 }
 
 // quotes are the quotation marks that senders put around the entries of a list in a text.
 const quotes = " \t\r\n\"'`[]()"
+
+// entryBytes tells for each byte which forms it separates the entries of, one bit for
+// each, and with isQuote whether it is one of quotes.
+var entryBytes = func() (t [256]uint8) {
+	set := func(bytes string, bits uint8) {
+		for _, c := range []byte(bytes) {
+			t[c] |= bits
+		}
+	}
+	const all = 1<<invitedSeats | 1<<blockedSeats | 1<<labeledCodes | 1<<domains | 1<<bundles | 1<<mimeTypes
+	set(",|", all)
+	set(";", all&^(1<<mimeTypes))
+	set(" \t\r\n", all&^(1<<invitedSeats))
+	set(quotes, isQuote)
+	return t
+}()
+
+const isQuote = 1 << 7
+
+// trimQuotes removes quotation marks from both ends.
+func trimQuotes(text []byte) []byte {
+	for len(text) > 0 && entryBytes[text[0]]&isQuote != 0 {
+		text = text[1:]
+	}
+	for len(text) > 0 && entryBytes[text[len(text)-1]]&isQuote != 0 {
+		text = text[:len(text)-1]
+	}
+	return text
+}
 
 // appendTexts appends the texts of the list at hand to dst: an array of strings
 // or numbers, or a single one. bad reports that something in it cannot be read, or
@@ -120,7 +139,7 @@ func (s *scanner) appendEntries(dst [][]byte, room int, text []byte, form listFo
 
 // entry returns one entry of a list in the form in which it is compared.
 func (s *scanner) entry(text []byte, form listForm) []byte {
-	text = bytes.Trim(text, quotes)
+	text = trimQuotes(text)
 	switch form {
 	case labeledCodes:
 		return categoryCode(text)

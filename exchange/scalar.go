@@ -2,6 +2,9 @@ package exchange
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -47,46 +50,61 @@ func (s *scanner) exact(v value, max int) []byte {
 // readText reads the value at hand as text.
 func (s *scanner) readText() []byte { return s.text(s.value()) }
 
-// unescape appends the text of a valid string to the scratch memory. Half a
-// surrogate pair becomes U+FFFD and makes ok false.
+// unescape appends the text of a string to the scratch memory. Half a surrogate pair
+// becomes U+FFFD and makes ok false. What is not an escape sequence gives any text.
 func (s *scanner) unescape(raw []byte) (text []byte, ok bool) {
 	from := len(s.buf)
+	s.buf = slices.Grow(s.buf, len(raw)+8) // no escape sequence is shorter than its text
 	buf := s.buf
 	ok = true
 	for i := 0; i < len(raw); {
-		c := raw[i]
-		if c != '\\' {
-			n := bytes.IndexByte(raw[i:], '\\')
-			if n < 0 {
-				n = len(raw) - i
+		if len(raw)-i >= 8 { // copy eight bytes, of which those up to a backslash count
+			x := binary.LittleEndian.Uint64(raw[i:])
+			n := slashIn(x)
+			binary.LittleEndian.PutUint64(buf[len(buf):len(buf)+8], x)
+			buf = buf[:len(buf)+n]
+			if i += n; n == 8 {
+				continue
 			}
-			buf = append(buf, raw[i:i+n]...)
-			i += n
-			continue
 		}
-		if raw[i+1] != 'u' {
+		switch {
+		case raw[i] != '\\':
+			buf = append(buf, raw[i])
+			i++
+		case i+1 < len(raw) && raw[i+1] != 'u':
 			buf = append(buf, plainEscape(raw[i+1]))
 			i += 2
-			continue
+		default:
+			r, n, whole := unicodeEscape(raw[i:])
+			buf = utf8.AppendRune(buf, r)
+			i += n
+			ok = ok && whole
 		}
-		r, _ := hex4(raw, i+2)
-		i += 6
-		if utf16.IsSurrogate(r) {
-			low, pair := rune(-1), rune(utf8.RuneError)
-			if i+1 < len(raw) && raw[i] == '\\' && raw[i+1] == 'u' {
-				low, _ = hex4(raw, i+2)
-				pair = utf16.DecodeRune(r, low)
-			}
-			if r = pair; pair == utf8.RuneError {
-				ok = false
-			} else {
-				i += 6
-			}
-		}
-		buf = utf8.AppendRune(buf, r)
 	}
 	s.buf = buf
 	return buf[from:len(buf):len(buf)], ok
+}
+
+// slashIn returns how many of the eight bytes are before the first backslash.
+func slashIn(x uint64) int {
+	y := x ^ lowBits*'\\'
+	return bits.TrailingZeros64((y-lowBits)&^y&highBits) / 8
+}
+
+// unicodeEscape returns the character of the \u sequence at the start of raw, or of the
+// surrogate pair, and its length. Half a pair becomes U+FFFD, and is not whole.
+func unicodeEscape(raw []byte) (r rune, n int, whole bool) {
+	r, _ = hex4(raw, 2)
+	if !utf16.IsSurrogate(r) {
+		return r, 6, true
+	}
+	if len(raw) > 7 && raw[6] == '\\' && raw[7] == 'u' {
+		low, _ := hex4(raw, 8)
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return pair, 12, true
+		}
+	}
+	return utf8.RuneError, 6, false
 }
 
 func plainEscape(c byte) byte {

@@ -122,26 +122,39 @@ func (s *scanner) next(closing byte) bool {
 // member moves to the next value of the current object and sets s.key. After the
 // last one it leaves the object and returns false.
 func (s *scanner) member() bool {
-	if !s.next('}') {
-		return false
-	}
+	// Most requests have no white space between tokens.
 	i := s.i
+	if i < len(s.b) && s.b[i] == ',' && !s.first {
+		i++
+	} else {
+		if !s.next('}') {
+			return false
+		}
+		i = s.i
+	}
 	if i >= len(s.b) || s.b[i] != '"' {
-		s.fail(ErrSyntax)
-		return false
+		if i = s.space(i); i >= len(s.b) || s.b[i] != '"' {
+			s.fail(ErrSyntax)
+			return false
+		}
 	}
 	end := s.quoteAfter(i)
 	if end < 0 {
 		return false
 	}
 	s.key, s.keyAt = s.b[i+1:end], i
-	if s.escaped(s.key) {
+	if s.carry.slashes != 0 && s.escaped(s.key) {
 		s.key, _ = s.unescape(s.key)
 	}
-	if end = s.colon(end + 1); end < 0 {
+	if i = end + 1; i < len(s.b) && s.b[i] == ':' {
+		i++
+	} else if i = s.colon(i); i < 0 {
 		return false
 	}
-	s.i = s.space(end)
+	if i < len(s.b) && s.b[i] <= ' ' {
+		i = s.space(i)
+	}
+	s.i = i
 	return true
 }
 

@@ -2,8 +2,11 @@ package exchange
 
 // This file scans numbers and literals (RFC 8259).
 
-// The highest bit of each byte of a word.
-const highBits = 0x8080808080808080
+// The lowest and the highest bit of each byte of a word.
+const (
+	lowBits  = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
 
 // atomEnd returns the end of the number, true, false or null at i, or -1 if it is
 // none.
