@@ -1,8 +1,10 @@
 package exchange
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,15 +51,28 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// The URLs of the offer are as long as those with signed claims are.
 func BenchmarkAppendResponse(b *testing.B) {
 	p := testProfile(b, nil)
-	o := rtb.Opportunity{ID: []byte("r-1"), Imps: []rtb.Impression{{ID: []byte("1")}}}
-	offers := []rtb.Offer{sampleOffer()}
+	o := rtb.Opportunity{ID: []byte("80ce30c53c16e6ede735f123ef6e32361bfc7b22"), Imps: []rtb.Impression{{ID: []byte("1")}}}
+	offers := []rtb.Offer{longOffer()}
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
 		dst = AppendResponse(dst[:0], p, &o, &Response{ID: rtb.BidID{1}, Offers: offers})
 	}
+}
+
+func longOffer() rtb.Offer {
+	of := sampleOffer()
+	token := strings.Repeat("AbCdEf0123_-", 12)
+	url := func(kind, query string) []byte {
+		return []byte("https://edge.shop.example/v1/" + kind + "?k=" + token + query)
+	}
+	of.NURL, of.BURL, of.LURL = url("win", "&p=${AUCTION_PRICE}"), url("bill", "&p=${AUCTION_PRICE}"), url("loss", "&l=${AUCTION_LOSS}")
+	of.Markup = fmt.Appendf(nil, `<div style="width:300px;height:250px"><a href="%s" target="_blank"><img src="https://cdn.shop.example/a/b/c.png" width="300" height="250" alt="Shoes"></a><img src="%s" width="1" height="1"></div>`,
+		url("c", "&u=https%3A%2F%2Fshop.example%2Fp%2F1"), url("imp", "&p=${AUCTION_PRICE}"))
+	return of
 }
 
 func BenchmarkRedact(b *testing.B) {

@@ -1,6 +1,9 @@
 package rtb
 
-import "unicode/utf8"
+import (
+	"math/bits"
+	"unicode/utf8"
+)
 
 const hexDigits = "0123456789abcdef"
 
@@ -20,6 +23,12 @@ func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
 	dst = append(dst, '"')
 	from := 0
 	for i := 0; i < len(text); {
+		if len(text)-i >= 8 { // most bytes are plain, so look at eight at once
+			m := notPlain(eightBytes(text, i))
+			if i += bits.TrailingZeros64(m) / 8; m == 0 {
+				continue
+			}
+		}
 		c := text[i]
 		if plain[c] {
 			i++
@@ -48,6 +57,23 @@ func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
 	}
 	dst = append(dst, text[from:]...)
 	return append(dst, '"')
+}
+
+// eightBytes returns the bytes of text from i on as a little-endian word. The compiler
+// makes one load of it.
+func eightBytes[T ~string | ~[]byte](text T, i int) uint64 {
+	_ = text[i+7]
+	return uint64(text[i]) | uint64(text[i+1])<<8 | uint64(text[i+2])<<16 | uint64(text[i+3])<<24 |
+		uint64(text[i+4])<<32 | uint64(text[i+5])<<40 | uint64(text[i+6])<<48 | uint64(text[i+7])<<56
+}
+
+// notPlain marks the bytes of x that are not plain by their highest bit. The borrow of
+// a subtraction can mark wrong bytes only above a right one, so the lowest mark is
+// always right.
+func notPlain(x uint64) uint64 {
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	quote, slash := x^low*'"', x^low*'\\'
+	return ((quote - low) | (slash - low) | (x - low*' ') | x) & high
 }
 
 func appendEscape(dst []byte, c byte) []byte {
