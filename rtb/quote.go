@@ -25,9 +25,11 @@ func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
 	for i := 0; i < len(text); {
 		if len(text)-i >= 8 { // most bytes are plain, so look at eight at once
 			m := notPlain(eightBytes(text, i))
-			if i += bits.TrailingZeros64(m) / 8; m == 0 {
+			if m == 0 {
+				i += 8 // here and not below: the next load then need not wait for m
 				continue
 			}
+			i += bits.TrailingZeros64(m) / 8
 		}
 		c := text[i]
 		if plain[c] {
