@@ -173,13 +173,19 @@ func (a *Attack) saver() func(*vegeta.Result) error {
 	}
 }
 
-// targeter returns the bodies in rotation; vegeta calls it from many goroutines.
-func (a *Attack) targeter() vegeta.Targeter {
-	var next atomic.Uint64
+// header returns the headers of every request.
+func (a *Attack) header() http.Header {
 	header := http.Header{"Content-Type": {"application/json"}, "X-Openrtb-Version": {"2.6"}}
 	if a.Secret != "" {
 		header.Set(SecretHeader, a.Secret)
 	}
+	return header
+}
+
+// targeter returns the bodies in rotation; vegeta calls it from many goroutines.
+func (a *Attack) targeter() vegeta.Targeter {
+	var next atomic.Uint64
+	header := a.header()
 	return func(t *vegeta.Target) error {
 		n := next.Add(1) - 1
 		t.Method, t.URL, t.Header = http.MethodPost, a.Target, header

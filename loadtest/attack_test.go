@@ -123,14 +123,14 @@ func TestTrafficIsRepeatableAndValid(t *testing.T) {
 	}
 }
 
-func TestOnlyLoopback(t *testing.T) {
-	for _, ok := range []string{"http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]:1/", "http://127.9.9.9/"} {
-		if err := OnlyLoopback(ok); err != nil {
+func TestOnlyLocal(t *testing.T) {
+	for _, ok := range []string{"http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]:1/", "http://127.9.9.9/", "http://10.0.0.1/", "http://192.168.7.7:8080/x", "http://[fd00::1]/"} {
+		if err := OnlyLocal(ok); err != nil {
 			t.Errorf("%s: %v", ok, err)
 		}
 	}
-	for _, bad := range []string{"http://10.0.0.1/", "https://bidder.example/", "http://127.0.0.1.example/", "::"} {
-		if OnlyLoopback(bad) == nil {
+	for _, bad := range []string{"http://11.0.0.1/", "http://172.32.0.1/", "https://bidder.example/", "http://127.0.0.1.example/", "::"} {
+		if OnlyLocal(bad) == nil {
 			t.Errorf("%s: got no error; want one for a host that is not this machine", bad)
 		}
 	}

@@ -20,9 +20,10 @@ func ValidateURL(text string) error {
 	return nil
 }
 
-// OnlyLoopback returns an error if the target is not this machine, so that a load test
-// cannot hit another host by mistake.
-func OnlyLoopback(target string) error {
+// OnlyLocal returns an error if the target is neither this machine nor an address of a
+// private network, so that a load test cannot hit another host by mistake. Names other
+// than localhost are refused, because they may resolve to anything.
+func OnlyLocal(target string) error {
 	if err := ValidateURL(target); err != nil {
 		return err
 	}
@@ -31,10 +32,10 @@ func OnlyLoopback(target string) error {
 		return err
 	}
 	host := u.Hostname()
-	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
+	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && (ip.IsLoopback() || ip.IsPrivate())) {
 		return nil
 	}
-	return fmt.Errorf("cannot attack %s: got the host %q; want a loopback address, or --remote if you own the host", Redact(target), host)
+	return fmt.Errorf("cannot attack %s: got the host %q; want a loopback or private address, or --remote if you own the host", Redact(target), host)
 }
 
 // hidden replaces secrets in reports and messages.

@@ -73,6 +73,8 @@ func verbs() []verb {
 			"bidder keys rotate --data ./data", (*program).keysVerb},
 		{"health", "ask a running bidder whether it is ready; for container health checks",
 			"bidder health --admin 127.0.0.1:8082", (*program).healthCheck},
+		{"demo", "run bidder, sample shop and a mock exchange in one process, to see it work",
+			"bidder demo", (*program).demo},
 		{"version", "print the version of this build, as in bid records",
 			"bidder version", (*program).version},
 	}

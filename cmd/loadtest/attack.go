@@ -58,7 +58,7 @@ func (f *attackFlags) flagSet(stderr io.Writer) *flag.FlagSet {
 	fs.StringVar(&f.report, "report", "", "write the report as JSON to this file")
 	fs.StringVar(&f.html, "html", "", "write the report as an HTML page with charts to this file")
 	fs.StringVar(&f.results, "results", "", "write every result to this file, in the binary format of vegeta")
-	fs.BoolVar(&f.remote, "remote", false, "allow a target that is not this machine; use it only for hosts that you own")
+	fs.BoolVar(&f.remote, "remote", false, "allow a target that is not this machine or a private network; use it only for hosts that you own")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "loadtest attack sends bid requests on an open schedule and reports latency from the scheduled send.\n\nExample:\n"+
 			"  loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s --report report.json --html report.html\n\nFlags:\n")
@@ -94,7 +94,7 @@ func (f *attackFlags) validate() error {
 		urls = append(urls, f.edge)
 	}
 	for _, u := range urls {
-		check := loadtest.OnlyLoopback
+		check := loadtest.OnlyLocal
 		if f.remote {
 			check = loadtest.ValidateURL
 		}

@@ -1,6 +1,6 @@
-// Command loadtest sends bid requests to an OpenRTB bidder at a constant rate and
-// reports how it responded. It handles flags and the terminal; package loadtest does the
-// work.
+// Command loadtest tests an OpenRTB bidder: its latency at a rate, the highest rate, the
+// CPU time of a request, and its books. It handles flags and the terminal; package
+// loadtest and the packages below it do the work.
 package main
 
 import (
@@ -19,11 +19,17 @@ const (
 	exitUsage  = 2
 )
 
-const usage = `loadtest sends bid requests to a bidder at a constant rate and reports latency.
+const usage = `loadtest tests a bidder: its speed, its limits and its books.
 
 Usage:
-  loadtest attack --target URL --rate N --duration D [flags]
-  loadtest config --out DIR --lines N [flags]             write a large configuration
+  loadtest attack    send requests at a constant rate and report latency from the schedule
+  loadtest ramp      find the highest rate at which 99.9 % of the responses are in time
+  loadtest exchange  hold auctions, send notices, and compare the books at the end
+  loadtest compare   compare the CPU time of a request in two servers, in alternating rounds
+  loadtest floor     serve a bare handler, the control of such comparisons
+  loadtest targets   write requests as targets for vegeta
+  loadtest config    write a configuration of a chosen size
+  loadtest bench     run the comparisons of docs/performance.md
 
 Every command accepts -h. Example:
   loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
@@ -47,6 +53,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return attack(ctx, args[1:], stdout, stderr)
 	case "config":
 		return config(args[1:], stdout, stderr)
+	case "exchange":
+		return exchange(ctx, args[1:], stdout, stderr)
 	case "floor":
 		return floor(ctx, args[1:], stdout, stderr)
 	case "bench":
