@@ -246,7 +246,7 @@ func TestConsentOfServerEvents(t *testing.T) {
 	set := *w.setup.Load()
 	set.Policy = &privacy.Policy{VendorID: 42}
 	set.Vouches = func(key []byte) bool { return strings.HasSuffix(string(key), "+") }
-	set.Authenticate = func(key []byte) (string, bool) { return "shop", true }
+	set.Authenticate = func([]byte) (string, bool, bool) { return "shop", true, true }
 	w.Swap(&set)
 	for _, tt := range []struct {
 		key, consent string

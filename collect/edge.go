@@ -48,9 +48,9 @@ type Options struct {
 // Swap.
 type Setup struct {
 	Advertisers []*Advertiser
-	// Authenticate returns the id of the advertiser to which a key for server events
-	// belongs. It compares in constant time.
-	Authenticate func(key []byte) (advertiser string, ok bool)
+	// Authenticate returns the id of the advertiser to which a key belongs, and whether
+	// the key may send events. It compares in constant time.
+	Authenticate func(key []byte) (advertiser string, sends, ok bool)
 	// Vouches reports whether the sender with a key, which Authenticate accepts, checks
 	// the consent of its visitors itself. If nil, no sender does.
 	Vouches func(key []byte) bool
@@ -63,14 +63,18 @@ type Setup struct {
 	// EventNames are the event names that rules use. Like the names defined by Rebound,
 	// they are counted by name.
 	EventNames []string
+	// Enters says what an event would change, for dry runs. If nil, they do not say it.
+	Enters     func(*events.Fact) Effect
 	PublicHost string // host of the public URL; its cookie is a third-party cookie
 	HTTPS      bool   // whether the public URL is https
+	Limits     Limits
 
 	advertisers map[string]*Advertiser
 	eids        map[string]bool
 	counted     map[string]bool
 	domains     map[string]bool
 	publicHost  string // as hostName returns it
+	tag         *script
 }
 
 // Advertiser is the part of an advertiser that the edge uses.
@@ -98,6 +102,10 @@ type Edge struct {
 
 	syncs, matches exchangeCounters
 	bounces        *sketch // syncs of browsers without our cookie
+
+	perVisitor, perAddress, perAdvertiser *sketch // events of browsers, against floods
+	perSender                             *sketch // events of the servers of an advertiser
+	seen                                  validator
 }
 
 // New returns an edge without advertisers; see Swap.
@@ -113,6 +121,8 @@ func New(o Options) *Edge {
 		e.linked = func(rtb.Key) (rtb.Key, time.Time, bool) { return rtb.Key{}, time.Time{}, false }
 	}
 	e.bounces = newSketch(1<<18, bouncePause)
+	e.perVisitor, e.perAddress, e.perAdvertiser = newSketch(1<<19, time.Hour), newSketch(1<<17, time.Minute), newSketch(1<<12, time.Second)
+	e.perSender = newSketch(1<<12, time.Second)
 	if e.behind == nil {
 		e.behind = func() time.Duration { return 0 }
 	}
@@ -148,6 +158,11 @@ func (e *Edge) Swap(s *Setup) {
 		}
 	}
 	s.publicHost = hostName(s.PublicHost)
+	vendor := 0
+	if s.Policy != nil {
+		vendor = s.Policy.VendorID
+	}
+	s.tag = makeTag(vendor)
 	s.eids = make(map[string]bool, len(s.EIDSources))
 	for _, source := range s.EIDSources {
 		s.eids[strings.ToLower(source)] = true
@@ -167,15 +182,26 @@ func (e *Edge) count(name string) {
 	e.event(name)
 }
 
-// byKey returns the advertiser to which a key belongs, or nil.
-func (s *Setup) byKey(key []byte) *Advertiser {
+// canonicalName returns the name under which an event is stored.
+func canonicalName(name string) string {
+	canonical, _ := audiences.CanonicalEvent(sanitize(name, maxName))
+	return canonical
+}
+
+// nearName returns the known event that an unknown name resembles, or an empty string.
+func nearName(name string) string { return audiences.NearEvent(sanitize(name, maxName)) }
+
+// byKey returns the advertiser to which a key belongs, or nil, and whether the key may
+// send events.
+func (s *Setup) byKey(key []byte) (adv *Advertiser, sends bool) {
 	if len(key) == 0 || s.Authenticate == nil {
-		return nil
+		return nil, false
 	}
-	if id, ok := s.Authenticate(key); ok {
-		return s.advertisers[id]
+	id, sends, ok := s.Authenticate(key)
+	if !ok {
+		return nil, false
 	}
-	return nil
+	return s.advertisers[id], sends
 }
 
 // recent remembers recently stored message ids, so that a sender is told about

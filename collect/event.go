@@ -25,14 +25,15 @@ func (w *wireEvent) input(bad func(*Problem)) Input {
 		Advertiser: first(w.Advertiser, w.A),
 		Event:      w.eventName(),
 		EventID:    first(w.EventID, w.MetaID, w.MessageID),
-		Page:       first(w.URL, w.SourceURL),
-		Ref:        first(w.Ref, w.Referrer),
+		Page:       first(w.URL, w.SourceURL, w.Context.Page.URL),
+		Ref:        first(w.Ref, w.Referrer, w.Context.Page.Referrer),
 		Source:     sanitize(string(w.Source), maxName),
 		Consent:    w.Consent.texts(),
 	}
 	in.At = readTime(first(w.TS, w.Timestamp, w.EventTime), bad)
 	in.User = w.user(bad)
 	in.Props = readProps(w.Props, bad)
+	in.UserAgent = first(w.User.UA, w.UserData.ClientUA, w.Context.UserAgent)
 	w.trades(&in, bad)
 	return in
 }
@@ -274,9 +275,26 @@ func (t *wireTrade) read(in *Input, bad func(*Problem)) {
 		}
 		in.Value = m
 	}
+	in.measure("pct", first(t.Percent, t.VideoPercent))
+	in.measure("ms", first(t.Millis, t.EngagedMsec))
 	if len(in.Items) == 0 {
 		t.readItems(in, bad)
 	}
+}
+
+// measure keeps how much of a video was shown (pct), or for how long a page was looked at
+// (ms), as a property.
+func (in *Input) measure(name, value string) {
+	if value == "" || in.Props[name] != "" {
+		return
+	}
+	if x, err := strconv.ParseFloat(value, 64); err != nil || !(x >= 0 && x < 1e12) {
+		return
+	}
+	if in.Props == nil {
+		in.Props = map[string]string{}
+	}
+	in.Props[name] = value
 }
 
 func (t *wireTrade) readItems(in *Input, bad func(*Problem)) {

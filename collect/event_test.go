@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"rebound/events"
 )
@@ -139,5 +140,86 @@ func TestTimes(t *testing.T) {
 		if got := w.events()[0].At.Format("2006-01-02T15:04:05.999Z07:00"); got != want {
 			t.Errorf("%s: got %s; want %s", raw, got, want)
 		}
+	}
+}
+
+// Segment's calls are understood as its libraries send them, one by one and in a batch.
+func TestSegmentCalls(t *testing.T) {
+	w := newWorld(t)
+	const page = `"context":{"page":{"url":"https://shop.example/p/1?x=1","referrer":"https://news.example/"},"userAgent":"Mozilla/5.0","ip":"203.0.113.7","library":{"name":"analytics.js"}}`
+	list, err := SplitBatch([]byte(`{"batch":[
+		{"type":"track","event":"Product Viewed","messageId":"m1","anonymousId":"a1","properties":{"product_id":"SKU1","price":"29.90","currency":"USD","category":"Shoes"},` + page + `},
+		{"type":"page","messageId":"m2","anonymousId":"a1","properties":{"path":"/p/1"},` + page + `},
+		{"type":"track","event":"Order Completed","messageId":"m3","userId":"u1","timestamp":"2026-10-01T11:59:00Z","properties":{"order_id":"o1","revenue":59.8,"currency":"USD","products":[{"product_id":"SKU1","price":29.9,"quantity":2}]}},
+		{"type":"identify","messageId":"m4","userId":"u1","traits":{"email":"jane@doe.example"}},
+		{"type":"track","event":"Video Watched","messageId":"m5","anonymousId":"a1","properties":{"pct":50}}
+	],"sentAt":"2026-10-01T12:00:00Z","writeKey":"k"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.RecordBatch(t.Context(), Sender{Advertiser: w.setup.Load().advertisers["shop"]}, list)
+	if err != nil || r.Accepted != 5 {
+		t.Fatalf("got %+v, %v; want 5 accepted", r, err)
+	}
+	var names []string
+	for _, f := range w.events() {
+		names = append(names, f.Name)
+	}
+	if got := strings.Join(names, ","); got != "view_item,page_view,purchase,identify,Video Watched" {
+		t.Errorf("got %s", got)
+	}
+	e := w.events()
+	if u := e[0].URL; u == nil || u.Host != "shop.example" || e[0].RefHost != "news.example" || e[0].Items[0].ID != "sku1" || e[0].Items[0].Price != 29_900_000 {
+		t.Errorf("got %+v", e[0].Event)
+	}
+	if e[2].Event.Value != 59_800_000 || e[2].OrderID != "o1" || e[2].Items[0].Quantity != 2 || e[4].Props["pct"] != "50" {
+		t.Errorf("got %+v and %+v", e[2].Event, e[4].Event)
+	}
+	if strings.Contains(w.text(t), "doe.example") || strings.Contains(w.text(t), "203.0.113") {
+		t.Error("the address of the visitor was stored")
+	}
+}
+
+func TestDryRunNamesTheAudiences(t *testing.T) {
+	w := newWorld(t)
+	setup := *w.setup.Load()
+	setup.Enters = func(f *events.Fact) Effect { return Effect{Enters: []string{"on " + f.Name}} }
+	w.Swap(&setup)
+	body := `[{"event":"AddToCart","user":{"uid":"u"}},{"event":"x"},{"event":"ViewContent","user":{"uid":"u"}}]`
+	r := &serve(w.Events, "POST", "/v1/events?dry_run=1", []byte(body), "Authorization", "Bearer "+shopKey).Response
+	const want = `{"accepted":2,"duplicates":0,"rejected":[{"i":1,"code":"no_user","msg":"user: got no id; want uid, xid, em, ph, ifa or an eid of a listed source"}],"dry_run":true,` +
+		`"events":[{"i":0,"event":"add_to_cart","enters":["on add_to_cart"]},{"i":2,"event":"view_item","enters":["on view_item"]}]}`
+	if got := strings.TrimSpace(string(r.Body())); got != want || len(w.facts) != 0 {
+		t.Errorf("got %s; want %s", got, want)
+	}
+}
+
+func TestServerLimitsAndScopes(t *testing.T) {
+	w := newWorld(t)
+	setup := *w.setup.Load()
+	setup.Limits.AdvertiserPerSecond = 3
+	w.Swap(&setup)
+	post := func(n int) (int, string) {
+		r := &serve(w.Events, "POST", "/v1/events", []byte(strings.Repeat(`{"event":"x","user":{"uid":"u"}}`+"\n", n)), "Authorization", "Bearer "+shopKey).Response
+		return r.StatusCode(), string(r.Header.Peek("Retry-After"))
+	}
+	if status, _ := post(3); status != 200 {
+		t.Errorf("within the limit: got %d", status)
+	}
+	if status, after := post(1); status != 429 || after != "1" {
+		t.Errorf("above the limit: got %d, Retry-After %q; want 429 and 1", status, after)
+	}
+	w.now = w.now.Add(time.Second)
+	if status, _ := post(1); status != 200 {
+		t.Errorf("a second later: got %d", status)
+	}
+	setup.Authenticate = func([]byte) (string, bool, bool) { return "shop", false, true }
+	w.Swap(&setup)
+	if status, _ := post(1); status != 403 {
+		t.Errorf("a key without the scope: got %d; want 403", status)
+	}
+	robot := w.batch(t, `{"event":"x","user":{"uid":"u","ua":"Mozilla/5.0 (compatible; Googlebot/2.1)"}}`)
+	if len(robot.Rejected) != 1 || robot.Rejected[0].Code != "robot" {
+		t.Errorf("got %+v; want a robot rejected", robot)
 	}
 }

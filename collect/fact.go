@@ -76,6 +76,9 @@ func (e *Edge) eventFact(in *Input, s *source, visitor rtb.Key, bad func(Reject)
 		URL: p.url, RefHost: refHost(in.Ref), UTM: p.utm, Query: keep(in.Query, maxText), Props: in.Props,
 		Source: keep(in.Source, maxName), Trust: s.trust,
 	}
+	if in.UTM != nil {
+		ev.UTM = in.UTM
+	}
 	f := events.Fact{
 		V: 1, At: at.UTC(), Kind: events.KindEvent, Advertiser: s.adv.ID, Visitor: visitor, Event: ev,
 	}

@@ -11,9 +11,6 @@ import (
 // gif is a transparent GIF of one pixel.
 var gif = []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
 
-// maxBeacon bounds the body of POST /v1/t; browsers do not send longer beacons.
-const maxBeacon = 64 << 10
-
 // appending is the context of appends. The context of the request would not do: it ends
 // when the listener starts to drain, while requests in flight must finish. Appends are
 // bounded by the timeouts of the edge.
@@ -21,29 +18,15 @@ var appending = context.Background()
 
 // Pixel handles GET /v1/px. It always returns 200 and the GIF.
 func (e *Edge) Pixel(ctx *fasthttp.RequestCtx) {
-	in := ParsePixel(ctx.URI().QueryString(), e.reject)
+	var problems []Reject
+	in := ParsePixel(ctx.URI().QueryString(), func(r Reject) {
+		e.reject(r)
+		problems = append(problems, r)
+	})
+	in.problems = problems
 	call := e.callOf(ctx)
-	sendCookie(ctx, e.RecordBrowser(appending, &call, &in))
+	sendCookie(ctx, e.recordHits(appending, e.newHits(&call, ChannelPixel), []*Input{&in}))
 	sendGIF(ctx)
-}
-
-// Beacon handles POST /v1/t: the event of the pixel as JSON, with any content type. It
-// always returns 204.
-func (e *Edge) Beacon(ctx *fasthttp.RequestCtx) {
-	noStore(ctx)
-	ctx.SetStatusCode(fasthttp.StatusNoContent)
-	body := ctx.PostBody()
-	if len(body) > maxBeacon {
-		e.reject(RejectTooLong)
-		return
-	}
-	in, p := ParseBeacon(body, e.reject)
-	if p != nil {
-		e.reject(p.Code)
-		return
-	}
-	call := e.callOf(ctx)
-	sendCookie(ctx, e.RecordBrowser(appending, &call, &in))
 }
 
 // Match handles GET /v1/match. It returns the GIF, or 204 if the privacy signals of the
@@ -59,25 +42,6 @@ func (e *Edge) Match(ctx *fasthttp.RequestCtx) {
 	}
 	sendCookie(ctx, line)
 	sendGIF(ctx)
-}
-
-// ParseBeacon parses the body of a beacon: one event object that names its
-// advertiser. It leaves out unreadable fields and calls bad for each; the event
-// is kept, unless its consent is unreadable. A browser identifies its visitor
-// only by cookie, so other visitor ids are ignored.
-func ParseBeacon(body []byte, bad func(Reject)) (Input, *Problem) {
-	w, p := decodeLenient(body, bad)
-	if p != nil {
-		return Input{}, p
-	}
-	w.User.UID, w.User.EIDs, w.Anonymous = "", nil, "" // not worth a problem
-	in := w.input(func(p *Problem) { bad(p.Code) })
-	in.User.IFA = ""
-	if hasEmail(in.User.XID) {
-		bad(RejectClearText)
-		in.User.XID = ""
-	}
-	return in, nil
 }
 
 func (e *Edge) callOf(ctx *fasthttp.RequestCtx) Call {

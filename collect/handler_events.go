@@ -15,10 +15,14 @@ import (
 // by its key. Each event is accepted or rejected on its own.
 func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
 	setup, key := e.setup.Load(), bearer(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
-	adv := setup.byKey(key)
+	adv, sends := setup.byKey(key)
 	if adv == nil {
 		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
 		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser>")
+		return
+	}
+	if !sends {
+		sendError(ctx, fasthttp.StatusForbidden, "scope", "the key does not have the scope events")
 		return
 	}
 	if !jsonType(string(ctx.Request.Header.ContentType())) {
@@ -35,6 +39,12 @@ func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	from := Sender{Advertiser: adv, Consented: setup.Vouches != nil && setup.Vouches(key), DryRun: dryRun(ctx.QueryArgs())}
+	if !from.DryRun && e.perSender.addN(adv.ID, uint32(len(list)), e.now()) > setup.Limits.advertiserPerSecond() {
+		e.reject(RejectAdvertiserFlood)
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
+		sendError(ctx, fasthttp.StatusTooManyRequests, RejectAdvertiserFlood.String(), "more events per second than collect.events_per_advertiser allows; send the batch again after Retry-After seconds")
+		return
+	}
 	if !from.DryRun && e.mustWait(len(list)) {
 		e.reject(RejectNotStored)
 		sendBusy(ctx, backOff)

@@ -23,7 +23,15 @@ type Input struct {
 	Query      string
 	Source     string // action_source
 	Props      map[string]string
-	Consent    *ConsentText // nil if the sender gave no signals
+	UTM        map[string]string // instead of that of Page; nil: that of Page
+	UserAgent  string            // of the visitor, if a server passes it on; never stored
+	Consent    *ConsentText      // nil if the sender gave no signals
+
+	// What became of the event, for the validator.
+	status     Status
+	unreadable bool // already counted
+	problems   []Reject
+	fact       events.Fact
 }
 
 // User contains the identifiers of the visitor of an event. Em and Ph are SHA-256 as 64

@@ -123,6 +123,11 @@ type wireTrade struct {
 	Query       text      `json:"query"`
 	SearchTerm  text      `json:"search_term"`
 	SearchText  text      `json:"search_string"`
+
+	Percent      text `json:"pct"` // of a video
+	VideoPercent text `json:"video_percent"`
+	Millis       text `json:"ms"` // of engagement
+	EngagedMsec  text `json:"engagement_time_msec"`
 }
 
 // wireUser is user, or user_data of Meta.
@@ -134,6 +139,8 @@ type wireUser struct {
 	Ph         texts `json:"ph"`
 	IFA        text  `json:"ifa"`
 	MadID      text  `json:"madid"`
+	UA         text  `json:"ua"`
+	ClientUA   text  `json:"client_user_agent"`
 	EIDs       []struct {
 		Source text `json:"source"`
 		ID     text `json:"id"`
@@ -187,8 +194,18 @@ type wireEvent struct {
 	Params     wireTrade `json:"params"`
 	CustomData wireTrade `json:"custom_data"`
 
+	Context wireContext     `json:"context"` // Segment
 	Props   map[string]text `json:"props"`
 	Consent *wireConsent    `json:"consent"`
+}
+
+// wireContext is the context of an event of Segment.
+type wireContext struct {
+	Page struct {
+		URL      text `json:"url"`
+		Referrer text `json:"referrer"`
+	} `json:"page"`
+	UserAgent text `json:"userAgent"`
 }
 
 // decodeEvent decodes one event object.

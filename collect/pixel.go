@@ -89,6 +89,8 @@ func (p *pixel) set(key, v string) {
 		p.in.OrderID = v
 	case "q":
 		p.in.Query = v
+	case "pct", "ms":
+		p.in.measure(key, v)
 	}
 }
 

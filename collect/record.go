@@ -3,7 +3,6 @@ package collect
 import (
 	"context"
 	"encoding/json"
-	"slices"
 
 	"go.uber.org/zap"
 
@@ -40,10 +39,28 @@ type Reply struct {
 	Duplicates int        `json:"duplicates"`
 	Rejected   []Rejected `json:"rejected"`
 	DryRun     bool       `json:"dry_run,omitempty"` // nothing was stored
+	// Events are the accepted events of a dry run.
+	Events []DryRunEvent `json:"events,omitempty"`
 }
 
 // origin identifies a browser as far as that is possible without a cookie.
 func (c *Call) origin() string { return c.Address + " " + c.UserAgent }
+
+// DryRunEvent is an event that a dry run accepts: as it would be stored, and what it would
+// change.
+type DryRunEvent struct {
+	I     int    `json:"i"`
+	Event string `json:"event"` // canonical name
+	Effect
+}
+
+// Effect is what an event changes: the audiences that its visitor enters, leaves, or was in
+// before and stays in.
+type Effect struct {
+	Enters []string `json:"enters"`
+	Leaves []string `json:"leaves,omitempty"`
+	Stays  []string `json:"stays,omitempty"`
+}
 
 func (c *Call) consent(t *ConsentText) *privacy.Consent {
 	p := &privacy.Consent{SecGPC: c.SecGPC, OptOut: c.OptOut}
@@ -94,90 +111,12 @@ func (e *Edge) mayLink(fresh bool, k rtb.Key) bool {
 	return true
 }
 
-// RecordBrowser records an event of the pixel or the tag. It returns the Set-Cookie value,
-// which is empty if nothing may be stored. Problems are counted and not reported to the
-// browser.
-func (e *Edge) RecordBrowser(ctx context.Context, c *Call, in *Input) (setCookieLine string) {
-	s := e.setup.Load()
-	adv := s.advertisers[in.Advertiser]
-	if adv == nil {
-		e.reject(RejectAdvertiser)
-		return ""
-	}
-	grant := s.Policy.Browser(c.consent(in.Consent))
-	if !grant.SetCookie || !grant.StoreProfile {
-		e.refused(c)
-		return ""
-	}
-	uid, fresh, err := e.visitor(c)
-	if err != nil {
-		e.log.Error("cannot generate visitor id", zap.Error(err))
-		return ""
-	}
-	who := browser{visitor: e.keyring.Key(rtb.IDVisitor, "", []byte(uid)), fresh: fresh, referer: c.Referer}
-	e.storeBrowser(ctx, adv, &who, in)
-	return c.cookieFor(s, uid)
-}
-
-// browser is the origin of an event of the pixel or the tag.
-type browser struct {
-	visitor rtb.Key
-	fresh   bool // the request had no valid visitor cookie
-	referer string
-}
-
-func (e *Edge) storeBrowser(ctx context.Context, adv *Advertiser, who *browser, in *Input) {
-	in.dropLong(e.reject)
-	if p := in.check(); p != nil {
-		e.reject(p.Code)
-		return
-	}
-	if in.Page == "" {
-		in.Page = who.referer
-	}
-	in.At = e.now() // the clock of a browser is not reliable
-	src := &source{adv: adv, trust: events.TrustBrowser, provenance: "tag", now: in.At}
-	keys, _ := e.outside(&in.User, adv.ID, e.reject)
-	keys = slices.DeleteFunc(keys, func(k events.LinkKey) bool { return !e.mayLink(who.fresh, k.Key) })
-	f, err := e.eventFact(in, src, who.visitor, e.reject)
-	if err != nil {
-		e.reject(RejectNotStored)
-		return
-	}
-	if e.recent.has(f.ID, src.now) {
-		e.duplicate.Add(1)
-		return
-	}
-	facts := append(e.linkFacts(src, who.visitor, keys), f)
-	if e.store(ctx, facts...) {
-		e.count(f.Name)
-		e.recent.add(f.ID, src.now)
-	}
-}
-
 func (e *Edge) linkFacts(s *source, visitor rtb.Key, keys []events.LinkKey) []events.Fact {
 	facts := make([]events.Fact, 0, len(keys)+1)
 	for _, k := range keys {
 		facts = append(facts, e.linkFact(s.adv.ID, visitor, k, s.provenance, s.now))
 	}
 	return facts
-}
-
-// store appends the facts of a browser request and counts the outcome.
-func (e *Edge) store(ctx context.Context, facts ...events.Fact) bool {
-	ctx, cancel := context.WithTimeout(ctx, e.browserTimeout)
-	defer cancel()
-	if err := e.append(ctx, facts...); err != nil {
-		e.reject(RejectNotStored)
-		e.logFailure("cannot store facts of a browser", err, zap.Int("facts", len(facts)))
-		return false
-	}
-	for i := range facts {
-		if facts[i].Kind == events.KindLink {
-			e.links.Add(1)
-		}
-	}
-	return true
 }
 
 // logFailure logs why facts could not be stored. A log without capacity at
@@ -211,12 +150,20 @@ func (e *Edge) RecordBatch(ctx context.Context, from Sender, list []json.RawMess
 		b.bad = func(Reject) {}
 	}
 	src := &source{adv: from.Advertiser, trust: events.TrustServer, provenance: "s2s", now: e.now()}
+	shown := 0
 	for i, raw := range list {
-		if p := e.addEvent(&b, src, raw); p != nil {
+		b.index = i
+		in, p := e.addEvent(&b, src, raw)
+		if p != nil {
 			b.bad(p.Code)
 			r.Rejected = append(r.Rejected, Rejected{I: i, Code: p.Code.String(), Msg: p.Msg})
 		}
+		if !from.DryRun && (shown < maxShown || p != nil && shown < 2*maxShown) {
+			e.rememberServer(from.Advertiser.ID, &in, p)
+			shown++
+		}
 	}
+	r.Events = b.dry
 	r.Duplicates, r.Accepted = b.duplicates, b.events
 	if from.DryRun {
 		return r, nil
@@ -242,8 +189,14 @@ func (e *Edge) RecordBatch(ctx context.Context, from Sender, list []json.RawMess
 	return r, nil
 }
 
+// maxShown is how many events of a batch the validator shows, and as many again that were
+// rejected.
+const maxShown = 10
+
 // batch collects the facts of one call.
 type batch struct {
+	index      int           // of the event that is added
+	dry        []DryRunEvent // of a dry run
 	from       Sender
 	bad        func(Reject) // counts the omitted fields
 	facts      []events.Fact
@@ -252,13 +205,15 @@ type batch struct {
 	duplicates int
 }
 
-func (e *Edge) addEvent(b *batch, src *source, raw []byte) *Problem {
+// addEvent adds the facts of one event. in is what could be read of it, also if there is a
+// problem.
+func (e *Edge) addEvent(b *batch, src *source, raw []byte) (in Input, p *Problem) {
 	w, p := decodeEvent(raw)
 	if p != nil {
-		return p
+		return in, p
 	}
 	var nobody *Problem
-	in := w.input(func(x *Problem) {
+	in = w.input(func(x *Problem) {
 		switch {
 		case x.Code == RejectPlaceholder:
 			nobody = x
@@ -267,36 +222,32 @@ func (e *Edge) addEvent(b *batch, src *source, raw []byte) *Problem {
 			p = x
 		}
 	})
+	if p == nil {
+		p = e.acceptable(b, &in, src)
+	}
 	if p != nil {
-		return p
+		return in, p
 	}
-	if in.Advertiser != "" && in.Advertiser != src.adv.ID {
-		return &Problem{RejectOtherAdvertiser, "advertiser: the key belongs to another advertiser"}
+	bad := func(r Reject) {
+		b.bad(r)
+		in.problems = append(in.problems, r)
 	}
-	if p = in.check(); p != nil {
-		return p
-	}
-	if p = checkTime(in.At, src.now); p != nil {
-		return p
-	}
-	in.At = settle(in.At, src.now)
-	if p = e.serverConsent(&in, b.from.Consented); p != nil {
-		return p
-	}
-	id, p := e.identify(&in.User, src.adv.ID, b.bad)
+	id, p := e.identify(&in.User, src.adv.ID, bad)
 	if p != nil {
 		if nobody != nil {
 			p = &Problem{RejectUserID, nobody.Msg + "; got no other id"}
 		}
-		return p
+		return in, p
 	}
-	f, err := e.eventFact(&in, src, id.visitor, b.bad)
+	f, err := e.eventFact(&in, src, id.visitor, bad)
 	if err != nil {
-		return &Problem{RejectNotStored, "the event could not be stored; send it again"}
+		return in, &Problem{RejectNotStored, "the event could not be stored; send it again"}
 	}
+	in.fact, in.status = f, StatusAccepted
 	if b.seen[f.ID] || e.recent.has(f.ID, src.now) {
 		b.duplicates++
-		return nil
+		in.status = StatusDuplicate
+		return in, nil
 	}
 	b.seen[f.ID] = true
 	for _, l := range e.linkFacts(src, id.visitor, id.links) {
@@ -307,7 +258,28 @@ func (e *Edge) addEvent(b *batch, src *source, raw []byte) *Problem {
 	}
 	b.facts = append(b.facts, f)
 	b.events++
-	return nil
+	if enters := e.setup.Load().Enters; b.from.DryRun && enters != nil {
+		b.dry = append(b.dry, DryRunEvent{I: b.index, Event: f.Name, Effect: enters(&f)})
+	}
+	return in, nil
+}
+
+// acceptable checks an event of a server, and settles its time.
+func (e *Edge) acceptable(b *batch, in *Input, src *source) *Problem {
+	if in.Advertiser != "" && in.Advertiser != src.adv.ID {
+		return &Problem{RejectOtherAdvertiser, "advertiser: the key belongs to another advertiser"}
+	}
+	if isRobot(in.UserAgent) {
+		return &Problem{RejectRobot, "user.ua: got the user agent of a robot"}
+	}
+	if p := in.check(); p != nil {
+		return p
+	}
+	if p := checkTime(in.At, src.now); p != nil {
+		return p
+	}
+	in.At = settle(in.At, src.now)
+	return e.serverConsent(in, b.from.Consented)
 }
 
 // serverConsent applies the rules of the pixel to the privacy signals of a server event.

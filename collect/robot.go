@@ -5,7 +5,7 @@ import "strings"
 // robotWords are parts of the user agents of crawlers, monitors, previews of links and
 // libraries, in lower case. A page that they load is no visit.
 var robotWords = []string{
-	"bot/", "bot;", "bot ", "bot)", "-bot", "crawler", "spider", "slurp", "archiver", "facebookexternalhit", "facebookcatalog", "whatsapp/",
+	"bot/", "bot;", " bot ", "bot)", "-bot", "crawler", "spider", "slurp", "archiver", "facebookexternalhit", "facebookcatalog", "whatsapp/",
 	"embedly", "quora link preview", "skypeuripreview", "bingpreview", "google-inspectiontool", "google-read-aloud", "googleother",
 	"adsbot", "mediapartners-google", "apis-google", "feedfetcher", "google favicon", "lighthouse", "pagespeed", "gtmetrix", "pingdom",
 	"uptimerobot", "statuscake", "site24x7", "datadog", "newrelicpinger", "headlesschrome", "phantomjs", "puppeteer", "playwright",
@@ -20,7 +20,7 @@ func isRobot(userAgent string) bool {
 	if userAgent == "" {
 		return false
 	}
-	ua := strings.ToLower(userAgent)
+	ua := strings.ReplaceAll(strings.ToLower(userAgent), "cubot", "") // a maker of telephones
 	for _, w := range robotWords {
 		if strings.Contains(ua, w) {
 			return true

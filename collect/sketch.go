@@ -14,7 +14,7 @@ type sketch struct {
 	window time.Duration
 
 	mu    sync.Mutex // guards the following fields
-	rows  [2][]uint16
+	rows  [2][]uint32
 	since time.Time // start of the window
 }
 
@@ -22,12 +22,15 @@ type sketch struct {
 func newSketch(cells int, window time.Duration) *sketch {
 	return &sketch{
 		seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, window: window,
-		rows: [2][]uint16{make([]uint16, cells), make([]uint16, cells)},
+		rows: [2][]uint32{make([]uint32, cells), make([]uint32, cells)},
 	}
 }
 
 // add counts a key and returns how often it was counted in the current window.
-func (s *sketch) add(key string, now time.Time) int {
+func (s *sketch) add(key string, now time.Time) int { return s.addN(key, 1, now) }
+
+// addN is add for n at once.
+func (s *sketch) addN(key string, n uint32, now time.Time) int {
 	a, b := maphash.String(s.seed[0], key), maphash.String(s.seed[1], key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,20 +39,11 @@ func (s *sketch) add(key string, now time.Time) int {
 		clear(s.rows[0])
 		clear(s.rows[1])
 	}
-	return min(bump(s.rows[0], a), bump(s.rows[1], b))
+	return min(bump(s.rows[0], a, n), bump(s.rows[1], b, n))
 }
 
-func bump(row []uint16, h uint64) int {
+func bump(row []uint32, h uint64, n uint32) int {
 	cell := &row[h%uint64(len(row))]
-	if *cell < 1<<16-1 {
-		*cell++
-	}
+	*cell += min(n, 1<<32-1-*cell)
 	return int(*cell)
-}
-
-// left returns the time until the current window ends.
-func (s *sketch) left(now time.Time) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return max(s.since.Add(s.window).Sub(now), 0)
 }

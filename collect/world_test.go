@@ -51,8 +51,8 @@ func newWorld(t testing.TB) *world {
 	want := sha256.Sum256([]byte(shopKey))
 	w.Swap(&Setup{
 		Advertisers: []*Advertiser{{ID: "shop", Currency: eur}, {ID: "other", Currency: rtb.USD}},
-		Authenticate: func(key []byte) (string, bool) {
-			return "shop", sha256.Sum256(key) == want
+		Authenticate: func(key []byte) (string, bool, bool) {
+			return "shop", true, sha256.Sum256(key) == want
 		},
 		Exchanges: map[string]*Exchange{
 			"demo": {IDSpace: "demo", RedirectHosts: []string{"pbs.example", "127.0.0.1:9000"}, Resync: 7 * 24 * time.Hour}, "demo-first": {IDSpace: "demo"},

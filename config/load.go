@@ -114,6 +114,7 @@ func (l *loader) compile(s *Snapshot, o Options) {
 	l.listen(&s.Listen, defaultHost(&s.File), o.Now)
 	l.data(s)
 	s.Policy = l.privacy(&s.Privacy)
+	l.collect(&s.Collect)
 	s.EIDSources = l.identity(&s.Identity)
 	s.Rates = l.rates(&s.File.Rates, o.Now)
 	l.loadFeeds(s, o)
@@ -124,6 +125,14 @@ func (l *loader) compile(s *Snapshot, o Options) {
 	l.campaigns(s)
 	l.approvals(s)
 	l.markets(s)
+}
+
+func (l *loader) collect(c *Collect) {
+	for path, n := range map[string]int{"events_per_visitor": c.EventsPerVisitor, "calls_per_address": c.CallsPerAddress, "events_per_advertiser": c.EventsPerAdvertiser} {
+		if n < 0 {
+			l.Add("collect."+path, strconv.Itoa(n), "a number above 0")
+		}
+	}
 }
 
 func (l *loader) exchanges(s *Snapshot) {

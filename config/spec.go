@@ -18,6 +18,7 @@ type File struct {
 	Data        Data                       `yaml:"data"`        // the log and its views
 	Logs        Logs                       `yaml:"logs"`        // the NDJSON logs
 	Privacy     Privacy                    `yaml:"privacy"`     // privacy policy
+	Collect     Collect                    `yaml:"collect"`     // limits of what the public may send to the edge
 	Identity    Identity                   `yaml:"identity"`    // external identifiers that are read
 	Rates       RatesSpec                  `yaml:"rates"`       // exchange rates; default none: bids only in the advertiser's currency
 	Feeds       []FeedSpec                 `yaml:"feeds"`       // product feeds
@@ -85,6 +86,14 @@ type FactLog struct {
 	Dir      string        `yaml:"dir"`       // default log/facts in the data folder
 	Keep     time.Duration `yaml:"keep"`      // older files are deleted once they are not needed; at least 8d, default 90d
 	MaxBytes spec.Bytes    `yaml:"max_bytes"` // the oldest files that are not needed are deleted beyond it; default 100GiB
+}
+
+// Collect limits the events that browsers may send. What exceeds a limit is counted and
+// not stored.
+type Collect struct {
+	EventsPerVisitor    int `yaml:"events_per_visitor"`    // of one visitor in an hour; default 500
+	CallsPerAddress     int `yaml:"calls_per_address"`     // from one public IP address in a minute; default 3000
+	EventsPerAdvertiser int `yaml:"events_per_advertiser"` // of one advertiser in a second, of browsers and of servers each; default 20000
 }
 
 // Privacy is the privacy policy.

@@ -192,13 +192,17 @@ func (a *app) edgeSetup(s *config.Snapshot) *collect.Setup {
 		set.Advertisers = append(set.Advertisers, &collect.Advertiser{ID: adv.ID, Currency: adv.Currency, Domains: adv.Domains})
 	}
 	set.EventNames = s.AudienceSet.Events()
+	set.Enters = a.enters(s)
+	set.Limits = collect.Limits{
+		VisitorPerHour: s.Collect.EventsPerVisitor, AddressPerMinute: s.Collect.CallsPerAddress, AdvertiserPerSecond: s.Collect.EventsPerAdvertiser,
+	}
 	index := s.Index
-	set.Authenticate = func(key []byte) (string, bool) {
+	set.Authenticate = func(key []byte) (string, bool, bool) {
 		adv, scopes := index.Authenticate(key)
-		if adv == nil || !scopes.Has(campaigns.ScopeEvents) && !scopes.Has(campaigns.ScopeEventsConsented) {
-			return "", false
+		if adv == nil {
+			return "", false, false
 		}
-		return adv.ID, true
+		return adv.ID, scopes.Has(campaigns.ScopeEvents) || scopes.Has(campaigns.ScopeEventsConsented), true
 	}
 	set.Vouches = func(key []byte) bool {
 		_, scopes := index.Authenticate(key)

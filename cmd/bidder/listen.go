@@ -108,8 +108,12 @@ func (a *app) bidRoutes() *server.Routes {
 func (a *app) edgeRoutes() *server.Routes {
 	var r server.Routes
 	r.Handle(fasthttp.MethodGet, "/v1/px", a.edge.Pixel)
+	r.Read("/v1/tag.js", a.edge.Tag)
 	r.Handle(fasthttp.MethodPost, "/v1/t", a.edge.Beacon)
+	r.Handle(fasthttp.MethodOptions, "/v1/t", a.edge.Preflight)
 	r.Handle(fasthttp.MethodPost, "/v1/events", a.edge.Events)
+	r.Handle(fasthttp.MethodGet, "/v1/open", a.edge.Open)
+	r.Handle(fasthttp.MethodGet, "/v1/click", a.edge.MailClick)
 	r.Handle(fasthttp.MethodGet, "/v1/match", a.edge.Match)
 	r.Handle(fasthttp.MethodGet, "/v1/sync", a.edge.Sync)
 	r.Handle(fasthttp.MethodGet, "/v1/syncs", a.edge.DueSyncs)
@@ -133,6 +137,7 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Read("/admin/budgets", a.budgets)
 	r.Read("/admin/head", a.head)
 	r.Read("/admin/matches", a.matches)
+	r.Read("/admin/debug", a.debug)
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)
 	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Read("/admin/losses", a.losses)
