@@ -21,9 +21,10 @@ const usage = `replay runs bid records, or bare OpenRTB requests, through the bi
 Usage:
   replay [run] --bids GLOB [--config F] [--against F] [--facts GLOB] [flags]
   replay generate --out FILE [--config F] [flags]
+  replay simulate [--scenario S1,S2|all] [--seeds N,N] [flags]
 
-run is the default; generate makes a day of traffic with a market. Every verb
-takes -h. Example:
+run is the default; generate makes a day of traffic with a market; simulate
+benchmarks pacing on synthetic markets. Every verb takes -h. Example:
   replay generate --out day.ndjson
   replay --bids day.ndjson --html report.html
 `
@@ -46,12 +47,14 @@ func verb(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return run(ctx, args[1:], stdout, stderr)
 	case args[0] == "generate":
 		return generate(ctx, args[1:], stderr)
+	case args[0] == "simulate":
+		return simulate(ctx, args[1:], stdout, stderr)
 	case args[0] == "help" || args[0] == "-h" || args[0] == "--help":
 		fmt.Fprint(stdout, usage)
 		return cli.ExitDone
 	case strings.HasPrefix(args[0], "-"):
 		return run(ctx, args, stdout, stderr)
 	}
-	fmt.Fprintf(stderr, "replay: got the verb %q; want run or generate\n\n%s", args[0], usage)
+	fmt.Fprintf(stderr, "replay: got the verb %q; want run, generate or simulate\n\n%s", args[0], usage)
 	return cli.ExitUsage
 }

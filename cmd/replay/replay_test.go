@@ -240,3 +240,24 @@ func TestGainedMeansNew(t *testing.T) {
 		}
 	}
 }
+
+// simulate prints a table and writes the report, and refuses what it does not know.
+func TestSimulate(t *testing.T) {
+	report := filepath.Join(t.TempDir(), "report.json")
+	status, out, errs := call(context.Background(), "simulate", "--scenario", "S6", "--seeds", "1000", "--policy", "asap,pid", "--report", report)
+	if status != cli.ExitDone || !strings.Contains(out, "pid") {
+		t.Fatalf("status %d: %s%s", status, out, errs)
+	}
+	text, err := os.ReadFile(report)
+	var parsed struct {
+		Scenarios []struct{ Policies []struct{ Policy string } }
+	}
+	if err != nil || json.Unmarshal(text, &parsed) != nil || len(parsed.Scenarios) != 1 || len(parsed.Scenarios[0].Policies) != 2 {
+		t.Errorf("report: %v %.200s", err, text)
+	}
+	for _, flags := range []string{"--scenario S15", "--seeds x", "--policy guess", "word"} {
+		if status, _, errs := call(context.Background(), append([]string{"simulate"}, strings.Fields(flags)...)...); status != cli.ExitUsage || errs == "" {
+			t.Errorf("%s: status %d, %q", flags, status, errs)
+		}
+	}
+}
