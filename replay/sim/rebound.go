@@ -256,17 +256,16 @@ func (c *campaign) bid(i int) float64 {
 	if c.r.s.FirstPrice {
 		auction = rtb.AuctionFirstPrice
 	}
-	quote, reason := p.Quote(c.line, cpm(q.Seen), unitCPM, auction)
-	if reason != rtb.NoBidNone {
-		p.Observe(c.line, 0)
-		return 0
-	}
+	h := p.Handle(c.line)
+	quote, reason := p.Quote(h, cpm(q.Seen), unitCPM, auction)
+	seen := rtb.Observation{Requests: 1, Quotes: 1, Full: quote.Full}
 	claims := c.newClaims(q, &quote)
-	if p.Reserve(claims, nil, nil) != rtb.NoBidNone {
-		p.Observe(c.line, 0)
+	if reason == rtb.NoBidNone && p.Reserve(claims, nil, nil) == rtb.NoBidNone {
+		seen.Expected = quote.Expected
+	}
+	if p.Observe(h, &seen); seen.Expected == 0 {
 		return 0
 	}
-	p.Observe(c.line, quote.Expected)
 	c.claims[i] = claims
 	if c.r.s.MinToWin {
 		c.closed = append(c.closed, openBid{i, 0})
