@@ -133,6 +133,7 @@ func (c *Call) cookieFor(s *Setup, uid string) string {
 	return c.cookieLine(s, CookieName, uid, CookieLife)
 }
 
+// cookieLine is cookieFor for any of our cookies; a life of 0 deletes it.
 func (c *Call) cookieLine(s *Setup, name, value string, life time.Duration) string {
 	https := s.HTTPS || c.HTTPS
 	host := hostName(c.Host)

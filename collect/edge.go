@@ -33,10 +33,14 @@ type Options struct {
 	// key if it was found to be shared by too many. seen is when it was last seen with
 	// it. If nil, no identifier is linked.
 	Resolve func(rtb.Key) (visitor rtb.Key, seen time.Time, ok bool)
-	Keyring *rtb.Keyring
-	Cookies *Cookies
-	Random  io.Reader
-	Now     func() time.Time // time.Now by default
+	// Links lists the identifiers of a visitor; if nil, there are none. OptedOut is called
+	// for each key that opted out, once its opt-out is in the log; it may be nil.
+	Links    func(visitor rtb.Key) ([]events.LinkKey, error)
+	OptedOut func(rtb.Key)
+	Keyring  *rtb.Keyring
+	Cookies  *Cookies
+	Random   io.Reader
+	Now      func() time.Time // time.Now by default
 	// BrowserTimeout bounds how long the request of a browser waits for the log,
 	// 500 ms by default; ServerTimeout bounds that of a server, 5 s by default.
 	BrowserTimeout time.Duration
@@ -91,6 +95,8 @@ type Edge struct {
 	busy                          func(error) (time.Duration, bool)
 	behind                        func() time.Duration
 	linked                        func(rtb.Key) (rtb.Key, time.Time, bool)
+	linksOf                       func(rtb.Key) ([]events.LinkKey, error)
+	optedOut                      func(rtb.Key)
 	keyring                       *rtb.Keyring
 	cookies                       *Cookies
 	random                        io.Reader
@@ -111,7 +117,7 @@ type Edge struct {
 // New returns an edge without advertisers; see Swap.
 func New(o Options) *Edge {
 	e := &Edge{
-		append: o.Append, busy: o.Busy, behind: o.Behind, linked: o.Resolve, keyring: o.Keyring, cookies: o.Cookies,
+		append: o.Append, busy: o.Busy, behind: o.Behind, linked: o.Resolve, linksOf: o.Links, optedOut: o.OptedOut, keyring: o.Keyring, cookies: o.Cookies,
 		random: o.Random, now: o.Now, browserTimeout: o.BrowserTimeout, serverTimeout: o.ServerTimeout, log: o.Logger,
 	}
 	if e.now == nil {
@@ -125,6 +131,12 @@ func New(o Options) *Edge {
 	e.perSender = newSketch(1<<12, time.Second)
 	if e.behind == nil {
 		e.behind = func() time.Duration { return 0 }
+	}
+	if e.linksOf == nil {
+		e.linksOf = func(rtb.Key) ([]events.LinkKey, error) { return nil, nil }
+	}
+	if e.optedOut == nil {
+		e.optedOut = func(rtb.Key) {}
 	}
 	if e.busy == nil {
 		e.busy = func(error) (time.Duration, bool) { return 0, false }

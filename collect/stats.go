@@ -20,6 +20,7 @@ type Counters struct {
 	unlinked  atomic.Uint64
 	cookies   atomic.Uint64
 	duplicate atomic.Uint64
+	outs      atomic.Uint64
 
 	mu    sync.RWMutex // guards names
 	names map[string]*atomic.Uint64
@@ -33,6 +34,7 @@ type Stats struct {
 	Unlinked   uint64            // links refused: the identifier is shared by too many, or already linked and there is no cookie
 	Cookies    uint64            // new visitor ids
 	Duplicates uint64            // events received again
+	OptOuts    uint64            // opt-outs stored
 }
 
 func (c *Counters) reject(r Reject) { c.rejected[r].Add(1) }
@@ -68,7 +70,7 @@ func (c *Counters) named(name string) *atomic.Uint64 {
 func (c *Counters) Stats() Stats {
 	s := Stats{
 		Events: map[string]uint64{}, Rejected: make(map[string]uint64, RejectReasons),
-		Links: c.links.Load(), Unlinked: c.unlinked.Load(), Cookies: c.cookies.Load(), Duplicates: c.duplicate.Load(),
+		Links: c.links.Load(), Unlinked: c.unlinked.Load(), Cookies: c.cookies.Load(), Duplicates: c.duplicate.Load(), OptOuts: c.outs.Load(),
 	}
 	for r := RejectNone + 1; r < RejectReasons; r++ {
 		s.Rejected[r.String()] = c.rejected[r].Load()

@@ -79,6 +79,9 @@ type BidLog struct {
 	scratch sync.Pool     // of *[]byte: a line while it is encoded
 	wake    chan struct{} // tells Run that a chunk is full
 
+	erasures chan eraseOrder
+	ended    chan struct{} // closed when Run has ended
+
 	mu   sync.Mutex // guards what follows; never held while a record is encoded or written to disk
 	open chunk      // takes the next record
 	full []chunk    // wait for Run
@@ -111,7 +114,7 @@ func OpenBidLog(o BidLogOptions) (*BidLog, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot create bid log folder: %w", err)
 	}
-	return &BidLog{o: o, wake: make(chan struct{}, 1)}, nil
+	return &BidLog{o: o, wake: make(chan struct{}, 1), erasures: make(chan eraseOrder), ended: make(chan struct{})}, nil
 }
 
 // Write adds a record, with its request redacted. It never waits for the disk: a
@@ -244,6 +247,7 @@ func (l *BidLog) giveBack(c chunk) {
 // must be called only once. Records that cannot be written are dropped, counted and
 // logged; the returned error is that of the last sync.
 func (l *BidLog) Run(ctx context.Context) error {
+	defer close(l.ended)
 	w := newBidWriter(l)
 	defer w.stopPacking()
 	tick := time.NewTicker(time.Second)
@@ -252,6 +256,8 @@ func (l *BidLog) Run(ctx context.Context) error {
 		select {
 		case <-l.wake:
 			w.drain()
+		case o := <-l.erasures:
+			w.endForErasure(o)
 		case <-tick.C:
 			l.flush(false)
 			w.drain()

@@ -2,12 +2,15 @@ package events
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,12 +33,15 @@ type bidWriter struct {
 
 	failing bool // the last write failed, and that was logged
 
-	full chan string // files to pack
-	done sync.WaitGroup
+	full     chan string // files to pack
+	erasures chan eraseOrder
+	done     sync.WaitGroup
+
+	current atomic.Pointer[string] // name of f; the goroutine that packs reads it
 }
 
 func newBidWriter(l *BidLog) *bidWriter {
-	w := &bidWriter{l: l, full: make(chan string, 64)}
+	w := &bidWriter{l: l, full: make(chan string, 64), erasures: make(chan eraseOrder, 4)}
 	left, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd))
 	if err != nil {
 		l.o.Logger.Warn("cannot list the bid log's files", zap.Error(err))
@@ -46,11 +52,37 @@ func newBidWriter(l *BidLog) *bidWriter {
 			w.mend(name)
 			w.pack(name)
 		}
-		for name := range w.full {
-			w.pack(name)
-		}
+		w.packAll()
 	})
 	return w
+}
+
+// packAll packs files, and erases data in packed ones, until the writer ends.
+func (w *bidWriter) packAll() {
+	for {
+		select {
+		case name, ok := <-w.full:
+			if !ok {
+				return
+			}
+			w.pack(name)
+		case o := <-w.erasures:
+			done, err := w.erase(o)
+			o.reply <- eraseReply{done, err}
+		}
+	}
+}
+
+// leave forgets the current file.
+func (w *bidWriter) leave() {
+	w.f = nil
+	w.current.Store(nil)
+}
+
+// isCurrent reports whether a file is the one that is being written.
+func (w *bidWriter) isCurrent(name string) bool {
+	p := w.current.Load()
+	return p != nil && *p == name
 }
 
 // escapeGlob escapes a folder's name so that it matches literally in a pattern.
@@ -75,7 +107,7 @@ func (w *bidWriter) mend(name string) {
 }
 
 func (w *bidWriter) pack(name string) {
-	if err := Pack(name); err != nil {
+	if err := Pack(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was packed when data was erased
 		w.l.o.Logger.Warn("bid log file stays unpacked", zap.Error(err))
 	}
 	w.keep()
@@ -154,7 +186,7 @@ func (w *bidWriter) checkRemoved() {
 	w.l.o.Logger.Error("bid log file was removed while it was written; its records are lost, the next go to a new file",
 		zap.String("file", w.f.Name()), zap.Uint64("records", w.inFile))
 	w.f.Close() //nolint:errcheck // it has no name any more
-	w.f = nil
+	w.leave()
 }
 
 func (w *bidWriter) writeFile(b []byte) (int, error) {
@@ -173,7 +205,7 @@ func (w *bidWriter) writeFile(b []byte) (int, error) {
 		w.l.o.Logger.Warn("cannot truncate a torn bid log line", zap.Error(terr))
 	}
 	w.f.Close() //nolint:errcheck // the write's error counts
-	w.f = nil
+	w.leave()
 	return 0, err
 }
 
@@ -190,21 +222,30 @@ func (w *bidWriter) create() error {
 		return fmt.Errorf("cannot create bid log file: %w", err)
 	}
 	w.f, w.size, w.inFile, w.opened = f, 0, 0, now
+	path := f.Name()
+	w.current.Store(&path)
 	return nil
 }
 
-// rotate ends a file that is large or old enough and has it packed. If the
-// packer is behind, the file is packed at the next start.
+// rotate ends a file that is large or old enough.
 func (w *bidWriter) rotate() {
 	w.checkRemoved()
-	if w.f == nil || w.size < w.l.o.FileBytes && w.l.o.Now().Sub(w.opened) < w.l.o.FileAge {
+	if w.f != nil && (w.size >= w.l.o.FileBytes || w.l.o.Now().Sub(w.opened) >= w.l.o.FileAge) {
+		w.end()
+	}
+}
+
+// end ends the current file and has it packed. If the packer is behind, the file is
+// packed at the next start.
+func (w *bidWriter) end() {
+	if w.f == nil {
 		return
 	}
 	name := w.f.Name()
 	if err := w.f.Close(); err != nil {
 		w.l.o.Logger.Warn("cannot close bid log file", zap.Error(err))
 	}
-	w.f = nil
+	w.leave()
 	select {
 	case w.full <- name:
 	default:

@@ -124,11 +124,14 @@ type URL struct {
 }
 
 // LinkKey is one outside identifier, hashed. KeyKind is "b:<exchange>", "ifa",
-// "eid:<source>", "em", "ph" or "xid".
+// "eid:<source>", "em", "ph" or "xid"; in an opt-out or an erasure also [VisitorKind].
 type LinkKey struct {
 	KeyKind string  `json:"key_kind"`
 	Key     rtb.Key `json:"key"`
 }
+
+// VisitorKind is the kind of a key that is a visitor's own.
+const VisitorKind = "visitor"
 
 // Link says that an outside identifier belongs to the fact's visitor.
 type Link struct {

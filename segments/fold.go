@@ -196,7 +196,7 @@ func (t *batch) meant(f *events.Fact) ([]rtb.Key, error) {
 		out = append(out, f.Visitor)
 	}
 	for _, l := range f.Keys {
-		if l.KeyKind == VisitorKind {
+		if l.KeyKind == events.VisitorKind {
 			out = append(out, l.Key)
 			continue
 		}

@@ -8,9 +8,6 @@ import (
 	"rebound/rtb"
 )
 
-// VisitorKind is the kind of a key in an opt-out or an erasure that is a visitor's own.
-const VisitorKind = "visitor"
-
 // Person is what the view knows of who is behind some identifiers.
 type Person struct {
 	// Visitors are those that were named, and those to which a named identifier is
@@ -23,7 +20,7 @@ type Person struct {
 }
 
 // Person returns who is behind identifiers; the kind of a visitor's own key is
-// [VisitorKind]. It does not go on from the linked identifiers to further visitors,
+// [events.VisitorKind]. It does not go on from the linked identifiers to further visitors,
 // because an e-mail address may be that of a family.
 func (s *Store) Person(ids []events.LinkKey) (Person, error) {
 	var p Person
@@ -33,7 +30,7 @@ func (s *Store) Person(ids []events.LinkKey) (Person, error) {
 		}
 	}
 	for _, id := range ids {
-		if id.KeyKind == VisitorKind {
+		if id.KeyKind == events.VisitorKind {
 			add(id.Key)
 			continue
 		}

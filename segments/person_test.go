@@ -41,7 +41,7 @@ func TestErasedFromTheFiles(t *testing.T) {
 		t.Fatalf("got %v, %v; want three keys", keys, err)
 	}
 	l.now = l.now.Add(time.Hour)
-	l.add(events.Fact{Kind: events.KindErase, Keys: append(named, events.LinkKey{KeyKind: VisitorKind, Key: gone})})
+	l.add(events.Fact{Kind: events.KindErase, Keys: append(named, events.LinkKey{KeyKind: events.VisitorKind, Key: gone})})
 	apply(t, s, l.take())
 	if err := s.Scrub(t.Context(), events.NewKeySet(keys...)); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestSharedIdentifierStays(t *testing.T) {
 	l.link(a, "em", em)
 	l.link(b, "em", em)
 	apply(t, s, l.take())
-	p, err := s.Person([]events.LinkKey{{KeyKind: VisitorKind, Key: a}})
+	p, err := s.Person([]events.LinkKey{{KeyKind: events.VisitorKind, Key: a}})
 	if err != nil || !slices.Equal(p.Visitors, []rtb.Key{a}) {
 		t.Fatalf("got %+v, %v; want one visitor: the other one was not named", p, err)
 	}

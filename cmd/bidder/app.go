@@ -48,6 +48,7 @@ type app struct {
 	unlock    func()
 	keys      *keyFile
 	approvals *approvals
+	erasures  *erasures
 	keyring   *rtb.Keyring
 	journal   *journal.Log
 	visitors  *segments.Store
@@ -81,6 +82,7 @@ type app struct {
 	following         []*task
 	granting, logging *task
 	watching, hearing *task
+	erasing           *task
 }
 
 // start opens the parts in order. The bid listener is last, after the views have caught
@@ -91,7 +93,7 @@ func (a *app) start(ctx context.Context) error {
 	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
 	for _, step := range []func(context.Context) error{
 		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
-		a.follow, a.grant, a.firstLook, a.serveBids,
+		a.follow, a.grant, a.firstLook, a.honour, a.serveBids,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -101,6 +103,7 @@ func (a *app) start(ctx context.Context) error {
 	a.changed = make(chan struct{}, 1)
 	a.watchingLists = spawn(a.watchLists)
 	a.hearing = spawn(a.notices.Run)
+	a.erasing = spawn(a.erasures.run)
 	a.health.Ready()
 	a.greeted.Store(true)
 	a.greet()
@@ -169,6 +172,10 @@ func (a *app) openViews(context.Context) error {
 		}
 	}
 	var err error
+	if a.erasures, err = openErasures(a.bound.Data.Dir, a.now, a.log.Named("erasures")); err != nil {
+		return err
+	}
+	a.erasures.do = a.erase
 	a.visitors, err = segments.Open(segments.Options{
 		Dir: filepath.Join(views, "segments"), CacheBytes: int64(a.bound.Data.CacheBytes),
 		Keyring: a.keyring, Logger: a.log.Named("segments"),
@@ -296,6 +303,7 @@ func (a *app) openEdge(context.Context) error {
 	})
 	a.edge = collect.New(collect.Options{
 		Append: a.append, Busy: busyLog, Behind: func() time.Duration { return time.Duration(a.behind.Load()) }, Resolve: a.resolve, Keyring: a.keyring,
+		Links: a.visitors.Links, OptedOut: a.visitors.OptOutNow,
 		Cookies: collect.NewCookies([32]byte(a.keys.Cookies), rand.Reader), Random: rand.Reader, Now: a.now,
 		Logger: a.log.Named("collect"),
 	})

@@ -50,6 +50,7 @@ func (p *program) backup(_ context.Context, args []string) int {
 func (p *program) restore(_ context.Context, args []string) int {
 	fs := p.flags("restore")
 	data := fs.String("data", "./data", "data `folder` to create; must be empty or absent")
+	old := fs.String("reapply", "", "data `folder` that the backup replaces: the opt-outs and erasures in its log that the backup does not contain are repeated")
 	from, status, done := p.parseWithFile(fs, args)
 	if done {
 		return status
@@ -65,6 +66,9 @@ func (p *program) restore(_ context.Context, args []string) int {
 	if err == nil {
 		reason := fmt.Sprintf("the data folder was restored from %s, which ends with fact %d; the spend after that is unknown", filepath.Base(from), report.Last.Seq)
 		err = journal.WriteBlind(*data, journal.FactsDir(*data), reason, report.Last.Seq, p.now())
+	}
+	if err == nil && *old != "" {
+		err = p.reapply(*data, *old)
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, fmt.Errorf("cannot restore: %w", err))

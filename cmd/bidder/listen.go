@@ -118,6 +118,9 @@ func (a *app) edgeRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodGet, "/v1/sync", a.edge.Sync)
 	r.Handle(fasthttp.MethodGet, "/v1/syncs", a.edge.DueSyncs)
 	r.Handle(fasthttp.MethodOptions, "/v1/syncs", a.edge.Preflight)
+	r.Handle(fasthttp.MethodGet, "/v1/optout", a.edge.OptOutPage)
+	r.Handle(fasthttp.MethodPost, "/v1/optout", a.edge.OptOut)
+	r.Handle(fasthttp.MethodDelete, "/v1/optout", a.edge.OptIn)
 	for _, n := range a.notices.Routes() {
 		r.Handle(fasthttp.MethodGet, n.Path, n.Handler)
 		r.Handle(fasthttp.MethodPost, n.Path, n.Handler)
@@ -142,6 +145,8 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Read("/admin/losses", a.losses)
 	r.Handle(fasthttp.MethodPost, "/admin/explain", a.explainNow)
+	r.Handle(fasthttp.MethodPost, erasePath, a.eraseNow)
+	r.Handle(fasthttp.MethodGet, erasePath+"/*", a.eraseReceipt)
 	return &r
 }
 

@@ -65,6 +65,8 @@ func verbs() []verb {
 			"bidder verify --data ./data --anchor 1234:5f0c...", (*program).verify},
 		{"log", "repair the log from a backup, or accept what it lost: log repair, log accept-loss",
 			"bidder log repair --data ./data --from /backups/monday", (*program).logVerb},
+		{"erase", "erase a person's data in a running bidder: KIND:VALUE, for instance uid:<cookie>, ifa:..., em:<SHA-256>",
+			"bidder erase --advertiser shop em:973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b", (*program).eraseVerb},
 		{"backup", "copy the log, keys and newest checkpoints of a data folder, which may be in use",
 			"bidder backup --data ./data /backups/monday", (*program).backup},
 		{"restore", "create a data folder from a backup",

@@ -235,6 +235,7 @@ func (a *app) stop() error {
 	a.watching.stop()
 	a.watchingLists.stop()
 	note("feedback", a.hearing.stop())
+	note("erasures", a.erasing.stop())
 	note("bid log", a.logging.stop())
 	note("grants", a.granting.stop())
 	switch {
