@@ -84,6 +84,7 @@ type Decision struct {
 	options    []option
 	queue      queue
 	products   []*creatives.Product
+	fits       *[fitSlots]fitSlot
 	blocked    []blockedAdvertiser
 	verdicts   map[verdictKey]verdict
 	excluded   map[sizedCreative]bool

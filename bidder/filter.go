@@ -3,6 +3,7 @@ package bidder
 import (
 	"math"
 	"slices"
+	"unsafe"
 
 	"rebound/campaigns"
 	"rebound/creatives"
@@ -131,7 +132,7 @@ func (d *Decision) filterCreatives(l *campaigns.Line, i int) (option, rtb.NoBidR
 			furthest = max(furthest, rtb.NoBidNoAudience)
 			continue
 		}
-		opt, r := d.filterCreative(l, imp, c)
+		opt, r := d.fitted(l, i, c)
 		if r != rtb.NoBidNone {
 			furthest = max(furthest, r)
 			continue
@@ -152,11 +153,41 @@ func (d *Decision) filterCreatives(l *campaigns.Line, i int) (option, rtb.NoBidR
 	return option{}, furthest
 }
 
+// fitSlots is how many results of filterCreative are remembered; a power of two.
+const fitSlots = 256
+
+// fitSlot is a result of filterCreative in one round. It does not depend on the line,
+// but on its advertiser: on the categories, and on the feed that products are from.
+type fitSlot struct {
+	round      uint64
+	creative   *creatives.Creative
+	advertiser *campaigns.Advertiser
+	imp        int32
+	reason     rtb.NoBidReason
+	shown      *creatives.Creative
+	products   [2]int
+	fit        creatives.Fit
+}
+
+// fitted is filterCreative, which is called once for the creatives that several lines
+// have in common.
+func (d *Decision) fitted(l *campaigns.Line, i int, c *creatives.Creative) (option, rtb.NoBidReason) {
+	if d.fits == nil {
+		d.fits = new([fitSlots]fitSlot)
+	}
+	s := &d.fits[mix(uint64(uintptr(unsafe.Pointer(c)))+uint64(i))%fitSlots]
+	if s.round != d.round || s.creative != c || s.imp != int32(i) || s.advertiser != l.Advertiser {
+		opt, r := d.filterCreative(l, &d.opportunity.Imps[i], c)
+		*s = fitSlot{d.round, c, l.Advertiser, int32(i), r, opt.creative, opt.products, opt.Fit}
+	}
+	return option{creative: s.shown, products: s.products, Fit: s.fit}, s.reason
+}
+
 // filterCreative tries a creative, and its fallback if it needs a product and
 // there is none.
 func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	for range 2 {
-		opt, r := d.fits(l, imp, c)
+		opt, r := d.fitsImp(l, imp, c)
 		if _, refused := d.refused[c]; refused && r == rtb.NoBidNone {
 			r = rtb.NoBidCreativePending // conformance B17
 		}
@@ -176,9 +207,9 @@ func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, c *cre
 	return option{}, rtb.NoBidNoFormat
 }
 
-// fits checks everything that a creative must satisfy on an impression, in the
+// fitsImp checks everything that a creative must satisfy on an impression, in the
 // order of the reasons.
-func (d *Decision) fits(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
+func (d *Decision) fitsImp(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
 	opt := option{creative: c}
 	var r rtb.NoBidReason
 	opt.Fit, r = c.Fits(imp, &d.opportunity.Device, d.profile)

@@ -162,7 +162,7 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 		}
 		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}}
 		d := &Decision{profile: &exchange.Profile{}, opportunity: *o, check: checkEvery}
-		if _, got := d.fits(l, imp, cr); got != c.want {
+		if _, got := d.fitsImp(l, imp, cr); got != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
 		}
 	}

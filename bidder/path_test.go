@@ -1,8 +1,12 @@
 package bidder_test
 
 import (
+	"context"
 	"fmt"
+	"regexp"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -13,7 +17,6 @@ import (
 	"rebound/internal/lab"
 	"rebound/loadtest"
 	"rebound/loadtest/scale"
-	"rebound/pacing"
 	"rebound/rtb"
 )
 
@@ -92,41 +95,114 @@ func (p *path) step() {
 	p.lab.CutGrants()
 }
 
-// BenchmarkPath measures the whole path of a request: 1,000 lines of which a visitor
-// is a candidate for 4, and 10,000 lines of which it is a candidate for 100. The
-// share of our visitors is in the name.
+// recorded returns a change of a bidder's options that records every request in a bid
+// log, which is written while the test runs.
+func recorded(t testing.TB) func(*bidder.Options) {
+	return func(o *bidder.Options) {
+		l, err := events.OpenBidLog(events.BidLogOptions{Dir: t.TempDir(), Redact: func(dst, body []byte, id string) ([]byte, error) {
+			return append(dst, body...), nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		var done sync.WaitGroup
+		done.Go(func() { _ = l.Run(ctx) })
+		t.Cleanup(func() { stop(); done.Wait() })
+		o.Records, o.KnownNoBidShare, o.UnknownNoBidShare = l, 0.01, 0.001
+	}
+}
+
+// pathCases are the cases of the speed targets: 1,000 lines, of which a visitor is a
+// candidate for 4, and 10,000 lines, of which it is a candidate for 100. The names end
+// with the percentage of requests whose visitor is ours.
+var pathCases = []struct {
+	name  string
+	o     scale.Options
+	known float64
+}{
+	{"1k/0", scale.Options{Lines: 1000, Candidates: 4}, 0},
+	{"1k/10", scale.Options{Lines: 1000, Candidates: 4}, 10},
+	{"1k/100", scale.Options{Lines: 1000, Candidates: 4}, 100},
+	{"10k/10", scale.Options{Lines: 10_000, Candidates: 100}, 10},
+	{"10k/100", scale.Options{Lines: 10_000, Candidates: 100}, 100},
+}
+
+// BenchmarkPath measures the whole path of a request with everything on. cpu-ns/op is the
+// processor time of the thread that answers, without that of the collector and of other
+// programs; p99-us and p99.9-us are of the elapsed times, which include both.
 func BenchmarkPath(b *testing.B) {
-	for _, c := range []struct {
-		name  string
-		o     scale.Options
-		known float64
-	}{
-		{"1k/0", scale.Options{Lines: 1000, Candidates: 4}, 0},
-		{"1k/10", scale.Options{Lines: 1000, Candidates: 4}, 10},
-		{"1k/100", scale.Options{Lines: 1000, Candidates: 4}, 100},
-		{"10k/10", scale.Options{Lines: 10_000, Candidates: 100}, 10},
-		{"10k/100", scale.Options{Lines: 10_000, Candidates: 100}, 100},
-	} {
+	for _, c := range pathCases {
 		b.Run(c.name, func(b *testing.B) {
-			p := newPath(b, c.o, c.known, nil)
-			bids := 0
+			p := newPath(b, c.o, c.known, recorded(b))
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			bids, took := 0, make([]time.Duration, 0, 1<<20)
+			cpu := -threadCPU()
 			b.ReportAllocs()
 			for b.Loop() {
 				if p.n%4096 == 0 {
 					b.StopTimer()
+					cpu += threadCPU()
 					p.step()
+					cpu -= threadCPU()
 					b.StartTimer()
 				}
+				start := time.Now()
 				if p.answer().Offers > 0 {
 					bids++
 				}
+				if len(took) < cap(took) {
+					took = append(took, time.Since(start))
+				}
 			}
+			cpu += threadCPU()
 			if c.known == 100 && bids < b.N*9/10 {
 				b.Fatalf("got %d bids of %d requests; want nearly all", bids, b.N)
 			}
+			slices.Sort(took)
+			b.ReportMetric(float64(cpu.Nanoseconds())/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
+			b.ReportMetric(float64(took[len(took)*999/1000].Nanoseconds())/1e3, "p99.9-us")
 		})
 	}
 }
 
-var _ = pacing.Even
-var _ = slices.Sort[[]int]
+// With a hundred candidates of many lines, neither a no-bid nor deciding a bid
+// allocates, whether the round is short or full.
+func TestPathAllocations(t *testing.T) {
+	if raceOn {
+		t.Skip("allocation counts differ under the race detector")
+	}
+	p := newPath(t, scale.Options{Lines: 1000, Candidates: 100}, 100, nil)
+	short, full := 0, 0
+	for _, floor := range []string{"", "11.90"} { // 11.90 is above every price
+		if floor != "" {
+			for i := range p.bodies {
+				p.bodies[i] = floors.ReplaceAll(p.bodies[i], []byte(`"bidfloor":`+floor))
+			}
+		}
+		for range 3 * len(p.bodies) {
+			p.answer()
+		}
+		got := testing.AllocsPerRun(4000, func() {
+			rs := p.answer()
+			if rs.Offers > 0 != (floor == "") {
+				t.Fatalf("floor %q: got %d bids, %q", floor, rs.Offers, rs.Reason)
+			}
+			if p.d.Outcome().Skipped > 0 {
+				short++
+			} else {
+				full++
+			}
+		})
+		if got != 0 {
+			t.Errorf("floor %q: got %v allocations; want 0", floor, got)
+		}
+	}
+	if short < 1000 || full < 100 {
+		t.Errorf("got %d short and %d full rounds; want both", short, full)
+	}
+}
+
+var floors = regexp.MustCompile(`"bidfloor":[0-9.]+`)

@@ -146,7 +146,6 @@ func (d *Decision) bounds(lines []int32) (b bounds, ok bool) {
 		d.factors = make([]factorBound, n)
 	}
 	d.factors = d.factors[:len(x.Factors())]
-	d.round++
 	return b, true
 }
 

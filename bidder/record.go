@@ -117,6 +117,7 @@ func (d *Decision) describe(r *events.Decision, rs *Response, text func([]byte) 
 	if !d.decided {
 		return
 	}
+	r.Skipped = d.out.Skipped
 	r.LostOptions, r.LostDrops = d.out.Lost.Options, d.out.Lost.Drops
 	if len(d.out.Bids) == 0 {
 		r.Draw = d.out.Draw

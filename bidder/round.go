@@ -29,6 +29,7 @@ func (d *Decision) isFull(n int) bool {
 
 // runRound makes bids, or sets the reason why there are none.
 func (d *Decision) runRound(lines []int32) {
+	d.round++ // forgets what is remembered of the round before
 	d.rank(lines)
 	d.full, d.weight = d.isFull(len(lines)), 1
 	settled := false

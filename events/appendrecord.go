@@ -161,6 +161,7 @@ func (e *encoder) decision(d *Decision) {
 	}
 	e.endList(len(d.Bids))
 	e.dropped(d)
+	e.int(`,"skipped":`, int64(d.Skipped))
 	e.int(`,"lost_options":`, int64(d.LostOptions))
 	e.int(`,"lost_drops":`, int64(d.LostDrops))
 	if len(e.b) > start { // the first field wrote a comma

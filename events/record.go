@@ -62,6 +62,9 @@ type Decision struct {
 	// have bid, but were outbid by another bid, in Outbid instead of listing them.
 	Dropped []DecisionDrop `json:"dropped,omitempty"`
 	Outbid  int            `json:"outbid,omitempty"`
+	// Skipped counts the candidate lines that were not evaluated, because they could not
+	// have changed the bids. One request in sixteen skips none.
+	Skipped int `json:"skipped,omitempty"`
 	// LostOptions and LostDrops count the ways to bid that were not considered and the
 	// refused lines that are not listed, because the request exceeded the limits of a
 	// decision.
