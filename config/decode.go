@@ -38,9 +38,6 @@ type shapeUnmarshaler interface {
 // tag of the field. Every mismatch is a problem, and everything else is
 // decoded.
 func (l *loader) decode(n *node, v reflect.Value, path, options string) {
-	if _, known := l.places[path]; !known && !l.quiet {
-		l.places[path] = n.place()
-	}
 	if n.kind == kindNull {
 		return
 	}
@@ -122,7 +119,7 @@ func (l *loader) decodeSpecial(n *node, v reflect.Value, path string) bool {
 
 // try decodes a node into dst without reporting problems.
 func (l *loader) try(n *node, dst any) error {
-	t := &loader{fsys: l.fsys, getenv: l.getenv, files: l.files, places: map[string]place{}, quiet: true}
+	t := &loader{fsys: l.fsys, getenv: l.getenv, files: l.files, quiet: true}
 	t.decode(n, reflect.ValueOf(dst).Elem(), "", "")
 	if len(t.found) > 0 {
 		return fmt.Errorf("got %s; want %s", t.found[0].Got, t.found[0].Want)
@@ -199,9 +196,6 @@ func (l *loader) decodeStruct(n *node, v reflect.Value, path string) {
 		if !ok {
 			l.unknown(k, p, fields.names)
 			continue
-		}
-		if !l.quiet {
-			l.places[p] = k.place()
 		}
 		l.decode(n.values[i], v.FieldByIndex(f.index), p, f.options)
 	}

@@ -28,14 +28,13 @@ func Load(path string, o Options) (*Snapshot, error) {
 
 // LoadFS loads the configuration at path in fsys. The error is [spec.Problems].
 func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
-	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}, words: map[string]string{}}
 	path = cleanPath(path)
+	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, top: place{file: path}, blocks: map[string]*node{}, words: map[string]string{}}
 	s := &Snapshot{Path: path}
-	l.places[""] = place{file: path}
 	root := l.parse(path, place{file: path}, "")
 	if root != nil {
 		l.expand(root, "", true, nil)
-		l.places[""] = place{file: path, line: 1}
+		l.root, l.top.line = root, 1
 		l.decode(root, reflect.ValueOf(&s.File).Elem(), "", "")
 		l.compile(s, o)
 	}
@@ -165,7 +164,7 @@ const minSecret = 8
 // secret refuses a secret that is set but protects nothing. An empty one is accepted
 // only with sources that are all this machine.
 func (l *loader) secret(at string, x *exchange.ProfileSpec) {
-	_, set := l.places[at+".secret"]
+	_, set := l.find(at + ".secret")
 	switch {
 	case set && x.Secret == "" && (len(x.Sources) == 0 || !onlyLoopback(x.Sources)):
 		l.Add(at+".secret", "a secret that is set but empty", "a secret such as ${EXCHANGE_SECRET}; leave the field out to let sources alone decide")

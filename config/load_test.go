@@ -260,7 +260,7 @@ func TestBombs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := fstest.MapFS{"c.yaml": {Data: []byte(text)}}
-			l := &loader{fsys: fsys, files: map[string][]byte{}, places: map[string]place{}, blocks: map[string]*node{}}
+			l := &loader{fsys: fsys, files: map[string][]byte{}, blocks: map[string]*node{}}
 			l.parse("c.yaml", place{}, "")
 			if most := l.aliasLimit() + 2*maxDepth; l.aliased > most {
 				t.Errorf("got %d values from aliases; want at most %d", l.aliased, most)
@@ -288,7 +288,7 @@ func TestEveryFieldCanBeRead(t *testing.T) {
 		}
 		seen[rt] = true
 		v := reflect.New(rt).Elem()
-		l := &loader{places: map[string]place{}, blocks: map[string]*node{}}
+		l := &loader{blocks: map[string]*node{}}
 		l.decode(&node{kind: kindScalar, src: &source{}, tag: "!!str", text: "x"}, v, path, "")
 		if rt.Kind() != reflect.Struct || rt == timeType {
 			return

@@ -27,7 +27,9 @@ type loader struct {
 	getenv func(string) (string, bool)
 	files  map[string][]byte // by name, for the hash
 	feeds  []string          // names of feed files
-	places map[string]place  // by path
+	root   *node             // the whole configuration, in which the places of paths are looked up; nil before it is read
+	top    place             // of the empty path
+	table  *node             // the file of exchange rates; nil before it is read
 	tables *campaigns.Tables // lists, which may be too large to keep in files
 	blocks map[string]*node  // texts that begin on the line after their field, by path
 	bytes  int               // of the files parsed so far
@@ -39,7 +41,7 @@ type loader struct {
 	broken []string          // paths whose values do not have the type of their field
 	parts  bool              // a file of the configuration could not be read: much is missing
 	words  map[string]string // booleans in the file, by path
-	quiet  bool              // a value is tried, not read: its place is not recorded
+	quiet  bool              // a value is tried, not read: nothing is recorded about it
 
 	// Report collects the problems of the sections, which get their places at
 	// the end. found are the problems that have their places.
@@ -116,7 +118,7 @@ var sections = map[string]string{"an advertiser": "advertisers", "an audience": 
 // read.
 func (l *loader) follows(p *spec.Problem) bool {
 	section, refers := sections[p.Ref]
-	if _, given := l.places[p.Path]; l.parts && (refers || !given) {
+	if _, given := l.find(p.Path); l.parts && (refers || !given) {
 		return true // it may be in the file that could not be read
 	}
 	return slices.ContainsFunc(l.broken, func(b string) bool {
@@ -136,7 +138,7 @@ func (l *loader) locate(p spec.Problem) spec.Problem {
 		p.Hint = l.wordHint(p.Path)
 	}
 	if p.File == "" {
-		at := l.find(p.Path)
+		at, _ := l.find(p.Path)
 		p.File, p.Line = at.file, at.line
 	}
 	return p
@@ -147,17 +149,46 @@ func within(path, in string) bool {
 	return strings.HasPrefix(path, in) && (len(path) == len(in) || in == "" || path[len(in)] == '.' || path[len(in)] == '[')
 }
 
-// find returns the place of a path. A missing field has the place of its table.
-func (l *loader) find(path string) place {
-	for {
-		if at, ok := l.places[path]; ok {
-			return at
-		}
-		if path == "" {
-			return place{}
-		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+// find returns the place of a path, or of the innermost table or list that encloses it,
+// and whether the path itself is in the configuration.
+func (l *loader) find(path string) (at place, given bool) {
+	n, at := l.root, l.top
+	if rest, ok := strings.CutPrefix(path, ratesPath); ok && l.table != nil {
+		n, at, path = l.table, l.table.place(), rest
 	}
+	for n != nil {
+		if path == "" {
+			return at, true
+		}
+		var next place
+		if n, next, path = n.step(path); n != nil {
+			at = next
+		}
+	}
+	return at, false
+}
+
+// step returns the part of a table or list with which a path begins, its place, and the
+// rest of the path; nil if there is none. Names of fields may contain dots.
+func (n *node) step(path string) (part *node, at place, rest string) {
+	if n.kind == kindList {
+		i, after := index(path), strings.IndexByte(path, ']')
+		if path[0] != '[' || after < 0 || i < 0 || i >= len(n.values) {
+			return nil, at, path
+		}
+		return n.values[i], n.values[i].place(), path[after+1:]
+	}
+	path = strings.TrimPrefix(path, ".")
+	best := -1
+	for i := range n.keys {
+		if within(path, n.keys[i].name) && (best < 0 || len(n.keys[i].name) > len(n.keys[best].name)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil, at, path
+	}
+	return n.values[best], n.keys[best].place(), path[len(n.keys[best].name):]
 }
 
 // sorted sorts problems by file and line, and removes duplicates.

@@ -300,17 +300,22 @@ type ratesFile struct {
 	Rates map[string]float64 `yaml:"rates"` // value of one unit of base in each currency
 }
 
+// ratesPath begins the paths in the file of exchange rates.
+const ratesPath = "rates.file:"
+
 func (l *loader) rates(s *RatesSpec, now time.Time) *rtb.Rates {
 	orDefault(&s.MaxAge, defaultRateAge)
 	if s.File == "" {
 		return nil
 	}
-	root := l.parse(s.File, l.find("rates.file"), "rates.file")
+	from, _ := l.find("rates.file")
+	root := l.parse(s.File, from, "rates.file")
 	if root == nil {
 		return nil
 	}
 	var f ratesFile
-	l.decode(root, reflect.ValueOf(&f).Elem(), "rates.file:", "")
+	l.table = root
+	l.decode(root, reflect.ValueOf(&f).Elem(), ratesPath, "")
 	at := root.place()
 	if f.AsOf.IsZero() {
 		l.add(at, "as_of", "nothing", "the time of the rates, such as 2026-10-01T00:00:00Z", "")

@@ -62,7 +62,8 @@ func (l *loader) approvals(s *Snapshot) {
 		}
 		for _, exchange := range sortedNames(c.Approval) {
 			p := "creatives[" + strconv.Itoa(i) + "].approval." + exchange
-			check(l.find(p), p, campaigns.Approval{Creative: c.ID, Exchange: exchange, State: c.Approval[exchange]})
+			at, _ := l.find(p)
+			check(at, p, campaigns.Approval{Creative: c.ID, Exchange: exchange, State: c.Approval[exchange]})
 		}
 	}
 	name := s.File.Approvals.File
