@@ -1,9 +1,12 @@
 package main
 
 import (
+	"strings"
+
 	"go.uber.org/zap"
 
 	"rebound/audiences"
+	"rebound/campaigns"
 	"rebound/collect"
 	"rebound/config"
 	"rebound/events"
@@ -29,7 +32,7 @@ func (a *app) enters(s *config.Snapshot) func(*events.Fact) collect.Effect {
 		now := a.now()
 		for _, id := range set.IDs() {
 			p := set.Audience(id)
-			if p.Advertiser() != "" && p.Advertiser() != f.Advertiser {
+			if p.Advertiser() != "" && p.Advertiser() != f.Advertiser || strings.HasPrefix(id, campaigns.BuiltinPrefix) {
 				continue
 			}
 			was, is := p.Eval(&before, now, audiences.Window{}).In, p.Eval(&after, now, audiences.Window{}).In
