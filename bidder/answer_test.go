@@ -72,7 +72,7 @@ func TestAllocations(t *testing.T) {
 	}
 	w := lasting(t)
 	l := w.bidLog()
-	b, s := w.everything(l), bidder.NewDecision()
+	b, s, answers := w.everything(l), bidder.NewDecision(), 0
 	unknown := bytes.Replace(w.r0, []byte("u-retarget"), []byte("u-stranger"), 1)
 	for _, c := range []struct {
 		name string
@@ -88,8 +88,11 @@ func TestAllocations(t *testing.T) {
 		var a bidder.Response
 		rq := bidder.Request{Exchange: "demo", Body: c.body, Arrival: w.now}
 		n := math.Inf(1)
-		for range 5 { // a profile that is not in the cache yet is read from the view, which allocates
-			n = min(n, testing.AllocsPerRun(200, func() { a = b.Answer(&rq, s) }))
+		for i := 0; i < 20 && n > c.most; i++ { // background goroutines of the views and of other tests allocate too
+			n = min(n, testing.AllocsPerRun(200, func() {
+				a = b.Answer(&rq, s)
+				answers++
+			}))
 		}
 		if a.Reason != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, a.Reason, c.want)
@@ -99,7 +102,7 @@ func TestAllocations(t *testing.T) {
 		}
 		t.Logf("%s: %v allocations", c.name, n)
 	}
-	if st := l.Stats(); st.Waiting < 4*5*200 || st.Redacted > 0 || st.Dropped > 0 {
+	if st := l.Stats(); st.Waiting != answers || st.Redacted > 0 || st.Dropped > 0 {
 		t.Errorf("got %+v; want every request recorded", st)
 	}
 }
