@@ -42,7 +42,7 @@ func lasting(t testing.TB) *world {
 // bid log that redacts and records every request, positions, and feedback.
 func (w *world) everything(l *events.BidLog) *bidder.Bidder {
 	b := bidder.New(bidder.Options{
-		Visitors: w.segments, Budgets: w.pacer, Links: w.signer, Records: l, Clock: func() time.Time { return w.now },
+		Visitors: w.segments, Budgets: w.pacer, Links: w.signer, Records: l, Keys: w.keyring, Clock: func() time.Time { return w.now },
 		Positions: func() events.RecordPos {
 			return events.RecordPos{Segments: w.segments.Position().Seq, Money: w.pacer.Position().Seq}
 		},
@@ -52,13 +52,10 @@ func (w *world) everything(l *events.BidLog) *bidder.Bidder {
 	return b
 }
 
-// bidLog opens a bid log that redacts as a running bidder's does. Nothing is written
-// until it runs.
+// bidLog opens a bid log. Nothing is written until it runs.
 func (w *world) bidLog() *events.BidLog {
 	w.t.Helper()
-	l, err := events.OpenBidLog(events.BidLogOptions{Dir: w.t.TempDir(), BufferBytes: 1 << 30, Redact: func(dst, body []byte, id string) ([]byte, error) {
-		return w.snapshot.Profiles[id].Redact(dst, body, w.keyring)
-	}})
+	l, err := events.OpenBidLog(events.BidLogOptions{Dir: w.t.TempDir(), BufferBytes: 1 << 30})
 	if err != nil {
 		w.t.Fatal(err)
 	}
