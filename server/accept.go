@@ -2,11 +2,13 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 )
 
@@ -26,12 +28,28 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. It returns the connections that no event loop takes.
 func (a *acceptor) Accept() (net.Conn, error) {
+	for {
+		c, err := a.accept()
+		switch {
+		case err != nil:
+			return nil, err
+		case a.l.loops == nil:
+			return a.l.wrap(c), nil
+		case a.l.full():
+			a.l.refuseConn(c)
+		case !a.l.loops.take(c):
+			return a.l.wrap(c), nil
+		}
+	}
+}
+
+func (a *acceptor) accept() (net.Conn, error) {
 	for pause := acceptPause; ; pause = min(2*pause, maxAcceptPause) {
 		c, err := a.Listener.Accept()
 		if err == nil {
-			return a.l.wrap(c), nil
+			return c, nil
 		}
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
@@ -51,6 +69,23 @@ func (a *acceptor) Accept() (net.Conn, error) {
 			return nil, net.ErrClosed
 		}
 	}
+}
+
+// full reports whether the listener has all the connections that it may have.
+func (l *Listener) full() bool {
+	return l.loops.count()+int64(l.http.GetOpenConnectionsCount()) >= int64(l.spec.Limits.Conns)
+}
+
+// refuseConn closes a connection above the limit, with the answer of the HTTP library.
+func (l *Listener) refuseConn(c net.Conn) {
+	const why = "The connection cannot be served because Server.Concurrency limit exceeded"
+	var b []byte
+	b = append(b, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nDate: "...)
+	b = fasthttp.AppendHTTPDate(b, l.now())
+	b = fmt.Appendf(b, "\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(why), why)
+	_ = c.SetWriteDeadline(l.now().Add(time.Second))
+	_, _ = c.Write(b)
+	_ = c.Close()
 }
 
 // Close implements net.Listener.

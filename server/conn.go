@@ -67,6 +67,7 @@ type conn struct {
 	listener  *Listener
 	tls       *tls.Conn // nil on a plain connection
 	proxied   *proxied  // nil without the PROXY protocol
+	first     *replay   // nil if no event loop had it before
 	idleSince atomic.Int64
 	gone      atomic.Bool
 }
@@ -83,10 +84,9 @@ func (c secureConn) ConnectionState() tls.ConnectionState { return c.tls.Connect
 // wrap returns an accepted connection as the HTTP library must see it.
 func (l *Listener) wrap(raw net.Conn) net.Conn {
 	c := &conn{listener: l}
-	c.idleSince.Store(l.now().UnixNano())
 	inner := raw
 	if l.spec.ProxyProtocol {
-		c.proxied = &proxied{Conn: l.patient(inner), trusted: l.spec.TrustedProxies}
+		c.proxied = l.introduction(inner)
 		inner, c.before = c.proxied, c.proxied.begin
 	}
 	if l.spec.TLS != nil {
@@ -95,12 +95,26 @@ func (l *Listener) wrap(raw net.Conn) net.Conn {
 		c.tls = tls.Server(silent, l.spec.TLS)
 		inner = c.tls
 	}
-	c.patient.Conn, c.limits, c.now = inner, &l.spec.Limits, l.now
-	l.spec.Conns.add(c)
+	l.admit(c, inner)
 	if c.tls != nil {
 		return secureConn{c}
 	}
 	return c
+}
+
+// admit completes c, which reads from inner, and counts it.
+func (l *Listener) admit(c *conn, inner net.Conn) {
+	c.patient.Conn, c.limits, c.now = inner, &l.spec.Limits, l.now
+	c.idleSince.Store(l.now().UnixNano())
+	l.spec.Conns.add(c)
+	if l.draining.Load() && c.first == nil { // accepted while draining began
+		_ = c.Close()
+	}
+}
+
+// introduction returns the connection that begins with a PROXY header.
+func (l *Listener) introduction(c net.Conn) *proxied {
+	return &proxied{Conn: l.patient(c), trusted: l.spec.TrustedProxies}
 }
 
 func (l *Listener) patient(c net.Conn) *patient {
@@ -128,6 +142,12 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// idle implements tracked.
+func (c *conn) idle() int64 { return c.idleSince.Load() }
+
+// owner implements tracked.
+func (c *conn) owner() *Listener { return c.listener }
+
 // RemoteAddr returns the address of the client, as the PROXY header names it.
 func (c *conn) RemoteAddr() net.Addr {
 	if c.proxied != nil {
@@ -145,6 +165,9 @@ func (l *Listener) observe(nc net.Conn, state fasthttp.ConnState) {
 	}
 	if ok && state == fasthttp.StateIdle {
 		c.idleSince.Store(l.now().UnixNano())
+		if c.first != nil {
+			c.first.until = time.Time{}
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func TestAcceptErrorsAreWaitedOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := Serve(Spec{Name: "bid", Handler: echo}, &failing{ln, []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EPERM}})
+	l := Serve(Spec{Name: "bid", Loop: withLoops, Handler: echo}, &failing{ln, []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EPERM}})
 	if list := talk(t, l, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok", 1); len(list) != 1 || list[0].StatusCode != 200 {
 		t.Errorf("got %v; want an answer after the errors", list)
 	}
@@ -101,7 +101,7 @@ func TestAcceptErrorsAreWaitedOut(t *testing.T) {
 	for i := range many {
 		many[i] = syscall.EMFILE
 	}
-	if err := Serve(Spec{Name: "bid", Handler: echo}, &failing{ln, many}).Drain(context.Background()); err != nil {
+	if err := Serve(Spec{Name: "bid", Loop: withLoops, Handler: echo}, &failing{ln, many}).Drain(context.Background()); err != nil {
 		t.Error(err)
 	}
 }

@@ -17,13 +17,20 @@ type Conns struct {
 	closed atomic.Uint64 // while idle, to make room
 
 	mu   sync.Mutex // guards open
-	open map[*conn]struct{}
+	open map[tracked]struct{}
+}
+
+// tracked is an open connection.
+type tracked interface {
+	idle() int64 // since when it is idle, in nanoseconds since 1970; 0 if it is not
+	owner() *Listener
+	Close() error
 }
 
 // NewConns returns an empty set. limit is how many connections may be open before the
 // longest idle ones are closed; 0 means no limit.
 func NewConns(limit int, now func() time.Time) *Conns {
-	return &Conns{limit: limit, now: now, open: map[*conn]struct{}{}}
+	return &Conns{limit: limit, now: now, open: map[tracked]struct{}{}}
 }
 
 // DefaultConnLimit returns how many connections leave enough file descriptors to the
@@ -40,7 +47,7 @@ func DefaultConnLimit() int {
 // ClosedIdle returns how many idle connections were closed to make room.
 func (s *Conns) ClosedIdle() uint64 { return s.closed.Load() }
 
-func (s *Conns) add(c *conn) {
+func (s *Conns) add(c tracked) {
 	s.mu.Lock()
 	s.open[c] = struct{}{}
 	over := 0
@@ -53,7 +60,7 @@ func (s *Conns) add(c *conn) {
 	}
 }
 
-func (s *Conns) remove(c *conn) {
+func (s *Conns) remove(c tracked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
@@ -63,21 +70,21 @@ func (s *Conns) remove(c *conn) {
 // find them costs a walk over all.
 func (s *Conns) shrink(n int) {
 	type idle struct {
-		c     *conn
+		c     tracked
 		since int64
 	}
 	s.mu.Lock()
 	n += len(s.open) / 64
 	var list []idle
 	for c := range s.open {
-		if since := c.idleSince.Load(); since != 0 {
+		if since := c.idle(); since != 0 {
 			list = append(list, idle{c, since})
 		}
 	}
 	s.mu.Unlock()
 	slices.SortFunc(list, func(a, b idle) int { return cmp.Compare(a.since, b.since) })
 	for _, x := range list[:min(n, len(list))] {
-		if x.c.idleSince.Load() == x.since { // still idle
+		if x.c.idle() == x.since { // still idle
 			s.closed.Add(1)
 			_ = x.c.Close()
 		}
@@ -87,9 +94,9 @@ func (s *Conns) shrink(n int) {
 // closeIdle closes all idle connections of a listener.
 func (s *Conns) closeIdle(l *Listener) {
 	s.mu.Lock()
-	var list []*conn
+	var list []tracked
 	for c := range s.open {
-		if c.listener == l && c.idleSince.Load() != 0 {
+		if c.owner() == l && c.idle() != 0 {
 			list = append(list, c)
 		}
 	}

@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,10 +26,36 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if variant := os.Getenv(benchServer); variant != "" {
+		serveBenchmark(variant)
+		return
+	}
 	// fasthttp runs a goroutine for its clock, and one for each listener that stops
 	// idle workers every 10 s.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	goleak.VerifyTestMain(bothWays{m}, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
+}
+
+// bothWays runs the tests with event loops and without them.
+type bothWays struct{ m *testing.M }
+
+// withLoops makes the listeners of the tests use event loops.
+var withLoops = runtime.GOOS == "linux"
+
+// Run implements goleak.TestingM.
+func (b bothWays) Run() int {
+	flag.Parse()
+	for _, name := range []string{"test.fuzz", "test.bench"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return b.m.Run()
+		}
+	}
+	code := b.m.Run()
+	if code == 0 && withLoops {
+		withLoops = false
+		code = b.m.Run()
+	}
+	return code
 }
 
 // start serves spec on a free port and drains it when the test ends.
@@ -36,6 +65,7 @@ func start(t *testing.T, spec Spec) *Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spec.Loop = withLoops
 	l := Serve(spec, ln)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -224,7 +254,7 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := Serve(Spec{Name: "bid", Handler: func(ctx *fasthttp.RequestCtx) { close(inside); <-hold; ctx.SetBodyString("done") }}, ln)
+	l := Serve(Spec{Name: "bid", Loop: withLoops, Handler: func(ctx *fasthttp.RequestCtx) { close(inside); <-hold; ctx.SetBodyString("done") }}, ln)
 	answered := make(chan []*http.Response)
 	go func() { answered <- talk(t, l, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1) }()
 	<-inside
@@ -258,7 +288,7 @@ func TestDrainGivesUpInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := Serve(Spec{Name: "bid", Handler: func(*fasthttp.RequestCtx) { close(inside); <-hold }}, ln)
+	l := Serve(Spec{Name: "bid", Loop: withLoops, Handler: func(*fasthttp.RequestCtx) { close(inside); <-hold }}, ln)
 	done := make(chan struct{})
 	go func() { defer close(done); talk(t, l, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1) }()
 	<-inside

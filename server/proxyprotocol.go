@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -44,32 +45,58 @@ func (p *proxied) RemoteAddr() net.Addr {
 }
 
 func (p *proxied) header() (net.Addr, error) {
-	peer, ok := addrOf(p.Conn.RemoteAddr())
-	if len(p.trusted) > 0 && (!ok || !within(p.trusted, peer)) {
-		return nil, errProxyHeader
+	var b [proxyFixed + maxProxyHeader]byte
+	for have, want := 0, 1; ; {
+		if _, err := io.ReadFull(p.Conn, b[have:want]); err != nil {
+			if have == 0 { // nothing was sent: a probe
+				return nil, err
+			}
+			return nil, fmt.Errorf("%w: %w", errProxyHeader, err)
+		}
+		n, client, err := parseProxy(b[:want], p.Conn.RemoteAddr(), p.trusted)
+		if n > 0 || err != nil {
+			return client, err
+		}
+		have = want
+		want = max(proxyFixed, proxyLen(b[:have]))
 	}
-	var head [16]byte
-	if _, err := io.ReadFull(p.Conn, head[:1]); err != nil { // nothing was sent: a probe
-		return nil, err
+}
+
+// proxyFixed is the length of the part of a header that tells the length of the rest.
+const proxyFixed = 16
+
+// proxyLen returns the length of the header at the beginning of b, or 0 if b is too short.
+func proxyLen(b []byte) int {
+	if len(b) < proxyFixed {
+		return 0
 	}
-	if _, err := io.ReadFull(p.Conn, head[1:]); err != nil {
-		return nil, fmt.Errorf("%w: %w", errProxyHeader, err)
+	return proxyFixed + int(binary.BigEndian.Uint16(b[14:]))
+}
+
+// parseProxy returns the length of the header at the beginning of b, and the client that it
+// names: nil for one that names none. The length is 0 as long as the header is incomplete.
+func parseProxy(b []byte, from net.Addr, trusted []netip.Prefix) (int, net.Addr, error) {
+	peer, ok := addrOf(from)
+	if len(trusted) > 0 && (!ok || !within(trusted, peer)) {
+		return 0, nil, errProxyHeader
 	}
-	n := int(binary.BigEndian.Uint16(head[14:]))
-	if string(head[:12]) != proxySignature || head[12]>>4 != 2 || n > maxProxyHeader {
-		return nil, errProxyHeader
+	n := proxyLen(b)
+	switch {
+	case n == 0:
+		return 0, nil, nil
+	case string(b[:12]) != proxySignature || b[12]>>4 != 2 || n > proxyFixed+maxProxyHeader:
+		return 0, nil, errProxyHeader
+	case len(b) < n:
+		return 0, nil, nil
 	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(p.Conn, body); err != nil {
-		return nil, fmt.Errorf("%w: %w", errProxyHeader, err)
-	}
-	switch head[12] & 15 {
+	switch b[12] & 15 {
 	case 0: // LOCAL: the proxy itself, such as a health check
-		return nil, nil
+		return n, nil, nil
 	case 1:
-		return proxyClient(head[13], body)
+		client, err := proxyClient(b[13], b[proxyFixed:n])
+		return n, client, err
 	}
-	return nil, errProxyHeader
+	return 0, nil, errProxyHeader
 }
 
 // proxyClient returns the source address of a PROXY command, or nil for one without an
@@ -87,5 +114,5 @@ func proxyClient(family byte, body []byte) (net.Addr, error) {
 	if len(body) < 2*size+4 {
 		return nil, errProxyHeader
 	}
-	return &net.TCPAddr{IP: net.IP(body[:size]), Port: int(binary.BigEndian.Uint16(body[2*size:]))}, nil
+	return &net.TCPAddr{IP: slices.Clone(net.IP(body[:size])), Port: int(binary.BigEndian.Uint16(body[2*size:]))}, nil
 }

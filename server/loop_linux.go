@@ -1,0 +1,323 @@
+package server
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// loops are the event loops of a listener, one for each processor that Go may use. They
+// serve plain requests (see [scan]) over system calls of their own; a connection that
+// sends anything else is handed over to the HTTP library with the bytes already read, so
+// that its answers are the library's.
+type loops struct {
+	l        *Listener
+	list     []*loop
+	draining atomic.Bool
+	last     atomic.Bool // no connection is added any more; a loop without connections ends
+	blocking atomic.Int64
+	running  sync.WaitGroup
+}
+
+// maxBlocking bounds how many handlers of a listener may block at the same time. A handler
+// beyond it blocks its loop.
+const maxBlocking = 256
+
+// loop serves its connections on one goroutine at a time: its fields are not shared, except
+// for what mu guards. It waits on its epoll descriptor, which belongs to Go's own poller,
+// so that no thread blocks.
+type loop struct {
+	set   *loops
+	epoll *os.File
+	raw   syscall.RawConn
+	fd    int // of epoll
+	wake  int // eventfd: something is in the inbox, or draining began
+	timer int // timerfd: the sweep is due
+
+	conns   []*loopConn // by descriptor
+	open    atomic.Int64
+	work    *worker
+	spare   [][]byte  // buffers for incomplete requests
+	idle    []*worker // workers of handlers that blocked
+	now     int64     // time of the last wait, nanoseconds since 1970
+	events  [128]unix.EpollEvent
+	next, n int // events not yet handled
+	poll    func(uintptr) bool
+	pollErr error
+
+	mu       sync.Mutex // guards inbox
+	inbox    []delivery
+	notified atomic.Bool
+}
+
+// delivery is a new connection, or the finished worker of a connection's request.
+type delivery struct {
+	conn *loopConn
+	done *worker
+}
+
+// startLoops starts the event loops of a listener.
+func startLoops(l *Listener) (*loops, error) {
+	set := &loops{l: l}
+	for range runtime.GOMAXPROCS(0) {
+		lp, err := newLoop(set)
+		if err != nil {
+			for _, lp := range set.list {
+				lp.release()
+			}
+			return nil, fmt.Errorf("cannot start event loop: %w", err)
+		}
+		set.list = append(set.list, lp)
+	}
+	set.running.Add(len(set.list))
+	for _, lp := range set.list {
+		go lp.run()
+	}
+	return set, nil
+}
+
+func newLoop(set *loops) (*loop, error) {
+	lp := &loop{set: set, wake: -1, timer: -1}
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // Go polls descriptors that do not block
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	lp.fd, lp.epoll = fd, os.NewFile(uintptr(fd), "epoll")
+	if lp.raw, err = lp.epoll.SyscallConn(); err == nil {
+		err = lp.openSignals()
+	}
+	if err != nil {
+		lp.release()
+		return nil, err
+	}
+	lp.poll = lp.tryWait
+	lp.work = newWorker(lp)
+	return lp, nil
+}
+
+// openSignals opens the descriptors that wake the loop.
+func (lp *loop) openSignals() (err error) {
+	if lp.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return err
+	}
+	if lp.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return err
+	}
+	second := unix.Timespec{Sec: 1}
+	if err := unix.TimerfdSettime(lp.timer, 0, &unix.ItimerSpec{Interval: second, Value: second}, nil); err != nil {
+		return err
+	}
+	for _, fd := range []int{lp.wake, lp.timer} {
+		if err := unix.EpollCtl(lp.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (lp *loop) release() {
+	for _, fd := range []int{lp.wake, lp.timer} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	_ = lp.epoll.Close()
+}
+
+// run handles events until the loop ends, or until a handler blocks and another goroutine
+// continues.
+func (lp *loop) run() {
+	for {
+		for lp.next < lp.n {
+			e := &lp.events[lp.next]
+			lp.next++
+			if !lp.dispatch(int(e.Fd), e.Events) {
+				return
+			}
+		}
+		if lp.set.last.Load() && lp.open.Load() == 0 {
+			break
+		}
+		runtime.Gosched()
+		if err := lp.wait(); err != nil {
+			lp.set.l.spec.Logger.Error("event loop ended: " + err.Error())
+			break
+		}
+	}
+	lp.release()
+	lp.set.running.Done()
+}
+
+// wait waits for events.
+func (lp *loop) wait() error {
+	lp.next, lp.n, lp.pollErr = 0, 0, nil
+	if err := lp.raw.Read(lp.poll); err != nil {
+		return fmt.Errorf("cannot wait for events: %w", err)
+	}
+	lp.now = lp.set.l.now().UnixNano()
+	return lp.pollErr
+}
+
+// tryWait takes the events that are ready and reports whether there are any.
+func (lp *loop) tryWait(uintptr) bool {
+	n, errno := epollWait(lp.fd, &lp.events)
+	if errno != 0 && errno != unix.EINTR {
+		lp.pollErr = errno
+		return true
+	}
+	lp.n = n
+	return n > 0
+}
+
+// dispatch handles one event. It returns false if another goroutine has continued the
+// loop, which the caller must then leave alone.
+func (lp *loop) dispatch(fd int, events uint32) bool {
+	switch fd {
+	case lp.wake:
+		return lp.receive()
+	case lp.timer:
+		drainCounter(fd)
+		lp.sweep()
+		return true
+	}
+	c := lp.conn(fd)
+	switch {
+	case c == nil:
+		return true
+	case c.busy:
+		lp.watch(c, 0)
+		return true
+	case len(c.out) > 0:
+		return lp.resume(c)
+	}
+	return lp.readable(c)
+}
+
+func (lp *loop) conn(fd int) *loopConn {
+	if fd < len(lp.conns) {
+		return lp.conns[fd]
+	}
+	return nil
+}
+
+// receive handles what others have put into the inbox.
+func (lp *loop) receive() bool {
+	drainCounter(lp.wake)
+	lp.notified.Store(false)
+	if lp.set.draining.Load() {
+		lp.closeIdle()
+	}
+	for {
+		lp.mu.Lock()
+		if len(lp.inbox) == 0 {
+			lp.inbox = nil
+			lp.mu.Unlock()
+			return true
+		}
+		d := lp.inbox[0]
+		lp.inbox = lp.inbox[1:]
+		again := len(lp.inbox) > 0
+		lp.mu.Unlock()
+		if d.done == nil {
+			lp.register(d.conn)
+			continue
+		}
+		if !lp.finish(d.conn, d.done) {
+			if again { // for the goroutine that has continued the loop
+				lp.notify()
+			}
+			return false
+		}
+	}
+}
+
+// deliver puts d into the inbox. It may be called from any goroutine.
+func (lp *loop) deliver(d delivery) {
+	lp.mu.Lock()
+	lp.inbox = append(lp.inbox, d)
+	lp.mu.Unlock()
+	lp.notify()
+}
+
+func (lp *loop) notify() {
+	if !lp.notified.Swap(true) {
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		_, _ = unix.Write(lp.wake, one[:])
+	}
+}
+
+// take passes an accepted connection to the loop with the fewest connections. It returns
+// false if nc is not TCP or no descriptor is left; nc is unchanged then.
+func (s *loops) take(nc net.Conn) bool {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	// A descriptor of our own: Go's poller would wake for each request otherwise.
+	fd := -1
+	ctl := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, ctl); err != nil {
+		return false
+	}
+	peer := tcp.RemoteAddr()
+	_ = tcp.Close()
+	best := s.list[0]
+	for _, lp := range s.list[1:] {
+		if lp.open.Load() < best.open.Load() {
+			best = lp
+		}
+	}
+	c := &loopConn{loop: best, fd: fd, peer: peer}
+	now := s.l.now().UnixNano()
+	c.since = now
+	c.idleSince.Store(now)
+	best.open.Add(1)
+	s.l.spec.Conns.add(c)
+	best.deliver(delivery{conn: c})
+	return true
+}
+
+// count returns how many connections the loops have.
+func (s *loops) count() (n int64) {
+	for _, lp := range s.list {
+		n += lp.open.Load()
+	}
+	return n
+}
+
+// drain makes every response the last one of its connection, and closes idle connections.
+func (s *loops) drain() {
+	s.draining.Store(true)
+	for _, lp := range s.list {
+		lp.notify()
+	}
+}
+
+// end lets the loops end once their connections are closed, and returns a channel that is
+// closed then. It is called when no connection is accepted any more.
+func (s *loops) end() <-chan struct{} {
+	s.last.Store(true)
+	for _, lp := range s.list {
+		lp.notify()
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); s.running.Wait() }()
+	return ended
+}
