@@ -18,6 +18,9 @@ type Request struct {
 	// Source gives bid ids and draws; nil: the decision's own. Replay gives one that
 	// can be repeated.
 	Source Source
+	// BeforeRead, if not nil, is called before the visitor is read from disk: a server
+	// with other requests to serve on this goroutine continues on another one.
+	BeforeRead func()
 }
 
 // Answer decides a request, counts and records it, and returns the response. It

@@ -19,10 +19,10 @@ type held struct {
 	entered, leave chan struct{}
 }
 
-func (h *held) Find(space string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason {
+func (h *held) Find(space string, ids []rtb.ExternalID, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
 	h.entered <- struct{}{}
 	<-h.leave
-	return h.Visitors.Find(space, ids, v)
+	return h.Visitors.Find(space, ids, v, beforeRead)
 }
 
 // postTo sends a body to a bidder's handler and returns the response.

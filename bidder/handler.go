@@ -18,6 +18,10 @@ const RoutePrefix = "/openrtb2/"
 // path segment after the exchange's id are accepted too.
 const SecretHeader = "X-Rebound-Secret"
 
+// eventLoop is the connection of a server that serves many on one goroutine. The function
+// must be called before the handler blocks.
+type eventLoop interface{ BeforeBlocking() func() }
+
 // Serve answers one bid request. It never closes the connection: exchanges treat
 // that as an error, and reconnecting costs more than the request.
 func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
@@ -66,6 +70,9 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 		rq := Request{Exchange: p.ID, Body: body, Arrival: arrival}
 		if b.o.Sources != nil {
 			rq.Source = b.o.Sources()
+		}
+		if c, ok := ctx.Conn().(eventLoop); ok {
+			rq.BeforeRead = c.BeforeBlocking()
 		}
 		rs := b.answer(snap, &rq, d)
 		b.write(ctx, p, &rs)

@@ -27,7 +27,7 @@ func (d *Decision) identify(visitors Visitors) rtb.NoBidReason {
 	if d.permissions.Level != rtb.LevelPersonalised {
 		return d.tryContextual(refusal(d.permissions))
 	}
-	switch r := visitors.Find(p.IDSpace, d.listedIDs(), &d.visitor); r {
+	switch r := visitors.Find(p.IDSpace, d.listedIDs(), &d.visitor, d.request.BeforeRead); r {
 	case rtb.NoBidNone:
 		d.known = true
 		return r

@@ -11,8 +11,9 @@ import (
 // permitted it.
 type Visitors interface {
 	// Find fills v and returns [rtb.NoBidNone], or returns why there is no visitor:
-	// no_id, unknown_visitor or privacy_opted_out. It does not keep ids.
-	Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason
+	// no_id, unknown_visitor or privacy_opted_out. It does not keep ids. It calls
+	// beforeRead, if not nil, before it reads from disk.
+	Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason
 }
 
 // Budgets prices bids and reserves their cost. Its amounts are in the

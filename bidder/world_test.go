@@ -85,9 +85,9 @@ type spy struct {
 	n *int
 }
 
-func (s spy) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason {
+func (s spy) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
 	*s.n++
-	return s.Visitors.Find(exchange, ids, v)
+	return s.Visitors.Find(exchange, ids, v, beforeRead)
 }
 
 func newWorld(t testing.TB, sc *scenario) *world {

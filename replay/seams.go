@@ -13,7 +13,7 @@ type visitors struct {
 }
 
 // Find implements the bidder's Visitors.
-func (v *visitors) Find(exchange string, ids []rtb.ExternalID, out *rtb.Visitor) rtb.NoBidReason {
+func (v *visitors) Find(exchange string, ids []rtb.ExternalID, out *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
 	switch {
 	case v.recorded != nil:
 		if out.CopyFrom(v.recorded); out.OptedOut {
@@ -25,7 +25,7 @@ func (v *visitors) Find(exchange string, ids []rtb.ExternalID, out *rtb.Visitor)
 	case v.store == nil:
 		return rtb.NoBidUnknownVisitor
 	}
-	return v.store.Find(exchange, ids, out)
+	return v.store.Find(exchange, ids, out, beforeRead)
 }
 
 // links writes URLs that will never be called. Signing them would take most of the

@@ -115,7 +115,7 @@ func TestReadersNeverGoBack(t *testing.T) {
 			for !stop.Load() {
 				i := r.IntN(visitors)
 				least := folded[i].Load()
-				reason := s.Find("demo", byUID(fmt.Sprint("v", i)), v)
+				reason := s.Find("demo", byUID(fmt.Sprint("v", i)), v, nil)
 				if least > 0 && (reason != rtb.NoBidNone || views(v) < least) {
 					t.Errorf("visitor %d: %v with %d views, after %d were folded", i, reason, views(v), least)
 					return

@@ -23,8 +23,8 @@ type candidate struct {
 // any of the ids or the visitor opted out, or NoBidError when the view cannot be
 // read. A visitor that is known by a link alone, without a profile, is unknown. The
 // content of v is valid until v is used again. Find does not allocate for unknown
-// visitors nor on a cache hit.
-func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.NoBidReason {
+// visitors nor on a cache hit. It calls beforeRead, if not nil, before it reads from disk.
+func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
 	var list [maxCandidates]candidate
 	n, usable := 0, false
 	for i := range ids {
@@ -47,7 +47,7 @@ func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor) rtb.
 		s.count.unknown.Add(1)
 		return rtb.NoBidUnknownVisitor
 	}
-	reason := s.findKnown(list[:n], v)
+	reason := s.findKnown(list[:n], v, beforeRead)
 	switch reason {
 	case rtb.NoBidNone:
 		s.count.found.Add(1)
@@ -80,7 +80,7 @@ func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
 }
 
 // findKnown looks up the identifiers that passed the filter.
-func (s *Store) findKnown(list []candidate, v *rtb.Visitor) rtb.NoBidReason {
+func (s *Store) findKnown(list []candidate, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
 	for i := range list {
 		if s.isOut(&list[i].key) {
 			return rtb.NoBidPrivacyOptedOut
@@ -91,7 +91,7 @@ func (s *Store) findKnown(list []candidate, v *rtb.Visitor) rtb.NoBidReason {
 			if list[i].kind != kind {
 				continue
 			}
-			if r := s.lookup(list[i], v); r != rtb.NoBidUnknownVisitor {
+			if r := s.lookup(list[i], v, beforeRead); r != rtb.NoBidUnknownVisitor {
 				return r
 			}
 		}
@@ -100,10 +100,10 @@ func (s *Store) findKnown(list []candidate, v *rtb.Visitor) rtb.NoBidReason {
 }
 
 // lookup fills v with the visitor of one identifier.
-func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
+func (s *Store) lookup(c candidate, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
 	visitor := c.key
 	if c.kind != rtb.IDVisitor {
-		e, err := s.read(&c.key, edgeSpace)
+		e, err := s.read(&c.key, edgeSpace, beforeRead)
 		if err != nil {
 			return rtb.NoBidError
 		}
@@ -118,7 +118,7 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
 			return rtb.NoBidPrivacyOptedOut
 		}
 	}
-	e, err := s.read(&visitor, profileSpace)
+	e, err := s.read(&visitor, profileSpace, beforeRead)
 	if err != nil {
 		return rtb.NoBidError
 	}
@@ -134,9 +134,12 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor) rtb.NoBidReason {
 }
 
 // read returns the entry of a key, from the cache or from disk.
-func (s *Store) read(k *rtb.Key, space byte) (entry, error) {
+func (s *Store) read(k *rtb.Key, space byte, beforeRead func()) (entry, error) {
 	if e, ok := s.cache.get(k); ok {
 		return e, nil
+	}
+	if beforeRead != nil {
+		beforeRead()
 	}
 	position := s.cache.position.Load() // before the read, so that the data read is at least as new
 	e, err := s.readFile(k, space, position)
@@ -192,7 +195,7 @@ func (s *Store) Linked(k rtb.Key) (rtb.Key, bool) {
 	if !s.known.Load().has(&k) {
 		return rtb.Key{}, false
 	}
-	e, err := s.read(&k, edgeSpace)
+	e, err := s.read(&k, edgeSpace, nil)
 	if err != nil || e.kind() != entryEdge {
 		return rtb.Key{}, false
 	}

@@ -155,7 +155,7 @@ func byUID(id string) []rtb.ExternalID {
 func find(t testing.TB, s *Store, ids []rtb.ExternalID, want rtb.NoBidReason) *rtb.Visitor {
 	t.Helper()
 	v := &rtb.Visitor{}
-	if got := s.Find("demo", ids, v); got != want {
+	if got := s.Find("demo", ids, v, nil); got != want {
 		t.Errorf("Find: %v, want %v", got, want)
 	}
 	return v

@@ -48,7 +48,7 @@ func TestFindTakesTheIdentifiersInOrder(t *testing.T) {
 	not(rtb.NoBidNoID, id(rtb.IDVisitor, "", ""), id(rtb.IDIFA, "", "00000000-0000-0000-0000-000000000000"), id(rtb.IDEmail, "shop", "x"))
 	not(rtb.NoBidUnknownVisitor, id(rtb.IDExchange, "", "Y")) // linked, and nothing known
 	not(rtb.NoBidUnknownVisitor, id(rtb.IDExchange, "", "uid"), id(rtb.IDVisitor, "", "X"))
-	if v := (&rtb.Visitor{}); s.Find("demo-first", []rtb.ExternalID{match}, v) != rtb.NoBidUnknownVisitor {
+	if v := (&rtb.Visitor{}); s.Find("demo-first", []rtb.ExternalID{match}, v, nil) != rtb.NoBidUnknownVisitor {
 		t.Error("an id of one exchange named a visitor on another")
 	}
 	if k, ok := s.Linked(noSecret.Key(rtb.IDIFA, "", []byte("AA-01"))); !ok || k != visitorOf("ifa") {

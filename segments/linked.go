@@ -12,7 +12,7 @@ func (s *Store) LinkedAt(k rtb.Key) (visitor rtb.Key, seen time.Time, ok bool) {
 	if visitor, ok = s.Linked(k); !ok {
 		return rtb.Key{}, time.Time{}, false
 	}
-	entry, err := s.read(&k, edgeSpace)
+	entry, err := s.read(&k, edgeSpace, nil)
 	if err != nil || entry.kind() != entryEdge {
 		return rtb.Key{}, time.Time{}, false
 	}

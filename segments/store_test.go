@@ -205,10 +205,10 @@ func TestFindDoesNotAllocate(t *testing.T) {
 	f := func(what string, want rtb.NoBidReason, ids []rtb.ExternalID) {
 		t.Helper()
 		s.cache.entries.Wait()
-		s.Find("demo", ids, v) // fills the cache
+		s.Find("demo", ids, v, nil) // fills the cache
 		s.cache.entries.Wait()
 		if n := testing.AllocsPerRun(1000, func() {
-			if s.Find("demo", ids, v) != want {
+			if s.Find("demo", ids, v, nil) != want {
 				t.Fatal("another answer")
 			}
 		}); n != 0 {
@@ -237,12 +237,12 @@ func BenchmarkFind(b *testing.B) {
 				if prepare != nil {
 					prepare(i % len(ids))
 				}
-				s.Find("demo", ids[i%len(ids)], v)
+				s.Find("demo", ids[i%len(ids)], v, nil)
 			}
 		})
 	}
 	for i := range ids {
-		s.Find("demo", ids[i], v)
+		s.Find("demo", ids[i], v, nil)
 	}
 	s.cache.entries.Wait()
 	run("hit", ids, nil)

@@ -9,6 +9,7 @@ import (
 // with the bytes that the loop has read and not handled.
 type replay struct {
 	net.Conn
+	peer  net.Addr // also after the peer has closed
 	rest  []byte
 	until time.Time // the first request must be complete by then; zero after it
 }
@@ -24,6 +25,9 @@ func (r *replay) Read(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// RemoteAddr implements net.Conn.
+func (r *replay) RemoteAddr() net.Addr { return r.peer }
 
 // SetReadDeadline implements net.Conn.
 func (r *replay) SetReadDeadline(t time.Time) error {

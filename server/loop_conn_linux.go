@@ -268,7 +268,7 @@ func (lp *loop) finish(c *loopConn, w *worker) bool {
 // handOver passes a connection with b, the bytes not yet handled, to the HTTP library.
 func (lp *loop) handOver(c *loopConn, b []byte) {
 	l := lp.set.l
-	first := replay{rest: append([]byte(nil), b...), until: time.Unix(0, c.since).Add(l.spec.Limits.Read)}
+	first := replay{peer: c.peer, rest: append([]byte(nil), b...), until: time.Unix(0, c.since).Add(l.spec.Limits.Read)}
 	lp.watch(c, 0)
 	if lp.conn(c.fd) != c {
 		return

@@ -157,10 +157,11 @@ func (l *Listener) socketOf(client string) (unread func() int, open bool) {
 			if p, ok := inner.(*proxied); ok {
 				inner = p.Conn.(*patient).Conn
 			}
+			peer := inner.RemoteAddr()
 			if r, ok := inner.(*replay); ok {
 				inner = r.Conn
 			}
-			if inner.RemoteAddr().String() == client {
+			if peer.String() == client {
 				return func() (n int) {
 					raw, err := inner.(*net.TCPConn).SyscallConn()
 					if err == nil {

@@ -54,6 +54,7 @@ func (a *app) serveBids(context.Context) error {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	spec.Loop = a.bound.Listen.BidLoop != "off"
 	spec.Shed, spec.Panicked, spec.Limits.Body = a.bidder.Shed, noBid, bodyLimit(a.bound.Profiles)
 	l := server.Serve(spec, ln)
 	a.bidding.Store(l)

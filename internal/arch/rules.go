@@ -70,6 +70,7 @@ var fences = []fence{
 	{"go.yaml.in/yaml", "config", "only the configuration is YAML; config reads it once and hands out plain values"},
 	{"golang.org/x/net", "bidder collect internal/inventory", "only its public suffix list and its internationalized domain names are used"},
 	{"golang.org/x/sys/cpu", "exchange", "only the scanner of bid requests uses instructions that not every processor has"},
+	{"golang.org/x/sys/unix", "server", "only the event loops of the listener make system calls of their own"},
 	{"golang.org/x/term", "cmd/bidder cmd/replay cmd/loadtest", "only the programs use a terminal"},
 	{"go.uber.org/goleak", "", "it finds leaked goroutines in tests"},
 }
