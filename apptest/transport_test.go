@@ -114,7 +114,25 @@ const transportRequest = `{"id":"r0","at":1,"tmax":400,"cur":["USD"],"imp":[{"id
 // TestTransport sends valid and invalid HTTP to the bid listener over raw
 // connections.
 func TestTransport(t *testing.T) {
-	b := startBidder(t, "--config", transportConfig(t, freshRates))
+	for _, loop := range []string{"auto", "off"} {
+		t.Run("bid_loop "+loop, func(t *testing.T) { testTransport(t, loop) })
+	}
+}
+
+func testTransport(t *testing.T, loop string) {
+	config := transportConfig(t, freshRates)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := bytes.Replace(text, []byte("\nlisten: {"), []byte("\nlisten: {bid_loop: "+loop+", "), 1)
+	if bytes.Equal(with, text) {
+		t.Fatal("the configuration has no listen section")
+	}
+	if err := os.WriteFile(config, with, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := startBidder(t, "--config", config)
 	w := b.browser()
 	id := w.pixel("a=shop&e=view_item&id=SKU1")
 	request := fmt.Sprintf(transportRequest, id)
