@@ -3,7 +3,10 @@ package rtb
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+
+	"github.com/dchest/siphash"
 )
 
 // Key is an identifier of a visitor as Rebound stores it: 128 bits of a keyed
@@ -94,10 +97,34 @@ type Keyring struct {
 	secret [32]byte
 	// pseudonyms makes Key accept the output of [AppendPseudonym].
 	pseudonyms bool
+	sip        bool      // the hash is HashSip
+	sipKey     [2]uint64 // derived from secret
 }
 
-// NewKeyring returns a keyring with the given secret.
+// The hashes by which a keyring turns identifiers into keys. Keys of one hash mean nothing
+// under the other, so a data folder keeps the hash with which it was created.
+const (
+	HashSHA256 = "sha256"     // data folders that name no hash
+	HashSip    = "siphash128" // SipHash-2-4 with 128 bits of output: a third of the time
+)
+
+// NewKeyring returns a keyring with the given secret, whose hash is HashSHA256.
 func NewKeyring(secret [32]byte) *Keyring { return &Keyring{secret: secret} }
+
+// OpenKeyring returns a keyring with the given secret and hash; an empty hash is
+// HashSHA256. It fails for any other name.
+func OpenKeyring(secret [32]byte, hash string) (*Keyring, error) {
+	r := NewKeyring(secret)
+	switch hash {
+	case "", HashSHA256:
+		return r, nil
+	case HashSip:
+		sum := sha256.Sum256(append([]byte("rebound siphash128 key"), secret[:]...))
+		r.sip, r.sipKey = true, [2]uint64{binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:])}
+		return r, nil
+	}
+	return nil, fmt.Errorf("cannot open keyring: got hash %q; want %s or %s", hash, HashSHA256, HashSip)
+}
 
 // ForReplay returns a keyring with the same secret that also maps the
 // pseudonyms of a bid record back to their keys. Never use it on live traffic.
@@ -120,8 +147,8 @@ func AppendPseudonym(dst []byte, k Key) []byte {
 	return b64.AppendEncode(append(dst, pseudonymPrefix...), k[:])
 }
 
-// Key returns the key of value in the namespace (kind, scope): the first 128
-// bits of SHA-256 over secret, kind, scope and value. Advertising ids (IDIFA)
+// Key returns the key of value in the namespace (kind, scope): 128 bits of the
+// keyring's hash over secret, kind, scope and value. Advertising ids (IDIFA)
 // and the source of an extended id (the scope of IDEID) are case-insensitive. It
 // does not allocate for values of up to 400 bytes.
 func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
@@ -141,6 +168,13 @@ func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
 	buf = append(buf, value...)
 	if kind == IDIFA {
 		lowerASCII(buf[len(buf)-len(value):])
+	}
+	if r.sip {
+		var k Key
+		a, b := siphash.Hash128(r.sipKey[0], r.sipKey[1], buf[len(r.secret):])
+		binary.LittleEndian.PutUint64(k[:], a)
+		binary.LittleEndian.PutUint64(k[8:], b)
+		return k
 	}
 	sum := sha256.Sum256(buf)
 	return Key(sum[:16])

@@ -1,10 +1,14 @@
 package rtb
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dchest/siphash"
 )
 
 func TestKeysAreApartByKindAndScope(t *testing.T) {
@@ -40,10 +44,64 @@ func TestPseudonymsOnlyInReplay(t *testing.T) {
 }
 
 func TestKeyAllocatesNothing(t *testing.T) {
-	r := NewKeyring([32]byte{1})
 	v := []byte("0123456789abcdef0123456789abcdef")
-	if n := testing.AllocsPerRun(100, func() { r.Key(IDEID, "pubcid.org", v) }); n != 0 {
-		t.Errorf("Key allocates %g times", n)
+	for _, hash := range []string{HashSHA256, HashSip} {
+		r := openKeyring(t, [32]byte{1}, hash)
+		if n := testing.AllocsPerRun(100, func() { r.Key(IDEID, "pubcid.org", v) }); n != 0 {
+			t.Errorf("%s: Key allocates %g times", hash, n)
+		}
+	}
+}
+
+func openKeyring(t testing.TB, secret [32]byte, hash string) *Keyring {
+	t.Helper()
+	r, err := OpenKeyring(secret, hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Stored keys must be found by every later version: these never change.
+func TestKeysNeverChange(t *testing.T) {
+	secret := [32]byte{1, 2, 3}
+	for hash, want := range map[string]string{"": "S_jZE9rN-Yb8AwASs5_gUQ", HashSHA256: "S_jZE9rN-Yb8AwASs5_gUQ", HashSip: "kzdhT70X4Qvl7o1MpUpOsQ"} {
+		r := openKeyring(t, secret, hash)
+		if got := r.Key(IDEID, "PubCID.org", []byte("abc")).String(); got != want {
+			t.Errorf("%q: got %s; want %s", hash, got, want)
+		}
+		if r.Key(IDEID, "pubcid.org", []byte("abc")) != r.Key(IDEID, "PubCID.org", []byte("abc")) || r.Key(IDIFA, "", []byte("AB")) != r.Key(IDIFA, "", []byte("ab")) {
+			t.Errorf("%q: sources and advertising ids are case-insensitive", hash)
+		}
+		seen := map[Key]bool{}
+		for _, other := range []*Keyring{r, openKeyring(t, [32]byte{9}, hash)} {
+			for _, scope := range []string{"", "a", "ab"} {
+				for _, kind := range []IDKind{IDVisitor, IDEID, IDXID} {
+					seen[other.Key(kind, scope, []byte("bc"))] = true
+				}
+			}
+		}
+		if len(seen) != 18 {
+			t.Errorf("%q: got %d different keys of 18 identifiers", hash, len(seen))
+		}
+		p := AppendPseudonym(nil, Key{7})
+		if r.Key(IDIFA, "", p) == (Key{7}) || r.ForReplay().Key(IDIFA, "", p) != (Key{7}) {
+			t.Errorf("%q: pseudonyms are read in replay only", hash)
+		}
+	}
+	if _, err := OpenKeyring(secret, "md5"); err == nil {
+		t.Error("an unknown hash was accepted")
+	}
+}
+
+// The library computes SipHash-2-4-128: the first vectors of the reference implementation.
+func TestSipHash(t *testing.T) {
+	for input, want := range map[string]string{"": "a3817f04ba25a8e66df67214c7550293", "\x00": "da87c1d86b99af44347659119b22fc45"} {
+		a, b := siphash.Hash128(0x0706050403020100, 0x0f0e0d0c0b0a0908, []byte(input))
+		got := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, a), b)
+		if hex.EncodeToString(got) != want {
+			t.Errorf("%q: got %x; want %s", input, got, want)
+		}
 	}
 }
 

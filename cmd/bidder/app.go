@@ -126,7 +126,9 @@ func (a *app) openData(context.Context) error {
 	if a.keys, err = loadKeys(dir, rand.Reader); err != nil {
 		return err
 	}
-	a.keyring = rtb.NewKeyring([32]byte(a.keys.Keyring))
+	if a.keyring, err = a.keys.keyring(); err != nil {
+		return err
+	}
 	var run [8]byte
 	if _, err := rand.Read(run[:]); err != nil {
 		return fmt.Errorf("cannot name this run: %w", err)

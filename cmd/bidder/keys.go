@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"rebound/rtb"
 	"rebound/tracking"
 )
 
@@ -24,10 +25,11 @@ type secret []byte
 // in flight fails verification; anyone who can read it can forge notices. Token
 // keys rotate: the first one signs, all of them verify.
 type keyFile struct {
-	Keyring secret     `json:"keyring"` // derives keys from identifiers
-	Cookies secret     `json:"cookies"` // checksums of visitor ids
-	Tokens  []tokenKey `json:"tokens"`  // notices
-	Sum     string     `json:"sum"`     // checksum of the other fields
+	Keyring secret     `json:"keyring"`        // derives keys from identifiers
+	Hash    string     `json:"hash,omitempty"` // how it does so; folders from before it was named have none
+	Cookies secret     `json:"cookies"`        // checksums of visitor ids
+	Tokens  []tokenKey `json:"tokens"`         // notices
+	Sum     string     `json:"sum"`            // checksum of the other fields
 }
 
 type tokenKey struct {
@@ -54,6 +56,9 @@ func loadKeys(dir string, random io.Reader) (*keyFile, error) {
 	}
 	if len(k.Keyring) != 32 || len(k.Cookies) != 32 || len(k.Tokens) == 0 {
 		return nil, fmt.Errorf("cannot read keys: %s is incomplete; want keyring and cookies of 32 bytes and a token key", path)
+	}
+	if _, err := k.keyring(); err != nil {
+		return nil, fmt.Errorf("cannot read keys: %s: %w", path, err)
 	}
 	if k.Sum != "" && k.Sum != k.sum() {
 		return nil, fmt.Errorf("cannot read keys: %s is damaged or was edited: got sum %q; want %q: restore it from a backup, or, if you have edited it, remove sum", path, k.Sum, k.sum())
@@ -91,7 +96,7 @@ func makeKeys(path string, random io.Reader) (*keyFile, error) {
 	if random == nil {
 		random = rand.Reader
 	}
-	k := &keyFile{Keyring: make(secret, 32), Cookies: make(secret, 32), Tokens: []tokenKey{{ID: 1, Secret: make(secret, 32)}}}
+	k := &keyFile{Keyring: make(secret, 32), Hash: rtb.HashSip, Cookies: make(secret, 32), Tokens: []tokenKey{{ID: 1, Secret: make(secret, 32)}}}
 	for _, s := range []secret{k.Keyring, k.Cookies, k.Tokens[0].Secret} {
 		if _, err := io.ReadFull(random, s); err != nil {
 			return nil, fmt.Errorf("cannot make keys: %w", err)
@@ -136,6 +141,11 @@ func writeSynced(path string, b []byte) error {
 	return d.Sync()
 }
 
+// keyring returns the keyring that derives keys from identifiers.
+func (k *keyFile) keyring() (*rtb.Keyring, error) {
+	return rtb.OpenKeyring([32]byte(k.Keyring), k.Hash)
+}
+
 func (k *keyFile) tokenKeys() []tracking.Key {
 	keys := make([]tracking.Key, len(k.Tokens))
 	for i, t := range k.Tokens {
@@ -148,7 +158,7 @@ func (k *keyFile) tokenKeys() []tracking.Key {
 // without revealing them. The log remembers it, and the nodes of a fleet
 // compare it. Token keys, which rotate, are not part of it.
 func (k *keyFile) fingerprint() string {
-	sum := sha256.Sum256(append(append([]byte("keys"), k.Keyring...), k.Cookies...))
+	sum := sha256.Sum256(append(append(append([]byte("keys"), k.Keyring...), k.Cookies...), k.Hash...))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -442,7 +442,26 @@ func TestKeys(t *testing.T) {
 	if err != nil || bytes.Equal(a.Keyring, other.Keyring) {
 		t.Errorf("two folders share keys: %v", err)
 	}
-	for _, bad := range []string{"", "{", "{}", `{"keyring":"AAAA","cookies":"AAAA","tokens":[]}`} {
+	if b, err := os.ReadFile(filepath.Join(dir, "keys.json")); err != nil || !strings.Contains(string(b), `"hash": "siphash128"`) {
+		t.Errorf("got %s, %v; want the hash named", b, err)
+	}
+	old := *a // of a folder from before the hash was named
+	if old.Hash, old.Sum = "", ""; old.fingerprint() == a.fingerprint() {
+		t.Error("the fingerprint does not tell the hash")
+	}
+	keyOf := func(k *keyFile) rtb.Key {
+		r, err := k.keyring()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Key(rtb.IDVisitor, "", []byte("v"))
+	}
+	before := rtb.NewKeyring([32]byte(a.Keyring)).Key(rtb.IDVisitor, "", []byte("v"))
+	if keyOf(&old) != before || keyOf(a) == before {
+		t.Error("a folder changed its hash")
+	}
+	unknown, _ := json.Marshal(keyFile{Keyring: a.Keyring, Hash: "md5", Cookies: a.Cookies, Tokens: a.Tokens})
+	for _, bad := range []string{"", "{", "{}", `{"keyring":"AAAA","cookies":"AAAA","tokens":[]}`, string(unknown)} {
 		if err := os.WriteFile(filepath.Join(dir, "keys.json"), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -236,11 +236,18 @@ func loadKeyring(path string) (*rtb.Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read keys: %w", err)
 	}
-	var keys struct{ Keyring []byte }
+	var keys struct {
+		Keyring []byte
+		Hash    string
+	}
 	if err := json.Unmarshal(b, &keys); err != nil || len(keys.Keyring) != 32 {
 		return nil, fmt.Errorf("cannot read keys: got %d bytes of keyring in %s; want 32: %w", len(keys.Keyring), path, err)
 	}
-	return rtb.NewKeyring([32]byte(keys.Keyring)), nil
+	k, err := rtb.OpenKeyring([32]byte(keys.Keyring), keys.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read keys: %s: %w", path, err)
+	}
+	return k, nil
 }
 
 // reportBad names the first few lines that cannot be read; all are counted.
