@@ -99,9 +99,7 @@ func (p *path) step() {
 // log, which is written while the test runs.
 func recorded(t testing.TB) func(*bidder.Options) {
 	return func(o *bidder.Options) {
-		l, err := events.OpenBidLog(events.BidLogOptions{Dir: t.TempDir(), Redact: func(dst, body []byte, id string) ([]byte, error) {
-			return append(dst, body...), nil
-		}})
+		l, err := events.OpenBidLog(events.BidLogOptions{Dir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
