@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"rebound/events"
-	"rebound/exchange"
 	"rebound/rtb"
 )
 
@@ -55,19 +54,6 @@ type recording struct {
 	record   events.BidRecord
 	decision events.Decision
 	consent  [16]byte // the hash of the consent strings as text
-	request  redacted
-}
-
-// redacted is the request of a decision, read by its decoder.
-type redacted struct {
-	decoder *exchange.Decoder
-	profile *exchange.Profile
-	keys    *rtb.Keyring
-}
-
-// AppendRedacted implements [events.Redacted].
-func (r *redacted) AppendRedacted(dst []byte) ([]byte, error) {
-	return r.decoder.AppendRedacted(dst, r.profile, r.keys)
 }
 
 // record writes a record of the request to the bid log. A request that privacy does not
@@ -94,16 +80,14 @@ func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 	if b.o.Positions != nil {
 		r.Pos = b.o.Positions()
 	}
-	var request events.Redacted
-	if d.permissions.Level == rtb.LevelPersonalised && b.o.Keys != nil {
-		m.request = redacted{&d.decoder, d.profile, b.o.Keys}
-		request = &m.request
+	if d.permissions.Level == rtb.LevelPersonalised {
+		r.Request = d.request.Body
 	}
 	d.describe(r.Decision, rs, borrowed)
 	if rs.Offers > 0 {
 		r.BidID = d.out.Bids[0].Offer.Bid
 	}
-	b.o.Records.Write(r, request)
+	b.o.Records.Write(r)
 	*r = events.BidRecord{} // keeps nothing of the request
 }
 

@@ -139,8 +139,11 @@ func (a *Advertiser) owns(raw string) bool {
 	if raw == "" || len(raw) > maxRedirect || strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
 		return false
 	}
-	scheme, _, ok := strings.Cut(raw, "://")
+	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || !webScheme(scheme) {
+		return false
+	}
+	if end := strings.IndexAny(rest, "/?#"); strings.Contains(rest[:max(end, 0)], "@") || end < 0 && strings.Contains(rest, "@") {
 		return false
 	}
 	host, _, _ := splitURL(raw)

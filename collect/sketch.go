@@ -11,6 +11,7 @@ import (
 // where two other keys share both of a key's cells. It keeps no key.
 type sketch struct {
 	seed   [2]maphash.Seed
+	cells  int
 	window time.Duration
 
 	mu    sync.Mutex // guards the following fields
@@ -18,11 +19,11 @@ type sketch struct {
 	since time.Time // start of the window
 }
 
-// newSketch returns a sketch with two rows of cells counters.
+// newSketch returns a sketch with two rows of cells counters, which are allocated at the
+// first count.
 func newSketch(cells int, window time.Duration) *sketch {
 	return &sketch{
-		seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, window: window,
-		rows: [2][]uint32{make([]uint32, cells), make([]uint32, cells)},
+		seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, cells: cells, window: window,
 	}
 }
 
@@ -34,6 +35,9 @@ func (s *sketch) addN(key string, n uint32, now time.Time) int {
 	a, b := maphash.String(s.seed[0], key), maphash.String(s.seed[1], key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.rows[0] == nil {
+		s.rows = [2][]uint32{make([]uint32, s.cells), make([]uint32, s.cells)}
+	}
 	if age := now.Sub(s.since); age >= s.window || age < 0 {
 		s.since = now
 		clear(s.rows[0])
