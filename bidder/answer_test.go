@@ -107,7 +107,7 @@ func TestAllocations(t *testing.T) {
 // explosive panics when it is asked for a quote.
 type explosive struct{ bidder.Budgets }
 
-func (e explosive) Quote(h rtb.LineHandle, v, f rtb.CPM, a int) (rtb.Quote, rtb.NoBidReason) {
+func (e explosive) Quote(rtb.LineHandle, *rtb.Ask) (rtb.Quote, rtb.NoBidReason) {
 	panic("a defect")
 }
 

@@ -74,6 +74,7 @@ type Decision struct {
 
 	// Memory that the stages share.
 	decoder    exchange.Decoder
+	ask        rtb.Ask          // of pacing, for the option that is being priced
 	ids        []rtb.ExternalID // of the request, those that may be looked up
 	index      campaigns.Scratch
 	facts      campaigns.Facts

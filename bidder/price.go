@@ -17,6 +17,7 @@ type pricing struct {
 	intensity  float64
 	adjust     float64
 	firstPrice bool // the winner pays its bid
+	slot       rtb.Slot
 	guaranteed bool // under a guaranteed deal, which pacing does not hold back
 }
 
@@ -69,17 +70,17 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 	}
 	fixed := t.auction == rtb.AuctionFixedPrice
 	p := pricing{currency: d.currency, rate: rate, floor: opt.floor.Convert(floorRate, rtb.RoundUp), adjust: c.adjust,
-		firstPrice: fixed || d.profile.FirstPrice(t.auction), guaranteed: t.guaranteed}
+		firstPrice: fixed || d.profile.FirstPrice(t.auction), guaranteed: t.guaranteed, slot: slotOf(opt)}
 	p.recency = l.Bid.RecencyFactor(max(d.now.Sub(c.match.Last.Time()), 0))
 	p.intensity = l.Bid.IntensityFactor(c.match.Count)
 	p.value = l.Bid.CPM.Scale(p.recency * p.intensity * p.adjust)
-	r = d.quote(&p, c)
+	r = d.quote(&p, c, fixed)
 	c.seen.Quotes += d.weight
 	c.seen.Full += p.quote.Full * rtb.Micros(d.weight)
 	if r != rtb.NoBidNone {
 		return r
 	}
-	if p.firstPrice && !fixed && !p.guaranteed {
+	if p.firstPrice && !fixed && !p.guaranteed && !p.quote.Learned {
 		p.shade(d.profile.Shading)
 	}
 	if p.price = d.profile.OnTick(min(p.quote.Price, l.Bid.MaxCPM).Convert(rate.Inverse(), rtb.RoundDown)); fixed {
@@ -97,16 +98,20 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 // who is worth more is bid for longer under pacing. A guaranteed deal is bid on as long as its
 // floor is within the line's limit, even if pacing would hold it back (conformance B6); budgets
 // still apply.
-func (d *Decision) quote(p *pricing, c *candidate) (r rtb.NoBidReason) {
+func (d *Decision) quote(p *pricing, c *candidate, fixed bool) (r rtb.NoBidReason) {
 	l := c.line
 	auction, floor := rtb.AuctionSecondPrice, p.floor.Convert(p.rate, rtb.RoundUp)
-	if p.firstPrice {
+	switch {
+	case p.firstPrice && (fixed || p.guaranteed):
+		auction = rtb.AuctionFixedPrice
+	case p.firstPrice:
 		auction = rtb.AuctionFirstPrice
 	}
 	if p.guaranteed && p.value < floor && floor <= l.Bid.MaxCPM {
 		p.value = floor
 	}
-	p.quote, r = d.budgets.Quote(d.handles[c.ordinal], p.value, floor, auction)
+	d.ask = rtb.Ask{Value: p.value, Floor: floor, Auction: auction, Exchange: d.profile.ID, Slot: p.slot, Draw: d.out.Draw}
+	p.quote, r = d.budgets.Quote(d.handles[c.ordinal], &d.ask)
 	if r == rtb.NoBidPaced && p.guaranteed && p.value > 0 {
 		p.quote.Price = min(p.value, l.Bid.MaxCPM)
 		p.quote.Expected, r = p.quote.Price.Cost(), rtb.NoBidNone
@@ -114,7 +119,33 @@ func (d *Decision) quote(p *pricing, c *candidate) (r rtb.NoBidReason) {
 	return r
 }
 
-// shade lowers the price, and the expected cost with it, where the winner pays
+// slotOf returns the kind of slot that an option is for, by which pacing learns prices.
+func slotOf(opt *option) rtb.Slot {
+	switch opt.creative.Format {
+	case rtb.FormatVideo:
+		return rtb.SlotVideo
+	case rtb.FormatNative:
+		return rtb.SlotNative
+	case rtb.FormatAudio:
+		return rtb.SlotAudio
+	}
+	switch w, h := opt.Size.W, opt.Size.H; {
+	case w <= 0 || h <= 0:
+		return rtb.SlotOther
+	case w*h >= 400*400:
+		return rtb.SlotBannerLarge
+	case w >= 2*h && w <= 350:
+		return rtb.SlotBannerMobile
+	case w >= 2*h:
+		return rtb.SlotBannerLeaderboard
+	case h >= 2*w:
+		return rtb.SlotBannerTall
+	}
+	return rtb.SlotBannerRectangle
+}
+
+// shade lowers the price of a first-price bid, where nothing has been learned of such
+// slots, and the expected cost with it, where the winner pays
 // its bid. A price that reached the floor is not lowered below it.
 func (p *pricing) shade(factor float64) {
 	full := p.quote.Price

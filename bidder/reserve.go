@@ -102,9 +102,10 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 	b.Factors = events.Factors{
 		CPM: c.line.Bid.CPM, Recency: p.recency, Intensity: p.intensity, Multiplier: p.quote.Multiplier,
 		Shading: p.quote.Shading, Adjust: p.adjust, Rate: p.rate.Float(), Floor: p.floor, Quote: p.quote.Price,
+		Chance: p.quote.Chance, Explored: p.quote.Explored,
 	}
 	d.fillClaims(b, opt)
-	b.Claims.Handle = d.handles[c.ordinal]
+	b.Claims.Handle, b.Claims.Slot = d.handles[c.ordinal], p.slot
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
 	if r == rtb.NoBidNone {
 		start := len(d.text)

@@ -117,13 +117,13 @@ type multiplied struct{ bidder.Budgets }
 
 func (m multiplied) Multiplier(h rtb.LineHandle) float64 { return 1 + float64(h%5)/4 }
 
-func (m multiplied) Quote(h rtb.LineHandle, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
-	q, r := m.Budgets.Quote(h, value, floor, auction)
+func (m multiplied) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReason) {
+	q, r := m.Budgets.Quote(h, ask)
 	if r != rtb.NoBidNone {
 		return q, r
 	}
 	q.Multiplier = m.Multiplier(h)
-	if q.Price = min(q.Price, value.Scale(1/q.Multiplier)); q.Price < floor {
+	if q.Price = min(q.Price, ask.Value.Scale(1/q.Multiplier)); q.Price < ask.Floor {
 		return q, rtb.NoBidPaced
 	}
 	return q, r

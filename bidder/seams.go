@@ -32,8 +32,8 @@ type Budgets interface {
 	// least 1.
 	Multiplier(h rtb.LineHandle) float64
 	// Quote returns the price for a line after pacing and shading, or the reason for
-	// which the line must not bid now. The auction is one of rtb.Auction*.
-	Quote(h rtb.LineHandle, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason)
+	// which the line must not bid now. It does not keep the ask.
+	Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReason)
 	// Reserve reserves a bid's worst cost under every cap that applies to it, or
 	// returns the reason of the cap that refuses. It sets the claims' node, grant,
 	// caps and day, and does not keep its arguments.

@@ -199,6 +199,12 @@ func (e *encoder) bid(i int, b *DecisionBid) {
 	}
 	e.float(`,"rate":`, f.Rate)
 	e.cpm(`,"floor":`, f.Floor)
+	if f.Chance != 0 {
+		e.float(`,"chance":`, f.Chance)
+	}
+	if f.Explored {
+		e.b = append(e.b, `,"explored":true`...)
+	}
 	e.cpm(`,"quote":`, f.Quote)
 	e.float(`},"draw":`, b.Draw)
 	e.b = append(e.b, '}')

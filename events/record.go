@@ -101,6 +101,8 @@ type Factors struct {
 	Adjust     float64 `json:"adjust,omitempty"` // the request's adjustment of the price
 	Rate       float64 `json:"rate"`             // currency conversion
 	Floor      rtb.CPM `json:"floor,omitempty"`
+	Chance     float64 `json:"chance,omitempty"`   // estimated chance that the bid wins
+	Explored   bool    `json:"explored,omitempty"` // the price was randomised, to learn
 	Quote      rtb.CPM `json:"quote,omitempty"` // the price after pacing and shading, in the advertiser's currency
 }
 

@@ -39,7 +39,7 @@ type Profile struct {
 	MultibidMax          int
 	SChainASI            []string      // domains of the exchange; empty: any
 	RetryWindow          time.Duration // 0: none
-	Shading              float64       // of prices in first-price auctions; 1: none
+	Shading              float64       // of first-price bids until their prices are learned; 1: none
 
 	AuctionTTL time.Duration // how long a bid can win after it was sent
 	WinNotices bool          // every win is reported by a win notice

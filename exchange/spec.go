@@ -72,8 +72,9 @@ type ProfileSpec struct {
 	Auction string `yaml:"auction" enum:"first,second"`
 	// At500FirstPrice are the auction types of 500 and above that mean first price.
 	At500FirstPrice []int `yaml:"at_500_first_price"`
-	// Shading is the share of the price that is bid if the winner pays its bid; above
-	// 0, at most 1; default 1. A floor that the full price reaches is still reached.
+	// Shading is the share of the price that is bid if the winner pays its bid, until
+	// enough outcomes are known to learn the best bid; above 0, at most 1; default 1.
+	// A floor that the full price reaches is still reached.
 	Shading float64 `yaml:"shading"`
 	// DefaultCur is the bid currency if a request names none; default USD.
 	DefaultCur rtb.Currency `yaml:"default_cur"`

@@ -42,8 +42,9 @@ type account struct {
 	withheld   rtb.Micros // granted and removed from available, to be returned by a grant fact
 	maxCost    rtb.Micros // the highest cost of one bid according to the plan
 	control    *capControl
-	span       span // the time over which the budget is spread
-	moving     bool // part of the current round of moveControls, with
+	span       span                         // the time over which the budget is spread
+	day        struct{ from, to time.Time } // the civil day of a daily budget
+	moving     bool                         // part of the current round of moveControls, with
 	seen       observed
 	used       bool       // the current plan bids from it
 	starts     rtb.Second // bids use it from this time on; 0 means at once

@@ -18,6 +18,10 @@ const (
 	reasonUnproven = "unproven" // possible spend in a lost part of the log
 )
 
+// ReasonReport is the reason of an adjustment that books what an exchange's report shows
+// beyond its notices.
+const ReasonReport = "report"
+
 // foldAdjustment books an amount that is not from a bill, once per fact id.
 func (p *Pacer) foldAdjustment(f *events.Fact) error {
 	if _, seen := p.adjusted[f.ID]; seen {
@@ -36,6 +40,10 @@ func (p *Pacer) foldAdjustment(f *events.Fact) error {
 	p.counted(b, f)
 	b.Settled += x.Amount
 	b.Late += x.LateSpend
+	if x.Reason == ReasonReport && id.Window == rtb.WindowDay {
+		p.control(controlOf(id)).reported(float64(b.Settled), float64(b.Settled-x.Amount))
+		p.recheck = true
+	}
 	if id.Line != "" && id.Window == rtb.WindowTotal { // every charge of a line counts in its total
 		p.addTotal(rtb.LineID{Advertiser: id.Advertiser, Campaign: id.Campaign, Line: id.Line}, x.Amount, x.LateSpend, f.Currency)
 	}

@@ -22,6 +22,9 @@ func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 		}
 		covered := b.settle(n.Grant, amount, late, p.now)
 		least = min(least, covered)
+		if c := p.controls[controlOf(id)]; c != nil {
+			c.charged(float64(amount), p.mine(n.Grant))
+		}
 		if a := p.accountOf(n.Grant, id); a != nil && covered > 0 {
 			a.available.Add(-covered)
 		}

@@ -7,57 +7,86 @@ import (
 	"rebound/rtb"
 )
 
-// capControl moves the multiplier of one cap: entropic dual ascent on the
-// expected spend of each matched request, towards the amount per request that
-// the rest of the budget allows, which is recomputed at every tick. It persists
-// across days. A cap that does not bind pushes ln lambda to 0, where the price
-// is the full value.
+// capControl moves the multiplier of one cap. It follows the expected cost of each
+// matched request, at bid time, towards the amount per request that the rest of the
+// budget allows for the rest of the day's traffic; that amount is recomputed at every
+// tick. The multiplier persists across days. A cap that does not bind has multiplier 1.
+//
+// A second factor, hold, lowers bids when the money that they would reserve until their
+// outcome is known exceeds what is left. It matters at the end of the day, and for
+// budgets that are small against the time for which bids stay open.
 //
 // Money is in micros as float64, because none of it is written to a ledger.
 type capControl struct {
 	LnLambda float64 `json:"ln_lambda"`
-	Boost    float64 `json:"boost"`    // extra gain after a cold start, decaying
+	Boost    float64 `json:"boost"`    // extra speed after a cold start, decaying
 	Actual   float64 `json:"actual"`   // decayed spend of matured bids
 	Foretold float64 `json:"foretold"` // and the expected spend of the same bids
 	Average  float64 `json:"average"`  // average price paid; 0 if unknown
 	Traffic  traffic `json:"traffic"`
 	Full     float64 `json:"full"`    // decayed expected cost at full price
 	FullOf   float64 `json:"full_of"` // number of requests that Full is summed over
+	Paced    float64 `json:"paced"`   // decayed expected cost at the multiplier
 	DaySum   float64 `json:"day_sum"` // sum of ln lambda, weighted by requests
 	DayCount float64 `json:"day_count"`
 	Day      rtb.Day `json:"day"`
+	Level    level   `json:"level"`
+	Asked    float64 `json:"asked"`    // money that bids would reserve now
+	Life     float64 `json:"life"`     // mean seconds for which bids reserve money
+	Own      float64 `json:"own"`      // decayed charges of this node's bids
+	All      float64 `json:"all"`      // and of all nodes' bids
+	Unbilled float64 `json:"unbilled"` // share of the true bill that no notice showed, from reports
 
-	even bool
-	last time.Time // time of the last tick; zero if there was none
+	mode    Mode
+	bound   bool    // a line of the plan has the cap, and its mode is not ASAP
+	lnHold  float64 // ln of the second factor
+	left    float64 // money left at the last tick, before the limit could change
+	limit   float64 // at the last tick
+	last    time.Time
+	history history
 }
 
-// The constants of the controller, from the reference simulation.
+// The constants of the controller. Those of the reference design keep their values; the
+// others were chosen on seeds of the benchmark that are not among its reported ones.
 const (
-	coldBoost     = 6.0
-	boostLife     = 1800.0 // seconds
-	trimMemory    = 5400.0 // seconds
-	gainFactor    = 1.6
-	minGain       = 20.0
-	maxGain       = 250.0
-	maxStep       = 0.05 // gain of one request
-	maxRatio      = 60.0 // largest ratio of one request's spend to its target
-	maxMove       = 0.5  // largest change of ln lambda in one tick
-	maxLnLambda   = 7.0
-	keepBack      = 0.999 // share of the budget
-	fullMemory    = 600.0 // seconds
-	leastHorizon  = 0.002 // share of the window, as seconds left
-	leastRate     = 0.02  // share of the even rate
-	warmRequests  = 60.0  // before a day's mean of ln lambda is used
-	unknownGuests = 1e-4  // requests per second if none were seen
+	coldBoost    = 6.0    // a cold start moves up to 1+5x6 times as fast, to find the level within minutes
+	boostFactor  = 5.0    //
+	boostLife    = 1800.0 // seconds in which the boost decays: two or three times the age of outcomes
+	trimMemory   = 5400.0 // seconds: long enough for a few hundred outcomes, short enough for a change of the market
+	relaxShare   = 0.04   // share of the remaining traffic in which an error is corrected; more is smoother and later
+	leastRelax   = 0.006  // share of the day's traffic (9 minutes), so that the last minutes do not swing
+	maxStep      = 0.05   // largest change of ln lambda by one request of average cost
+	maxRatio     = 60.0   // largest ratio of the spend of a tick's requests to the target, so that one outlier does not stop bidding
+	maxMove      = 0.5    // largest change of ln lambda in one tick
+	maxLnLambda  = 7.0    // a multiplier of about 1100
+	usualElastic = 1.2    // fall of ln spend per rise of ln lambda, until it is measured
+	fullMemory   = 600.0  // seconds
+	lifeShare    = 0.02   // weight of a tick's bids in the mean life of bids
+	leastLife    = 1.0    // second
+	maxLnHold    = 3.0
+	endEarly     = 0.5    // part of a bid's life by which the plan is fulfilled before the end
+	leastRest    = 0.0005 // share of the day's traffic that always counts as left
+	leastRate    = 0.02   // share of the even rate below which the target never falls
+	warmRequests = 60.0   // before a day's mean of ln lambda is used
+	edgeOfDay    = 1.0 / 12
+	aheadLead    = 0.25   // a budget that is spent ahead plans this much more for the start of the day
+	shareMemory  = 3600.0 // seconds of the charges that give a node's share
+	unknownRate  = 1e-4   // requests per second if none were seen
+	maxUnbilled  = 0.5    // a report beyond it is more likely wrong than a reason to spend half
+	lostMargin   = 1.003  // on the measured ratio of billed to notified spend, for its variation from day to day
 )
 
 // horizon is the time over which a budget is spent.
 type horizon struct {
-	limit  float64 // the cap
+	limit  float64 // the cap without its holdback
 	spent  float64
 	flight float64 // expected cost of the bids in flight
 	window float64 // seconds from its start to its end
 	left   float64 // seconds to its end
+	nodes  float64 // number of nodes with a current grant, this one included
+	// from and to are its part of the civil day, 0 to 1, and at is now; to is 0 for
+	// budgets that are not daily.
+	from, to, at float64
 }
 
 // trim returns the measured correction of the expected cost.
@@ -89,16 +118,54 @@ func (c *capControl) outcome(expected, paid float64) {
 // late counts spend for a bid that had been counted as lost.
 func (c *capControl) late(paid float64) { c.Actual += paid }
 
+// charged counts a charge, from which a node's share of the spend is known.
+func (c *capControl) charged(amount float64, mine bool) {
+	c.All += amount
+	if mine {
+		c.Own += amount
+	}
+}
+
+// unreported returns the part of a cap that is kept because notices get lost: where an
+// exchange's report shows more spend than its notices, as much again is expected today.
+func (c *capControl) unreported(limit rtb.Micros) rtb.Micros {
+	if c.Unbilled <= 0 {
+		return 0
+	}
+	return rtb.Micros(math.Ceil(float64(limit) * (1 - (1-c.Unbilled)/lostMargin)))
+}
+
+// reported takes the true and the notified spend of a day.
+func (c *capControl) reported(billed, notified float64) {
+	if billed <= 0 {
+		return
+	}
+	c.Unbilled = min(max(1-notified/billed, 0), maxUnbilled)
+}
+
+// share returns this node's share of what the cap has left: its share of recent charges,
+// drawn towards equal shares.
+func (c *capControl) share(h *horizon) float64 {
+	if h.nodes <= 1 {
+		return 1
+	}
+	prior := h.limit / 50
+	return (c.Own + prior/h.nodes) / (c.All + prior)
+}
+
 // observed holds the observations of a cap's lines since the last tick: matched
-// requests, the expected cost of their bids, and the expected cost at full
-// price, which is known only for priced requests.
-type observed struct{ requests, expected, full, priced float64 }
+// requests, the expected cost of their bids (those that a cap refused included, because
+// they are demand), the expected cost at full price, which is known only for priced
+// requests, the money that their bids asked to reserve, and that times the seconds.
+type observed struct{ requests, expected, full, priced, asked, held float64 }
 
 func (o *observed) add(x observed) {
 	o.requests += x.requests
 	o.expected += x.expected
 	o.full += x.full
 	o.priced += x.priced
+	o.asked += x.asked
+	o.held += x.held
 }
 
 // tick applies the observations.
@@ -108,34 +175,103 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 		dt = max(now.Sub(c.last).Seconds(), 0)
 	}
 	c.last = now
+	c.fade(dt)
 	n := o.requests
 	c.Traffic.add(n, dt)
-	fade := math.Exp(-dt / trimMemory)
-	c.Actual, c.Foretold = c.Actual*fade, c.Foretold*fade
-	fade = math.Exp(-dt / fullMemory)
-	c.Full, c.FullOf = c.Full*fade+o.full, c.FullOf*fade+o.priced
-	c.Boost *= math.Exp(-dt / boostLife)
-	c.DaySum, c.DayCount = c.DaySum+c.LnLambda*n, c.DayCount+n
+	c.Full, c.FullOf, c.Paced = c.Full+o.full, c.FullOf+o.priced, c.Paced+o.expected
+	if h.to > 0 {
+		c.history.add(h.at, n)
+		c.Level.add(n, c.history.forecast.between(h.at-dt/86400, h.at), now)
+		if h.at > edgeOfDay && h.at < 1-edgeOfDay {
+			c.DaySum, c.DayCount = c.DaySum+c.LnLambda*n, c.DayCount+n
+		}
+	}
+	left := h.limit - h.spent - h.flight*c.trim(h.limit)
+	c.limitChanged(h.limit, left)
+	c.hold(&o, (h.limit-h.spent)*c.share(&h))
 	if n <= 0 || h.window <= 0 {
 		return
 	}
+	rest, whole := c.rest(&h)
+	left *= c.share(&h)
 	trim := c.trim(h.limit)
-	rate := max(c.Traffic.rate(), unknownGuests)
-	whole := rate * h.window
-	rest := rate * max(h.left, leastHorizon*h.window)
-	left := keepBack*h.limit - h.spent - h.flight*trim
 	if rest*trim*c.Full < left*c.FullOf { // the budget covers all of the traffic at full price
 		c.LnLambda = 0
 		return
 	}
-	rho := max(left/rest, leastRate*h.limit/whole)
-	if !(rho > 0) {
+	target := left / rest
+	if c.mode == Ahead {
+		target *= 1 + aheadLead*rest/whole
+	}
+	if target = max(target, leastRate*h.limit/whole); !(target > 0) {
 		return
 	}
-	gain := min(max(gainFactor*math.Sqrt(h.limit/c.price(h.limit)), minGain), maxGain)
-	step := min(gain/whole, maxStep) * (1 + c.Boost)
-	move := step * (min(trim*o.expected/rho, maxRatio*n) - n)
+	relax := max(relaxShare*rest, leastRelax*whole) / (1 + boostFactor*c.Boost)
+	step := min(1/(relax*c.elasticity()), maxStep)
+	move := step * (min(trim*o.expected*math.Exp(c.lnHold*c.elasticity())/target, maxRatio*n) - n)
 	c.LnLambda = min(max(c.LnLambda+min(max(move, -maxMove), maxMove), 0), maxLnLambda)
+}
+
+// fade lets the measurements age.
+func (c *capControl) fade(dt float64) {
+	f := math.Exp(-dt / trimMemory)
+	c.Actual, c.Foretold = c.Actual*f, c.Foretold*f
+	f = math.Exp(-dt / fullMemory)
+	c.Full, c.FullOf, c.Paced = c.Full*f, c.FullOf*f, c.Paced*f
+	f = math.Exp(-dt / shareMemory)
+	c.Own, c.All = c.Own*f, c.All*f
+	c.Boost *= math.Exp(-dt / boostLife)
+	c.Asked *= math.Exp(-dt / max(c.Life, leastLife))
+}
+
+// limitChanged moves the multiplier at once when the cap is edited, by as much as the
+// money left changed.
+func (c *capControl) limitChanged(limit, left float64) {
+	if c.limit > 0 && limit != c.limit {
+		if was := left - (limit - c.limit); was > 0 && left > 0 {
+			c.LnLambda = min(max(c.LnLambda-math.Log(left/was)/c.elasticity(), 0), maxLnLambda)
+		}
+	}
+	c.limit = limit
+}
+
+// hold lowers bids so that what they reserve fits into the free money.
+func (c *capControl) hold(o *observed, free float64) {
+	if o.asked > 0 {
+		if c.Life == 0 {
+			c.Life = o.held / o.asked
+		}
+		c.Life += (o.held/o.asked - c.Life) * lifeShare
+		c.Asked += o.asked * math.Exp(c.lnHold) // what they would ask for without hold
+	}
+	c.lnHold = 0
+	if c.Asked > 0 && free > 0 {
+		c.lnHold = min(max(math.Log(c.Asked/free), 0), maxLnHold)
+	}
+}
+
+// elasticity returns by how much ln spend falls when ln lambda rises, from the expected
+// costs at full price and at the multiplier.
+func (c *capControl) elasticity() float64 {
+	if c.LnLambda < 0.2 || c.Full <= 0 || c.Paced <= 0 {
+		return usualElastic
+	}
+	return min(max(math.Log(c.Full/c.Paced)/(c.LnLambda+c.lnHold), 0.5), 3)
+}
+
+// rest returns the requests that are expected in the rest of the window, and in all
+// of it.
+func (c *capControl) rest(h *horizon) (rest, whole float64) {
+	if f := &c.history.forecast; h.to > 0 && f.known() {
+		whole = f.between(h.from, h.to) * c.Level.ratio()
+		rest = f.between(min(h.at+endEarly*c.Life/86400, h.to), h.to) * c.Level.ratio()
+		if whole > 0 {
+			return max(rest, leastRest*whole), whole
+		}
+	}
+	rate := max(c.Traffic.rate(), unknownRate)
+	whole = rate * h.window
+	return max(rate*(h.left-endEarly*c.Life), leastRest*whole), whole
 }
 
 // on carries the multiplier over to a new day. It uses the old day's
@@ -149,67 +285,17 @@ func (c *capControl) on(day rtb.Day) {
 	if c.DayCount > warmRequests {
 		c.LnLambda = c.DaySum / c.DayCount
 	}
-	c.DaySum, c.DayCount = 0, 0
+	c.DaySum, c.DayCount, c.limit = 0, 0, 0
+	c.Level = level{}
+	c.history.turn(day)
 }
 
 // lambda returns the cap's multiplier.
 func (c *capControl) lambda() float64 {
-	if c == nil || !c.even {
+	if c == nil || !c.bound {
 		return 1
 	}
-	return math.Exp(c.LnLambda)
-}
-
-// traffic estimates the rate of matched requests without a forecast: the
-// highest slow average of the last hours, and never below the mean so far. A
-// day that grows towards the evening is then not spent in its first half; the
-// hold spans the night, and after it the estimate follows traffic down. It is
-// never far above the current rate, so that a burst is not mistaken for the
-// day's level.
-type traffic struct {
-	Count   float64 `json:"count"`
-	Elapsed float64 `json:"elapsed"`
-	Slow    float64 `json:"slow"`
-	Weight  float64 `json:"weight"`
-	Now     float64 `json:"now"`
-	NowSpan float64 `json:"now_span"`
-	Peak    float64 `json:"peak"`
-	PeakAge float64 `json:"peak_age"` // seconds
-}
-
-const (
-	trafficPrior  = 120.0   // seconds without requests before the first one
-	trafficMemory = 7200.0  // seconds of the slow average
-	presentMemory = 600.0   // seconds of the current rate
-	meanMemory    = 86400.0 // seconds of the mean
-	peakHold      = 36000.0
-	peakFall      = 21600.0
-	aboveNow      = 6.0 // how far the estimate may exceed the current rate
-)
-
-func (t *traffic) add(n, dt float64) {
-	fade := math.Exp(-dt / trafficMemory)
-	t.Slow, t.Weight = t.Slow*fade+n, t.Weight*fade+dt
-	fade = math.Exp(-dt / presentMemory)
-	t.Now, t.NowSpan = t.Now*fade+n, t.NowSpan*fade+dt
-	if t.Elapsed > meanMemory {
-		fade = math.Exp(-dt / meanMemory)
-		t.Count, t.Elapsed = t.Count*fade, t.Elapsed*fade
-	}
-	t.Count, t.Elapsed = t.Count+n, t.Elapsed+dt
-	t.PeakAge += dt
-	if t.PeakAge > peakHold {
-		t.Peak *= math.Exp(-dt / peakFall)
-	}
-	if r := t.Slow / (t.Weight + trafficPrior); r > t.Peak {
-		t.Peak, t.PeakAge = r, 0
-	}
-}
-
-// rate returns the estimate in matched requests per second.
-func (t *traffic) rate() float64 {
-	usual := max(t.Peak, t.Count/(t.Elapsed+trafficPrior))
-	return min(usual, aboveNow*t.Now/(t.NowSpan+trafficPrior))
+	return math.Exp(c.LnLambda + c.lnHold)
 }
 
 // controlID identifies a controller: a cap without its day.

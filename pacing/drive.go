@@ -2,10 +2,13 @@ package pacing
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"rebound/rtb"
 )
@@ -16,7 +19,6 @@ func (p *Pacer) moveControls(now time.Time) {
 	moved := p.moved[:0]
 	for _, e := range p.table.Load().order {
 		seen := e.line.drain()
-		e.line.refresh(now)
 		day := e.on(rtb.SecondOf(now))
 		if day == nil {
 			continue
@@ -38,6 +40,8 @@ func (p *Pacer) moveControls(now time.Time) {
 		a.moving, a.seen = false, observed{}
 	}
 	p.moved = moved
+	p.openPlaces()
+	p.refreshPlaces(now)
 	p.publishLambda()
 }
 
@@ -49,8 +53,9 @@ func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	if l := p.longs[a.id]; l != nil {
 		h.flight += float64(l.expected.Load())
 	}
+	h.nodes = 1
 	if b := p.budgets[a.id]; b != nil {
-		h.spent = float64(b.Settled)
+		h.spent, h.nodes = float64(b.Settled), float64(b.nodes(p.o.Run, now))
 	}
 	from := a.span.from
 	if a.id.Window == rtb.WindowTotal && now.After(from) {
@@ -58,6 +63,11 @@ func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	}
 	if a.span.to.After(from) {
 		h.window, h.left = a.span.to.Sub(from).Seconds(), a.span.to.Sub(now).Seconds()
+	}
+	if a.id.Window == rtb.WindowDay && h.window > 0 {
+		start, length := a.day.from, a.day.to.Sub(a.day.from).Seconds()
+		part := func(t time.Time) float64 { return min(max(t.Sub(start).Seconds()/length, 0), 1) }
+		h.from, h.to, h.at = part(a.span.from), part(a.span.to), part(now)
 	}
 	return h
 }
@@ -121,7 +131,6 @@ func (p *Pacer) publishLambda() {
 // fold: losing it costs a cold start, never money.
 type controlState struct {
 	Controls map[string]*capControl `json:"controls"`
-	Lines    map[string]*landscape  `json:"lines"`
 	Losses   map[string]*lossClaims `json:"losses,omitempty"`
 }
 
@@ -129,19 +138,26 @@ func (c controlID) String() string {
 	return c.advertiser + "/" + c.campaign + "/" + c.line + "/" + c.window.String()
 }
 
+func parseControlID(name string) (id controlID, ok bool) {
+	parts := strings.Split(name, "/")
+	if len(parts) != 4 {
+		return id, false
+	}
+	id = controlID{advertiser: parts[0], campaign: parts[1], line: parts[2]}
+	if parts[3] == rtb.WindowTotal.String() {
+		id.window = rtb.WindowTotal
+	}
+	return id, true
+}
+
 // saveControl stores the controllers. p.mu is held.
 func (p *Pacer) saveControl() error {
 	if p.o.InMemory {
 		return nil
 	}
-	s := controlState{Controls: map[string]*capControl{}, Lines: map[string]*landscape{}}
+	s := controlState{Controls: map[string]*capControl{}}
 	for id, c := range p.controls {
 		s.Controls[id.String()] = c
-	}
-	for id, l := range p.lines {
-		if l.land.Ref != 0 {
-			s.Lines[id.String()] = &l.land
-		}
 	}
 	s.Losses = p.losses
 	text, err := json.Marshal(&s)
@@ -150,6 +166,9 @@ func (p *Pacer) saveControl() error {
 	}
 	if err := p.db.Put([]byte{keyControl}, text); err != nil {
 		return fmt.Errorf("cannot store controllers: %w", err)
+	}
+	if err := errors.Join(p.saveHistories(saveAtOnce), p.savePlaces(saveAtOnce)); err != nil {
+		return err
 	}
 	return p.db.StartFlush()
 }
@@ -166,15 +185,9 @@ func (p *Pacer) loadControl() error {
 		p.o.Logger.Warn("pacing starts cold: its stored state cannot be read")
 	}
 	for name, c := range s.Controls {
-		parts := strings.Split(name, "/")
-		if len(parts) != 4 || c == nil {
-			continue
+		if id, ok := parseControlID(name); ok && c != nil {
+			p.controls[id] = c
 		}
-		id := controlID{advertiser: parts[0], campaign: parts[1], line: parts[2]}
-		if parts[3] == rtb.WindowTotal.String() {
-			id.window = rtb.WindowTotal
-		}
-		p.controls[id] = c
 	}
 	for exchange, c := range s.Losses {
 		if c != nil && c.Matured >= 0 && c.Billed >= 0 {
@@ -182,14 +195,42 @@ func (p *Pacer) loadControl() error {
 			p.losses[exchange] = c
 		}
 	}
-	for name, land := range s.Lines {
-		parts := strings.Split(name, "/")
-		if len(parts) != 3 || land == nil {
+	return errors.Join(p.loadHistories(), p.loadPlaces())
+}
+
+// saveAtOnce bounds the histories and places that are stored at a time; the others
+// follow the next time.
+const saveAtOnce = 256
+
+// saveHistories stores up to a number of histories that changed. p.mu is held.
+func (p *Pacer) saveHistories(most int) error {
+	for id, c := range p.controls {
+		if !c.history.dirty || most == 0 {
 			continue
 		}
-		l := p.line(rtb.LineID{Advertiser: parts[0], Campaign: parts[1], Line: parts[2]})
-		l.land, l.learned = *land, true
-		l.firstValue.Store(math.Float64bits(land.Ref))
+		most--
+		if err := p.db.Put(nameKey(keyHistory, id.String()), c.history.encode()); err != nil {
+			return fmt.Errorf("cannot store traffic of %s: %w", id, err)
+		}
+		c.history.dirty = false
 	}
 	return nil
+}
+
+// loadHistories reads the histories of the controllers. Those that cannot be read are
+// forgotten.
+func (p *Pacer) loadHistories() error {
+	return each(p.db, keyHistory, func(k, v []byte) error {
+		id, ok := parseControlID(string(k))
+		c := p.controls[id]
+		if !ok || c == nil {
+			return nil
+		}
+		if !c.history.decode(v) {
+			p.o.Logger.Warn("a budget has no forecast: the traffic of the last days cannot be read", zap.ByteString("budget", k))
+			return nil
+		}
+		c.history.turn(c.Day)
+		return nil
+	})
 }

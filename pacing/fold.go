@@ -258,5 +258,5 @@ func (p *Pacer) learn(r *reservation) {
 		}
 		a.control.outcome(float64(r.expected), float64(r.paid))
 	}
-	r.line.learn(r)
+	r.place.learn(r)
 }

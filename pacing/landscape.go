@@ -6,12 +6,12 @@ import (
 	"rebound/rtb"
 )
 
-// The landscape is a line's model of the highest competing price: log-normal,
+// The landscape is a place's model of the highest competing price: log-normal,
 // with a mean that is a linear function of a few features. It is learned online
 // from outcomes, exact (the price is known) or censored (only the winner is
 // known), by AdaGrad steps on the likelihood. It gives the expected cost of a
 // bid; the controller corrects its level, so it needs the right shape, not the
-// right size.
+// right size. In first-price auctions it is the prior of the win rates.
 //
 // Prices here are micros of one impression, as natural logarithms.
 
@@ -41,6 +41,16 @@ type landscape struct {
 	G2      [features]float64 `json:"g2"`
 	LnSigma float64           `json:"ln_sigma"`
 	SigmaG2 float64           `json:"sigma_g2"`
+	Seen    float64           `json:"seen"` // outcomes that it learned from
+}
+
+// sound reports whether the numbers can be used.
+func (l *landscape) sound() bool {
+	sum := l.LnSigma + l.SigmaG2
+	for i := range l.W {
+		sum += l.W[i] + l.G2[i]
+	}
+	return !math.IsNaN(sum) && !math.IsInf(sum, 0) && l.LnSigma >= minLnSigma && l.LnSigma <= maxLnSigma
 }
 
 // begin sets the prior: competitors pay about 0.6 of the value, and half of a change in
@@ -115,11 +125,13 @@ func (l *landscape) won(x *[features]float64, lnBid float64) {
 func normDensity(z float64) float64 { return math.Exp(-z*z/2) / math.Sqrt(2*math.Pi) }
 func normCDF(z float64) float64     { return 0.5 * math.Erfc(-z/math.Sqrt2) }
 
-// curve is a landscape at one time of day, frozen for the bid path.
+// curve is a place's landscape at one time of day, and its win rates, frozen for the bid
+// path.
 type curve struct {
 	base, slope, ref float64 // mean = base + slope * (ln value - ref)
 	sigma            float64
 	lift             float64 // exp(sigma²/2)
+	rates            *winRates
 }
 
 // freeze returns the curve for a time (Unix seconds).
@@ -130,27 +142,46 @@ func (l *landscape) freeze(at rtb.Second) *curve {
 	return &curve{base: l.mean(&x), slope: l.W[featValue], ref: l.Ref, sigma: s, lift: math.Exp(s * s / 2)}
 }
 
-// cost returns the expected cost of a bid of b micros for an impression of the
-// value, including the win probability. A nil curve is the prior around the
-// value.
-func (c *curve) cost(value, b, floor float64, firstPrice bool) float64 {
+// priorCurve is the landscape around a value before anything was learned.
+func priorCurve(lnValue float64) curve {
+	return curve{base: lnValue - 0.5, ref: lnValue, sigma: 0.9, lift: 1.4993}
+}
+
+// cost returns the expected cost in a second-price auction of a bid of b micros for an
+// impression of the value, including the win probability.
+func (c *curve) cost(value, b, floor float64) float64 {
 	if !(b > 0) || !(value > 0) {
 		return 0
 	}
 	lnValue := math.Log(value)
-	mean, sigma, lift := lnValue-0.5, 0.9, 1.4993
-	if c != nil {
-		mean, sigma, lift = c.base+c.slope*(lnValue-c.ref), c.sigma, c.lift
+	if c == nil {
+		p := priorCurve(lnValue)
+		c = &p
 	}
-	z := (math.Log(b) - mean) / sigma
-	if firstPrice {
-		return b * normCDF(z)
-	}
-	level := math.Exp(mean) * lift
-	e := level * normCDF(z-sigma)
+	mean := c.base + c.slope*(lnValue-c.ref)
+	z := (math.Log(b) - mean) / c.sigma
+	level := math.Exp(mean) * c.lift
+	e := level * normCDF(z-c.sigma)
 	if floor > 0 { // below the floor, the winner pays the floor
-		zf := (math.Log(floor) - mean) / sigma
-		e += floor*normCDF(zf) - level*normCDF(zf-sigma)
+		zf := (math.Log(floor) - mean) / c.sigma
+		e += floor*normCDF(zf) - level*normCDF(zf-c.sigma)
 	}
 	return min(e, b)
+}
+
+// chance returns the probability that a bid of b micros wins a first-price auction for
+// an impression of the value.
+func (c *curve) chance(value, b float64) float64 {
+	if !(b > 0) || !(value > 0) {
+		return 0
+	}
+	if c != nil && c.rates != nil {
+		return c.rates.at(b)
+	}
+	lnValue := math.Log(value)
+	if c == nil {
+		p := priorCurve(lnValue)
+		c = &p
+	}
+	return normCDF((math.Log(b) - c.base - c.slope*(lnValue-c.ref)) / c.sigma)
 }

@@ -2,6 +2,7 @@ package pacing
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"rebound/events"
@@ -47,6 +48,18 @@ func (b *budget) run(run string) *grant {
 		}
 	}
 	return nil
+}
+
+// nodes returns the number of runs that may bid from the budget now, run included.
+func (b *budget) nodes(run string, now time.Time) int {
+	n := 1
+	for i := range b.Grants {
+		g := &b.Grants[i]
+		if !strings.HasSuffix(g.Run, longSuffix) && g.Run != run && g.Until.After(now) {
+			n++
+		}
+	}
+	return n
 }
 
 // held returns the amount that grants may still settle at a time of the log.

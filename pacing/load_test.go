@@ -218,7 +218,7 @@ func BenchmarkQuote(b *testing.B) {
 	h := p.Handle(cartLine)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Quote(h, 2_000_000, 100_000, rtb.AuctionSecondPrice)
+		p.Quote(h, &rtb.Ask{Value: 2_000_000, Floor: 100_000, Auction: rtb.AuctionSecondPrice, Exchange: "demo"})
 	}
 }
 

@@ -23,6 +23,8 @@ type Pacer struct {
 
 	// The bid path reads these fields.
 	table        atomic.Pointer[table]
+	places       atomic.Pointer[map[placeKey]*place]
+	newPlaces    chan newPlace
 	pauseSet     atomic.Pointer[pauseSet]
 	unbilled     atomic.Pointer[map[string]struct{}] // exchanges whose wins are not billed
 	blind        atomic.Bool
@@ -99,7 +101,7 @@ func Open(o Options) (*Pacer, error) {
 		return nil, err
 	}
 	p := &Pacer{
-		o: o, db: db, wake: make(chan struct{}, 1),
+		o: o, db: db, wake: make(chan struct{}, 1), newPlaces: make(chan newPlace, waitingPlaces),
 		reservations: newReservations(o.MaxReservations), flights: newFlights(),
 		accounts: map[rtb.BudgetID]*account{}, longs: map[rtb.BudgetID]*account{}, longRun: longRun(o.Run), controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
@@ -107,6 +109,7 @@ func Open(o Options) (*Pacer, error) {
 	}
 	p.life.Store(o.BidLife)
 	p.table.Store(&table{})
+	p.places.Store(&map[placeKey]*place{})
 	err = p.load()
 	if view.IsDamage(err) {
 		p.o.Logger.Error("the money view cannot be read; it is emptied", zap.Error(err))

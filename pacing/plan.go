@@ -11,8 +11,9 @@ type Mode uint8
 
 // The modes.
 const (
-	Even Mode = iota // spread over the day by the price multiplier
-	ASAP             // at full price until it is spent
+	Even  Mode = iota // spread over the day by the price multiplier
+	ASAP              // at full price until it is spent
+	Ahead             // as Even, but earlier: up to a quarter more at the start of the window
 )
 
 // LinePlan holds the budget settings of a line. Amounts are micros of Currency.

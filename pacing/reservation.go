@@ -28,6 +28,7 @@ type reservation struct {
 	visitor  rtb.Key
 	exchange string
 	line     *line
+	place    *place                  // learns the outcome; nil if it is not known yet
 	accounts [len(rtb.Caps)]*account // unused entries are nil
 
 	cost, expected, value rtb.Micros
@@ -50,6 +51,8 @@ type reservation struct {
 	long    bool // reserved under a grant for bids that live longer than usual
 	tracked bool // a flight of its visitor is recorded
 	learned bool // its outcome has been learned
+
+	firstPrice bool // the winner pays its bid
 }
 
 // give returns the reservation's money to its accounts and line.

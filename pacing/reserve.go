@@ -29,10 +29,11 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		return e.refused
 	}
 	r := reservation{
-		bid: c.Bid, exchange: c.Exchange, line: e.line, cost: c.Reserved, expected: c.Expected, value: c.Value,
+		bid: c.Bid, exchange: c.Exchange, line: e.line, firstPrice: c.FirstPrice, cost: c.Reserved, expected: c.Expected, value: c.Value,
 		issued: rtb.SecondOf(c.Issued), winExpiry: rtb.SecondOf(c.WinExpiry), billExpiry: rtb.SecondOf(c.BillExpiry),
 	}
 	r.due, r.flight = r.winExpiry, r.expected
+	r.place = (*p.places.Load())[placeKey{c.Exchange, e.currency, c.Slot}]
 	day := e.on(r.issued)
 	if day == nil {
 		p.renew()
@@ -99,13 +100,14 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 	if r.long {
 		accounts = &day.longs
 	}
+	r.line.asks(r)
 	for i, a := range accounts {
 		if a == nil {
 			break
 		}
 		if reason := p.coverOne(a, r); reason != rtb.NoBidNone {
 			p.uncover(r, i)
-			r.line.refused.Add(1)
+			r.line.refused.Add(r.expected)
 			return reason
 		}
 		r.accounts[i] = a

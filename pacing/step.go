@@ -219,7 +219,9 @@ func (a *account) smooth(now time.Time) {
 }
 
 // longRun names a run's grants for bids that live longer than usual.
-func longRun(run string) string { return run + ":long" }
+func longRun(run string) string { return run + longSuffix }
+
+const longSuffix = ":long"
 
 func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) events.Fact {
 	a.sent = now

@@ -18,6 +18,8 @@ const (
 	keyForget  = 't' // + time, bid id: when a notice is dropped
 	keyPause   = 's' // + scope -> pause as JSON
 	keyControl = 'c' // the controllers, which are not part of the fold
+	keyHistory = 'h' // + controller -> traffic of the last days
+	keyPlace   = 'p' // + currency/exchange/slot -> what was learned of its prices
 	keyAdjust  = 'a' // + id of an adjustment -> when it is dropped
 )
 

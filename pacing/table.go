@@ -19,9 +19,10 @@ type table struct {
 }
 
 type tableLine struct {
-	line   *line
-	caps   rtb.CapSet
-	maxCPM rtb.CPM // the highest price that the line bids
+	line     *line
+	caps     rtb.CapSet
+	maxCPM   rtb.CPM // the highest price that the line bids
+	currency rtb.Currency
 	// refused is the reason why the line does not bid; NoBidNone if it does.
 	refused rtb.NoBidReason
 	days    [2]tableDay // today's and tomorrow's, in the advertiser's zone
@@ -82,7 +83,7 @@ func (p *Pacer) rebuild(now time.Time) {
 		}
 	}
 	for _, c := range p.controls {
-		c.even = false
+		c.bound = false
 	}
 	p.recheck, p.checked = false, now
 	was := p.refused
@@ -113,7 +114,7 @@ func (p *Pacer) rebuild(now time.Time) {
 }
 
 func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
-	e := &tableLine{line: p.line(l.Line), caps: l.Caps, maxCPM: l.MaxCPM}
+	e := &tableLine{line: p.line(l.Line), caps: l.Caps, maxCPM: l.MaxCPM, currency: l.Currency}
 	if e.maxCPM <= 0 {
 		e.maxCPM = rtb.MaxCPM
 	}
@@ -139,10 +140,13 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 			}
 			a.used = true
 			a.span.cover(spanOf(l, id, now))
-			a.control.even = l.Mode == Even
+			a.day.from, a.day.to = d.day.Start(l.Zone), (d.day + 1).Start(l.Zone)
+			a.control.mode = l.Mode
 			if id.Line == "" {
-				a.control.even = l.CampaignMode == Even
+				a.control.mode = l.CampaignMode
 			}
+			a.control.bound = a.control.mode != ASAP
+			a.holdback = max(a.holdback, a.control.unreported(a.limit))
 			d.accounts[n], d.longs[n] = a, p.longOf(a)
 			n++
 		}

@@ -183,7 +183,7 @@ func wantReason(t *testing.T, got, want rtb.NoBidReason) {
 // quote is Quote by a line's id, and counts the quote.
 func (p *Pacer) quote(id rtb.LineID, value, floor rtb.CPM, auction int) (rtb.Quote, rtb.NoBidReason) {
 	h := p.Handle(id)
-	q, r := p.Quote(h, value, floor, auction)
+	q, r := p.Quote(h, &rtb.Ask{Value: value, Floor: floor, Auction: auction, Exchange: "demo", Draw: 0.5})
 	p.Observe(h, &rtb.Observation{Quotes: 1, Full: q.Full})
 	return q, r
 }

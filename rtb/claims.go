@@ -70,6 +70,8 @@ type Claims struct {
 	// Handle is the line's handle, where it is known; 0: pacing looks the line up by its
 	// ids. It is not part of tokens.
 	Handle LineHandle
+	// Slot is the kind of slot, by which pacing learns prices; tokens do not carry it.
+	Slot Slot
 
 	Caps     CapSet
 	Day      Day

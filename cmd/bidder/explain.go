@@ -179,8 +179,8 @@ func (x *explanation) write(w io.Writer) {
 		b := &x.Decision.Bids[i]
 		f := &b.Factors
 		fmt.Fprintf(w, "  bid on %s: line %s/%s/%s, creative %s at %s, floor %s\n", b.ImpID, b.Advertiser, b.Campaign, b.Line, b.Creative, b.Price, f.Floor)
-		fmt.Fprintf(w, "    cpm %s x recency %g x intensity %g = value %s; pacing %g, shading %g, rate %g\n",
-			f.CPM, f.Recency, f.Intensity, b.Value, f.Multiplier, f.Shading, f.Rate)
+		fmt.Fprintf(w, "    cpm %s x recency %g x intensity %g = value %s; pacing %g, shading %.4g, rate %g, chance to win %.2g\n",
+			f.CPM, f.Recency, f.Intensity, b.Value, f.Multiplier, f.Shading, f.Rate, f.Chance)
 		if b.Item != "" {
 			fmt.Fprintf(w, "    product %s\n", b.Item)
 		}

@@ -13,6 +13,8 @@ type bidder interface {
 	bid(request int) float64
 	// billed is called with the notice of a win.
 	billed(t float64, n *notice)
+	// won is called after the bid on a request has won. The bidder must not learn from it.
+	won(request int)
 	// setBudget changes the day's budget.
 	setBudget(budget float64)
 	// restart loses what is in memory.
@@ -138,6 +140,7 @@ func (s *Scenario) auction(entrants []*entrant, i int) {
 	r.spend += paid
 	r.value += q.Value
 	r.wins++
+	winner.bidder.won(i)
 	if r.exhausted == 0 && r.spend >= 0.995*r.budget {
 		r.exhausted = q.At / 3600
 	}

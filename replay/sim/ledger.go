@@ -140,6 +140,7 @@ func (x *seat) billed(_ float64, n *notice) {
 	x.policy.outcome(&x.day[n.request], outcome{bid: n.bid, paid: n.paid, toWin: x.toWin(n.request), won: true}, &x.ledger)
 }
 
+func (x *seat) won(int)                  {}
 func (x *seat) setBudget(budget float64) { x.ledger.budget = budget }
 func (x *seat) restart(float64) error    { x.policy.restart(); return nil }
 func (x *seat) multiplier() float64      { return 0 }

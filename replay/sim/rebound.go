@@ -30,7 +30,8 @@ func lineName(campaign int) rtb.LineID {
 const (
 	stepInterval  = time.Second
 	exchangeID    = "market"
-	lossDelayMean = 1.0 // seconds, where losses are reported
+	lossDelayMean = 1.0 // seconds, where every bid is reported lost
+	reportEarly   = 2.0 // seconds before the end of a bid's life at which its loss is reported
 )
 
 // rebound is the product's pacing in the simulated market: one or more nodes over one
@@ -195,7 +196,7 @@ func (r *rebound) reconcile(campaign int, missing float64) {
 		Advertiser: id.Advertiser, Currency: rtb.USD,
 		Adjustment: &events.Adjustment{
 			Budget: rtb.BudgetOf(rtb.CapLineDay, id.Advertiser, id.Campaign, id.Line, rtb.DayOf(r.now, time.UTC)-1),
-			Amount: micros(missing), Reason: "report",
+			Amount: micros(missing), Reason: pacing.ReasonReport,
 		},
 	})
 }
@@ -206,9 +207,17 @@ type campaign struct {
 	number int
 	line   rtb.LineID
 	day    []Request
-	claims map[int]*rtb.Claims // of the bids that can still win
-	closed []openBid           // of bids whose loss is reported at the end of their life, by time
+	last   *rtb.Claims         // of the last bid
+	claims map[int]*rtb.Claims // of the bids that won and were not billed yet
+	losses []loss              // to be reported at the end of the bids' lives, by time
 	done   int
+}
+
+// loss is a bid that lost, and whose exchange reports what it had to beat.
+type loss struct {
+	due    float64
+	claims *rtb.Claims
+	toWin  float64
 }
 
 func (r *rebound) campaign(number int, day []Request) *campaign {
@@ -220,20 +229,14 @@ func (c *campaign) err() error { return c.r.failure }
 func (c *campaign) at(t float64) time.Time { return c.r.start.Add(seconds(t)) }
 
 func (c *campaign) advance(t float64) {
-	for c.done < len(c.closed) {
-		o := c.closed[c.done]
-		due := c.day[o.i].At + c.r.s.bidLife() - 2
-		if due > t {
-			break
-		}
+	for c.done < len(c.losses) && c.losses[c.done].due <= t {
+		x := &c.losses[c.done]
 		c.done++
-		if claims := c.claims[o.i]; claims != nil {
-			delete(c.claims, o.i)
-			c.r.until(c.at(due))
-			f := events.NoticeFact(rtb.NoticeLoss, claims, c.r.now)
-			f.Notice.MinToWin = cpm(c.day[o.i].Price)
-			c.r.append(f)
-		}
+		c.r.until(c.at(x.due))
+		f := events.NoticeFact(rtb.NoticeLoss, x.claims, c.r.now)
+		f.Notice.MinToWin = cpm(x.toWin)
+		c.r.append(f)
+		x.claims = nil
 	}
 	if kill := c.r.s.KillAt; kill > 0 && t >= kill && c.r.scored {
 		c.r.down[0] = true
@@ -257,18 +260,20 @@ func (c *campaign) bid(i int) float64 {
 		auction = rtb.AuctionFirstPrice
 	}
 	h := p.Handle(c.line)
-	quote, reason := p.Quote(h, cpm(q.Seen), unitCPM, auction)
+	quote, reason := p.Quote(h, &rtb.Ask{
+		Value: cpm(q.Seen), Floor: unitCPM, Auction: auction, Exchange: exchangeID, Slot: rtb.Slot(q.Slot), Draw: c.r.draws.Float64(),
+	})
 	seen := rtb.Observation{Requests: 1, Quotes: 1, Full: quote.Full}
 	claims := c.newClaims(q, &quote)
-	if reason == rtb.NoBidNone && p.Reserve(claims, nil, nil) == rtb.NoBidNone {
+	bids := reason == rtb.NoBidNone && p.Reserve(claims, nil, nil) == rtb.NoBidNone
+	if bids {
 		seen.Expected = quote.Expected
 	}
-	if p.Observe(h, &seen); seen.Expected == 0 {
+	if p.Observe(h, &seen); !bids {
 		return 0
 	}
-	c.claims[i] = claims
-	if c.r.s.MinToWin {
-		c.closed = append(c.closed, openBid{i, 0})
+	if c.last = claims; c.r.s.MinToWin {
+		c.losses = append(c.losses, loss{q.At + c.r.s.bidLife() - reportEarly, claims, q.Price})
 	}
 	if c.r.s.LossAll {
 		at := c.r.now.Add(seconds(0.3 + lossDelayMean*c.r.draws.ExpFloat64()))
@@ -282,12 +287,21 @@ func (c *campaign) newClaims(q *Request, quote *rtb.Quote) *rtb.Claims {
 	claims := &rtb.Claims{
 		Exchange: exchangeID, Advertiser: c.line.Advertiser, Campaign: c.line.Campaign, Line: c.line.Line,
 		Price: quote.Price, Currency: rtb.USD, AdvertiserCurrency: rtb.USD, Rate: rtb.RateOne, Reserved: quote.Price.Cost(),
+		Slot:       rtb.Slot(q.Slot),
 		FirstPrice: c.r.s.FirstPrice, Issued: c.r.now.Truncate(time.Second), Value: micros(q.Seen), Expected: quote.Expected,
 	}
 	binary.LittleEndian.PutUint64(claims.Bid[:], c.r.bids)
 	claims.WinExpiry = claims.Issued.Add(seconds(c.r.s.bidLife()))
 	claims.BillExpiry = claims.WinExpiry
 	return claims
+}
+
+// won is called after the bid of the request has won.
+func (c *campaign) won(i int) {
+	c.claims[i] = c.last
+	if c.r.s.MinToWin {
+		c.losses = c.losses[:len(c.losses)-1]
+	}
 }
 
 func (c *campaign) billed(t float64, n *notice) {
