@@ -225,7 +225,11 @@ func (c *compiler) converters(path string, l *Line, o OffDuration) {
 func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 	c.choose(path+".strategy", s.Strategy, []string{"fixed"}, 0)
 	c.cpm(path+".cpm", s.CPM)
-	c.cpm(path+".max_cpm", s.MaxCPM)
+	most := rtb.MaxCPM
+	if s.MaxCPM != 0 {
+		c.cpm(path+".max_cpm", s.MaxCPM)
+		most = s.MaxCPM
+	}
 	if s.CPM > 0 && s.MaxCPM > 0 && s.MaxCPM < s.CPM {
 		c.Add(path+".max_cpm", s.MaxCPM.String(), "at least cpm, "+s.CPM.String())
 	}
@@ -246,7 +250,7 @@ func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 		}
 		c.factor(p+".x", r.X)
 	}
-	l.Bid = Bid{CPM: s.CPM, MaxCPM: s.MaxCPM, Recency: slices.Clone(s.Recency), Intensity: slices.Clone(s.Intensity)}
+	l.Bid = Bid{CPM: s.CPM, MaxCPM: most, Recency: slices.Clone(s.Recency), Intensity: slices.Clone(s.Intensity)}
 }
 
 func (c *compiler) factor(path string, x float64) {

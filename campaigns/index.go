@@ -132,6 +132,14 @@ type Plan struct {
 	Active                     bool
 }
 
+// planMax is the highest price of a line's plan: 0 if the line has no max_cpm.
+func planMax(p rtb.CPM) rtb.CPM {
+	if p >= rtb.MaxCPM {
+		return 0
+	}
+	return p
+}
+
 // Plan returns the plan of every line, by id. It includes inactive lines,
 // because their spend still counts.
 func (x *Index) Plan() []Plan {
@@ -142,7 +150,7 @@ func (x *Index) Plan() []Plan {
 			Pacing: l.Pacing, Caps: l.Caps, LineDay: l.Daily, LineTotal: l.Total,
 			CampaignDay: l.Campaign.Daily, CampaignTotal: l.Campaign.Total, CampaignPacing: l.Campaign.Pacing,
 			Holdback: l.HoldbackPct, CampaignHoldback: l.Campaign.HoldbackPct,
-			MaxCPM: l.Bid.MaxCPM, Start: l.Start, End: l.End, Active: l.Status == StatusActive,
+			MaxCPM: planMax(l.Bid.MaxCPM), Start: l.Start, End: l.End, Active: l.Status == StatusActive,
 		})
 	}
 	return plan

@@ -189,7 +189,7 @@ func (l *Line) Live(now time.Time) bool {
 // Bid describes the price that a line is willing to pay for an impression.
 type Bid struct {
 	CPM       rtb.CPM
-	MaxCPM    rtb.CPM
+	MaxCPM    rtb.CPM         // rtb.MaxCPM without max_cpm
 	Recency   []RecencyStep   // windows ascending
 	Intensity []IntensityStep // counts ascending
 	Adjust    *Adjust         // nil: none

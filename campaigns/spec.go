@@ -89,11 +89,11 @@ type AudienceSpec struct {
 }
 
 // BidSpec is the price of an impression: cpm x recency x intensity, at most
-// max_cpm.
+// max_cpm. Without max_cpm the value is the highest price.
 type BidSpec struct {
 	Strategy  string          `yaml:"strategy" enum:"fixed"` // fixed; default fixed
 	CPM       rtb.CPM         `yaml:"cpm"`                   // base price, in the advertiser's currency; required
-	MaxCPM    rtb.CPM         `yaml:"max_cpm"`               // the highest price; at least cpm; required
+	MaxCPM    rtb.CPM         `yaml:"max_cpm"`               // the highest price, whatever the value; at least cpm; default none
 	Recency   []RecencyStep   `yaml:"recency"`               // the first step whose window includes the last event counts; default factor 1
 	Intensity []IntensityStep `yaml:"intensity"`             // the step with the highest min_count that is reached counts; default factor 1
 	Adjust    AdjustSpec      `yaml:"adjust"`                // factors that depend on the request

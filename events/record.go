@@ -103,7 +103,7 @@ type Factors struct {
 	Floor      rtb.CPM `json:"floor,omitempty"`
 	Chance     float64 `json:"chance,omitempty"`   // estimated chance that the bid wins
 	Explored   bool    `json:"explored,omitempty"` // the price was randomised, to learn
-	Quote      rtb.CPM `json:"quote,omitempty"` // the price after pacing and shading, in the advertiser's currency
+	Quote      rtb.CPM `json:"quote,omitempty"`    // the price after pacing and shading, in the advertiser's currency
 }
 
 // DecisionDrop is one line that did not bid, with the reason; without one it was
