@@ -147,5 +147,6 @@ func (r *Report) benchmarks(b *strings.Builder) {
 	if len(lines) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n## In process\n\n```\n%s\n```\n", strings.Join(lines, "\n"))
+	fmt.Fprintf(b, "\n## In process\n\nThe whole path of a request in the bidder's benchmarks: `cpu-ns/op` is the processor time of the thread that answers, `p99-us` and `p99.9-us` elapsed times with the collector\n"+
+		"and whatever else the machine did; `cores-x` is what two cores do as a multiple of one, by processor time, and `elapsed-x` by elapsed time (best round).\n\n```\n%s\n```\n", strings.Join(lines, "\n"))
 }

@@ -136,7 +136,7 @@ func Run(ctx context.Context, o Options) ([]Measurement, error) {
 // short returns the beginning of an error's text on one line.
 func short(err error) string {
 	text := strings.Join(strings.Fields(fmt.Sprint(err)), " ")
-	return text[:min(len(text), 300)]
+	return text[:min(len(text), 240)]
 }
 
 // group starts a bidder with the group's configuration and measures its cases.
