@@ -7,7 +7,7 @@ STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ROOMS = $$($(GO) list ./... | grep -v -e /apptest -e /cmd/ -e /internal/ -e /examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check fmt vet lint arch lines test race fuzz bench bench-report conformance prove stale reference loadtest clean
+.PHONY: help build run check fmt vet lint arch lines test race fuzz bench bench-report conformance prove stale reference loadtest visitors-report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ reference: ## generate docs/reference.md from the source
 
 loadtest: ## send 2,000 requests a second for 15 s to a running bidder
 	$(GO) run ./cmd/loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
+
+visitors-report: ## print the size and speed of the view with VISITORS (1000000) visitors
+	VISITORS=$${VISITORS:-1000000} $(GO) test -count=1 -timeout 110m -run 'TestVisitorsReport$$' -v ./segments
 
 clean: ## remove the built programs and the local data
 	rm -rf bin data

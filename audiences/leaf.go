@@ -55,6 +55,8 @@ func (c *compiler) list(r *Rule, at place) node {
 	c.bounds(r, &n, at, maxTTL, maxTTL, "at most "+maxTTL.String())
 	conditions := c.conditions(r.Where, at, true)
 	switch {
+	case r.List == SuppressLists:
+		conditions = append(conditions, memberCondition("purpose", "eq", "suppress"))
 	case r.List == anyEvent:
 		conditions = append(conditions, memberCondition("list", "exists", "true"))
 	case spec.ValidID(r.List):
@@ -65,9 +67,13 @@ func (c *compiler) list(r *Rule, at place) node {
 	return c.segment(n, newRule(c.spec.Advertiser, memberEvent, rtb.Currency{}, conditions), at)
 }
 
+// SuppressLists, as the list of a rule, stands for the lists whose purpose is to suppress.
+// No list can have this name.
+const SuppressLists = "*suppress"
+
 // memberCondition returns a condition about a row that is not in the configuration.
 func memberCondition(field, op, value string) *condition {
-	n, _ := conditionOf(Condition{Field: field, Op: op, Value: Values{value}, CS: true}, memberFields)
+	n, _ := conditionOf(Condition{Field: field, Op: op, Value: Values{value}}, memberFields)
 	return n
 }
 

@@ -13,6 +13,7 @@ import (
 type Matcher struct {
 	tenants map[string]tenant
 	sums    map[rtb.SegmentID]rtb.Currency
+	byID    map[rtb.SegmentID]*rule
 	size    int
 }
 
@@ -34,7 +35,7 @@ type Member struct {
 // NewMatcher compiles canonical texts as [Set.Rules] returns them. It fails if
 // [CheckText] rejects one.
 func NewMatcher(canonical []string) (*Matcher, error) {
-	m := &Matcher{tenants: map[string]tenant{}, sums: map[rtb.SegmentID]rtb.Currency{}}
+	m := &Matcher{tenants: map[string]tenant{}, sums: map[rtb.SegmentID]rtb.Currency{}, byID: map[rtb.SegmentID]*rule{}}
 	seen := map[rtb.SegmentID]bool{}
 	for _, text := range canonical {
 		r, err := parseRule(text)
@@ -75,6 +76,7 @@ func (m *Matcher) add(r *rule) {
 	if !r.sum.IsZero() {
 		m.sums[r.id] = r.sum
 	}
+	m.byID[r.id] = r
 	m.tenants[r.advertiser] = t
 }
 
@@ -123,4 +125,10 @@ func (m *Matcher) MatchMember(advertiser string, row *Member, dst []rtb.SegmentI
 func (m *Matcher) Sum(id rtb.SegmentID) (rtb.Currency, bool) {
 	c, ok := m.sums[id]
 	return c, ok
+}
+
+// CountsFor reports whether a segment counts events of an advertiser with a name.
+func (m *Matcher) CountsFor(id rtb.SegmentID, advertiser, event string) bool {
+	r := m.byID[id]
+	return r != nil && r.advertiser == advertiser && r.event == event
 }

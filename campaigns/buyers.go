@@ -3,6 +3,7 @@ package campaigns
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"rebound/audiences"
@@ -34,6 +35,17 @@ func BuyersSpec(advertiser string) audiences.Spec {
 		ID: BuyersID(advertiser), Advertiser: advertiser, TTL: spec.Duration(maxConverters),
 		Include: audiences.Rule{Event: "purchase"},
 	}
+}
+
+// SuppressedID returns the id of the built-in audience of the persons on an advertiser's
+// lists whose purpose is to suppress.
+func SuppressedID(advertiser string) string {
+	return BuiltinPrefix + "suppressed" + strings.TrimPrefix(BuyersID(advertiser), BuiltinPrefix+"buyers")
+}
+
+// SuppressedSpec returns the rule of that audience.
+func SuppressedSpec(advertiser string) audiences.Spec {
+	return audiences.Spec{ID: SuppressedID(advertiser), Advertiser: advertiser, Include: audiences.Rule{List: audiences.SuppressLists}}
 }
 
 // seeksBuyers reports whether an audience that the line includes counts purchases. Such

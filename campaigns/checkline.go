@@ -209,6 +209,7 @@ func (c *compiler) converters(path string, l *Line, o OffDuration) {
 	if c.in.Audiences == nil {
 		return
 	}
+	l.Audience.Suppressed = c.in.Audiences.Audience(SuppressedID(l.Advertiser.ID))
 	buyers := c.in.Audiences.Audience(BuyersID(l.Advertiser.ID))
 	d := o.D
 	if !o.Set && !seeksBuyers(&l.Audience) {

@@ -114,6 +114,8 @@ type Audience struct {
 	// was in it within Converters is excluded. Nil if that is off.
 	Buyers     *audiences.Program
 	Converters time.Duration
+	// Suppressed is the built-in audience of the persons on a list that suppresses.
+	Suppressed *audiences.Program
 }
 
 // Match is the result of matching an audience against a visitor.
@@ -168,6 +170,9 @@ func (a *Audience) excludes(v *rtb.Visitor, rq *audiences.Request, now time.Time
 		if p.EvalRequest(v, rq, now, audiences.Window{}).In {
 			return true
 		}
+	}
+	if a.Suppressed != nil && a.Suppressed.EvalRequest(v, rq, now, audiences.Window{}).In {
+		return true
 	}
 	return a.Buyers != nil && a.Buyers.Eval(v, now, audiences.Window{Within: a.Converters}).In
 }

@@ -223,7 +223,7 @@ func (l *loader) audiences(s *Snapshot) {
 	for i := range s.Advertisers {
 		if id := s.Advertisers[i].ID; spec.ValidID(id) && !slices.Contains(ids, id) {
 			ids = append(ids, id)
-			specs = append(specs, campaigns.BuyersSpec(id))
+			specs = append(specs, campaigns.BuyersSpec(id), campaigns.SuppressedSpec(id))
 		}
 	}
 	set, problems := audiences.Compile(specs, ids)

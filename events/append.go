@@ -52,6 +52,9 @@ func AppendBody(dst []byte, f *Fact) ([]byte, error) {
 		e.str(`,"state":`, v.State)
 		e.str(`,"by":`, v.By)
 	}
+	if v := f.List; v != nil {
+		e.list(v)
+	}
 	if f.keepsKeys() {
 		e.key(`,"visitor":`, f.Visitor)
 		e.keys(f.Keys)
@@ -80,6 +83,9 @@ func AppendWho(dst []byte, f *Fact, salt [16]byte) []byte {
 	}
 	if f.Link != nil {
 		e.key(`,"key":`, f.Link.Key)
+	}
+	if f.List != nil {
+		e.strMap(`,"traits":`, f.List.Traits)
 	}
 	if f.Notice != nil {
 		e.str(`,"client_net":`, f.ClientNet)

@@ -108,3 +108,16 @@ func (e *encoder) strMap(name string, m map[string]string) {
 	}
 	e.b = append(e.b, '}')
 }
+
+// list writes the fields of a list that identify no one.
+func (e *encoder) list(v *List) {
+	e.str(`,"list":`, v.List)
+	e.str(`,"job":`, v.Job)
+	e.str(`,"mode":`, v.Mode)
+	e.str(`,"action":`, v.Action)
+	e.str(`,"norm":`, v.Norm)
+	e.str(`,"purpose":`, v.Purpose)
+	e.int(`,"ttl_s":`, v.TTL)
+	e.int(`,"rows":`, v.Rows)
+	e.int(`,"accepted":`, v.Accepted)
+}

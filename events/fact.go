@@ -62,6 +62,7 @@ type Fact struct {
 	*Grant  `json:",omitempty"`
 	*Config `json:",omitempty"`
 	*Pause  `json:",omitempty"`
+	*List   `json:",omitempty"`
 
 	Adjustment *Adjustment `json:"-"`
 	AcceptLoss *AcceptLoss `json:"-"`
@@ -121,6 +122,42 @@ type URL struct {
 	Host  string `json:"host,omitempty"`
 	Path  string `json:"path,omitempty"`
 	Query string `json:"query,omitempty"`
+}
+
+// The modes of a list fact.
+const (
+	ListDefine = "define" // the list exists from now on, with these settings
+	ListBegin  = "begin"  // a job begins to change the list, by Action
+	ListRow    = "row"    // one row of a job; Keys identify the person
+	ListCommit = "commit" // the job is complete: rows of a replacement take effect, and the older ones end
+	ListAbort  = "abort"  // the job ended early: rows of a replacement never take effect
+	ListDrop   = "drop"   // the list and its rows end
+)
+
+// The actions of a job.
+const (
+	ListAppend  = "append"
+	ListReplace = "replace"
+	ListRemove  = "remove"
+)
+
+// List changes a list of an advertiser's customers (kind list_rows). A fact has one row,
+// so that erasing a person leaves the other rows as they are.
+type List struct {
+	List   string `json:"list,omitempty"`
+	Job    string `json:"job,omitempty"`
+	Mode   string `json:"mode,omitempty"`
+	Action string `json:"action,omitempty"` // of begin
+	// Norm, Purpose and TTL are settings of define: std or uid2, target or suppress, and
+	// the seconds for which a row counts.
+	Norm    string `json:"norm,omitempty"`
+	Purpose string `json:"purpose,omitempty"`
+	TTL     int64  `json:"ttl_s,omitempty"`
+	// Rows and Accepted are the numbers of rows of the job, of commit and abort.
+	Rows     int64 `json:"rows,omitempty"`
+	Accepted int64 `json:"accepted,omitempty"`
+	// Traits are the columns trait.<name> of the row. Personal.
+	Traits map[string]string `json:"traits,omitempty"`
 }
 
 // LinkKey is one outside identifier, hashed. KeyKind is "b:<exchange>", "ifa",

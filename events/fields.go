@@ -71,6 +71,8 @@ func (d *decoder) ofKind(key []byte, f *Fact) {
 		d.acceptLoss(key, set(&f.AcceptLoss))
 	case KindApproval:
 		d.approval(key, set(&f.Approval))
+	case KindList:
+		d.list(key, set(&f.List))
 	case KindWin, KindBill, KindLoss, KindImp, KindView, KindClick, KindVideo, KindConvert:
 		d.notice(key, set(&f.Notice))
 	default:
@@ -262,6 +264,33 @@ func (d *decoder) approval(key []byte, v *Approval) {
 		v.State = d.str()
 	case "by":
 		v.By = d.str()
+	default:
+		d.skip()
+	}
+}
+
+func (d *decoder) list(key []byte, v *List) {
+	switch string(key) {
+	case "list":
+		v.List = d.str()
+	case "job":
+		v.Job = d.str()
+	case "mode":
+		v.Mode = d.str()
+	case "action":
+		v.Action = d.str()
+	case "norm":
+		v.Norm = d.str()
+	case "purpose":
+		v.Purpose = d.str()
+	case "ttl_s":
+		v.TTL = d.int()
+	case "rows":
+		v.Rows = d.int()
+	case "accepted":
+		v.Accepted = d.int()
+	case "traits":
+		v.Traits = d.strMap()
 	default:
 		d.skip()
 	}

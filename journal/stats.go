@@ -15,11 +15,12 @@ import (
 
 // Stats is the state of the log at one moment.
 type Stats struct {
-	Log   string // the log's id
-	First uint64 // first sequence in the files
-	Last  events.Position
-	Files int
-	Bytes int64 // total size of all files
+	Log       string    // the log's id
+	First     uint64    // first sequence in the files
+	FirstTime time.Time // TS of the fact before First; zero if First is the first of all
+	Last      events.Position
+	Files     int
+	Bytes     int64 // total size of all files
 
 	Append       Histogram // durations of Append, in seconds
 	AppendErrors uint64
@@ -90,7 +91,7 @@ func (l *Log) Stats() Stats {
 		s.Bytes += files[i].bytes
 	}
 	if len(files) > 0 {
-		s.First = files[0].header.After + 1
+		s.First, s.FirstTime = files[0].header.After+1, files[0].header.At
 	}
 	if l.fleet != nil {
 		s.Outbox = l.fleet.waiting()

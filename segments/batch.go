@@ -28,11 +28,15 @@ type batch struct {
 	touched []rtb.Key // keys whose cached entries are no longer valid
 	added   []rtb.Key // keys that may be new
 	ids     []rtb.SegmentID
+	dict    *dictionary
+	folded  int      // facts
+	rules   []string // pending after the batch; nil if it does not change them
+	lists   lists    // the lists after the batch; nil if it changes none
 }
 
 // work is a profile that the batch reads or changes.
 type work struct {
-	v       rtb.Visitor
+	record
 	exists  bool // state of the profile after the batch
 	changed bool
 }
@@ -42,7 +46,7 @@ func (s *Store) newBatch() (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &batch{s: s, b: b, now: s.now(), swept: s.swept, matcher: s.matcher, profiles: map[rtb.Key]*work{}}, nil
+	return &batch{s: s, b: b, now: s.now(), swept: s.swept, dict: s.dict.Load(), matcher: s.matcher, profiles: map[rtb.Key]*work{}}, nil
 }
 
 // profile returns a visitor's profile, which is read once per batch.
@@ -51,13 +55,12 @@ func (t *batch) profile(k rtb.Key) (*work, error) {
 		return w, nil
 	}
 	w := &work{}
-	key := spaceKey(profileSpace, k)
-	value, exists, err := t.s.db.Get(key[:]) // the batch contains no profiles until it is written
+	value, exists, err := t.stored(k)
 	if err != nil {
 		return nil, err
 	}
 	if exists {
-		if err := decodeProfile(value, &w.v); err != nil {
+		if err := w.decode(value, t.dict); err != nil {
 			return nil, err
 		}
 	}
@@ -65,6 +68,20 @@ func (t *batch) profile(k rtb.Key) (*work, error) {
 	t.profiles[k] = w
 	t.order = append(t.order, k)
 	return w, nil
+}
+
+// stored returns a visitor's profile as it was before the batch, which contains no profiles
+// until it is written: from the cache where it is there, without a read where the filter
+// does not know the visitor.
+func (t *batch) stored(k rtb.Key) (value []byte, exists bool, err error) {
+	if !t.s.known.Load().has(&k) {
+		return nil, false, nil
+	}
+	if e, ok := t.s.cache.peek(&k); ok {
+		return e.value(), e.kind() == entryProfile, nil
+	}
+	key := spaceKey(profileSpace, k)
+	return t.s.db.Get(key[:])
 }
 
 // keep marks w as changed by the fact at seq.
@@ -86,7 +103,7 @@ func (t *batch) drop(k rtb.Key) error {
 	if err != nil || !w.exists {
 		return err
 	}
-	w.v.Reset()
+	w.reset()
 	w.v.Key, w.exists, w.changed = k, false, true
 	t.visitors--
 	return nil
@@ -126,7 +143,7 @@ func (t *batch) due(at rtb.Second, space byte, k rtb.Key) error {
 }
 
 // write stores the batch with its position and makes it visible to readers.
-func (t *batch) write(last *events.Fact) error {
+func (t *batch) write(p events.Position) error {
 	written, err := t.flush()
 	if err != nil {
 		return err
@@ -142,12 +159,18 @@ func (t *batch) write(last *events.Fact) error {
 		t.s.known.Load().add(k)
 	}
 	next := t.s.cache.change(t.touched)
-	err = t.b.Commit(last.Position())
+	err = t.b.Commit(p)
 	t.s.cache.advance(next) // also after a failure, because nothing changed
 	if err != nil {
 		return err
 	}
-	t.s.matcher, t.s.swept = t.matcher, t.swept
+	t.s.matcher, t.s.swept, t.dict.unsaved = t.matcher, t.swept, false
+	if t.rules != nil {
+		t.s.pendingRules.Store(&t.rules)
+	}
+	if t.lists != nil {
+		t.s.lists.Store(&t.lists)
+	}
 	t.s.logTime.Store(uint32(t.now))
 	t.s.count.visitors.Add(t.visitors)
 	t.s.count.outs.Add(t.tombs)
@@ -163,6 +186,11 @@ func (t *batch) write(last *events.Fact) error {
 func (t *batch) writeMeta() error {
 	if err := t.b.Set([]byte(metaNow), secondBytes(t.now)); err != nil {
 		return err
+	}
+	if t.dict.unsaved {
+		if err := t.b.Set([]byte(metaDict), t.dict.append(nil)); err != nil {
+			return err
+		}
 	}
 	visitors := uint64(t.s.count.visitors.Load() + t.visitors)
 	return t.b.Set([]byte(metaVisitors), binary.BigEndian.AppendUint64(nil, visitors))
@@ -189,7 +217,7 @@ func (t *batch) flush() ([]encoded, error) {
 			}
 			continue
 		}
-		value := appendProfile(nil, &w.v)
+		value := w.append(nil, t.dict)
 		if err := t.b.Set(key[:], value); err != nil {
 			return nil, err
 		}

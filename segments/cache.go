@@ -88,6 +88,15 @@ func (c *cache) get(k *rtb.Key) (entry, bool) {
 	return e, true
 }
 
+// peek is get for the fold: it is not counted.
+func (c *cache) peek(k *rtb.Key) (entry, bool) {
+	e, ok := c.entries.Get(hashOf(k))
+	if !ok || rtb.Key(e[:16]) != *k || e.position() < c.stripe(k).Load() || e.kind() == entryEdge {
+		return nil, false
+	}
+	return e, true
+}
+
 // put stores an entry, unless its key has changed since its read began.
 func (c *cache) put(e entry) {
 	k := rtb.Key(e[:16])

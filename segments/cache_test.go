@@ -67,7 +67,7 @@ func TestAFillIsRefusedWhenItsVisitorChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	find(t, s, byUID("v"), rtb.NoBidNone)
+	find(t, s, byUID("v"), rtb.NoBidUnknownVisitor) // it read again
 	s.cache.entries.Wait()
 	find(t, s, byUID("v"), rtb.NoBidUnknownVisitor)
 }

@@ -8,8 +8,12 @@ import (
 	"rebound/rtb"
 )
 
-// profileVersion is the first byte of an encoded profile.
-const profileVersion = 1
+// Versions of an encoded profile, its first byte. Version 1 has whole segment ids and no
+// sums, members and shared segments; it is still read.
+const (
+	profileVersion1 = 1
+	profileVersion  = 2
+)
 
 // Bounds of a profile. Entries beyond them are dropped, the oldest first.
 const (
@@ -17,38 +21,98 @@ const (
 	maxProducts  = 32
 	maxScopes    = 64
 	maxBuckets   = 256
+	maxSums      = 64 // days with a value, of one segment
+	maxMembers   = 128
+	maxShared    = 32
 	maxProductID = 200
 )
 
-// appendProfile appends a profile: version, position, segments, products, frequencies.
-// Ids and latest times have a fixed width; older times are encoded as the distance to
-// the previous one. The key is not included.
-func appendProfile(b []byte, v *rtb.Visitor) []byte {
+// record is a stored profile: what the visitor did, what others did who are the same person,
+// and the lists that the visitor is on. A [rtb.Visitor] for a bid combines the three.
+type record struct {
+	v       rtb.Visitor
+	shared  []rtb.SegmentState // purchases of the person's other devices, by ID
+	members []member
+}
+
+func (r *record) reset() {
+	r.v.Reset()
+	r.shared, r.members = r.shared[:0], r.members[:0]
+}
+
+// append appends a record: version, position, the latest time, segments, products,
+// frequencies, shared segments, members. Segments and advertisers are numbers of the
+// dictionary. Times are encoded as distances to the latest one or to the time before. The
+// key is not included.
+func (r *record) append(b []byte, d *dictionary) []byte {
 	b = append(b, profileVersion)
-	b = binary.AppendUvarint(b, v.Position)
-	b = binary.AppendUvarint(b, uint64(len(v.Segments)))
-	for i := range v.Segments {
-		s := &v.Segments[i]
-		b = binary.LittleEndian.AppendUint64(b, uint64(s.ID))
-		b = binary.LittleEndian.AppendUint32(b, uint32(s.Last))
-		b = binary.AppendUvarint(b, uint64(s.Last-s.First))
+	b = binary.AppendUvarint(b, r.v.Position)
+	base := r.latest()
+	b = binary.LittleEndian.AppendUint32(b, uint32(base))
+	b = appendSegments(b, r.v.Segments, base, d)
+	b = binary.AppendUvarint(b, uint64(len(r.v.Products)))
+	for i := range r.v.Products {
+		p := &r.v.Products[i]
+		b = binary.AppendUvarint(b, uint64(d.advertiser(p.Advertiser))<<3|uint64(p.Kind&7))
+		b = appendText(b, p.ID)
+		b = binary.AppendUvarint(b, uint64(base-p.Last))
+	}
+	b = appendFrequency(b, &r.v)
+	if len(r.shared)+len(r.members) == 0 {
+		return b
+	}
+	b = appendSegments(b, r.shared, base, d)
+	for i := range r.members {
+		m := &r.members[i]
+		b = binary.AppendUvarint(b, uint64(d.segment(m.segment)))
+		b = binary.AppendUvarint(b, uint64(d.segment(m.list)))
+		b = binary.AppendUvarint(b, m.job)
+		b = binary.AppendUvarint(b, uint64(base-m.at))
+	}
+	return b
+}
+
+// latest returns the latest time in a record.
+func (r *record) latest() rtb.Second {
+	last := lastActive(&r.v)
+	for i := range r.shared {
+		last = max(last, r.shared[i].Last)
+	}
+	for i := range r.members {
+		last = max(last, r.members[i].at)
+	}
+	return last
+}
+
+func appendSegments(b []byte, list []rtb.SegmentState, base rtb.Second, d *dictionary) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for i := range list {
+		s := &list[i]
+		id := uint64(d.segment(s.ID)) << 1
+		if len(s.Sums) > 0 {
+			id |= 1
+		}
+		b = binary.AppendUvarint(b, id)
+		b = binary.AppendUvarint(b, uint64(base-s.Last))
 		b = binary.AppendUvarint(b, uint64(s.Count))
-		b = append(b, byte(len(s.Recent)))
-		from := s.Last
-		for _, t := range s.Recent {
-			b = binary.AppendUvarint(b, uint64(from-t))
-			from = t
+		if s.Count != 1 {
+			b = binary.AppendUvarint(b, uint64(s.Last-s.First))
+			b = append(b, byte(len(s.Recent)))
+			from := s.Last
+			for _, t := range s.Recent {
+				b = binary.AppendUvarint(b, uint64(from-t))
+				from = t
+			}
+		}
+		if len(s.Sums) > 0 {
+			b = append(b, byte(len(s.Sums)))
+			for _, x := range s.Sums {
+				b = binary.AppendUvarint(b, uint64(x.Day))
+				b = binary.AppendVarint(b, int64(x.Value))
+			}
 		}
 	}
-	b = binary.AppendUvarint(b, uint64(len(v.Products)))
-	for i := range v.Products {
-		p := &v.Products[i]
-		b = appendText(b, p.Advertiser)
-		b = appendText(b, p.ID)
-		b = binary.LittleEndian.AppendUint32(b, uint32(p.Last))
-		b = append(b, byte(p.Kind))
-	}
-	return appendFrequency(b, v)
+	return b
 }
 
 func appendFrequency(b []byte, v *rtb.Visitor) []byte {
@@ -72,22 +136,34 @@ func appendText(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-var errProfile = errors.New("cannot read profile: got damaged bytes; want what appendProfile wrote")
+var errProfile = errors.New("cannot read profile: got damaged bytes; want what record.append wrote")
 
-// decodeProfile fills v from b and reuses v's memory. Texts in v point into b, so b must
-// never change afterwards. On an error v is empty.
-func decodeProfile(b []byte, v *rtb.Visitor) error {
-	v.Reset()
-	r := reader{b: b}
-	if r.byte() != profileVersion {
-		return errProfile
+// decode fills r from b and reuses r's memory. Texts in r point into b, so b must never
+// change afterwards. On an error r is empty.
+func (r *record) decode(b []byte, d *dictionary) error {
+	r.reset()
+	in := reader{b: b}
+	version := in.byte()
+	r.v.Position = in.uvarint()
+	switch version {
+	case profileVersion1:
+		in.segments1(&r.v)
+		in.products1(&r.v)
+		in.frequency(&r.v)
+	case profileVersion:
+		base := rtb.Second(in.fixed32())
+		in.segments(&r.v.Segments, base, d)
+		in.products(&r.v, base, d)
+		in.frequency(&r.v)
+		if !in.bad && len(in.b) > 0 {
+			in.segments(&r.shared, base, d)
+			in.members(r, base, d)
+		}
+	default:
+		in.bad = true
 	}
-	v.Position = r.uvarint()
-	r.segments(v)
-	r.products(v)
-	r.frequency(v)
-	if r.bad || len(r.b) > 0 {
-		v.Reset()
+	if in.bad || len(in.b) > 0 {
+		r.reset()
 		return errProfile
 	}
 	return nil
@@ -119,6 +195,16 @@ func (r *reader) byte() byte {
 
 func (r *reader) uvarint() uint64 {
 	x, n := binary.Uvarint(r.b)
+	if r.bad || n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return x
+}
+
+func (r *reader) varint() int64 {
+	x, n := binary.Varint(r.b)
 	if r.bad || n <= 0 {
 		r.bad = true
 		return 0
@@ -175,7 +261,76 @@ func (r *reader) text(limit int) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-func (r *reader) segments(v *rtb.Visitor) {
+func (r *reader) segments(list *[]rtb.SegmentState, base rtb.Second, d *dictionary) {
+	for range r.count(maxSegments) {
+		s := grow(list)
+		recent, sums := s.Recent[:0], s.Sums[:0]
+		id := r.uvarint()
+		*s = rtb.SegmentState{ID: r.segment(id>>1, d), Last: r.before(base), Count: r.uint32()}
+		s.First = s.Last
+		if s.Count == 1 { // an event, whose time is both the first and the last
+			recent = append(recent, s.Last)
+		} else {
+			s.First = r.before(s.Last)
+			recent = r.recent(recent, s.Last)
+		}
+		if id&1 != 0 {
+			n := int(r.byte())
+			r.bad = r.bad || n > maxSums
+			for range min(n, maxSums) {
+				sums = append(sums, rtb.DayValue{Day: r.uint32(), Value: rtb.Micros(r.varint())})
+			}
+		}
+		s.Recent, s.Sums = recent, sums
+		if r.bad {
+			return
+		}
+	}
+}
+
+// segment returns the segment with a number.
+func (r *reader) segment(n uint64, d *dictionary) rtb.SegmentID {
+	id, ok := d.segmentAt(n)
+	r.bad = r.bad || !ok
+	return id
+}
+
+func (r *reader) recent(dst []rtb.Second, from rtb.Second) []rtb.Second {
+	n := int(r.byte())
+	if n > rtb.MaxRecent {
+		r.bad = true
+		n = 0
+	}
+	for range n {
+		from = r.before(from)
+		dst = append(dst, from)
+	}
+	return dst
+}
+
+func (r *reader) products(v *rtb.Visitor, base rtb.Second, d *dictionary) {
+	for range r.count(maxProducts) {
+		p := grow(&v.Products)
+		head := r.uvarint()
+		*p = rtb.ProductSeen{Advertiser: d.advertiserAt(head >> 3), Kind: rtb.ProductKind(head & 7), ID: r.text(maxProductID), Last: r.before(base)}
+		if r.bad {
+			return
+		}
+	}
+}
+
+func (r *reader) members(to *record, base rtb.Second, d *dictionary) {
+	for !r.bad && len(r.b) > 0 {
+		m := member{segment: r.segment(r.uvarint(), d), list: r.segment(r.uvarint(), d), job: r.uvarint(), at: r.before(base)}
+		if len(to.members) == maxMembers {
+			r.bad = true
+			return
+		}
+		to.members = append(to.members, m)
+	}
+}
+
+func (r *reader) segments1(v *rtb.Visitor) {
 	for range r.count(maxSegments) {
 		s := grow(&v.Segments)
 		recent := s.Recent[:0]
@@ -199,7 +354,7 @@ func (r *reader) segments(v *rtb.Visitor) {
 	}
 }
 
-func (r *reader) products(v *rtb.Visitor) {
+func (r *reader) products1(v *rtb.Visitor) {
 	for range r.count(maxProducts) {
 		p := grow(&v.Products)
 		*p = rtb.ProductSeen{Advertiser: r.text(64), ID: r.text(maxProductID), Last: rtb.Second(r.fixed32()), Kind: rtb.ProductKind(r.byte())}

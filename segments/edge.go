@@ -19,8 +19,9 @@ const (
 	maxOthers    = 16 // other identifiers of one visitor
 	maxKind      = 80 // bytes of a kind
 
-	edgeVersion = 2
-	edgeLife    = 90 * daySpan // seconds since the identifier was last seen
+	edgeVersion2 = 2 // without the owner
+	edgeVersion  = 3
+	edgeLife     = 90 * daySpan // seconds since the identifier was last seen
 )
 
 // edge holds the visitors to which an external identifier belongs. A device's
@@ -30,6 +31,7 @@ const (
 // expires.
 type edge struct {
 	kind    string
+	owner   string   // of a person's identifier: the advertiser who linked it
 	former  []uint32 // for a device's identifier: the visitors that it was linked to before
 	devices []device
 }
@@ -50,6 +52,7 @@ func person(kind string) bool { return kind == "em" || kind == "ph" || kind == "
 func (e *edge) append(b []byte) []byte {
 	b = append(b, edgeVersion)
 	b = appendText(b, e.kind)
+	b = appendText(b, e.owner)
 	b = append(b, byte(len(e.former)))
 	for _, c := range e.former {
 		b = binary.LittleEndian.AppendUint32(b, c)
@@ -66,10 +69,14 @@ var errEdge = errors.New("cannot read link: got damaged bytes; want what edge.ap
 func decodeEdge(b []byte) (edge, error) {
 	var e edge
 	r := reader{b: b}
-	if r.byte() != edgeVersion {
+	version := r.byte()
+	if version != edgeVersion && version != edgeVersion2 {
 		return e, errEdge
 	}
 	e.kind = strings.Clone(r.text(maxKind))
+	if version == edgeVersion {
+		e.owner = strings.Clone(r.text(maxName))
+	}
 	for n := r.byte(); n > 0 && !r.bad; n-- {
 		e.former = append(e.former, r.fixed32())
 	}
@@ -90,10 +97,14 @@ func decodeEdge(b []byte) (edge, error) {
 func latestDevice(b []byte, now rtb.Second) (rtb.Key, bool) {
 	const size = 16 + 4
 	r := reader{b: b}
-	if r.byte() != edgeVersion {
+	version := r.byte()
+	if version != edgeVersion && version != edgeVersion2 {
 		return rtb.Key{}, false
 	}
 	r.text(maxKind)
+	if version == edgeVersion {
+		r.text(maxName)
+	}
 	r.take(4 * int(r.byte()))
 	if r.bad || len(r.b) == 0 || len(r.b)%size != 0 {
 		return rtb.Key{}, false
@@ -120,10 +131,17 @@ func (e *edge) remove(visitor rtb.Key) {
 
 // link folds a link fact.
 func (t *batch) link(f *events.Fact) error {
-	if f.Link == nil || f.Visitor.IsZero() || f.Link.Key.IsZero() || f.Link.KeyKind == "" || len(f.Link.KeyKind) > maxKind {
+	if f.Link == nil || f.Visitor.IsZero() {
 		return nil
 	}
-	k, kind := f.Link.Key, f.Link.KeyKind
+	return t.linkTo(f, f.Link.KeyKind, f.Link.Key)
+}
+
+// linkTo links an identifier to the fact's visitor.
+func (t *batch) linkTo(f *events.Fact, kind string, k rtb.Key) error {
+	if k.IsZero() || k == f.Visitor || kind == "" || len(kind) > maxKind || len(f.Advertiser) > maxName {
+		return nil
+	}
 	for _, id := range []rtb.Key{f.Visitor, k} {
 		if gone, err := t.optedOut(id); gone || err != nil {
 			return err
@@ -136,6 +154,9 @@ func (t *batch) link(f *events.Fact) error {
 	if !exists {
 		e.kind = kind
 	}
+	if person(kind) && f.Advertiser != "" {
+		e.owner = f.Advertiser
+	}
 	switch {
 	case e.shared():
 		t.s.count.overlinked.Add(1)
@@ -144,7 +165,8 @@ func (t *batch) link(f *events.Fact) error {
 	case e.crowded(f.Visitor):
 		return t.share(k, &e)
 	}
-	if !e.has(f.Visitor) {
+	fresh := !e.has(f.Visitor)
+	if fresh {
 		if ok, err := t.room(&e, f.Visitor); !ok || err != nil {
 			return err
 		}
@@ -158,7 +180,13 @@ func (t *batch) link(f *events.Fact) error {
 			return err
 		}
 	}
-	return t.setEdge(k, &e)
+	if err := t.setEdge(k, &e); err != nil || !fresh {
+		return err
+	}
+	if err := t.shareWith(&e, f.Visitor, f.Seq); err != nil {
+		return err
+	}
+	return t.enrollAll(f.Visitor, k, f.Seq)
 }
 
 // crowded reports whether a claim by visitor means that more than maxDevices visitors

@@ -118,19 +118,49 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor, beforeRead func()) rtb.NoBid
 			return rtb.NoBidPrivacyOptedOut
 		}
 	}
-	e, err := s.read(&visitor, profileSpace, beforeRead)
-	if err != nil {
-		return rtb.NoBidError
-	}
-	if e.kind() != entryProfile {
-		return rtb.NoBidUnknownVisitor
-	}
-	if err := decodeProfile(e.value(), v); err != nil {
-		s.count.errors.Add(1)
-		return rtb.NoBidError
+	if r := s.readProfile(visitor, v, beforeRead); r != rtb.NoBidNone {
+		return r
 	}
 	v.Key, v.Match = visitor, c.mm+1
 	return rtb.NoBidNone
+}
+
+// readProfile fills v with the profile of a visitor. While the files are replaced, the
+// dictionary that belongs to the profile's bytes is not known: it reads again.
+func (s *Store) readProfile(visitor rtb.Key, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
+	for range 3 {
+		d := s.dict.Load()
+		e, err := s.read(&visitor, profileSpace, beforeRead)
+		switch {
+		case err != nil:
+			return rtb.NoBidError
+		case s.dict.Load() != d:
+			continue
+		case e.kind() != entryProfile:
+			return rtb.NoBidUnknownVisitor
+		}
+		if err = s.decode(e.value(), d, v); err == nil {
+			return rtb.NoBidNone
+		}
+		if s.dict.Load() == d {
+			break
+		}
+	}
+	s.count.errors.Add(1)
+	return rtb.NoBidError
+}
+
+// decode fills v with a stored profile, whose memory v shares.
+func (s *Store) decode(b []byte, d *dictionary, v *rtb.Visitor) error {
+	r := s.scratch.Get().(*record)
+	r.v, *v = *v, r.v // r decodes into the memory of v
+	err := r.decode(b, d)
+	r.v, *v = *v, r.v
+	if len(r.members)+len(r.shared) > 0 {
+		r.visitor(v, *s.lists.Load(), s.now())
+	}
+	s.scratch.Put(r)
+	return err
 }
 
 // read returns the entry of a key, from the cache or from disk.
@@ -180,7 +210,7 @@ func (s *Store) Profile(k rtb.Key, v *rtb.Visitor) (bool, error) {
 		return false, err
 	}
 	if exists {
-		if err := decodeProfile(value, v); err != nil {
+		if err := s.decode(value, s.dict.Load(), v); err != nil {
 			return false, err
 		}
 	}

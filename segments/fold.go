@@ -39,7 +39,10 @@ func (s *Store) Apply(facts []events.Fact) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	if err := s.applyBatch(facts); err != nil {
+	s.applying.Lock()
+	err := s.applyBatch(facts)
+	s.applying.Unlock()
+	if err != nil {
 		if view.IsDamage(err) {
 			s.log.Error("the view of visitors is damaged; it is emptied", zap.Error(err))
 			err = errors.Join(err, s.Reset())
@@ -67,8 +70,9 @@ func (s *Store) applyBatch(facts []events.Fact) error {
 		if err := t.fold(&facts[i]); err != nil {
 			return fmt.Errorf("cannot fold fact %d: %w", facts[i].Seq, err)
 		}
+		t.folded++
 	}
-	return t.write(&facts[len(facts)-1])
+	return t.write(facts[len(facts)-1].Position())
 }
 
 func (t *batch) fold(f *events.Fact) error {
@@ -95,6 +99,8 @@ func (t *batch) fold(f *events.Fact) error {
 		return t.erase(f)
 	case events.KindConfig:
 		return t.config(f)
+	case events.KindList:
+		return t.list(f)
 	}
 	return nil
 }
@@ -123,13 +129,26 @@ func (t *batch) event(f *events.Fact) error {
 	if err != nil {
 		return err
 	}
+	if !w.exists && len(*t.s.lists.Load()) > 0 { // a list may have named the visitor before
+		if err := t.enrollAll(f.Visitor, f.Visitor, f.Seq); err != nil {
+			return err
+		}
+		t.ids = t.matcher.Match(f, t.ids[:0])
+	}
 	at, dropped := happened(f), 0
 	for _, id := range t.ids {
+		t.dict.segment(id)
 		dropped += addEvent(&w.v, id, at)
+		if c, ok := t.matcher.Sum(id); ok && f.Currency == c && f.Event.Value > 0 {
+			dropped += addValue(w.v.Segment(id), at.UTCDay(), f.Event.Value)
+		}
 	}
 	dropped += addProducts(&w.v, f.Advertiser, f.Event, at)
 	t.s.count.dropped.Add(uint64(dropped))
-	return t.keep(w, f.Seq)
+	if err := t.keep(w, f.Seq); err != nil {
+		return err
+	}
+	return t.shareEvent(f, at)
 }
 
 // firstTime reports whether an event of its visitor is new: by its own id, or
@@ -304,10 +323,19 @@ func (t *batch) erase(f *events.Fact) error {
 	if err != nil {
 		return err
 	}
+	keys := slices.Clone(f.Keys)
 	for _, visitor := range visitors {
+		ids, err := t.linked(visitor)
+		if err != nil {
+			return err
+		}
 		if err := t.forget(visitor); err != nil {
 			return err
 		}
+		keys = append(append(keys, ids...), events.LinkKey{KeyKind: events.VisitorKind, Key: visitor})
+	}
+	if err := t.eraseRows(keys); err != nil {
+		return err
 	}
 	for _, l := range f.Keys { // one that too many visitors claimed is linked to none of them
 		e, _, err := t.edge(l.Key)
@@ -341,8 +369,15 @@ func (t *batch) forget(visitor rtb.Key) error {
 // config activates the rules of a new configuration for the events that follow. A rule
 // that this version cannot read is ignored and counted.
 func (t *batch) config(f *events.Fact) error {
-	if f.Config == nil {
+	if f.Config == nil || t.s.fixed {
 		return nil
+	}
+	before, _, err := t.b.Get([]byte(metaRules))
+	if err != nil {
+		return err
+	}
+	if err := t.pendingAfter(strings.Split(string(before), "\n"), f.Config.Rules); err != nil {
+		return err
 	}
 	m, bad := readableRules(f.Config.Rules)
 	t.s.reportBadRules(bad)

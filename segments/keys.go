@@ -16,6 +16,8 @@ const (
 	reverseSpace = 'r' // visitor, external identifier -> kind
 	tombSpace    = 't' // visitor or external identifier -> when it opted out
 	seenSpace    = 'd' // digest of an event or a bid -> when it may be deleted
+	rowSpace     = 'k' // external identifier -> rows of lists
+	listSpace    = 'l' // segment of a list's members -> its state
 	dueSpace     = 'x' // time, space, key -> nothing: keys to check for expiry at that time
 )
 
@@ -25,10 +27,16 @@ const (
 	metaRules    = "mrules"
 	metaVisitors = "mvisitors"
 	metaSwept    = "mswept"
+	metaDict     = "mdict"
+	metaPending  = "mpending" // rules that lack the events before their activation
 )
 
-// storeFormat is the version of these keys and their values.
-const storeFormat = 4
+// storeFormat is the version of these keys and their values. Values of olderFormat are
+// read as well, and written anew when they change.
+const (
+	storeFormat = 5
+	olderFormat = 4
+)
 
 func spaceKey(space byte, k rtb.Key) [17]byte {
 	var b [17]byte

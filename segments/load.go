@@ -26,6 +26,21 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
+	if err := s.loadDictionary(); err != nil {
+		return err
+	}
+	if err := s.loadLists(); err != nil {
+		return err
+	}
+	pending, _, err := s.db.Get([]byte(metaPending))
+	if err != nil {
+		return err
+	}
+	s.pendingRules.Store(&[]string{})
+	if len(pending) > 0 {
+		list := strings.Split(string(pending), "\n")
+		s.pendingRules.Store(&list)
+	}
 	var bad []string
 	s.matcher, bad = readableRules(strings.Split(string(rules), "\n"))
 	s.reportBadRules(bad)
@@ -100,4 +115,21 @@ func (s *Store) eachKey(space byte, part int, fn func(rtb.Key)) error {
 		}
 		return nil
 	})
+}
+
+// loadDictionary reads the numbers of segments and advertisers.
+func (s *Store) loadDictionary() error {
+	value, exists, err := s.db.Get([]byte(metaDict))
+	if err != nil {
+		return err
+	}
+	if !exists {
+		value = newDictionary().append(nil)
+	}
+	d := newDictionary()
+	if err := d.load(value); err != nil {
+		return fmt.Errorf("cannot read dictionary of view segments: %w: %w", view.ErrDamaged, err)
+	}
+	s.dict.Store(d)
+	return nil
 }

@@ -11,20 +11,12 @@ import (
 // addEvent counts one event of a segment. Events may arrive in any order. It returns the
 // number of segments that had to be dropped.
 func addEvent(v *rtb.Visitor, id rtb.SegmentID, at rtb.Second) (dropped int) {
-	i, found := slices.BinarySearchFunc(v.Segments, id, func(s rtb.SegmentState, id rtb.SegmentID) int { return cmp.Compare(s.ID, id) })
-	if !found {
-		v.Segments = slices.Insert(v.Segments, i, rtb.SegmentState{ID: id, First: at, Last: at})
-	}
-	s := &v.Segments[i]
+	s := insertSegment(v, id, at)
 	s.First, s.Last = min(s.First, at), max(s.Last, at)
 	if s.Count < 1<<32-1 {
 		s.Count++
 	}
-	place, _ := slices.BinarySearchFunc(s.Recent, at, func(a, b rtb.Second) int { return cmp.Compare(b, a) })
-	if place < rtb.MaxRecent {
-		s.Recent = slices.Insert(s.Recent, place, at)
-		s.Recent = s.Recent[:min(len(s.Recent), rtb.MaxRecent)]
-	}
+	addRecent(s, at)
 	if len(v.Segments) <= maxSegments {
 		return 0
 	}
@@ -35,6 +27,32 @@ func addEvent(v *rtb.Visitor, id rtb.SegmentID, at rtb.Second) (dropped int) {
 		}
 	}
 	v.Segments = slices.Delete(v.Segments, oldest, oldest+1)
+	return 1
+}
+
+func compareSegment(s rtb.SegmentState, id rtb.SegmentID) int { return cmp.Compare(s.ID, id) }
+
+// addRecent adds the time of an event to those that are kept.
+func addRecent(s *rtb.SegmentState, at rtb.Second) {
+	place, _ := slices.BinarySearchFunc(s.Recent, at, func(a, b rtb.Second) int { return cmp.Compare(b, a) })
+	if place < rtb.MaxRecent {
+		s.Recent = slices.Insert(s.Recent, place, at)
+		s.Recent = s.Recent[:min(len(s.Recent), rtb.MaxRecent)]
+	}
+}
+
+// addValue adds the value of an event to that of its day. It returns the number of days
+// that had to be dropped.
+func addValue(s *rtb.SegmentState, day uint32, value rtb.Micros) (dropped int) {
+	i, found := slices.BinarySearchFunc(s.Sums, day, func(x rtb.DayValue, day uint32) int { return cmp.Compare(day, x.Day) })
+	if !found {
+		s.Sums = slices.Insert(s.Sums, i, rtb.DayValue{Day: day})
+	}
+	s.Sums[i].Value += value
+	if len(s.Sums) <= maxSums {
+		return 0
+	}
+	s.Sums = s.Sums[:maxSums]
 	return 1
 }
 

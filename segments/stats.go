@@ -20,6 +20,7 @@ type Stats struct {
 	Dropped                uint64 // segments, products and scopes beyond the bounds of a profile
 	Overlinked             uint64 // links beyond a bound, not created
 	Shared                 uint64 // identifiers unlinked because too many visitors claimed them
+	StrayRows              uint64 // rows of lists that do not exist
 	BadRules               uint64 // rule texts that this version cannot read
 	Position               events.Position
 }
@@ -28,7 +29,7 @@ type counters struct {
 	found, unknown, noID, optedOut, errors   atomic.Uint64
 	visitors, outs                           atomic.Int64
 	applied, duplicates, dropped, overlinked atomic.Uint64
-	shared, badRules                         atomic.Uint64
+	shared, badRules, strayRows              atomic.Uint64
 }
 
 // Stats returns the current counts.
@@ -39,7 +40,7 @@ func (s *Store) Stats() Stats {
 		Found: c.found.Load(), Unknown: c.unknown.Load(), NoID: c.noID.Load(), OptedOut: c.optedOut.Load(),
 		Errors: c.errors.Load(), Visitors: uint64(c.visitors.Load()), OptOuts: uint64(c.outs.Load()),
 		Applied: c.applied.Load(), Duplicates: c.duplicates.Load(), Dropped: c.dropped.Load(),
-		Overlinked: c.overlinked.Load(), Shared: c.shared.Load(), BadRules: c.badRules.Load(), Position: s.Position(),
+		Overlinked: c.overlinked.Load(), Shared: c.shared.Load(), BadRules: c.badRules.Load(), StrayRows: c.strayRows.Load(), Position: s.Position(),
 	}
 }
 

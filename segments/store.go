@@ -2,6 +2,7 @@ package segments
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,9 @@ type Options struct {
 	CacheBytes int64
 	// Keyring turns the identifiers of bid requests into keys; nil means an empty one.
 	Keyring *rtb.Keyring
+	// Rules are the canonical texts of the segments to count, instead of those of the
+	// configurations in the log; nil: those.
+	Rules []string
 	// Logger may be nil.
 	Logger *zap.Logger
 }
@@ -39,6 +43,12 @@ type Store struct {
 	cache   *cache
 	pending pendingOuts
 	count   counters
+	dict    atomic.Pointer[dictionary]
+	lists   atomic.Pointer[lists]
+	// pendingRules lack the events before their activation; see Rebuild.
+	pendingRules atomic.Pointer[[]string]
+	applying     sync.Mutex // held while a batch is made and written: by Apply and by Rebuild
+	scratch      sync.Pool  // of *record
 
 	logTime atomic.Uint32 // rtb.Second
 	folded  atomic.Pointer[func(ts time.Time)]
@@ -47,6 +57,7 @@ type Store struct {
 	// The remaining fields belong to the folding goroutine.
 	matcher *audiences.Matcher
 	swept   rtb.Second
+	fixed   bool // the rules do not change with the configuration
 
 	// afterRead, in tests, is called between a read from disk and the cache fill.
 	afterRead func()
@@ -68,9 +79,13 @@ func Open(o Options) (*Store, error) {
 		o.Logger = zap.NewNop()
 	}
 	s := &Store{keyring: o.Keyring, log: o.Logger}
+	s.dict.Store(newDictionary())
+	s.scratch.New = func() any { return new(record) }
+	s.lists.Store(&lists{})
+	s.pendingRules.Store(&[]string{})
 	var err error
 	s.db, err = view.Open(view.Config{
-		Name: s.Name(), Dir: o.Dir, InMemory: o.InMemory, Format: storeFormat, CacheBytes: blockCacheBytes, Logger: o.Logger,
+		Name: s.Name(), Dir: o.Dir, InMemory: o.InMemory, Format: storeFormat, Older: []byte{olderFormat}, CacheBytes: blockCacheBytes, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -85,6 +100,12 @@ func Open(o Options) (*Store, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	if o.Rules != nil {
+		var bad []string
+		s.matcher, bad = readableRules(o.Rules)
+		s.reportBadRules(bad)
+		s.fixed = true
 	}
 	return s, nil
 }
@@ -128,7 +149,10 @@ func (s *Store) Reset() error { return s.replace(s.db.Reset) }
 // replace replaces the files and loads the in-memory state. Cached entries, and
 // those that readers are about to store, are invalid before and afterwards.
 func (s *Store) replace(exchange func() error) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.cache.advance(s.cache.changeAll())
+	s.dict.Store(newDictionary()) // readers begin again; see lookup
 	err := exchange()
 	s.cache.advance(s.cache.changeAll())
 	return errors.Join(err, s.load())

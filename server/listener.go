@@ -57,6 +57,9 @@ type Spec struct {
 	// contain a secret. If nil, the log names no route.
 	Route  func(path []byte) string
 	Limits Limits
+	// Large returns the limit of the body of a request with larger bodies than
+	// Limits.Body, and the time to read it; 0 for others. If nil, there are none.
+	Large func(*fasthttp.RequestHeader) (bytes int, read time.Duration)
 	// Shed handles a request above Limits.InFlight; by default it returns 503. Panicked
 	// responds to a request whose handler panicked; by default with 500. The bid
 	// listener returns 204 in both cases, because an exchange must never see a 5xx.
@@ -162,7 +165,7 @@ func Serve(spec Spec, ln net.Listener) *Listener {
 		Handler:                      l.handle,
 		ErrorHandler:                 l.refuse,
 		ExpectHandler:                l.expect,
-		HeaderReceived:               oldExpect,
+		HeaderReceived:               l.received,
 		ConnState:                    l.observe,
 		Logger:                       quiet{spec.Logger},
 		Concurrency:                  lim.Conns,
@@ -308,6 +311,15 @@ func ambiguous(h *fasthttp.RequestHeader) (status, why int, closes bool) {
 	return 0, 0, lines.closes
 }
 
+// received sees the headers of a request before its body is read.
+func (l *Listener) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	c := oldExpect(h)
+	if l.spec.Large != nil {
+		c.MaxRequestBodySize, c.ReadTimeout = l.spec.Large(h)
+	}
+	return c
+}
+
 // oldExpect removes the Expect header of a client of HTTP/1.0, which does not know the
 // status 100 (RFC 9110 §10.1.1).
 func oldExpect(h *fasthttp.RequestHeader) (none fasthttp.RequestConfig) {
@@ -320,7 +332,13 @@ func oldExpect(h *fasthttp.RequestHeader) (none fasthttp.RequestConfig) {
 // expect answers a request with Expect: 100-continue. A body above the limit is refused
 // before it is sent (RFC 9110 §10.1.1); the library then closes the connection.
 func (l *Listener) expect(ctx *fasthttp.RequestCtx) int {
-	if ctx.Request.Header.ContentLength() > l.spec.Limits.Body {
+	limit := l.spec.Limits.Body
+	if l.spec.Large != nil {
+		if n, _ := l.spec.Large(&ctx.Request.Header); n > 0 {
+			limit = n
+		}
+	}
+	if ctx.Request.Header.ContentLength() > limit {
 		l.refused[refusedTooLarge].Add(1)
 		return fasthttp.StatusRequestEntityTooLarge
 	}

@@ -57,6 +57,9 @@ type app struct {
 	signer    *tracking.Signer
 	notices   *tracking.Handler
 	edge      *collect.Edge
+	customers *collect.ListAPI
+	rebuilder *rebuilder
+	surveys   surveys
 	bidder    *bidder.Bidder
 	health    server.Health
 	metrics   *server.Metrics
@@ -92,8 +95,8 @@ func (a *app) start(ctx context.Context) error {
 	a.console.line("Rebound is starting with " + a.flags.config)
 	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
 	for _, step := range []func(context.Context) error{
-		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.activateFirst, a.serveEdge,
-		a.follow, a.grant, a.firstLook, a.honour, a.serveBids,
+		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.openCustomers, a.activateFirst, a.serveEdge,
+		a.follow, a.grant, a.firstLook, a.honour, a.serveBids, a.startRebuilder,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -36,6 +36,7 @@ func (a *app) serveEdge(context.Context) error {
 	if spec, err = a.listenerSpec("edge", edge); err != nil {
 		return err
 	}
+	spec.Large = a.largeBody
 	a.edgeListener = server.Serve(spec, a.edgeSocket)
 	for _, l := range []*server.Listener{a.edgeListener, a.adminListener} {
 		a.log.Info("listening", zap.String("listener", l.Stats().Name), zap.String("addr", l.Addr()))
@@ -122,6 +123,13 @@ func (a *app) edgeRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodGet, "/v1/optout", a.edge.OptOutPage)
 	r.Handle(fasthttp.MethodPost, "/v1/optout", a.edge.OptOut)
 	r.Handle(fasthttp.MethodDelete, "/v1/optout", a.edge.OptIn)
+	r.Handle(fasthttp.MethodGet, "/v1/lists", a.customers.ListLists)
+	r.Handle(fasthttp.MethodGet, "/v1/lists/*", a.customers.Get)
+	r.Handle(fasthttp.MethodPut, "/v1/lists/*", a.customers.Put)
+	r.Handle(fasthttp.MethodDelete, "/v1/lists/*", a.customers.Delete)
+	r.Handle(fasthttp.MethodPost, "/v1/lists/*", a.customers.Members)
+	r.Handle(fasthttp.MethodGet, "/v1/jobs/*", a.customers.Job)
+	r.Handle(fasthttp.MethodPost, audienceAPI+"*", a.exportAudience)
 	for _, n := range a.notices.Routes() {
 		r.Handle(fasthttp.MethodGet, n.Path, n.Handler)
 		r.Handle(fasthttp.MethodPost, n.Path, n.Handler)
@@ -140,6 +148,8 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Read("/readyz", a.health.Readyz)
 	r.Read("/admin/budgets", a.budgets)
 	r.Read("/admin/head", a.head)
+	r.Read("/admin/audiences", a.audienceData)
+	r.Handle(fasthttp.MethodPost, audiencesPrefix+"*", a.rebuildAudience)
 	r.Read("/admin/matches", a.matches)
 	r.Read("/admin/debug", a.debug)
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)

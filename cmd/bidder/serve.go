@@ -232,6 +232,12 @@ func (a *app) stop() error {
 	go func() { bids <- a.drain(ctx, a.bidding.Load()) }()
 	note("edge listener", a.drain(ctx, a.edgeListener))
 	note("bid listener", <-bids)
+	if a.customers != nil {
+		a.customers.Close()
+	}
+	if a.rebuilder != nil {
+		a.rebuilder.stop()
+	}
 	a.watching.stop()
 	a.watchingLists.stop()
 	note("feedback", a.hearing.stop())

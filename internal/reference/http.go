@@ -102,6 +102,14 @@ func shown(path string) string {
 		return "/v1/vast/{event}"
 	case "/admin/creatives/*":
 		return "/admin/creatives/{id}/approval"
+	case "/v1/lists/*":
+		return "/v1/lists/{id}"
+	case "/v1/jobs/*":
+		return "/v1/jobs/{id}"
+	case "/v1/audiences/*":
+		return "/v1/audiences/{id}/export"
+	case "/admin/audiences/*":
+		return "/admin/audiences/{id}/rebuild"
 	}
 	return path
 }

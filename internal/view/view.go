@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ type Config struct {
 	// a key or a value changes; the owner then migrates the old form or lets Open
 	// refuse it.
 	Format byte
+	// Older are the formats whose values the owner reads as well. A view in one of them is
+	// marked with Format when it is opened.
+	Older []byte
 	// MemTableBytes bounds the data that a crash loses, and so the time that the
 	// journal needs to apply it again; 0 means 8 MiB.
 	MemTableBytes uint64
@@ -133,6 +137,10 @@ func (d *DB) loadPosition(h *handle) error {
 	if !marked {
 		if err := d.mark(h); err != nil {
 			return err
+		}
+	} else if len(format) == 1 && bytes.IndexByte(d.c.Older, format[0]) >= 0 {
+		if err := h.db.Set(formatKey, []byte{d.c.Format}, pebble.NoSync); err != nil {
+			return fmt.Errorf("cannot write view %s: %w", d.c.Name, err)
 		}
 	} else if len(format) != 1 || format[0] != d.c.Format {
 		return fmt.Errorf("cannot use view %s in %s: got format %x; want %d: %w: start the version that wrote it, "+
