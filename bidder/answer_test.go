@@ -42,7 +42,7 @@ func lasting(t testing.TB) *world {
 // bid log that redacts and records every request, positions, and feedback.
 func (w *world) everything(l *events.BidLog) *bidder.Bidder {
 	b := bidder.New(bidder.Options{
-		Visitors: w.segments, Budgets: w.pacer, Links: w.signer, Records: l, Clock: func() time.Time { return w.now },
+		Visitors: w.segments, Budgets: w.pacer, Links: w.signer, Records: l, Keys: w.keyring, Clock: func() time.Time { return w.now },
 		Positions: func() events.RecordPos {
 			return events.RecordPos{Segments: w.segments.Position().Seq, Money: w.pacer.Position().Seq}
 		},
@@ -52,13 +52,10 @@ func (w *world) everything(l *events.BidLog) *bidder.Bidder {
 	return b
 }
 
-// bidLog opens a bid log that redacts as a running bidder's does. Nothing is written
-// until it runs.
+// bidLog opens a bid log. Nothing is written until it runs.
 func (w *world) bidLog() *events.BidLog {
 	w.t.Helper()
-	l, err := events.OpenBidLog(events.BidLogOptions{Dir: w.t.TempDir(), BufferBytes: 1 << 30, Redact: func(dst, body []byte, id string) ([]byte, error) {
-		return w.snapshot.Profiles[id].Redact(dst, body, w.keyring)
-	}})
+	l, err := events.OpenBidLog(events.BidLogOptions{Dir: w.t.TempDir(), BufferBytes: 1 << 30})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -72,7 +69,7 @@ func TestAllocations(t *testing.T) {
 	}
 	w := lasting(t)
 	l := w.bidLog()
-	b, s := w.everything(l), bidder.NewDecision()
+	b, s, answers := w.everything(l), bidder.NewDecision(), 0
 	unknown := bytes.Replace(w.r0, []byte("u-retarget"), []byte("u-stranger"), 1)
 	for _, c := range []struct {
 		name string
@@ -88,8 +85,11 @@ func TestAllocations(t *testing.T) {
 		var a bidder.Response
 		rq := bidder.Request{Exchange: "demo", Body: c.body, Arrival: w.now}
 		n := math.Inf(1)
-		for range 5 { // a profile that is not in the cache yet is read from the view, which allocates
-			n = min(n, testing.AllocsPerRun(200, func() { a = b.Answer(&rq, s) }))
+		for i := 0; i < 20 && n > c.most; i++ { // background goroutines of the views and of other tests allocate too
+			n = min(n, testing.AllocsPerRun(200, func() {
+				a = b.Answer(&rq, s)
+				answers++
+			}))
 		}
 		if a.Reason != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, a.Reason, c.want)
@@ -99,7 +99,7 @@ func TestAllocations(t *testing.T) {
 		}
 		t.Logf("%s: %v allocations", c.name, n)
 	}
-	if st := l.Stats(); st.Waiting < 4*5*200 || st.Redacted > 0 || st.Dropped > 0 {
+	if st := l.Stats(); st.Waiting != answers || st.Redacted > 0 || st.Dropped > 0 {
 		t.Errorf("got %+v; want every request recorded", st)
 	}
 }

@@ -18,6 +18,9 @@ type Options struct {
 	Budgets  Budgets
 	Links    Links
 	Records  Records // nil: nothing is recorded
+	// Keys make the pseudonyms that replace identifiers in recorded requests; nil:
+	// records have no request.
+	Keys *rtb.Keyring
 	// Clock reads the time; required.
 	Clock Clock
 	// Feedback takes ext.bid_feedback of requests: the outcomes of earlier bids.

@@ -5,4 +5,4 @@ import "rebound/events"
 // noRecords drops every record.
 type noRecords struct{}
 
-func (noRecords) Write(*events.BidRecord) {}
+func (noRecords) Write(*events.BidRecord, events.Redacted) {}

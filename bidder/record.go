@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"rebound/events"
+	"rebound/exchange"
 	"rebound/rtb"
 )
 
@@ -54,6 +55,19 @@ type recording struct {
 	record   events.BidRecord
 	decision events.Decision
 	consent  [16]byte // the hash of the consent strings as text
+	request  redacted
+}
+
+// redacted is the request of a decision, read by its decoder.
+type redacted struct {
+	decoder *exchange.Decoder
+	profile *exchange.Profile
+	keys    *rtb.Keyring
+}
+
+// AppendRedacted implements [events.Redacted].
+func (r *redacted) AppendRedacted(dst []byte) ([]byte, error) {
+	return r.decoder.AppendRedacted(dst, r.profile, r.keys)
 }
 
 // record writes a record of the request to the bid log. A request that privacy does not
@@ -80,14 +94,16 @@ func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 	if b.o.Positions != nil {
 		r.Pos = b.o.Positions()
 	}
-	if d.permissions.Level == rtb.LevelPersonalised {
-		r.Request = d.request.Body
+	var request events.Redacted
+	if d.permissions.Level == rtb.LevelPersonalised && b.o.Keys != nil {
+		m.request = redacted{&d.decoder, d.profile, b.o.Keys}
+		request = &m.request
 	}
 	d.describe(r.Decision, rs, borrowed)
 	if rs.Offers > 0 {
 		r.BidID = d.out.Bids[0].Offer.Bid
 	}
-	b.o.Records.Write(r)
+	b.o.Records.Write(r, request)
 	*r = events.BidRecord{} // keeps nothing of the request
 }
 

@@ -61,9 +61,9 @@ type Links interface {
 
 // Records takes bid records.
 type Records interface {
-	// Write writes a record, or counts it as dropped. It does not block, and keeps
-	// neither r nor anything that it refers to.
-	Write(r *events.BidRecord)
+	// Write writes a record with its request, which may be nil, or counts it as
+	// dropped. It does not block, and keeps neither r nor anything that it refers to.
+	Write(r *events.BidRecord, request events.Redacted)
 }
 
 // Source gives bid ids and draws; every source of math/rand/v2 is one. It serves

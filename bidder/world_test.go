@@ -57,8 +57,15 @@ type world struct {
 type lastRecord struct{ last *events.BidRecord }
 
 // Write implements the bidder's Records. It keeps what a reader of the log would read.
-func (r *lastRecord) Write(rec *events.BidRecord) {
-	line, err := events.AppendRecord(nil, rec)
+func (r *lastRecord) Write(rec *events.BidRecord, request events.Redacted) {
+	kept := *rec
+	if request != nil {
+		var err error
+		if kept.Request, err = request.AppendRedacted(nil); err != nil {
+			panic(err)
+		}
+	}
+	line, err := events.AppendRecord(nil, &kept)
 	if err != nil {
 		panic(err)
 	}

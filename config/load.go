@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"io/fs"
 	"maps"
 	"net/netip"
@@ -235,11 +236,23 @@ func (l *loader) audiences(s *Snapshot) {
 	l.Include("audiences", spec.Report{Problems: problems})
 	if len(problems) == 0 {
 		s.AudienceSet = set
+		l.ruleBytes(set)
 	}
 	for i := range s.Audiences {
 		at := spec.At("audiences", i)
 		l.events(at+".include", &s.Audiences[i].Include)
 		l.events(at+".exclude", &s.Audiences[i].Exclude)
+	}
+}
+
+// maxRuleBytes limits the rules of all audiences: the log stores them as one fact, which
+// has at most 1 MiB.
+const maxRuleBytes = 1000 << 10
+
+func (l *loader) ruleBytes(set *audiences.Set) {
+	text, err := json.Marshal(set.Rules())
+	if err != nil || len(text) > maxRuleBytes {
+		l.Add("audiences", "rules of "+spec.Bytes(len(text)).String()+" in total", "at most "+spec.Bytes(maxRuleBytes).String()+", because the log stores them as one fact; lists of visitors or categories in place of long lists of products")
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // in records that still wait, while others are written.
 func TestEraseBids(t *testing.T) {
 	gone, stays := rtb.Key{7, 7}, rtb.Key{8, 8}
-	l := openLog(t, BidLogOptions{Redact: identity, FileBytes: 2000})
+	l := openLog(t, BidLogOptions{FileBytes: 2000})
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- l.Run(ctx) }()
@@ -23,8 +23,8 @@ func TestEraseBids(t *testing.T) {
 		for i := range n {
 			v := []rtb.Key{gone, stays}[i%2]
 			l.Write(&BidRecord{TS: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC), Exchange: "demo", BidID: rtb.BidID{byte(i)},
-				Request: fmt.Appendf(nil, `{"id":"%d","user":{"id":"%s"}}`, i, rtb.AppendPseudonym(nil, v)),
-				Visitor: &rtb.Visitor{Key: v}, Decision: &Decision{NoBid: rtb.NoBidNoAudience}})
+				Visitor: &rtb.Visitor{Key: v}, Decision: &Decision{NoBid: rtb.NoBidNoAudience}},
+				plain(fmt.Appendf(nil, `{"id":"%d","user":{"id":"%s"}}`, i, rtb.AppendPseudonym(nil, v))))
 		}
 	}
 	write(20)

@@ -26,10 +26,6 @@ type BidLogOptions struct {
 	FileAge   time.Duration
 	// BufferBytes bounds the records that wait to be written: 64 MiB.
 	BufferBytes int64
-	// Redact appends the request to dst in a form that may be stored: valid JSON on one
-	// line. It runs in the request's goroutine. If it fails or is nil, the request is
-	// left out.
-	Redact func(dst, body []byte, exchange string) ([]byte, error)
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 	// Logger receives the writer's messages; nil discards them.
@@ -69,6 +65,12 @@ type BidLogStats struct {
 	Redacted uint64 // requests left out because they could not be redacted
 	Bytes    uint64 // bytes written, before compression
 	Waiting  int    // records in the buffer
+}
+
+// Redacted is a request in a form that may be stored.
+type Redacted interface {
+	// AppendRedacted appends the request as JSON on one line, or returns an error.
+	AppendRedacted(dst []byte) ([]byte, error)
 }
 
 // BidLog writes bid records as NDJSON. Write encodes a record in the goroutine of its
@@ -117,10 +119,11 @@ func OpenBidLog(o BidLogOptions) (*BidLog, error) {
 	return &BidLog{o: o, wake: make(chan struct{}, 1), erasures: make(chan eraseOrder), ended: make(chan struct{})}, nil
 }
 
-// Write adds a record, with its request redacted. It never waits for the disk: a
-// record that does not fit in the buffer is dropped and counted. The caller may reuse
-// r and everything that it refers to afterwards.
-func (l *BidLog) Write(r *BidRecord) {
+// Write adds a record with its request, which is left out if it is nil or cannot be
+// redacted; r.Request is not written. Write never waits for the disk: a record that
+// does not fit in the buffer is dropped and counted. The caller may reuse r and
+// everything that it refers to afterwards.
+func (l *BidLog) Write(r *BidRecord, request Redacted) {
 	if l.bytes.Load() >= l.o.BufferBytes {
 		l.dropped.Add(1)
 		return
@@ -129,7 +132,7 @@ func (l *BidLog) Write(r *BidRecord) {
 	if !ok {
 		s = new([]byte)
 	}
-	line, err := l.appendLine((*s)[:0], r)
+	line, err := l.appendLine((*s)[:0], r, request)
 	switch {
 	case err != nil:
 		l.dropped.Add(1)
@@ -143,22 +146,20 @@ func (l *BidLog) Write(r *BidRecord) {
 	}
 }
 
-// appendLine appends a record as a line, with its request redacted.
-func (l *BidLog) appendLine(dst []byte, r *BidRecord) ([]byte, error) {
+// appendLine appends a record and its request as a line.
+func (l *BidLog) appendLine(dst []byte, r *BidRecord, request Redacted) ([]byte, error) {
 	r.V = 1
 	line, err := appendRecord(dst, r, func(dst []byte) ([]byte, error) {
-		if len(r.Request) == 0 {
+		if request == nil {
 			return append(dst, "null"...), nil
 		}
-		if l.o.Redact != nil {
-			from := len(dst)
-			out, err := l.o.Redact(dst, r.Request, r.Exchange)
-			if err == nil && len(out) > from && bytes.IndexByte(out[from:], '\n') < 0 {
-				return out, nil
-			}
+		from := len(dst)
+		out, err := request.AppendRedacted(dst)
+		if err != nil || len(out) == from || bytes.IndexByte(out[from:], '\n') >= 0 {
+			l.redacted.Add(1)
+			return append(dst, "null"...), nil
 		}
-		l.redacted.Add(1)
-		return append(dst, "null"...), nil
+		return out, nil
 	})
 	return append(line, '\n'), err
 }

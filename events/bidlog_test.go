@@ -16,8 +16,15 @@ import (
 	"rebound/rtb"
 )
 
-// identity keeps the request as it is.
-func identity(dst, body []byte, _ string) ([]byte, error) { return append(dst, body...), nil }
+// plain is a request that is stored as it is.
+type plain []byte
+
+func (p plain) AppendRedacted(dst []byte) ([]byte, error) { return append(dst, p...), nil }
+
+// redactFunc redacts as a function does.
+type redactFunc func(dst []byte) ([]byte, error)
+
+func (f redactFunc) AppendRedacted(dst []byte) ([]byte, error) { return f(dst) }
 
 func openLog(t testing.TB, o BidLogOptions) *BidLog {
 	t.Helper()
@@ -33,8 +40,8 @@ func openLog(t testing.TB, o BidLogOptions) *BidLog {
 
 // offer writes a record with a unique request.
 func offer(l *BidLog, i int) {
-	l.Write(&BidRecord{TS: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC), Exchange: "demo", Request: fmt.Appendf(nil, `{"id":"%d","imp":[]}`, i),
-		Visitor: &rtb.Visitor{Key: rtb.Key{byte(i)}}, Decision: &Decision{NoBid: rtb.NoBidNoAudience}})
+	l.Write(&BidRecord{TS: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC), Exchange: "demo",
+		Visitor: &rtb.Visitor{Key: rtb.Key{byte(i)}}, Decision: &Decision{NoBid: rtb.NoBidNoAudience}}, plain(fmt.Appendf(nil, `{"id":"%d","imp":[]}`, i)))
 }
 
 // finish runs the log with a context that is already canceled.
@@ -65,7 +72,7 @@ func requests(t testing.TB, dir string) []string {
 
 // Every record is in a file when Run returns: complete, in order, each on one line.
 func TestBidLog(t *testing.T) {
-	l := openLog(t, BidLogOptions{Redact: identity})
+	l := openLog(t, BidLogOptions{})
 	for i := range 500 {
 		offer(l, i)
 	}
@@ -87,7 +94,7 @@ func TestBidLog(t *testing.T) {
 
 // Write never blocks: what does not fit in the buffer is dropped and counted.
 func TestBidLogFull(t *testing.T) {
-	l := openLog(t, BidLogOptions{BufferBytes: 4000, Redact: identity})
+	l := openLog(t, BidLogOptions{BufferBytes: 4000})
 	for i := range 100 {
 		offer(l, i)
 	}
@@ -104,7 +111,7 @@ func TestBidLogFull(t *testing.T) {
 // Records of many goroutines are whole lines, each counted once, while chunks are
 // written and the log ends.
 func TestBidLogConcurrently(t *testing.T) {
-	l := openLog(t, BidLogOptions{Redact: identity})
+	l := openLog(t, BidLogOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan error)
@@ -143,15 +150,15 @@ func TestBidLogConcurrently(t *testing.T) {
 // A request that cannot be redacted is never written.
 func TestBidLogRedact(t *testing.T) {
 	secret := "203.0.113.77"
-	for name, redact := range map[string]func(dst, body []byte, exchange string) ([]byte, error){
-		"none":    nil,
-		"failing": func(dst, body []byte, _ string) ([]byte, error) { return append(dst, body...), errors.New("no") },
-		"empty":   func(dst, _ []byte, _ string) ([]byte, error) { return dst, nil },
-		"lines":   func(dst, body []byte, _ string) ([]byte, error) { return append(append(dst, body...), '\n'), nil },
-		"good":    func(dst, _ []byte, exchange string) ([]byte, error) { return fmt.Appendf(dst, "{%q:1}", exchange), nil },
+	body := `{"device":{"ip":"` + secret + `"}}`
+	for name, request := range map[string]Redacted{
+		"failing": redactFunc(func(dst []byte) ([]byte, error) { return append(dst, body...), errors.New("no") }),
+		"empty":   redactFunc(func(dst []byte) ([]byte, error) { return dst, nil }),
+		"lines":   plain(body + "\n"),
+		"good":    plain(`{"demo":1}`),
 	} {
-		l := openLog(t, BidLogOptions{Redact: redact})
-		l.Write(&BidRecord{Exchange: "demo", Request: []byte(`{"device":{"ip":"` + secret + `"}}`)})
+		l := openLog(t, BidLogOptions{})
+		l.Write(&BidRecord{Exchange: "demo", Request: []byte(body)}, request)
 		finish(t, l)
 		files, err := filepath.Glob(filepath.Join(l.o.Dir, "bids-*"))
 		if err != nil || len(files) != 1 {
@@ -174,7 +181,7 @@ func TestBidLogRedact(t *testing.T) {
 func TestBidLogFlushes(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		l := openLog(t, BidLogOptions{Dir: dir, Redact: identity})
+		l := openLog(t, BidLogOptions{Dir: dir})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -211,7 +218,7 @@ func TestBidLogRotates(t *testing.T) {
 		now = now.Add(time.Millisecond)
 		return now
 	}
-	l := openLog(t, BidLogOptions{Dir: dir, Redact: identity, FileBytes: 1, Now: clock})
+	l := openLog(t, BidLogOptions{Dir: dir, FileBytes: 1, Now: clock})
 	w := newBidWriter(l)
 	for i := range 5 {
 		offer(l, i)
@@ -245,7 +252,7 @@ func TestBidLogRotates(t *testing.T) {
 // A folder that cannot be written costs the records, counted, and nothing else.
 func TestBidLogDiskFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")
-	l := openLog(t, BidLogOptions{Dir: dir, Redact: identity})
+	l := openLog(t, BidLogOptions{Dir: dir})
 	if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil { // a file in the folder's place
 		t.Fatal(err)
 	}
@@ -271,20 +278,19 @@ func TestBidLogDiskFails(t *testing.T) {
 	}
 }
 
-// bidSample returns a record of a bid with a request of 2 KB.
-func bidSample() *BidRecord {
+// bidSample returns a record of a bid, and its request of 2 KB.
+func bidSample() (*BidRecord, Redacted) {
 	return &BidRecord{
 		V: 1, BidID: rtb.BidID{7}, TS: time.Date(2026, 10, 1, 8, 0, 0, 123456789, time.UTC), Exchange: "demo", Node: "n1", Build: "v1.2.3",
 		Config: "0123456789abcdef0123456789abcdef", Pos: RecordPos{Segments: 123456, Money: 123457}, SampleWeight: 1,
 		Privacy: RecordPrivacy{Level: rtb.LevelPersonalised, Signal: "tcf", ConsentHash: "0123456789abcdef"}, DeadlineUS: 81_000, TookUS: 42,
-		Request: []byte(`{"id":"1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"page":"` + strings.Repeat("x", 2000) + `"}}`),
 		Visitor: &rtb.Visitor{Key: rtb.Key{1}, Segments: []rtb.SegmentState{{ID: 1 << 60, First: 1790841600, Last: 1790841660, Count: 2, Recent: []rtb.Second{1790841660, 1790841600}}},
 			Products: []rtb.ProductSeen{{Advertiser: "shop", ID: "sku1", Last: 1790841660, Kind: rtb.ProductCarted}}, Position: 123_400},
 		Decision: &Decision{Bids: []DecisionBid{{BidID: rtb.BidID{7}, ImpID: "1", Advertiser: "shop", Campaign: "autumn", Line: "cart", Creative: "c1", Item: "sku1",
 			Price: 2_310_000, Value: 4_100_000, Reserved: 2310, Expected: 300,
 			Factors: Factors{CPM: 3_500_000, Recency: 1.8, Intensity: 1, Multiplier: 1.7, Shading: 0.9, Rate: 1, Floor: 500_000}, Draw: 0.47110815312345}},
 			Dropped: []DecisionDrop{{ImpID: "1", Advertiser: "shop", Campaign: "autumn", Line: "viewed", Reason: rtb.NoBidFloor}}},
-	}
+	}, plain(`{"id":"1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"page":"` + strings.Repeat("x", 2000) + `"}}`)
 }
 
 // A record costs no allocation once the memory is there.
@@ -292,13 +298,13 @@ func TestBidLogAllocations(t *testing.T) {
 	if raceOn {
 		t.Skip("the race detector allocates")
 	}
-	l := openLog(t, BidLogOptions{Redact: identity})
+	l := openLog(t, BidLogOptions{})
 	w := newBidWriter(l)
 	defer w.stopPacking()
-	r := bidSample()
+	r, request := bidSample()
 	write := func() { // a chunk, which goes back
 		for range 50 {
-			l.Write(r)
+			l.Write(r, request)
 		}
 		l.flush(false)
 		c, _ := l.next()
@@ -317,7 +323,7 @@ func BenchmarkBidLog(b *testing.B) {
 		outbid int
 	}{{"bid", 0}, {"99 outbid", 99}} {
 		b.Run(c.name, func(b *testing.B) {
-			l := openLog(b, BidLogOptions{Redact: identity, BufferBytes: 1 << 40})
+			l := openLog(b, BidLogOptions{BufferBytes: 1 << 40})
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan struct{})
 			go func() { // takes the chunks as Run does, and writes nothing
@@ -333,13 +339,13 @@ func BenchmarkBidLog(b *testing.B) {
 					}
 				}
 			}()
-			rec := bidSample()
+			rec, request := bidSample()
 			rec.Decision.Dropped = append(rec.Decision.Dropped, make([]DecisionDrop, c.outbid)...)
 			b.ReportAllocs()
 			b.RunParallel(func(p *testing.PB) {
 				r := *rec
 				for p.Next() {
-					l.Write(&r)
+					l.Write(&r, request)
 				}
 			})
 			cancel()
@@ -360,7 +366,7 @@ func TestBidLogFilesRemoved(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "bids")
-			l := openLog(t, BidLogOptions{Dir: dir, Redact: identity})
+			l := openLog(t, BidLogOptions{Dir: dir})
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() { done <- l.Run(ctx) }()

@@ -50,6 +50,11 @@ type Decoder struct {
 	assets    []rtb.NativeAsset
 	trackers  []rtb.NativeTracker
 	inner     scanner // of a native request within a string
+
+	nativeText []byte     // the current impression's native request, as the string in the body
+	lastText   []byte     // that of the last one that was read
+	lastNative rtb.Native // what was read of it
+	asBefore   bool       // the two are the same
 }
 
 // head holds the results of Head that Rest needs: the offsets of values (0:
@@ -173,6 +178,7 @@ func (s *scanner) release() {
 // capacities above.
 func (d *Decoder) reset(o *rtb.Opportunity) {
 	d.head = head{}
+	d.nativeText, d.lastText, d.lastNative, d.asBefore = nil, nil, rtb.Native{}, false
 	d.texts = emptied(d.texts, keepTexts)
 	d.ints = emptied(d.ints, keepOther)
 	d.sizes = emptied(d.sizes, keepOther)

@@ -41,7 +41,7 @@
 // of members, takes values or skips them. But to get to the end of a string is to
 // find the next bit of a word, and to skip a container, however large, is to look
 // up where it ends. See index.go for the index, scan.go for the reading and check.go
-// for the grammar.
+// for the grammar; docs/decisions/011-scanner.md has the measurements.
 //
 // Money is micros of the major unit, prices are CPM. The package knows nothing
 // about users or budgets. bidder calls the decoder and the encoder, tracking calls

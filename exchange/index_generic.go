@@ -46,9 +46,10 @@ func indexBlock(k *block, text *[blockBytes]byte, c *carry) {
 	var high uint64
 	t := &byteClasses
 	for w := range a {
-		b := (*[8]byte)(text[w*8:])
-		a[w] = t[0][b[0]] | t[1][b[1]] | t[2][b[2]] | t[3][b[3]] | t[4][b[4]] | t[5][b[5]] | t[6][b[6]] | t[7][b[7]]
-		if x := binary.LittleEndian.Uint64(b[:]) & highBits; x != 0 {
+		x := binary.LittleEndian.Uint64(text[w*8 : w*8+8])
+		a[w] = t[0][uint8(x)] | t[1][uint8(x>>8)] | t[2][uint8(x>>16)] | t[3][uint8(x>>24)] |
+			t[4][uint8(x>>32)] | t[5][uint8(x>>40)] | t[6][uint8(x>>48)] | t[7][uint8(x>>56)]
+		if x &= highBits; x != 0 {
 			high |= x >> 7 * 0x0102040810204080 >> 56 << (w * 8)
 		}
 	}

@@ -1,6 +1,10 @@
 package exchange
 
-import "rebound/rtb"
+import (
+	"bytes"
+
+	"rebound/rtb"
+)
 
 // native reads imp.native (OpenRTB 2.6 §3.2.9). Its request is JSON within a
 // string, as the standard requires, or an object, as some exchanges send it, with
@@ -8,6 +12,7 @@ import "rebound/rtb"
 func (d *Decoder) native(m *rtb.Impression) {
 	s, n := &d.s, &m.Native
 	*n = rtb.Native{}
+	d.asBefore, d.nativeText = false, nil
 	if !d.object(m, rtb.FormatNative, &n.Bad) {
 		return
 	}
@@ -25,12 +30,24 @@ func (d *Decoder) native(m *rtb.Impression) {
 			s.skip()
 		}
 	}
-	n.Bad = n.Bad || n.Request == nil
-	if n.Request != nil {
-		d.nativeBody(n)
+	if n.Request == nil {
+		n.Bad = true
+		return
 	}
+	if !d.asBefore {
+		d.lastText, d.lastNative = d.nativeText, rtb.Native{Request: n.Request, Wrapped: n.Wrapped}
+		d.nativeBody(&d.lastNative)
+	}
+	last := &d.lastNative
+	n.Bad = n.Bad || last.Bad
+	if len(last.Ver) > 0 {
+		n.Ver = last.Ver
+	}
+	n.Assets, n.Trackers, n.HasTrackers, n.Privacy = last.Assets, last.Trackers, last.HasTrackers, last.Privacy
 }
 
+// nativeRequest checks the native request at hand. The impressions of a page mostly
+// have the same one, which is then read only once.
 func (d *Decoder) nativeRequest(n *rtb.Native) {
 	s := &d.s
 	v := s.value()
@@ -40,7 +57,16 @@ func (d *Decoder) nativeRequest(n *rtb.Native) {
 	case kindObject:
 		n.Request = v.raw
 	case kindString:
+		d.nativeText = v.raw
+		if d.asBefore = len(v.raw) > 0 && bytes.Equal(v.raw, d.lastText); d.asBefore {
+			n.Request, n.Wrapped = d.lastNative.Request, d.lastNative.Wrapped
+			return
+		}
 		n.Request = s.text(v)
+	}
+	d.asBefore = false
+	if v.kind != kindString {
+		d.nativeText = nil
 	}
 	n.Request, n.Wrapped = d.unwrap(n.Request)
 	n.Bad = n.Bad || n.Request == nil

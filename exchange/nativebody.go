@@ -3,8 +3,8 @@ package exchange
 import "rebound/rtb"
 
 // nativeBody reads the native request that unwrap found (Native Ads 1.2 §4.1). An
-// asset that cannot be read is kept as one that cannot be
-// filled, which matters only if it is required.
+// asset that cannot be read is kept as one that cannot be filled, which matters only if
+// it is required.
 func (d *Decoder) nativeBody(n *rtb.Native) {
 	s := &d.inner
 	if !s.enter('{') {

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"rebound/rtb"
@@ -112,4 +113,36 @@ func FuzzNativeRequest(f *testing.F) {
 			t.Fatalf("the next impression reads as %+v", a)
 		}
 	})
+}
+
+// Impressions with the same native request have the same assets, and each its own
+// lists. A request that comes twice in one impression is not taken for another one's.
+func TestNativeRequestOfSeveralImpressions(t *testing.T) {
+	const a, b = `"{\"ver\":\"1.2\",\"assets\":[{\"id\":7,\"title\":{\"len\":25}}]}"`, `"{\"native\":{\"assets\":[]}}"`
+	p := testProfile(t, nil)
+	o, err := decoded(t, p, []byte(`{"id":"r","site":{},"imp":[`+
+		`{"id":"1","native":{"request":`+b+`}},`+
+		`{"id":"2","native":{"ver":"1.1","request":`+a+`,"request":`+a+`,"battr":[1]}},`+
+		`{"id":"3","native":{"request":`+a+`,"battr":["x"]}},`+
+		`{"id":"4","native":{"request":`+a+`,"request":`+b+`}},`+
+		`{"id":"5","native":{"request":"{"}},`+
+		`{"id":"6","native":{"request":`+b+`,"ver":"1"}},`+
+		`{"id":"7","native":{}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{
+		`{"assets":[]} true "" 0 false`,
+		`{"ver":"1.2","assets":[{"id":7,"title":{"len":25}}]} false "1.2" 1 false`,
+		`{"ver":"1.2","assets":[{"id":7,"title":{"len":25}}]} false "1.2" 1 true`,
+		`{"assets":[]} true "" 0 false`,
+		` false "" 0 true`,
+		`{"assets":[]} true "1" 0 false`,
+		` false "" 0 true`,
+	} {
+		n := &o.Imps[i].Native
+		if got := fmt.Sprintf("%s %v %q %d %v", n.Request, n.Wrapped, n.Ver, len(n.Assets), n.Bad); got != want {
+			t.Errorf("impression %d: got %s; want %s", i+1, got, want)
+		}
+	}
 }

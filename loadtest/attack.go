@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,10 @@ type Attack struct {
 	Duration time.Duration // how long the schedule runs
 	Deadline time.Duration // a response within it counts as in time
 	Bodies   [][]byte      // sent in rotation
+	// Offsets, if not nil, are when each body is due after the start, ascending: the
+	// requests are sent once, at these times instead of at a constant rate, until the
+	// duration has passed.
+	Offsets []time.Duration
 	// KeepGoing continues the attack when every response of a whole second is an error.
 	KeepGoing bool
 	// Results, if not nil, receives every result in the binary format of vegeta.
@@ -49,18 +54,35 @@ const (
 const minTimeout = 5 * time.Second
 
 // requests returns the number of requests in the schedule.
-func (a *Attack) requests() int { return int(float64(a.Rate) * a.Duration.Seconds()) }
+func (a *Attack) requests() int {
+	if a.Offsets != nil {
+		n, _ := slices.BinarySearch(a.Offsets, a.Duration)
+		return min(n, len(a.Bodies))
+	}
+	return int(float64(a.Rate) * a.Duration.Seconds())
+}
+
+// due returns when request seq is due after the start. The constant pacer of vegeta
+// sends the first request after one interval.
+func (a *Attack) due(seq uint64) time.Duration {
+	if a.Offsets != nil {
+		return a.Offsets[min(seq, uint64(len(a.Offsets)-1))]
+	}
+	return time.Duration(float64(seq+1) / float64(a.Rate) * float64(time.Second))
+}
 
 // Validate returns an error if the attack cannot run.
 func (a *Attack) Validate() error {
 	switch {
-	case a.Rate < 1 || a.Rate > MaxRate:
+	case a.Offsets != nil && (len(a.Offsets) != len(a.Bodies) || !slices.IsSorted(a.Offsets) || a.Offsets[0] < 0):
+		return fmt.Errorf("cannot attack: got %d times for %d requests; want as many, ascending", len(a.Offsets), len(a.Bodies))
+	case a.Offsets == nil && (a.Rate < 1 || a.Rate > MaxRate):
 		return fmt.Errorf("cannot attack: got a rate of %d requests per second; want 1 to %d", a.Rate, MaxRate)
 	case a.Duration <= 0 || a.Duration > MaxDuration:
 		return fmt.Errorf("cannot attack: got a duration of %s; want more than zero and at most %s", a.Duration, MaxDuration)
 	case a.Deadline < time.Millisecond || a.Deadline > MaxDeadline:
 		return fmt.Errorf("cannot attack: got a deadline of %s; want 1ms to %s", a.Deadline, MaxDeadline)
-	case float64(a.Rate)*a.Duration.Seconds() > MaxRequests:
+	case a.Offsets == nil && float64(a.Rate)*a.Duration.Seconds() > MaxRequests:
 		return fmt.Errorf("cannot attack: got %d requests per second for %s; want at most %d requests in total", a.Rate, a.Duration, MaxRequests)
 	case a.requests() < 1:
 		return fmt.Errorf("cannot attack: got %d requests per second for %s, which is less than one request; want a higher rate or a longer duration", a.Rate, a.Duration)
@@ -79,7 +101,7 @@ func (a *Attack) Run(ctx context.Context) (*Report, error) {
 	if len(a.Bodies) == 0 {
 		return nil, errors.New("cannot attack: got no requests to send; want at least one")
 	}
-	pacer := &clockedPacer{Pacer: vegeta.ConstantPacer{Freq: a.Rate, Per: time.Second}}
+	pacer := &clockedPacer{Pacer: a.pacer()}
 	inFlight, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	client, closeIdle := a.client(inFlight)
@@ -100,7 +122,7 @@ func (a *Attack) Run(ctx context.Context) (*Report, error) {
 			if !w.see(res) {
 				continue
 			}
-			run.add(res, pacer.scheduled(res.Seq, a.Rate))
+			run.add(res, pacer.began.Add(a.due(res.Seq)))
 			if err := save(res); err != nil && failed == nil {
 				failed = fmt.Errorf("cannot write results: %w", err)
 				w.stop(attacker, "the results could not be written")
@@ -209,10 +231,28 @@ func (p *clockedPacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, 
 	return p.Pacer.Pace(elapsed, hits)
 }
 
-// scheduled returns when request seq was due. The constant pacer of vegeta sends the
-// first request after one interval.
-func (p *clockedPacer) scheduled(seq uint64, rate int) time.Time {
-	return p.began.Add(time.Duration(float64(seq+1) / float64(rate) * float64(time.Second)))
+// pacer returns the schedule of the requests.
+func (a *Attack) pacer() vegeta.Pacer {
+	if a.Offsets != nil {
+		return recordedPacer(a.Offsets[:a.requests()])
+	}
+	return vegeta.ConstantPacer{Freq: a.Rate, Per: time.Second}
+}
+
+// recordedPacer sends each request at its own time.
+type recordedPacer []time.Duration
+
+// Pace implements vegeta.Pacer.
+func (p recordedPacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, bool) {
+	if hits >= uint64(len(p)) {
+		return 0, true
+	}
+	return max(p[hits]-elapsed, 0), false
+}
+
+// Rate implements vegeta.Pacer: it is the mean rate.
+func (p recordedPacer) Rate(time.Duration) float64 {
+	return float64(len(p)) / max(p[len(p)-1].Seconds(), 1e-3)
 }
 
 // isBid reports whether a response contains a bid.

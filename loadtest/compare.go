@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 )
@@ -229,4 +230,24 @@ func (m *Measured) BytesRead() float64 {
 		sum += r.BytesRead
 	}
 	return sum / float64(max(len(m.Rounds), 1))
+}
+
+// WriteText writes the result as plain text.
+func (r *ComparisonResult) WriteText(w io.Writer) error {
+	line := func(name string, s Spread, digits int) string {
+		return fmt.Sprintf("%-34s median %.*f, from %.*f to %.*f\n", name, digits, s.Median, digits, s.Min, digits, s.Max)
+	}
+	text := line("ratio of CPU time per request", r.Ratio, 2) + line("target, us per request", r.SubjectCPU, 1) + line("control, us per request", r.ControlCPU, 1) +
+		line("target, requests per second", r.SubjectRate, 0) + line("control, requests per second", r.ControlRate, 0)
+	for _, m := range []*Measured{&r.Subject, &r.Control} {
+		text += fmt.Sprintf("%-34s %.1f %% bids, %.0f bytes per response, statuses %v, %d responses checked, %d invalid, %d connections broken\n",
+			m.Name, m.BidPct(), m.BytesRead(), m.Statuses, m.Checked, len(m.Invalid), m.Broken)
+		for _, why := range m.Invalid {
+			text += "  invalid: " + why + "\n"
+		}
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	return nil
 }

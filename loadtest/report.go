@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -33,6 +34,8 @@ type Report struct {
 	ServiceLatency Quantiles      `json:"service_ms"`        // from the actual send to the response
 	ScheduleLag    Quantiles      `json:"schedule_lag_ms"`   // how late requests were sent
 	PerSecond      []Second       `json:"per_second"`        // by scheduled second
+	Checked        int            `json:"checked"`           // responses whose validity was checked
+	Invalid        []string       `json:"invalid,omitempty"` // what was wrong with them, at most 10
 }
 
 // Quantiles of a duration in milliseconds.
@@ -68,6 +71,8 @@ type tally struct {
 	service, lag    []time.Duration
 	seconds         [][]time.Duration
 	secondBids      []int
+	checked         int
+	invalid         []string
 	first, lastDue  time.Time // due times
 	last            time.Time // of the last response
 }
@@ -110,24 +115,57 @@ func (t *tally) add(res *vegeta.Result, due time.Time) {
 			t.errors[text]++
 		}
 	}
-	sec := min(int(res.Seq)/t.attack.Rate, len(t.seconds)-1)
+	sec := min(int(t.attack.due(res.Seq)/time.Second), len(t.seconds)-1)
 	t.seconds[sec] = append(t.seconds[sec], total)
 	if isBid(res) {
 		t.bids++
 		t.secondBids[sec]++
+		t.check(res)
 	}
+}
+
+// checkEvery is how many bids go by between two whose validity is checked.
+const checkEvery = 50
+
+// check checks a sample of the bids against their requests, which it finds by the ids
+// that generated requests have.
+func (t *tally) check(res *vegeta.Result) {
+	if t.bids%checkEvery != 1 {
+		return
+	}
+	request := t.attack.requestOf(res.Body)
+	if request == nil {
+		return
+	}
+	t.checked++
+	if err := CheckResponse(request, int(res.Code), res.Body); err != nil && len(t.invalid) < maxInvalidKept {
+		t.invalid = append(t.invalid, err.Error())
+	}
+}
+
+// requestOf returns the generated request to which a response belongs, or nil.
+func (a *Attack) requestOf(response []byte) []byte {
+	digits, ok := bytes.CutPrefix(response, []byte(requestIDPrefix))
+	if !ok || len(digits) < requestIDDigits {
+		return nil
+	}
+	n, err := strconv.ParseUint(string(digits[:requestIDDigits]), 16, 64)
+	if err != nil || n >= uint64(len(a.Bodies)) {
+		return nil
+	}
+	return a.Bodies[n]
 }
 
 // report returns the report; stopped is why the attack ended early, if it did.
 func (t *tally) report(stopped string) *Report {
 	took := t.attack.Duration
 	if stopped != "" { // the schedule ended with the last request that was sent
-		took = min(took, max(t.lastDue.Sub(t.first), time.Second/time.Duration(t.attack.Rate)))
+		took = min(took, max(t.lastDue.Sub(t.first), time.Second/time.Duration(max(t.attack.Rate, 1))))
 	}
 	r := &Report{Target: Redact(t.attack.Target), Stopped: stopped, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
 		SentPct: pct(t.sent, t.scheduled), OnSchedulePct: pct(t.onSchedule, t.scheduled),
 		Seconds: t.last.Sub(t.first).Seconds(), RateAchieved: float64(t.sent) / took.Seconds(),
-		Statuses: t.statuses, Errors: t.errors, ErrorStatuses: t.bad, Bids: t.bids, BidPct: pct(t.bids, t.sent),
+		Checked: t.checked, Invalid: t.invalid, Statuses: t.statuses, Errors: t.errors, ErrorStatuses: t.bad, Bids: t.bids, BidPct: pct(t.bids, t.sent),
 		DeadlineMS: ms(t.attack.Deadline), InsideDeadline: pct(t.inTime, t.sent),
 		Latency: quantiles(t.latency), ServiceLatency: quantiles(t.service), ScheduleLag: quantiles(t.lag)}
 	for i, s := range t.seconds {
@@ -175,6 +213,12 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Sprintf("bids                       %d (%.1f %%)\n", r.Bids, r.BidPct) +
 		fmt.Sprintf("in time (%.0f ms)           %.3f %%\n", r.DeadlineMS, r.InsideDeadline) +
 		line("latency from schedule, ms", r.Latency) + line("latency from send, ms", r.ServiceLatency) + line("schedule lag, ms", r.ScheduleLag)
+	if r.Checked > 0 {
+		text += fmt.Sprintf("validity                   %d bids checked, %d invalid\n", r.Checked, len(r.Invalid))
+	}
+	for _, why := range r.Invalid {
+		text += fmt.Sprintf("invalid                    %s\n", why)
+	}
 	for _, k := range sortedKeys(r.Errors) {
 		text += fmt.Sprintf("error                      %d x %s\n", r.Errors[k], k)
 	}

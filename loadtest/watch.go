@@ -73,7 +73,7 @@ func (w *watch) check(now time.Time) string {
 	if w.attack.KeepGoing || w.stopped != "" {
 		return ""
 	}
-	due := time.Second / time.Duration(w.attack.Rate) // of the first request
+	due := w.attack.due(0)
 	silence := now.Sub(w.began)
 	switch {
 	case w.errors > 1 && now.Sub(w.firstBad) >= patience:

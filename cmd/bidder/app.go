@@ -219,12 +219,6 @@ func (a *app) openBidLog(context.Context) error {
 	var err error
 	a.bids, err = events.OpenBidLog(events.BidLogOptions{
 		Dir: l.Dir, MaxBytes: int64(l.MaxBytes), Now: a.now, Logger: a.log.Named("bids"),
-		Redact: func(dst, body []byte, id string) ([]byte, error) {
-			if p := a.profile(id); p != nil {
-				return p.Redact(dst, body, a.keyring)
-			}
-			return exchange.Redact(dst, body, a.keyring, id)
-		},
 	})
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ type trial struct {
 }
 
 // Write implements the bidder's Records.
-func (t *trial) Write(r *events.BidRecord) {
+func (t *trial) Write(r *events.BidRecord, _ events.Redacted) {
 	t.dropped = t.dropped[:0]
 	for i := range r.Decision.Dropped {
 		t.dropped = append(t.dropped, dropText(&r.Decision.Dropped[i]))

@@ -25,12 +25,15 @@ type attackFlags struct {
 	rate                   int
 	duration, deadline     time.Duration
 	requests               string
+	speed                  float64
 	report, html, results  string
 	knownPct, minInTimePct float64
 	visitors               int
 	products               int
 	seed                   uint64
 	remote, keepGoing      bool
+	formats                loadtest.Formats
+	version                string
 
 	secret  string // the value of secretEnv
 	outputs longrun.Outputs
@@ -40,31 +43,42 @@ type attackFlags struct {
 func (f *attackFlags) flagSet(stderr io.Writer) *flag.FlagSet {
 	fs := flag.NewFlagSet("attack", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&f.target, "target", "http://127.0.0.1:8080/openrtb2/demo", "bid endpoint of one exchange")
-	fs.StringVar(&f.secretEnv, "secret-env", "", "name of the environment variable with the exchange's secret, which is sent in X-Rebound-Secret")
 	fs.IntVar(&f.rate, "rate", 1000, "requests per second")
 	fs.DurationVar(&f.duration, "duration", 10*time.Second, "how long the schedule runs")
-	fs.StringVar(&f.requests, "requests", "", "file with one bid request per line (default: generated requests)")
-	fs.Float64Var(&f.knownPct, "known-pct", 40, "generated requests: percentage whose visitor the shop knows")
-	fs.IntVar(&f.visitors, "visitors", 2000, "generated requests: number of visitors that the shop knows")
-	fs.Uint64Var(&f.seed, "seed", 1, "generated requests: the same seed gives the same requests")
-	fs.StringVar(&f.edge, "edge", "http://127.0.0.1:8081", "edge listener, which receives the events of the known visitors first")
-	fs.StringVar(&f.key, "key", "demo-shop-key", "key for the server events of the shop")
-	fs.StringVar(&f.keyEnv, "key-env", "", "name of the environment variable with the key, instead of --key")
-	fs.IntVar(&f.products, "products", 40, "generated requests: visitors view SKU1 to SKUn")
-	fs.DurationVar(&f.deadline, "deadline", 100*time.Millisecond, "a response within this time of its schedule is in time; also the tmax of generated requests")
+	f.trafficFlags(fs)
+	fs.Float64Var(&f.speed, "speed", 0, "send the bid records of --requests at this multiple of the speed at which they were recorded, instead of at --rate")
 	fs.Float64Var(&f.minInTimePct, "min-in-time-pct", 0, "exit with status 1 if a smaller percentage of responses is in time")
 	fs.BoolVar(&f.keepGoing, "keep-going", false, "continue when every response of a whole second is an error, as while the bidder restarts")
 	fs.StringVar(&f.report, "report", "", "write the report as JSON to this file")
 	fs.StringVar(&f.html, "html", "", "write the report as an HTML page with charts to this file")
 	fs.StringVar(&f.results, "results", "", "write every result to this file, in the binary format of vegeta")
-	fs.BoolVar(&f.remote, "remote", false, "allow a target that is not this machine or a private network; use it only for hosts that you own")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "loadtest attack sends bid requests on an open schedule and reports latency from the scheduled send.\n\nExample:\n"+
 			"  loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s --report report.json --html report.html\n\nFlags:\n")
 		fs.PrintDefaults()
 	}
 	return fs
+}
+
+// trafficFlags defines the flags that say what is sent, and where; attack, ramp and
+// targets share them.
+func (f *attackFlags) trafficFlags(fs *flag.FlagSet) {
+	fs.StringVar(&f.target, "target", "http://127.0.0.1:8080/openrtb2/demo", "bid endpoint of one exchange")
+	fs.StringVar(&f.secretEnv, "secret-env", "", "name of the environment variable with the exchange's secret, which is sent in X-Rebound-Secret")
+	fs.StringVar(&f.requests, "requests", "", "file with one bid request or bid record per line (default: generated requests)")
+	fs.DurationVar(&f.deadline, "deadline", 100*time.Millisecond, "a response within this time of its schedule is in time; also the tmax of generated requests")
+	fs.Float64Var(&f.knownPct, "known-pct", 40, "generated requests: percentage whose visitor the shop knows")
+	fs.IntVar(&f.visitors, "visitors", 2000, "generated requests: number of visitors that the shop knows")
+	fs.IntVar(&f.formats.Banner, "banners", 1, "generated requests: relative share of banners")
+	fs.IntVar(&f.formats.Video, "videos", 0, "generated requests: relative share of video")
+	fs.IntVar(&f.formats.Native, "natives", 0, "generated requests: relative share of native")
+	fs.StringVar(&f.version, "openrtb", "2.6", "generated requests: OpenRTB version, 2.5 or 2.6")
+	fs.Uint64Var(&f.seed, "seed", 1, "generated requests: the same seed gives the same requests")
+	fs.StringVar(&f.edge, "edge", "http://127.0.0.1:8081", "edge listener, which receives the events of the known visitors first")
+	fs.StringVar(&f.key, "key", "demo-shop-key", "key for the server events of the shop")
+	fs.StringVar(&f.keyEnv, "key-env", "", "name of the environment variable with the key, instead of --key")
+	fs.IntVar(&f.products, "products", 40, "generated requests: visitors view SKU1 to SKUn")
+	fs.BoolVar(&f.remote, "remote", false, "allow a target that is not this machine or a private network; use it only for hosts that you own")
 }
 
 func parseAttack(args []string, stderr io.Writer) (*attackFlags, error) {
@@ -76,8 +90,11 @@ func parseAttack(args []string, stderr io.Writer) (*attackFlags, error) {
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("cannot parse flags: got the argument %q; want flags only", fs.Arg(0))
 	}
-	return f, errors.Join(f.validate(), f.readSecrets())
+	return f, f.check()
 }
+
+// check returns an error if the flags make no sense, and reads the secrets.
+func (f *attackFlags) check() error { return errors.Join(f.validate(), f.readSecrets()) }
 
 // validate returns an error if a flag has a value that makes no sense.
 func (f *attackFlags) validate() error {
@@ -129,7 +146,7 @@ func (f *attackFlags) attack() *loadtest.Attack {
 }
 
 func (f *attackFlags) traffic() loadtest.Traffic {
-	return loadtest.Traffic{Visitors: f.visitors, KnownPct: f.knownPct, TMaxMS: int(f.deadline.Milliseconds()), Seed: f.seed}
+	return loadtest.Traffic{Visitors: f.visitors, KnownPct: f.knownPct, TMaxMS: int(f.deadline.Milliseconds()), Seed: f.seed, Formats: f.formats, Version: f.version}
 }
 
 func attack(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -152,6 +169,9 @@ func attack(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case report.Stopped != "":
 		fmt.Fprintf(stderr, "loadtest: stopped after %d of %d requests: %s\n", report.Sent, report.Scheduled, report.Stopped)
+		return exitFailed
+	case len(report.Invalid) > 0:
+		fmt.Fprintf(stderr, "loadtest: got invalid bids, such as: %s\n", report.Invalid[0])
 		return exitFailed
 	case report.ErrorStatuses > 0:
 		fmt.Fprintf(stderr, "loadtest: got %d responses with an error status; want none\n", report.ErrorStatuses)
@@ -181,28 +201,48 @@ func (f *attackFlags) run(ctx context.Context, stderr io.Writer) (*loadtest.Repo
 	}
 	a := f.attack()
 	a.Progress = progress("responses")
-	if f.requests != "" {
-		bodies, err := readLines(f.requests)
-		if err != nil {
-			return nil, err
-		}
-		if err := a.Probe(ctx, bodies[0]); err != nil {
-			return nil, err
-		}
-		a.Bodies = bodies
-	} else {
-		t := f.traffic()
-		if f.introduces() {
-			shop := loadtest.Shop{EdgeURL: strings.TrimSuffix(f.edge, "/"), Key: f.key, Products: skus(f.products)}
-			if err := t.Introduce(ctx, shop, a, progress("visitors")); err != nil {
-				return nil, err
-			}
-		} else if err := a.Probe(ctx, t.Bodies(1)[0]); err != nil {
-			return nil, err
-		}
-		a.Bodies = t.Bodies(min(int(float64(f.rate)*f.duration.Seconds()), 200_000))
+	if err := f.prepare(ctx, a, progress("visitors")); err != nil {
+		return nil, err
 	}
 	return f.save(ctx, a)
+}
+
+// prepare reads or generates the requests of an attack. For generated ones it sends the
+// events of the known visitors first.
+func (f *attackFlags) prepare(ctx context.Context, a *loadtest.Attack, progress func(done, of int)) error {
+	if f.requests != "" {
+		recorded, err := f.recorded()
+		if err != nil {
+			return err
+		}
+		a.Bodies = recorded.Bodies
+		if f.speed != 0 {
+			if a.Offsets, err = recorded.AtSpeed(f.speed); err != nil {
+				return err
+			}
+		}
+		return a.Probe(ctx, a.Bodies[0])
+	}
+	t := f.traffic()
+	a.Bodies = t.Bodies(max(min(int(float64(f.rate)*f.duration.Seconds()), 200_000), 1))
+	if !f.introduces() {
+		return a.Probe(ctx, a.Bodies[0])
+	}
+	shop := loadtest.Shop{EdgeURL: strings.TrimSuffix(f.edge, "/"), Key: f.key, Products: skus(f.products)}
+	return t.Introduce(ctx, shop, a, progress)
+}
+
+// recorded reads the requests of a file.
+func (f *attackFlags) recorded() (*loadtest.Recorded, error) {
+	text, err := os.ReadFile(f.requests)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read requests: %w", err)
+	}
+	r, err := loadtest.ParseRecorded(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.requests, err)
+	}
+	return r, nil
 }
 
 // save runs the attack and writes its results if requested.
@@ -240,25 +280,6 @@ func skus(n int) []string {
 		out[i] = fmt.Sprintf("SKU%d", i+1)
 	}
 	return out
-}
-
-// readLines reads the non-empty lines of a file of bid requests. A byte-order mark at
-// the beginning of a line is skipped.
-func readLines(path string) ([][]byte, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read requests: %w", err)
-	}
-	var out [][]byte
-	for line := range strings.Lines(string(data)) {
-		if line = strings.TrimSpace(strings.TrimPrefix(line, "\ufeff")); line != "" {
-			out = append(out, []byte(line))
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("cannot read requests: %s is empty; want one bid request per line", path)
-	}
-	return out, nil
 }
 
 // progressTo returns a progress bar on w if w is a terminal, and one that shows nothing

@@ -19,7 +19,7 @@ func config(args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&o.Lines, "lines", 10_000, "number of lines")
 	fs.IntVar(&o.Advertisers, "advertisers", 0, "number of advertisers (default one for each 2500 lines); the key of the first is "+scale.Key)
 	fs.IntVar(&o.Audiences, "audiences", 0, "number of audiences (default a fifth of the lines)")
-	fs.IntVar(&o.Products, "products", 0, "number of products of each advertiser, SKU1 to SKUn (default as many as audiences)")
+	fs.IntVar(&o.Products, "products", 0, "number of products of each advertiser, SKU1 to SKUn (default as many as its audiences)")
 	fs.IntVar(&o.Candidates, "candidates", 0, "about how many lines a visitor of one product of one advertiser is a candidate for (default 100)")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "loadtest config writes a configuration of realistic size for load tests.\n\nExample:\n"+

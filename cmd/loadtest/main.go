@@ -55,6 +55,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return config(args[1:], stdout, stderr)
 	case "exchange":
 		return exchange(ctx, args[1:], stdout, stderr)
+	case "ramp":
+		return ramp(ctx, args[1:], stdout, stderr)
+	case "targets":
+		return targets(ctx, args[1:], stdout, stderr)
+	case "compare":
+		return compare(ctx, args[1:], stdout, stderr)
 	case "floor":
 		return floor(ctx, args[1:], stdout, stderr)
 	case "bench":

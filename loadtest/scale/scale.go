@@ -26,7 +26,7 @@ type Options struct {
 	// default a fifth of Lines. An advertiser has at most 1,000.
 	Audiences int
 	// Products is the number of products of each advertiser, SKU1 to SKUn; default as
-	// many as all audiences.
+	// many as its audiences.
 	Products int
 	// Candidates is for about how many lines a visitor of one product of one
 	// advertiser is a candidate; default 100, at most the lines of an advertiser.
@@ -51,7 +51,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Lines = orDefault(o.Lines, 10_000)
 	o.Advertisers = orDefault(o.Advertisers, (o.Lines+2499)/2500)
 	o.Audiences = orDefault(o.Audiences, max(o.Lines/5, o.Advertisers))
-	o.Products = orDefault(o.Products, o.Audiences)
+	o.Products = orDefault(o.Products, max(o.Audiences/max(o.Advertisers, 1), 1))
 	o.Candidates = orDefault(o.Candidates, min(100, max(o.Lines/max(o.Advertisers, 1), 1)))
 	for _, f := range []struct {
 		name           string
