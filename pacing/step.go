@@ -58,9 +58,7 @@ func (p *Pacer) Step(ctx context.Context, now time.Time) {
 	p.stepMu.Lock()
 	defer p.stepMu.Unlock()
 	p.wanted.Store(false)
-	for _, f := range p.round(now) {
-		p.appendGrant(ctx, f)
-	}
+	p.appendGrants(ctx, p.round(now))
 	p.tick(ctx, now)
 	if now.Sub(p.saved) >= saveEvery && !p.o.InMemory {
 		p.saved = now
@@ -239,24 +237,50 @@ func (p *Pacer) grantFact(a *account, b *budget, w wantedGrant, now time.Time) e
 	return f
 }
 
-// appendGrant appends one grant. A grant that conflicts with another run's is retried by
-// the next Step, once the other is folded.
-func (p *Pacer) appendGrant(ctx context.Context, f events.Fact) {
-	err := p.append(ctx, f)
-	if err == nil {
-		p.counts.grants.Add(1)
+// maxGrants is how many grants one append stores at most.
+const maxGrants = 512
+
+// appendGrants appends grants, many at a time, so that a plan of thousands of lines gets
+// its first grants within a few syncs of the log. An append has one grant of a budget at
+// most, because each grant names the one before it.
+func (p *Pacer) appendGrants(ctx context.Context, due []events.Fact) {
+	for len(due) > 0 {
+		n := 1
+		for n < min(len(due), maxGrants) && due[n].Grant.Budget != due[n-1].Grant.Budget {
+			n++
+		}
+		p.appendTogether(ctx, due[:n])
+		due = due[n:]
+	}
+}
+
+// appendTogether appends grants of different budgets. If one of them conflicts with
+// another run's, it is not known which were stored, so they are appended again one by
+// one: the log stores a repeated fact once.
+func (p *Pacer) appendTogether(ctx context.Context, due []events.Fact) {
+	err := p.append(ctx, due...)
+	switch {
+	case err == nil:
+		p.counts.grants.Add(uint64(len(due)))
+		return
+	case len(due) > 1 && p.o.IsConflict(err):
+		for i := range due {
+			p.appendTogether(ctx, due[i:i+1])
+		}
 		return
 	}
 	p.mu.Lock()
-	if a := p.accountOf(f.Grant.Run, f.Grant.Budget); a != nil {
-		a.sent = time.Time{}
+	for i := range due {
+		if a := p.accountOf(due[i].Grant.Run, due[i].Grant.Budget); a != nil {
+			a.sent = time.Time{}
+		}
 	}
 	p.mu.Unlock()
-	if p.o.IsConflict(err) {
+	if p.o.IsConflict(err) { // the next Step tries again, once the other grant is folded
 		p.counts.conflicts.Add(1)
 		return
 	}
-	p.o.Logger.Warn("grant was not stored", zap.Stringer("budget", f.Grant.Budget), zap.Error(err))
+	p.o.Logger.Warn("grants were not stored", zap.Int("grants", len(due)), zap.Stringer("budget", due[0].Grant.Budget), zap.Error(err))
 }
 
 // tick advances the time of the log while something depends on it; without new
