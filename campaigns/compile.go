@@ -64,7 +64,8 @@ type compiler struct {
 	above  map[*Advertiser]level   // of advertisers
 	levels map[*CampaignSpec]level // of campaigns
 
-	audienceIDs map[string]struct{} // in.AudienceIDs
+	audienceIDs map[string]struct{}  // in.AudienceIDs
+	dayparts    map[string]*dayparts // by zone and text; lines share them
 }
 
 // choose returns the index of word among words, or absent if word is empty or

@@ -52,7 +52,11 @@ func (c *compiler) daypart(path string, specs []string, zone *time.Location) *da
 	if len(specs) == 0 {
 		return nil
 	}
-	d := &dayparts{zone: zone}
+	key := zone.String() + "\x00" + strings.Join(specs, "\x00")
+	if d := c.dayparts[key]; d != nil { // most lines of an advertiser have the same
+		return d
+	}
+	d, before := &dayparts{zone: zone}, len(c.Problems)
 	for i, s := range specs {
 		words := strings.Fields(strings.ToLower(s))
 		set := &d.own
@@ -65,6 +69,12 @@ func (c *compiler) daypart(path string, specs []string, zone *time.Location) *da
 		if len(words) != 2 || !addDayparts(*set, words[0], words[1]) {
 			c.Add(spec.At(path, i), spec.Quote(s), wantDaypart)
 		}
+	}
+	if len(c.Problems) == before {
+		if c.dayparts == nil {
+			c.dayparts = map[string]*dayparts{}
+		}
+		c.dayparts[key] = d
 	}
 	return d
 }

@@ -131,6 +131,9 @@ func (c *compiler) geo(path string, s *GeoSpec) *geo {
 	return &geo{c.places(path+".include", s.Include), c.places(path+".exclude", s.Exclude)}
 }
 
+// zipSpaces removes what people write between the parts of a postcode.
+var zipSpaces = strings.NewReplacer(" ", "", "-", "")
+
 func (c *compiler) places(path string, specs []PlaceSpec) []place {
 	out := make([]place, 0, len(specs))
 	for i := range specs {
@@ -156,7 +159,7 @@ func (c *compiler) place(path string, s *PlaceSpec) place {
 		}
 	}
 	zip, prefix := strings.CutSuffix(s.ZIP, "*")
-	p.zip, p.prefix = strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(zip)), prefix
+	p.zip, p.prefix = zipSpaces.Replace(strings.ToLower(zip)), prefix
 	if s.ZIP != "" && p.zip == "" {
 		c.Add(path+".zip", spec.Quote(s.ZIP), "a postcode such as 10001, or its beginning such as M5V*")
 	}

@@ -58,6 +58,10 @@ func NewTables(open func(name string) (fs.File, error), previous *Tables, fresh 
 	return &Tables{open: open, previous: previous, fresh: fresh, files: map[string]*table{}}
 }
 
+// Close ends loading. It releases what only loading needs, above all the previous
+// tables; [Tables.Files] still works.
+func (t *Tables) Close() { t.open, t.previous, t.fresh = nil, nil, nil }
+
 // File is one file of [Tables.Files].
 type File struct {
 	Name string

@@ -41,7 +41,7 @@ func (l *loader) decode(n *node, v reflect.Value, path, options string) {
 	if n.kind == kindNull {
 		return
 	}
-	if n.kind == kindScalar && n.tag == "!!bool" && !l.quiet {
+	if n.kind == kindScalar && n.tag == tagBool && !l.quiet {
 		l.words[path] = n.text
 	}
 	if v.Kind() == reflect.Pointer {
@@ -227,7 +227,7 @@ func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
 		v.SetString(l.text(n, path, options))
 	case reflect.Bool:
 		b, err := strconv.ParseBool(n.text)
-		if n.tag != "!!bool" || err != nil {
+		if n.tag != tagBool || err != nil {
 			hint := ""
 			if slices.Contains([]string{"yes", "no", "on", "off", "y", "n"}, strings.ToLower(n.text)) {
 				hint = "yes, no, on and off are words here, not booleans"
@@ -238,14 +238,14 @@ func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
 		v.SetBool(b)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		i, err := strconv.ParseInt(number, 10, 64)
-		if n.tag != "!!int" || err != nil || v.OverflowInt(i) {
+		if n.tag != tagInt || err != nil || v.OverflowInt(i) {
 			wrong()
 			return
 		}
 		v.SetInt(i)
 	case reflect.Float32, reflect.Float64:
 		x, err := strconv.ParseFloat(number, 64)
-		if n.tag != "!!float" && n.tag != "!!int" || err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		if n.tag != tagFloat && n.tag != tagInt || err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
 			wrong()
 			return
 		}

@@ -17,29 +17,9 @@ import (
 // fields of the files, markup of creatives, rates, lists and feeds. It does not
 // show secrets. No line means that nothing of interest changed.
 func Diff(a, b *Snapshot) []string {
-	before, after := flatten(a), flatten(b)
-	var out []string
-	for _, path := range union(before.order, after.order) {
-		was, had := before.values[path]
-		is, has := after.values[path]
-		switch {
-		case had && has && was != is:
-			if strings.HasPrefix(is, secret) {
-				was, is = "a secret", "another"
-			}
-			out = append(out, path+": "+was+" -> "+is)
-		case had != has:
-			if top := topmost(path, before.tables, after.tables); top != "" {
-				path = top
-			}
-			line := "added " + path
-			if had {
-				line = "removed " + path
-			}
-			out = append(out, line)
-		}
-	}
-	out = slices.Compact(out)
+	d := differ{}
+	d.compare(reflect.ValueOf(&a.File).Elem(), reflect.ValueOf(&b.File).Elem(), "")
+	out := append(d.changed, d.removed...)
 	out = append(out, diffCreatives(a, b)...)
 	return append(out, diffData(a, b)...)
 }
@@ -63,95 +43,167 @@ func Risks(a, b *Snapshot) []spec.Problem {
 	return out
 }
 
-// secret is the prefix of the text of a field whose value must not be shown.
-const secret = "\x00"
-
-// topmost returns the outermost table around a field that only one side has;
-// empty if both have the table of the field.
-func topmost(path string, a, b map[string]bool) string {
-	top := ""
-	for p := path; p != ""; {
-		p = p[:max(0, strings.LastIndexAny(p, ".["))]
-		if p != "" && a[p] != b[p] {
-			top = p
-		}
-	}
-	return top
+// differ compares two configurations field by field. It keeps texts of what differs
+// only, because the fields of a large configuration are many times larger as texts.
+type differ struct {
+	path    []step   // from the top to the values being compared
+	changed []string // changed and added values, in the order of the new configuration
+	removed []string // in the order of the old one
 }
 
-// union returns the paths of both, in the order of b, followed by those of a
-// only.
-func union(a, b []string) []string {
-	seen := map[string]bool{}
-	var out []string
-	for _, list := range [][]string{b, a} {
-		for _, p := range list {
-			if !seen[p] {
-				seen[p] = true
-				out = append(out, p)
+// step is one part of a path: a field or a key of a map, or an item of a list.
+type step struct {
+	name string
+	item bool
+}
+
+// at returns the path of the values being compared.
+func (d *differ) at() string {
+	path := ""
+	for _, s := range d.path {
+		if s.item {
+			path += "[" + s.name + "]"
+		} else {
+			path = spec.Join(path, s.name)
+		}
+	}
+	return path
+}
+
+// compareAt compares values one step further down.
+func (d *differ) compareAt(s step, a, b reflect.Value, options string) {
+	d.path = append(d.path, s)
+	d.compare(a, b, options)
+	d.path = d.path[:len(d.path)-1]
+}
+
+// compare compares two values of the same type. The zero [reflect.Value] is one that
+// only the other side has.
+func (d *differ) compare(a, b reflect.Value, options string) {
+	a, b = given(a), given(b)
+	switch {
+	case !a.IsValid() && !b.IsValid() || a.IsValid() && b.IsValid() && samePlain(a, b):
+		return
+	case !a.IsValid():
+		if hasText(b) {
+			d.changed = append(d.changed, "added "+d.at())
+		}
+		return
+	case !b.IsValid():
+		if hasText(a) {
+			d.removed = append(d.removed, "removed "+d.at())
+		}
+		return
+	}
+	if was, ok := textOf(a); ok {
+		is, _ := textOf(b)
+		d.texts(was, is, options)
+		return
+	}
+	switch a.Kind() {
+	case reflect.Struct:
+		for _, fd := range fieldsOf(a.Type()).list {
+			d.compareAt(step{name: fd.name}, a.FieldByIndex(fd.index), b.FieldByIndex(fd.index), fd.options)
+		}
+	case reflect.Slice:
+		d.items(a, b, options)
+	case reflect.Map:
+		for _, k := range sortedKeys(b) {
+			d.compareAt(step{name: k.String()}, a.MapIndex(k), b.MapIndex(k), "")
+		}
+		for _, k := range sortedKeys(a) {
+			if !b.MapIndex(k).IsValid() {
+				d.compareAt(step{name: k.String()}, a.MapIndex(k), reflect.Value{}, "")
 			}
 		}
 	}
-	return out
 }
 
-// flat is a configuration as paths and texts. Items of lists are named by their
-// ids.
-type flat struct {
-	order  []string
-	values map[string]string
-	tables map[string]bool
+// texts compares values as texts; an empty text is no value.
+func (d *differ) texts(was, is, options string) {
+	switch {
+	case was == is:
+	case was == "":
+		d.changed = append(d.changed, "added "+d.at())
+	case is == "":
+		d.removed = append(d.removed, "removed "+d.at())
+	case options == "env":
+		d.changed = append(d.changed, d.at()+": a secret -> another")
+	default:
+		d.changed = append(d.changed, d.at()+": "+was+" -> "+is)
+	}
 }
 
-func flatten(s *Snapshot) *flat {
-	f := &flat{values: map[string]string{}, tables: map[string]bool{}}
-	f.add("", reflect.ValueOf(s.File), "")
-	return f
-}
-
-func (f *flat) set(path, text string) {
-	f.order = append(f.order, path)
-	f.values[path] = text
-}
-
-func (f *flat) add(path string, v reflect.Value, options string) {
-	if v.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			return
+// items compares the items of two lists by their names.
+func (d *differ) items(a, b reflect.Value, options string) {
+	before := make(map[string]reflect.Value, a.Len())
+	for i := range a.Len() {
+		before[itemName(a.Index(i), i)] = a.Index(i)
+	}
+	for i := range b.Len() {
+		name := itemName(b.Index(i), i)
+		d.compareAt(step{name, true}, before[name], b.Index(i), options)
+		delete(before, name)
+	}
+	for i := range a.Len() {
+		name := itemName(a.Index(i), i)
+		if was, ok := before[name]; ok {
+			d.compareAt(step{name, true}, was, reflect.Value{}, options)
+			delete(before, name)
 		}
+	}
+}
+
+// given returns the value that v points to, or the zero Value if the file does not set
+// it.
+func given(v reflect.Value) reflect.Value {
+	if v.IsValid() && v.Kind() == reflect.Pointer {
 		v = v.Elem()
 	}
-	if v.IsZero() && v.Kind() != reflect.Struct {
-		return
+	if !v.IsValid() || v.Kind() != reflect.Struct && v.IsZero() {
+		return reflect.Value{}
+	}
+	return v
+}
+
+// samePlain reports whether two values of the same type are equal strings, numbers or
+// booleans.
+func samePlain(a, b reflect.Value) bool {
+	switch a.Kind() {
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
+		return a.Equal(b)
+	}
+	return false
+}
+
+// hasText reports whether any value inside v has a text.
+func hasText(v reflect.Value) bool {
+	if v = given(v); !v.IsValid() {
+		return false
 	}
 	if text, ok := textOf(v); ok {
-		if options == "env" {
-			text = secret + text
-		}
-		if text != "" {
-			f.set(path, text)
-		}
-		return
+		return text != ""
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		f.tables[path] = true
-		for _, fd := range fieldsOf(v.Type()).list {
-			f.add(spec.Join(path, fd.name), v.FieldByIndex(fd.index), fd.options)
-		}
+		return slices.ContainsFunc(fieldsOf(v.Type()).list, func(fd field) bool { return hasText(v.FieldByIndex(fd.index)) })
 	case reflect.Slice:
-		f.tables[path] = true
 		for i := range v.Len() {
-			f.add(path+"["+itemName(v.Index(i), i)+"]", v.Index(i), options)
+			if hasText(v.Index(i)) {
+				return true
+			}
 		}
 	case reflect.Map:
-		f.tables[path] = true
-		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-		for _, k := range keys {
-			f.add(spec.Join(path, k.String()), v.MapIndex(k), "")
-		}
+		return slices.ContainsFunc(v.MapKeys(), func(k reflect.Value) bool { return hasText(v.MapIndex(k)) })
 	}
+	return false
+}
+
+func sortedKeys(m reflect.Value) []reflect.Value {
+	keys := m.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	return keys
 }
 
 // itemName returns the name of an item of a list: its id, or else its index.
@@ -234,6 +286,9 @@ func diffData(a, b *Snapshot) []string {
 
 // diffLists returns changes of list files.
 func diffLists(a, b *Snapshot) []string {
+	if a.Tables == nil || b.Tables == nil {
+		return nil
+	}
 	var out []string
 	before := map[string]campaigns.File{}
 	for _, f := range a.Tables.Files() {

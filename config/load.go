@@ -40,6 +40,9 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 		l.compile(s, o)
 	}
 	l.placeAll()
+	if s.Tables != nil { // a snapshot that kept its loader would keep all snapshots before it
+		s.Tables.Close()
+	}
 	if len(l.found) > 0 {
 		problems := sorted(l.found)
 		if l.more > 0 {
@@ -197,7 +200,7 @@ func (l *loader) creatives(s *Snapshot) {
 		p := &problems[i]
 		// Markup in the configuration begins on the line after its field.
 		if n, ok := l.blocks["creatives"+p.Path]; ok && p.Line > 0 {
-			p.File, p.Line = n.src.name, n.line+p.Line
+			p.File, p.Line = n.src.name, int(n.line)+p.Line
 		}
 	}
 	l.Include("creatives", spec.Report{Problems: problems})

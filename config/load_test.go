@@ -289,7 +289,7 @@ func TestEveryFieldCanBeRead(t *testing.T) {
 		seen[rt] = true
 		v := reflect.New(rt).Elem()
 		l := &loader{blocks: map[string]*node{}}
-		l.decode(&node{kind: kindScalar, src: &source{}, tag: "!!str", text: "x"}, v, path, "")
+		l.decode(&node{kind: kindScalar, src: &source{}, text: "x"}, v, path, "")
 		if rt.Kind() != reflect.Struct || rt == timeType {
 			return
 		}

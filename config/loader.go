@@ -292,7 +292,7 @@ func (l *loader) parse(name string, from place, fromPath string) *node {
 		return nil
 	}
 	if n.kind != kindTable {
-		l.add(place{name, n.line}, "", n.describe(), "a mapping", "")
+		l.add(n.place(), "", n.describe(), "a mapping", "")
 		return nil
 	}
 	return n

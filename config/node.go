@@ -34,26 +34,50 @@ type place struct {
 
 // node is a part of a file with its place. Files become nodes before they are
 // decoded, because a configuration is merged from several files.
+//
+// A large configuration has a million nodes, so they are kept small.
 type node struct {
 	kind   kind
+	tag    tag  // of a scalar
+	block  bool // a scalar whose text begins on the next line
+	line   int32
 	src    *source
-	line   int
-	tag    string  // of a scalar: !!str, !!int, !!float, !!bool, !!timestamp
 	text   string  // of a scalar
-	block  bool    // a scalar whose text begins on the next line
 	keys   []key   // of a table, in the order of the file
 	values []*node // of a table, in the order of keys, or of a list
+}
+
+// tag is the YAML type of a scalar.
+type tag uint8
+
+const (
+	tagOther tag = iota // text, times and types that the configuration does not have
+	tagInt
+	tagFloat
+	tagBool
+)
+
+func tagOf(short string) tag {
+	switch short {
+	case "!!int":
+		return tagInt
+	case "!!float":
+		return tagFloat
+	case "!!bool":
+		return tagBool
+	}
+	return tagOther
 }
 
 type key struct {
 	name string
 	src  *source
-	line int
+	line int32
 }
 
-func (n *node) place() place { return place{n.src.name, n.line} }
+func (n *node) place() place { return place{n.src.name, int(n.line)} }
 
-func (k *key) place() place { return place{k.src.name, k.line} }
+func (k *key) place() place { return place{k.src.name, int(k.line)} }
 
 // get returns the value of a key of a table, or nil.
 func (n *node) get(name string) *node {
@@ -81,8 +105,7 @@ func (n *node) describe() string {
 	if n.kind != kindScalar {
 		return kindNames[n.kind]
 	}
-	switch n.tag {
-	case "!!int", "!!float", "!!bool":
+	if n.tag != tagOther {
 		return n.text
 	}
 	return spec.Quote(n.text)
@@ -117,7 +140,7 @@ func (l *loader) stop(at place, got, want string) {
 // convert converts a parsed file into nodes, and resolves aliases and merge
 // keys.
 func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
-	n := &node{src: src, line: y.Line}
+	n := &node{src: src, line: int32(y.Line)}
 	if l.inAlias > 0 {
 		l.aliased++
 	}
@@ -138,15 +161,15 @@ func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
 		l.inAlias++
 		c := l.convert(y.Alias, src, depth+1)
 		l.inAlias--
-		c.line = y.Line
+		c.line = int32(y.Line)
 		return c
 	case yaml.ScalarNode:
-		if y.ShortTag() != "!!null" {
-			n.kind, n.tag, n.text = kindScalar, y.ShortTag(), y.Value
+		if short := y.ShortTag(); short != "!!null" {
+			n.kind, n.tag, n.text = kindScalar, tagOf(short), y.Value
 			n.block = y.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
 		}
 	case yaml.SequenceNode:
-		n.kind = kindList
+		n.kind, n.values = kindList, make([]*node, 0, len(y.Content))
 		for _, item := range y.Content {
 			if l.tooBig {
 				break
@@ -161,7 +184,8 @@ func (l *loader) convert(y *yaml.Node, src *source, depth int) *node {
 }
 
 func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
-	seen := map[string]int{}
+	n.keys, n.values = make([]key, 0, len(y.Content)/2), make([]*node, 0, len(y.Content)/2)
+	seen := seenKeys{n: n}
 	var merges []*node
 	for i := 0; i+1 < len(y.Content) && !l.tooBig; i += 2 {
 		k, v := y.Content[i], y.Content[i+1]
@@ -173,12 +197,11 @@ func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 			l.add(place{n.src.name, k.Line}, "", "a key that is not a scalar", "a field name", "")
 			continue
 		}
-		if first, again := seen[k.Value]; again {
-			l.add(place{n.src.name, k.Line}, k.Value, spec.Quote(k.Value)+" again", "each field once; the first is on line "+strconv.Itoa(first), "")
+		if first, again := seen.line(k.Value); again {
+			l.add(place{n.src.name, k.Line}, k.Value, spec.Quote(k.Value)+" again", "each field once; the first is on line "+strconv.Itoa(int(first)), "")
 			continue
 		}
-		seen[k.Value] = k.Line
-		n.keys = append(n.keys, key{k.Value, n.src, k.Line})
+		n.keys = append(n.keys, key{k.Value, n.src, int32(k.Line)})
 		n.values = append(n.values, l.convert(v, n.src, depth+1))
 	}
 	for _, m := range merges {
@@ -192,6 +215,34 @@ func (l *loader) convertTable(n *node, y *yaml.Node, depth int) {
 			}
 		}
 	}
+}
+
+// seenKeys finds keys of a table that is being built. Most tables have few.
+type seenKeys struct {
+	n     *node
+	lines map[string]int32 // of the first keys, once there are many
+	count int              // keys in lines
+}
+
+// line returns the line of a key that the table already has.
+func (s *seenKeys) line(name string) (int32, bool) {
+	const few = 16
+	if len(s.n.keys) > few && s.lines == nil {
+		s.lines = map[string]int32{}
+	}
+	if s.lines == nil {
+		for i := range s.n.keys {
+			if s.n.keys[i].name == name {
+				return s.n.keys[i].line, true
+			}
+		}
+		return 0, false
+	}
+	for ; s.count < len(s.n.keys); s.count++ {
+		s.lines[s.n.keys[s.count].name] = s.n.keys[s.count].line
+	}
+	line, ok := s.lines[name]
+	return line, ok
 }
 
 // merge adds missing fields to n from another table. Tables in both are merged; with
