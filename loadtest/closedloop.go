@@ -187,8 +187,8 @@ type loopState struct {
 	unique   uint64
 }
 
-// take returns the next request to send.
-func (s *loopState) take() int {
+// nextRequest returns the next request to send.
+func (s *loopState) nextRequest() int {
 	i := s.next % len(s.requests)
 	s.next++
 	s.unique++
@@ -197,8 +197,8 @@ func (s *loopState) take() int {
 	return i
 }
 
-// answered counts one response.
-func (s *loopState) answered(request, status int, response, body []byte) {
+// record counts one response.
+func (s *loopState) record(request, status int, response, body []byte) {
 	s.res.Requests++
 	s.res.BytesRead += int64(len(response))
 	s.res.Statuses[status]++

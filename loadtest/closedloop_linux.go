@@ -135,7 +135,7 @@ func (p *poller) connect() error {
 
 // send starts the next request on a connection.
 func (p *poller) send(c *loopConn) error {
-	c.request = p.take()
+	c.request = p.nextRequest()
 	c.unsent = p.requests[c.request].bytes
 	return p.write(c)
 }
@@ -203,7 +203,7 @@ func (p *poller) serve(c *loopConn) error {
 	case size != len(c.got):
 		return p.replace(c, errNotHTTP)
 	}
-	p.answered(c.request, status, c.got, c.got[body:])
+	p.record(c.request, status, c.got, c.got[body:])
 	c.got = c.got[:0]
 	return p.send(c)
 }

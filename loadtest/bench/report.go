@@ -121,7 +121,7 @@ func (r *Report) costs(b *strings.Builder) {
 
 func (r *Report) proofs(b *strings.Builder) {
 	b.WriteString("\n## What was on, by the bidder's own counters\n\nDropped records are bid records that the writer could not take; nothing else is lost without being counted.\n\n" +
-		"| case | requests | bids | records written | dropped | grants | bids in flight | responses checked | invalid | statuses | no-bids |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+		"| case | requests | bids | records written | dropped | grants | bids in flight | a signed bill, and a forged one | responses checked | invalid | statuses | no-bids |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, m := range r.Measured {
 		if m.Result == nil {
 			continue
@@ -131,8 +131,8 @@ func (r *Report) proofs(b *strings.Builder) {
 		if len(s.Invalid) > 0 {
 			invalid += ": " + s.Invalid[0]
 		}
-		fmt.Fprintf(b, "| %s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %d | %s | %s | %s |\n", m.Name, m.Proof.Requests, m.Proof.Bids, m.Proof.Records, m.Proof.Dropped,
-			m.Proof.Grants, m.Proof.Reservations, s.Checked, invalid, strings.Trim(fmt.Sprint(s.Statuses), "[]"), m.Proof.reasons())
+		fmt.Fprintf(b, "| %s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %s | %d | %s | %s | %s |\n", m.Name, m.Proof.Requests, m.Proof.Bids, m.Proof.Records, m.Proof.Dropped,
+			m.Proof.Grants, m.Proof.Reservations, m.Proof.Bill, s.Checked, invalid, strings.Trim(fmt.Sprint(s.Statuses), "[]"), m.Proof.reasons())
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -101,7 +103,7 @@ type Proof struct {
 	Requests, Bids, Records, Dropped, Grants float64
 	Reservations, Reserved                   float64 // at the end: bids in flight and their cost in micros
 	NoBids                                   map[string]float64
-	Bill                                     string // outcome of a signed billing notice
+	Bill                                     string // outcome of the billing notice of one bid
 }
 
 // Run measures all cases. A group that cannot be measured is reported as failed; only
@@ -205,7 +207,8 @@ func (o *Options) measure(ctx context.Context, b, floor *server, g *group, c Cas
 	control := loop
 	control.Target, control.Check = "http://"+floor.addr["addr"]+"/", nil
 	var err error
-	if control.Paths, err = o.controlPaths(ctx, &loop, &control); err != nil {
+	bid := &[]byte{} // one of the responses with a bid
+	if control.Paths, err = o.controlPaths(ctx, &loop, &control, bid); err != nil {
 		return nil, err
 	}
 	before, err := readMetrics(ctx, b.addr["admin"])
@@ -225,12 +228,52 @@ func (o *Options) measure(ctx context.Context, b, floor *server, g *group, c Cas
 		return nil, err
 	}
 	m.Proof = proofOf(before, after)
-	return m, nil
+	m.Proof.Bill, err = bill(ctx, b, *bid)
+	return m, err
+}
+
+var burl = regexp.MustCompile(`"burl":"([^"]+)"`)
+
+// bill sends the billing notice of a bid, and one whose token was changed, and returns
+// how the bidder counted them.
+func bill(ctx context.Context, b *server, response []byte) (string, error) {
+	m := burl.FindSubmatch(response)
+	if m == nil {
+		return "no bid", nil
+	}
+	url := strings.NewReplacer("${AUCTION_PRICE}", "1.00", "${AUCTION_CURRENCY}", "USD", "${AUCTION_MIN_TO_WIN}", "1.00").Replace(string(m[1]))
+	before, err := readMetrics(ctx, b.addr["admin"])
+	if err != nil {
+		return "", err
+	}
+	for _, u := range []string{url, strings.Replace(url, "&p=", "A&p=", 1)} {
+		rq, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+		if err != nil {
+			return "", fmt.Errorf("cannot send a billing notice: %w", err)
+		}
+		rs, err := http.DefaultClient.Do(rq)
+		if err != nil {
+			return "", fmt.Errorf("cannot send a billing notice: %w", err)
+		}
+		rs.Body.Close()
+	}
+	after, err := readMetrics(ctx, b.addr["admin"])
+	if err != nil {
+		return "", err
+	}
+	var out []string
+	for series, n := range after {
+		if kind, code, ok := strings.Cut(series, `",kind="`); ok && strings.HasPrefix(series, "rebound_tracking_notices_total{") && n > before[series] {
+			out = append(out, strings.TrimSuffix(code, `"}`)+" "+kind[strings.LastIndexByte(kind, '"')+1:])
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", "), nil
 }
 
 // controlPaths sends every body to the bidder once and returns paths at which the
 // floor answers with as many bytes, header included.
-func (o *Options) controlPaths(ctx context.Context, loop, control *loadtest.ClosedLoop) ([]string, error) {
+func (o *Options) controlPaths(ctx context.Context, loop, control *loadtest.ClosedLoop, bid *[]byte) ([]string, error) {
 	sizes, first := make([]int, len(loop.Bodies)), *loop
 	answered := 0
 	first.Duration = time.Minute
@@ -242,6 +285,8 @@ func (o *Options) controlPaths(ctx context.Context, loop, control *loadtest.Clos
 		}
 		if sizes[body] = len(response); status != 200 {
 			sizes[body] = -1
+		} else if len(*bid) == 0 {
+			*bid = append(*bid, response...)
 		}
 		if answered >= len(sizes) {
 			done()

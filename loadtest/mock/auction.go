@@ -133,11 +133,11 @@ func (w *worker) collectBids(pg *page, body []byte) []bid {
 	bidders := append([]Bidder{w.o.Bidder}, w.o.Rivals...)
 	lists := make([][]bid, len(bidders))
 	if len(bidders) == 1 {
-		return w.ask(pg, &bidders[0], body, false)
+		return w.requestBids(pg, &bidders[0], body, false)
 	}
 	var wg sync.WaitGroup
 	for i := range bidders {
-		wg.Go(func() { lists[i] = w.ask(pg, &bidders[i], body, i > 0) })
+		wg.Go(func() { lists[i] = w.requestBids(pg, &bidders[i], body, i > 0) })
 	}
 	wg.Wait()
 	var all []bid
@@ -147,8 +147,8 @@ func (w *worker) collectBids(pg *page, body []byte) []bid {
 	return all
 }
 
-// ask sends the request to one bidder and returns its valid bids.
-func (w *worker) ask(pg *page, bidder *Bidder, body []byte, rival bool) []bid {
+// requestBids sends the request to one bidder and returns its valid bids.
+func (w *worker) requestBids(pg *page, bidder *Bidder, body []byte, rival bool) []bid {
 	url := bidder.Second
 	if pg.first {
 		url = bidder.First
@@ -202,7 +202,7 @@ func (w *worker) ask(pg *page, bidder *Bidder, body []byte, rival bool) []bid {
 	}
 	if !rival {
 		if len(out) > 0 {
-			w.tell("bid", "The same visitor, or another one, opens a page with an ad slot. The bidder recognizes the visitor and bids %.2f CPM, with the product in the ad.", out[0].price.Units())
+			w.reportFirst("bid", "The same visitor, or another one, opens a page with an ad slot. The bidder recognizes the visitor and bids %.2f CPM, with the product in the ad.", out[0].price.Units())
 		}
 		w.b.note(func(t *Totals) { t.Bids += len(out) })
 		w.b.second(pg.at, func(s *Second) { s.Bids += len(out) })

@@ -111,11 +111,11 @@ type books struct {
 	auctions []Auction
 	seconds  []Second
 	began    time.Time
-	told     map[string]bool // kinds of events of which the first was told
+	reported map[string]bool // kinds of events whose first occurrence was reported
 }
 
 func newBooks(began time.Time) *books {
-	return &books{entries: map[string]*Entry{}, began: began, told: map[string]bool{}}
+	return &books{entries: map[string]*Entry{}, began: began, reported: map[string]bool{}}
 }
 
 // note changes the totals.
@@ -129,8 +129,8 @@ func (b *books) note(change func(t *Totals)) {
 func (b *books) first(kind string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	was := b.told[kind]
-	b.told[kind] = true
+	was := b.reported[kind]
+	b.reported[kind] = true
 	return !was
 }
 

@@ -131,7 +131,7 @@ func (w *worker) won(pg *page, e *Entry, m *macros, r *rand.Rand) {
 		w.notice("bill", m.expand(b.BURL), r, func(ok bool) {
 			w.b.bill(e, ok)
 			if ok {
-				w.tell("bill", "The ad is shown and billed: %s USD of the campaign's budget are spent.", e.Cost())
+				w.reportFirst("bill", "The ad is shown and billed: %s USD of the campaign's budget are spent.", e.Cost())
 				w.b.second(w.o.Now(), func(s *Second) { s.Spend += e.Cost() })
 			}
 		})
@@ -172,12 +172,12 @@ func (w *worker) render(pg *page, e *Entry, markup string, r *rand.Rand) {
 		return
 	}
 	w.b.note(func(t *Totals) { t.Clicks++; e.Clicked = true })
-	w.tell("click", "The visitor clicks the ad and is back in the shop: %s", rs.location)
+	w.reportFirst("click", "The visitor clicks the ad and is back in the shop: %s", rs.location)
 	if !ordered || !w.event(pg.person, "purchase", pg.step, value) {
 		return
 	}
 	pg.person.orders++
-	w.tell("order", "The visitor buys for %s USD. From now on the bidder leaves this visitor alone.", value)
+	w.reportFirst("order", "The visitor buys for %s USD. From now on the bidder leaves this visitor alone.", value)
 	w.b.note(func(t *Totals) { t.Orders++; t.OrderValue += value; e.OrderValue = value })
 }
 

@@ -65,7 +65,7 @@ func (w *worker) visitShop(p *person, r *rand.Rand, step int) {
 		w.event(p, "add_to_cart", step, 0)
 	}
 	p.visited = true
-	w.tell("visit", "A visitor looks at SKU%d in the shop. The pixel tells the bidder, which remembers it.", p.product)
+	w.reportFirst("visit", "A visitor looks at SKU%d in the shop. The pixel tells the bidder, which remembers it.", p.product)
 	w.b.note(func(t *Totals) { t.ShopVisits++ })
 }
 

@@ -131,8 +131,8 @@ func (e *Exchange) progress() (stop func()) {
 	return func() { close(quit); <-ended }
 }
 
-// tell describes the first event of a kind.
-func (w *worker) tell(kind, format string, args ...any) {
+// reportFirst describes the first event of a kind.
+func (w *worker) reportFirst(kind, format string, args ...any) {
 	if w.o.First != nil && w.b.first(kind) {
 		w.o.First(fmt.Sprintf(format, args...))
 	}
@@ -186,7 +186,7 @@ func (w *worker) settle(pg *page, imp *impression, all []bid, r *rand.Rand) {
 	}
 }
 
-// conclude tells a bidder what became of its bid. Rivals get the same notices; only the
+// conclude sends a bidder the notices of its bid. Rivals get the same notices; only the
 // bidder's are in the books.
 func (w *worker) conclude(pg *page, imp *impression, s *sale, b *bid, r *rand.Rand) {
 	toBeat := s.toBeat(imp, b)
@@ -213,13 +213,13 @@ func (w *worker) conclude(pg *page, imp *impression, s *sale, b *bid, r *rand.Ra
 		Bid: b.price, Cleared: s.cleared, ToBeat: toBeat}
 	w.b.keep(e, s.winner == b, w.o.KeepAuctions)
 	if s.winner == b {
-		w.tell("win", "The bid wins the auction: the highest competing price is %.2f, and the exchange charges %.2f CPM.", toBeat.Units(), s.cleared.Units())
+		w.reportFirst("win", "The bid wins the auction: the highest competing price is %.2f, and the exchange charges %.2f CPM.", toBeat.Units(), s.cleared.Units())
 		w.b.enter(e)
 		w.b.second(pg.at, func(x *Second) { x.Wins++ })
 		w.won(pg, e, m, r)
 		return
 	}
-	w.tell("loss", "A bid of %.2f CPM loses: somebody else offers %.2f. The exchange sends a loss notice, and the reserved money is free again.", b.price.Units(), toBeat.Units())
+	w.reportFirst("loss", "A bid of %.2f CPM loses: somebody else offers %.2f. The exchange sends a loss notice, and the reserved money is free again.", b.price.Units(), toBeat.Units())
 	billed := r.Float64()*100 < w.o.Notices.BilledLossPct
 	w.notice("loss", m.expand(b.LURL), r, nil)
 	if billed {
