@@ -101,7 +101,7 @@ func (l *loader) listen(s *Listen, host string, now time.Time) {
 	l.certificate("listen.tls.bid", &s.TLS.Bid, now)
 	l.certificate("listen.tls.edge", &s.TLS.Edge, now)
 	l.proxies(s)
-	orDefault(&s.BidLoop, "off")
+	orDefault(&s.BidLoop, "auto")
 	l.OneOf("listen.bid_loop", s.BidLoop, []string{"auto", "off"})
 }
 

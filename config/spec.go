@@ -40,7 +40,7 @@ type Listen struct {
 	PublicURL string `yaml:"public_url"` // public URL of the edge listener; https, or http on loopback; default http://127.0.0.1 and the edge port
 
 	TLS            TLS           `yaml:"tls"`                            // certificates; default none: http, for instance behind a proxy that ends TLS
-	BidLoop        string        `yaml:"bid_loop" enum:"auto,off"`       // auto: event loops serve plain bid requests, on Linux and without tls.bid; off: the HTTP library serves all; default off
+	BidLoop        string        `yaml:"bid_loop" enum:"auto,off"`       // auto: event loops serve plain bid requests, on Linux and without tls.bid; off: the HTTP library serves all; default auto
 	ProxyProtocol  []string      `yaml:"proxy_protocol" enum:"bid,edge"` // listeners behind a proxy that sends the PROXY protocol, version 2: bid, edge; default none
 	TrustedProxies []string      `yaml:"trusted_proxies"`                // networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and PROXY headers count; default none
 	DrainDelay     time.Duration `yaml:"drain_delay"`                    // after SIGTERM the bidder is not ready but still serves for this time, so that a load balancer leaves first; at most 5m; default 0s
