@@ -18,7 +18,7 @@ import (
 )
 
 // The normal forms and hashes of UID2, Google and Meta; the vectors are those of their
-// documentation (see also contract of lists, docs/visitors.md).
+// documentation.
 func TestNormalForms(t *testing.T) {
 	f := func(col, value, country string, want ...string) {
 		t.Helper()
