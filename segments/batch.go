@@ -12,11 +12,12 @@ import (
 // batch collects the changes of one Apply. It is written atomically, together
 // with the position.
 type batch struct {
-	s       *Store
-	b       *view.Batch
-	now     rtb.Second // time of the log
-	swept   rtb.Second // the hour up to which all expiries have been processed
-	matcher *audiences.Matcher
+	s         *Store
+	b         *view.Batch
+	now       rtb.Second // time of the log
+	swept     rtb.Second // the hour up to which all expiries have been processed
+	matcher   *audiences.Matcher
+	patrolled uint32
 
 	profiles map[rtb.Key]*work
 	order    []rtb.Key // profiles in the order of first use
@@ -46,7 +47,7 @@ func (s *Store) newBatch() (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &batch{s: s, b: b, now: s.now(), swept: s.swept, dict: s.dict.Load(), matcher: s.matcher, profiles: map[rtb.Key]*work{}}, nil
+	return &batch{s: s, b: b, now: s.now(), swept: s.swept, dict: s.dict.Load(), patrolled: s.patrolled, matcher: s.matcher, profiles: map[rtb.Key]*work{}}, nil
 }
 
 // profile returns a visitor's profile, which is read once per batch.
@@ -94,7 +95,7 @@ func (t *batch) keep(w *work, seq uint64) error {
 	w.exists = true
 	t.visitors++
 	t.added = append(t.added, w.v.Key)
-	return t.due(t.now+profileLife, profileSpace, w.v.Key)
+	return nil
 }
 
 // drop deletes a profile.
@@ -164,7 +165,7 @@ func (t *batch) write(p events.Position) error {
 	if err != nil {
 		return err
 	}
-	t.s.matcher, t.s.swept, t.dict.unsaved = t.matcher, t.swept, false
+	t.s.matcher, t.s.swept, t.s.patrolled, t.dict.unsaved = t.matcher, t.swept, t.patrolled, false
 	if t.rules != nil {
 		t.s.pendingRules.Store(&t.rules)
 	}

@@ -175,11 +175,6 @@ func (t *batch) linkTo(f *events.Fact, kind string, k rtb.Key) error {
 		}
 	}
 	e.see(f.Visitor, t.now)
-	if !exists {
-		if err := t.due(t.now+edgeLife, edgeSpace, k); err != nil {
-			return err
-		}
-	}
 	if err := t.setEdge(k, &e); err != nil || !fresh {
 		return err
 	}

@@ -97,7 +97,7 @@ func TestADevicesIdentifierBelongsToItsLatestVisitor(t *testing.T) {
 	l.add(events.Fact{Kind: events.KindTick})
 	apply(t, s, l.take())
 	find(t, s, ids, rtb.NoBidUnknownVisitor)
-	l.now = l.now.Add(2 * time.Hour)
+	l.now = l.now.Add(30*24*time.Hour + time.Minute)
 	l.add(events.Fact{Kind: events.KindTick})
 	apply(t, s, l.take())
 	if links, _ := s.Links(visitorOf("b")); len(links) != 0 {

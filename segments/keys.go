@@ -23,12 +23,13 @@ const (
 
 // Names in the meta space.
 const (
-	metaNow      = "mnow"
-	metaRules    = "mrules"
-	metaVisitors = "mvisitors"
-	metaSwept    = "mswept"
-	metaDict     = "mdict"
-	metaPending  = "mpending" // rules that lack the events before their activation
+	metaNow       = "mnow"
+	metaRules     = "mrules"
+	metaVisitors  = "mvisitors"
+	metaSwept     = "mswept"
+	metaDict      = "mdict"
+	metaPatrolled = "mpatrol"  // minute of the log up to which expired keys were looked for
+	metaPending   = "mpending" // rules that lack the events before their activation
 )
 
 // storeFormat is the version of these keys and their values. Values of olderFormat are

@@ -22,6 +22,11 @@ func (s *Store) load() error {
 	if s.swept, err = s.loadSecond(metaSwept); err != nil {
 		return err
 	}
+	patrolled, err := s.loadSecond(metaPatrolled)
+	if err != nil {
+		return err
+	}
+	s.patrolled = uint32(patrolled)
 	rules, _, err := s.db.Get([]byte(metaRules))
 	if err != nil {
 		return err

@@ -55,9 +55,10 @@ type Store struct {
 	closed  atomic.Bool
 
 	// The remaining fields belong to the folding goroutine.
-	matcher *audiences.Matcher
-	swept   rtb.Second
-	fixed   bool // the rules do not change with the configuration
+	matcher   *audiences.Matcher
+	swept     rtb.Second
+	patrolled uint32 // minutes since 1970; see patrol
+	fixed     bool   // the rules do not change with the configuration
 
 	// afterRead, in tests, is called between a read from disk and the cache fill.
 	afterRead func()
