@@ -84,18 +84,38 @@ func (r *record) latest() rtb.Second {
 	return last
 }
 
+// Bits of the first number of a segment.
+const (
+	headSums     = 1 // sums follow
+	headComplete = 2 // see complete
+)
+
+// complete reports whether the recent events are all there were, so that they say when the
+// first and the last one happened.
+func complete(s *rtb.SegmentState) bool {
+	n := len(s.Recent)
+	return n > 0 && uint64(n) == uint64(s.Count) && s.Recent[0] == s.Last && s.Recent[n-1] == s.First
+}
+
 func appendSegments(b []byte, list []rtb.SegmentState, base rtb.Second, d *dictionary) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for i := range list {
 		s := &list[i]
-		id := uint64(d.segment(s.ID)) << 1
+		head := uint64(d.segment(s.ID)) << 2
 		if len(s.Sums) > 0 {
-			id |= 1
+			head |= headSums
 		}
-		b = binary.AppendUvarint(b, id)
+		if complete(s) {
+			head |= headComplete
+		}
+		b = binary.AppendUvarint(b, head)
 		b = binary.AppendUvarint(b, uint64(base-s.Last))
 		b = binary.AppendUvarint(b, uint64(s.Count))
-		if s.Count != 1 {
+		if head&headComplete != 0 {
+			for i := 1; i < len(s.Recent); i++ {
+				b = binary.AppendUvarint(b, uint64(s.Recent[i-1]-s.Recent[i]))
+			}
+		} else {
 			b = binary.AppendUvarint(b, uint64(s.Last-s.First))
 			b = append(b, byte(len(s.Recent)))
 			from := s.Last
@@ -265,16 +285,15 @@ func (r *reader) segments(list *[]rtb.SegmentState, base rtb.Second, d *dictiona
 	for range r.count(maxSegments) {
 		s := grow(list)
 		recent, sums := s.Recent[:0], s.Sums[:0]
-		id := r.uvarint()
-		*s = rtb.SegmentState{ID: r.segment(id>>1, d), Last: r.before(base), Count: r.uint32()}
-		s.First = s.Last
-		if s.Count == 1 { // an event, whose time is both the first and the last
-			recent = append(recent, s.Last)
+		head := r.uvarint()
+		*s = rtb.SegmentState{ID: r.segment(head>>2, d), Last: r.before(base), Count: r.uint32()}
+		if head&headComplete != 0 {
+			recent = r.complete(recent, s)
 		} else {
 			s.First = r.before(s.Last)
 			recent = r.recent(recent, s.Last)
 		}
-		if id&1 != 0 {
+		if head&headSums != 0 {
 			n := int(r.byte())
 			r.bad = r.bad || n > maxSums
 			for range min(n, maxSums) {
@@ -293,6 +312,22 @@ func (r *reader) segment(n uint64, d *dictionary) rtb.SegmentID {
 	id, ok := d.segmentAt(n)
 	r.bad = r.bad || !ok
 	return id
+}
+
+// complete reads the times of all events of a segment, of which the first is known.
+func (r *reader) complete(dst []rtb.Second, s *rtb.SegmentState) []rtb.Second {
+	if s.Count == 0 || s.Count > rtb.MaxRecent {
+		r.bad = true
+		return dst
+	}
+	at := s.Last
+	dst = append(dst, at)
+	for range s.Count - 1 {
+		at = r.before(at)
+		dst = append(dst, at)
+	}
+	s.First = at
+	return dst
 }
 
 func (r *reader) recent(dst []rtb.Second, from rtb.Second) []rtb.Second {
