@@ -248,14 +248,18 @@ func (l *loader) audiences(s *Snapshot) {
 	}
 }
 
-// maxRuleBytes limits the rules of all audiences: the log stores them as one fact, which
-// has at most 1 MiB.
-const maxRuleBytes = 1000 << 10
+// maxRuleBytes limits the rule of one segment, as JSON: the log stores it in one fact,
+// which has at most 1 MiB.
+const maxRuleBytes = 900 << 10
 
 func (l *loader) ruleBytes(set *audiences.Set) {
-	text, err := json.Marshal(set.Rules())
-	if err != nil || len(text) > maxRuleBytes {
-		l.Add("audiences", "rules of "+spec.Bytes(len(text)).String()+" in total", "at most "+spec.Bytes(maxRuleBytes).String()+", because the log stores them as one fact; lists of visitors or categories in place of long lists of products")
+	for _, r := range set.Rules() {
+		if len(r) < maxRuleBytes/6 { // JSON escapes a byte in at most six
+			continue
+		}
+		if text, err := json.Marshal(r); err != nil || len(text) > maxRuleBytes {
+			l.Add("audiences", "a rule of "+spec.Bytes(len(r)).String()+" ("+spec.Quote(r)+")", "at most "+spec.Bytes(maxRuleBytes).String()+", because the log stores a rule in one fact; fewer or shorter values")
+		}
 	}
 }
 

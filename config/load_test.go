@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"rebound/internal/spec"
+	"rebound/loadtest/scale"
 	"rebound/rtb"
 )
 
@@ -216,6 +218,38 @@ func TestReloadKeepsAFeedThatShrank(t *testing.T) {
 	if !slices.ContainsFunc(after.Warnings, func(p spec.Problem) bool { return strings.Contains(p.Got, "far fewer") }) {
 		t.Errorf("got %v; want a warning", after.Warnings)
 	}
+}
+
+// TestReloadReleasesThePreviousSnapshot checks that a snapshot does not keep the one
+// before it in memory, which would keep the one before that.
+func TestReloadReleasesThePreviousSnapshot(t *testing.T) {
+	files := sized(t, 10)
+	previous, err := LoadFS(files, scale.Main, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	released := make(chan struct{})
+	runtime.AddCleanup(previous, func(c chan struct{}) { close(c) }, released)
+	s, err := LoadFS(files, scale.Main, Options{Previous: previous})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changes := Diff(previous, s); len(changes) > 0 {
+		t.Errorf("changes between equal configurations: %v", changes)
+	}
+	if changes := Diff(previous.StartSettings(), s.StartSettings()); len(changes) > 0 {
+		t.Errorf("changes between equal settings: %v", changes)
+	}
+	previous = nil
+	for range 3 { // an object with a finalizer needs more than one cycle
+		runtime.GC()
+	}
+	select {
+	case <-released:
+	case <-time.After(time.Minute):
+		t.Error("the previous snapshot is still in memory")
+	}
+	runtime.KeepAlive(s)
 }
 
 func TestRates(t *testing.T) {

@@ -38,6 +38,30 @@ func TestManyLines(t *testing.T) {
 	}
 }
 
+// TestManyRules loads audiences whose rules are several times larger than one fact of
+// the log.
+func TestManyRules(t *testing.T) {
+	files, err := scale.Files(scale.Options{Lines: 2000, Audiences: 900, Products: 1000, Candidates: 350})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		fsys[name] = &fstest.MapFile{Data: text}
+	}
+	s, err := LoadFS(fsys, scale.Main, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	for _, r := range s.AudienceSet.Rules() {
+		size += len(r)
+	}
+	if size < 1<<20 {
+		t.Errorf("%d bytes of rules; want more than a fact holds", size)
+	}
+}
+
 // TestTooLargeFiles checks that the problems of the limits name the remedy, and that
 // nothing follows from the part that was not read.
 func TestTooLargeFiles(t *testing.T) {

@@ -45,6 +45,12 @@ type Snapshot struct {
 	feedOptions map[string]creatives.FeedOptions // without the previous feed
 }
 
+// StartSettings returns a snapshot with only those sections that have settings which
+// are read once, at the start. It keeps nothing else of s in memory.
+func (s *Snapshot) StartSettings() *Snapshot {
+	return &Snapshot{Hash: s.Hash, Path: s.Path, File: File{Version: s.Version, Listen: s.Listen, Data: s.Data, Logs: s.Logs, Privacy: s.Privacy}}
+}
+
 // Options are the inputs of loading other than the files.
 type Options struct {
 	// Getenv returns the environment variable of ${NAME}; nil means that none

@@ -31,6 +31,10 @@ func AppendBody(dst []byte, f *Fact) ([]byte, error) {
 		e.str(`,"hash":`, f.Hash)
 		e.time(`,"activated_at":`, f.ActivatedAt)
 		e.strs(`,"rules":`, f.Rules)
+		if f.Parts > 0 {
+			e.uint(`,"part":`, uint64(f.Part))
+			e.uint(`,"parts":`, uint64(f.Parts))
+		}
 	}
 	if f.Pause != nil {
 		e.str(`,"scope":`, f.Scope)

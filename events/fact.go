@@ -236,11 +236,16 @@ type Grant struct {
 
 // Config identifies the configuration that became active. Rules are the
 // canonical texts of the segments to count from then on, so that folding needs
-// no file.
+// no file. Rules that do not fit into one fact are in several, see [Config.Split].
 type Config struct {
 	Hash        string    `json:"hash,omitempty"`
 	ActivatedAt time.Time `json:"activated_at,omitzero"`
 	Rules       []string  `json:"rules,omitempty"`
+	// Part is the number of the fact, from 1 to Parts, of a configuration in several
+	// facts. Its rules apply once all of them are in the log. Both are 0 in a
+	// configuration of one fact.
+	Part  int `json:"part,omitempty"`
+	Parts int `json:"parts,omitempty"`
 }
 
 // Pause stops or resumes bidding. Scope is "all", "exchange:<id>" or

@@ -183,6 +183,10 @@ func (d *decoder) config(key []byte, v *Config) {
 		v.ActivatedAt = d.time()
 	case "rules":
 		v.Rules = d.strs()
+	case "part":
+		v.Part = int(d.int())
+	case "parts":
+		v.Parts = int(d.int())
 	default:
 		d.skip()
 	}

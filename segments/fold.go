@@ -1,6 +1,7 @@
 package segments
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -366,23 +367,54 @@ func (t *batch) forget(visitor rtb.Key) error {
 	return t.drop(visitor)
 }
 
-// config activates the rules of a new configuration for the events that follow. A rule
-// that this version cannot read is ignored and counted.
+// config activates the rules of a new configuration for the events that follow, once
+// all its facts are folded. A rule that this version cannot read is ignored and counted.
 func (t *batch) config(f *events.Fact) error {
 	if f.Config == nil || t.s.fixed {
 		return nil
+	}
+	rules, complete, err := t.configRules(f)
+	if err != nil || !complete {
+		return err
 	}
 	before, _, err := t.b.Get([]byte(metaRules))
 	if err != nil {
 		return err
 	}
-	if err := t.pendingAfter(strings.Split(string(before), "\n"), f.Config.Rules); err != nil {
+	if err := t.pendingAfter(strings.Split(string(before), "\n"), rules); err != nil {
 		return err
 	}
-	m, bad := readableRules(f.Config.Rules)
+	m, bad := readableRules(rules)
 	t.s.reportBadRules(bad)
 	t.matcher = m
-	return t.b.Set([]byte(metaRules), []byte(strings.Join(f.Config.Rules, "\n")))
+	return t.b.Set([]byte(metaRules), []byte(strings.Join(rules, "\n")))
+}
+
+// configRules adds a fact to the parts of its configuration, and returns the rules if
+// that completes it.
+func (t *batch) configRules(f *events.Fact) (rules []string, complete bool, err error) {
+	value, exists, err := t.b.Get([]byte(metaParts))
+	if err != nil {
+		return nil, false, err
+	}
+	var parts events.ConfigParts
+	if exists {
+		if err := json.Unmarshal(value, &parts); err != nil {
+			return nil, false, fmt.Errorf("cannot read parts of configurations of view segments: %w: %w", view.ErrDamaged, err)
+		}
+	}
+	rules, complete = parts.Add(f.Node, f.Config)
+	if len(parts.Open) == 0 {
+		if !exists {
+			return rules, complete, nil
+		}
+		return rules, complete, t.b.Delete([]byte(metaParts))
+	}
+	value, err = json.Marshal(&parts)
+	if err != nil {
+		return nil, false, fmt.Errorf("cannot store parts of configurations: %w", err)
+	}
+	return rules, complete, t.b.Set([]byte(metaParts), value)
 }
 
 // readableRules compiles the rules that this version can read and returns the others.

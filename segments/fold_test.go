@@ -358,3 +358,34 @@ func TestOldProfilesExpire(t *testing.T) {
 		}
 	}
 }
+
+// TestRulesOfSeveralFacts activates a configuration whose rules are in several facts. They
+// apply once all facts are folded, also if the store was opened in between.
+func TestRulesOfSeveralFacts(t *testing.T) {
+	dir := t.TempDir()
+	l, v := newLog(), visitorOf("v")
+	s := open(t, Options{Dir: dir})
+	rules := []string{cartRule}
+	for i := range 3000 {
+		rules = append(rules, fmt.Sprintf(`shop "e%0400d"`, i)) // too long a name: a rule that is ignored
+	}
+	parts := (&events.Config{Hash: "large", ActivatedAt: start, Rules: rules}).Split()
+	if len(parts) < 2 {
+		t.Fatalf("%d parts, want several", len(parts))
+	}
+	for i := range parts {
+		l.add(events.Fact{Kind: events.KindConfig, Node: "n1", Config: &parts[i]})
+		l.event(v, "view_item", 0) // counted under the rules before, until the last part
+		l.event(v, "add_to_cart", 0)
+		l.now = l.now.Add(time.Second)
+		apply(t, s, l.take())
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, Options{Dir: dir})
+	}
+	n := uint16(len(parts))
+	if a, b := segment(t, s, v, viewRule).Count, segment(t, s, v, cartRule).Count; uint16(a) != n-1 || uint16(b) != n {
+		t.Errorf("views %d, carts %d; want %d and %d", a, b, n-1, n)
+	}
+}

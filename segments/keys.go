@@ -25,6 +25,7 @@ const (
 const (
 	metaNow       = "mnow"
 	metaRules     = "mrules"
+	metaParts     = "mparts" // of configurations in several facts, as JSON
 	metaVisitors  = "mvisitors"
 	metaSwept     = "mswept"
 	metaDict      = "mdict"

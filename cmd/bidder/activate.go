@@ -21,7 +21,7 @@ import (
 
 // activateFirst activates the configuration that was loaded at startup.
 func (a *app) activateFirst(ctx context.Context) error {
-	return a.activate(ctx, a.bound)
+	return a.activate(ctx, a.snapshot.Load())
 }
 
 // warn logs the warnings about a configuration that is being activated. On a
@@ -73,19 +73,24 @@ func onlyLoopback(sources []string) bool {
 	return true
 }
 
-// activate makes a configuration active: first as a fact, so that the folds
-// apply its rules from then on, then everywhere else. If the fact cannot be
+// activateTime bounds the append of each fact of a configuration.
+const activateTime = 10 * time.Second
+
+// activate makes a configuration active: first as facts, so that the folds
+// apply its rules from then on, then everywhere else. If a fact cannot be
 // stored, nothing changes.
 func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	now := a.now()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	err := a.journal.Append(ctx, events.Fact{
-		ID: "config:" + a.run + ":" + strconv.FormatInt(now.UnixNano(), 36), At: now.UTC(), Kind: events.KindConfig, Node: a.node(),
-		Config: &events.Config{Hash: s.Hash, ActivatedAt: now.UTC(), Rules: s.AudienceSet.Rules()},
-	})
-	if err != nil {
-		return fmt.Errorf("cannot activate configuration: %w", err)
+	id := "config:" + a.run + ":" + strconv.FormatInt(now.UnixNano(), 36)
+	whole := events.Config{Hash: s.Hash, ActivatedAt: now.UTC(), Rules: s.AudienceSet.Rules()}
+	for _, part := range whole.Split() {
+		f := events.Fact{ID: id, At: now.UTC(), Kind: events.KindConfig, Node: a.node(), Config: &part}
+		if part.Part > 1 {
+			f.ID += ":" + strconv.Itoa(part.Part)
+		}
+		if err := a.appendWithin(ctx, activateTime, f); err != nil {
+			return fmt.Errorf("cannot activate configuration: %w", err)
+		}
 	}
 	a.snapshot.Store(s)
 	a.money.SetPlan(s.LinePlans())
@@ -95,6 +100,12 @@ func (a *app) activate(ctx context.Context, s *config.Snapshot) error {
 	a.log.Info("configuration active", zap.String("file", a.flags.config), zap.String("hash", s.Hash), zap.String("holds", summary(s)))
 	a.warn(s)
 	return nil
+}
+
+func (a *app) appendWithin(ctx context.Context, limit time.Duration, f events.Fact) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return a.journal.Append(ctx, f)
 }
 
 // reload makes a configuration that was read again active. A bad one changes nothing,
@@ -109,7 +120,7 @@ func (a *app) reload(ctx context.Context, l loaded) {
 		return
 	}
 	changes, _ := splitChanges(config.Diff(old, s))
-	_, fixed := splitChanges(config.Diff(a.bound, s))
+	_, fixed := splitChanges(config.Diff(a.bound, s.StartSettings()))
 	err = a.money.CheckPlan(s.LinePlans())
 	if err == nil {
 		err = a.activate(ctx, s)

@@ -37,8 +37,8 @@ type app struct {
 	console *console
 	stderr  *lineQueue // buffers standard error
 
-	// bound is the configuration at startup, which determines the listeners and the data folder.
-	// snapshot is the active one.
+	// bound are the settings at startup, which determine the listeners and the data folder.
+	// snapshot is the active configuration.
 	bound    *config.Snapshot
 	snapshot atomic.Pointer[config.Snapshot]
 	run      string // unique id of this start of the node
@@ -197,7 +197,7 @@ func (a *app) openViews(context.Context) error {
 	a.money, err = pacing.Open(pacing.Options{
 		Dir: filepath.Join(views, "money"), Node: a.node(), Run: a.run, Append: a.append,
 		IsConflict: func(err error) bool { return errors.Is(err, journal.ErrConflict) },
-		Now:        a.now, Logger: a.log.Named("pacing"), BidLife: bidLife(a.bound.Profiles),
+		Now:        a.now, Logger: a.log.Named("pacing"), BidLife: bidLife(a.snapshot.Load().Profiles),
 		MaxBidLife: longestBidLife, Reservations: filepath.Join(a.bound.Data.Dir, "reservations"),
 	})
 	return err

@@ -107,7 +107,7 @@ func (p *program) serveDemo(ctx context.Context, data string, ready chan<- addre
 	defer stderr.close()
 	log := newLogger(stderr, true, p.now).WithOptions(zap.IncreaseLevel(zap.WarnLevel))
 	loaded.snapshot.Warnings = nil // those about the sample shop are for who copies it
-	a := &app{flags: f, prog: &own, now: p.now, console: &console{}, log: log, stderr: stderr, bound: loaded.snapshot, configuredEdge: loaded.edge}
+	a := &app{flags: f, prog: &own, now: p.now, console: &console{}, log: log, stderr: stderr, bound: loaded.snapshot.StartSettings(), configuredEdge: loaded.edge}
 	a.snapshot.Store(loaded.snapshot)
 	return a.serve(ctx)
 }

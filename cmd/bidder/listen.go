@@ -56,7 +56,7 @@ func (a *app) serveBids(context.Context) error {
 		return errors.Join(err, ln.Close())
 	}
 	spec.Loop = a.bound.Listen.BidLoop != "off"
-	spec.Shed, spec.Panicked, spec.Limits.Body = a.bidder.Shed, noBid, bodyLimit(a.bound.Profiles)
+	spec.Shed, spec.Panicked, spec.Limits.Body = a.bidder.Shed, noBid, bodyLimit(a.snapshot.Load().Profiles)
 	l := server.Serve(spec, ln)
 	a.bidding.Store(l)
 	a.log.Info("listening", zap.String("listener", "bid"), zap.String("addr", l.Addr()))

@@ -193,7 +193,7 @@ func (p *program) acceptLoss(ctx context.Context, args []string) int {
 	defer log.Sync() //nolint:errcheck // there is nowhere to report it
 	snapshot, edge, err := p.load(&f, nil)
 	if err == nil {
-		a := &app{flags: f, prog: p, now: p.now, console: newConsole(p.stdout), log: log, bound: snapshot, configuredEdge: edge}
+		a := &app{flags: f, prog: p, now: p.now, console: newConsole(p.stdout), log: log, bound: snapshot.StartSettings(), configuredEdge: edge}
 		a.snapshot.Store(snapshot)
 		err = a.acceptLoss(ctx)
 		err = errors.Join(err, a.stop())

@@ -49,7 +49,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	log := newLogger(stderr, human, p.now)
 	loaded, err := p.loadUntil(ctx, &f)
 	if err == nil {
-		a := &app{flags: f, prog: p, now: p.now, console: con, log: log, stderr: stderr, bound: loaded.snapshot, configuredEdge: loaded.edge}
+		a := &app{flags: f, prog: p, now: p.now, console: con, log: log, stderr: stderr, bound: loaded.snapshot.StartSettings(), configuredEdge: loaded.edge}
 		a.snapshot.Store(loaded.snapshot)
 		err = a.serve(ctx)
 	}
