@@ -60,7 +60,7 @@ func rules(t testing.TB, in *Input, specs ...audiences.Spec) {
 	}
 	for i := range in.Advertisers {
 		ids = append(ids, in.Advertisers[i].ID)
-		specs = append(specs, BuyersSpec(in.Advertisers[i].ID))
+		specs = append(specs, BuyersSpec(in.Advertisers[i].ID), SuppressedSpec(in.Advertisers[i].ID))
 	}
 	set, problems := audiences.Compile(specs, ids)
 	if len(problems) > 0 {
@@ -195,6 +195,24 @@ func TestBuyersRemember540Days(t *testing.T) {
 	if got.Reason != rtb.NoBidAudienceExcluded {
 		t.Errorf("got %q; want audience_excluded", got.Reason)
 	}
+}
+
+// A person on a list that suppresses is left out of every line of the advertiser, also of one
+// for buyers.
+func TestSuppressedPersonsAreExcluded(t *testing.T) {
+	in := input(t)
+	in.Campaigns[0].Lines[0].Audience.Include = []string{"buyers"}
+	in.Campaigns[0].Lines[0].Audience.Within = 0
+	rules(t, &in, standard...)
+	a := mustCompile(t, in).Lines()[0].Audience
+	f := func(held map[string]time.Duration, want rtb.NoBidReason) {
+		t.Helper()
+		if got := a.Match(holder(in.Audiences, held), nil, t0).Reason; got != want {
+			t.Errorf("%v: got %q; want %q", held, got, want)
+		}
+	}
+	f(map[string]time.Duration{"buyers": time.Hour}, rtb.NoBidNone)
+	f(map[string]time.Duration{"buyers": time.Hour, SuppressedID("shop"): 500 * 24 * time.Hour}, rtb.NoBidAudienceExcluded)
 }
 
 // TestIndexAgainstAWalkOverAllLines checks, on random configurations and
