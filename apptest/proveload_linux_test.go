@@ -296,6 +296,7 @@ func TestProveMillion(t *testing.T) {
 	first := b.attack(t, known...) // sends one event per visitor first
 	took := time.Since(began) - 10*time.Second
 	text += fmt.Sprintf("%d visitors introduced in %s (%.0f per second); %s\nload: %s\n", visitors, took.Round(time.Second), float64(visitors)/took.Seconds(), b.footprint(), first)
+	text += b.reloadUnderLoad(t, append(known, "--requests", oneRequest(t)))
 	b.kill()
 	began = time.Now()
 	b.startLarge()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -137,6 +138,7 @@ func (a *app) reload(ctx context.Context, l loaded) {
 	for _, c := range fixed {
 		a.log.Warn("setting stays as it was at the start; restart to change it", zap.String("setting", c))
 	}
+	debug.FreeOSMemory() // loading a large configuration needs several times the memory that it keeps
 	a.log.Info("configuration reloaded", zap.String("hash", s.Hash), zap.Strings("changes", changes))
 	if len(changes) == 0 {
 		a.console.line("reloaded: nothing changed")
