@@ -21,6 +21,8 @@ type Request struct {
 	// BeforeRead, if not nil, is called before the visitor is read from disk: a server
 	// with other requests to serve on this goroutine continues on another one.
 	BeforeRead func()
+	// Trace, if not nil, takes what the stages compared.
+	Trace *Trace
 }
 
 // Answer decides a request, counts and records it, and returns the response. It
@@ -78,7 +80,11 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 	if err := d.decoder.Head(rq.Body, p, &d.opportunity); err != nil {
 		return d.unreadable(err)
 	}
-	if r := d.identify(b.o.Visitors); r != rtb.NoBidNone {
+	r := d.identify(b.o.Visitors)
+	if rq.Trace != nil {
+		rq.Trace.identified(d)
+	}
+	if r != rtb.NoBidNone {
 		return d.noBid(r)
 	}
 	if body, ok := d.retries.find(d); ok {
@@ -99,6 +105,9 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 
 // unreadable responds to a request that cannot be decoded.
 func (d *Decision) unreadable(err error) Response {
+	if t := d.request.Trace; t != nil {
+		t.Err = err
+	}
 	if errors.Is(err, exchange.ErrMalformed) {
 		return Response{Status: d.profile.MalformedStatus, Reason: decodeReason(err)}
 	}

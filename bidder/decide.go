@@ -11,6 +11,9 @@ func (d *Decision) decide() {
 	d.out.Draw = float64(d.source.Uint64()>>11) / (1 << 53)
 	d.runStages()
 	d.out.Code = d.facts.Code(d.out.Reason)
+	if t := d.request.Trace; t != nil {
+		t.finish(d)
+	}
 	d.facts.End()
 	d.refused = nil
 }

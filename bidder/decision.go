@@ -217,6 +217,7 @@ func (d *Decision) reset() {
 	d.deadline, d.permissions, d.retries = time.Time{}, rtb.Permissions{}, nil
 	d.known, d.unmatched, d.anonymous, d.child, d.decided = false, false, false, false, false
 	d.visitor.Reset()
+	d.ids = d.ids[:0]
 	d.out = Outcome{Bids: d.out.Bids[:0], Drops: d.out.Drops[:0]}
 	d.candidates, d.options, d.products, d.blocked = d.candidates[:0], d.options[:0], d.products[:0], d.blocked[:0]
 	if len(d.verdicts) > 0 {
@@ -225,7 +226,7 @@ func (d *Decision) reset() {
 	if len(d.excluded) > 0 {
 		clear(d.excluded)
 	}
-	d.queue = d.queue[:0]
+	d.queue, d.ranking = d.queue[:0], ranking{list: d.ranking.list[:0]}
 	d.text, d.body, d.currency, d.dry = d.text[:0], d.body[:0], rtb.Currency{}, false
 	d.quotes, d.entries, d.steps, d.check, d.timedOut = 0, 0, 0, checkEvery, false
 }
@@ -246,6 +247,9 @@ func (d *Decision) spend(steps int) bool {
 func (d *Decision) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
 	if len(d.out.Drops) < maxDrops {
 		d.out.Drops = append(d.out.Drops, Drop{l, imp, r})
+		if t := d.request.Trace; t != nil {
+			t.Checks = append(t.Checks, t.check(d, l, imp, r))
+		}
 	} else {
 		d.out.Lost.Drops++
 	}

@@ -97,7 +97,11 @@ func (d *Decision) addOption(c *candidate, opt *option, start int) rtb.NoBidReas
 		return rtb.NoBidNone
 	}
 	d.quotes++
-	if r := d.price(opt, c); r != rtb.NoBidNone {
+	r := d.price(opt, c)
+	if t := d.request.Trace; t != nil {
+		t.price(d, opt, c, r)
+	}
+	if r != rtb.NoBidNone {
 		return r
 	}
 	kept, worst := d.options[start:], -1

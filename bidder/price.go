@@ -56,7 +56,8 @@ func (d *Decision) adjustment(l *campaigns.Line) float64 {
 // rounded down, at the same rate, so that a price that reaches the floor in one
 // currency reaches it in the other.
 func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
-	l, t := c.line, d.termsOf(opt)
+	l, t, p := c.line, d.termsOf(opt), &opt.pricing
+	*p = pricing{}
 	if t.floorBad || opt.floor < 0 {
 		return rtb.NoBidFloor
 	}
@@ -69,12 +70,12 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 		return r
 	}
 	fixed := t.auction == rtb.AuctionFixedPrice
-	p := pricing{currency: d.currency, rate: rate, floor: opt.floor.Convert(floorRate, rtb.RoundUp), adjust: c.adjust,
+	*p = pricing{currency: d.currency, rate: rate, floor: opt.floor.Convert(floorRate, rtb.RoundUp), adjust: c.adjust,
 		firstPrice: fixed || d.profile.FirstPrice(t.auction), guaranteed: t.guaranteed, slot: slotOf(opt)}
 	p.recency = l.Bid.RecencyFactor(max(d.now.Sub(c.match.Last.Time()), 0))
 	p.intensity = l.Bid.IntensityFactor(c.match.Count)
 	p.value = l.Bid.CPM.Scale(p.recency * p.intensity * p.adjust)
-	r = d.quote(&p, c, fixed)
+	r = d.quote(p, c, fixed)
 	c.seen.Quotes += d.weight
 	c.seen.Full += p.quote.Full * rtb.Micros(d.weight)
 	if r != rtb.NoBidNone {
@@ -90,7 +91,6 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 	if p.price <= 0 || p.price < p.floor {
 		return rtb.NoBidFloor
 	}
-	opt.pricing = p
 	return rtb.NoBidNone
 }
 

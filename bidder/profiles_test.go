@@ -17,7 +17,7 @@ import (
 	"rebound/config"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden responses in testdata/profiles")
+var update = flag.Bool("update", false, "rewrite the golden files in testdata/profiles and testdata/explain")
 
 // profileRequests are the requests that are sent to each example profile, by name.
 var profileRequests = []struct{ name, imp string }{

@@ -172,7 +172,11 @@ func parseScenarios(t *testing.T, text []byte) (list []scenario) {
 
 func (sc *scenario) run(t *testing.T) {
 	conformance.Covers(t, sc.Rules...)
-	w := newWorld(t, sc)
+	sc.play(newWorld(t, sc))
+}
+
+// play sends the requests of the scenario.
+func (sc *scenario) play(w *world) {
 	steps := sc.Steps
 	if len(steps) == 0 {
 		steps = []step{sc.step}
@@ -207,7 +211,12 @@ func (w *world) call(c *call, where string) {
 		w.t.Errorf("%s: %s\n  request %s%s", where, fmt.Sprintf(format, args...), c.Request, c.Imp)
 	}
 	if !c.None {
-		w.send(c)
+		if w.before != nil {
+			w.before(c)
+		}
+		if w.send(c); w.after != nil {
+			w.after(c)
+		}
 	}
 	w.fire(c.Fire)
 	e := &c.Expect

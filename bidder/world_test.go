@@ -46,6 +46,9 @@ type world struct {
 	records  lastRecord
 	r0       []byte
 
+	// before and after, if set, are called around every request.
+	before, after func(*call)
+
 	lookups int
 	answer  fasthttp.Response
 	body    []byte

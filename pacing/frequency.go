@@ -252,31 +252,44 @@ func (sh *visitorShard) unqueue(vf *visitorFlights, i int32) {
 	}
 }
 
-// allowed reports, as a reason, whether one more bid keeps a cap. Max counts impressions and
-// bids in flight; MinGap counts impressions only, with few bids in flight, so that it
-// does not separate the slots of one request.
-func (sh *visitorShard) allowed(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
-	count := 0
+// capUse is how much of a frequency cap a visitor has used.
+type capUse struct {
+	count int        // impressions and bids in flight
+	last  rtb.Second // most recent impression; 0 if there is none
+}
+
+// use returns how much of a cap is used. Max counts impressions and bids in flight;
+// MinGap counts impressions only, with few bids in flight, so that it does not separate
+// the slots of one request.
+func (sh *visitorShard) use(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) (u capUse) {
 	if state := v.Scope(c.Scope); state != nil {
-		count = impressions(state, before(now, c.Per))
-		if now < after(state.Last, c.MinGap) {
-			return rtb.NoBidFrequency
-		}
+		u.count, u.last = impressions(state, before(now, c.Per)), state.Last
 	}
 	if i, ok := sh.byScope[scopeKey{v.Key, c.Scope}]; ok {
 		s := &sh.scopes.items[i]
-		count += int(s.open + s.seen)
-		if s.seen > 0 && now < after(s.last, c.MinGap) {
-			return rtb.NoBidFrequency
+		u.count += int(s.open + s.seen)
+		if s.seen > 0 {
+			u.last = max(u.last, s.last)
 		}
 	}
-	if c.Max > 0 && count >= c.Max {
+	return u
+}
+
+// inFlight returns how many bids of a visitor are unanswered within [FlightWindow].
+func (sh *visitorShard) inFlight(k rtb.Key, now rtb.Second) int {
+	if i, ok := sh.byKey[k]; ok {
+		return sh.visitors.items[i].recent.within(now)
+	}
+	return 0
+}
+
+// allowed reports, as a reason, whether one more bid keeps a cap.
+func (sh *visitorShard) allowed(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
+	u := sh.use(v, c, now)
+	switch {
+	case u.last > 0 && now < after(u.last, c.MinGap), c.Max > 0 && u.count >= c.Max:
 		return rtb.NoBidFrequency
-	}
-	if c.MinGap <= 0 {
-		return rtb.NoBidNone
-	}
-	if i, ok := sh.byKey[v.Key]; ok && sh.visitors.items[i].recent.within(now) >= MaxInFlight {
+	case c.MinGap > 0 && sh.inFlight(v.Key, now) >= MaxInFlight:
 		return rtb.NoBidInFlight
 	}
 	return rtb.NoBidNone

@@ -38,6 +38,9 @@ type Visitor struct {
 	// Match is the match method (AdCOM 1.0, List: ID Match Methods) of the
 	// identifier that found the visitor, plus one; 0 if the request names none.
 	Match int `json:"match,omitempty"`
+	// Found is the index, plus one, of the identifier that found the visitor among those
+	// that were looked up; 0 if the profile was read by its key.
+	Found int `json:"-"`
 	// Position is the sequence number of the last fact applied to this profile.
 	Position uint64 `json:"pos,omitempty"`
 }
@@ -163,13 +166,13 @@ func (v *Visitor) Reset() {
 	v.Products = v.Products[:0]
 	v.Frequency = v.Frequency[:0]
 	v.OptedOut = false
-	v.Match = 0
+	v.Match, v.Found = 0, 0
 	v.Position = 0
 }
 
 // CopyFrom makes v a deep copy of o.
 func (v *Visitor) CopyFrom(o *Visitor) {
-	v.Key, v.OptedOut, v.Match, v.Position = o.Key, o.OptedOut, o.Match, o.Position
+	v.Key, v.OptedOut, v.Match, v.Found, v.Position = o.Key, o.OptedOut, o.Match, o.Found, o.Position
 	v.Segments = v.Segments[:0]
 	for i := range o.Segments {
 		var recent []Second

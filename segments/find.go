@@ -15,6 +15,7 @@ type candidate struct {
 	kind rtb.IDKind
 	key  rtb.Key
 	mm   int // match method; -1 if absent
+	at   int // index in the list of identifiers
 }
 
 // Find fills v with the visitor that one of ids identifies. The order is our own id,
@@ -36,7 +37,7 @@ func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor, befo
 		if n == maxCandidates {
 			break
 		}
-		list[n] = candidate{ids[i].Kind, k, ids[i].MM}
+		list[n] = candidate{ids[i].Kind, k, ids[i].MM, i}
 		n++
 	}
 	switch {
@@ -121,7 +122,7 @@ func (s *Store) lookup(c candidate, v *rtb.Visitor, beforeRead func()) rtb.NoBid
 	if r := s.readProfile(visitor, v, beforeRead); r != rtb.NoBidNone {
 		return r
 	}
-	v.Key, v.Match = visitor, c.mm+1
+	v.Key, v.Match, v.Found = visitor, c.mm+1, c.at+1
 	return rtb.NoBidNone
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -59,6 +58,7 @@ const trialLife = 48 * time.Hour
 // trial is one request in a lab with a fixed clock.
 type trial struct {
 	*lab.Lab
+	config  *config.Snapshot
 	profile *exchange.Profile
 	now     time.Time
 	dropped []string // why lines did not bid on the request
@@ -90,7 +90,7 @@ func (f *trialFlags) open(p *program, body []byte) (*trial, error) {
 	if f.exchange == "" && len(ids) == 1 {
 		f.exchange = ids[0]
 	}
-	t := &trial{profile: s.Profiles[f.exchange], now: now.UTC()}
+	t := &trial{config: s, profile: s.Profiles[f.exchange], now: now.UTC()}
 	if t.profile == nil {
 		return nil, fmt.Errorf("cannot find exchange: got %q; want one of %s%s", f.exchange, strings.Join(ids, ", "), hintOf(f.exchange, ids))
 	}
@@ -283,43 +283,4 @@ func dropText(d *events.DecisionDrop) string {
 		return text + ": another bid was better"
 	}
 	return text + ": " + d.Reason.String()
-}
-
-// explain prints step by step how a request is decided.
-func (p *program) explain(_ context.Context, args []string) int {
-	var f trialFlags
-	fs := p.flags("explain")
-	f.register(fs)
-	path := fs.String("request", "", "`file` with the request; - for standard input")
-	line := fs.String("line", "", "show only this `line`")
-	asJSON := fs.Bool("json", false, "print JSON, as POST /admin/explain returns it")
-	if status, done := p.parse(fs, args); done {
-		return status
-	}
-	request, err := readRequest(*path)
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitUsage
-	}
-	t, err := f.open(p, request)
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitFailed
-	}
-	defer t.Close() //nolint:errcheck // it was in memory
-	x := explain(t.Bidder, t.profile.ID, request, t.now, *line)
-	if *asJSON {
-		b, err := json.MarshalIndent(x, "", "  ")
-		if err != nil {
-			fmt.Fprintln(p.stderr, err)
-			return cli.ExitFailed
-		}
-		fmt.Fprintf(p.stdout, "%s\n", b)
-	} else {
-		x.write(p.stdout)
-	}
-	if len(x.Decision.Bids) == 0 {
-		return cli.ExitFailed
-	}
-	return cli.ExitDone
 }

@@ -33,6 +33,7 @@ var rooms = map[string]room{
 	"apptest":     {"internal/conformance", "it tests the built programs from outside, so it must not share code with them"},
 
 	"internal/lab":         {"audiences bidder campaigns config creatives events exchange internal/spec pacing privacy segments rtb tracking", "it connects the parts of an in-memory bidder once, for try, explain, replay and tests, and needs no server, collector or journal"},
+	"internal/explain":     {"audiences bidder campaigns events internal/spec pacing privacy rtb", "it tells people what a decision and a profile hold, for the command line, the admin listener and the response of a debugged request"},
 	"internal/spec":        {"", "every room that compiles a part of the configuration imports it, so it can import none of them"},
 	"internal/inventory":   {"", "it normalizes names of sites, apps and media types, which requests, configuration and feeds share"},
 	"internal/arch":        {"", "it parses the sources"},
