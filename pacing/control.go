@@ -32,7 +32,8 @@ type capControl struct {
 	Day      rtb.Day `json:"day"`
 	Level    level   `json:"level"`
 	Asked    float64 `json:"asked"`    // money that bids would reserve now
-	Life     float64 `json:"life"`     // mean seconds for which bids reserve money
+	Taken    float64 `json:"taken"`    // money that bids reserved, decayed over Life
+	Life     float64 `json:"life"`     // mean seconds for which bids hold money
 	Own      float64 `json:"own"`      // decayed charges of this node's bids
 	All      float64 `json:"all"`      // and of all nodes' bids
 	Unbilled float64 `json:"unbilled"` // share of the true bill that no notice showed, from reports
@@ -81,6 +82,8 @@ type horizon struct {
 	limit  float64 // the cap without its holdback
 	spent  float64
 	flight float64 // expected cost of the bids in flight
+	held   float64 // money that this node's bids hold, lost ones in doubt included
+	taken  float64 // money that its bids reserved since the last tick
 	window float64 // seconds from its start to its end
 	left   float64 // seconds to its end
 	nodes  float64 // number of nodes with a current grant, this one included
@@ -188,7 +191,7 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	}
 	left := h.limit - h.spent - h.flight*c.trim(h.limit)
 	c.limitChanged(h.limit, left)
-	c.hold(&o, (h.limit-h.spent)*c.share(&h))
+	c.hold(&o, &h)
 	if n <= 0 || h.window <= 0 {
 		return
 	}
@@ -221,7 +224,8 @@ func (c *capControl) fade(dt float64) {
 	f = math.Exp(-dt / shareMemory)
 	c.Own, c.All = c.Own*f, c.All*f
 	c.Boost *= math.Exp(-dt / boostLife)
-	c.Asked *= math.Exp(-dt / max(c.Life, leastLife))
+	f = math.Exp(-dt / max(c.Life, leastLife))
+	c.Asked, c.Taken = c.Asked*f, c.Taken*f
 }
 
 // limitChanged moves the multiplier at once when the cap is edited, by as much as the
@@ -235,13 +239,23 @@ func (c *capControl) limitChanged(limit, left float64) {
 	c.limit = limit
 }
 
-// hold lowers bids so that what they reserve fits into the free money.
-func (c *capControl) hold(o *observed, free float64) {
+// hold lowers bids so that what they reserve fits into the free money. Bids ask for
+// money until they can no longer be billed, but loss notices free most of it earlier, so
+// the time for which they hold it is measured: it is what is held for what was reserved
+// (Little's law).
+func (c *capControl) hold(o *observed, h *horizon) {
+	free := (h.limit - h.spent) * c.share(h)
+	c.Taken += h.taken
 	if o.asked > 0 {
+		longest := max(o.held/o.asked, leastLife)
 		if c.Life == 0 {
-			c.Life = o.held / o.asked
+			c.Life = longest
 		}
-		c.Life += (o.held/o.asked - c.Life) * lifeShare
+		measured := longest
+		if c.Taken > 0 {
+			measured = min(c.Life*h.held/c.Taken, longest)
+		}
+		c.Life = max(c.Life+(measured-c.Life)*lifeShare, leastLife)
 		c.Asked += o.asked * math.Exp(c.lnHold) // what they would ask for without hold
 	}
 	c.lnHold = 0

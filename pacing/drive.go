@@ -49,9 +49,11 @@ func (p *Pacer) moveControls(now time.Time) {
 // A window of 0 means that the budget is not spread: a total that also has a
 // day cap, or has no end.
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
-	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load())}
+	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load()),
+		held: float64(a.reserved.Load() + a.kept.Load()), taken: float64(a.taken.Load())}
 	if l := p.longs[a.id]; l != nil {
 		h.flight += float64(l.expected.Load())
+		h.held, h.taken = h.held+float64(l.reserved.Load()+l.kept.Load()), h.taken+float64(l.taken.Load())
 	}
 	h.nodes = 1
 	if b := p.budgets[a.id]; b != nil {

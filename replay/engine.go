@@ -82,7 +82,9 @@ func (e *engine) advance(ctx context.Context, t time.Time) error {
 			if err := e.lab.Append(ctx, d.facts(d.at)...); err != nil {
 				return fmt.Errorf("cannot fold notices at %s: %w", d.at.Format(time.RFC3339), err)
 			}
-			e.book.paid(&d)
+			if !d.lost {
+				e.book.paid(&d)
+			}
 		}
 		e.clock = next
 		if !next.Before(e.stepped.Add(step)) {
@@ -130,22 +132,23 @@ func (e *engine) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	return out, nil
 }
 
-// settle settles a bid in its market. A bid without a market stays open until it
-// expires.
+// settle settles a bid in its market. A bid without a market, or that lost where the
+// exchange sends no loss notices, stays open until it expires.
 func (e *engine) settle(rec *events.BidRecord, bid *events.DecisionBid, c *rtb.Claims) {
 	m, ok := rec.Market[bid.ImpID]
 	if !ok || c.Test {
 		return
 	}
 	paid, ok := won(m, c)
-	if !ok {
+	if ok {
+		e.book.win(c, bid, paid, m)
+	} else if p := e.config.Profiles[c.Exchange]; p == nil || !p.Sends(rtb.NoticeLoss) {
 		return
 	}
-	e.book.win(c, bid, paid, m)
 	if e.o.LostPct > 0 && e.lost.Float64()*100 < e.o.LostPct {
 		return
 	}
-	e.notices.add(e.clock.Add(e.o.NoticeDelay), c, paid)
+	e.notices.add(e.clock.Add(e.o.NoticeDelay), c, paid, !ok)
 }
 
 // finish lets the last notices arrive.

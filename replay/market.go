@@ -21,12 +21,13 @@ func won(m events.Market, c *rtb.Claims) (paid rtb.CPM, ok bool) {
 	return m.MinToWin, true
 }
 
-// due is a win whose notices have not arrived yet.
+// due is the outcome of an auction whose notices have not arrived yet.
 type due struct {
 	at     time.Time
-	seq    int // order of the wins, which breaks ties
+	seq    int // order of the outcomes, which breaks ties
 	claims rtb.Claims
-	paid   rtb.CPM
+	lost   bool
+	paid   rtb.CPM // 0 if lost
 }
 
 // notices is a heap of the outstanding notices, the earliest first.
@@ -51,10 +52,10 @@ func (n *notices) Pop() any {
 	return d
 }
 
-// add schedules the notices of a win.
-func (n *notices) add(at time.Time, c *rtb.Claims, paid rtb.CPM) {
+// add schedules the notices of an auction.
+func (n *notices) add(at time.Time, c *rtb.Claims, paid rtb.CPM, lost bool) {
 	n.made++
-	heap.Push(n, due{at: at, seq: n.made, claims: *c, paid: paid})
+	heap.Push(n, due{at: at, seq: n.made, claims: *c, paid: paid, lost: lost})
 }
 
 // before removes and returns the earliest notice that is due by t.
@@ -65,9 +66,12 @@ func (n *notices) before(t time.Time) (due, bool) {
 	return heap.Pop(n).(due), true
 }
 
-// facts returns the win and the bill of a won impression. The bill is of the kind
-// that the exchange's profile bills on.
+// facts returns the win and the bill of a won impression, or the loss of a lost one. The
+// bill is of the kind that the exchange's profile bills on.
 func (d *due) facts(at time.Time) []events.Fact {
+	if d.lost {
+		return []events.Fact{events.NoticeFact(rtb.NoticeLoss, &d.claims, at)}
+	}
 	win := events.NoticeFact(rtb.NoticeWin, &d.claims, at)
 	bill := win
 	if kind := d.claims.BillOn.Notice(); kind != rtb.NoticeWin {

@@ -148,7 +148,7 @@ func TestNoticesKeepTheirOrder(t *testing.T) {
 	var n notices
 	t0 := start(t)
 	for i, at := range []time.Duration{3, 1, 2, 1} {
-		n.add(t0.Add(at*time.Second), &rtb.Claims{Line: string(rune('a' + i))}, 1)
+		n.add(t0.Add(at*time.Second), &rtb.Claims{Line: string(rune('a' + i))}, 1, false)
 	}
 	got := ""
 	for {
