@@ -292,7 +292,7 @@ func TestProveMillion(t *testing.T) {
 	t.Cleanup(b.kill)
 	text := fmt.Sprintf("10,000 lines: ready after %s; %s\n", time.Since(began).Round(time.Millisecond), b.footprint())
 	began = time.Now()
-	known := []string{"--visitors", strconv.Itoa(visitors), "--products", "1000", "--known-pct", "10", "--rate", "100", "--duration", "10s", "--deadline", "5s"}
+	known := []string{"--visitors", strconv.Itoa(visitors), "--products", "500", "--known-pct", "10", "--rate", "100", "--duration", "10s", "--deadline", "5s"}
 	first := b.attack(t, known...) // sends one event per visitor first
 	took := time.Since(began) - 10*time.Second
 	text += fmt.Sprintf("%d visitors introduced in %s (%.0f per second); %s\nload: %s\n", visitors, took.Round(time.Second), float64(visitors)/took.Seconds(), b.footprint(), first)

@@ -84,11 +84,12 @@ const (
 )
 
 // postEvents sends a batch of events. While the bidder answers 503, because its log or
-// its views are behind, the same batch is sent again.
+// its views are behind, or 429, because it limits the events of an advertiser, the same
+// batch is sent again.
 func postEvents(ctx context.Context, s Shop, body []byte) (code int, response []byte, err error) {
 	for range busyAttempts {
 		code, response, err = post(ctx, s.EdgeURL+"/v1/events", body, "Authorization", "Bearer "+s.Key)
-		if err != nil || code != http.StatusServiceUnavailable {
+		if err != nil || code != http.StatusServiceUnavailable && code != http.StatusTooManyRequests {
 			break
 		}
 		if err = sleep(ctx, busyWait); err != nil {
