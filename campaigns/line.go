@@ -35,11 +35,12 @@ type Pacing uint8
 
 // Ways of pacing.
 const (
-	PacingEven Pacing = iota // over the day
-	PacingASAP               // until it is spent
+	PacingEven  Pacing = iota // over the day
+	PacingASAP                // until it is spent
+	PacingAhead               // over the day, but up to a quarter more at its beginning
 )
 
-var pacingNames = []string{"even", "asap"}
+var pacingNames = []string{"even", "asap", "ahead"}
 
 // String returns the pacing as configured.
 func (p Pacing) String() string {

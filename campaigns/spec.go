@@ -45,9 +45,9 @@ type CampaignSpec struct {
 
 // BudgetSpec is how much may be spent.
 type BudgetSpec struct {
-	Daily  *rtb.Micros `yaml:"daily"`                   // most per civil day, in the advertiser's currency; default no cap
-	Total  *rtb.Micros `yaml:"total"`                   // most in total; default no cap
-	Pacing string      `yaml:"pacing" enum:"even,asap"` // even: spread over the day; asap: as fast as possible; default even, for a line that of its campaign
+	Daily  *rtb.Micros `yaml:"daily"`                         // most per civil day, in the advertiser's currency; default no cap
+	Total  *rtb.Micros `yaml:"total"`                         // most in total; default no cap
+	Pacing string      `yaml:"pacing" enum:"even,asap,ahead"` // even: spread over the day; ahead: the same, with up to a quarter more at its beginning; asap: as fast as possible; default even, for a line that of its campaign
 	// percentage of each cap that is held back for late bills; 0 to 90, default
 	// 0, for a line that of its campaign
 	HoldbackPct *int `yaml:"holdback_pct"`

@@ -20,8 +20,11 @@ func (s *Snapshot) LinePlans() []pacing.LinePlan {
 }
 
 func modeOf(p campaigns.Pacing) pacing.Mode {
-	if p == campaigns.PacingASAP {
+	switch p {
+	case campaigns.PacingASAP:
 		return pacing.ASAP
+	case campaigns.PacingAhead:
+		return pacing.Ahead
 	}
 	return pacing.Even
 }

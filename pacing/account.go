@@ -42,6 +42,7 @@ type account struct {
 	withheld   rtb.Micros // granted and removed from available, to be returned by a grant fact
 	maxCost    rtb.Micros // the highest cost of one bid according to the plan
 	control    *capControl
+	sibling    *account                     // of the same budget, for bids that live longer than usual; nil if there is none
 	span       span                         // the time over which the budget is spread
 	day        struct{ from, to time.Time } // the civil day of a daily budget
 	moving     bool                         // part of the current round of moveControls, with

@@ -38,13 +38,14 @@ type capControl struct {
 	All      float64 `json:"all"`      // and of all nodes' bids
 	Unbilled float64 `json:"unbilled"` // share of the true bill that no notice showed, from reports
 
-	mode    Mode
-	bound   bool    // a line of the plan has the cap, and its mode is not ASAP
-	lnHold  float64 // ln of the second factor
-	left    float64 // money left at the last tick, before the limit could change
-	limit   float64 // at the last tick
-	last    time.Time
-	history history
+	mode   Mode
+	bound  bool    // a line of the plan has the cap, and its mode is not ASAP
+	lnHold float64 // ln of the second factor
+	// cached is the exponential of lnCached; it saves computing it for every line.
+	lnCached, cached float64
+	limit            float64 // at the last tick
+	last             time.Time
+	history          history
 }
 
 // The constants of the controller. Those of the reference design keep their values; the
@@ -309,7 +310,10 @@ func (c *capControl) lambda() float64 {
 	if c == nil || !c.bound {
 		return 1
 	}
-	return math.Exp(c.LnLambda + c.lnHold)
+	if ln := c.LnLambda + c.lnHold; ln != c.lnCached || c.cached == 0 {
+		c.lnCached, c.cached = ln, math.Exp(ln)
+	}
+	return c.cached
 }
 
 // controlID identifies a controller: a cap without its day.

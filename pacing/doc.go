@@ -65,14 +65,28 @@
 //
 // # Pacing
 //
-// An even budget divides prices by a multiplier of at least 1. Each cap has one; the
-// largest of a line's caps applies. It follows the expected cost of each matched
-// request at bid time rather than the notices, which come late; a measured
-// correction keeps the expectation accurate. The multiplier is 1 while the rest of
-// the day's traffic at full price costs less than the rest of the budget. Without a
-// forecast, traffic is expected to continue at the highest slow average of the last
-// hours. The multiplier is not part of the fold: losing it costs a cold start, never
-// money.
+// A budget that is spread over its window divides values by a multiplier of at least 1.
+// Each cap has one; the largest of a line's caps applies. It follows the expected cost of
+// each matched request at bid time rather than the notices, which come late; a measured
+// correction keeps the expectation accurate. Bids that a cap refuses count as demand. The
+// target is what is left, divided by the traffic that is expected until the end of the
+// window: that of the same weekday last week, else of the last day, corrected by today's
+// level; without history, traffic is expected to continue at the highest slow average of
+// the last hours. The multiplier is 1 while the rest of the traffic at full price costs
+// less than what is left, and rises when the money that bids would reserve does not fit
+// into it. It is not part of the fold: losing it costs a cold start, never money.
+//
+// Where a report of an exchange shows spend that no notice showed, the same share of each
+// cap is held back on the following days.
+//
+// # Shading
+//
+// In first-price auctions the bid maximises (worth - bid) x chance to win, where the worth
+// is the value divided by the multiplier. The chances are learned for each exchange,
+// currency and kind of slot, from outcomes of the same age: bids that were billed, bids
+// that were not by the end of their reservation, and the price to beat where an exchange
+// reports it. They show the floors that many auctions share. Of the bids, 2 % are
+// randomised, by the request's recorded draw.
 //
 // Amounts are micros of the advertiser's currency, prices CPM, times UTC; days are
 // civil days of the advertiser's time zone. bidder prices and reserves through a

@@ -51,7 +51,7 @@ func (p *Pacer) moveControls(now time.Time) {
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load()),
 		held: float64(a.reserved.Load() + a.kept.Load()), taken: float64(a.taken.Load())}
-	if l := p.longs[a.id]; l != nil {
+	if l := a.sibling; l != nil {
 		h.flight += float64(l.expected.Load())
 		h.held, h.taken = h.held+float64(l.reserved.Load()+l.kept.Load()), h.taken+float64(l.taken.Load())
 	}

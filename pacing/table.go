@@ -158,6 +158,7 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 // p.mu is held.
 func (p *Pacer) longOf(a *account) *account {
 	l := p.open(p.longs, a.id, longRun(p.o.Run))
+	a.sibling = l
 	l.long, l.limit, l.holdback, l.currency, l.maxCost, l.used, l.starts = true, a.limit, a.holdback, a.currency, a.maxCost, a.used, a.starts
 	return l
 }
