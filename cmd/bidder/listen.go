@@ -156,6 +156,8 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Read("/admin/losses", a.losses)
 	r.Handle(fasthttp.MethodPost, "/admin/explain", a.explainNow)
+	r.Read(usersPrefix+"*", a.user)
+	r.Handle(fasthttp.MethodPost, exportPath, a.export)
 	r.Handle(fasthttp.MethodPost, erasePath, a.eraseNow)
 	r.Handle(fasthttp.MethodGet, erasePath+"/*", a.eraseReceipt)
 	return &r

@@ -65,6 +65,8 @@ func verbs() []verb {
 			"bidder audiences estimate cart_abandoners --config draft.yaml --data ./data", (*program).audiencesVerb},
 		{"list", "upload a list of customers, or show the report of an upload: list upload, list status",
 			"REBOUND_KEY=... bidder list upload vip customers.csv --consent-granted", (*program).listVerb},
+		{"user", "show what a running bidder knows of a visitor: profile, audiences and why, frequency, last bids",
+			"bidder user uid:<cookie>", (*program).userVerb},
 		{"verify", "check the whole log against its chain, and that it still contains a head noted earlier",
 			"bidder verify --data ./data --anchor 1234:5f0c...", (*program).verify},
 		{"log", "repair the log from a backup, or accept what it lost: log repair, log accept-loss",
