@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -88,13 +89,14 @@ func (g *explained) reach() {
 	for _, x := range []struct {
 		reason rtb.NoBidReason
 		sc     scenario
+		imp    string
 		step   func(w *world) // before each request
 	}{
-		{rtb.NoBidBlind, scenario{}, func(w *world) { w.pacer.SetBlind(true) }},
-		{rtb.NoBidInFlight, scenario{Line: map[string]any{"min_gap": "1m"}}, nil},
-		{rtb.NoBidGrant, scenario{}, nil},
-		{rtb.NoBidError, scenario{}, (*world).breakBudgets},
-		{rtb.NoBidPaced, scenario{Campaign: map[string]any{"budget": map[string]any{"daily": 0.05, "pacing": "even"}}}, func(w *world) {
+		{rtb.NoBidBlind, scenario{}, "", func(w *world) { w.pacer.SetBlind(true) }},
+		{rtb.NoBidInFlight, scenario{Line: map[string]any{"min_gap": "1m"}}, "", nil},
+		{rtb.NoBidGrant, scenario{}, "", nil},
+		{rtb.NoBidError, scenario{}, "", (*world).breakBudgets},
+		{rtb.NoBidPaced, scenario{Campaign: map[string]any{"budget": map[string]any{"daily": 0.05, "pacing": "even"}}}, `{"bidfloor":1.9}`, func(w *world) {
 			w.now = w.now.Add(time.Minute)
 			w.tick()
 		}},
@@ -109,13 +111,18 @@ func (g *explained) reach() {
 			if x.step != nil {
 				x.step(w)
 			}
-			c := call{Request: fmt.Sprintf(`{"id":"%s-%d"}`, x.reason, n)}
+			c := call{Request: fmt.Sprintf(`{"id":"%s-%d"}`, x.reason, n), Imp: x.imp}
 			w.before(&c)
 			w.send(&c)
 			w.after(&c)
 		}
 	}
+	for _, r := range []rtb.NoBidReason{rtb.NoBidPaced, rtb.NoBidGrant} { // when they come depends on pacing
+		g.texts[r] = numbers.ReplaceAllString(g.texts[r], "#")
+	}
 }
+
+var numbers = regexp.MustCompile(`[0-9][0-9.]*`)
 
 // breakBudgets makes pacing panic.
 func (w *world) breakBudgets() {
