@@ -102,7 +102,7 @@ func (w *bidWriter) erase(o eraseOrder) (done ErasedBids, err error) {
 
 // eraseFile rewrites one file, if it contains one of the keys, in packed form.
 func eraseFile(name string, keys KeySet) (n int, err error) {
-	text, err := readPacked(name)
+	text, err := ReadPacked(name)
 	if err != nil || !keys.In(text) {
 		return 0, err
 	}
@@ -140,8 +140,8 @@ func appendErased(dst, line []byte, keys KeySet) ([]byte, error) {
 	return append(out, '\n'), err
 }
 
-// readPacked reads a plain or packed file.
-func readPacked(name string) ([]byte, error) {
+// ReadPacked reads a file, and decompresses it if its name says that it is packed.
+func ReadPacked(name string) ([]byte, error) {
 	b, err := os.ReadFile(name)
 	if err != nil || !strings.HasSuffix(name, PackedEnd) {
 		return b, err

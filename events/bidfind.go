@@ -36,9 +36,9 @@ func LastBids(dir string, keys KeySet, limit int, maxBytes int64) (list []BidRec
 		if len(list) >= limit || maxBytes <= 0 {
 			return list, false, nil
 		}
-		text, err := readPacked(name)
+		text, err := ReadPacked(name)
 		if errors.Is(err, fs.ErrNotExist) { // packed or deleted in the meantime
-			text, err = readPacked(strings.TrimSuffix(name, PackedEnd) + PackedEnd)
+			text, err = ReadPacked(strings.TrimSuffix(name, PackedEnd) + PackedEnd)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}

@@ -102,12 +102,18 @@ func (p *program) logVerb(ctx context.Context, args []string) int {
 		name, args = args[0], args[1:]
 	}
 	switch name {
+	case "cat":
+		return p.logCat(ctx, args)
+	case "tail":
+		return p.logTail(ctx, args)
+	case "stats":
+		return p.logStatsVerb(ctx, args)
 	case "repair":
 		return p.repair(args)
 	case "accept-loss":
 		return p.acceptLoss(ctx, args)
 	}
-	fmt.Fprint(p.stderr, "usage: bidder log repair --data DIR --from DIR\n       bidder log accept-loss --config F --data DIR --node ID\n")
+	fmt.Fprint(p.stderr, "usage: bidder log cat|tail|stats --data DIR [filters]\n       bidder log repair --data DIR --from DIR\n       bidder log accept-loss --config F --data DIR --node ID\n")
 	if name == "" || name == "-h" || name == "--help" {
 		return cli.ExitDone
 	}
