@@ -27,6 +27,7 @@ type worker struct {
 	loop  *loop
 	conn  *loopConn
 	frame framing
+	last  repeat
 	ctx   fasthttp.RequestCtx
 	buf   []byte // what was read from the connection
 	rest  []byte // of buf, after the request that is being handled
@@ -85,10 +86,7 @@ func (lp *loop) process(c *loopConn, b []byte) bool {
 		b = b[n:]
 	}
 	for len(b) > 0 {
-		rq, verdict := scan(b, min(l.spec.Limits.Header, readBuffer/2), l.spec.Limits.Body)
-		if rq.size() > readBuffer || verdict == plain && !w.parse(c, b, rq) {
-			verdict = unusual
-		}
+		rq, verdict := w.read(c, b, &l.spec.Limits)
 		switch {
 		case verdict != plain && !lp.flush(c, w, b):
 		case verdict == unusual:
@@ -149,19 +147,45 @@ func (lp *loop) introduce(c *loopConn, b []byte) (int, bool) {
 	return n, true
 }
 
+// read reads the request at the beginning of b, as far as it is there.
+func (w *worker) read(c *loopConn, b []byte, limits *Limits) (framing, int) {
+	if rq, ok := w.last.match(b, limits); ok {
+		w.take(c, b, rq)
+		if h := &w.ctx.Request.Header; h.ContentLength() != rq.body {
+			h.SetContentLength(rq.body)
+		}
+		return rq, plain
+	}
+	w.last.forget()
+	w.ctx.Request.Reset()
+	rq, verdict := scan(b, min(limits.Header, readBuffer/2), limits.Body)
+	if rq.size() > readBuffer || verdict == plain && !w.parse(c, b, rq) {
+		verdict = unusual
+	}
+	if verdict == plain {
+		w.last.remember(b, rq)
+	}
+	return rq, verdict
+}
+
+// take makes the request at the beginning of b the worker's.
+func (w *worker) take(c *loopConn, b []byte, rq framing) {
+	w.conn, w.frame, w.rest = c, rq, b[rq.size():]
+	w.ctx.Response.Header.SetNoDefaultContentType(true)
+	w.ctx.Request.SetBodyRaw(b[rq.head:rq.size()])
+}
+
 // parse reads the request at the beginning of b with the parser of the HTTP library. It
 // returns false if the library does not accept it or reads something else than scan.
 func (w *worker) parse(c *loopConn, b []byte, rq framing) bool {
-	w.conn, w.frame, w.rest = c, rq, b[rq.size():]
 	w.head.b = b[:rq.head]
 	w.reader.Reset(&w.head)
-	rs, h := &w.ctx.Response.Header, &w.ctx.Request.Header
-	rs.SetNoDefaultContentType(true)
+	h := &w.ctx.Request.Header
 	if h.Read(w.reader) != nil || w.reader.Buffered() > 0 || h.ContentLength() != rq.body {
 		w.ctx.Request.Reset()
 		return false
 	}
-	w.ctx.Request.SetBodyRaw(b[rq.head:rq.size()])
+	w.take(c, b, rq)
 	return true
 }
 
@@ -175,7 +199,8 @@ func (w *worker) answer() {
 	}
 	w.writer.Reset((*output)(w))
 	w.broken = rs.Write(w.writer) != nil || w.writer.Flush() != nil
-	w.ctx.Request.Reset()
+	w.ctx.Request.ResetBody() // the head stays, for the next request
+	w.ctx.ResetUserValues()
 	rs.Reset()
 }
 

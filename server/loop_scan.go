@@ -14,6 +14,8 @@ const (
 type framing struct {
 	head, body int
 	closes     bool // the client asks for the connection to be closed
+	forwarded  bool // the head has an X-Forwarded header, which the listener may change
+	from, to   int  // the digits of Content-Length in the head
 }
 
 func (f framing) size() int { return f.head + f.body }
@@ -28,6 +30,7 @@ var (
 	host            = []byte("host")
 	closeToken      = []byte("close")
 	keepAlive       = []byte("keep-alive")
+	forwardedStart  = []byte("x-forwarded-")
 )
 
 // scan reads the framing of the request at the beginning of b, which is not empty. Plain is
@@ -62,7 +65,8 @@ func scan(b []byte, header, body int) (rq framing, verdict int) {
 			return rq, unusual
 		}
 	}
-	rq = framing{head: len(b) - len(rest), body: s.body, closes: s.closes}
+	from := cap(b) - cap(s.digits)
+	rq = framing{head: len(b) - len(rest), body: s.body, closes: s.closes, forwarded: s.forwarded, from: from, to: from + len(s.digits)}
 	switch {
 	case rq.head > header || s.body < 0 || s.body > body || s.hosts != 1:
 		return framing{}, unusual
@@ -111,9 +115,11 @@ func plainTarget(line []byte) bool {
 
 // fields collects what the header lines say about the framing.
 type fields struct {
-	body   int // -1: unknown
-	hosts  int
-	closes bool
+	body      int // -1: unknown
+	digits    []byte
+	hosts     int
+	closes    bool
+	forwarded bool
 }
 
 // read reads a header line. It returns false if the request is not plain.
@@ -127,6 +133,9 @@ func (s *fields) read(line []byte) bool {
 		if !tokenByte[c] {
 			return false
 		}
+	}
+	if len(name) > len(forwardedStart) && bytes.EqualFold(name[:len(forwardedStart)], forwardedStart) {
+		s.forwarded = true
 	}
 	switch len(name) {
 	case len(host):
@@ -147,7 +156,7 @@ func (s *fields) read(line []byte) bool {
 	case len(contentLength):
 		if bytes.EqualFold(name, contentLength) {
 			known := s.body >= 0
-			s.body = decimal(value)
+			s.body, s.digits = decimal(value), value
 			return !known && s.body >= 0
 		}
 	case len(contentEncoding):
