@@ -365,10 +365,14 @@ func TestAdminGuard(t *testing.T) {
 	}{
 		{"/metrics", "", 401}, {"/metrics", "Bearer wrong", 401}, {"/metrics", "a-token-of-some-length", 401}, {"/metrics", "Bearer a-token-of-some-length", 200},
 		{"/metrics", "bearer  a-token-of-some-length ", 200}, {"/debug/pprof/", "", 401}, {"/readyz", "", 200}, {"/healthz", "", 200}, {"/readyz/", "", 401}, {"/", "", 401},
+		{"/admin/explain", "", 200}, {"/admin/explain/", "", 401}, {"/admin/users/uid:x", "", 401},
 	} {
 		if rs, body := call(t, nil, http.MethodGet, "http://127.0.0.1:"+port+tt.path, "", nil, "Authorization", tt.token); rs.StatusCode != tt.status {
 			t.Errorf("%s with %q: got %d %.80s; want %d", tt.path, tt.token, rs.StatusCode, body, tt.status)
 		}
+	}
+	if rs, body := call(t, nil, http.MethodPost, "http://127.0.0.1:"+port+"/admin/explain", "application/json", []byte("{}")); rs.StatusCode != 401 {
+		t.Errorf("explaining without a token: got %d %.80s; want 401", rs.StatusCode, body)
 	}
 	health := exec.Command(filepath.Join(bin, "bidder"), "health")
 	health.Env = append(os.Environ(), "REBOUND_ADMIN=127.0.0.1:"+port)

@@ -41,6 +41,8 @@ type Options struct {
 	KnownNoBidShare   float64
 	UnknownNoBidShare float64
 	Logger            *zap.Logger // for panics; nil: none
+	// Debug explains requests with a debug token in their response; nil: none are.
+	Debug Debugger
 }
 
 // Bidder answers bid requests. It is safe for concurrent use.

@@ -67,7 +67,7 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 			refuse(status, rtb.NoBidMalformed)
 			return
 		}
-		rq := Request{Exchange: p.ID, Body: body, Arrival: arrival}
+		rq := Request{Exchange: p.ID, Body: body, Arrival: arrival, Trace: b.trace(ctx, arrival)}
 		if b.o.Sources != nil {
 			rq.Source = b.o.Sources()
 		}
@@ -75,6 +75,9 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 			rq.BeforeRead = c.BeforeBlocking()
 		}
 		rs := b.answer(snap, &rq, d)
+		if rq.Trace != nil {
+			b.explained(&rq, d, &rs)
+		}
 		b.write(ctx, p, &rs)
 	}
 }

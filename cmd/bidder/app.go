@@ -253,6 +253,7 @@ func (a *app) bidderOptions() bidder.Options {
 		Node: a.node(), Build: build(),
 		KnownNoBidShare: known, UnknownNoBidShare: unknown,
 		Logger: a.log.Named("bidder"), Feedback: a.notices.TakeFeedback,
+		Debug: &debugger{a, a.keys.debugKey()},
 	}
 }
 

@@ -77,6 +77,8 @@ func (a *app) identifierSeen(exchange string, id *rtb.ExternalID) (time.Time, bo
 	return at, ok
 }
 
+const explainPath = "/admin/explain"
+
 // explainRequest is the body of POST /admin/explain.
 type explainRequest struct {
 	Exchange string          `json:"exchange"`
@@ -93,10 +95,23 @@ func (a *app) explainNow(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, fasthttp.StatusBadRequest, "bad_json", `want {"exchange":"<id>","request":{...},"line":"<optional>"}`)
 		return
 	}
+	if ids := exchangeIDs(a.snapshot.Load().Profiles); o.Exchange == "" && len(ids) == 1 {
+		o.Exchange = ids[0]
+	}
 	if a.profile(o.Exchange) == nil {
 		ids := exchangeIDs(a.snapshot.Load().Profiles)
 		sendError(ctx, fasthttp.StatusBadRequest, "bad_exchange", fmt.Sprintf("exchange: got %q; want one of %s", o.Exchange, strings.Join(ids, ", ")))
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusOK, a.explainer().Dry(o.Exchange, o.Request, a.now(), o.Line))
+}
+
+// explainPage handles GET /admin/explain. The page holds nothing of this bidder, so that it
+// needs no token; it asks for the one that its requests need.
+func explainPage(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
+	h.SetContentType("text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	ctx.SetBody(explain.Page)
 }

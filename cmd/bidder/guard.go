@@ -38,7 +38,7 @@ func (p *program) checkAdmin(addr string) error {
 }
 
 // guard protects the admin listener. Where a token is set, every request needs it but
-// those of health checks. Without one the listener is on loopback, and a request must
+// those of health checks and for the page of explain. Without one the listener is on loopback, and a request must
 // name this machine as its host: a page in an operator's browser could otherwise reach
 // it under a name of its own (DNS rebinding). A request that a page of another origin
 // sends is refused in both cases.
@@ -52,7 +52,7 @@ func (a *app) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			sendError(ctx, fasthttp.StatusForbidden, "foreign_origin", "got the Origin of another site; want a request from this listener's own pages, or none")
 		case token == "" && !ownHost(string(h.Host())):
 			sendError(ctx, fasthttp.StatusForbidden, "foreign_host", "got a Host that is not this machine; want localhost or a loopback address")
-		case token != "" && !probe(ctx.Path()) && !hasToken(h, &want):
+		case token != "" && !open(ctx) && !hasToken(h, &want):
 			ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
 			sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <the value of "+adminTokenEnv+">")
 		default:
@@ -61,8 +61,17 @@ func (a *app) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	}
 }
 
-// probe reports whether a path only shows whether the bidder runs.
-func probe(path []byte) bool { return string(path) == "/healthz" || string(path) == "/readyz" }
+// open reports whether a request needs no token: it asks only whether the bidder runs, or
+// for a page that holds nothing of it.
+func open(ctx *fasthttp.RequestCtx) bool {
+	switch string(ctx.Path()) {
+	case "/healthz", "/readyz":
+		return true
+	case explainPath:
+		return ctx.IsGet() || ctx.IsHead()
+	}
+	return false
+}
 
 func hasToken(h *fasthttp.RequestHeader, want *[sha256.Size]byte) bool {
 	scheme, token, ok := strings.Cut(strings.TrimSpace(string(h.Peek(fasthttp.HeaderAuthorization))), " ")

@@ -65,6 +65,8 @@ func verbs() []verb {
 			"bidder audiences estimate cart_abandoners --config draft.yaml --data ./data", (*program).audiencesVerb},
 		{"list", "upload a list of customers, or show the report of an upload: list upload, list status",
 			"REBOUND_KEY=... bidder list upload vip customers.csv --consent-granted", (*program).listVerb},
+		{"debug-token", "make a token with which the response of a live bid request explains it",
+			"curl -d @request.json \"http://127.0.0.1:8080/openrtb2/demo?debug=$(bidder debug-token --data ./data)\"", (*program).debugTokenVerb},
 		{"user", "show what a running bidder knows of a visitor: profile, audiences and why, frequency, last bids",
 			"bidder user uid:<cookie>", (*program).userVerb},
 		{"verify", "check the whole log against its chain, and that it still contains a head noted earlier",
