@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -20,7 +19,10 @@ import (
 	"rebound/server"
 )
 
-const erasePath = "/admin/privacy/erase"
+const (
+	erasePath = "/admin/privacy/erase"
+	eraseAPI  = "/v1/privacy/erase" // the same on the edge listener
+)
 
 // eraseOrder is the body of POST /admin/privacy/erase.
 type eraseOrder struct {
@@ -34,11 +36,18 @@ const maxErase = 100
 
 // eraseNow handles POST /admin/privacy/erase. The receipt is pending at first; GET
 // /admin/privacy/erase/{request_id} returns it when it is done.
-func (a *app) eraseNow(ctx *fasthttp.RequestCtx) {
+func (a *app) eraseNow(ctx *fasthttp.RequestCtx) { a.eraseOf(ctx, "") }
+
+// eraseOf handles a request to erase data; a request of an advertiser concerns its own
+// identifiers.
+func (a *app) eraseOf(ctx *fasthttp.RequestCtx, advertiser string) {
 	var o eraseOrder
 	if got := readOrder(ctx.PostBody(), &o); got != "" {
 		sendError(ctx, fasthttp.StatusBadRequest, "bad_json", got+`; want {"advertiser":"<id>","ids":[{"kind":"uid","value":"..."}]}, of which advertiser is for xid, em and ph`)
 		return
+	}
+	if advertiser != "" {
+		o.Advertiser = advertiser
 	}
 	keys, msg := a.keysOf(&o)
 	if msg != "" {
@@ -52,6 +61,33 @@ func (a *app) eraseNow(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusAccepted, a.erasures.get(r.RequestID))
+}
+
+// eraseFor handles POST /v1/privacy/erase, under a key with the scope privacy: the
+// identifiers xid, em and ph are those of the key's advertiser. All that is known of the
+// person is erased, whatever advertiser it is for.
+func (a *app) eraseFor(ctx *fasthttp.RequestCtx) {
+	if advertiser, ok := a.privacyKey(ctx); ok {
+		a.eraseOf(ctx, advertiser)
+	}
+}
+
+// receiptFor handles GET /v1/privacy/erase/{request_id}.
+func (a *app) receiptFor(ctx *fasthttp.RequestCtx) {
+	if _, ok := a.privacyKey(ctx); ok {
+		a.receipt(ctx, eraseAPI)
+	}
+}
+
+// privacyKey returns the advertiser of a request's key, or answers the request if the key
+// does not have the scope privacy.
+func (a *app) privacyKey(ctx *fasthttp.RequestCtx) (advertiser string, ok bool) {
+	key := bytes.TrimSpace(bytes.TrimPrefix(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization), []byte("Bearer ")))
+	if advertiser, ok = a.keyOwner(key, campaigns.ScopePrivacy); !ok {
+		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser with the scope privacy>")
+	}
+	return advertiser, ok
 }
 
 // keysOf returns the keys of the identifiers of a request, or what is wrong with it.
@@ -79,8 +115,10 @@ func (a *app) keysOf(o *eraseOrder) (keys []events.LinkKey, msg string) {
 }
 
 // eraseReceipt handles GET /admin/privacy/erase/{request_id}.
-func (a *app) eraseReceipt(ctx *fasthttp.RequestCtx) {
-	r := a.erasures.get(string(server.Tail(ctx, erasePath+"/")))
+func (a *app) eraseReceipt(ctx *fasthttp.RequestCtx) { a.receipt(ctx, erasePath) }
+
+func (a *app) receipt(ctx *fasthttp.RequestCtx, path string) {
+	r := a.erasures.get(string(server.Tail(ctx, path+"/")))
 	if r == nil {
 		sendError(ctx, fasthttp.StatusNotFound, "unknown_request", "got a request_id that is not known; want that of an earlier request to erase data")
 		return
@@ -92,7 +130,7 @@ func (a *app) eraseReceipt(ctx *fasthttp.RequestCtx) {
 // receipt.
 func (p *program) eraseVerb(ctx context.Context, args []string) int {
 	fs := p.flags("erase")
-	admin := fs.String("admin", "127.0.0.1:8082", "`address` of the running bidder's admin listener")
+	admin := p.adminFlag(fs)
 	advertiser := fs.String("advertiser", "", "`id` of the advertiser to which an xid, em or ph belongs")
 	wait := fs.Duration("wait", 10*time.Minute, "how long to wait for the receipt")
 	text, status, done := p.parseWithFile(fs, args)
@@ -108,15 +146,22 @@ func (p *program) eraseVerb(ctx context.Context, args []string) int {
 	defer cancel()
 	body, err := json.Marshal(eraseOrder{Advertiser: *advertiser, IDs: []collect.Identifier{id}})
 	var r erasure
+	ask := func(method, path string, body []byte) error {
+		text, err := p.adminClient(*admin).call(ctx, method, path, body)
+		if err == nil {
+			err = json.Unmarshal(text, &r)
+		}
+		return err
+	}
 	if err == nil {
-		err = p.callAdmin(ctx, *admin, http.MethodPost, erasePath, body, &r)
+		err = ask(http.MethodPost, erasePath, body)
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for err == nil && r.State == erasurePending {
 		select {
 		case <-tick.C:
-			err = p.callAdmin(ctx, *admin, http.MethodGet, erasePath+"/"+r.RequestID, nil, &r)
+			err = ask(http.MethodGet, erasePath+"/"+r.RequestID, nil)
 		case <-ctx.Done():
 			err = fmt.Errorf("request %s is still pending (%s): %w", r.RequestID, r.Error, ctx.Err())
 		}
@@ -132,28 +177,4 @@ func (p *program) eraseVerb(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintln(p.stdout, string(b))
 	return cli.ExitDone
-}
-
-// callAdmin calls an endpoint of a running bidder and decodes its response into v.
-func (p *program) callAdmin(ctx context.Context, admin, method, path string, body []byte, v any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+admin+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	if token, ok := p.getenv(adminTokenEnv); ok {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("cannot reach the bidder at %s; is it running? %w", admin, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		var e struct {
-			Error struct{ Message string }
-		}
-		json.NewDecoder(resp.Body).Decode(&e) //nolint:errcheck // the status is enough
-		return fmt.Errorf("got status %d: %s", resp.StatusCode, strings.TrimSpace(e.Error.Message))
-	}
-	return json.NewDecoder(resp.Body).Decode(v)
 }

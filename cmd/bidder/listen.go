@@ -123,6 +123,8 @@ func (a *app) edgeRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodGet, "/v1/optout", a.edge.OptOutPage)
 	r.Handle(fasthttp.MethodPost, "/v1/optout", a.edge.OptOut)
 	r.Handle(fasthttp.MethodDelete, "/v1/optout", a.edge.OptIn)
+	r.Handle(fasthttp.MethodPost, eraseAPI, a.eraseFor)
+	r.Handle(fasthttp.MethodGet, eraseAPI+"/*", a.receiptFor)
 	r.Handle(fasthttp.MethodGet, "/v1/lists", a.customers.ListLists)
 	r.Handle(fasthttp.MethodGet, "/v1/lists/*", a.customers.Get)
 	r.Handle(fasthttp.MethodPut, "/v1/lists/*", a.customers.Put)
