@@ -2,10 +2,12 @@ package bidder_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"rebound/bidder"
 	"rebound/internal/explain"
 	"rebound/internal/lab"
+	"rebound/loadtest/scale"
 	"rebound/rtb"
 )
 
@@ -175,4 +178,29 @@ func (w *world) explain(c *call) *explain.Explanation {
 	x := e.Dry(exchange, w.requestBody(c), w.now, "")
 	w.slow, w.drift = 0, drift
 	return x
+}
+
+// BenchmarkExplain explains requests of known visitors with 10,000 lines and encodes the
+// explanations.
+func BenchmarkExplain(b *testing.B) {
+	p := newPath(b, scale.Options{Lines: 10_000, Candidates: 100}, 100, nil)
+	e := explain.Explainer{Bidder: p.lab.Bidder, Money: p.lab.Money}
+	size := 0
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cpu := -threadCPU()
+	for b.Loop() {
+		x := e.Dry("demo", p.bodies[p.n%len(p.bodies)], p.now, "")
+		if p.n++; len(x.Lines) < 10_000 {
+			b.Fatalf("got %d lines; want every line", len(x.Lines))
+		}
+		text, err := json.Marshal(x)
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = len(text)
+	}
+	cpu += threadCPU()
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(size), "json-bytes")
 }

@@ -127,6 +127,9 @@ func (t *Trace) finish(d *Decision) {
 		considered[x.LiveLine(r.ordinal)] = true
 	}
 	seen := map[*audiences.Program]bool{}
+	if d.requestRefused() == rtb.NoBidNone {
+		t.Others = make([]LineCheck, 0, max(x.Live()-len(considered), 0))
+	}
 	for n := range x.Live() {
 		l := x.LiveLine(int32(n))
 		if !considered[l] && d.requestRefused() == rtb.NoBidNone {

@@ -40,7 +40,9 @@ type Line struct {
 // lines adds every line, the active ones first.
 func (e *Explainer) lines(x *Explanation, d *bidder.Decision, t *bidder.Trace) {
 	o, out := d.Opportunity(), d.Outcome()
-	seen := map[rtb.LineID]bool{}
+	all := e.Bidder.Catalog().Index.Lines()
+	seen := make(map[rtb.LineID]bool, len(all)) // by id: a reload may have replaced the lines
+	x.Lines = make([]Line, 0, len(all)+len(out.Bids)+len(out.Drops))
 	add := func(l *campaigns.Line, imp string, result string) *Line {
 		seen[l.ID] = true
 		x.Lines = append(x.Lines, Line{Line: l.ID.String(), ImpID: imp, Result: result, id: l.ID})
@@ -71,7 +73,7 @@ func (e *Explainer) lines(x *Explanation, d *bidder.Decision, t *bidder.Trace) {
 		}
 		e.describe(l, x, c.Line, -1, c.Check, t)
 	}
-	for _, line := range e.Bidder.Catalog().Index.Lines() {
+	for _, line := range all {
 		if seen[line.ID] {
 			continue
 		}
