@@ -91,7 +91,7 @@ func ParseBeacon(body []byte, bad func(Reject)) (Input, *Problem) {
 func (e *Edge) Tag(ctx *fasthttp.RequestCtx) {
 	setup := e.setup.Load()
 	h := &ctx.Response.Header
-	if adv := string(ctx.QueryArgs().Peek("a")); setup.advertisers[adv] == nil {
+	if setup.advertisers[string(ctx.QueryArgs().Peek("a"))] == nil {
 		e.reject(RejectAdvertiser)
 		noStore(ctx)
 		ctx.SetContentType("text/javascript; charset=utf-8")

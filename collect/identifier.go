@@ -26,7 +26,7 @@ func ParseIdentifier(text string) (Identifier, error) {
 		kind += ":" + scope
 	}
 	if !ok || value == "" {
-		return Identifier{}, fmt.Errorf("cannot read identifier: got %q; want KIND:VALUE, for instance uid:..., ifa:..., em:<SHA-256>, eid:<source>:... or b:<exchange>:...", text)
+		return Identifier{}, fmt.Errorf("cannot read identifier: got %q; want KIND:VALUE with the kind uid, ifa, xid, em, ph, eid:<source> or b:<exchange>", text)
 	}
 	return Identifier{kind, value}, nil
 }

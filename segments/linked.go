@@ -9,7 +9,7 @@ import (
 // LinkedAt is [Store.Linked] with the time at which the identifier was last seen with its
 // visitor. It is for the edge, and allocates.
 func (s *Store) LinkedAt(k rtb.Key) (visitor rtb.Key, seen time.Time, ok bool) {
-	if visitor, ok = s.Linked(k); !ok {
+	if _, linked := s.Linked(k); !linked {
 		return rtb.Key{}, time.Time{}, false
 	}
 	entry, err := s.read(&k, edgeSpace, nil)

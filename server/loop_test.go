@@ -221,7 +221,6 @@ func TestManyIdleConnections(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := measure()
-	list := make([]net.Conn, 0, n)
 	answer := make([]byte, 512)
 	for range n {
 		c, err := net.Dial("tcp", l.Addr())
@@ -229,7 +228,6 @@ func TestManyIdleConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		list = append(list, c)
 		if _, err := io.WriteString(c, plainPost); err != nil {
 			t.Fatal(err)
 		}

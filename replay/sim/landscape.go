@@ -146,12 +146,3 @@ func (l *landscape) shadeAt(worth, mean float64) float64 {
 	z := l.table[k] + (f-float64(k))*(l.table[k+1]-l.table[k])
 	return math.Min(worth, math.Exp(mean+l.sigma*z))
 }
-
-// cost returns the expected cost of a bid.
-func (l *landscape) cost(b, mean float64, firstPrice bool) float64 {
-	z := (math.Log(b) - mean) / l.sigma
-	if firstPrice {
-		return b * normal(z)
-	}
-	return math.Exp(mean+l.sigma*l.sigma/2) * normal(z-l.sigma)
-}

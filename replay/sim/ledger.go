@@ -61,7 +61,6 @@ type seat struct {
 	policy policy
 	day    []Request
 	ledger ledger
-	seen   func(*Request) Request // the request as the policy sees it
 
 	open     []openBid // by time
 	released int       // of open
