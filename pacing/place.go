@@ -32,8 +32,10 @@ type place struct {
 
 	// Pacer.mu protects the remaining fields.
 	land     landscape
-	counts   *rateCounts // nil until an outcome of a first-price auction is learned
-	fresh    int         // outcomes since the curve was frozen
+	counts   *[2]rateCounts // by memory; nil until an outcome of a first-price auction is learned
+	rates    [2]*winRates   // as of the last freeze; nil before
+	surprise [2]float64     // of the latest outcomes, decayed
+	fresh    int            // outcomes since the curve was frozen
 	frozenAt time.Time
 	dirty    bool // learned since it was stored
 }
@@ -107,11 +109,16 @@ func (pl *place) refresh(now time.Time) {
 		return
 	}
 	if pl.counts != nil && !pl.frozenAt.IsZero() {
-		pl.counts.fade(age.Seconds())
+		for i := range pl.counts {
+			pl.counts[i].fade(age.Seconds(), rateMemories[i])
+		}
 	}
 	c := pl.land.freeze(rtb.SecondOf(now))
-	if pl.counts != nil && pl.counts.Seen >= leastOutcomes {
-		c.rates = pl.counts.solve(func(lnPrice float64) float64 { return normCDF((lnPrice - pl.land.W[featConst]) / c.sigma) })
+	if pl.counts != nil && pl.counts[0].Seen >= leastOutcomes {
+		for i := range pl.counts {
+			pl.rates[i] = pl.counts[i].solve(func(lnPrice float64) float64 { return normCDF((lnPrice - pl.land.W[featConst]) / c.sigma) })
+		}
+		c.rates = mix(pl.rates, pl.surprise)
 	}
 	pl.curve.Store(c)
 	pl.fresh, pl.frozenAt = 0, now
@@ -127,33 +134,54 @@ func (pl *place) learn(r *reservation) {
 	pl.dirty = true
 	var x [features]float64
 	pl.land.fill(&x, math.Log(float64(r.value)), r.issued)
-	if r.firstPrice && pl.counts == nil {
-		pl.counts = &rateCounts{}
-	}
 	lnBid := math.Log(float64(r.cost))
 	switch {
 	case r.toWin > 0:
 		pl.land.exact(&x, math.Log(float64(r.toWin)))
-		if r.firstPrice {
-			pl.counts.price(float64(r.toWin))
-		}
 	case r.paid > 0:
 		pl.land.won(&x, lnBid)
 	default:
 		pl.land.lost(&x, lnBid)
 	}
-	if r.firstPrice && r.toWin <= 0 {
-		pl.counts.bid(float64(r.cost), r.paid > 0)
+	if r.firstPrice {
+		pl.learnRates(r)
+	}
+}
+
+// learnRates counts the outcome of a bid in a first-price auction.
+func (pl *place) learnRates(r *reservation) {
+	if pl.counts == nil {
+		pl.counts = &[2]rateCounts{}
+	}
+	for i := range pl.counts {
+		if w := pl.rates[i]; w != nil {
+			pl.surprise[i] += w.surprise(float64(r.cost), r.paid > 0) - pl.surprise[i]/lossMemory
+		}
+		if r.toWin > 0 {
+			pl.counts[i].price(float64(r.toWin))
+		} else {
+			pl.counts[i].bid(float64(r.cost), r.paid > 0)
+		}
 	}
 }
 
 // storedPlace is a place in the store.
 type storedPlace struct {
-	Exchange  string       `json:"exchange"`
-	Currency  rtb.Currency `json:"currency"`
-	Slot      rtb.Slot     `json:"slot"`
-	Landscape *landscape   `json:"landscape"`
-	Rates     *rateCounts  `json:"rates,omitempty"`
+	Exchange  string         `json:"exchange"`
+	Currency  rtb.Currency   `json:"currency"`
+	Slot      rtb.Slot       `json:"slot"`
+	Landscape *landscape     `json:"landscape"`
+	Counts    *[2]rateCounts `json:"counts,omitempty"`
+	// Rates are counts with one memory, as they were stored before.
+	Rates *rateCounts `json:"rates,omitempty"`
+}
+
+// place returns the place that was stored.
+func (s *storedPlace) place() *place {
+	if s.Counts == nil && s.Rates != nil {
+		s.Counts = &[2]rateCounts{*s.Rates, *s.Rates}
+	}
+	return &place{key: placeKey{s.Exchange, s.Currency, s.Slot}, land: *s.Landscape, counts: s.Counts}
 }
 
 // savePlaces stores up to a number of places that have learned. p.mu is held.
@@ -164,7 +192,7 @@ func (p *Pacer) savePlaces(most int) error {
 		}
 		most--
 		k := pl.key
-		text, err := json.Marshal(storedPlace{k.exchange, k.currency, k.slot, &pl.land, pl.counts})
+		text, err := json.Marshal(storedPlace{Exchange: k.exchange, Currency: k.currency, Slot: k.slot, Landscape: &pl.land, Counts: pl.counts})
 		if err != nil {
 			return fmt.Errorf("cannot encode prices of %s: %w", k, err)
 		}
@@ -184,7 +212,7 @@ func (p *Pacer) loadPlaces() error {
 			p.o.Logger.Warn("prices of an exchange are learned again: they cannot be read", zap.ByteString("place", k), zap.Error(err))
 			return nil
 		}
-		p.addPlace(&place{key: placeKey{s.Exchange, s.Currency, s.Slot}, land: *s.Landscape, counts: s.Rates})
+		p.addPlace(s.place())
 		return nil
 	})
 }

@@ -18,10 +18,14 @@ const (
 	lowestBin = 2.3   // ln of the first bin's lower edge: 10 micros, a CPM of 0.01
 	// priorTrials is the number of outcomes of one bin whose weight the landscape has.
 	priorTrials = 1.5
-	// rateMemory is the time over which outcomes lose their weight. A shorter one
-	// follows the market faster, a longer one finds smaller floors.
-	outcomeMemory = 12 * 3600.0 // seconds
+	// lossMemory is the number of outcomes over which two memories are compared.
+	lossMemory = 3000.0
 )
+
+// rateMemories are the times, in seconds, over which outcomes lose their weight. The
+// short one follows the market, the long one finds smaller floors. Their rates are mixed
+// by how well they predicted the latest outcomes.
+var rateMemories = [2]float64{3 * 3600, 24 * 3600}
 
 // rateCounts are the outcomes by bin. They fade as time passes.
 type rateCounts struct {
@@ -70,8 +74,8 @@ func (r *rateCounts) price(price float64) {
 }
 
 // fade lets the outcomes age by a number of seconds.
-func (r *rateCounts) fade(dt float64) {
-	f := float32(math.Exp(-dt / outcomeMemory))
+func (r *rateCounts) fade(dt, memory float64) {
+	f := float32(math.Exp(-dt / memory))
 	for i := range r.Trials {
 		r.Trials[i] *= f
 		r.Wins[i] *= f
@@ -94,7 +98,8 @@ func (w *winRates) bestBid(worth float64) float64 {
 	return min(binPrices[w.best[binOf(worth)]], worth)
 }
 
-// solve computes the rates from the counts and a prior for each bin.
+// solve computes the rates, without the best bids, from the counts and a prior for each
+// bin.
 func (r *rateCounts) solve(prior func(lnPrice float64) float64) *winRates {
 	w := &winRates{}
 	// Pools of adjacent bins whose rates would fall are merged to their mean.
@@ -121,6 +126,27 @@ func (r *rateCounts) solve(prior func(lnPrice float64) float64) *winRates {
 			w.rate[i] = float32(rate[p])
 			i++
 		}
+	}
+	return w
+}
+
+// surprise returns the negative logarithm of the probability that the rates gave to the
+// outcome of a bid.
+func (w *winRates) surprise(price float64, won bool) float64 {
+	p := min(max(w.at(price), 1e-3), 1-1e-3)
+	if !won {
+		p = 1 - p
+	}
+	return -math.Log(p)
+}
+
+// mix returns the rates of two memories, weighted by how well each predicted the latest
+// outcomes, with their best bids.
+func mix(of [2]*winRates, surprise [2]float64) *winRates {
+	first := 1 / (1 + math.Exp(surprise[0]-surprise[1]))
+	w := &winRates{}
+	for i := range w.rate {
+		w.rate[i] = float32(first)*of[0].rate[i] + float32(1-first)*of[1].rate[i]
 	}
 	w.optimise(0, rateBins-1, 0, rateBins-1)
 	return w

@@ -1,9 +1,12 @@
 package pacing
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"rebound/rtb"
 )
 
 // From wins and losses alone, the win rates find the floor that many auctions share, and
@@ -25,7 +28,8 @@ func TestWinRatesFindFloors(t *testing.T) {
 		bid := math.Exp(math.Log(5000) + 0.7*r.NormFloat64())
 		c.bid(bid, bid > price())
 	}
-	w := c.solve(prior)
+	one := c.solve(prior)
+	w := mix([2]*winRates{one, one}, [2]float64{})
 	if below, above := w.at(4800), w.at(5200); above-below < 0.2 {
 		t.Errorf("rates %.3f below the floor and %.3f above it; want a step of 0.3", below, above)
 	}
@@ -55,12 +59,48 @@ func TestWinRatesFollowTheMarket(t *testing.T) {
 	if got := c.solve(prior).at(2000); math.Abs(got-0.5) > 0.03 {
 		t.Errorf("rate %.3f at the median; want 0.5", got)
 	}
-	c.fade(4 * outcomeMemory)
+	c.fade(4*3600, 3600)
 	for range 20_000 {
 		c.price(4000 * math.Exp(0.3*r.NormFloat64()))
 	}
 	if got := c.solve(prior).at(2000); got > 0.1 {
 		t.Errorf("rate %.3f at 2000 after prices doubled; want almost 0", got)
+	}
+}
+
+// Of two memories, the one that predicted the latest outcomes better has the weight.
+func TestMemoriesAreWeighed(t *testing.T) {
+	var low, high winRates
+	for i := range rateBins {
+		low.rate[i], high.rate[i] = 0.2, 0.8
+	}
+	if got := mix([2]*winRates{&low, &high}, [2]float64{30, 40}).rate[0]; math.Abs(float64(got)-0.2) > 0.01 {
+		t.Errorf("rate %.3f; want that of the less surprised memory, 0.2", got)
+	}
+	if low.surprise(1000, true) <= high.surprise(1000, true) || low.surprise(1000, false) >= high.surprise(1000, false) {
+		t.Error("a win surprises the higher rate more, or a loss the lower one")
+	}
+}
+
+// A place that was stored with one memory keeps what it learned.
+func TestPlaceStoredWithOneMemory(t *testing.T) {
+	var c rateCounts
+	for range 300 {
+		c.bid(5000, true)
+	}
+	land := &landscape{}
+	land.begin(8)
+	text, err := json.Marshal(map[string]any{"exchange": "demo", "currency": usd, "slot": rtb.SlotOther, "landscape": land, "rates": &c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s storedPlace
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	pl := s.place()
+	if pl.key.exchange != "demo" || pl.counts == nil || pl.counts[0].Seen != 300 || pl.counts[1].Wins != c.Wins {
+		t.Errorf("got %+v, %v; want the counts in both memories", pl.key, pl.counts != nil)
 	}
 }
 
