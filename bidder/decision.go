@@ -97,8 +97,9 @@ type Decision struct {
 	sealed     rtb.SealedClaims // of the bid that is being built
 	bidID      []byte           // as text
 	offers     []rtb.Offer
-	body       []byte // of the response
-	inflated   []byte // body of the request
+	paths      []pathEntry // by impression
+	body       []byte      // of the response
+	inflated   []byte      // body of the request
 	random     *rand.ChaCha8
 	recording  recording
 
@@ -226,7 +227,7 @@ func (d *Decision) reset() {
 	if len(d.excluded) > 0 {
 		clear(d.excluded)
 	}
-	d.queue, d.ranking = d.queue[:0], ranking{list: d.ranking.list[:0]}
+	d.queue, d.paths, d.ranking = d.queue[:0], d.paths[:0], ranking{list: d.ranking.list[:0]}
 	d.text, d.body, d.currency, d.dry = d.text[:0], d.body[:0], rtb.Currency{}, false
 	d.quotes, d.entries, d.steps, d.check, d.timedOut = 0, 0, 0, checkEvery, false
 }
@@ -258,7 +259,7 @@ func (d *Decision) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
 
 // oversized reports whether the decision holds more memory than it may keep.
 func (d *Decision) oversized() bool {
-	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) +
+	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) + sizeOf(d.paths) +
 		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) + sizeOf(d.recording.decision.Bids) + sizeOf(d.recording.decision.Dropped) +
 		len(d.verdicts)*int(unsafe.Sizeof(verdictKey{})+unsafe.Sizeof(verdict{})) +
 		len(d.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)

@@ -30,6 +30,10 @@ func (d *Decision) tryOption(i int32) {
 			return
 		}
 	}
+	if r := d.enterPath(opt); r != rtb.NoBidNone {
+		d.drop(c.line, opt.imp, r)
+		return
+	}
 	d.spend(bidSteps)
 	if r := d.reserveBid(opt, c); r != rtb.NoBidNone {
 		d.drop(c.line, opt.imp, r)
@@ -105,7 +109,7 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 		Chance: p.quote.Chance, Explored: p.quote.Explored,
 	}
 	d.fillClaims(b, opt)
-	b.Claims.Handle, b.Claims.Slot = d.handles[c.ordinal], p.slot
+	b.Claims.Handle, b.Claims.Slot, b.Claims.Path = d.handles[c.ordinal], p.slot, d.paths[opt.imp].handle
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
 	if r == rtb.NoBidNone {
 		start := len(d.text)
@@ -190,6 +194,7 @@ func (d *Decision) releaseBids(r rtb.NoBidReason) {
 		d.budgets.Release(d.out.Bids[i].Claims.Bid)
 	}
 	d.out.Bids, d.out.Reason = d.out.Bids[:0], r
+	d.leavePaths()
 }
 
 // dropLast drops the last bid of a response that is too large.
@@ -200,4 +205,5 @@ func (d *Decision) dropLast() {
 	if d.out.Bids = d.out.Bids[:len(d.out.Bids)-1]; len(d.out.Bids) > 0 {
 		d.out.Reason = rtb.NoBidNone
 	}
+	d.leavePaths()
 }

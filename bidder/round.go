@@ -29,6 +29,7 @@ func (d *Decision) isFull(n int) bool {
 
 // runRound makes bids, or sets the reason why there are none.
 func (d *Decision) runRound(lines []int32) {
+	d.paths = append(d.paths[:0], make([]pathEntry, len(d.opportunity.Imps))...)
 	d.round++ // forgets what is remembered of the round before
 	d.rank(lines)
 	d.full, d.weight = d.isFull(len(lines)), 1
@@ -59,6 +60,7 @@ func (d *Decision) runRound(lines []int32) {
 	} else if !d.timedOut {
 		d.timedOut = d.pastDeadline()
 	}
+	d.leavePaths()
 }
 
 // restWeight returns the weight of the lines beyond the point where a short round

@@ -34,6 +34,11 @@ type Budgets interface {
 	// Quote returns the price for a line after pacing and shading, or the reason for
 	// which the line must not bid now. It does not keep the ask.
 	Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReason)
+	// EnterPath reports whether an impression may be bid on over a supply path; the
+	// reason same_impression says that it is bought over another one. LeavePath ends
+	// what EnterPath began if no bid is sent. Neither keeps o.
+	EnterPath(o *rtb.PathOffer) (rtb.PathHandle, rtb.NoBidReason)
+	LeavePath(o *rtb.PathOffer)
 	// Reserve reserves a bid's worst cost under every cap that applies to it, or
 	// returns the reason of the cap that refuses. It sets the claims' node, grant,
 	// caps and day, and does not keep its arguments.
@@ -84,6 +89,11 @@ func (b dryBudgets) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyC
 		c.Test = true
 	}
 	return r
+}
+
+func (b dryBudgets) EnterPath(o *rtb.PathOffer) (rtb.PathHandle, rtb.NoBidReason) {
+	o.Dry = true
+	return b.Budgets.EnterPath(o)
 }
 
 func (dryBudgets) Release(rtb.BidID) {}

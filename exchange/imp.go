@@ -89,6 +89,8 @@ func (d *Decoder) impMember(m *rtb.Impression) {
 		s.floor(&m.Floor, &m.FloorBad)
 	case "bidfloorcur":
 		s.currency(&m.FloorCur, &m.FloorBad)
+	case "tagid":
+		m.TagID = s.exact(s.value(), maxID)
 	case "secure":
 		m.Secure = m.Secure.Or(s.readFlag())
 	case "instl":
@@ -152,6 +154,8 @@ func (d *Decoder) impExt(m *rtb.Impression) {
 		switch string(s.key) {
 		case "reward":
 			d.rewarded(m)
+		case "gpid":
+			m.GPID = s.exact(s.value(), maxID)
 		case "billing_id":
 			d.someTexts(&m.BillingIDs)
 		case "skadn":

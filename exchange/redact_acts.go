@@ -52,7 +52,7 @@ var memberActs = [acts]map[string]act{
 	inRegs: with(inPlain("gdpr", "coppa", "gpc", "us_privacy", "gpp_sid", "lgpd", "npa", "dsa"),
 		map[string]act{"ext": inRegs}),
 	inRequestExt: inPlain("schain", "coppa", "npa", "privacy_treatments", "clktrkrq"),
-	inExt: with(inPlain("schain", "inventorypartnerdomain", "reward", "rewarded", "billing_id", "skadn",
+	inExt: with(inPlain("schain", "inventorypartnerdomain", "reward", "rewarded", "gpid", "billing_id", "skadn",
 		"excluded_creatives", "segtax"), map[string]act{"prebid": inPrebid}),
 	inPrebid: inPlain("is_rewarded_inventory"),
 	inEIDs:   with(inPlain("source", "inserter", "matcher", "mm"), map[string]act{"uids": inUIDs}),

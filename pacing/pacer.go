@@ -33,6 +33,7 @@ type Pacer struct {
 	failing      atomic.Bool // the last append failed
 	reservations *reservations
 	flights      *flights
+	paths        *paths
 	slots        *slotFile     // nil: reservations are not kept over a kill
 	unknownUntil secondValue   // bids of an earlier run that are not known may be shown until then
 	life         durationValue // the longest life that grants allow for a bid
@@ -102,7 +103,7 @@ func Open(o Options) (*Pacer, error) {
 	}
 	p := &Pacer{
 		o: o, db: db, wake: make(chan struct{}, 1), newPlaces: make(chan newPlace, waitingPlaces),
-		reservations: newReservations(o.MaxReservations), flights: newFlights(),
+		reservations: newReservations(o.MaxReservations), flights: newFlights(), paths: newPaths(),
 		accounts: map[rtb.BudgetID]*account{}, longs: map[rtb.BudgetID]*account{}, longRun: longRun(o.Run), controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
 		losses: map[string]*lossClaims{}, lateBy: map[lateKey]rtb.Micros{},

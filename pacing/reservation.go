@@ -48,6 +48,7 @@ type reservation struct {
 	heirOf    uint64 // its accounts are not touched
 	budgets   [len(rtb.Caps)]uint64
 
+	path    rtb.PathHandle
 	long    bool // reserved under a grant for bids that live longer than usual
 	tracked bool // a flight of its visitor is recorded
 	learned bool // its outcome has been learned

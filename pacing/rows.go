@@ -63,6 +63,7 @@ type Stats struct {
 	ClockBehind time.Duration
 	Billing     []Billing // by exchange
 	Doubted     []Doubted // by exchange
+	Paths       PathStats
 }
 
 // Budgets lists every cap of the plan at now, sorted by advertiser, campaign and line (a
@@ -117,7 +118,7 @@ func (p *Pacer) Stats() Stats {
 		Reservations: int(p.reservations.live.Load()),
 		Refused:      p.counts.refused.Load(), Grants: p.counts.grants.Load(), Conflicts: p.counts.conflicts.Load(),
 		AppendErrors: p.counts.appendErrors.Load(), LateBills: p.counts.late.Load(),
-		Duplicates: p.counts.duplicates.Load(), BilledLosses: p.counts.billedLosses.Load(), Expired: p.counts.expired.Load(),
+		Duplicates: p.counts.duplicates.Load(), BilledLosses: p.counts.billedLosses.Load(), Expired: p.counts.expired.Load(), Paths: p.paths.stats(),
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

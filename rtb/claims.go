@@ -72,6 +72,8 @@ type Claims struct {
 	Handle LineHandle
 	// Slot is the kind of slot, by which pacing learns prices; tokens do not carry it.
 	Slot Slot
+	// Path is the supply path that offers the impression; tokens do not carry it.
+	Path PathHandle
 
 	Caps     CapSet
 	Day      Day

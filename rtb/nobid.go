@@ -81,6 +81,7 @@ const (
 	NoBidInFlight
 	NoBidFloor
 	NoBidPaced
+	NoBidSameImpression
 	NoBidBudget
 	NoBidGrant
 
@@ -150,6 +151,7 @@ var noBidTable = [NoBidReasons]noBidWords{
 	NoBidInFlight:              {"in_flight", 0},
 	NoBidFloor:                 {"floor", 0},
 	NoBidPaced:                 {"paced", 0},
+	NoBidSameImpression:        {"same_impression", 0},
 	NoBidBudget:                {"budget", 0},
 	NoBidGrant:                 {"grant", 0},
 }

@@ -123,6 +123,8 @@ var noBidText = [NoBidReasons]noBidTexts{
 		"Add the currency to `rates`, or restore the advertiser's currency."},
 	NoBidRateStale: {"The exchange rates are older than `rates.max_age`.",
 		"Write a new file of rates; it is loaded while the bidder runs."},
+	NoBidSameImpression: {"Another exchange or reseller offers the same impression: we have bid on it there, or expect to buy it there for less.",
+		"Nothing to do: bidding twice would raise our own price. If most no-bids of an exchange have this reason, consider not buying there."},
 	NoBidFrequency: {"The visitor has seen the line as often as its cap allows, or too recently (`min_gap`, 1 minute by default).",
 		"Raise `frequency` or lower `min_gap` of the line if that is too strict."},
 	NoBidInFlight: {"The visitor has as many unanswered bids (three by default) as one line may have.",

@@ -219,6 +219,8 @@ type Impression struct {
 	DealsBad       bool
 	BillingIDs     [][]byte // imp.ext.billing_id
 	SKAdN          []byte   // imp.ext.skadn, raw
+	TagID          []byte   // imp.tagid, the placement's id at the exchange or publisher
+	GPID           []byte   // imp.ext.gpid, the publisher's id of the placement, the same at all exchanges
 
 	// ExcludedCreativeIDs are the ids of our creatives that the exchange does not show
 	// here (imp.ext.excluded_creatives). ExcludedBad says that the list is unreadable,

@@ -244,6 +244,11 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 	m.Counter("rebound_pacing_duplicates_total", "repeated bills, which are not charged again", nil, func(emit server.Emit) { emit(float64(f.money.Duplicates)) })
 	m.Counter("rebound_pacing_expired_total", "reservations that ended without a notice", nil, func(emit server.Emit) { emit(float64(f.money.Expired)) })
 	m.Counter("rebound_pacing_refused_total", "bids refused because too many were in flight", nil, func(emit server.Emit) { emit(float64(f.money.Refused)) })
+	m.Counter("rebound_pacing_same_impressions_total", "offers of an impression that another supply path also offers: repeated (it has a bid elsewhere), declined (left for a cheaper path), forgotten (the table of offers was full)", []string{"kind"}, func(emit server.Emit) {
+		emit(float64(f.money.Paths.Repeated), "repeated")
+		emit(float64(f.money.Paths.Declined), "declined")
+		emit(float64(f.money.Paths.Forgotten), "forgotten")
+	})
 	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(f.money.Reservations)) })
 	m.Gauge("rebound_pacing_clock_behind_seconds", "how far the clock is behind the log's time; bidding stops above 2 s", nil,
 		func(emit server.Emit) { emit(f.money.ClockBehind.Seconds()) })

@@ -1,0 +1,235 @@
+package pacing
+
+import (
+	"sync"
+
+	"rebound/rtb"
+)
+
+// A market is one size on one site or app. For each of its supply paths it keeps what a
+// won impression cost, and how often another path offers the same impression later. An
+// offer is declined if a path that has not offered the impression yet is cheaper by more
+// than cheaperBy and followed in at least likelyShare of the cases. One impression in
+// exploreEvery is bid on over the first path that offers it, whatever is known, so that
+// costs stay current; the choice is by the impression, so that all of its paths agree.
+const (
+	marketShards  = 64
+	marketSets    = 32 // per shard
+	marketWays    = 4  // markets per set
+	pathsPerPlace = 4  // paths per market; the least offered one makes room for a new one
+
+	cheaperBy    = 0.02 // of the cost per won impression
+	likelyShare  = 0.9
+	exploreEvery = 20
+	leastWins    = 20   // before a path's cost counts
+	leastOffers  = 50   // before a pair's order counts
+	priceMemory  = 256  // then the sums are halved, so that costs follow the market
+	offerMemory  = 4096 // then the counts are halved
+)
+
+// pathSums is what is known of one path in a market.
+type pathSums struct {
+	path    uint64 // 0: unused
+	cost    rtb.Micros
+	wins    uint32
+	offers  uint32
+	waited  [pathsPerPlace]uint32 // offers of this path before one of the other
+	arrived [pathsPerPlace]uint32 // those that the other followed
+}
+
+// dearer reports whether a is known to cost more than b by more than cheaperBy.
+func (a *pathSums) dearer(b *pathSums) bool {
+	if a.wins < leastWins || b.wins < leastWins {
+		return false
+	}
+	mine, other := float64(a.cost)/float64(a.wins), float64(b.cost)/float64(b.wins)
+	return other < mine*(1-cheaperBy)
+}
+
+type placeMarket struct {
+	id    uint64 // 0: unused
+	used  int64  // when it was last offered, in milliseconds since 1970
+	paths [pathsPerPlace]pathSums
+}
+
+type marketShard struct {
+	mu   sync.Mutex
+	sets [marketSets][marketWays]placeMarket
+}
+
+// markets holds a fixed number of markets; the one that was not offered for the longest
+// time makes room for a new one.
+type markets struct{ shards [marketShards]marketShard }
+
+func (s *markets) shard(id uint64) *marketShard { return &s.shards[id%marketShards] }
+
+// find returns a market, or nil.
+func (sh *marketShard) find(id uint64) *placeMarket {
+	set := &sh.sets[id/marketShards%marketSets]
+	for i := range set {
+		if set[i].id == id {
+			return &set[i]
+		}
+	}
+	return nil
+}
+
+// add returns a market, creating it if necessary.
+func (sh *marketShard) add(id uint64, at int64) *placeMarket {
+	m := sh.find(id)
+	if m == nil {
+		set := &sh.sets[id/marketShards%marketSets]
+		m = &set[0]
+		for i := range set {
+			if set[i].used < m.used {
+				m = &set[i]
+			}
+		}
+		*m = placeMarket{id: id}
+	}
+	m.used = max(m.used, at)
+	return m
+}
+
+// index returns the index of a path; ok is false if the market does not have it.
+func (m *placeMarket) index(path uint64) (i int, ok bool) {
+	for i := range m.paths {
+		if m.paths[i].path == path {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// place returns the index of a path, which takes the place of the least offered one if
+// it is new. fresh reports whether it is.
+func (m *placeMarket) place(path uint64) (i int, fresh bool) {
+	if i, ok := m.index(path); ok {
+		return i, false
+	}
+	for j := range m.paths {
+		if m.paths[j].offers < m.paths[i].offers {
+			i = j
+		}
+	}
+	m.paths[i] = pathSums{path: path}
+	for j := range m.paths {
+		m.paths[j].waited[i], m.paths[j].arrived[i] = 0, 0
+	}
+	return i, true
+}
+
+// cheaper reports whether a better path than i is likely to offer an impression that the
+// paths of seen have offered.
+func (m *placeMarket) cheaper(i int, seen uint8, impression uint64) bool {
+	if impression>>32%exploreEvery == 0 {
+		return false
+	}
+	a := &m.paths[i]
+	for j := range m.paths {
+		if j == i || seen&(1<<j) != 0 || m.paths[j].path == 0 || a.waited[j] < leastOffers {
+			continue
+		}
+		if float64(a.arrived[j]) >= likelyShare*float64(a.waited[j]) && a.dearer(&m.paths[j]) {
+			return true
+		}
+	}
+	return false
+}
+
+// offered counts the offer of an impression that the paths of seen have offered before,
+// and reports whether another path is likely to be cheaper.
+func (s *markets) offered(o *rtb.PathOffer, seen uint8) (_ rtb.PathHandle, _ uint8, cheaper bool) {
+	id := marketID(o.Market)
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	m := sh.add(id, o.At.UnixMilli())
+	i, fresh := m.place(o.Path)
+	if fresh {
+		seen &^= 1 << i // the bit was another path's
+	}
+	if seen&(1<<i) == 0 {
+		m.count(i, seen)
+	}
+	cheaper = m.cheaper(i, seen, o.Impression)
+	return m.handle(i), seen | 1<<i, cheaper
+}
+
+// count counts the first offer of an impression by path i, after those of seen.
+func (m *placeMarket) count(i int, seen uint8) {
+	a := &m.paths[i]
+	if a.offers++; a.offers >= offerMemory {
+		a.offers /= 2
+	}
+	for j := range m.paths {
+		if j == i {
+			continue
+		}
+		if seen&(1<<j) != 0 {
+			m.paths[j].arrived[i]++
+			continue
+		}
+		if a.waited[j]++; a.waited[j] >= offerMemory {
+			a.waited[j], a.arrived[j] = a.waited[j]/2, a.arrived[j]/2
+		}
+	}
+}
+
+// peek is offered for an offer that must not be counted.
+func (s *markets) peek(o *rtb.PathOffer, seen uint8) rtb.NoBidReason {
+	id := marketID(o.Market)
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if m := sh.find(id); m != nil {
+		if i, ok := m.index(o.Path); ok && m.cheaper(i, seen, o.Impression) {
+			return rtb.NoBidSameImpression
+		}
+	}
+	return rtb.NoBidNone
+}
+
+// handle returns the handle of a path that has been offered; 0 if it is forgotten.
+func (s *markets) handle(o *rtb.PathOffer) rtb.PathHandle {
+	id := marketID(o.Market)
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if m := sh.find(id); m != nil {
+		if i, ok := m.index(o.Path); ok {
+			return m.handle(i)
+		}
+	}
+	return 0
+}
+
+// A handle holds the market's id, the path's index and a one.
+const handleBits = 3
+
+// marketID returns the id of a market, which leaves room for the bits of a handle.
+func marketID(hash uint64) uint64 { return max(hash>>handleBits, 1) }
+
+func (m *placeMarket) handle(i int) rtb.PathHandle {
+	return rtb.PathHandle(m.id<<handleBits | uint64(i)<<1 | 1)
+}
+
+// won records what an impression cost over a path.
+func (s *markets) won(h rtb.PathHandle, cost rtb.Micros) {
+	if h == 0 {
+		return
+	}
+	id := uint64(h) >> handleBits
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	m := sh.find(id)
+	if m == nil {
+		return
+	}
+	a := &m.paths[h>>1%pathsPerPlace]
+	a.cost += cost
+	if a.wins++; a.wins >= priceMemory {
+		a.cost, a.wins = a.cost/2, a.wins/2
+	}
+}
