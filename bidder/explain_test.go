@@ -98,6 +98,7 @@ func (g *explained) reach() {
 		{rtb.NoBidBlind, scenario{}, "", func(w *world) { w.pacer.SetBlind(true) }},
 		{rtb.NoBidInFlight, scenario{Line: map[string]any{"min_gap": "1m"}}, "", nil},
 		{rtb.NoBidGrant, scenario{}, "", nil},
+		{rtb.NoBidSameImpression, scenario{}, `{"tagid":"/1234/top"}`, nil},
 		{rtb.NoBidError, scenario{}, "", (*world).breakBudgets},
 		{rtb.NoBidPaced, scenario{Campaign: map[string]any{"budget": map[string]any{"daily": 0.05, "pacing": "even"}}}, `{"bidfloor":1.9}`, func(w *world) {
 			w.now = w.now.Add(time.Minute)

@@ -35,6 +35,16 @@ func (d *Decision) enterPath(opt *option) rtb.NoBidReason {
 	return e.reason
 }
 
+// pathCheck describes why an impression is not bid on over the request's path.
+func (d *Decision) pathCheck(imp int) Check {
+	m := &d.opportunity.Imps[imp]
+	c := Check{Value: "placement " + string(placementOf(m)) + " has a bid over another supply path"}
+	if d.paths[imp].offer.Cheaper {
+		c.Value = "placement " + string(placementOf(m)) + " is usually offered over a cheaper supply path too"
+	}
+	return c
+}
+
 // leavePaths gives up the impressions on which the request has no bid.
 func (d *Decision) leavePaths() {
 	for i := range d.paths {
@@ -57,10 +67,7 @@ func (d *Decision) hasBidOn(imp int) bool {
 // pathOffer describes an impression for comparison with the offers of other paths.
 func (d *Decision) pathOffer(imp int) rtb.PathOffer {
 	o, m := &d.opportunity, &d.opportunity.Imps[imp]
-	placement := m.GPID
-	if len(placement) == 0 {
-		placement = m.TagID
-	}
+	placement := placementOf(m)
 	if len(placement) == 0 || d.visitor.Key.IsZero() {
 		return rtb.PathOffer{}
 	}
@@ -75,6 +82,14 @@ func (d *Decision) pathOffer(imp int) rtb.PathOffer {
 		Market:     market.sum(), Path: max(path.sum(), 1), At: d.now,
 		Request: max(newTextHash().text(d.profile.ID).add(o.ID).sum(), 1),
 	}
+}
+
+// placementOf returns the publisher's id of the placement, or else the exchange's.
+func placementOf(m *rtb.Impression) []byte {
+	if len(m.GPID) > 0 {
+		return m.GPID
+	}
+	return m.TagID
 }
 
 // siteOf returns the domain of the site, or the app's bundle, or the id of either.

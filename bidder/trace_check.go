@@ -44,6 +44,8 @@ func (t *Trace) check(d *Decision, l *campaigns.Line, imp int, r rtb.NoBidReason
 		return dealCheck(&o.Imps[imp])
 	case rtb.NoBidCurrency, rtb.NoBidRateStale:
 		return d.currencyCheck(l)
+	case rtb.NoBidSameImpression:
+		return d.pathCheck(imp)
 	case rtb.NoBidFloor, rtb.NoBidPaced:
 		return t.priceCheck(l, imp, r)
 	}

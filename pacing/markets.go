@@ -177,17 +177,17 @@ func (m *placeMarket) count(i int, seen uint8) {
 }
 
 // peek is offered for an offer that must not be counted.
-func (s *markets) peek(o *rtb.PathOffer, seen uint8) rtb.NoBidReason {
+func (s *markets) peek(o *rtb.PathOffer, seen uint8) (cheaper bool) {
 	id := marketID(o.Market)
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if m := sh.find(id); m != nil {
 		if i, ok := m.index(o.Path); ok && m.cheaper(i, seen, o.Impression) {
-			return rtb.NoBidSameImpression
+			return true
 		}
 	}
-	return rtb.NoBidNone
+	return false
 }
 
 // handle returns the handle of a path that has been offered; 0 if it is forgotten.

@@ -125,7 +125,10 @@ func (s *paths) enter(o *rtb.PathOffer) (rtb.PathHandle, rtb.NoBidReason) {
 		if known {
 			seen = x.seen
 		}
-		return 0, s.markets.peek(o, seen)
+		if o.Cheaper = s.markets.peek(o, seen); o.Cheaper {
+			return 0, rtb.NoBidSameImpression
+		}
+		return 0, rtb.NoBidNone
 	}
 	if !known {
 		if full {
@@ -138,7 +141,7 @@ func (s *paths) enter(o *rtb.PathOffer) (rtb.PathHandle, rtb.NoBidReason) {
 	}
 	h, seen, cheaper := s.markets.offered(o, x.seen)
 	x.seen = seen
-	if cheaper {
+	if o.Cheaper = cheaper; cheaper {
 		s.declined.Add(1)
 		return 0, rtb.NoBidSameImpression
 	}

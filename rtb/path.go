@@ -13,6 +13,8 @@ type PathOffer struct {
 	Request    uint64 // exchange and id of the request
 	At         time.Time
 	Dry        bool // nothing is remembered of the offer
+
+	Cheaper bool // set with same_impression: no other path has a bid, but one is likely to cost less
 }
 
 // PathHandle identifies a path in its market at pacing. 0 is no path.
