@@ -60,7 +60,8 @@ type Spec struct {
 	// Large returns the limit of the body of a request with larger bodies than
 	// Limits.Body, and the time to read it; 0 for others. If nil, there are none.
 	Large func(*fasthttp.RequestHeader) (bytes int, read time.Duration)
-	// Shed handles a request above Limits.InFlight; by default it returns 503. Panicked
+	// Shed handles a request above Limits.InFlight, or one that waited in an event loop for
+	// too long; by default it returns 503. Panicked
 	// responds to a request whose handler panicked; by default with 500. The bid
 	// listener returns 204 in both cases, because an exchange must never see a 5xx.
 	Shed     fasthttp.RequestHandler
@@ -120,7 +121,7 @@ type Stats struct {
 	Name     string
 	InFlight int64
 	Requests uint64
-	Shed     uint64 // over Limits.InFlight
+	Shed     uint64 // over Limits.InFlight, or waited too long
 	Panics   uint64
 	Refused  map[string]uint64 // malformed_http, too_large, ambiguous_length
 	Accept   uint64            // failed attempts to accept a connection
@@ -261,7 +262,7 @@ func (l *Listener) serve(ctx *fasthttp.RequestCtx, frame *framing) {
 	if l.draining.Load() {
 		ctx.SetConnectionClose()
 	}
-	if n > int64(l.spec.Limits.InFlight) {
+	if n > int64(l.spec.Limits.InFlight) || frame != nil && frame.overdue {
 		l.shed.Add(1)
 		l.spec.Shed(ctx)
 		return

@@ -141,7 +141,7 @@ func exchangeAll(b *testing.B, addr string, request []byte, n int) {
 	}
 	var events [128]unix.EpollEvent
 	for got := 0; got < n; {
-		ready, errno := epollWait(epoll, &events)
+		ready, errno := epollWait(epoll, events[:])
 		if errno != 0 {
 			b.Fatal(errno)
 		}

@@ -10,9 +10,9 @@ import (
 // The calls of the loops return at once, because their descriptors do not block. They
 // bypass the Go scheduler, which would otherwise prepare for a call that blocks.
 
-// epollWait returns the events that are ready.
-func epollWait(fd int, events *[128]unix.EpollEvent) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(events)), uintptr(len(events)), 0, 0, 0)
+// epollWait writes the events that are ready to events, which is not empty.
+func epollWait(fd int, events []unix.EpollEvent) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

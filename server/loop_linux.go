@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +32,16 @@ type loops struct {
 // beyond it blocks its loop.
 const maxBlocking = 256
 
+const (
+	// maxReady is how many connections that are ready one wait returns. Requests that wait
+	// are seen only then, so it is large.
+	maxReady = 4096
+	// maxWait is how long a request may wait for those before it, from the moment at which
+	// the loop found it. After that it is shed, because exchanges allow about 100 ms
+	// and a queue that is longer only makes every answer too late.
+	maxWait = 30 * time.Millisecond
+)
+
 // loop serves its connections on one goroutine at a time: its fields are not shared, except
 // for what mu guards. It waits on its epoll descriptor, which belongs to Go's own poller,
 // so that no thread blocks.
@@ -48,7 +59,7 @@ type loop struct {
 	spare   [][]byte  // buffers for incomplete requests
 	idle    []*worker // workers of handlers that blocked
 	now     int64     // time of the last wait, nanoseconds since 1970
-	events  [128]unix.EpollEvent
+	events  []unix.EpollEvent
 	next, n int // events not yet handled
 	poll    func(uintptr) bool
 	pollErr error
@@ -85,7 +96,7 @@ func startLoops(l *Listener) (*loops, error) {
 }
 
 func newLoop(set *loops) (*loop, error) {
-	lp := &loop{set: set, wake: -1, timer: -1}
+	lp := &loop{set: set, wake: -1, timer: -1, events: make([]unix.EpollEvent, maxReady)}
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -170,9 +181,12 @@ func (lp *loop) wait() error {
 	return lp.pollErr
 }
 
+// overdue reports whether what the last wait found has waited for too long by now.
+func (lp *loop) overdue() bool { return lp.set.l.now().UnixNano()-lp.now > int64(maxWait) }
+
 // tryWait takes the events that are ready and reports whether there are any.
 func (lp *loop) tryWait(uintptr) bool {
-	n, errno := epollWait(lp.fd, &lp.events)
+	n, errno := epollWait(lp.fd, lp.events)
 	if errno != 0 && errno != unix.EINTR {
 		lp.pollErr = errno
 		return true

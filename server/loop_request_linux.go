@@ -95,6 +95,7 @@ func (lp *loop) process(c *loopConn, b []byte) bool {
 			c.need = rq.size()
 			lp.keep(c, b)
 		default:
+			w.frame.overdue = lp.overdue()
 			w.answer()
 			if w.blocked {
 				lp.deliver(delivery{c, w})

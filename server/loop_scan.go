@@ -16,6 +16,7 @@ type framing struct {
 	closes     bool // the client asks for the connection to be closed
 	forwarded  bool // the head has an X-Forwarded header, which the listener may change
 	from, to   int  // the digits of Content-Length in the head
+	overdue    bool // the request has waited for too long
 }
 
 func (f framing) size() int { return f.head + f.body }
