@@ -56,6 +56,8 @@ const (
 	boostLife    = 1800.0 // seconds in which the boost decays: two or three times the age of outcomes
 	trimMemory   = 5400.0 // seconds: long enough for a few hundred outcomes, short enough for a change of the market
 	relaxShare   = 0.04   // share of the remaining traffic in which an error is corrected; more is smoother and later
+	fewRelax     = 20.0   // impressions over which an error is corrected at least, up to mostRelax: small budgets are noisy
+	mostRelax    = 0.3    // share of the remaining traffic
 	leastRelax   = 0.006  // share of the day's traffic (9 minutes), so that the last minutes do not swing
 	maxStep      = 0.05   // largest change of ln lambda by one request of average cost
 	maxRatio     = 60.0   // largest ratio of the spend of a tick's requests to the target, so that one outlier does not stop bidding
@@ -210,7 +212,8 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	if target = max(target, leastRate*h.limit/whole); !(target > 0) {
 		return
 	}
-	relax := max(relaxShare*rest, leastRelax*whole) / (1 + boostFactor*c.Boost)
+	share := min(max(relaxShare, fewRelax*c.price(h.limit)/max(left, 1)), mostRelax)
+	relax := max(share*rest, leastRelax*whole) / (1 + boostFactor*c.Boost)
 	step := min(1/(relax*c.elasticity()), maxStep)
 	move := step * (min(trim*o.expected*math.Exp(c.lnHold*c.elasticity())/target, maxRatio*n) - n)
 	c.LnLambda = min(max(c.LnLambda+min(max(move, -maxMove), maxMove), 0), maxLnLambda)
