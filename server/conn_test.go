@@ -153,8 +153,8 @@ func TestTheLongestIdleConnectionsMakeRoom(t *testing.T) {
 	if err := ask(list[11], readers[11]); err != nil {
 		t.Errorf("the newest connection: %v", err)
 	}
-	if n := conns.ClosedIdle(); n < 5 {
-		t.Errorf("got %d closed; want at least 5", n)
+	if n := conns.ClosedIdle(); n < 2 {
+		t.Errorf("got %d counted as closed; want at least the two above", n)
 	}
 }
 
