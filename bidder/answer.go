@@ -66,6 +66,7 @@ func (b *Bidder) answer(snap *snapshot, rq *Request, d *Decision) Response {
 // on the way costs this request its bid and nothing else.
 func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profile, budgets Budgets) (rs Response) {
 	d.request, d.catalog, d.handles, d.profile, d.budgets, d.links = rq, snap.catalog, snap.handles, p, budgets, b.o.Links
+	d.values = b.o.Values
 	d.clock, d.now, d.source = b.o.Clock, rq.Arrival, rq.Source
 	if d.source == nil {
 		d.source = d.random

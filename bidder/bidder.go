@@ -16,8 +16,10 @@ import (
 type Options struct {
 	Visitors Visitors
 	Budgets  Budgets
-	Links    Links
-	Records  Records // nil: nothing is recorded
+	// Values estimates the values of lines with a goal; nil: each bids its cpm.
+	Values  Values
+	Links   Links
+	Records Records // nil: nothing is recorded
 	// Keys make the pseudonyms that replace identifiers in recorded requests; nil:
 	// records have no request.
 	Keys *rtb.Keyring
@@ -78,6 +80,9 @@ type state struct {
 func New(o Options) *Bidder {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
+	}
+	if o.Values == nil {
+		o.Values = priors{}
 	}
 	b := &Bidder{o: o, dryBudgets: dryBudgets{o.Budgets}, states: map[string]*state{}}
 	b.SetNoBidShares(o.KnownNoBidShare, o.UnknownNoBidShare)

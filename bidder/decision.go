@@ -50,6 +50,7 @@ type Decision struct {
 	profile *exchange.Profile
 	catalog *Catalog
 	budgets Budgets
+	values  Values
 	links   Links
 	source  Source
 	clock   Clock
@@ -90,6 +91,8 @@ type Decision struct {
 	verdicts   map[verdictKey]verdict
 	excluded   map[sizedCreative]bool
 	currency   rtb.Currency // of the response; set with the first candidate
+	shown      rtb.Showing  // of the option that is being priced
+	estimate   rtb.Estimate // the same
 	markup     creatives.Markup
 	text       []byte           // URLs, extensions and markup of the offers
 	macros     []byte           // the exchange's click macros

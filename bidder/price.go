@@ -13,6 +13,8 @@ type pricing struct {
 	floor      rtb.CPM  // in currency
 	value      rtb.CPM  // in the advertiser's currency
 	quote      rtb.Quote
+	estimate   rtb.Estimate // of a line with a goal
+	features   rtb.Features // that it rests on
 	recency    float64
 	intensity  float64
 	adjust     float64
@@ -74,7 +76,12 @@ func (d *Decision) price(opt *option, c *candidate) rtb.NoBidReason {
 		firstPrice: fixed || d.profile.FirstPrice(t.auction), guaranteed: t.guaranteed, slot: slotOf(opt)}
 	p.recency = l.Bid.RecencyFactor(max(d.now.Sub(c.match.Last.Time()), 0))
 	p.intensity = l.Bid.IntensityFactor(c.match.Count)
-	p.value = l.Bid.CPM.Scale(p.recency * p.intensity * p.adjust)
+	p.value = l.Bid.CPM
+	if l.Bid.Goal.Kind != rtb.GoalFixed {
+		d.values.Estimate(&d.estimate, &l.Bid.Goal, d.showing(opt, c))
+		p.value, p.estimate, p.features = d.estimate.Value, d.estimate, d.shown.Features
+	}
+	p.value = p.value.Scale(p.recency * p.intensity * p.adjust)
 	r = d.quote(p, c, fixed)
 	c.seen.Quotes += d.weight
 	c.seen.Full += p.quote.Full * rtb.Micros(d.weight)

@@ -108,6 +108,11 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 		Shading: p.quote.Shading, Adjust: p.adjust, Rate: p.rate.Float(), Floor: p.floor, Quote: p.quote.Price,
 		Chance: p.quote.Chance, Explored: p.quote.Explored,
 	}
+	if c.line.Bid.Goal.Kind != rtb.GoalFixed {
+		e := &p.estimate
+		b.Factors.CPM = e.Value
+		b.Factors.Estimate = events.Estimate{Click: e.Click, Conversion: e.Conversion, Deviation: e.Deviation, Draw: e.Draw, Data: e.Data, Target: c.line.Bid.Goal.Target}
+	}
 	d.fillClaims(b, opt)
 	b.Claims.Handle, b.Claims.Slot, b.Claims.Path = d.handles[c.ordinal], p.slot, d.paths[opt.imp].handle
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
@@ -143,9 +148,14 @@ func (d *Decision) fillClaims(b *Bid, opt *option) {
 			c.Deal = string(deal.ID)
 		}
 	}
+	c.ClickPPM, c.ConversionPPM = millionths(p.estimate.Click), millionths(p.estimate.Conversion)
+	c.Features = p.features
 	c.WinExpiry, c.BillExpiry = d.expiry(imp, format)
 	c.Reserved = c.Charge(p.price)
 }
+
+// millionths returns a probability in millionths, rounded up.
+func millionths(p float64) uint32 { return uint32(math.Ceil(p * 1e6)) }
 
 // expiry returns when a reservation ends without a win, and when it ends without
 // a bill. A bid is held for as long as it can be billed: without a certain win

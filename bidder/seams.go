@@ -50,6 +50,13 @@ type Budgets interface {
 	Observe(h rtb.LineHandle, o *rtb.Observation)
 }
 
+// Values estimates what impressions are worth to lines that pay for clicks or
+// conversions.
+type Values interface {
+	// Estimate fills e. It does not keep its arguments.
+	Estimate(e *rtb.Estimate, g *rtb.Goal, s *rtb.Showing)
+}
+
 // Links signs notices. The methods that append return dst unchanged when the result
 // would be longer than exchanges take; such a bid must not be made.
 type Links interface {
@@ -77,6 +84,13 @@ type Source interface{ Uint64() uint64 }
 
 // Clock reads the time: the wall clock in a bidder, a virtual clock in replay.
 type Clock func() time.Time
+
+// priors are Values without data.
+type priors struct{}
+
+func (priors) Estimate(e *rtb.Estimate, g *rtb.Goal, _ *rtb.Showing) {
+	*e = rtb.Estimate{Value: g.Prior, Draw: 1}
+}
 
 // dryBudgets are budgets that keep nothing: what is reserved is released at
 // once, and the claims are marked as a test's, so that their links never bill.

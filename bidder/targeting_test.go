@@ -248,3 +248,25 @@ func BenchmarkTargeting(b *testing.B) {
 		})
 	}
 }
+
+// A line with a goal bids what a click is worth times its estimated rate. The record
+// shows what the estimate rests on, and the claims carry what its outcome teaches.
+func TestALineWithAGoalBidsItsEstimate(t *testing.T) {
+	w := newWorld(t, &scenario{Line: map[string]any{"bid": map[string]any{"strategy": "cpc", "target": 0.5, "cpm": 2, "max_cpm": 5}}})
+	w.send(&call{})
+	r := w.records.last
+	if r == nil || len(r.Decision.Bids) != 1 {
+		t.Fatalf("got %+v, reason %s; want a bid", r, w.reason)
+	}
+	b := r.Decision.Bids[0]
+	e := &b.Factors.Estimate
+	if e.Click < 0.003 || e.Click > 0.005 || e.Deviation < 0.3 || e.Draw <= 0 || e.Data > 0.1 || e.Target != 500_000 {
+		t.Errorf("got the estimate %+v; want a click rate of about 0.4 %%, uncertain and from the cpm", e)
+	}
+	if want := rtb.CPM(e.Click * 500_000 * 1000 * e.Draw); b.Value < want-1 || b.Value > want+1 || b.Factors.CPM < want-1 || b.Factors.CPM > want+1 {
+		t.Errorf("got value %s, factor %s; want %s", b.Value, b.Factors.CPM, want)
+	}
+	if b.Price > b.Value || b.Price == 0 {
+		t.Errorf("got price %s for the value %s", b.Price, b.Value)
+	}
+}

@@ -224,8 +224,8 @@ func (c *compiler) converters(path string, l *Line, o OffDuration) {
 }
 
 func (c *compiler) bid(path string, l *Line, s *BidSpec) {
-	c.choose(path+".strategy", s.Strategy, []string{"fixed"}, 0)
-	c.cpm(path+".cpm", s.CPM)
+	goal := rtb.Goal{Kind: rtb.GoalKind(c.choose(path+".strategy", s.Strategy, strategies, 0)), Target: s.Target, Prior: s.CPM}
+	c.goal(path, &goal, s)
 	most := rtb.MaxCPM
 	if s.MaxCPM != 0 {
 		c.cpm(path+".max_cpm", s.MaxCPM)
@@ -251,7 +251,41 @@ func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 		}
 		c.factor(p+".x", r.X)
 	}
-	l.Bid = Bid{CPM: s.CPM, MaxCPM: most, Recency: slices.Clone(s.Recency), Intensity: slices.Clone(s.Intensity)}
+	l.Bid = Bid{Goal: goal, CPM: s.CPM, MaxCPM: most, Recency: slices.Clone(s.Recency), Intensity: slices.Clone(s.Intensity)}
+}
+
+// strategies are the names of the kinds of goals.
+var strategies = []string{"fixed", "cpc"}
+
+// Limits of a goal's target.
+const (
+	maxTarget    = rtb.Micros(100_000_000_000) // per click or conversion, whatever the currency
+	maxClickRate = 0.5                         // that a line's cpm may imply
+)
+
+// goal checks what the impressions of a line are worth.
+func (c *compiler) goal(path string, g *rtb.Goal, s *BidSpec) {
+	if g.Kind == rtb.GoalFixed {
+		c.cpm(path+".cpm", s.CPM)
+		if s.Target != 0 {
+			c.Add(path+".target", s.Target.String(), "no target with strategy fixed; set strategy: cpc, or remove target")
+		}
+		return
+	}
+	if s.CPM != 0 {
+		c.cpm(path+".cpm", s.CPM)
+	}
+	if s.Target <= 0 || s.Target > maxTarget {
+		got := s.Target.String()
+		if s.Target == 0 {
+			got = "nothing"
+		}
+		c.Add(path+".target", got, "the worth of a click, more than 0 and at most "+maxTarget.String())
+		return
+	}
+	if rate := float64(s.CPM) / 1000 / float64(s.Target); rate > maxClickRate {
+		c.Add(path+".cpm", s.CPM.String(), "at most half of 1000 x target, which would be one click per two impressions; leave cpm out if the click rate is unknown")
+	}
 }
 
 func (c *compiler) factor(path string, x float64) {

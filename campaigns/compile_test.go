@@ -65,7 +65,15 @@ func TestCompileProblems(t *testing.T) {
 	f("campaigns[0].lines[0].audience.include[0]", ln(func(s *LineSpec) { s.Audience.Include = []string{"viewer"} }))
 	f("campaigns[0].lines[0].audience.not_within", ln(func(s *LineSpec) { s.Audience.Within, s.Audience.NotWithin = time.Hour, time.Hour }))
 	f("campaigns[0].lines[0].exclude_converters", ln(func(s *LineSpec) { s.ExcludeConverters = OffDuration{true, 541 * 24 * time.Hour} }))
-	f("campaigns[0].lines[0].bid.strategy", ln(func(s *LineSpec) { s.Bid.Strategy = "cpa" }))
+	f("campaigns[0].lines[0].bid.strategy", ln(func(s *LineSpec) { s.Bid.Strategy = "cpx" }))
+	f("campaigns[0].lines[0].bid.target", ln(func(s *LineSpec) { s.Bid.Target = 1 }))
+	for _, target := range []rtb.Micros{0, -1, maxTarget + 1} {
+		f("campaigns[0].lines[0].bid.target", ln(func(s *LineSpec) { s.Bid.Strategy, s.Bid.Target = "cpc", target }))
+	}
+	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) { s.Bid.Strategy, s.Bid.Target, s.Bid.CPM = "cpc", 500_000, -1 }))
+	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) {
+		s.Bid.Strategy, s.Bid.Target, s.Bid.CPM, s.Bid.MaxCPM = "cpc", 1000, 600_000, 800_000
+	}))
 	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) { s.Bid.CPM = 0 }))
 	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) { s.Bid.CPM = -1 }))
 	f("campaigns[0].lines[0].bid.max_cpm", ln(func(s *LineSpec) { s.Bid.MaxCPM = 1_999_999 }))

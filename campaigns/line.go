@@ -194,6 +194,7 @@ func (l *Line) Live(now time.Time) bool {
 
 // Bid describes the price that a line is willing to pay for an impression.
 type Bid struct {
+	Goal      rtb.Goal
 	CPM       rtb.CPM
 	MaxCPM    rtb.CPM         // rtb.MaxCPM without max_cpm
 	Recency   []RecencyStep   // windows ascending
@@ -226,4 +227,12 @@ func (b *Bid) IntensityFactor(count uint32) float64 {
 		x = b.Intensity[i].X
 	}
 	return x
+}
+
+// highest returns a bound of the value of an impression before the factors.
+func (b *Bid) highest() rtb.CPM {
+	if b.Goal.Kind != rtb.GoalFixed {
+		return rtb.MaxCPM
+	}
+	return b.CPM
 }

@@ -90,7 +90,7 @@ func (c *compiler) terms() {
 			index[key], x.factors = i, append(x.factors, &Factors{l.Bid, request})
 		}
 		l.Bid.Recency, l.Bid.Intensity, l.Bid.Adjust = x.factors[i].bid.Recency, x.factors[i].bid.Intensity, x.factors[i].bid.Adjust
-		x.terms[n] = Terms{CPM: l.Bid.CPM, MaxCPM: l.Bid.MaxCPM, Currency: l.Advertiser.Currency, Factors: i, Priority: int32(l.Priority), Deals: l.Deals != nil}
+		x.terms[n] = Terms{CPM: l.Bid.highest(), MaxCPM: l.Bid.MaxCPM, Currency: l.Advertiser.Currency, Factors: i, Priority: int32(l.Priority), Deals: l.Deals != nil}
 		for _, cr := range l.Creatives {
 			if x.formats |= cr.Format; cr.Fallback != nil {
 				x.formats |= cr.Fallback.Format

@@ -197,6 +197,7 @@ func (e *encoder) bid(i int, b *DecisionBid) {
 	if f.Adjust != 0 {
 		e.float(`,"adjust":`, f.Adjust)
 	}
+	e.estimate(&f.Estimate)
 	e.float(`,"rate":`, f.Rate)
 	e.cpm(`,"floor":`, f.Floor)
 	if f.Chance != 0 {
@@ -208,6 +209,27 @@ func (e *encoder) bid(i int, b *DecisionBid) {
 	e.cpm(`,"quote":`, f.Quote)
 	e.float(`},"draw":`, b.Draw)
 	e.b = append(e.b, '}')
+}
+
+// estimate writes an estimate, if there is one.
+func (e *encoder) estimate(x *Estimate) {
+	if *x == (Estimate{}) {
+		return
+	}
+	e.b = append(e.b, `,"estimate":{`...)
+	start := len(e.b)
+	for _, f := range [...]struct {
+		name  string
+		value float64
+	}{
+		{`,"click":`, x.Click}, {`,"conversion":`, x.Conversion}, {`,"deviation":`, x.Deviation}, {`,"draw":`, x.Draw}, {`,"data":`, x.Data},
+	} {
+		if f.value != 0 {
+			e.float(f.name, f.value)
+		}
+	}
+	e.int(`,"target_micros":`, int64(x.Target))
+	e.close(start)
 }
 
 // dropped lists the lines that were refused and counts those that were only outbid.

@@ -261,6 +261,11 @@ func (d *decoder) strs() (list []string) {
 	return list
 }
 
+func (d *decoder) hashes() (list []uint32) {
+	d.array(func() { list = append(list, uint32(d.uint())) })
+	return list
+}
+
 func (d *decoder) strMap() map[string]string {
 	var m map[string]string
 	d.object(func(key []byte) {

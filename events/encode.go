@@ -87,6 +87,20 @@ func (e *encoder) strs(name string, v []string) {
 	e.b = append(e.b, ']')
 }
 
+func (e *encoder) hashes(name string, v []uint32) {
+	for i, h := range v {
+		if i == 0 {
+			e.b = append(append(e.b, name...), '[')
+		} else {
+			e.b = append(e.b, ',')
+		}
+		e.b = strconv.AppendUint(e.b, uint64(h), 10)
+	}
+	if len(v) > 0 {
+		e.b = append(e.b, ']')
+	}
+}
+
 // strMap writes the entries sorted by key.
 func (e *encoder) strMap(name string, m map[string]string) {
 	if len(m) == 0 {

@@ -180,38 +180,43 @@ type Link struct {
 // bill, loss, imp, view, click, video). Everything except the price, the loss
 // and the flags comes from the signed token.
 type Notice struct {
-	BidID       rtb.BidID    `json:"bid_id,omitzero"`
-	Exchange    string       `json:"exchange,omitempty"`
-	Grant       string       `json:"grant,omitempty"`
-	Campaign    string       `json:"campaign,omitempty"`
-	Line        string       `json:"line,omitempty"`
-	Creative    string       `json:"creative,omitempty"`
-	Item        string       `json:"item,omitempty"`
-	Deal        string       `json:"deal,omitempty"`
-	Format      string       `json:"format,omitempty"`
-	Day         rtb.Day      `json:"day,omitempty"`
-	Caps        rtb.CapSet   `json:"caps,omitempty"`
-	Bid         rtb.CPM      `json:"bid,omitempty"`          // our price, in BidCurrency
-	Price       rtb.CPM      `json:"price,omitempty"`        // as reported, clamped to the bid; in BidCurrency
-	PriceTold   bool         `json:"price_told,omitempty"`   // the notice contained a readable price
-	Charge      rtb.Micros   `json:"price_micros,omitempty"` // cost of this impression, in the fact's Currency
-	BidCur      rtb.Currency `json:"bid_currency,omitzero"`
-	Reserved    rtb.Micros   `json:"reserved_micros,omitempty"`
-	Bills       bool         `json:"bills,omitempty"` // this kind of notice charges this bid
-	FirstPrice  bool         `json:"first_price,omitempty"`
-	Issued      time.Time    `json:"issued,omitzero"`
-	WinExpiry   time.Time    `json:"win_expiry,omitzero"`
-	BillExpiry  time.Time    `json:"bill_expiry,omitzero"`
-	Value       rtb.Micros   `json:"bid_value_micros,omitempty"`
-	Expected    rtb.Micros   `json:"expected_micros,omitempty"`
-	LossReason  int          `json:"loss_reason,omitempty"`
-	MinToWin    rtb.CPM      `json:"min_to_win,omitempty"`
-	Progress    int          `json:"progress_pct,omitempty"`
-	Multiplier  int64        `json:"multiplier_millionths,omitempty"`   // number of impressions that it counted as, if reported
-	Discount    rtb.CPM      `json:"discount,omitempty"`                // deducted from Price, as reported; in BidCurrency
-	DiscountPct int64        `json:"discount_pct_millionths,omitempty"` // the same in percent
-	ClientNet   string       `json:"client_net,omitempty"`              // network of the device, if the exchange reports it
-	Flags       []string     `json:"flags,omitempty"`                   // price_above_bid, price_missing, expired...
+	BidID      rtb.BidID    `json:"bid_id,omitzero"`
+	Exchange   string       `json:"exchange,omitempty"`
+	Grant      string       `json:"grant,omitempty"`
+	Campaign   string       `json:"campaign,omitempty"`
+	Line       string       `json:"line,omitempty"`
+	Creative   string       `json:"creative,omitempty"`
+	Item       string       `json:"item,omitempty"`
+	Deal       string       `json:"deal,omitempty"`
+	Format     string       `json:"format,omitempty"`
+	Day        rtb.Day      `json:"day,omitempty"`
+	Caps       rtb.CapSet   `json:"caps,omitempty"`
+	Bid        rtb.CPM      `json:"bid,omitempty"`          // our price, in BidCurrency
+	Price      rtb.CPM      `json:"price,omitempty"`        // as reported, clamped to the bid; in BidCurrency
+	PriceTold  bool         `json:"price_told,omitempty"`   // the notice contained a readable price
+	Charge     rtb.Micros   `json:"price_micros,omitempty"` // cost of this impression, in the fact's Currency
+	BidCur     rtb.Currency `json:"bid_currency,omitzero"`
+	Reserved   rtb.Micros   `json:"reserved_micros,omitempty"`
+	Bills      bool         `json:"bills,omitempty"` // this kind of notice charges this bid
+	FirstPrice bool         `json:"first_price,omitempty"`
+	Issued     time.Time    `json:"issued,omitzero"`
+	WinExpiry  time.Time    `json:"win_expiry,omitzero"`
+	BillExpiry time.Time    `json:"bill_expiry,omitzero"`
+	Value      rtb.Micros   `json:"bid_value_micros,omitempty"`
+	Expected   rtb.Micros   `json:"expected_micros,omitempty"`
+	// ClickPPM, ConversionPPM and Features are the bid's estimates, in millionths, and the
+	// hashed features that they rest on. Bills and clicks carry them.
+	ClickPPM      uint32   `json:"click_ppm,omitempty"`
+	ConversionPPM uint32   `json:"conversion_ppm,omitempty"`
+	Features      []uint32 `json:"features,omitempty"`
+	LossReason    int      `json:"loss_reason,omitempty"`
+	MinToWin      rtb.CPM  `json:"min_to_win,omitempty"`
+	Progress      int      `json:"progress_pct,omitempty"`
+	Multiplier    int64    `json:"multiplier_millionths,omitempty"`   // number of impressions that it counted as, if reported
+	Discount      rtb.CPM  `json:"discount,omitempty"`                // deducted from Price, as reported; in BidCurrency
+	DiscountPct   int64    `json:"discount_pct_millionths,omitempty"` // the same in percent
+	ClientNet     string   `json:"client_net,omitempty"`              // network of the device, if the exchange reports it
+	Flags         []string `json:"flags,omitempty"`                   // price_above_bid, price_missing, expired...
 }
 
 // Grant lets one run of a node spend from a budget. Grants of the same run and budget

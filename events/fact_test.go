@@ -62,7 +62,7 @@ func fillIn(t testing.TB, v reflect.Value, n *int) {
 		v.SetInt(int64(*n) * 1001)
 	case reflect.Uint8:
 		v.SetUint(uint64(*n%200 + 1))
-	case reflect.Uint64:
+	case reflect.Uint32, reflect.Uint64:
 		v.SetUint(uint64(*n))
 	default:
 		t.Fatalf("cannot fill in %s: teach this test", v.Type())

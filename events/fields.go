@@ -357,6 +357,12 @@ func (d *decoder) noticeMoney(key []byte, v *Notice) {
 		v.Value = d.micros()
 	case "expected_micros":
 		v.Expected = d.micros()
+	case "click_ppm":
+		v.ClickPPM = uint32(d.uint())
+	case "conversion_ppm":
+		v.ConversionPPM = uint32(d.uint())
+	case "features":
+		v.Features = d.hashes()
 	default:
 		d.noticeReport(key, v)
 	}

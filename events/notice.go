@@ -1,6 +1,7 @@
 package events
 
 import (
+	"slices"
 	"time"
 
 	"rebound/rtb"
@@ -10,7 +11,7 @@ import (
 // everything from the bid's claims and no price yet. A second notice of the
 // same kind has the same ID and is the same fact.
 func NoticeFact(kind rtb.NoticeKind, c *rtb.Claims, at time.Time) Fact {
-	return Fact{
+	f := Fact{
 		V: 1, ID: kind.String() + ":" + c.Bid.String(), At: at, Kind: Kind(kind.String()),
 		Advertiser: c.Advertiser, Visitor: c.Visitor, Node: c.Node, Currency: c.AdvertiserCurrency,
 		Notice: &Notice{
@@ -20,4 +21,11 @@ func NoticeFact(kind rtb.NoticeKind, c *rtb.Claims, at time.Time) Fact {
 			Value: c.Value, Expected: c.Expected,
 		},
 	}
+	if kind == c.BillOn.Notice() || kind == rtb.NoticeClick {
+		f.Notice.ClickPPM, f.Notice.ConversionPPM = c.ClickPPM, c.ConversionPPM
+		if c.Features.N > 0 {
+			f.Notice.Features = slices.Clone(c.Features.Hash[:c.Features.N])
+		}
+	}
+	return f
 }

@@ -98,12 +98,24 @@ type Factors struct {
 	Intensity  float64 `json:"intensity"`
 	Multiplier float64 `json:"multiplier"` // the pacing multiplier; the value is divided by it
 	Shading    float64 `json:"shading"`
-	Adjust     float64 `json:"adjust,omitempty"` // the request's adjustment of the price
-	Rate       float64 `json:"rate"`             // currency conversion
-	Floor      rtb.CPM `json:"floor,omitempty"`
-	Chance     float64 `json:"chance,omitempty"`   // estimated chance that the bid wins
-	Explored   bool    `json:"explored,omitempty"` // the price was randomised, to learn
-	Quote      rtb.CPM `json:"quote,omitempty"`    // the price after pacing and shading, in the advertiser's currency
+	// Estimate is what the value of a line with a goal rests on; zero for fixed lines.
+	Estimate Estimate `json:"estimate,omitzero"`
+	Adjust   float64  `json:"adjust,omitempty"` // the request's adjustment of the price
+	Rate     float64  `json:"rate"`             // currency conversion
+	Floor    rtb.CPM  `json:"floor,omitempty"`
+	Chance   float64  `json:"chance,omitempty"`   // estimated chance that the bid wins
+	Explored bool     `json:"explored,omitempty"` // the price was randomised, to learn
+	Quote    rtb.CPM  `json:"quote,omitempty"`    // the price after pacing and shading, in the advertiser's currency
+}
+
+// Estimate is what an impression was expected to bring, and how sure that is.
+type Estimate struct {
+	Click      float64    `json:"click,omitempty"`         // probability of a click
+	Conversion float64    `json:"conversion,omitempty"`    // probability of a conversion
+	Deviation  float64    `json:"deviation,omitempty"`     // relative standard deviation of the value
+	Draw       float64    `json:"draw,omitempty"`          // factor that the uncertainty put on the value
+	Data       float64    `json:"data,omitempty"`          // share of the estimate that rests on data; the rest is the line's cpm
+	Target     rtb.Micros `json:"target_micros,omitempty"` // worth of the click or conversion
 }
 
 // DecisionDrop is one line that did not bid, with the reason; without one it was

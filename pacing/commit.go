@@ -53,9 +53,13 @@ func (p *Pacer) commit(pos events.Position) error {
 			return err
 		}
 	}
+	if err := p.values.commit(b); err != nil {
+		return err
+	}
 	if err := b.Commit(pos); err != nil {
 		return err
 	}
+	p.values.committed()
 	p.changed = changes{budgets: p.changed.budgets[:0], totals: p.changed.totals[:0], pauses: p.changed.pauses[:0]}
 	clear(p.notices)
 	clear(p.adjusted)

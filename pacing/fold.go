@@ -44,6 +44,7 @@ func (p *Pacer) apply(facts []events.Fact, seen uint64) error {
 	}
 	p.reservations.sweep(rtb.SecondOf(p.now), p.expire)
 	p.judgeLosses()
+	p.publishValues(rtb.SecondOf(p.now))
 	return nil
 }
 
@@ -73,6 +74,10 @@ func (p *Pacer) fold(f *events.Fact) error {
 	case events.KindAdjust:
 		if f.Adjustment != nil {
 			return p.foldAdjustment(f)
+		}
+	case events.KindClick:
+		if f.Notice != nil && !f.Notice.BidID.IsZero() {
+			return p.foldClick(f)
 		}
 	case events.KindWin, events.KindBill, events.KindLoss, events.KindImp, events.KindVideo:
 		if f.Notice != nil && !f.Notice.BidID.IsZero() {
@@ -141,6 +146,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 	}
 	rec.charged = p.now
 	p.charge(f, rec.late(n, p.now), !rec.lost.IsZero())
+	p.learnBill(f, rec)
 	return nil
 }
 

@@ -123,6 +123,7 @@ const remembered = 7*24*time.Hour + time.Hour
 // if there was no such notice.
 type notice struct {
 	won, lost, charged time.Time
+	clicked            time.Time // the first click
 }
 
 // late reports whether a bill of the bid is late at a time of the log. A bill up to

@@ -54,6 +54,7 @@ type Pacer struct {
 	totals   map[rtb.LineID]*lineTotal
 	notices  map[rtb.BidID]*notice // changed in the current Apply
 	pauses   map[string]pause
+	values   *values
 	adjusted map[string]struct{} // ids of the adjustments in the current Apply
 	changed  changes
 	forgotAt time.Time // in log time: when old days were last dropped
@@ -103,7 +104,7 @@ func Open(o Options) (*Pacer, error) {
 	}
 	p := &Pacer{
 		o: o, db: db, wake: make(chan struct{}, 1), newPlaces: make(chan newPlace, waitingPlaces),
-		reservations: newReservations(o.MaxReservations), flights: newFlights(), paths: newPaths(),
+		reservations: newReservations(o.MaxReservations), flights: newFlights(), paths: newPaths(), values: newValues(),
 		accounts: map[rtb.BudgetID]*account{}, longs: map[rtb.BudgetID]*account{}, longRun: longRun(o.Run), controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
 		losses: map[string]*lossClaims{}, lateBy: map[lateKey]rtb.Micros{},
@@ -154,6 +155,7 @@ func (p *Pacer) clear() {
 	p.budgets, p.totals = map[rtb.BudgetID]*budget{}, map[rtb.LineID]*lineTotal{}
 	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
 	p.adjusted, p.changed = map[string]struct{}{}, changes{}
+	p.values.clear()
 	p.now, p.forgotAt, p.forget = time.Time{}, time.Time{}, forgotten{}
 	p.recheck = true
 }
@@ -164,6 +166,9 @@ func (p *Pacer) readFold() error {
 		return err
 	}
 	if err := each(p.db, keyLine, p.loadTotal); err != nil {
+		return err
+	}
+	if err := p.values.load(p.db); err != nil {
 		return err
 	}
 	return each(p.db, keyPause, func(k, v []byte) error {

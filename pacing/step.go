@@ -80,6 +80,7 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 		p.rebuild(now)
 	}
 	p.moveControls(now)
+	p.publishValues(rtb.SecondOf(now))
 	p.usualLife(now)
 	if p.stopping.Load() || p.sight.stopped.Load() {
 		return nil

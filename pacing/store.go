@@ -14,13 +14,15 @@ import (
 const (
 	keyBudget  = 'b' // + budget text -> budget as JSON
 	keyLine    = 'l' // + line text -> lineTotal as JSON
-	keyNotice  = 'n' // + bid id -> three times
+	keyNotice  = 'n' // + bid id -> three or four times
 	keyForget  = 't' // + time, bid id: when a notice is dropped
 	keyPause   = 's' // + scope -> pause as JSON
 	keyControl = 'c' // the controllers, which are not part of the fold
 	keyHistory = 'h' // + controller -> traffic of the last days
 	keyPlace   = 'p' // + currency/exchange/slot -> what was learned of its prices
 	keyAdjust  = 'a' // + id of an adjustment -> when it is dropped
+	keyWeight  = 'w' // + index of a weight -> its z and n
+	keyValue   = 'v' // + line, or nothing for all lines -> calibrations as JSON
 )
 
 // storeFormat is the version of these keys and their values.
@@ -82,13 +84,20 @@ func readTime(b []byte) time.Time {
 }
 
 func (n *notice) encode() []byte {
-	return appendTime(appendTime(appendTime(nil, n.won), n.lost), n.charged)
+	b := appendTime(appendTime(appendTime(nil, n.won), n.lost), n.charged)
+	if !n.clicked.IsZero() { // earlier versions stored three times
+		b = appendTime(b, n.clicked)
+	}
+	return b
 }
 
 func (n *notice) decode(b []byte) error {
-	if len(b) != 24 {
-		return fmt.Errorf("cannot read notice: got %d bytes; want 24: %w", len(b), view.ErrDamaged)
+	if len(b) != 24 && len(b) != 32 {
+		return fmt.Errorf("cannot read notice: got %d bytes; want 24 or 32: %w", len(b), view.ErrDamaged)
 	}
 	n.won, n.lost, n.charged = readTime(b), readTime(b[8:]), readTime(b[16:])
+	if len(b) == 32 {
+		n.clicked = readTime(b[24:])
+	}
 	return nil
 }

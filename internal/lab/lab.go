@@ -103,7 +103,7 @@ func (l *Lab) open(o *Options) (err error) {
 	}
 	source := rand.NewChaCha8(secret(o.Seed))
 	options := bidder.Options{
-		Visitors: visitors, Budgets: l.Money, Links: links, Keys: l.Keyring, Clock: o.Now, Node: o.Node,
+		Visitors: visitors, Budgets: l.Money, Values: l.Money, Links: links, Keys: l.Keyring, Clock: o.Now, Node: o.Node,
 		KnownNoBidShare: 1, UnknownNoBidShare: 1, Sources: func() bidder.Source { return source },
 	}
 	if o.Adjust != nil {
