@@ -47,6 +47,11 @@ type account struct {
 	day        struct{ from, to time.Time } // the civil day of a daily budget
 	moving     bool                         // part of the current round of moveControls, with
 	seen       observed
+	due        bool         // on the agenda
+	order      int          // in sortedAccounts
+	lines      []*tableLine // that bid from it today
+	budget     *budget      // as of epoch; use Pacer.budgetOf
+	epoch      uint64
 	used       bool       // the current plan bids from it
 	starts     rtb.Second // bids use it from this time on; 0 means at once
 	rate       float64    // micros reserved per second, smoothed

@@ -26,6 +26,7 @@ func (p *Pacer) commit(pos events.Position) error {
 		for _, a := range []*account{p.accounts[x.id], p.longs[x.id]} {
 			if a != nil {
 				a.refresh(x, p.now, p.stopping.Load())
+				p.agenda.add(a)
 			}
 		}
 	}
@@ -127,6 +128,7 @@ func (p *Pacer) dropDays(b *view.Batch) error {
 			continue
 		}
 		delete(p.budgets, id)
+		p.epoch++
 		maps.DeleteFunc(p.lateBy, func(k lateKey, _ rtb.Micros) bool { return k.budget == id })
 		if err := b.Delete(nameKey(keyBudget, id.String())); err != nil {
 			return err

@@ -43,6 +43,7 @@ type capControl struct {
 	lnHold float64 // ln of the second factor
 	// cached is the exponential of lnCached; it saves computing it for every line.
 	lnCached, cached float64
+	published        float64 // the multiplier that the lines had last; 0: none
 	limit            float64 // at the last tick
 	last             time.Time
 	history          history

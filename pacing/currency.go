@@ -72,5 +72,5 @@ func (p *Pacer) refuse(l *LinePlan, b *budget, known bool) *tableLine {
 		p.o.Logger.Error("a line does not bid: its advertiser's currency was changed after it had spent", zap.Error(foreignError(l, b)))
 	}
 	p.refused[l.Line] = true
-	return &tableLine{line: p.line(l.Line), refused: rtb.NoBidCurrency}
+	return &tableLine{line: p.line(l.Line), order: -1, refused: rtb.NoBidCurrency}
 }

@@ -17,8 +17,11 @@ import (
 // multiplier, and publishes the results to the bid path. p.mu is held.
 func (p *Pacer) moveControls(now time.Time) {
 	moved := p.moved[:0]
-	for _, e := range p.table.Load().order {
-		seen := e.line.drain()
+	for _, e := range p.linesDue(p.table.Load()) {
+		var seen observed
+		if e.line.observed {
+			e.line.observed, seen = false, e.line.drain()
+		}
 		day := e.on(rtb.SecondOf(now))
 		if day == nil {
 			continue
@@ -38,11 +41,13 @@ func (p *Pacer) moveControls(now time.Time) {
 		a.control.on(a.id.Day)
 		a.control.tick(a.seen, p.horizon(a, now), now)
 		a.moving, a.seen = false, observed{}
+		p.publishMoved(a)
+		p.agenda.add(a)
+		p.agenda.add(a.sibling)
 	}
 	p.moved = moved
 	p.openPlaces()
 	p.refreshPlaces(now)
-	p.publishLambda()
 }
 
 // horizon returns the time over which an account's budget is spent, as of now.
@@ -56,7 +61,7 @@ func (p *Pacer) horizon(a *account, now time.Time) horizon {
 		h.held, h.taken = h.held+float64(l.reserved.Load()+l.kept.Load()), h.taken+float64(l.taken.Load())
 	}
 	h.nodes = 1
-	if b := p.budgets[a.id]; b != nil {
+	if b := p.budgetOf(a); b != nil {
 		h.spent, h.nodes = float64(b.Settled), float64(b.nodes(p.o.Run, now))
 	}
 	from := a.span.from
@@ -117,16 +122,37 @@ func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 
 // publishLambda gives each line the largest multiplier of its caps. p.mu is held.
 func (p *Pacer) publishLambda() {
-	for _, e := range p.table.Load().order {
-		lambda := 1.0
-		for _, a := range e.days[0].accounts {
-			if a == nil {
-				break
-			}
-			lambda = max(lambda, a.control.lambda())
-		}
-		e.line.multiplier.Store(math.Float64bits(lambda))
+	for _, c := range p.controls {
+		c.published = c.lambda()
 	}
+	for _, e := range p.table.Load().order {
+		e.publishLambda()
+	}
+}
+
+// publishMoved publishes the multipliers of an account's lines if its own has changed
+// since it was last published. p.mu is held.
+func (p *Pacer) publishMoved(a *account) {
+	lambda := a.control.lambda()
+	if lambda == a.control.published {
+		return
+	}
+	a.control.published = lambda
+	for _, e := range a.lines {
+		e.publishLambda()
+	}
+}
+
+// publishLambda gives the line the largest multiplier of its caps.
+func (e *tableLine) publishLambda() {
+	lambda := 1.0
+	for _, a := range e.days[0].accounts {
+		if a == nil {
+			break
+		}
+		lambda = max(lambda, a.control.lambda())
+	}
+	e.line.multiplier.Store(math.Float64bits(lambda))
 }
 
 // controlState is the stored state of the controllers. It is not part of the

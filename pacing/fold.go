@@ -93,6 +93,7 @@ func (p *Pacer) budget(id rtb.BudgetID) *budget {
 	if b == nil {
 		b = &budget{id: id}
 		p.budgets[id] = b
+		p.epoch++
 	}
 	if !b.dirty {
 		b.dirty = true

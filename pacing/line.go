@@ -17,8 +17,12 @@ type line struct {
 	reserved   microsValue
 	refused    microsValue // the expected cost of bids that a cap refused, since the last tick
 	seen       [observers]observer
+	touched    atomic.Bool   // listed in list
+	list       *touchedLines // nil: the line is not in a plan
 
-	total *lineTotal // protected by Pacer.mu
+	// Pacer.mu protects the remaining fields.
+	total    *lineTotal
+	observed bool // something was observed that the current round takes
 }
 
 // observer is one shard of a line's observations since the last tick.
@@ -52,6 +56,14 @@ func (l *line) observe(o *rtb.Observation) {
 		s.quotes.Add(o.Quotes)
 		s.full.Add(o.Full)
 	}
+	l.touch()
+}
+
+// touch lists the line as observed. It must be called after what was observed was added.
+func (l *line) touch() {
+	if l.list != nil && !l.touched.Load() && l.touched.CompareAndSwap(false, true) {
+		l.list.add(l)
+	}
 }
 
 // asks counts a bid's request for money.
@@ -59,6 +71,13 @@ func (l *line) asks(r *reservation) {
 	s := &l.seen[rand.Uint32()%observers]
 	s.asked.Add(r.cost)
 	s.held.Add(r.cost * rtb.Micros(r.ends()-r.issued))
+	l.touch()
+}
+
+// refuses counts a bid that a cap refused.
+func (l *line) refuses(expected rtb.Micros) {
+	l.refused.Add(expected)
+	l.touch()
 }
 
 // drain takes the observations. Bids that a cap refused are demand as well.

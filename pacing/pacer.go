@@ -38,7 +38,8 @@ type Pacer struct {
 	unknownUntil secondValue   // bids of an earlier run that are not known may be shown until then
 	life         durationValue // the longest life that grants allow for a bid
 	longBid      secondValue   // the last bid with a longer life than usual
-	wanted       atomic.Bool   // a Step is requested
+	touched      touchedLines
+	wanted       atomic.Bool // a Step is requested
 	wake         chan struct{}
 	counts       counters
 
@@ -51,6 +52,7 @@ type Pacer struct {
 	db       *view.DB
 	now      time.Time // the time of the folded log
 	budgets  map[rtb.BudgetID]*budget
+	epoch    uint64 // changes with the set of budgets; never 0
 	totals   map[rtb.LineID]*lineTotal
 	notices  map[rtb.BidID]*notice // changed in the current Apply
 	pauses   map[string]pause
@@ -75,6 +77,7 @@ type Pacer struct {
 	controls map[controlID]*capControl
 	lines    map[rtb.LineID]*line
 	moved    []*account // scratch memory of moveControls
+	agenda   agenda
 	sorted   []*account // accounts by id; nil if the list must be rebuilt
 	ids      uint64     // numbers the facts of this run
 }
@@ -157,6 +160,7 @@ func (p *Pacer) clear() {
 	p.adjusted, p.changed = map[string]struct{}{}, changes{}
 	p.values.clear()
 	p.now, p.forgotAt, p.forget = time.Time{}, time.Time{}, forgotten{}
+	p.epoch++
 	p.recheck = true
 }
 
@@ -191,6 +195,7 @@ func (p *Pacer) loadBudget(k, v []byte) error {
 		return unreadable("budget", k, err)
 	}
 	p.budgets[b.id] = b
+	p.epoch++
 	return nil
 }
 
@@ -219,7 +224,7 @@ func (p *Pacer) loadTotal(k, v []byte) error {
 // Restore the folds add to it again.
 func (p *Pacer) reconcile() {
 	for _, a := range p.sortedAccounts() {
-		b := p.budgets[a.id]
+		b := p.budgetOf(a)
 		var open rtb.Micros
 		if b != nil {
 			if g := b.run(a.run); g != nil {
@@ -235,6 +240,7 @@ func (p *Pacer) reconcile() {
 	for id, l := range p.lines {
 		l.total = p.total(id)
 	}
+	p.agenda.everything()
 }
 
 // Close stores the controllers and closes the view's folder. Apply must not be

@@ -107,7 +107,7 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 		}
 		if reason := p.coverOne(a, r); reason != rtb.NoBidNone {
 			p.uncover(r, i)
-			r.line.refused.Add(r.expected)
+			r.line.refuses(r.expected)
 			return reason
 		}
 		r.accounts[i] = a

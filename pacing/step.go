@@ -79,6 +79,7 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 	if rtb.SecondOf(now) >= p.table.Load().until || p.recheck || len(p.refused) > 0 && now.Sub(p.checked) >= recheckEvery {
 		p.rebuild(now)
 	}
+	p.agenda.begin(now)
 	p.moveControls(now)
 	p.publishValues(rtb.SecondOf(now))
 	p.usualLife(now)
@@ -91,12 +92,13 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 		}
 	}
 	if due := p.takeOver(now); len(due) > 0 {
+		p.agenda.everything()
 		p.renew() // this run's own grants of the same budgets follow at once
 		return due
 	}
 	var due []events.Fact
-	for _, a := range p.sortedAccounts() {
-		b := p.budgets[a.id]
+	for _, a := range p.accountsDue() {
+		b := p.budgetOf(a)
 		a.refresh(b, p.now, false)
 		if g, ok := p.grantDue(a, b, now); ok {
 			due = append(due, p.grantFact(a, b, g, now))
@@ -127,6 +129,9 @@ func (p *Pacer) sortedAccounts() []*account {
 			}
 		}
 		p.sorted = append(p.sorted, longs...)
+		for i, a := range p.sorted {
+			a.order = i
+		}
 	}
 	return p.sorted
 }
@@ -274,6 +279,7 @@ func (p *Pacer) appendTogether(ctx context.Context, due []events.Fact) {
 	for i := range due {
 		if a := p.accountOf(due[i].Grant.Run, due[i].Grant.Budget); a != nil {
 			a.sent = time.Time{}
+			p.agenda.add(a)
 		}
 	}
 	p.mu.Unlock()
@@ -307,7 +313,7 @@ func (p *Pacer) waiting() bool {
 		return true
 	}
 	for _, a := range p.accounts {
-		b := p.budgets[a.id]
+		b := p.budgetOf(a)
 		if b == nil || !a.used {
 			continue
 		}

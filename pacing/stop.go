@@ -41,7 +41,7 @@ func (p *Pacer) returns(now time.Time) []events.Fact {
 		} else {
 			a.available.Add(free)
 		}
-		b := p.budgets[a.id]
+		b := p.budgetOf(a)
 		if b == nil || a.withheld <= 0 {
 			continue
 		}

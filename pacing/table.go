@@ -20,6 +20,7 @@ type table struct {
 
 type tableLine struct {
 	line     *line
+	order    int // index in table.order; -1 if the line is refused
 	caps     rtb.CapSet
 	maxCPM   rtb.CPM // the highest price that the line bids
 	currency rtb.Currency
@@ -75,7 +76,7 @@ func (p *Pacer) SetPlan(plan []LinePlan) {
 func (p *Pacer) rebuild(now time.Time) {
 	for _, accounts := range []map[rtb.BudgetID]*account{p.accounts, p.longs} {
 		for id, a := range accounts {
-			a.used, a.maxCost, a.span = false, 0, span{}
+			a.used, a.maxCost, a.span, a.lines = false, 0, span{}, a.lines[:0]
 			if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && len(a.doubts) == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
 				delete(accounts, id)
 				p.sorted = nil
@@ -98,6 +99,7 @@ func (p *Pacer) rebuild(now time.Time) {
 			t.lines[l.Line] = p.refuse(l, b, was[l.Line])
 		} else {
 			e := p.tableLine(l, now)
+			e.order = len(t.order)
 			t.lines[l.Line], t.order = e, append(t.order, e)
 			t.until = min(t.until, e.days[0].to)
 		}
@@ -107,8 +109,9 @@ func (p *Pacer) rebuild(now time.Time) {
 		t.byHandle[p.line(id).handle] = e
 	}
 	for _, a := range p.sortedAccounts() {
-		a.refresh(p.budgets[a.id], p.now, p.stopping.Load())
+		a.refresh(p.budgetOf(a), p.now, p.stopping.Load())
 	}
+	p.agenda.everything()
 	p.table.Store(t)
 	p.publishLambda()
 }
@@ -148,6 +151,9 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 			a.control.bound = a.control.mode != ASAP
 			a.holdback = max(a.holdback, a.control.unreported(a.limit))
 			d.accounts[n], d.longs[n] = a, p.longOf(a)
+			if i == 0 {
+				a.lines = append(a.lines, e)
+			}
 			n++
 		}
 	}
@@ -187,7 +193,7 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 		return a
 	}
 	a := &account{run: run, id: id, hash: nameHash(id.String()), limit: math.MaxInt64, control: p.control(controlOf(id))}
-	if b := p.budgets[id]; b != nil {
+	if b := p.budgetOf(a); b != nil {
 		if g := b.run(run); g != nil {
 			a.available.Store(g.Amount - g.Settled)
 		}
@@ -201,6 +207,7 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 	}
 	accounts[id] = a
 	p.sorted = nil
+	p.agenda.add(a)
 	return a
 }
 
@@ -217,7 +224,7 @@ func (p *Pacer) line(id rtb.LineID) *line {
 	l := p.lines[id]
 	if l == nil {
 		l = newLine(id, rtb.LineHandle(len(p.lines)+1)) // lines are never removed
-		l.total = p.total(id)
+		l.total, l.list = p.total(id), &p.touched
 		p.lines[id] = l
 	}
 	return l
