@@ -86,20 +86,27 @@ func BenchmarkBid(b *testing.B) {
 	})
 }
 
-// One round of the controllers of 10,000 lines that all were observed.
-func BenchmarkTick(b *testing.B) {
-	p, w, handles := manyLines(b, 10_000)
-	o := rtb.Observation{Requests: 1, Expected: 100, Quotes: 1, Full: 200}
-	for b.Loop() {
-		b.StopTimer()
-		for _, h := range handles {
-			p.Observe(h, &o)
-		}
-		w.now = w.now.Add(stepEvery)
-		b.StartTimer()
-		p.mu.Lock()
-		p.moveControls(w.now)
-		p.mu.Unlock()
+// One round of pacing with 10,000 lines, of which all, or a hundred, were observed since
+// the last round.
+func BenchmarkRound(b *testing.B) {
+	for _, observed := range []int{10_000, 100, 0} {
+		b.Run(fmt.Sprintf("observed=%d", observed), func(b *testing.B) {
+			p, w, handles := manyLines(b, 10_000)
+			o := rtb.Observation{Requests: 1, Expected: 100, Quotes: 1, Full: 200}
+			for range 20 {
+				w.now = w.now.Add(stepEvery)
+				p.round(w.now)
+			}
+			for b.Loop() {
+				b.StopTimer()
+				for i := range observed {
+					p.Observe(handles[i*len(handles)/observed], &o)
+				}
+				w.now = w.now.Add(stepEvery)
+				b.StartTimer()
+				p.round(w.now)
+			}
+		})
 	}
 }
 
