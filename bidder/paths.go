@@ -49,15 +49,18 @@ func (d *Decision) pathCheck(imp int) Check {
 func (d *Decision) leavePaths() {
 	for i := range d.paths {
 		e := &d.paths[i]
-		if e.asked && e.reason == rtb.NoBidNone && !d.hasBidOn(i) {
+		if e.asked && e.reason == rtb.NoBidNone && !d.hasBidOn(&e.offer) {
 			d.budgets.LeavePath(&e.offer)
 		}
 	}
 }
 
-func (d *Decision) hasBidOn(imp int) bool {
+// hasBidOn reports whether the request has a bid on what pacing regards as one
+// impression. A request may offer it more than once, and only one of its imps may have
+// the bid.
+func (d *Decision) hasBidOn(offer *rtb.PathOffer) bool {
 	for i := range d.out.Bids {
-		if d.out.Bids[i].Offer.Imp == imp {
+		if d.paths[d.out.Bids[i].Offer.Imp].offer.Impression == offer.Impression {
 			return true
 		}
 	}

@@ -195,7 +195,7 @@ func (p *Pacer) saveControl() error {
 	if err := p.db.Put([]byte{keyControl}, text); err != nil {
 		return fmt.Errorf("cannot store controllers: %w", err)
 	}
-	if err := errors.Join(p.saveHistories(saveAtOnce), p.savePlaces(saveAtOnce)); err != nil {
+	if err := errors.Join(p.saveHistories(saveAtOnce), p.savePlaces(saveAtOnce), p.saveMarkets(saveAtOnce)); err != nil {
 		return err
 	}
 	return p.db.StartFlush()
@@ -223,7 +223,7 @@ func (p *Pacer) loadControl() error {
 			p.losses[exchange] = c
 		}
 	}
-	return errors.Join(p.loadHistories(), p.loadPlaces())
+	return errors.Join(p.loadHistories(), p.loadPlaces(), p.loadMarkets())
 }
 
 // saveAtOnce bounds the histories and places that are stored at a time; the others

@@ -50,6 +50,8 @@ type placeMarket struct {
 	id    uint64 // 0: unused
 	used  int64  // when it was last offered, in milliseconds since 1970
 	paths [pathsPerPlace]pathSums
+
+	changed bool // since it was stored
 }
 
 type marketShard struct {
@@ -59,7 +61,10 @@ type marketShard struct {
 
 // markets holds a fixed number of markets; the one that was not offered for the longest
 // time makes room for a new one.
-type markets struct{ shards [marketShards]marketShard }
+type markets struct {
+	shards   [marketShards]marketShard
+	saveNext int // the shard that is stored next; Pacer.mu protects it
+}
 
 func (s *markets) shard(id uint64) *marketShard { return &s.shards[id%marketShards] }
 
@@ -87,7 +92,7 @@ func (sh *marketShard) add(id uint64, at int64) *placeMarket {
 		}
 		*m = placeMarket{id: id}
 	}
-	m.used = max(m.used, at)
+	m.used, m.changed = max(m.used, at), true
 	return m
 }
 
@@ -227,6 +232,7 @@ func (s *markets) won(h rtb.PathHandle, cost rtb.Micros) {
 	if m == nil {
 		return
 	}
+	m.changed = true
 	a := &m.paths[h>>1%pathsPerPlace]
 	a.cost += cost
 	if a.wins++; a.wins >= priceMemory {

@@ -137,3 +137,25 @@ func TestPathMemoryIsBounded(t *testing.T) {
 		t.Errorf("got %v allocations; want 0", n)
 	}
 }
+
+// A restart keeps what was learned of supply paths.
+func TestLearnedPathsSurviveARestart(t *testing.T) {
+	w, dir := newWorld(t), t.TempDir()
+	p := w.start("r1", dir, dayPlan(unit))
+	for i := range uint64(leastWins) {
+		h, _ := p.EnterPath(offerOf(1<<40|i, 2, noon))
+		p.paths.markets.won(h, 800)
+	}
+	always := func(int) bool { return true }
+	offerBoth(p, 200, 1, [3]rtb.Micros{0, 1000, 800}, always)
+	want := *p.paths.markets.shard(marketID(7)).find(marketID(7))
+	w.end(p)
+	p = w.start("r2", dir, dayPlan(unit))
+	got := p.paths.markets.shard(marketID(7)).find(marketID(7))
+	if got == nil || got.paths != want.paths || got.used != want.used {
+		t.Fatalf("got %+v; want %+v", got, want)
+	}
+	if bids := offerBoth(p, 500, 1000, [3]rtb.Micros{0, 1000, 800}, always); bids[2] < 400 {
+		t.Errorf("got %v bids after the restart; want most over the cheaper path", bids)
+	}
+}
