@@ -148,6 +148,8 @@ type Bid struct {
 	Value    rtb.CPM
 	Quote    rtb.Quote
 	Factors  events.Factors
+	RecencyS int64 // of the events that the line's audience asks for; see [events.DecisionBid]
+	Seen     int   // impressions of the line that the visitor's profile holds
 }
 
 // Drop is a line that does not bid. The reason NoBidNone means that the line

@@ -145,7 +145,7 @@ func (d *Decision) describe(r *events.Decision, rs *Response, text func([]byte) 
 			BidID: b.Offer.Bid, ImpID: text(imps[b.Offer.Imp].ID), Advertiser: b.Line.ID.Advertiser,
 			Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line, Creative: b.Creative.ID, Item: b.Claims.Item,
 			Deal: text(b.Offer.Deal), Price: b.Offer.Price, Value: b.Value.Convert(b.Claims.Rate.Inverse(), rtb.RoundDown),
-			Reserved: b.Claims.Reserved, Expected: b.Quote.Expected, Factors: b.Factors, Draw: d.out.Draw,
+			Reserved: b.Claims.Reserved, Expected: b.Quote.Expected, RecencyS: b.RecencyS, Frequency: b.Seen, Factors: b.Factors, Draw: d.out.Draw,
 		})
 	}
 	for i := range d.out.Drops {

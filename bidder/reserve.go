@@ -113,6 +113,7 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 		b.Factors.CPM = e.Value
 		b.Factors.Estimate = events.Estimate{Click: e.Click, Conversion: e.Conversion, Deviation: e.Deviation, Draw: e.Draw, Data: e.Data, Target: c.line.Bid.Goal.Target}
 	}
+	b.RecencyS, b.Seen = d.history(c)
 	d.fillClaims(b, opt)
 	b.Claims.Handle, b.Claims.Slot, b.Claims.Path = d.handles[c.ordinal], p.slot, d.paths[opt.imp].handle
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
@@ -126,6 +127,20 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 	}
 	d.out.Bids = d.out.Bids[:len(d.out.Bids)-1]
 	return r
+}
+
+// history returns how long ago a candidate's visitor did what its line asks for, in seconds
+// and at least 1, and how many impressions of the line the profile holds.
+func (d *Decision) history(c *candidate) (recency int64, seen int) {
+	if c.match.Last > 0 {
+		recency = max(int64(d.now.Sub(c.match.Last.Time())/time.Second), 1)
+	}
+	if f := d.visitor.Scope(c.line.Scope); f != nil {
+		for i := range f.Buckets {
+			seen += int(f.Buckets[i].Count)
+		}
+	}
+	return recency, seen
 }
 
 // fillClaims sets what a notice of the bid will need. Reserve sets the node, the

@@ -116,6 +116,7 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 		Total:       c.money(path+".budget.total", s.Budget.Total),
 		Pacing:      Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(k.Pacing))),
 		HoldbackPct: c.holdback(path, &s.Budget, k.HoldbackPct)}
+	l.Scope = rtb.ScopeOf("line", l.ID.String())
 	l.Status = max(k.Status, Status(c.choose(path+".status", s.Status, statusNames, int(k.Status))))
 	if s.Priority != nil {
 		l.Priority = *s.Priority

@@ -18,9 +18,10 @@ const (
 	// ScopeEventsConsented is ScopeEvents of a sender that vouches for the consent of
 	// its visitors: an event without privacy signals is accepted.
 	ScopeEventsConsented
+	ScopeReports
 )
 
-var scopeNames = []string{"events", "lists", "feeds", "audiences", "privacy", "events_consented"}
+var scopeNames = []string{"events", "lists", "feeds", "audiences", "privacy", "events_consented", "reports"}
 
 // Has reports whether all scopes in want are permitted.
 func (s Scopes) Has(want Scopes) bool { return s&want == want }

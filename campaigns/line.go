@@ -91,9 +91,10 @@ type Line struct {
 	// Frequency are the caps of the line, its campaign and its advertiser,
 	// which all apply. MinGap is on the line's first cap.
 	Frequency     []rtb.FrequencyCap
-	MaxPerRequest int        // slots of one request; 0: as many as Frequency leaves
-	Caps          rtb.CapSet // the budgets that apply
-	Daily, Total  rtb.Micros // its own caps; 0: none
+	Scope         rtb.ScopeID // in which its own impressions count
+	MaxPerRequest int         // slots of one request; 0: as many as Frequency leaves
+	Caps          rtb.CapSet  // the budgets that apply
+	Daily, Total  rtb.Micros  // its own caps; 0: none
 	Pacing        Pacing
 	HoldbackPct   int         // of its own caps
 	Targeting     *Targeting  // nil: no restrictions

@@ -25,8 +25,8 @@ type AdvertiserSpec struct {
 
 // KeySpec is one key of an advertiser. The configuration has its hash only.
 type KeySpec struct {
-	SHA256 string   `yaml:"sha256"`                                                              // SHA-256 of the key, 64 hex digits; required
-	Scopes []string `yaml:"scopes" enum:"events,lists,feeds,audiences,privacy,events_consented"` // events, events_consented (events without privacy signals, whose sender checks consent itself), lists, feeds, audiences, privacy; default [events]
+	SHA256 string   `yaml:"sha256"`                                                                      // SHA-256 of the key, 64 hex digits; required
+	Scopes []string `yaml:"scopes" enum:"events,lists,feeds,audiences,privacy,events_consented,reports"` // events, events_consented (events without privacy signals, whose sender checks consent itself), lists, feeds, audiences, privacy, reports; default [events]
 }
 
 // CampaignSpec is a campaign as the configuration writes it.

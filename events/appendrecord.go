@@ -188,6 +188,8 @@ func (e *encoder) bid(i int, b *DecisionBid) {
 	e.b = b.Value.AppendDecimal(append(e.b, `,"value":`...))
 	e.b = strconv.AppendInt(append(e.b, `,"reserved_micros":`...), int64(b.Reserved), 10)
 	e.int(`,"expected_micros":`, int64(b.Expected))
+	e.int(`,"recency_s":`, b.RecencyS)
+	e.int(`,"frequency":`, int64(b.Frequency))
 	f := &b.Factors
 	e.b = f.CPM.AppendDecimal(append(e.b, `,"factors":{"cpm":`...))
 	e.float(`,"recency":`, f.Recency)

@@ -86,8 +86,14 @@ type DecisionBid struct {
 	Value      rtb.CPM    `json:"value"`
 	Reserved   rtb.Micros `json:"reserved_micros"`
 	Expected   rtb.Micros `json:"expected_micros,omitempty"` // predicted cost, in the advertiser's currency
-	Factors    Factors    `json:"factors"`
-	Draw       float64    `json:"draw"`
+	// RecencyS is how long ago the visitor last did what the line's audience asks for, in
+	// seconds and at least 1; 0 if that is unknown or nothing was. Frequency is the number
+	// of impressions of the line that the profile held. Both stay when the visitor is
+	// erased, because they identify no one.
+	RecencyS  int64   `json:"recency_s,omitempty"`
+	Frequency int     `json:"frequency,omitempty"`
+	Factors   Factors `json:"factors"`
+	Draw      float64 `json:"draw"`
 }
 
 // Factors are the components of a price. Money factors are CPM in major units;
