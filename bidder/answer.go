@@ -71,6 +71,7 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 	if d.source == nil {
 		d.source = d.random
 	}
+	visitors := d.observed(b.o.Visitors, b.o.Records != nil && !d.dry)
 	defer func() {
 		if cause := recover(); cause != nil {
 			b.o.Logger.Error("bid request failed with a panic", zap.String("exchange", rq.Exchange), zap.Any("cause", cause), zap.Stack("stack"))
@@ -81,7 +82,7 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 	if err := d.decoder.Head(rq.Body, p, &d.opportunity); err != nil {
 		return d.unreadable(err)
 	}
-	r := d.identify(b.o.Visitors)
+	r := d.identify(visitors)
 	if rq.Trace != nil {
 		rq.Trace.identified(d)
 	}

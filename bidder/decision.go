@@ -105,6 +105,9 @@ type Decision struct {
 	inflated   []byte      // body of the request
 	random     *rand.ChaCha8
 	recording  recording
+	inputs     inputs
+	noting     bool      // the inputs are noted, for the record
+	recorded   *Recorded // a decision that is repeated; nil: a new one
 
 	round  uint64 // numbers the rounds of this memory
 	full   bool   // the round evaluates every line
@@ -234,6 +237,7 @@ func (d *Decision) reset() {
 	}
 	d.queue, d.paths, d.ranking = d.queue[:0], d.paths[:0], ranking{list: d.ranking.list[:0]}
 	d.text, d.body, d.currency, d.dry = d.text[:0], d.body[:0], rtb.Currency{}, false
+	d.noting, d.recorded = false, nil
 	d.quotes, d.entries, d.steps, d.check, d.timedOut = 0, 0, 0, checkEvery, false
 }
 
@@ -266,6 +270,7 @@ func (d *Decision) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
 func (d *Decision) oversized() bool {
 	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) + sizeOf(d.paths) +
 		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) + sizeOf(d.recording.decision.Bids) + sizeOf(d.recording.decision.Dropped) +
+		sizeOf(d.inputs.b) + sizeOf(d.inputs.multipliers) +
 		len(d.verdicts)*int(unsafe.Sizeof(verdictKey{})+unsafe.Sizeof(verdict{})) +
 		len(d.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)
 	return cap(d.body)+cap(d.inflated)+cap(d.text) > maxKeptBuffers || slices > maxKeptSlices

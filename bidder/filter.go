@@ -50,7 +50,7 @@ func (d *Decision) filterLine(l *campaigns.Line) (m campaigns.Match, r rtb.NoBid
 		if r = l.Targeting.Identity(d.visitor.Match - 1); r != rtb.NoBidNone {
 			return m, r
 		}
-		if r = l.Targeting.Device(&d.facts, d.now); r != rtb.NoBidNone {
+		if r = d.checkDevice(l.Targeting); r != rtb.NoBidNone {
 			return m, r
 		}
 	}

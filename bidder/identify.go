@@ -19,11 +19,11 @@ func (d *Decision) identify(visitors Visitors) rtb.NoBidReason {
 	if r := d.budgets.Stopped(p.ID); r != rtb.NoBidNone {
 		return r
 	}
-	if r, code := d.catalog.Supply.Traffic(&o.Device); r != rtb.NoBidNone {
+	if r, code := d.checkTraffic(); r != rtb.NoBidNone {
 		d.out.Code = code
 		return r
 	}
-	d.permissions = d.catalog.Policy.Decide(&o.Signals)
+	d.permissions = d.permit()
 	if d.permissions.Level != rtb.LevelPersonalised {
 		return d.tryContextual(refusal(d.permissions))
 	}

@@ -63,15 +63,20 @@ type redacted struct {
 	decoder *exchange.Decoder
 	profile *exchange.Profile
 	keys    *rtb.Keyring
+	// anonymous is set if privacy does not permit to personalise the request.
+	anonymous bool
 }
 
 // AppendRedacted implements [events.Redacted].
 func (r *redacted) AppendRedacted(dst []byte) ([]byte, error) {
+	if r.anonymous {
+		return r.decoder.AppendAnonymous(dst, r.profile)
+	}
 	return r.decoder.AppendRedacted(dst, r.profile, r.keys)
 }
 
 // record writes a record of the request to the bid log. A request that privacy does not
-// permit to be personalised is recorded without its body.
+// permit to be personalised is recorded without personal fields.
 func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 	weight := b.sampleWeight(d, rs)
 	if weight == 0 {
@@ -91,12 +96,15 @@ func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 		Privacy: events.RecordPrivacy{Level: d.permissions.Level, Signal: d.permissions.Signal, ConsentHash: m.consentHash(d.permissions.ConsentHash),
 			Refusal: d.permissions.Refusal, PreciseGeo: d.permissions.PreciseGeo},
 	}
+	if d.noting {
+		r.Inputs = d.inputs.finish()
+	}
 	if b.o.Positions != nil {
 		r.Pos = b.o.Positions()
 	}
 	var request events.Redacted
-	if d.permissions.Level == rtb.LevelPersonalised && b.o.Keys != nil {
-		m.request = redacted{&d.decoder, d.profile, b.o.Keys}
+	if b.o.Keys != nil {
+		m.request = redacted{&d.decoder, d.profile, b.o.Keys, d.permissions.Level != rtb.LevelPersonalised || rs.Reason == rtb.NoBidPrivacyOptedOut}
 		request = &m.request
 	}
 	d.describe(r.Decision, rs, borrowed)

@@ -119,7 +119,7 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 	r := d.budgets.Reserve(&b.Claims, &d.visitor, c.line.Frequency)
 	if r == rtb.NoBidNone {
 		start := len(d.text)
-		if r = d.buildBid(b, opt); r == rtb.NoBidNone {
+		if r = d.build(b, opt); r == rtb.NoBidNone {
 			return r
 		}
 		d.budgets.Release(b.Claims.Bid)

@@ -35,7 +35,7 @@ func (d *Decision) respond() Response {
 		}
 		r.Offers, r.Took = d.offers, d.clock().Sub(d.now)
 		d.body = exchange.AppendResponse(d.body[:0], d.profile, &d.opportunity, &r)
-		if limit := d.profile.RespMaxBytes; limit == 0 || len(d.body) <= limit {
+		if !d.isTooLarge() {
 			break
 		}
 		if d.dropLast(); len(d.out.Bids) == 0 {

@@ -123,7 +123,7 @@ type expect struct {
 	Reserved string            `yaml:"reserved"`
 	Codes    map[string]uint64 `yaml:"codes"`    // "bill forged" to how many
 	Landing  string            `yaml:"landing"`  // where a click on the bid leads
-	Recorded string            `yaml:"recorded"` // body: the record holds the request; none: it does not
+	Recorded string            `yaml:"recorded"` // body: the record holds the request; anonymous: without anything about a person
 	// The markup of every bid: VAST's elements and attributes by their path with a text
 	// that they contain, and members of native.
 	VAST   map[string]*string `yaml:"vast"`
@@ -226,9 +226,7 @@ func (w *world) call(c *call, where string) {
 	if got := w.landing(); e.Landing != "" && got != e.Landing {
 		fail("click leads to %q; want %q", got, e.Landing)
 	}
-	if rec := w.records.last; e.Recorded != "" && (rec == nil || (len(rec.Request) > 0) != (e.Recorded == "body")) {
-		fail("got record %+v; want one with %s", rec, e.Recorded)
-	}
+	w.compareRecord(e.Recorded, fail)
 	for line, reason := range e.Drops {
 		if got := w.drops()[line]; got != reason {
 			fail("line %s: got %q; want %q", line, got, reason)

@@ -2,6 +2,7 @@ package campaigns
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"rebound/internal/spec"
@@ -9,7 +10,10 @@ import (
 )
 
 // geo is where the devices of a line may be.
-type geo struct{ include, exclude []place }
+type geo struct {
+	include, exclude []place
+	exact            bool // a place has a postcode or a circle
+}
 
 // place is one place. All fields that are set must match.
 type place struct {
@@ -48,6 +52,10 @@ func (w *where) set(o *rtb.Opportunity, precise bool) {
 		w.lat, w.lon = math.Trunc(d.Lat*coarse)/coarse, math.Trunc(d.Lon*coarse)/coarse
 	}
 }
+
+// TargetsExactPlaces reports whether the lines with this targeting depend on a postcode or
+// on coordinates, which a recorded request may have lost.
+func (t *Targeting) TargetsExactPlaces() bool { return t.geo != nil && t.geo.exact }
 
 // matches reports whether the device is in one of the included places and in
 // none of the excluded ones. A place does not match what the request leaves
@@ -128,7 +136,10 @@ func (c *compiler) geo(path string, s *GeoSpec) *geo {
 	if len(s.Include) == 0 && len(s.Exclude) == 0 {
 		return nil
 	}
-	return &geo{c.places(path+".include", s.Include), c.places(path+".exclude", s.Exclude)}
+	g := &geo{include: c.places(path+".include", s.Include), exclude: c.places(path+".exclude", s.Exclude)}
+	exact := func(p place) bool { return p.zip != "" || p.circle }
+	g.exact = slices.ContainsFunc(g.include, exact) || slices.ContainsFunc(g.exclude, exact)
+	return g
 }
 
 // zipSpaces removes what people write between the parts of a postcode.

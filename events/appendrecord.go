@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -87,6 +88,10 @@ func (e *encoder) recordHead(r *BidRecord) {
 	e.bool(`,"anonymous":`, r.Anonymous)
 	e.int(`,"deadline_us":`, r.DeadlineUS)
 	e.int(`,"took_us":`, r.TookUS)
+	if len(r.Inputs) > 0 {
+		e.b = append(e.b, `,"inputs":"`...)
+		e.b = append(base64.StdEncoding.AppendEncode(e.b, r.Inputs), '"')
+	}
 }
 
 func (e *encoder) visitor(v *rtb.Visitor) {
@@ -129,6 +134,12 @@ func (e *encoder) segment(i int, s *rtb.SegmentState) {
 		e.number(element(j, `,"recent":[`, `,`), uint64(at))
 	}
 	e.endList(len(s.Recent))
+	for j := range s.Sums {
+		e.number(element(j, `,"sums":[{"day":`, `,{"day":`), uint64(s.Sums[j].Day))
+		e.b = strconv.AppendInt(append(e.b, `,"value_micros":`...), int64(s.Sums[j].Value), 10)
+		e.b = append(e.b, '}')
+	}
+	e.endList(len(s.Sums))
 	e.b = append(e.b, '}')
 }
 

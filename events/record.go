@@ -22,12 +22,16 @@ type BidRecord struct {
 	Privacy      RecordPrivacy `json:"privacy,omitzero"`
 	// Anonymous is set when only contextual lines could bid, because the visitor is
 	// unknown or must not be known.
-	Anonymous  bool            `json:"anonymous,omitempty"`
-	DeadlineUS int64           `json:"deadline_us,omitempty"` // from arrival
-	TookUS     int64           `json:"took_us,omitempty"`
-	Request    json.RawMessage `json:"request"`
-	Visitor    *rtb.Visitor    `json:"visitor,omitempty"`
-	Decision   *Decision       `json:"decision,omitempty"`
+	Anonymous  bool  `json:"anonymous,omitempty"`
+	DeadlineUS int64 `json:"deadline_us,omitempty"` // from arrival
+	TookUS     int64 `json:"took_us,omitempty"`
+	// Inputs are what the decision depended on beyond the request, the configuration and
+	// the visitor, in a compact form that only the bidder reads: replay --verify decides
+	// with them again. Records of versions before it have none.
+	Inputs   []byte          `json:"inputs,omitempty"`
+	Request  json.RawMessage `json:"request"`
+	Visitor  *rtb.Visitor    `json:"visitor,omitempty"`
+	Decision *Decision       `json:"decision,omitempty"`
 	// Market is the competition against which replay settles bids, by impression id.
 	Market map[string]Market `json:"market,omitempty"`
 }

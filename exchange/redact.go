@@ -43,7 +43,7 @@ func (p *Profile) Redact(dst, body []byte, k *rtb.Keyring) ([]byte, error) {
 	if err := s.whole(); err != 0 {
 		return dst, err
 	}
-	return p.appendRedacted(dst, s, k), nil
+	return p.appendRedacted(dst, s, k, inRequest), nil
 }
 
 // scanners are reused by [Profile.Redact].
@@ -59,7 +59,20 @@ func (d *Decoder) AppendRedacted(dst []byte, p *Profile, k *rtb.Keyring) ([]byte
 	if d.s.err != 0 {
 		return dst, d.s.err
 	}
-	return p.appendRedacted(dst, &d.s, k), nil
+	return p.appendRedacted(dst, &d.s, k, inRequest), nil
+}
+
+// AppendAnonymous is AppendRedacted for a request that privacy does not permit to be
+// personalised: it has no user, no identifiers, not even as pseudonyms, no IP address, and
+// no place smaller than a city.
+func (d *Decoder) AppendAnonymous(dst []byte, p *Profile) ([]byte, error) {
+	if d.s.err == 0 {
+		d.s.err = d.s.check()
+	}
+	if d.s.err != 0 {
+		return dst, d.s.err
+	}
+	return p.appendRedacted(dst, &d.s, nil, inAnonymous), nil
 }
 
 // whole checks that the text is one object in valid UTF-8.
@@ -82,13 +95,13 @@ func (s *scanner) whole() DecodeError {
 	return 0
 }
 
-// appendRedacted appends the checked text of s.
-func (p *Profile) appendRedacted(dst []byte, s *scanner, k *rtb.Keyring) []byte {
+// appendRedacted appends the checked text of s. The act is that of the whole request.
+func (p *Profile) appendRedacted(dst []byte, s *scanner, k *rtb.Keyring, a act) []byte {
 	r := redactor{s: s, out: dst, p: p, keys: k}
 	s.i = s.space(0)
 	r.from = s.i
 	r.spaced = s.spaceFrom(s.i) < s.end(s.i)
-	r.value(inRequest)
+	r.value(a)
 	r.flush(s.i)
 	return r.out
 }

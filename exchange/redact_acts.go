@@ -25,6 +25,9 @@ const (
 	inPrebid
 	inEIDs
 	inUIDs
+	inAnonymous
+	inAnonymousDevice
+	inAnonymousGeo
 	acts
 )
 
@@ -37,16 +40,17 @@ var memberActs = [acts]map[string]act{
 		"email": drop, "hem": drop, "phone": drop, "customdata": drop,
 		"didsha1": drop, "didmd5": drop, "dpidsha1": drop, "dpidmd5": drop, "macsha1": drop, "macmd5": drop,
 	},
-	inRequest: with(inPlain("id", "imp", "site", "app", "dooh", "source", "test", "at", "tmax", "cur", "wseat", "bseat",
-		"bcat", "acat", "cattax", "badv", "bapp", "wlang", "wlangb", "allimps"),
+	inRequest: with(inPlain(requestMembers...),
 		map[string]act{"user": inUser, "device": inDevice, "regs": inRegs, "ext": inRequestExt}),
+	inAnonymous: with(inPlain(requestMembers...), map[string]act{"device": inAnonymousDevice, "regs": inRegs, "ext": inRequestExt}),
 	inUser: with(inPlain("keywords", "kwarray", "data"),
 		map[string]act{"id": userID, "buyeruid": buyerUID, "eids": inEIDs, "geo": inGeo, "ext": inUserExt}),
-	inUserExt: with(inPlain("gdpr", "us_privacy", "npa"), map[string]act{"eids": inEIDs}),
-	inDevice: with(inPlain("ua", "sua", "devicetype", "os", "osv", "make", "model", "hwv", "language", "langb", "w", "h",
-		"pxratio", "js", "connectiontype", "carrier", "lmt", "dnt", "ifa_type"),
+	inUserExt:         with(inPlain("gdpr", "us_privacy", "npa"), map[string]act{"eids": inEIDs}),
+	inAnonymousDevice: with(inPlain(deviceMembers...), map[string]act{"geo": inAnonymousGeo, "ext": inDeviceExt}),
+	inDevice: with(inPlain(deviceMembers...),
 		map[string]act{"ifa": deviceIFA, "ip": address, "ipv6": address, "geo": inGeo, "ext": inDeviceExt}),
-	inDeviceExt: inPlain("ifa_type", "atts", "lmt", "dnt"),
+	inDeviceExt:    inPlain("ifa_type", "atts", "lmt", "dnt"),
+	inAnonymousGeo: inPlain("country", "region", "metro", "city", "type", "utcoffset"),
 	inGeo: with(inPlain("country", "region", "metro", "city", "zip", "type", "utcoffset"),
 		map[string]act{"lat": coordinate, "lon": coordinate}),
 	inRegs: with(inPlain("gdpr", "coppa", "gpc", "us_privacy", "gpp_sid", "lgpd", "npa", "dsa"),
@@ -58,6 +62,14 @@ var memberActs = [acts]map[string]act{
 	inEIDs:   with(inPlain("source", "inserter", "matcher", "mm"), map[string]act{"uids": inUIDs}),
 	inUIDs:   with(inPlain("atype"), map[string]act{"id": eidValue}),
 }
+
+// requestMembers and deviceMembers are those that are kept as they are.
+var (
+	requestMembers = []string{"id", "imp", "site", "app", "dooh", "source", "test", "at", "tmax", "cur", "wseat", "bseat",
+		"bcat", "acat", "cattax", "badv", "bapp", "wlang", "wlangb", "allimps"}
+	deviceMembers = []string{"ua", "sua", "devicetype", "os", "osv", "make", "model", "hwv", "language", "langb", "w", "h",
+		"pxratio", "js", "connectiontype", "carrier", "lmt", "dnt", "ifa_type"}
+)
 
 func inPlain(keys ...string) map[string]act {
 	m := make(map[string]act, len(keys))

@@ -246,7 +246,7 @@ func (a *app) bidderOptions() bidder.Options {
 		records = a.bids
 	}
 	return bidder.Options{
-		Visitors: a.visitors, Budgets: a.money, Values: a.money, Links: a.signer, Records: records, Clock: a.now,
+		Visitors: a.visitors, Budgets: a.money, Values: a.money, Links: a.signer, Records: records, Keys: a.keyring, Clock: a.now,
 		Positions: func() events.RecordPos {
 			return events.RecordPos{Segments: a.visitors.Position().Seq, Money: a.money.Position().Seq}
 		},
