@@ -10,10 +10,10 @@ import (
 )
 
 // inputs records what a decision depends on beyond its request, its catalog and its
-// visitor: the responses of the visitors and the budgets, the reading of the clock that
-// was too late, and the verdicts on fields that a recorded request does not have. It is
-// the Visitors, the Budgets and the Clock of a decision that may go into the bid log, and
-// passes everything on to the bidder's own. Responses that are the usual ones take no
+// visitor: the responses of the visitors, the budgets and the values, the reading of the
+// clock that was too late, and the verdicts on fields that a recorded request does not
+// have. It is the Visitors, Budgets, Values and Clock of a decision that may go into the
+// bid log, and passes everything on to the bidder's own. Responses that are the usual ones take no
 // space.
 //
 // The encoding is a version byte and a list of items: a kind byte and what the kind
@@ -25,6 +25,7 @@ type inputs struct {
 	d        *Decision
 	visitors Visitors
 	budgets  Budgets
+	values   Values
 	clock    Clock
 	read     Clock // method readClock, bound once
 
@@ -61,6 +62,7 @@ const (
 	inputLate                  // reading of the clock
 	inputMultiplier            // ordinal of the line, eight bytes; absent: 1
 	inputEvaluated             // only lines that follow and those with another item were evaluated: their number, their ordinals
+	inputEstimate              // estimate
 	inputKinds
 )
 
@@ -76,12 +78,12 @@ const (
 	quoteCosts // expected and full
 )
 
-// start begins a decision.
-func (in *inputs) start(d *Decision, v Visitors, b Budgets, c Clock) {
+// start begins a decision that uses what d has so far.
+func (in *inputs) start(d *Decision, v Visitors) {
 	if in.read == nil {
 		in.read = in.readClock
 	}
-	in.d, in.visitors, in.budgets, in.clock = d, v, b, c
+	in.d, in.visitors, in.budgets, in.values, in.clock = d, v, d.budgets, d.values, d.clock
 	in.b, in.multipliers, in.usual = append(in.b[:0], inputsVersion), in.multipliers[:0], [inputKinds]int{}
 	in.readings, in.late, in.tooLarge = 0, 0, 0
 }
@@ -163,6 +165,15 @@ func (in *inputs) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidRea
 	in.b = binary.AppendUvarint(append(in.b, inputQuote), uint64(in.d.candidates[len(in.d.candidates)-1].ordinal))
 	in.b = appendQuote(in.b, &q, r)
 	return q, r
+}
+
+// Estimate implements [Values].
+func (in *inputs) Estimate(e *rtb.Estimate, g *rtb.Goal, s *rtb.Showing) {
+	in.values.Estimate(e, g, s)
+	in.b = binary.AppendVarint(append(in.b, inputEstimate), int64(e.Value))
+	for _, f := range [...]float64{e.Click, e.Conversion, e.Deviation, e.Draw, e.Data} {
+		in.b = binary.LittleEndian.AppendUint64(in.b, math.Float64bits(f))
+	}
 }
 
 // EnterPath implements [Budgets].

@@ -13,16 +13,16 @@ import (
 	"rebound/rtb"
 )
 
-// observed sets where the decision gets its budgets and the time from, and returns its
+// observed sets where the decision gets its budgets, values and the time from, and returns its
 // visitors: from a record that is repeated; through what notes them for the record, if
 // note is set; or directly.
 func (d *Decision) observed(v Visitors, note bool) Visitors {
 	switch {
 	case d.recorded != nil:
-		d.budgets, d.clock, v = d.recorded, d.recorded.clock, d.recorded
+		d.budgets, d.values, d.clock, v = d.recorded, d.recorded, d.recorded.clock, d.recorded
 	case note:
-		d.inputs.start(d, v, d.budgets, d.clock)
-		d.budgets, d.clock, v, d.noting = &d.inputs, d.inputs.read, &d.inputs, true
+		d.inputs.start(d, v)
+		d.budgets, d.values, d.clock, v, d.noting = &d.inputs, &d.inputs, d.inputs.read, &d.inputs, true
 	}
 	return v
 }
@@ -88,7 +88,7 @@ func (d *Decision) isTooLarge() bool {
 }
 
 // Recorded is the decision of a bid record, which [Bidder.Repeat] makes again. It is the
-// Visitors and the Budgets of that decision, and responds as the record says that they
+// Visitors, Budgets and Values of that decision, and responds as the record says that they
 // responded. It serves one decision at a time, and is reused.
 type Recorded struct {
 	permissions rtb.Permissions
@@ -104,6 +104,7 @@ type Recorded struct {
 	readings    int
 	verdicts    [inputKinds][]verdictAfter
 	quotes      []lineQuote
+	estimates   []rtb.Estimate
 	multipliers map[rtb.LineHandle]float64
 	evaluated   map[rtb.LineHandle]bool // nil: every line was
 
@@ -172,7 +173,7 @@ func (r *Recorded) Load(rec *events.BidRecord) error {
 	for i := range r.verdicts {
 		r.verdicts[i] = r.verdicts[i][:0]
 	}
-	r.quotes, r.evaluated = r.quotes[:0], nil
+	r.quotes, r.estimates, r.evaluated = r.quotes[:0], r.estimates[:0], nil
 	clear(r.multipliers)
 	if err := r.read(rec.Inputs); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnknownInputs, err)
@@ -286,6 +287,15 @@ func (r *Recorded) Quote(h rtb.LineHandle, _ *rtb.Ask) (rtb.Quote, rtb.NoBidReas
 	return rtb.Quote{}, rtb.NoBidError
 }
 
+// Estimate implements [Values].
+func (r *Recorded) Estimate(e *rtb.Estimate, _ *rtb.Goal, _ *rtb.Showing) {
+	if *e = (rtb.Estimate{}); len(r.estimates) == 0 {
+		r.lack("the estimate of a line")
+		return
+	}
+	*e, r.estimates = r.estimates[0], r.estimates[1:]
+}
+
 // EnterPath implements [Budgets].
 func (r *Recorded) EnterPath(*rtb.PathOffer) (rtb.PathHandle, rtb.NoBidReason) {
 	return 0, r.next(inputPath)
@@ -328,6 +338,10 @@ func (r *Recorded) read(b []byte) error {
 			q := lineQuote{handle: handleOf(in.uint())}
 			q.quote, q.reason = in.quote()
 			r.quotes = append(r.quotes, q)
+		case inputEstimate:
+			e := rtb.Estimate{Value: rtb.CPM(in.int())}
+			e.Click, e.Conversion, e.Deviation, e.Draw, e.Data = in.float(), in.float(), in.float(), in.float(), in.float()
+			r.estimates = append(r.estimates, e)
 		case inputMultiplier:
 			h := handleOf(in.uint())
 			r.multipliers[h] = in.float()
