@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"rebound/internal/conformance"
 )
 
 // TestOptOut opts a browser out: no bid within a second, also after a kill; its data and
@@ -62,6 +64,59 @@ func TestOptOut(t *testing.T) {
 		t.Fatalf("got visitor id %q after opting in; want a new one", again)
 	}
 	b.bidWithin(time.Second, again)
+}
+
+// TestOptOutIsForGood opts out a visitor with an identifier of an exchange and an e-mail
+// address. Whatever the browser forgets afterwards, nobody finds, links or syncs the person
+// again, at once and after a kill.
+func TestOptOutIsForGood(t *testing.T) {
+	conformance.Covers(t, "C4", "C11")
+	adx := newStandIn(t, "adx", keep("u"))
+	b := startBidder(t, "--config", shopWith(t, `exchanges:
+  - {id: adx, include: builtin:generic, seat: seat-1, sources: [127.0.0.0/8], billing_source: {banner: burl}, match_url: "`+adx.URL+`/m?u=$UID"}
+`))
+	edge := "http://" + b.Edge
+	eve := b.browser()
+	uid := eve.pixel("a=shop&e=view_item&id=SKU1&em=" + hashOf("eve@mail.example"))
+	eve.visit(edge + "/v1/match?ex=adx&uid=eve-1")
+	b.bidsFor("adx", `{"id":"eve-1"}`)
+	call(t, eve.c, http.MethodPost, edge+"/v1/optout", "", nil)
+	check := func(when string) {
+		t.Helper()
+		for _, user := range []string{`{"id":"eve-1"}`, `{"buyeruid":"` + uid + `"}`} {
+			if status, _ := b.ask("adx", []byte(strings.Replace(string(request("r", "none")), `{"buyeruid":"none"}`, user, 1))); status != http.StatusNoContent {
+				t.Errorf("%s: got %d for the user %s; want 204", when, status, user)
+			}
+		}
+		for _, c := range [][2]string{ // path, cookies
+			{"/v1/sync?ex=adx", "rt_uid=" + uid}, {"/v1/syncs?a=shop", "rt_uid=" + uid}, {"/v1/match?ex=adx&uid=eve-2", "rt_uid=" + uid},
+			{"/v1/px?a=shop&e=view_item&id=SKU1", "rt_uid=" + uid}, {"/v1/match?ex=adx&uid=eve-1", ""}, {"/v1/px?a=shop&e=view_item&id=SKU1&em=" + hashOf("eve@mail.example"), ""},
+		} {
+			rs, _ := call(t, nil, http.MethodGet, edge+c[0], "", nil, "Cookie", c[1])
+			if len(rs.Cookies()) != 0 || rs.Header.Get("Location") != "" || strings.HasPrefix(c[0], "/v1/px") != (rs.StatusCode == http.StatusOK) {
+				t.Errorf("%s: %s with cookies %q: got %d, %v; want nothing set and no redirect", when, c[0], c[1], rs.StatusCode, rs.Header)
+			}
+		}
+		r := b.events(`[{"event":"view_item","items":["SKU1"],"user":{"em":"` + hashOf("eve@mail.example") + `"}},{"event":"view_item","items":["SKU1"],"user":{"uid":"` + uid + `"}}]`)
+		for _, x := range list(r["rejected"]) {
+			if obj(x)["code"] != "opted_out" {
+				t.Errorf("%s: server events: got %v; want opted_out", when, r)
+			}
+		}
+		if len(list(r["rejected"])) != 2 {
+			t.Errorf("%s: server events: got %v; want both rejected", when, r)
+		}
+	}
+	check("at once")
+	b.kill()
+	b.start()
+	check("after a kill")
+	if len(adx.ours) != 0 {
+		t.Errorf("the exchange got %v; want nothing", adx.ours)
+	}
+	if n := b.metric("rebound_collect_rejected_total", "reason", "opted_out"); n != 8 {
+		t.Errorf("got %v calls and events counted after the restart; want 8", n)
+	}
 }
 
 // TestErase erases one of two visitors while both are biddable, kills the bidder in

@@ -99,13 +99,18 @@ func (e *Edge) addHit(h *hits, in *Input) {
 		bad(r)
 		return
 	}
+	in.dropLong(bad)
+	keys, _ := e.outside(&in.User, adv.ID, bad)
+	if e.anyOut(keys) && !h.call.OptedIn {
+		bad(RejectOptedOut)
+		return
+	}
 	if !e.findVisitor(h, bad) {
 		return
 	}
 	if h.fresh && len(h.call.Cookie) > 0 {
 		in.problems = append(in.problems, RejectForged) // counted already
 	}
-	in.dropLong(bad)
 	if p := in.check(); p != nil {
 		bad(p.Code)
 		return
@@ -115,8 +120,7 @@ func (e *Edge) addHit(h *hits, in *Input) {
 	}
 	in.At = e.now() // the clock of a browser is not reliable
 	src := &source{adv: adv, trust: events.TrustBrowser, provenance: "tag", now: in.At}
-	keys, _ := e.outside(&in.User, adv.ID, bad)
-	keys = slices.DeleteFunc(keys, func(k events.LinkKey) bool { return !e.mayLink(h.fresh, k.Key) })
+	keys = slices.DeleteFunc(keys, func(k events.LinkKey) bool { return e.isOut(k.Key) || !e.mayLink(h.fresh, k.Key) })
 	e.addFact(h, in, src, h.visitor, keys)
 }
 

@@ -16,8 +16,9 @@ import (
 
 // Names and lifetime of the cookies.
 const (
-	CookieName    = "rt_uid"             // our visitor id
-	OptOutCookie  = "rt_oo"              // "1" if the visitor has opted out
+	CookieName    = "rt_uid" // our visitor id
+	OptOutCookie  = "rt_oo"  // "1" if the visitor has opted out, "0" after opting in again
+	optedIn       = "0"
 	CookieLife    = 390 * 24 * time.Hour // browsers keep cookies for at most 400 days
 	cookieIDLen   = 16
 	cookieSumLen  = 4

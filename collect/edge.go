@@ -37,10 +37,12 @@ type Options struct {
 	// for each key that opted out, once its opt-out is in the log; it may be nil.
 	Links    func(visitor rtb.Key) ([]events.LinkKey, error)
 	OptedOut func(rtb.Key)
-	Keyring  *rtb.Keyring
-	Cookies  *Cookies
-	Random   io.Reader
-	Now      func() time.Time // time.Now by default
+	// IsOut reports whether a visitor or an identifier has opted out; if nil, none has.
+	IsOut   func(rtb.Key) bool
+	Keyring *rtb.Keyring
+	Cookies *Cookies
+	Random  io.Reader
+	Now     func() time.Time // time.Now by default
 	// BrowserTimeout bounds how long the request of a browser waits for the log,
 	// 500 ms by default; ServerTimeout bounds that of a server, 5 s by default.
 	BrowserTimeout time.Duration
@@ -97,6 +99,7 @@ type Edge struct {
 	linked                        func(rtb.Key) (rtb.Key, time.Time, bool)
 	linksOf                       func(rtb.Key) ([]events.LinkKey, error)
 	optedOut                      func(rtb.Key)
+	isOut                         func(rtb.Key) bool
 	keyring                       *rtb.Keyring
 	cookies                       *Cookies
 	random                        io.Reader
@@ -117,7 +120,7 @@ type Edge struct {
 // New returns an edge without advertisers; see Swap.
 func New(o Options) *Edge {
 	e := &Edge{
-		append: o.Append, busy: o.Busy, behind: o.Behind, linked: o.Resolve, linksOf: o.Links, optedOut: o.OptedOut, keyring: o.Keyring, cookies: o.Cookies,
+		append: o.Append, busy: o.Busy, behind: o.Behind, linked: o.Resolve, linksOf: o.Links, optedOut: o.OptedOut, isOut: o.IsOut, keyring: o.Keyring, cookies: o.Cookies,
 		random: o.Random, now: o.Now, browserTimeout: o.BrowserTimeout, serverTimeout: o.ServerTimeout, log: o.Logger,
 	}
 	if e.now == nil {
@@ -137,6 +140,9 @@ func New(o Options) *Edge {
 	}
 	if e.optedOut == nil {
 		e.optedOut = func(rtb.Key) {}
+	}
+	if e.isOut == nil {
+		e.isOut = func(rtb.Key) bool { return false }
 	}
 	if e.busy == nil {
 		e.busy = func(error) (time.Duration, bool) { return 0, false }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -170,24 +171,30 @@ func (e *Edge) outside(u *User, advertiser string, bad func(Reject)) (keys []eve
 }
 
 // identify returns the visitor of an event: that of uid, else the visitor to which
-// another identifier is linked, else one derived from the first identifier.
+// another identifier is linked, else one derived from the first identifier. Nothing is
+// stored about a person of whom one of the identifiers has opted out.
 func (e *Edge) identify(u *User, advertiser string, bad func(Reject)) (identity, *Problem) {
 	keys, texts := e.outside(u, advertiser, bad)
 	keys, texts, linked := e.unshared(keys, texts)
 	id := identity{links: keys}
 	if u.UID != "" {
 		id.visitor = e.keyring.Key(rtb.IDVisitor, "", []byte(u.UID))
-		return id, nil
+	} else if id.visitor = linked; linked.IsZero() {
+		if len(keys) == 0 {
+			return id, &Problem{RejectNoUser, "user: got no id; want uid, xid, em, ph, ifa or an eid of a listed source"}
+		}
+		id.visitor = e.keyring.Key(rtb.IDVisitor, "", []byte(texts[0]))
 	}
-	if len(keys) == 0 {
-		return id, &Problem{RejectNoUser, "user: got no id; want uid, xid, em, ph, ifa or an eid of a listed source"}
+	if e.isOut(id.visitor) || e.anyOut(keys) {
+		return id, &Problem{RejectOptedOut, "user: the visitor has opted out"}
 	}
-	if !linked.IsZero() {
-		id.visitor = linked
-		return id, nil
-	}
-	id.visitor = e.keyring.Key(rtb.IDVisitor, "", []byte(texts[0]))
 	return id, nil
+}
+
+// anyOut reports whether one of the identifiers has opted out. Then its person has,
+// whatever cookie the browser has now.
+func (e *Edge) anyOut(keys []events.LinkKey) bool {
+	return slices.ContainsFunc(keys, func(k events.LinkKey) bool { return e.isOut(k.Key) })
 }
 
 // unshared leaves out the identifiers that too many visitors share, and returns the

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 
 	"github.com/valyala/fasthttp"
+
+	"rebound/rtb"
 )
 
 // gif is a transparent GIF of one pixel.
@@ -68,18 +70,21 @@ func (e *Edge) callOf(ctx *fasthttp.RequestCtx) Call {
 
 // readCookies reads our cookies. There may be several of one name, of other paths or
 // domains (RFC 6265 §5.4): of the visitor ids the first one that we minted counts, and an
-// opt-out in any of them.
+// opt-out in any of them. A visitor who opted out and whose opt-out cookie is gone has
+// still opted out.
 func (e *Edge) readCookies(h *fasthttp.RequestHeader, c *Call) {
 	valid := false
 	for name, value := range h.Cookies() {
 		switch string(name) {
 		case CookieName:
 			value = bytes.Trim(value, `"`)
-			if ok := !valid && e.cookies.Valid(value); ok || len(c.Cookie) == 0 {
+			ok := e.cookies.Valid(value)
+			c.OptOut = c.OptOut || ok && e.isOut(e.keyring.Key(rtb.IDVisitor, "", value))
+			if ok && !valid || len(c.Cookie) == 0 {
 				c.Cookie, valid = bytes.Clone(value), valid || ok
 			}
 		case OptOutCookie:
-			c.OptOut = c.OptOut || OptedOut(value)
+			c.OptOut, c.OptedIn = c.OptOut || OptedOut(value), c.OptedIn || string(value) == optedIn
 		default:
 			if exchange, ok := bytes.CutPrefix(name, []byte(syncPrefix)); ok && len(value) <= maxSyncText && len(c.Synced) < maxSynced {
 				if c.Synced == nil {

@@ -43,8 +43,9 @@ func (e *Edge) OptOut(ctx *fasthttp.RequestCtx) {
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
 }
 
-// OptIn handles DELETE /v1/optout: it deletes the opt-out cookie and takes the opt-out of
-// the visitor back, where the browser still has its cookie. A page of another site
+// OptIn handles DELETE /v1/optout: it sets the opt-out cookie to "0" and takes the opt-out
+// of the visitor back, where the browser still has its cookie. With that cookie the events
+// of the browser count again, although identifiers in them stay opted out. A page of another site
 // cannot send it, because browsers ask first (CORS) and get no permission.
 func (e *Edge) OptIn(ctx *fasthttp.RequestCtx) {
 	call := e.callOf(ctx)
@@ -54,7 +55,7 @@ func (e *Edge) OptIn(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, fasthttp.StatusServiceUnavailable, "not_stored", "the opt-in could not be stored; send it again")
 		return
 	}
-	sendCookie(ctx, call.cookieLine(e.setup.Load(), OptOutCookie, "", 0))
+	sendCookie(ctx, call.cookieLine(e.setup.Load(), OptOutCookie, optedIn, optOutLife))
 	noStore(ctx)
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
 }

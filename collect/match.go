@@ -52,13 +52,17 @@ func exchangeUser(uid string) bool {
 }
 
 // RecordMatch links the user id of an exchange to the visitor of the browser, who gets a
-// cookie if there is none yet. allowed is false if the privacy signals refuse the match;
-// then nothing was read, stored or set.
+// cookie if there is none yet. allowed is false if the privacy signals refuse the match, or
+// if the visitor or the user has opted out; then nothing was stored or set.
 func (e *Edge) RecordMatch(ctx context.Context, c *Call, m *Match) (setCookieLine string, allowed bool) {
 	s := e.setup.Load()
 	grant := s.Policy.Browser(c.consent(m.Consent))
 	x := s.Exchanges[m.Exchange]
 	outcome := SyncRefused
+	var key events.LinkKey
+	if x != nil {
+		key = events.LinkKey{KeyKind: "b:" + x.IDSpace, Key: e.keyring.Key(rtb.IDExchange, x.IDSpace, []byte(m.UID))}
+	}
 	switch {
 	case !grant.SetCookie || !grant.Sync:
 		e.refused(c)
@@ -71,22 +75,20 @@ func (e *Edge) RecordMatch(ctx context.Context, c *Call, m *Match) (setCookieLin
 	case !exchangeUser(m.UID):
 		e.reject(RejectExchangeUser)
 		outcome = SyncUser
+	case e.isOut(key.Key):
+		e.reject(RejectOptedOut)
 	default:
-		setCookieLine, outcome = e.match(ctx, s, c, x, m)
+		setCookieLine, outcome = e.match(ctx, s, c, m, key)
 	}
 	e.matches.count(m.Exchange, outcome, x != nil)
 	return setCookieLine, outcome != SyncRefused && outcome != SyncRobot
 }
 
-func (e *Edge) match(ctx context.Context, s *Setup, c *Call, x *Exchange, m *Match) (string, SyncOutcome) {
+func (e *Edge) match(ctx context.Context, s *Setup, c *Call, m *Match, key events.LinkKey) (string, SyncOutcome) {
 	uid, fresh, err := e.visitor(c)
 	if err != nil {
 		e.log.Error("cannot generate visitor id", zap.Error(err))
 		return "", SyncFailed
-	}
-	key := events.LinkKey{
-		KeyKind: "b:" + x.IDSpace,
-		Key:     e.keyring.Key(rtb.IDExchange, x.IDSpace, []byte(m.UID)),
 	}
 	visitor := e.keyring.Key(rtb.IDVisitor, "", []byte(uid))
 	now := e.now()

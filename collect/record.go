@@ -14,7 +14,8 @@ import (
 // Call contains the headers of a browser request that the edge uses.
 type Call struct {
 	Cookie  []byte // rt_uid; of several the first that we minted
-	OptOut  bool   // rt_oo in any cookie of that name
+	OptOut  bool   // rt_oo in any cookie of that name, or rt_uid of a visitor who opted out
+	OptedIn bool   // rt_oo says that the visitor opted in after an opt-out
 	SecGPC  []byte
 	Referer string // the page, if the parameters do not name one
 	Host    string // the requested host

@@ -24,7 +24,7 @@ const (
 	RejectTooMany                // more than 200 items, 32 properties or 1,000 events
 	RejectTooLong                // a text exceeds its limit
 	RejectConsent                // the privacy signals of the visitor refuse it
-	RejectOptedOut               // the visitor's opt-out cookie is set
+	RejectOptedOut               // the visitor, or an identifier of the event, has opted out
 	RejectForged                 // a visitor cookie that we did not mint
 	RejectBadQuery               // a query parameter that cannot be decoded
 	RejectExchange               // the exchange is missing or unknown

@@ -25,7 +25,8 @@ type world struct {
 	facts   []events.Fact
 	fail    error // the error that Append returns
 	linked  map[rtb.Key]rtb.Key
-	seen    time.Time // when the identifiers in linked were last seen
+	out     map[rtb.Key]bool // visitors and identifiers that opted out
+	seen    time.Time        // when the identifiers in linked were last seen
 	now     time.Time
 }
 
@@ -34,7 +35,7 @@ const shopKey = "demo-shop-key"
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{1})
-	w := &world{keyring: rtb.NewKeyring([32]byte{7}), linked: map[rtb.Key]rtb.Key{}, now: testNow}
+	w := &world{keyring: rtb.NewKeyring([32]byte{7}), linked: map[rtb.Key]rtb.Key{}, out: map[rtb.Key]bool{}, now: testNow}
 	add := func(_ context.Context, facts ...events.Fact) error {
 		if w.fail != nil {
 			return w.fail
@@ -45,6 +46,7 @@ func newWorld(t testing.TB) *world {
 	w.Edge = New(Options{
 		Append: add, Keyring: w.keyring, Cookies: NewCookies([32]byte{9}, random), Random: random,
 		Resolve: func(k rtb.Key) (rtb.Key, time.Time, bool) { v, ok := w.linked[k]; return v, w.seen, ok },
+		IsOut:   func(k rtb.Key) bool { return w.out[k] },
 		Now:     func() time.Time { return w.now },
 	})
 	eur, _ := rtb.ParseCurrency("EUR")

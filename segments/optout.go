@@ -64,6 +64,10 @@ func (s *Store) OptOutNow(k rtb.Key) {
 	s.known.Load().add(k)
 }
 
+// OptedOut reports whether a visitor or an external identifier has opted out. It returns
+// true if the files cannot be read.
+func (s *Store) OptedOut(k rtb.Key) bool { return s.isOut(&k) }
+
 // isOut reports whether k opted out. It returns true if the files cannot be read.
 func (s *Store) isOut(k *rtb.Key) bool {
 	if s.pending.has(*k) {

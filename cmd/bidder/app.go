@@ -303,7 +303,7 @@ func (a *app) openEdge(context.Context) error {
 	})
 	a.edge = collect.New(collect.Options{
 		Append: a.append, Busy: busyLog, Behind: func() time.Duration { return time.Duration(a.behind.Load()) }, Resolve: a.resolve, Keyring: a.keyring,
-		Links: a.visitors.Links, OptedOut: a.visitors.OptOutNow,
+		Links: a.visitors.Links, OptedOut: a.visitors.OptOutNow, IsOut: a.visitors.OptedOut,
 		Cookies: collect.NewCookies([32]byte(a.keys.Cookies), rand.Reader), Random: rand.Reader, Now: a.now,
 		Logger: a.log.Named("collect"),
 	})
