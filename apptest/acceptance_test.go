@@ -120,6 +120,54 @@ func TestHashVectors(t *testing.T) {
 	}
 }
 
+// An advertiser sees, estimates, rebuilds and exports its own audiences under its key, and
+// those of no one else.
+func TestAudiencesOfAnAdvertiser(t *testing.T) {
+	b := startBidder(t, "--config", shopAnd(t, `advertisers:
+  - {id: other, name: Other, domains: [other.example], currency: USD, keys: [{sha256: `+hashOf("other-key")+`, scopes: [audiences]}, {sha256: `+hashOf("events-key")+`, scopes: [events]}]}
+audiences:
+  - {id: theirs, advertiser: other, include: {event: view_item}}
+`))
+	b.events(`[{"event":"view_item","user":{"uid":"anna"},"items":["SKU1"]},{"event":"view_item","user":{"uid":"anna"},"items":["SKU2"]},{"event":"view_item","user":{"uid":"benn"},"items":["SKU1"]}]`)
+	b.bidWithin(2*time.Second, "benn")
+	ask := func(key, method, path, body string) (int, string) {
+		t.Helper()
+		rs, answer := call(t, nil, method, "http://"+b.Edge+"/v1/audiences"+path, "", []byte(body), "Authorization", "Bearer "+key)
+		return rs.StatusCode, string(answer)
+	}
+	if status, body := ask("demo-shop-key", "GET", "", ""); status != 200 || !strings.Contains(body, `"id":"product_viewers"`) || strings.Contains(body, "theirs") || strings.Contains(body, `"visitors"`) {
+		t.Errorf("list: got %d %s; want the audiences of the shop", status, body)
+	}
+	if status, body := ask("demo-shop-key", "GET", "/product_viewers", ""); status != 200 || !strings.Contains(body, `"size":2`) {
+		t.Errorf("one audience: got %d %s; want 2 visitors", status, body)
+	}
+	for rule, want := range map[string]string{"": `"size":2`, "include: {event: view_item, min_count: 2}": `"size":1`, `{"include":{"event":"view_item"},"exclude":{"event":"view_item","where":[{"field":"item.id","value":"sku2"}]}}`: `"size":1`} {
+		if status, body := ask("demo-shop-key", "POST", "/product_viewers/estimate", rule); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("estimate of %q: got %d %s; want %s", rule, status, body, want)
+		}
+	}
+	if status, body := ask("demo-shop-key", "POST", "/draft/estimate", "include: {audience: theirs}"); status != 400 || !strings.Contains(body, "include.audience") {
+		t.Errorf("a draft with another's audience: got %d %s; want 400 with the place", status, body)
+	}
+	if status, body := ask("demo-shop-key", "POST", "/draft/estimate", "include: {evnt: view_item}\ninclude_: 1"); status != 400 || !strings.Contains(body, "event") {
+		t.Errorf("a draft with a mistake: got %d %s; want 400", status, body)
+	}
+	if status, body := ask("demo-shop-key", "POST", "/product_viewers/rebuild", ""); status != 202 {
+		t.Errorf("rebuild: got %d %s", status, body)
+	}
+	for _, path := range []string{"GET /product_viewers", "POST /product_viewers/estimate", "POST /product_viewers/rebuild", "POST /product_viewers/export?format=ids"} {
+		method, path, _ := strings.Cut(path, " ")
+		for key, want := range map[string]int{"other-key": 404, "events-key": 401, "guessed": 401} {
+			if status, body := ask(key, method, path, ""); status != want {
+				t.Errorf("%s %s with %s: got %d %s; want %d", method, path, key, status, body, want)
+			}
+		}
+	}
+	if status, body := ask("other-key", "GET", "/theirs", ""); status != 200 || !strings.Contains(body, `"size":0`) {
+		t.Errorf("the other's audience: got %d %s; want none of the shop's visitors", status, body)
+	}
+}
+
 // A rule that is edited and counted from the log has the same members as one whose view is
 // built from the log alone, and as a plain count of the events.
 func TestRebuildEqualsAFreshBuild(t *testing.T) {

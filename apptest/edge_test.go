@@ -64,17 +64,25 @@ func TestClearTextIsNotStored(t *testing.T) {
 	}
 }
 
+// shopAnd is shopWith for text that adds an advertiser: the sample's audiences are the
+// shop's.
+func shopAnd(t *testing.T, text string) (file string) {
+	t.Helper()
+	file = shopWith(t, text)
+	shop := strings.Replace(file, "mine.yaml", "rebound.yaml", 1)
+	owned := strings.ReplaceAll(readFile(t, "examples/shop/rebound.yaml"), "\n    ttl: ", "\n    advertiser: shop\n    ttl: ")
+	if err := os.WriteFile(shop, []byte(owned), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // The key of one advertiser cannot write events of another, and a key without the scope
 // writes none.
 func TestKeysAreWalls(t *testing.T) {
-	file := shopWith(t, `advertisers:
+	file := shopAnd(t, `advertisers:
   - {id: other, name: Other, domains: [other.example], currency: USD, keys: [{sha256: `+hashOf("other-key")+`, scopes: [events]}, {sha256: `+hashOf("lists-key")+`, scopes: [lists]}]}
 `)
-	shop := strings.Replace(file, "mine.yaml", "rebound.yaml", 1)
-	text := strings.ReplaceAll(readFile(t, "examples/shop/rebound.yaml"), "\n    ttl: ", "\n    advertiser: shop\n    ttl: ")
-	if err := os.WriteFile(shop, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	b := startBidder(t, "--config", file)
 	send := func(key, body string) (int, map[string]any) {
 		rs, answer := call(t, nil, http.MethodPost, "http://"+b.Edge+"/v1/events", "application/json", []byte(body), "Authorization", "Bearer "+key)

@@ -210,27 +210,12 @@ func (l *loader) creatives(s *Snapshot) {
 }
 
 func (l *loader) audiences(s *Snapshot) {
-	specs := slices.Clone(s.Audiences)
-	for i := range specs {
-		for j := range s.Advertisers {
-			if a := &s.Advertisers[j]; a.ID == specs[i].Advertiser || len(s.Advertisers) == 1 {
-				specs[i].Currency = a.Currency
-			}
-		}
-	}
-	var ids []string
 	for i := range s.Audiences {
 		if strings.HasPrefix(s.Audiences[i].ID, campaigns.BuiltinPrefix) {
 			l.Add(spec.At("audiences", i)+".id", spec.Quote(s.Audiences[i].ID), "an id that does not begin with "+campaigns.BuiltinPrefix)
 		}
 	}
-	for i := range s.Advertisers {
-		if id := s.Advertisers[i].ID; spec.ValidID(id) && !slices.Contains(ids, id) {
-			ids = append(ids, id)
-			specs = append(specs, campaigns.BuyersSpec(id), campaigns.SuppressedSpec(id))
-		}
-	}
-	set, problems := audiences.Compile(specs, ids)
+	set, problems := s.compileAudiences(slices.Clone(s.Audiences))
 	for i := range problems {
 		if p := &problems[i]; index(p.Path) >= len(s.Audiences) {
 			p.Path = "" // the built-in audience, which the file does not have, is one too many

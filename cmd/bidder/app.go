@@ -60,6 +60,7 @@ type app struct {
 	customers *collect.ListAPI
 	rebuilder *rebuilder
 	surveys   surveys
+	estimates estimating
 	bidder    *bidder.Bidder
 	health    server.Health
 	metrics   *server.Metrics

@@ -182,15 +182,19 @@ const audiencesPrefix = "/admin/audiences/"
 // rebuildAudience handles POST /admin/audiences/{id}/rebuild.
 func (a *app) rebuildAudience(ctx *fasthttp.RequestCtx) {
 	id, ok := strings.CutSuffix(string(server.Tail(ctx, audiencesPrefix)), "/rebuild")
-	set := a.snapshot.Load().AudienceSet
-	p := set.Audience(id)
+	p := a.snapshot.Load().AudienceSet.Audience(id)
 	if !ok || p == nil {
 		sendError(ctx, fasthttp.StatusNotFound, "no_audience", "want POST /admin/audiences/{id}/rebuild with the id of an audience")
 		return
 	}
+	a.rebuildRules(ctx, id, p)
+}
+
+// rebuildRules counts the rules of an audience from the log again.
+func (a *app) rebuildRules(ctx *fasthttp.RequestCtx, id string, p *audiences.Program) {
 	var rules []string
 	for _, segment := range p.Segments() {
-		rules = append(rules, set.Text(segment))
+		rules = append(rules, a.snapshot.Load().AudienceSet.Text(segment))
 	}
 	a.rebuilder.ask(rules)
 	sendJSON(ctx, fasthttp.StatusAccepted, map[string]any{"audience": id, "rules": rules})

@@ -4,19 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
-	"go.uber.org/zap"
 
-	"rebound/audiences"
 	"rebound/campaigns"
 	"rebound/collect"
-	"rebound/events"
 	"rebound/internal/spec"
-	"rebound/rtb"
 	"rebound/segments"
 )
 
@@ -84,67 +78,4 @@ func (a *app) largeBody(h *fasthttp.RequestHeader) (size int, read time.Duration
 		return 0, 0
 	}
 	return collect.MaxListBytes, uploadTime
-}
-
-const audienceAPI = "/v1/audiences/"
-
-// exportAudience handles POST /v1/audiences/{id}/export: the rows of the body whose person
-// is in the audience, as another platform wants them, or the keys of its visitors.
-func (a *app) exportAudience(ctx *fasthttp.RequestCtx) {
-	key := bytes.TrimSpace(bytes.TrimPrefix(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization), []byte("Bearer ")))
-	advertiser, ok := a.keyOwner(key, campaigns.ScopeAudiences)
-	if !ok {
-		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser with the scope audiences>")
-		return
-	}
-	id, ok := strings.CutSuffix(strings.TrimPrefix(string(ctx.Path()), audienceAPI), "/export")
-	p := a.snapshot.Load().AudienceSet.Audience(id)
-	if !ok || p == nil || p.Advertiser() != advertiser {
-		sendError(ctx, fasthttp.StatusNotFound, "no_audience", "want POST /v1/audiences/{id}/export with the id of an audience of yours")
-		return
-	}
-	format := string(ctx.QueryArgs().Peek("format"))
-	var out bytes.Buffer
-	var rows, written int
-	var err error
-	switch {
-	case format == "ids":
-		out.WriteString("visitor\n")
-		err = a.visitors.Survey(context.Background(), func(v *rtb.Visitor, _ []events.LinkKey) error {
-			if p.Eval(v, a.now(), audiences.Window{}).In {
-				written++
-				out.WriteString(v.Key.String() + "\n")
-			}
-			return nil
-		})
-		rows = written
-	case slices.Contains(collect.ExportFormats, format):
-		rows, written, err = a.exporter(advertiser, string(ctx.QueryArgs().Peek("country")), p).Write(&out, format, ctx.PostBody(), func(collect.LineError) {})
-	default:
-		sendError(ctx, fasthttp.StatusBadRequest, "bad_format", "format: want meta, google or ids")
-		return
-	}
-	if err != nil {
-		sendError(ctx, fasthttp.StatusBadRequest, "bad_file", err.Error())
-		return
-	}
-	a.log.Info("audience exported", zap.String("audience", id), zap.String("advertiser", advertiser), zap.String("format", format),
-		zap.Int("rows", rows), zap.Int("written", written))
-	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	ctx.SetContentType("text/csv; charset=utf-8")
-	ctx.SetBody(out.Bytes())
-}
-
-func (a *app) exporter(advertiser, country string, p *audiences.Program) *collect.Exporter {
-	x := &collect.Exporter{Keyring: a.keyring, Advertiser: advertiser, Resolve: a.visitors.Linked}
-	if c, ok := rtb.ParseCountry(country); ok {
-		x.Country = c.String()
-	}
-	var v rtb.Visitor
-	x.In = func(visitor rtb.Key) bool {
-		known, err := a.visitors.Profile(visitor, &v)
-		return err == nil && known && !v.OptedOut && p.Eval(&v, a.now(), audiences.Window{}).In
-	}
-	return x
 }

@@ -131,7 +131,9 @@ func (a *app) edgeRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodDelete, "/v1/lists/*", a.customers.Delete)
 	r.Handle(fasthttp.MethodPost, "/v1/lists/*", a.customers.Members)
 	r.Handle(fasthttp.MethodGet, "/v1/jobs/*", a.customers.Job)
-	r.Handle(fasthttp.MethodPost, audienceAPI+"*", a.exportAudience)
+	r.Handle(fasthttp.MethodGet, audiencesAPI, a.ownAudiences)
+	r.Handle(fasthttp.MethodGet, audienceAPI+"*", a.showAudience)
+	r.Handle(fasthttp.MethodPost, audienceAPI+"*", a.changeAudience)
 	for _, n := range a.notices.Routes() {
 		r.Handle(fasthttp.MethodGet, n.Path, n.Handler)
 		r.Handle(fasthttp.MethodPost, n.Path, n.Handler)

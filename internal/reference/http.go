@@ -107,7 +107,7 @@ func shown(path string) string {
 	case "/v1/jobs/*":
 		return "/v1/jobs/{id}"
 	case "/v1/audiences/*":
-		return "/v1/audiences/{id}/export"
+		return "/v1/audiences/{id}"
 	case "/admin/audiences/*":
 		return "/admin/audiences/{id}/rebuild"
 	}
