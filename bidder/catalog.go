@@ -16,11 +16,14 @@ import (
 // not change after its first use. A request reads the same catalog from
 // beginning to end.
 type Catalog struct {
-	Hash      string // of the configuration, for the record
-	Exchanges map[string]*exchange.Profile
-	Index     *campaigns.Index
-	Policy    *privacy.Policy
-	Rates     *rtb.Rates
+	Hash string // of the configuration, for the record
+	// Activation is the id under which everything in the catalog was archived, for the
+	// record; empty: it was not.
+	Activation string
+	Exchanges  map[string]*exchange.Profile
+	Index      *campaigns.Index
+	Policy     *privacy.Policy
+	Rates      *rtb.Rates
 	// EIDSources are the sources of user.eids that may identify a visitor, the most
 	// trusted first. Identifiers of other sources are not looked up.
 	EIDSources []string

@@ -90,7 +90,7 @@ func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 	m := &d.recording
 	r := &m.record
 	*r = events.BidRecord{
-		V: 1, TS: d.now, Exchange: d.request.Exchange, Node: b.o.Node, Build: b.o.Build, Config: d.catalog.Hash, SampleWeight: weight,
+		V: 1, TS: d.now, Exchange: d.request.Exchange, Node: b.o.Node, Build: b.o.Build, Config: d.catalog.Hash, Activation: d.catalog.Activation, SampleWeight: weight,
 		Anonymous: d.anonymous, DeadlineUS: d.deadline.Sub(d.now).Microseconds(), TookUS: took.Microseconds(),
 		Visitor: d.Visitor(), Decision: &m.decision,
 		Privacy: events.RecordPrivacy{Level: d.permissions.Level, Signal: d.permissions.Signal, ConsentHash: m.consentHash(d.permissions.ConsentHash),

@@ -259,7 +259,7 @@ var envName = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // text returns the value of a string field: with environment variables replaced
 // if the field allows them, and relative to the file if the field is a path.
-func (l *loader) text(n *node, path, options string) string {
+func (l *loader) text(n *node, path, options string) (value string) {
 	switch options {
 	case "lists":
 		return listEntry(n)
@@ -269,6 +269,10 @@ func (l *loader) text(n *node, path, options string) string {
 		}
 		return resolve(n.src.dir, n.text)
 	case "env":
+		if l.placeholders != nil {
+			return l.placeholders[path]
+		}
+		defer func() { l.noteSecret(n, path, value) }()
 		return envName.ReplaceAllStringFunc(n.text, func(m string) string {
 			name := m[2 : len(m)-1]
 			if l.getenv != nil {

@@ -30,7 +30,7 @@ func Load(path string, o Options) (*Snapshot, error) {
 // LoadFS loads the configuration at path in fsys. The error is [spec.Problems].
 func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 	path = cleanPath(path)
-	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, top: place{file: path}, blocks: map[string]*node{}, words: map[string]string{}}
+	l := &loader{fsys: fsys, getenv: o.Getenv, files: map[string][]byte{}, top: place{file: path}, blocks: map[string]*node{}, words: map[string]string{}, placeholders: o.placeholders}
 	s := &Snapshot{Path: path}
 	root := l.parse(path, place{file: path}, "")
 	if root != nil {
@@ -52,6 +52,7 @@ func LoadFS(fsys fs.FS, path string, o Options) (*Snapshot, error) {
 	}
 	s.Warnings = sorted(l.Warnings)
 	s.Hash = l.hash(path)
+	s.sources, s.secrets, s.fsys = l.sources(s), l.secrets, fsys
 	s.Files = slices.Sorted(maps.Keys(l.files))
 	s.Files = slices.DeleteFunc(s.Files, func(name string) bool { return strings.HasPrefix(name, builtin) })
 	s.Files = append(s.Files, l.feeds...)

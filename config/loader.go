@@ -27,12 +27,16 @@ type loader struct {
 	getenv func(string) (string, bool)
 	files  map[string][]byte // by name, for the hash
 	feeds  []string          // names of feed files
-	root   *node             // the whole configuration, in which the places of paths are looked up; nil before it is read
-	top    place             // of the empty path
-	table  *node             // the file of exchange rates; nil before it is read
-	tables *campaigns.Tables // lists, which may be too large to keep in files
-	blocks map[string]*node  // texts that begin on the line after their field, by path
-	bytes  int               // of the files parsed so far
+	// secrets are the values of fields that may hold secrets, and placeholders, if not nil,
+	// what such fields get in place of their values, by path.
+	secrets      []secret
+	placeholders map[string]string
+	root         *node             // the whole configuration, in which the places of paths are looked up; nil before it is read
+	top          place             // of the empty path
+	table        *node             // the file of exchange rates; nil before it is read
+	tables       *campaigns.Tables // lists, which may be too large to keep in files
+	blocks       map[string]*node  // texts that begin on the line after their field, by path
+	bytes        int               // of the files parsed so far
 	// inAlias is how many aliases enclose the value being converted, and aliased how
 	// many values aliases have added so far. tooBig is set once a file exceeds a limit.
 	inAlias, aliased int
@@ -233,16 +237,24 @@ func profileFile(name string) string {
 
 // open opens a file, or a profile that the program contains.
 func (l *loader) open(name string) (fs.File, error) {
-	if !strings.HasPrefix(name, builtin) {
+	if l.placeholders != nil { // an archive, which has built-in profiles of its time
 		return l.fsys.Open(name)
 	}
-	return examples.FS.Open(profileFile(name))
+	return openSource(l.fsys, name)
+}
+
+// openSource opens a file of a configuration, or a profile that the program contains.
+func openSource(fsys fs.FS, name string) (fs.File, error) {
+	if strings.HasPrefix(name, builtin) {
+		return examples.FS.Open(profileFile(name))
+	}
+	return fsys.Open(name)
 }
 
 // unknownProfile adds a problem if there is no built-in profile of a name, and
 // reports whether it did.
 func (l *loader) unknownProfile(item *node, path string) bool {
-	if !strings.HasPrefix(item.text, builtin) {
+	if !strings.HasPrefix(item.text, builtin) || l.placeholders != nil {
 		return false
 	}
 	files, err := fs.Glob(examples.FS, profileFile("*"))

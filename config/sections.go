@@ -148,7 +148,7 @@ func (l *loader) publicURL(s *Listen) {
 // certificate checks that a certificate and its key can be used. They are not part of
 // the hash of the configuration, because they are renewed while it stays the same.
 func (l *loader) certificate(path string, c *Certificate, now time.Time) {
-	if c.Cert == "" && c.Key == "" {
+	if c.Cert == "" && c.Key == "" || l.placeholders != nil {
 		return
 	}
 	var pem [2][]byte

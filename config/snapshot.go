@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"time"
 
 	"rebound/audiences"
@@ -43,6 +44,10 @@ type Snapshot struct {
 	FeedReports map[string]*creatives.FeedReport
 
 	feedOptions map[string]creatives.FeedOptions // without the previous feed
+
+	sources []inputFile // every file read
+	secrets []secret
+	fsys    fs.FS // that the files are in
 }
 
 // StartSettings returns a snapshot with only those sections that have settings which
@@ -61,4 +66,6 @@ type Options struct {
 	Previous *Snapshot
 	// Now is the time for the warning about stale rates; zero disables it.
 	Now time.Time
+
+	placeholders map[string]string // of secrets, by path; not nil for a configuration from an archive
 }

@@ -67,6 +67,7 @@ func (e *encoder) recordHead(r *BidRecord) {
 	e.str(`,"node":`, r.Node)
 	e.str(`,"build":`, r.Build)
 	e.str(`,"config":`, r.Config)
+	e.str(`,"activation":`, r.Activation)
 	if r.Pos != (RecordPos{}) {
 		e.b = strconv.AppendUint(append(e.b, `,"pos":{"segments":`...), r.Pos.Segments, 10)
 		e.b = strconv.AppendUint(append(e.b, `,"money":`...), r.Pos.Money, 10)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -275,4 +277,21 @@ func (l *BidLog) Run(ctx context.Context) error {
 func (l *BidLog) Stats() BidLogStats {
 	return BidLogStats{Written: l.written.Load(), Lost: l.lost.Load(), Dropped: l.dropped.Load(), Redacted: l.redacted.Load(),
 		Bytes: l.size.Load(), Waiting: int(l.waiting.Load())}
+}
+
+// Oldest returns the time before which the folder has no records; ok is false if it has
+// none at all.
+func (l *BidLog) Oldest() (at time.Time, ok bool) {
+	names, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd+"*"))
+	if err != nil {
+		return at, false
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(name), bidPrefix), "-")
+		if at, err := time.Parse(bidTime, text); err == nil {
+			return at, true
+		}
+	}
+	return at, false
 }

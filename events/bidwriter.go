@@ -19,6 +19,7 @@ import (
 const (
 	bidPrefix = "bids-"
 	bidEnd    = ".ndjson"
+	bidTime   = "20060102T150405.000Z" // of the first record, in the name of its file
 )
 
 // bidWriter writes the files of a BidLog: one goroutine writes chunks, another packs
@@ -216,7 +217,7 @@ func (w *bidWriter) create() error {
 	if err := os.MkdirAll(w.l.o.Dir, 0o700); err != nil {
 		return fmt.Errorf("cannot create bid log folder: %w", err)
 	}
-	name := fmt.Sprintf("%s%s-%06d%s", bidPrefix, now.Format("20060102T150405.000Z"), w.n, bidEnd)
+	name := fmt.Sprintf("%s%s-%06d%s", bidPrefix, now.Format(bidTime), w.n, bidEnd)
 	f, err := os.OpenFile(filepath.Join(w.l.o.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot create bid log file: %w", err)

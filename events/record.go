@@ -10,13 +10,16 @@ import (
 // BidRecord is one line of the bid log and the input of replay. Prices are CPM
 // in major units of the bid's currency.
 type BidRecord struct {
-	V            int           `json:"v"` // 1
-	BidID        rtb.BidID     `json:"bid_id,omitzero"`
-	TS           time.Time     `json:"ts"` // arrival
-	Exchange     string        `json:"exchange"`
-	Node         string        `json:"node,omitempty"`
-	Build        string        `json:"build,omitempty"`
-	Config       string        `json:"config,omitempty"`
+	V        int       `json:"v"` // 1
+	BidID    rtb.BidID `json:"bid_id,omitzero"`
+	TS       time.Time `json:"ts"` // arrival
+	Exchange string    `json:"exchange"`
+	Node     string    `json:"node,omitempty"`
+	Build    string    `json:"build,omitempty"`
+	Config   string    `json:"config,omitempty"`
+	// Activation names the folder of data/configs that holds the files of the configuration
+	// and the approvals that the decision was made with; empty: they were not stored.
+	Activation   string        `json:"activation,omitempty"`
 	Pos          RecordPos     `json:"pos,omitzero"`
 	SampleWeight float64       `json:"sample_weight,omitempty"`
 	Privacy      RecordPrivacy `json:"privacy,omitzero"`

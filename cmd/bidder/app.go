@@ -59,6 +59,7 @@ type app struct {
 	edge      *collect.Edge
 	customers *collect.ListAPI
 	rebuilder *rebuilder
+	archive   config.Archive // of activated configurations
 	surveys   surveys
 	estimates estimating
 	bidder    *bidder.Bidder
@@ -87,6 +88,7 @@ type app struct {
 	granting, logging *task
 	watching, hearing *task
 	erasing           *task
+	archiving         *task
 }
 
 // start opens the parts in order. The bid listener is last, after the views have caught
@@ -108,6 +110,7 @@ func (a *app) start(ctx context.Context) error {
 	a.watchingLists = spawn(a.watchLists)
 	a.hearing = spawn(a.notices.Run)
 	a.erasing = spawn(a.erasures.run)
+	a.archiving = spawn(a.keepArchive)
 	a.health.Ready()
 	a.greeted.Store(true)
 	a.greet()
@@ -117,6 +120,7 @@ func (a *app) start(ctx context.Context) error {
 // openData locks the data folder and loads its secrets.
 func (a *app) openData(context.Context) error {
 	dir := a.bound.Data.Dir
+	a.archive.Dir = config.ArchiveDir(dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make data folder: %w", err)
 	}

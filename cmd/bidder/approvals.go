@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"rebound/bidder"
 	"rebound/campaigns"
 	"rebound/config"
 	"rebound/events"
@@ -132,9 +133,7 @@ func (v *approvals) Apply(facts []events.Fact) error {
 
 // act has bids made by what the view holds.
 func (v *approvals) act() {
-	v.mu.Lock()
-	list := v.state.List
-	v.mu.Unlock()
+	list := v.list()
 	v.changed()
 	v.mu.Lock()
 	v.acting = list
@@ -203,9 +202,32 @@ func (v *approvals) close() error {
 // swap makes a configuration the active one for bidding, together with the
 // approvals of its creatives.
 func (a *app) swap(s *config.Snapshot) {
-	a.approvals.mu.Lock()
-	defer a.approvals.mu.Unlock()
-	a.bidder.Swap(lab.CatalogOf(s, s.Approve(a.approvals.state.List)))
+	for {
+		list := a.approvals.list()
+		c := lab.CatalogOf(s, s.Approve(list))
+		c.Activation = a.archived(s, list)
+		if a.swapIf(list, c) {
+			return
+		}
+	}
+}
+
+// swapIf makes a catalog the active one unless the approvals are no longer those in list.
+func (a *app) swapIf(list []campaigns.Approval, c *bidder.Catalog) bool {
+	v := a.approvals
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.state.List) != len(list) || len(list) > 0 && &v.state.List[0] != &list[0] {
+		return false
+	}
+	a.bidder.Swap(c)
+	return true
+}
+
+func (v *approvals) list() []campaigns.Approval {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.List
 }
 
 // approvalPrefix is the path prefix of creatives.

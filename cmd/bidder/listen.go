@@ -50,6 +50,9 @@ func (a *app) serveBids(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.bidder.Catalog().Activation == "" { // approvals were folded since the configuration was activated
+		a.swap(a.snapshot.Load())
+	}
 	noBid := func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(fasthttp.StatusNoContent) }
 	spec, err := a.listenerSpec("bid", a.bidRoutes())
 	if err != nil {

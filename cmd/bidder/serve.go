@@ -242,6 +242,7 @@ func (a *app) stop() error {
 	a.watchingLists.stop()
 	note("feedback", a.hearing.stop())
 	note("erasures", a.erasing.stop())
+	note("archive", a.archiving.stop())
 	note("bid log", a.logging.stop())
 	note("grants", a.granting.stop())
 	switch {
