@@ -147,6 +147,17 @@ func (f *RecordFiles) All() iter.Seq2[*BidRecord, error] {
 	}
 }
 
+// Each returns a reader of every file, for callers that merge them. Readers that are
+// used at the same time must be used by one goroutine.
+func (f *RecordFiles) Each() []iter.Seq2[*BidRecord, error] {
+	f.read = 0
+	out := make([]iter.Seq2[*BidRecord, error], len(f.names))
+	for i, name := range f.names {
+		out[i] = func(yield func(*BidRecord, error) bool) { readFile(name, &f.read, ReadRecords, yield) }
+	}
+	return out
+}
+
 func decodeRecord(line []byte) (*BidRecord, error) {
 	if isBareRequest(line) {
 		if !json.Valid(line) {

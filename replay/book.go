@@ -71,18 +71,36 @@ func (b *book) request(at time.Time, rs bidder.Response, known bool, d *events.D
 	}
 }
 
+// auction counts how well the price to beat of a bid is known.
+func (b *book) auction(c *rtb.Claims, s *settlement) {
+	t := b.line(rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line})
+	switch {
+	case !s.held:
+		t.auctions.None++
+	case s.certainty == exact || s.certainty == unwinnable:
+		t.auctions.Known++
+	case s.certainty == unknown:
+		t.auctions.Unknown++
+	default:
+		t.auctions.Bounded++
+	}
+}
+
 // win counts a won impression.
-func (b *book) win(c *rtb.Claims, bid *events.DecisionBid, paid rtb.CPM, m events.Market) {
+func (b *book) win(c *rtb.Claims, bid *events.DecisionBid, s *settlement) {
 	t := b.line(rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line})
 	t.wins++
-	t.paidSum += paid
+	t.paidSum += s.paid
 	t.value += bid.Value.Cost()
-	if m.Clicked {
-		t.clicks++
-	}
-	if m.Converted {
-		t.conv++
-	}
+	t.clicks += count(s.clicked)
+	t.conv += count(s.converted)
+}
+
+// estimate adds an auction to its line's intervals.
+func (b *book) estimate(x *sale) {
+	t := b.line(x.line)
+	t.estimates.add(&x.amounts)
+	t.estimates.shift(&x.auction, x.perCPM, x.value, 1)
 }
 
 // paid counts a line's spend at the time of its notice.
@@ -113,7 +131,7 @@ func (b *book) report(s *config.Snapshot, stats []pacing.LineStats, seed uint64)
 		days := rtb.Micros(rtb.DayOf(b.last, zone) - rtb.DayOf(b.first, zone) + 1)
 		cap := tightest(l.Daily*days, l.Total, l.Campaign.Daily*days, l.Campaign.Total)
 		row := t.line(newSpan(b.first, b.last, zone), zone, cap, ledger[l.ID].Spend, ledger[l.ID].Late)
-		row.Pacing = l.Pacing.String()
+		row.Pacing, row.Currency = l.Pacing.String(), l.Advertiser.Currency.String()
 		r.Lines = append(r.Lines, row)
 	}
 	sortLines(r.Lines)

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -28,7 +27,9 @@ type engine struct {
 
 	clock, stepped time.Time
 	book           book
-	source         *rand.ChaCha8
+	market         *competition
+	source         source
+	sold           []sale
 }
 
 // step is the interval of pacing's steps, in virtual time.
@@ -43,7 +44,7 @@ const (
 
 func newEngine(o *Options, s *config.Snapshot, start time.Time) (*engine, error) {
 	e := &engine{o: o, config: s, clock: start, stepped: start, visitors: visitors{store: o.Store},
-		lost: rand.New(rand.NewPCG(o.Seed, 1)), decision: bidder.NewDecision(), source: rand.NewChaCha8(seedOf(o.Seed))}
+		lost: rand.New(rand.NewPCG(o.Seed, 1)), decision: bidder.NewDecision()}
 	var err error
 	e.lab, err = lab.Open(lab.Options{Config: s, Now: func() time.Time { return e.clock }, Name: "replay", Visitors: &e.visitors, Links: links{}})
 	if err != nil {
@@ -55,9 +56,46 @@ func newEngine(o *Options, s *config.Snapshot, start time.Time) (*engine, error)
 	return e, nil
 }
 
-func seedOf(seed uint64) (b [32]byte) {
-	binary.LittleEndian.PutUint64(b[:], seed)
-	return b
+// source gives a decision its random numbers. The first is the draw that was recorded,
+// if there is one; the others depend on the record alone, so that two configurations draw
+// the same.
+type source struct {
+	drawn bool
+	draw  float64
+	state uint64
+}
+
+// Uint64 implements bidder.Source.
+func (s *source) Uint64() uint64 {
+	if s.drawn {
+		s.drawn = false
+		return uint64(s.draw*(1<<53)) << 11
+	}
+	s.state += 0x9e3779b97f4a7c15
+	return mix(s.state)
+}
+
+// begin prepares the source for a record.
+func (s *source) begin(rec *events.BidRecord, key uint64) {
+	*s = source{state: key}
+	d := rec.Decision
+	switch {
+	case d == nil:
+	case len(d.Bids) > 0:
+		s.draw = d.Bids[0].Draw
+	default:
+		s.draw = d.Draw
+	}
+	s.drawn = s.draw > 0 && s.draw < 1
+}
+
+// sale is the part of a simulated bid in a comparison.
+type sale struct {
+	line    rtb.LineID
+	amounts amounts
+	auction settlement
+	perCPM  float64
+	value   float64
 }
 
 // advance moves the virtual clock to t. Notices that are due by then arrive in
@@ -102,6 +140,7 @@ func (e *engine) advance(ctx context.Context, t time.Time) error {
 type outcome struct {
 	reason rtb.NoBidReason
 	bids   []events.DecisionBid
+	sold   []sale
 }
 
 // decide decides one record and settles its bids in the record's market.
@@ -110,7 +149,9 @@ func (e *engine) decide(ctx context.Context, rec *events.BidRecord, exchange str
 		return outcome{}, err
 	}
 	e.visitors.recorded = rec.Visitor
-	rs := e.lab.Bidder.Answer(&bidder.Request{Exchange: exchange, Body: rec.Request, Arrival: e.clock, Source: e.source}, e.decision)
+	e.source.begin(rec, e.market.key)
+	e.sold = e.sold[:0]
+	rs := e.lab.Bidder.Answer(&bidder.Request{Exchange: exchange, Body: rec.Request, Arrival: e.clock, Source: &e.source}, e.decision)
 	out := outcome{reason: rs.Reason}
 	if rs.Reason == rtb.NoBidGrant {
 		e.lab.Money.Step(ctx, e.clock) // such a refusal wakes a running pacer
@@ -127,28 +168,47 @@ func (e *engine) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	}
 	out.bids = decision.Bids
 	for i := range decision.Bids {
-		e.settle(rec, &decision.Bids[i], &e.decision.Outcome().Bids[i].Claims)
+		e.settle(&decision.Bids[i], &e.decision.Outcome().Bids[i].Claims)
 	}
+	out.sold = e.sold
 	return out, nil
 }
 
 // settle settles a bid in its market. A bid without a market, or that lost where the
 // exchange sends no loss notices, stays open until it expires.
-func (e *engine) settle(rec *events.BidRecord, bid *events.DecisionBid, c *rtb.Claims) {
-	m, ok := rec.Market[bid.ImpID]
-	if !ok || c.Test {
+func (e *engine) settle(bid *events.DecisionBid, c *rtb.Claims) {
+	if c.Test {
 		return
 	}
-	paid, ok := won(m, c)
-	if ok {
-		e.book.win(c, bid, paid, m)
-	} else if p := e.config.Profiles[c.Exchange]; p == nil || !p.Sends(rtb.NoticeLoss) {
+	auction := e.market.settle(bid, c)
+	e.book.auction(c, &auction)
+	if !auction.held {
 		return
 	}
-	if e.o.LostPct > 0 && e.lost.Float64()*100 < e.o.LostPct {
+	p := e.config.Profiles[c.Exchange]
+	x := sale{line: rtb.LineID{Advertiser: c.Advertiser, Campaign: c.Campaign, Line: c.Line}, auction: auction}
+	if c.Price > 0 {
+		x.perCPM = float64(c.Charge(c.Price)) / c.Price.Units()
+	}
+	x.value = float64(bid.Value.Cost())
+	if auction.won {
+		e.book.win(c, bid, &auction)
+		x.amounts = amounts{figWins: 1, figValue: x.value, figClicks: float64(count(auction.clicked)), figConversions: float64(count(auction.converted))}
+		if auction.billed {
+			x.amounts[figSpend] = float64(c.Charge(auction.paid))
+		}
+	}
+	e.sold = append(e.sold, x)
+	e.book.estimate(&x)
+	switch {
+	case auction.won && !auction.billed:
+		return
+	case !auction.won && (p == nil || !p.Sends(rtb.NoticeLoss)):
+		return
+	case e.o.LostPct > 0 && e.lost.Float64()*100 < e.o.LostPct:
 		return
 	}
-	e.notices.add(e.clock.Add(e.o.NoticeDelay), c, paid, !ok)
+	e.notices.add(e.clock.Add(e.o.NoticeDelay), c, auction.paid, !auction.won, auction.least)
 }
 
 // finish lets the last notices arrive.

@@ -28,6 +28,7 @@ type due struct {
 	claims rtb.Claims
 	lost   bool
 	paid   rtb.CPM // 0 if lost
+	least  rtb.CPM // the price to beat, where the exchange tells it
 }
 
 // notices is a heap of the outstanding notices, the earliest first.
@@ -53,9 +54,9 @@ func (n *notices) Pop() any {
 }
 
 // add schedules the notices of an auction.
-func (n *notices) add(at time.Time, c *rtb.Claims, paid rtb.CPM, lost bool) {
+func (n *notices) add(at time.Time, c *rtb.Claims, paid rtb.CPM, lost bool, least rtb.CPM) {
 	n.made++
-	heap.Push(n, due{at: at, seq: n.made, claims: *c, paid: paid, lost: lost})
+	heap.Push(n, due{at: at, seq: n.made, claims: *c, paid: paid, lost: lost, least: least})
 }
 
 // before removes and returns the earliest notice that is due by t.
@@ -70,13 +71,17 @@ func (n *notices) before(t time.Time) (due, bool) {
 // bill is of the kind that the exchange's profile bills on.
 func (d *due) facts(at time.Time) []events.Fact {
 	if d.lost {
-		return []events.Fact{events.NoticeFact(rtb.NoticeLoss, &d.claims, at)}
+		loss := events.NoticeFact(rtb.NoticeLoss, &d.claims, at)
+		loss.Notice.MinToWin = d.least
+		return []events.Fact{loss}
 	}
 	win := events.NoticeFact(rtb.NoticeWin, &d.claims, at)
+	win.Notice.MinToWin = d.least
 	bill := win
 	if kind := d.claims.BillOn.Notice(); kind != rtb.NoticeWin {
 		bill = events.NoticeFact(kind, &d.claims, at)
 	}
+	bill.Notice.MinToWin = d.least
 	bill.Notice.Price, bill.Notice.PriceTold, bill.Notice.Bills = d.paid, true, true
 	bill.Notice.Charge = d.claims.Charge(d.paid)
 	if bill.ID == win.ID {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"rebound/internal/chart"
+	"rebound/rtb"
 )
 
 // WriteText writes the report as plain text.
@@ -25,15 +26,15 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, reason := range reasons(r.Run.Bodiless) {
 		t += fmt.Sprintf("%d records without a request (%s) were not replayed: the request was refused before it was read\n", r.Run.Bodiless[reason], reason)
 	}
-	if r.Run.Markets == 0 {
-		t += "no record has a market: wins and spend are not simulated\n"
-	}
+	t += r.Run.marketText()
+	t += r.recordedText()
 	t += fmt.Sprintf("%-28s %9s %8s %8s %12s %12s %8s %8s %9s\n", "line", "matched", "bids", "wins", "spend", "value", "used %", "avg bid", "avg clear")
 	for i := range r.Lines {
 		l := &r.Lines[i]
 		t += fmt.Sprintf("%-28s %9d %8d %8d %12s %12s %8.1f %8.3f %9.3f\n",
 			l.name(), l.Matched, l.Bids, l.Wins, l.Spend, l.Value, l.UtilisationPct, l.AvgBid, l.AvgClear)
 	}
+	t += r.intervalText()
 	for _, reason := range reasons(r.NoBids) {
 		t += fmt.Sprintf("no bid: %-20s %9d\n", reason, r.NoBids[reason])
 	}
@@ -50,12 +51,74 @@ func (r *Report) WriteText(w io.Writer) error {
 	if err := r.Against.WriteText(w); err != nil {
 		return err
 	}
+	text := ""
+	for _, x := range d.Total {
+		text += x.text("in total")
+	}
+	for _, x := range d.Lines {
+		text += x.text(x.Advertiser + "/" + x.Campaign + "/" + x.Line)
+	}
 	_, err := fmt.Fprintf(w, "\n%d decisions compared, old with new: %d same, %d bids gained, %d bids lost, %d with another line, %d higher, %d lower\n",
 		d.Compared, d.Same, d.BidGained, d.BidLost, d.OtherLine, d.PriceUp, d.PriceDown)
+	if err == nil {
+		_, err = io.WriteString(w, text)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot write report: %w", err)
 	}
 	return nil
+}
+
+// marketText returns what is known of the market.
+func (r *RunInfo) marketText() string {
+	m := r.Market
+	switch {
+	case r.Markets == 0 && m == nil:
+		return "no record has a market, and there is no log of facts (--data or --facts) to tell one: wins and spend are not simulated\n"
+	case m == nil:
+		return fmt.Sprintf("%d records have a market\n", r.Markets)
+	}
+	t := fmt.Sprintf("market: %d recorded bids, %d won; the price to beat of %d is known (of %d it is the floor), of %d bounded by a win, of %d by a loss; %d were refused for another reason; of %d nothing is known\n",
+		m.Bids, m.Won, m.Exact, m.Floor, m.AtMost, m.Above, m.Unwinnable, m.Unknown)
+	for _, p := range m.Places {
+		t += fmt.Sprintf("prices at %s, %s: half between %s and %s CPM, median %s, from %d bids\n", p.Exchange, p.Slot, cpmText(p.Quartiles[0]), cpmText(p.Quartiles[2]), cpmText(p.Quartiles[1]), p.Bids)
+	}
+	if m.Orphans > 0 {
+		t += fmt.Sprintf("%d won bids have notices but no record: their wins are missing below\n", m.Orphans)
+	}
+	if m.BadFacts > 0 {
+		t += fmt.Sprintf("%d facts could not be read\n", m.BadFacts)
+	}
+	return t
+}
+
+func cpmText(p rtb.CPM) string { return fmt.Sprintf("%.3f", p.Units()) }
+
+// recordedText returns what the log says about the recorded bids.
+func (r *Report) recordedText() string {
+	if len(r.Recorded) == 0 {
+		return ""
+	}
+	t := fmt.Sprintf("%-28s %9s %8s %8s %12s %12s\n", "recorded", "", "bids", "wins", "spend", "value")
+	for i := range r.Recorded {
+		l := &r.Recorded[i]
+		t += fmt.Sprintf("%-28s %9s %8d %8d %12s %12s\n", l.Advertiser+"/"+l.Campaign+"/"+l.Line, "", l.Bids, l.Wins, l.Spend, l.Value)
+	}
+	return t + "replayed:\n"
+}
+
+// intervalText returns the ranges of the lines that won.
+func (r *Report) intervalText() (t string) {
+	for i := range r.Lines {
+		l := &r.Lines[i]
+		if l.Wins == 0 {
+			continue
+		}
+		v, a := &l.Interval, &l.Auctions
+		t += fmt.Sprintf("%-28s 95 %%: wins %d to %d, spend %s to %s, value %s to %s %s; price known for %d bids, drawn within bounds for %d, drawn for %d, no market for %d\n",
+			l.name(), v.Wins[0], v.Wins[1], rtb.Micros(v.Spend[0]), rtb.Micros(v.Spend[1]), rtb.Micros(v.Value[0]), rtb.Micros(v.Value[1]), l.Currency, a.Known, a.Bounded, a.Unknown, a.None)
+	}
+	return t
 }
 
 // exchangeText returns which exchanges the files have, and what was skipped.
@@ -72,6 +135,9 @@ func (r *RunInfo) exchangeText() string {
 		default:
 			t += fmt.Sprintf("exchange %s: %d records; the configuration does not have the exchange and never bids there\n", id, e.Records)
 		}
+	}
+	if r.OutOfOrder > 0 {
+		t += fmt.Sprintf("%d records are more than a minute older than one before them; they were decided at the time of that one\n", r.OutOfOrder)
 	}
 	if unread > 0 {
 		t += fmt.Sprintf("%d lines skipped: they could not be read\n", unread)
@@ -167,3 +233,14 @@ func (r *Report) curves(l *LineReport) []*chart.Line {
 }
 
 func percent(x float64) string { return fmt.Sprintf("%.0f %%", 100*x) }
+
+// text returns the difference as a line.
+func (d *LineDifference) text(name string) string {
+	verdict := "no clear difference in value"
+	if d.Better != "" {
+		verdict = "the " + d.Better + " configuration wins more value"
+	}
+	v := &d.Interval
+	return fmt.Sprintf("%s, new less old (95 %%): wins %+d (%+d to %+d), spend %s (%s to %s), value %s (%s to %s) %s: %s\n", name,
+		d.Wins, v.Wins[0], v.Wins[1], d.Spend, rtb.Micros(v.Spend[0]), rtb.Micros(v.Spend[1]), d.Value, rtb.Micros(v.Value[0]), rtb.Micros(v.Value[1]), d.Currency, verdict)
+}

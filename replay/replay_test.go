@@ -54,6 +54,9 @@ func lines(b []byte) iter.Seq2[*events.BidRecord, error] {
 func replayed(t testing.TB, o Options, records []byte) *Report {
 	t.Helper()
 	o.Clock = func() time.Time { return time.Time{} }
+	if o.MaxBrokenPct == 0 {
+		o.MaxBrokenPct = 100
+	}
 	r, err := Run(context.Background(), o, lines(records))
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +161,7 @@ func TestNoticesKeepTheirOrder(t *testing.T) {
 	var n notices
 	t0 := start(t)
 	for i, at := range []time.Duration{3, 1, 2, 1} {
-		n.add(t0.Add(at*time.Second), &rtb.Claims{Line: string(rune('a' + i))}, 1, false)
+		n.add(t0.Add(at*time.Second), &rtb.Claims{Line: string(rune('a' + i))}, 1, false, 0)
 	}
 	got := ""
 	for {

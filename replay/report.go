@@ -15,9 +15,11 @@ import (
 // Report is the result of a replay. Only Seconds and PerSecond differ between two
 // replays of the same input.
 type Report struct {
-	Run    RunInfo        `json:"run"`
-	Lines  []LineReport   `json:"lines"`
-	NoBids map[string]int `json:"nobids"`
+	Run   RunInfo      `json:"run"`
+	Lines []LineReport `json:"lines"`
+	// Recorded is what the records and notices say about the bids that were made.
+	Recorded []Recorded     `json:"recorded,omitempty"`
+	NoBids   map[string]int `json:"nobids"`
 	// Against is the report of the same traffic under the old configuration, if there is
 	// one, and Differences counts the decisions that differ.
 	Against     *Report      `json:"against,omitempty"`
@@ -34,6 +36,10 @@ type RunInfo struct {
 	// a pause refused the request before it was read.
 	Bodiless map[string]int `json:"bodiless,omitempty"`
 	Markets  int            `json:"markets"` // requests whose record has a market
+	// Market is what the notices tell about the market; nil without a log of facts.
+	Market     *MarketInfo `json:"market,omitempty"`
+	Broken     int         `json:"broken,omitempty"`       // lines that could not be read
+	OutOfOrder int         `json:"out_of_order,omitempty"` // records more than a minute older than one before
 	// Exchanges are those of the records that could be read.
 	Exchanges   map[string]*ExchangeRecords `json:"exchanges,omitempty"`
 	Interrupted bool                        `json:"interrupted,omitempty"` // a signal ended the run before its last record
@@ -70,7 +76,41 @@ type LineReport struct {
 	AvgClear       float64      `json:"avg_clear"`
 	Clicks         int          `json:"clicks"`
 	Conversions    int          `json:"conversions"`
+	Currency       string       `json:"currency"`
+	Interval       Intervals    `json:"interval"` // 95 %
+	Auctions       Auctions     `json:"auctions"`
 	Curve          []CurvePoint `json:"curve"`
+}
+
+// Auctions counts a line's bids by how well the price that they had to beat is known.
+type Auctions struct {
+	Known   int `json:"known"`
+	Bounded int `json:"bounded"` // drawn within what the notices tell
+	Unknown int `json:"unknown"` // drawn, because nothing is known
+	None    int `json:"none"`    // not even the prices of such impressions are known
+}
+
+// Recorded is the result of one line as the log has it.
+type Recorded struct {
+	Line        string     `json:"line"`
+	Campaign    string     `json:"campaign"`
+	Advertiser  string     `json:"advertiser"`
+	Bids        int        `json:"bids"`
+	Wins        int        `json:"wins"`
+	Spend       rtb.Micros `json:"spend_micros"`
+	Value       rtb.Micros `json:"value_micros"`
+	Clicks      int        `json:"clicks"`
+	Conversions int        `json:"conversions"`
+}
+
+func recordedRows(m map[rtb.LineID]*Recorded) (out []Recorded) {
+	for _, r := range m {
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b Recorded) int {
+		return cmp.Or(cmp.Compare(a.Advertiser, b.Advertiser), cmp.Compare(a.Campaign, b.Campaign), cmp.Compare(a.Line, b.Line))
+	})
+	return out
 }
 
 // CurvePoint is the cumulative share of spend and traffic at the end of a window.
@@ -94,6 +134,10 @@ type Differences struct {
 	PriceUp    int            `json:"price_up"` // the new price is higher
 	PriceDown  int            `json:"price_down"`
 	ReasonMove map[string]int `json:"reason_moved,omitempty"` // "old -> new"
+	// Lines are the differences of the lines' figures, new less old, and Total their sum
+	// in each currency.
+	Lines []LineDifference `json:"lines,omitempty"`
+	Total []LineDifference `json:"total,omitempty"`
 }
 
 // windows is the number of points of a curve.
@@ -107,6 +151,8 @@ type tally struct {
 	bidSum, paidSum rtb.CPM
 	value           rtb.Micros
 	clicks, conv    int
+	auctions        Auctions
+	estimates       estimates
 	minutes         map[int64]*minute // since 1970
 }
 
@@ -172,6 +218,9 @@ func (t *tally) line(s span, zone *time.Location, cap, spend, late rtb.Micros) L
 	if total == 0 {
 		total = spend
 	}
+	r.Auctions = t.auctions
+	at := [figures]int64{int64(t.wins), int64(spend), int64(t.value), int64(t.clicks), int64(t.conv)}
+	r.Interval = t.estimates.intervals(&at, 0)
 	r.Curve = t.curve(s, zone, total)
 	return r
 }

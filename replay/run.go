@@ -13,6 +13,7 @@ import (
 
 	"rebound/config"
 	"rebound/events"
+	"rebound/rtb"
 	"rebound/segments"
 )
 
@@ -25,6 +26,15 @@ type Options struct {
 	// Facts are folded into Store in their order, as the virtual clock reaches them;
 	// nil: none.
 	Facts iter.Seq2[*events.Fact, error]
+	// Notices reads the log of facts from its beginning, for what it tells about the
+	// bids of the records; nil: no market is known beyond that of the records. Survey is
+	// what Scan found in the same log.
+	Notices func() iter.Seq2[*events.Fact, error]
+	Survey  *Survey
+	// Window is how long after a bid its notices are looked for; 0: DefaultWindow.
+	Window time.Duration
+	// MaxBrokenPct is the share of lines that may be unreadable, in percent.
+	MaxBrokenPct float64
 
 	Exchange string // of bare requests
 	Only     string // skip records of other exchanges; empty: replay all
@@ -71,6 +81,10 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("cannot lose %g %% of the notices; want 0 to 100", o.LostPct)
 	case !o.To.IsZero() && !o.From.Before(o.To):
 		return fmt.Errorf("cannot replay from %s to %s; want an end after the beginning", o.From.Format(time.RFC3339), o.To.Format(time.RFC3339))
+	case !(o.MaxBrokenPct >= 0 && o.MaxBrokenPct <= 100):
+		return fmt.Errorf("cannot allow %g %% broken lines; want 0 to 100", o.MaxBrokenPct)
+	case o.Window < 0 || o.Window > maxDelay:
+		return fmt.Errorf("cannot look for notices for %s; want up to %s", o.Window, maxDelay)
 	case o.Differ != nil && o.Against == nil:
 		return errors.New("cannot write differences: got one configuration; want --against too")
 	}
@@ -101,11 +115,16 @@ func Run(ctx context.Context, o Options, lines iter.Seq2[*events.BidRecord, erro
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	r := &runner{o: &o, nextBare: o.At, bodiless: map[string]int{}, exchanges: map[string]*ExchangeRecords{}}
+	r := &runner{o: &o, nextBare: o.At, bodiless: map[string]int{}, exchanges: map[string]*ExchangeRecords{}, recorded: map[rtb.LineID]*Recorded{}}
 	work := context.WithoutCancel(ctx)
 	began := o.Clock()
 	stop := r.openFacts()
 	defer stop()
+	if o.Notices != nil && o.Survey != nil {
+		r.market.survey, r.market.seen, r.market.told = o.Survey, map[string]sighting{}, map[string]*told{}
+		r.joiner = newJoiner(o.Notices(), o.window(), func(error) {})
+		defer r.joiner.end()
+	}
 	for rec, err := range lines {
 		if ctx.Err() != nil {
 			r.interrupted = true
@@ -134,7 +153,8 @@ func Run(ctx context.Context, o Options, lines iter.Seq2[*events.BidRecord, erro
 type runner struct {
 	o        *Options
 	engines  []*engine
-	n        int // records seen
+	n        int // lines seen
+	decided  int // records
 	skipped  int
 	bodiless map[string]int
 	markets  int
@@ -142,6 +162,13 @@ type runner struct {
 
 	exchanges   map[string]*ExchangeRecords
 	interrupted bool
+	broken      int       // lines that cannot be read, without torn ends of files
+	late        int       // records older than the one before, after merging
+	last        time.Time // of the records
+	market      competition
+	joiner      *joiner
+	recorded    map[rtb.LineID]*Recorded
+	compared    comparison
 	diff        Differences
 	facts       func() (*events.Fact, error, bool)
 	pending     *events.Fact
@@ -155,7 +182,10 @@ func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) err
 	}
 	if err != nil {
 		r.skipped++
-		return nil
+		if !errors.Is(err, events.ErrTorn) {
+			r.broken++
+		}
+		return r.tooBroken(brokenAfter)
 	}
 	if len(rec.Request) == 0 || string(rec.Request) == "null" {
 		r.bodiless[reasonOf(rec)]++
@@ -170,7 +200,8 @@ func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) err
 		rec.TS = r.nextBare
 		r.nextBare = r.nextBare.Add(r.o.Spacing)
 	}
-	if r.o.Only != "" && exchange != r.o.Only || rec.TS.Before(r.o.From) || (!r.o.To.IsZero() && !rec.TS.Before(r.o.To)) {
+	rec.Exchange = exchange
+	if !r.o.wants(rec) {
 		return nil
 	}
 	if !known.Configured {
@@ -181,10 +212,59 @@ func (r *runner) line(ctx context.Context, rec *events.BidRecord, err error) err
 	if err := r.start(rec.TS); err != nil {
 		return err
 	}
+	if rec.TS.Before(r.last) {
+		r.late++
+	} else {
+		r.last = rec.TS
+	}
 	if err := r.foldUntil(rec.TS); err != nil {
 		return err
 	}
 	return r.decide(ctx, rec, exchange)
+}
+
+// brokenAfter is the number of lines after which a run with too many broken ones ends.
+const brokenAfter = 10_000
+
+// tooBroken returns an error if more lines than allowed cannot be read, once there are
+// at least a number of lines.
+func (r *runner) tooBroken(least int) error {
+	if r.n < least || r.interrupted || float64(r.broken) <= r.o.MaxBrokenPct/100*float64(r.n) || r.broken == r.n {
+		return nil
+	}
+	return fmt.Errorf("cannot replay: %d of %d lines cannot be read, which is more than %g %%; mend the files, or set --max-broken", r.broken, r.n, r.o.MaxBrokenPct)
+}
+
+// keyOf returns the number from which the draws of a record are made. Two equal records
+// have different ones.
+func (r *runner) keyOf(rec *events.BidRecord) uint64 {
+	return mix(mix(r.o.Seed^hashOf(string(rec.BidID[:]), string(rec.Request))) + uint64(r.decided))
+}
+
+// book adds what the notices say about the recorded bids of a record.
+func (r *runner) book(rec *events.BidRecord) {
+	if r.joiner == nil || rec.Decision == nil {
+		return
+	}
+	for i := range rec.Decision.Bids {
+		b := &rec.Decision.Bids[i]
+		id := rtb.LineID{Advertiser: b.Advertiser, Campaign: b.Campaign, Line: b.Line}
+		row := r.recorded[id]
+		if row == nil {
+			row = &Recorded{Line: id.Line, Campaign: id.Campaign, Advertiser: id.Advertiser}
+			r.recorded[id] = row
+		}
+		row.Bids++
+		t := r.market.told[b.ImpID]
+		if t == nil || !t.won {
+			continue
+		}
+		row.Wins++
+		row.Spend += t.charge
+		row.Value += t.value
+		row.Clicks += count(t.clicked)
+		row.Conversions += count(t.converted)
+	}
 }
 
 // exchange counts a record of an exchange.
@@ -211,6 +291,7 @@ func (r *runner) start(at time.Time) error {
 		if err != nil {
 			return fmt.Errorf("cannot start replay: %w", err)
 		}
+		e.market = &r.market
 		r.engines = append(r.engines, e)
 	}
 	return r.foldRules(at)
@@ -228,6 +309,12 @@ func (r *runner) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	if len(rec.Market) > 0 {
 		r.markets++
 	}
+	if r.joiner != nil {
+		r.joiner.until(rec.TS)
+	}
+	r.decided++
+	r.market.about(rec, r.keyOf(rec), r.joiner, r.o)
+	r.book(rec)
 	now, err := r.engines[0].decide(ctx, rec, exchange)
 	if err != nil || len(r.engines) == 1 {
 		return err
@@ -236,6 +323,7 @@ func (r *runner) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	if err != nil {
 		return err
 	}
+	r.compared.add(old.sold, now.sold)
 	kind := r.diff.compare(&old, &now)
 	if kind == "" || r.o.Differ == nil {
 		return nil
@@ -245,6 +333,9 @@ func (r *runner) decide(ctx context.Context, rec *events.BidRecord, exchange str
 
 // report ends every engine and returns the report.
 func (r *runner) report(ctx context.Context) (*Report, error) {
+	if err := r.tooBroken(0); err != nil {
+		return nil, err
+	}
 	var reports []*Report
 	for _, e := range r.engines {
 		if err := e.finish(ctx); err != nil {
@@ -253,6 +344,10 @@ func (r *runner) report(ctx context.Context) (*Report, error) {
 		rep := e.book.report(e.config, e.lab.Money.Stats().Lines, r.o.Seed)
 		rep.Run.Skipped, rep.Run.Bodiless, rep.Run.Markets = r.skipped, r.bodiless, r.markets
 		rep.Run.Exchanges, rep.Run.Interrupted = exchangesUnder(r.exchanges, e.config), r.interrupted
+		rep.Run.Broken, rep.Run.OutOfOrder = r.broken, r.late
+		if r.o.Survey != nil && r.joiner != nil {
+			rep.Run.Market = &r.o.Survey.Market
+		}
 		if err := e.lab.Close(); err != nil {
 			return nil, fmt.Errorf("cannot end replay: %w", err)
 		}
@@ -263,7 +358,9 @@ func (r *runner) report(ctx context.Context) (*Report, error) {
 		return nil, r.nothing()
 	case 2:
 		reports[0].Against, reports[0].Differences = reports[1], &r.diff
+		r.diff.Lines, r.diff.Total = r.compared.report(reports[0], reports[1])
 	}
+	reports[0].Recorded = recordedRows(r.recorded)
 	return reports[0], nil
 }
 

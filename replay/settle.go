@@ -41,6 +41,7 @@ type settlement struct {
 	won       bool
 	billed    bool
 	paid      rtb.CPM
+	least     rtb.CPM // the price to beat, if the exchange tells it; 0: it does not
 	clicked   bool
 	converted bool
 	// chance and cost are the probability to win and the expected price paid, under
@@ -77,6 +78,9 @@ func (c *competition) settle(bid *events.DecisionBid, claims *rtb.Claims) (s set
 	}
 	s.held = true
 	s.paid, s.won = won(events.Market{MinToWin: least}, claims)
+	if at != nil && at.told {
+		s.least = least
+	}
 	c.afterwards(&s, at, bid.ImpID)
 	if seen.certainty == unknown && at.unwinnable > 0 && c.uniform("unwinnable", bid.ImpID)*float64(at.tried) < float64(at.unwinnable) {
 		s.won = false

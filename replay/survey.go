@@ -28,6 +28,7 @@ type cell struct {
 	sightings
 	wins, billed, clicks, conversions int
 	tried, unwinnable                 int
+	told                              bool // the exchange tells the minimum to win
 
 	prices   distribution
 	resample [replicas]distribution
@@ -160,6 +161,7 @@ func (s *Survey) bid(rec *events.BidRecord, b *events.DecisionBid, t *told, repo
 		m.Unknown++
 	}
 	c.tried++
+	c.told = c.told || t != nil && t.minToWin > 0
 	c.add(&seen)
 	if t == nil || !t.won {
 		return
@@ -213,6 +215,7 @@ func (s *Survey) fit() {
 		}
 		e.merge(&c.sightings)
 		e.wins, e.billed, e.clicks, e.conversions = e.wins+c.wins, e.billed+c.billed, e.clicks+c.clicks, e.conversions+c.conversions
+		e.told = e.told || c.told
 		e.tried, e.unwinnable = e.tried+c.tried, e.unwinnable+c.unwinnable
 	}
 	for id, e := range s.exchanges {
@@ -325,6 +328,12 @@ func (s *Survey) Warnings(o *Options) (out []string) {
 	}
 	if len(unseen) > 0 && len(s.lines) > 0 {
 		out = append(out, fmt.Sprintf("the configuration has lines that no record in the log mentions: %s", several(unseen)))
+	}
+	if len(s.configs) > 0 && s.configs[o.Config.Hash] == 0 && (o.Against == nil || s.configs[o.Against.Hash] == 0) {
+		hashes := slices.Sorted(maps.Keys(s.configs))
+		if hashes = slices.DeleteFunc(hashes, func(h string) bool { return h == "" }); len(hashes) > 0 {
+			out = append(out, fmt.Sprintf("the records were made with the configuration %s; this replay uses %s", several(hashes), o.Config.Hash))
+		}
 	}
 	if s.sampled > 0 {
 		out = append(out, fmt.Sprintf("%d records are a sample of about %.0f requests without a bid; each is replayed once, so bids gained on them are counted too low: "+

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +29,10 @@ import (
 
 type runFlags struct {
 	config, against    string
+	data               string
 	bids, facts, keys  string
+	window             time.Duration
+	broken             float64
 	exchange, only     string
 	from, to, at       string
 	spacing            time.Duration
@@ -47,8 +51,11 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	fs.SetOutput(stderr)
 	fs.StringVar(&f.config, "config", "", "configuration `file`; with --against, the new one; empty: the sample shop")
 	fs.StringVar(&f.against, "against", "", "old configuration `file`, run over the same traffic; a bid is gained when only the new one bids")
+	fs.StringVar(&f.data, "data", "", "data `folder` of a bidder: its bid records are replayed against the market that its win, bill and loss notices tell")
 	fs.StringVar(&f.bids, "bids", "", "`files` of bid records or bare requests, one a line (a glob; .zst is read too)")
-	fs.StringVar(&f.facts, "facts", "", "`files` of archived facts, for visitors of records that carry no profile")
+	fs.StringVar(&f.facts, "facts", "", "`files` of archived facts, for the market that notices tell and for visitors of records that carry no profile")
+	fs.DurationVar(&f.window, "notice-window", replay.DefaultWindow, "how long after a bid its notices are looked for in the facts; memory grows with it")
+	fs.Float64Var(&f.broken, "max-broken", 1, "stop when more than this share of the lines cannot be read, in percent")
 	fs.StringVar(&f.keys, "keys", "", "keys.json `file` of the data folder that the facts come from; needed to find bare requests' visitors in them")
 	fs.StringVar(&f.exchange, "exchange", "demo", "exchange `id` of bare requests")
 	fs.StringVar(&f.only, "only", "", "replay records of this exchange `id` only")
@@ -64,6 +71,8 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	fs.StringVar(&f.diff, "diff", "", "with --against: write every decision that differs to this `file`, one JSON object a line")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "replay run decides recorded requests again, with a virtual clock, and reports.\n\nExample:\n"+
+			"  replay --data data --config rebound.yaml\n"+
+			"  replay --data data --config new.yaml --against rebound.yaml --html report.html\n"+
 			"  replay --bids 'data/log/bids/*' --config new.yaml --report report.json --html report.html\n\nFlags:\n")
 		fs.PrintDefaults()
 	}
@@ -74,8 +83,11 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 		return nil, fmt.Errorf("cannot read flags: got the word %q; want flags only", fs.Arg(0))
 	}
 	fs.Visit(func(given *flag.Flag) { f.exchangeSet = f.exchangeSet || given.Name == "exchange" })
-	if f.bids == "" {
-		return nil, errors.New("cannot replay: got no --bids; want files of bid records, such as --bids 'data/log/bids/*'")
+	switch {
+	case f.data != "" && (f.bids != "" || f.facts != ""):
+		return nil, errors.New("cannot replay: got --data with --bids or --facts; want the folder or the files")
+	case f.data == "" && f.bids == "":
+		return nil, errors.New("cannot replay: got neither --data nor --bids; want a data folder, or files of bid records such as --bids 'data/log/bids/*'")
 	}
 	return f, nil
 }
@@ -109,7 +121,7 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 	if o.Store != nil {
 		defer o.Store.Close()
 	}
-	files, err := events.OpenRecordFiles(f.bids)
+	files, err := f.openFiles(o)
 	if err != nil {
 		return err
 	}
@@ -120,13 +132,16 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, f.outputs.Discard()) }()
+	if err := f.survey(ctx, o, files, stderr); err != nil {
+		return err
+	}
 	closeDiff, err := f.openDiff(o)
 	if err != nil {
 		return err
 	}
 	bar := progressTo(stderr)
 	o.Progress = func(done int) { bar.Show(longrun.Step{What: "records", Done: done, Share: files.Share()}) }
-	report, err := replay.Run(ctx, *o, reportBad(files.All(), bar, stderr))
+	report, err := replay.Run(ctx, *o, reportBad(replay.InOrder(files.Each()), bar, stderr))
 	bar.End()
 	if err := errors.Join(err, closeDiff()); err != nil {
 		return err
@@ -143,9 +158,57 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 	return nil
 }
 
+// openFiles finds the files of records, and sets where notices are read.
+func (f *runFlags) openFiles(o *replay.Options) (*events.RecordFiles, error) {
+	bids, facts := f.bids, f.facts
+	if f.data != "" {
+		bids, facts = filepath.Join(f.data, "log", "bids", "*.ndjson*"), filepath.Join(f.data, "log", "facts", "*.ndjson*")
+	}
+	files, err := events.OpenRecordFiles(bids)
+	if err != nil {
+		return nil, err
+	}
+	if facts != "" {
+		if found, err := filepath.Glob(facts); err != nil || len(found) == 0 {
+			return nil, fmt.Errorf("cannot read facts: got no file for %q", facts)
+		}
+		o.Notices = func() iter.Seq2[*events.Fact, error] { return events.ReadFactFiles(facts) }
+	}
+	return files, nil
+}
+
+// survey reads the log once, and says how the configurations do not fit it.
+func (f *runFlags) survey(ctx context.Context, o *replay.Options, files *events.RecordFiles, stderr io.Writer) error {
+	bar := progressTo(stderr)
+	read := 0
+	counted := func(yield func(*events.BidRecord, error) bool) {
+		for rec, err := range replay.InOrder(files.Each()) {
+			if err == nil && rec.Exchange == "" {
+				rec.Exchange = o.Exchange
+			}
+			if read++; read%1_000 == 0 {
+				bar.Show(longrun.Step{What: "records surveyed", Done: read, Share: files.Share()})
+			}
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+	var err error
+	o.Survey, err = replay.Scan(ctx, o, counted)
+	bar.End()
+	if err != nil {
+		return err
+	}
+	for _, w := range o.Survey.Warnings(o) {
+		fmt.Fprintln(stderr, "replay:", w)
+	}
+	return nil
+}
+
 // options converts the flags to replay options.
 func (f *runFlags) options() (*replay.Options, error) {
-	o := &replay.Options{Exchange: f.exchange, Only: f.only, Spacing: f.spacing, NoticeDelay: f.delay, LostPct: f.lost, Seed: f.seed, Clock: time.Now}
+	o := &replay.Options{Exchange: f.exchange, Only: f.only, Spacing: f.spacing, NoticeDelay: f.delay, LostPct: f.lost, Seed: f.seed, Window: f.window, MaxBrokenPct: f.broken, Clock: time.Now}
 	var err error
 	if o.Config, err = load(f.config); err != nil {
 		return nil, err
