@@ -89,7 +89,7 @@ func Scan(ctx context.Context, o *Options, records iter.Seq2[*events.BidRecord, 
 			return nil, err
 		}
 		if ctx.Err() != nil {
-			return nil, errors.New("interrupted during the first pass over the log")
+			return nil, errors.New("interrupted before the first record was replayed: the first pass over the log was not complete")
 		}
 		if err != nil || !o.wants(rec) {
 			continue
