@@ -147,15 +147,57 @@ func (f *RecordFiles) All() iter.Seq2[*BidRecord, error] {
 	}
 }
 
-// Each returns a reader of every file, for callers that merge them. Readers that are
-// used at the same time must be used by one goroutine.
-func (f *RecordFiles) Each() []iter.Seq2[*BidRecord, error] {
+// Each returns a reader of every file, for callers that merge them; decode reads a line,
+// nil means as ReadRecords does. Readers that are used at the same time must be used by
+// one goroutine.
+func (f *RecordFiles) Each(decode func([]byte) (*BidRecord, error)) []iter.Seq2[*BidRecord, error] {
 	f.read = 0
-	out := make([]iter.Seq2[*BidRecord, error], len(f.names))
-	for i, name := range f.names {
-		out[i] = func(yield func(*BidRecord, error) bool) { readFile(name, &f.read, ReadRecords, yield) }
+	if decode == nil {
+		decode = decodeRecord
+	}
+	read := func(name string, r io.Reader) iter.Seq2[*BidRecord, error] { return readLines(name, r, decode) }
+	return eachFile(f.names, &f.read, read)
+}
+
+// EachFactFile returns a reader of every file that matches the patterns, in the order of
+// their names; decode reads a line, nil means as ReadFacts does.
+func EachFactFile(decode func([]byte) (*Fact, error), patterns ...string) ([]iter.Seq2[*Fact, error], error) {
+	names, err := match(patterns)
+	if err != nil {
+		return nil, err
+	}
+	read := ReadFacts
+	if decode != nil {
+		read = func(name string, r io.Reader) iter.Seq2[*Fact, error] { return readLines(name, r, decode) }
+	}
+	return eachFile(names, new(int64), read), nil
+}
+
+func eachFile[T any](names []string, count *int64, read func(string, io.Reader) iter.Seq2[*T, error]) []iter.Seq2[*T, error] {
+	out := make([]iter.Seq2[*T, error], len(names))
+	for i, name := range names {
+		out[i] = func(yield func(*T, error) bool) { readFile(name, count, read, yield) }
 	}
 	return out
+}
+
+// FirstLine returns the first line of the first file that is not blank; empty if it
+// cannot be read. It serves to recognise a format.
+func (f *RecordFiles) FirstLine() []byte {
+	for _, name := range f.names {
+		r, err := openFile(name, new(int64))
+		if err != nil {
+			return nil
+		}
+		var long []byte
+		line, _ := nextLine(bufio.NewReader(r), &long)
+		line = bytes.Clone(bytes.TrimSpace(bytes.TrimPrefix(line, byteOrderMark)))
+		r.Close()
+		if len(line) > 0 {
+			return line
+		}
+	}
+	return nil
 }
 
 func decodeRecord(line []byte) (*BidRecord, error) {

@@ -69,51 +69,68 @@ func compareRecords(a, b *events.BidRecord) int {
 	return cmp.Or(a.TS.Compare(b.TS), bytes.Compare(a.BidID[:], b.BidID[:]), bytes.Compare(a.Request, b.Request))
 }
 
+// timed is what a log consists of.
+type timed interface {
+	events.BidRecord | events.Fact
+}
+
+// timeOf returns the time of a record or a fact; zero for nil.
+func timeOf[T timed](x *T) time.Time {
+	switch x := any(x).(type) {
+	case *events.BidRecord:
+		if x != nil {
+			return x.TS
+		}
+	case *events.Fact:
+		if x != nil {
+			return x.TS
+		}
+	}
+	return time.Time{}
+}
+
 // reader reads one file and holds its next record.
-type reader struct {
-	next func() (*events.BidRecord, error, bool)
+type reader[T timed] struct {
+	next func() (*T, error, bool)
 	stop func()
-	head *events.BidRecord
+	head *T
 	err  error
 }
 
-func (r *reader) advance() (ok bool) {
+func (r *reader[T]) advance() (ok bool) {
 	r.head, r.err, ok = r.next()
 	return ok
 }
 
-// at returns the time of the head; that of an error or a bare request is zero.
-func (r *reader) at() time.Time {
-	if r.head == nil {
-		return time.Time{}
-	}
-	return r.head.TS
+// FactsByTime merges files of facts by time.
+func FactsByTime(files []iter.Seq2[*events.Fact, error]) iter.Seq2[*events.Fact, error] {
+	return byTime(files)
 }
 
 // byTime yields the records of the files, always the oldest of those that are next in
 // their files. A file is opened when the others reach its first record.
-func byTime(files []iter.Seq2[*events.BidRecord, error]) iter.Seq2[*events.BidRecord, error] {
-	return func(yield func(*events.BidRecord, error) bool) {
+func byTime[T timed](files []iter.Seq2[*T, error]) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
 		if len(files) == 1 {
 			files[0](yield)
 			return
 		}
 		waiting := begins(files)
-		var open []*reader
+		var open []*reader[T]
 		defer func() {
 			for _, r := range open {
 				r.stop()
 			}
 		}()
 		for {
-			oldest := slices.MinFunc(append(open, &reader{}), func(a, b *reader) int {
-				if a.stop == nil || b.stop == nil {
-					return cmp.Compare(count(a.stop == nil), count(b.stop == nil))
+			var oldest *reader[T]
+			for _, r := range open {
+				if oldest == nil || timeOf(r.head).Before(timeOf(oldest.head)) {
+					oldest = r
 				}
-				return a.at().Compare(b.at())
-			})
-			if len(waiting) > 0 && (oldest.stop == nil || !waiting[0].at.After(oldest.at().Add(Slack))) {
-				r := &reader{}
+			}
+			if len(waiting) > 0 && (oldest == nil || !waiting[0].at.After(timeOf(oldest.head).Add(Slack))) {
+				r := &reader[T]{}
 				r.next, r.stop = iter.Pull2(waiting[0].file)
 				waiting = waiting[1:]
 				if r.advance() {
@@ -123,44 +140,42 @@ func byTime(files []iter.Seq2[*events.BidRecord, error]) iter.Seq2[*events.BidRe
 				}
 				continue
 			}
-			if oldest.stop == nil {
-				return
-			}
-			if !yield(oldest.head, oldest.err) {
+			if oldest == nil || !yield(oldest.head, oldest.err) {
 				return
 			}
 			if !oldest.advance() {
 				oldest.stop()
-				open = slices.DeleteFunc(open, func(r *reader) bool { return r == oldest })
+				open = slices.DeleteFunc(open, func(r *reader[T]) bool { return r == oldest })
 			}
 		}
 	}
 }
 
 // beginning is a file and the time of its first record that has one.
-type beginning struct {
-	file iter.Seq2[*events.BidRecord, error]
+type beginning[T timed] struct {
+	file iter.Seq2[*T, error]
 	at   time.Time
 }
 
 // begins returns the files in the order of their first records. A file without a record
 // that has a time keeps its place.
-func begins(files []iter.Seq2[*events.BidRecord, error]) []beginning {
-	out := make([]beginning, len(files))
+func begins[T timed](files []iter.Seq2[*T, error]) []beginning[T] {
+	out := make([]beginning[T], len(files))
 	for i, f := range files {
-		out[i] = beginning{file: f}
+		out[i] = beginning[T]{file: f}
 		if i > 0 {
 			out[i].at = out[i-1].at
 		}
-		for rec, err := range f {
-			if err == nil {
-				if !rec.TS.IsZero() {
-					out[i].at = rec.TS
-				}
-				break
+		for x, err := range f {
+			if err != nil {
+				continue
 			}
+			if at := timeOf(x); !at.IsZero() {
+				out[i].at = at
+			}
+			break
 		}
 	}
-	slices.SortStableFunc(out, func(a, b beginning) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(out, func(a, b beginning[T]) int { return a.at.Compare(b.at) })
 	return out
 }

@@ -55,6 +55,9 @@ type settlement struct {
 func (c *competition) settle(bid *events.DecisionBid, claims *rtb.Claims) (s settlement) {
 	if m, ok := c.rec.Market[bid.ImpID]; ok {
 		s.certainty, s.held, s.billed, s.clicked, s.converted = exact, true, true, m.Clicked, m.Converted
+		if t := c.told[bid.ImpID]; t != nil {
+			s.clicked, s.converted = s.clicked || t.clicked, s.converted || t.converted
+		}
 		s.paid, s.won = won(m, claims)
 		return s
 	}

@@ -29,7 +29,8 @@ import (
 
 type runFlags struct {
 	config, against    string
-	data               string
+	data, format       string
+	source             *replay.Source // nil: Rebound's own format
 	bids, facts, keys  string
 	window             time.Duration
 	broken             float64
@@ -53,6 +54,7 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	fs.StringVar(&f.against, "against", "", "old configuration `file`, run over the same traffic; a bid is gained when only the new one bids")
 	fs.StringVar(&f.data, "data", "", "data `folder` of a bidder: its bid records are replayed against the market that its win, bill and loss notices tell")
 	fs.StringVar(&f.bids, "bids", "", "`files` of bid records or bare requests, one a line (a glob; .zst is read too)")
+	fs.StringVar(&f.format, "format", "auto", "`format` of the files: auto, rebound, openrtb or ipinyou")
 	fs.StringVar(&f.facts, "facts", "", "`files` of archived facts, for the market that notices tell and for visitors of records that carry no profile")
 	fs.DurationVar(&f.window, "notice-window", replay.DefaultWindow, "how long after a bid its notices are looked for in the facts; memory grows with it")
 	fs.Float64Var(&f.broken, "max-broken", 1, "stop when more than this share of the lines cannot be read, in percent")
@@ -141,7 +143,7 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 	}
 	bar := progressTo(stderr)
 	o.Progress = func(done int) { bar.Show(longrun.Step{What: "records", Done: done, Share: files.Share()}) }
-	report, err := replay.Run(ctx, *o, reportBad(replay.InOrder(files.Each()), bar, stderr))
+	report, err := replay.Run(ctx, *o, reportBad(replay.InOrder(f.records(files)), bar, stderr))
 	bar.End()
 	if err := errors.Join(err, closeDiff()); err != nil {
 		return err
@@ -168,13 +170,30 @@ func (f *runFlags) openFiles(o *replay.Options) (*events.RecordFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	if facts != "" {
-		if found, err := filepath.Glob(facts); err != nil || len(found) == 0 {
-			return nil, fmt.Errorf("cannot read facts: got no file for %q", facts)
-		}
-		o.Notices = func() iter.Seq2[*events.Fact, error] { return events.ReadFactFiles(facts) }
+	if f.source, err = replay.SourceOf(f.format, files.FirstLine()); err != nil {
+		return nil, usageError{err}
 	}
+	if facts == "" {
+		return files, nil
+	}
+	var decode func([]byte) (*events.Fact, error)
+	if f.source != nil {
+		decode = f.source.Fact
+	}
+	each, err := events.EachFactFile(decode, facts)
+	if err != nil {
+		return nil, err
+	}
+	o.Notices = func() iter.Seq2[*events.Fact, error] { return replay.FactsByTime(each) }
 	return files, nil
+}
+
+// records returns readers of the files of records.
+func (f *runFlags) records(files *events.RecordFiles) []iter.Seq2[*events.BidRecord, error] {
+	if f.source != nil {
+		return files.Each(f.source.Record)
+	}
+	return files.Each(nil)
 }
 
 // survey reads the log once, and says how the configurations do not fit it.
@@ -182,7 +201,7 @@ func (f *runFlags) survey(ctx context.Context, o *replay.Options, files *events.
 	bar := progressTo(stderr)
 	read := 0
 	counted := func(yield func(*events.BidRecord, error) bool) {
-		for rec, err := range replay.InOrder(files.Each()) {
+		for rec, err := range replay.InOrder(f.records(files)) {
 			if err == nil && rec.Exchange == "" {
 				rec.Exchange = o.Exchange
 			}
