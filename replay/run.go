@@ -31,6 +31,8 @@ type Options struct {
 	// what Scan found in the same log.
 	Notices func() iter.Seq2[*events.Fact, error]
 	Survey  *Survey
+	// SilentLosses is set if bids without a notice lost.
+	SilentLosses bool
 	// Window is how long after a bid its notices are looked for; 0: DefaultWindow.
 	Window time.Duration
 	// MaxBrokenPct is the share of lines that may be unreadable, in percent.

@@ -27,7 +27,7 @@ func (c *competition) about(rec *events.BidRecord, key uint64, j *joiner, o *Opt
 	for i := range rec.Decision.Bids {
 		b := &rec.Decision.Bids[i]
 		t := j.of(b.BidID)
-		c.seen[b.ImpID] = sightingOf(b, t, o.reportsLosses(rec.Exchange), j.complete(rec.TS))
+		c.seen[b.ImpID] = o.sighting(rec, b, t, j)
 		if t != nil {
 			c.told[b.ImpID] = t
 		}

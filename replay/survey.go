@@ -133,15 +133,15 @@ func (s *Survey) record(rec *events.BidRecord, o *Options, j *joiner) {
 		b := &rec.Decision.Bids[i]
 		s.lines[rtb.LineID{Advertiser: b.Advertiser, Campaign: b.Campaign, Line: b.Line}]++
 		if j != nil {
-			s.bid(rec, b, j.of(b.BidID), o.reportsLosses(rec.Exchange), j.complete(rec.TS))
+			t := j.of(b.BidID)
+			s.bid(rec, b, t, o.sighting(rec, b, t, j))
 		}
 	}
 }
 
 // bid adds one recorded bid.
-func (s *Survey) bid(rec *events.BidRecord, b *events.DecisionBid, t *told, reportsLosses, complete bool) {
+func (s *Survey) bid(rec *events.BidRecord, b *events.DecisionBid, t *told, seen sighting) {
 	c := s.cell(place{rec.Exchange, slotKind(rec.Request, b.ImpID)})
-	seen := sightingOf(b, t, reportsLosses, complete)
 	m := &s.Market
 	m.Bids++
 	switch seen.certainty {
@@ -367,8 +367,16 @@ func (o *Options) wants(rec *events.BidRecord) bool {
 	return (o.Only == "" || rec.Exchange == o.Only) && !rec.TS.Before(o.From) && (o.To.IsZero() || rec.TS.Before(o.To))
 }
 
+// sighting returns what the notices of a recorded bid tell.
+func (o *Options) sighting(rec *events.BidRecord, b *events.DecisionBid, t *told, j *joiner) sighting {
+	return sightingOf(b, t, o.reportsLosses(rec.Exchange), o.SilentLosses || j.complete(rec.TS))
+}
+
 // reportsLosses reports whether an exchange reports lost bids.
 func (o *Options) reportsLosses(exchange string) bool {
+	if o.SilentLosses {
+		return false
+	}
 	p := o.Config.Profiles[exchange]
 	return p == nil || p.Sends(rtb.NoticeLoss)
 }

@@ -32,6 +32,7 @@ type runFlags struct {
 	data, format       string
 	source             *replay.Source // nil: Rebound's own format
 	bids, facts, keys  string
+	notices            string // files of facts that tell the market
 	window             time.Duration
 	broken             float64
 	exchange, only     string
@@ -116,6 +117,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // replay runs the replay and writes the requested outputs.
 func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	files, err := f.openFiles()
+	if err != nil {
+		return err
+	}
 	o, err := f.options()
 	if err != nil {
 		return err
@@ -123,8 +128,7 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 	if o.Store != nil {
 		defer o.Store.Close()
 	}
-	files, err := f.openFiles(o)
-	if err != nil {
+	if err := f.openNotices(o); err != nil {
 		return err
 	}
 	f.outputs.Add("report", f.report)
@@ -160,32 +164,41 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 	return nil
 }
 
-// openFiles finds the files of records, and sets where notices are read.
-func (f *runFlags) openFiles(o *replay.Options) (*events.RecordFiles, error) {
-	bids, facts := f.bids, f.facts
+// openFiles finds the files of records and recognises their format.
+func (f *runFlags) openFiles() (*events.RecordFiles, error) {
 	if f.data != "" {
-		bids, facts = filepath.Join(f.data, "log", "bids", "*.ndjson*"), filepath.Join(f.data, "log", "facts", "*.ndjson*")
+		f.bids, f.notices = filepath.Join(f.data, "log", "bids", "*.ndjson*"), filepath.Join(f.data, "log", "facts", "*.ndjson*")
+	} else {
+		f.notices = f.facts
 	}
-	files, err := events.OpenRecordFiles(bids)
+	files, err := events.OpenRecordFiles(f.bids)
 	if err != nil {
 		return nil, err
 	}
 	if f.source, err = replay.SourceOf(f.format, files.FirstLine()); err != nil {
 		return nil, usageError{err}
 	}
-	if facts == "" {
-		return files, nil
+	return files, nil
+}
+
+// openNotices sets where notices are read.
+func (f *runFlags) openNotices(o *replay.Options) error {
+	if f.notices == "" {
+		return nil
 	}
 	var decode func([]byte) (*events.Fact, error)
 	if f.source != nil {
-		decode = f.source.Fact
+		o.SilentLosses = f.source.SilentLosses
+		if decode = f.source.Fact; decode == nil {
+			return usageError{fmt.Errorf("cannot use --facts: the format %s has none", f.source.Name)}
+		}
 	}
-	each, err := events.EachFactFile(decode, facts)
+	each, err := events.EachFactFile(decode, f.notices)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	o.Notices = func() iter.Seq2[*events.Fact, error] { return replay.FactsByTime(each) }
-	return files, nil
+	return nil
 }
 
 // records returns readers of the files of records.
@@ -266,7 +279,7 @@ type usageError struct{ error }
 // openFacts makes the store that facts are folded into, and sets the time of
 // bare requests after them.
 func (f *runFlags) openFacts(o *replay.Options) error {
-	if f.facts != "" {
+	if f.facts != "" && f.source == nil {
 		keyring, err := loadKeyring(f.keys)
 		if err != nil {
 			return err
