@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,4 +70,13 @@ func lastIn(list []BidRecord, text []byte, keys KeySet, limit int) []BidRecord {
 		}
 	}
 	return list
+}
+
+// OpenFile opens a file of the log or the bid log; what it reads is decompressed according
+// to the name. A plain file can be sought in.
+func OpenFile(name string) (io.ReadCloser, error) {
+	if strings.HasSuffix(name, PackedEnd) {
+		return openFile(name, new(int64))
+	}
+	return os.Open(name)
 }

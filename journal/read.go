@@ -18,11 +18,21 @@ func (l *Log) Read(ctx context.Context, after events.Position, upTo uint64, fn f
 // ReadFolder calls fn with all facts of the log in a folder, which another process may be
 // writing. It ends without an error at a line that is not complete yet.
 func ReadFolder(ctx context.Context, factsDir string, fn func([]events.Fact) error) error {
+	return ReadFolderAfter(ctx, factsDir, events.Position{}, fn)
+}
+
+// ErrElsewhere means that the log has another fact at a position: it is another log, or
+// facts at its end were lost.
+var ErrElsewhere = errElsewhere
+
+// ReadFolderAfter is ReadFolder for the facts after a position. It fails with ErrElsewhere
+// if the log has another fact there, and with a *GoneError if it begins later.
+func ReadFolderAfter(ctx context.Context, factsDir string, after events.Position, fn func([]events.Fact) error) error {
 	c, err := openCatalog(osDisk{}, factsDir)
 	if err != nil {
 		return err
 	}
-	err = c.read(ctx, events.Position{}, math.MaxUint64, fn)
+	err = c.read(ctx, after, math.MaxUint64, fn)
 	var damage *DamageError
 	if errors.As(err, &damage) {
 		if files, _ := c.snapshot(); len(files) > 0 && damage.Seq >= files[len(files)-1].header.First {

@@ -22,6 +22,7 @@ import (
 	"rebound/exchange"
 	"rebound/journal"
 	"rebound/pacing"
+	"rebound/reports"
 	"rebound/rtb"
 	"rebound/segments"
 	"rebound/server"
@@ -89,6 +90,8 @@ type app struct {
 	watching, hearing *task
 	erasing           *task
 	archiving         *task
+	reports           *reports.Store // nil: they could not be opened
+	reporting         *task
 }
 
 // start opens the parts in order. The bid listener is last, after the views have caught
@@ -98,7 +101,7 @@ func (a *app) start(ctx context.Context) error {
 	a.console.line("Rebound is starting with " + a.flags.config)
 	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
 	for _, step := range []func(context.Context) error{
-		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.openCustomers, a.activateFirst, a.serveEdge,
+		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.openCustomers, a.activateFirst, a.openReports, a.serveEdge,
 		a.follow, a.grant, a.firstLook, a.honour, a.serveBids, a.startRebuilder,
 	} {
 		if err := step(ctx); err != nil {

@@ -137,6 +137,8 @@ func (a *app) edgeRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodGet, audiencesAPI, a.ownAudiences)
 	r.Handle(fasthttp.MethodGet, audienceAPI+"*", a.showAudience)
 	r.Handle(fasthttp.MethodPost, audienceAPI+"*", a.changeAudience)
+	r.Read(reportsPath, a.reportFor)
+	r.Read(reportsPath+"/*", a.reportFor)
 	for _, n := range a.notices.Routes() {
 		r.Handle(fasthttp.MethodGet, n.Path, n.Handler)
 		r.Handle(fasthttp.MethodPost, n.Path, n.Handler)
@@ -165,6 +167,8 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Handle(fasthttp.MethodPost, explainPath, a.explainNow)
 	r.Read(explainPath, explainPage)
 	r.Read(usersPrefix+"*", a.user)
+	r.Read(reportsPath, a.reportNow)
+	r.Read(reportsPath+"/*", a.reportNow)
 	r.Handle(fasthttp.MethodPost, exportPath, a.export)
 	r.Handle(fasthttp.MethodPost, erasePath, a.eraseNow)
 	r.Handle(fasthttp.MethodGet, erasePath+"/*", a.eraseReceipt)

@@ -73,6 +73,8 @@ func verbs() []verb {
 			"bidder verify --data ./data --anchor 1234:5f0c...", (*program).verify},
 		{"log", "read the logs (log cat, tail, stats), repair them from a backup, or accept what they lost (log repair, accept-loss)",
 			"bidder log tail --data ./data --line cart --reason frequency", (*program).logVerb},
+		{"report", "report delivery, pacing, the funnel, no-bids, losses and more from the logs, which may be in use",
+			"bidder report delivery --data ./data --from 7d", (*program).report},
 		{"erase", "erase a person's data in a running bidder: KIND:VALUE, for instance uid:<cookie>, ifa:..., em:<SHA-256>",
 			"bidder erase --advertiser shop em:973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b", (*program).eraseVerb},
 		{"backup", "copy the log, keys and newest checkpoints of a data folder, which may be in use",

@@ -244,6 +244,7 @@ func (a *app) stop() error {
 	note("erasures", a.erasing.stop())
 	note("archive", a.archiving.stop())
 	note("bid log", a.logging.stop())
+	note("reports", a.stopReports())
 	note("grants", a.granting.stop())
 	switch {
 	case a.granting == nil:

@@ -1,0 +1,185 @@
+package reports
+
+// dim is a dimension whose value the rollups store.
+type dim uint8
+
+// The stored dimensions. The first ones are those of the impression, which the bid record
+// has and a notice has not.
+const (
+	dimSize dim = iota
+	dimDomain
+	dimBundle
+	dimCountry
+	dimRegion
+	dimDevice
+	dimOS
+	dimBrowser
+	dimRecency
+	dimFrequency
+	slotDims // the number of dimensions of the impression
+)
+
+const (
+	dimExchange dim = slotDims + iota
+	dimAdvertiser
+	dimCampaign
+	dimLine
+	dimCreative
+	dimFormat
+	dimDeal
+	dimItem
+	dimNoBid
+	dimLoss
+	dimCurrency
+	dims // the number of stored dimensions
+)
+
+// dimNames are the names in queries, results and the database.
+var dimNames = [dims]string{
+	dimSize: "size", dimDomain: "domain", dimBundle: "bundle", dimCountry: "country", dimRegion: "region", dimDevice: "device", dimOS: "os",
+	dimBrowser: "browser", dimRecency: "recency_bucket", dimFrequency: "frequency_bucket", dimExchange: "exchange", dimAdvertiser: "advertiser",
+	dimCampaign: "campaign", dimLine: "line", dimCreative: "creative", dimFormat: "format", dimDeal: "deal", dimItem: "item",
+	dimNoBid: "nobid_reason", dimLoss: "loss_reason", dimCurrency: "currency",
+}
+
+// dimTexts describe the dimensions.
+var dimTexts = [dims]string{
+	dimSize: "width x height of the impression; with several sizes the first", dimDomain: "domain of the site", dimBundle: "bundle of the app",
+	dimCountry: "country of the device", dimRegion: "region of the device", dimDevice: "kind of device", dimOS: "operating system", dimBrowser: "family of the browser",
+	dimRecency: "how long ago the visitor last did what the line's audience asks for", dimFrequency: "impressions of the line that the visitor had seen",
+	dimExchange: "exchange", dimAdvertiser: "advertiser", dimCampaign: "campaign", dimLine: "line", dimCreative: "creative",
+	dimFormat: "banner, video, audio or native", dimDeal: "deal", dimItem: "first product of the creative",
+	dimNoBid: "why a request or a line got no bid", dimLoss: "the exchange's code for a lost auction", dimCurrency: "currency of money",
+}
+
+func dimNamed(name string) (dim, bool) {
+	for d, n := range dimNames {
+		if n == name {
+			return dim(d), true
+		}
+	}
+	return 0, false
+}
+
+// measure is a sum that the rollups store.
+type measure uint8
+
+// The stored measures.
+const (
+	mRecords measure = iota
+	mRequests
+	mMatched
+	mAudience
+	mEligible
+	mAnswered
+	mBids
+	mBidCost
+	mWins
+	mBills
+	mSpend
+	mImps
+	mViews
+	mClicks
+	mLosses
+	mFlagged
+	mOverpaid
+	mRefusals
+	mPaced
+	mNoBudget
+	mOrders
+	mRevenue
+	measures // the number of measures
+)
+
+var measureNames = [measures]string{
+	mRecords: "records", mRequests: "requests", mMatched: "matched_users", mAudience: "in_audience", mEligible: "eligible", mAnswered: "answered",
+	mBids: "bids", mBidCost: "bid_cost", mWins: "wins", mBills: "bills", mSpend: "spend", mImps: "imps", mViews: "viewable", mClicks: "clicks",
+	mLosses: "losses", mFlagged: "flagged", mOverpaid: "overpaid", mRefusals: "refusals", mPaced: "paced", mNoBudget: "no_budget",
+	mOrders: "orders", mRevenue: "revenue",
+}
+
+// unit is what a number of a result counts.
+type unit string
+
+// The units.
+const (
+	unitCount   unit = "count"
+	unitWeight  unit = "estimate" // millionths; a sampled record counts with its weight
+	unitMoney   unit = "micros"
+	unitPercent unit = "percent"
+	unitFactor  unit = "factor"
+	unitText    unit = "text"
+)
+
+var measureUnits = func() (u [measures]unit) {
+	for m := range u {
+		u[m] = unitCount
+	}
+	for _, m := range []measure{mRequests, mMatched, mAudience, mEligible, mAnswered, mRefusals, mPaced, mNoBudget} {
+		u[m] = unitWeight
+	}
+	for _, m := range []measure{mBidCost, mSpend, mOverpaid, mRevenue} {
+		u[m] = unitMoney
+	}
+	return u
+}()
+
+var measureTexts = [measures]string{
+	mRecords: "bid records, before weighting", mRequests: "bid requests, estimated from the sample", mMatched: "requests of a known visitor",
+	mAudience: "requests whose visitor was in the audience of a line", mEligible: "requests for which a line had a creative and only money decided",
+	mAnswered: "requests that got at least one bid", mBids: "bids", mBidCost: "sum of what the bids could have cost at most", mWins: "bids that an exchange reported won or billed",
+	mBills: "bids that were charged", mSpend: "money charged", mImps: "impressions that were rendered", mViews: "impressions that were viewable", mClicks: "clicks",
+	mLosses: "bids that an exchange reported lost", mFlagged: "charges with a flag, such as a price above the bid", mOverpaid: "what the charged bids were above the price to beat, where the exchange tells it",
+	mRefusals: "times that a line was refused, estimated from the sample", mPaced: "refusals of lines by pacing", mNoBudget: "refusals of lines for lack of budget",
+	mOrders: "orders on the advertiser's site", mRevenue: "value of these orders",
+}
+
+// A ratio is a metric that is computed from two measures.
+type ratio struct {
+	name, text string
+	num, den   measure
+	factor     float64 // by which num/den is multiplied
+	unit       unit
+}
+
+var ratios = []ratio{
+	{"match_rate", "matched_users / requests", mMatched, mRequests, 100, unitPercent},
+	{"bid_rate", "answered / requests", mAnswered, mRequests, 100, unitPercent},
+	{"win_rate", "wins / bids", mWins, mBids, 100, unitPercent},
+	{"view_rate", "viewable / imps", mViews, mImps, 100, unitPercent},
+	{"ctr", "clicks / imps", mClicks, mImps, 100, unitPercent},
+	{"ecpm", "spend / bills, for a thousand", mSpend, mBills, 1000, unitMoney},
+	{"ecpc", "spend / clicks", mSpend, mClicks, 1, unitMoney},
+	{"avg_bid", "average bid as CPM in the advertiser's currency", mBidCost, mBids, 1000, unitMoney},
+	{"avg_clear", "average price paid as CPM; the same as ecpm", mSpend, mBills, 1000, unitMoney},
+	{"bid_shade_gap", "overpaid / bills, for a thousand", mOverpaid, mBills, 1000, unitMoney},
+	{"cpa", "spend / orders on the site", mSpend, mOrders, 1, unitMoney},
+	{"roas", "revenue on the site / spend", mRevenue, mSpend, 1, unitFactor},
+}
+
+// kind is what an observation is about; a set of kinds is a bit mask.
+type kind uint8
+
+// The kinds of observations.
+const (
+	ofRequest kind = 1 << iota
+	ofBid
+	ofRefusal
+	ofNotice
+	ofOrder
+)
+
+// kindOf returns the observations that have a measure.
+func kindOf(m measure) kind {
+	switch m {
+	case mRecords, mRequests, mMatched, mAudience, mEligible, mAnswered:
+		return ofRequest
+	case mBids, mBidCost:
+		return ofBid
+	case mRefusals, mPaced, mNoBudget:
+		return ofRefusal
+	case mOrders, mRevenue:
+		return ofOrder
+	}
+	return ofNotice
+}
