@@ -111,7 +111,7 @@ func TestKeyRotation(t *testing.T) {
 	file := shopWith(t, "")
 	write := func(keys string) {
 		t.Helper()
-		text := strings.Replace(readFile(t, "examples/shop/rebound.yaml"), "      - sha256: f5d072715bf986543308d9f187277c2406847cd7bfd33cbc2264fedc284a9992\n        scopes: [events, lists, audiences, privacy]\n", keys, 1)
+		text := strings.Replace(readFile(t, "examples/shop/rebound.yaml"), "      - sha256: f5d072715bf986543308d9f187277c2406847cd7bfd33cbc2264fedc284a9992\n        scopes: [events, lists, audiences, privacy, reports]\n", keys, 1)
 		if !strings.Contains(text, keys) {
 			t.Fatal("the sample shop has no such key any more")
 		}

@@ -20,6 +20,8 @@ type Report struct {
 	Notes       []string // what the reader must know
 	Table       *Table
 	Charts      []Chart
+
+	perGroup int // rows with the same first value that tables and pages show; 0: all
 }
 
 // Chart is a line chart of a report.
@@ -309,7 +311,7 @@ func waste(ctx context.Context, a *ask, r *Report) error {
 			out.Columns = append(append(out.Columns, t.Columns[1:]...), Column{"unanswered_pct", unitPercent})
 		}
 		slices.SortStableFunc(t.Rows, func(x, y []any) int { return cmp.Compare(y[1].(int64)-y[4].(int64), x[1].(int64)-x[4].(int64)) })
-		for _, row := range t.Rows[:min(len(t.Rows), maxWaste)] {
+		for _, row := range t.Rows {
 			var share any
 			if requests := row[1].(int64); requests > 0 {
 				share = 100 * float64(requests-row[4].(int64)) / float64(requests)
@@ -317,14 +319,14 @@ func waste(ctx context.Context, a *ask, r *Report) error {
 			out.Rows = append(out.Rows, append(append([]any{by}, row...), share))
 		}
 		if n := len(t.Rows); n > maxWaste {
-			r.Notes = append(r.Notes, fmt.Sprintf("Of %d values of %s the %d with the most requests without a bid are shown.", n, by, maxWaste))
+			r.Notes = append(r.Notes, fmt.Sprintf("There are %d values of %s; tables and pages show the %d with the most requests without a bid, CSV and JSON all.", n, by, maxWaste))
 		}
 	}
-	r.Table = out
+	r.Table, r.perGroup = out, maxWaste
 	r.Notes = append(r.Notes, "Ask the exchange not to send what is matched or eligible too rarely. Bids and wins count impressions; the other columns count requests, estimated from the recorded share.")
 	return nil
 }
 
-// maxWaste is the number of values of each dimension that the report of wasted requests
-// shows.
+// maxWaste is the number of values of each dimension that people see in the report
+// of wasted requests.
 const maxWaste = 50

@@ -63,7 +63,7 @@ func (r *Report) writeText(out io.Writer) error {
 			names = append(names, c.Name)
 		}
 		fmt.Fprintln(w, strings.Join(names, "\t"))
-		for _, row := range r.Table.Rows {
+		for _, row := range r.shown() {
 			var cells []string
 			for i := range row {
 				cells = append(cells, r.Table.Columns[i].human(row[i]))
@@ -82,6 +82,20 @@ func (r *Report) writeText(out io.Writer) error {
 		return fmt.Errorf("cannot write report: %w", err)
 	}
 	return nil
+}
+
+// shown returns the rows that people see.
+func (r *Report) shown() (rows [][]any) {
+	if r.perGroup == 0 {
+		return r.Table.Rows
+	}
+	n := map[any]int{}
+	for _, row := range r.Table.Rows {
+		if n[row[0]]++; n[row[0]] <= r.perGroup {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 // human formats a cell for people.
@@ -227,7 +241,7 @@ func (r *Report) writeHTML(out io.Writer) error {
 	for _, c := range r.Table.Columns {
 		t.Head = append(t.Head, strings.ReplaceAll(c.Name, "_", " "))
 	}
-	for n, row := range r.Table.Rows {
+	for n, row := range r.shown() {
 		if n == maxRows {
 			break
 		}

@@ -1,0 +1,370 @@
+package reports
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rebound/events"
+	"rebound/rtb"
+)
+
+// world is a log of a test: facts in memory, and bid records in files.
+type world struct {
+	t     testing.TB
+	dir   string
+	facts []events.Fact
+	now   time.Time
+	n     int
+}
+
+func newWorld(t testing.TB) *world {
+	return &world{t: t, dir: t.TempDir(), now: time.Date(2026, 10, 1, 2, 30, 0, 0, time.UTC)}
+}
+
+func (w *world) options() Options {
+	return Options{
+		Path: filepath.Join(w.dir, "reports", "rollups.db"), BidDir: filepath.Join(w.dir, "bids"),
+		Facts: func(_ context.Context, after events.Position, fn func([]events.Fact) error) error {
+			if after.Seq > uint64(len(w.facts)) {
+				return ErrElsewhere
+			}
+			if rest := w.facts[after.Seq:]; len(rest) > 0 {
+				return fn(rest)
+			}
+			return nil
+		},
+	}
+}
+
+func (w *world) open() *Store {
+	w.t.Helper()
+	s, err := Open(context.Background(), w.options())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func (w *world) update(s *Store) Progress {
+	w.t.Helper()
+	p, err := s.Update(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+func bidID(n int) (id rtb.BidID) {
+	copy(id[:], fmt.Sprintf("%016d", n))
+	return id
+}
+
+// record returns a bid record with one bid; of a request without a bid for bid 0.
+func (w *world) record(bid int) string {
+	decision := `{"nobid":"unknown_visitor"}`
+	if bid > 0 {
+		decision = fmt.Sprintf(`{"bids":[{"bid_id":"%s","impid":"1","advertiser":"shop","campaign":"c","line":"cart","creative":"x","price":2,"value":4,"reserved_micros":2000,"recency_s":60,"frequency":2,`+
+			`"factors":{"cpm":3.5,"recency":1.8,"intensity":1,"multiplier":1,"shading":1,"rate":1},"draw":0.5}]}`, bidID(bid))
+	}
+	return fmt.Sprintf(`{"v":1,"ts":"%s","exchange":"demo","sample_weight":1,"request":{"id":"r","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"domain":"News.example"},`+
+		`"device":{"ua":"Mozilla/5.0 Firefox/1","devicetype":"2","geo":{"country":"CAN"}}},"decision":%s}`, w.now.Format(time.RFC3339Nano), decision)
+}
+
+func (w *world) write(name string, lines ...string) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, "bids", name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, l := range lines {
+		fmt.Fprintln(f, l)
+	}
+	if err := f.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// notice appends a notice about a bid that was made at a time.
+func (w *world) notice(kind events.Kind, bid int, issued time.Time, charge rtb.Micros) {
+	seq := uint64(len(w.facts) + 1)
+	w.facts = append(w.facts, events.Fact{V: 1, Seq: seq, ID: fmt.Sprintf("%s:%s", kind, bidID(bid)), Kind: kind, At: issued, TS: issued, Advertiser: "shop", Currency: rtb.USD,
+		Notice: &events.Notice{BidID: bidID(bid), Exchange: "demo", Campaign: "c", Line: "cart", Creative: "x", Format: "banner", Issued: issued, Bills: charge > 0, Charge: charge}})
+}
+
+// csv returns the answer to a query of October 2026 in Toronto as lines.
+func (w *world) csv(s *Store, dims, metrics string) string {
+	w.t.Helper()
+	zone, err := time.LoadLocation("America/Toronto")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	from := rtb.DayOf(time.Date(2026, 9, 30, 12, 0, 0, 0, zone), zone)
+	r, err := s.Custom(context.Background(), Query{Dims: fields(dims), Metrics: fields(metrics), From: from.Start(zone), To: (from + 31).Start(zone), Zone: zone})
+	var b bytes.Buffer
+	if err == nil {
+		err = r.Write(&b, "csv")
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, rows, _ := strings.Cut(b.String(), "\n")
+	return strings.TrimSpace(rows)
+}
+
+func (w *world) want(s *Store, dims, metrics, want string) {
+	w.t.Helper()
+	if got := w.csv(s, dims, metrics); got != want {
+		w.t.Errorf("%s of %s: got %q; want %q", metrics, dims, got, want)
+	}
+}
+
+// A bill counts on the local day of its bid, once, with the impression of its record, in
+// whatever order record and notices come.
+func TestOutcomesCountWithTheirBid(t *testing.T) {
+	w := newWorld(t) // 2:30 in UTC is the day before in Toronto
+	s := w.open()
+	w.notice(events.KindWin, 1, w.now, 0)
+	w.notice(events.KindBill, 1, w.now, 1500)
+	w.notice(events.KindBill, 1, w.now, 1500)
+	w.update(s)
+	w.want(s, "day,domain", "bids,wins,spend", "2026-09-30,,USD,0,1,1500")
+	w.write("bids-1.ndjson", w.record(1), w.record(0))
+	w.update(s)
+	w.want(s, "day,domain", "bids,wins,spend", "2026-09-30,news.example,USD,1,1,1500")
+	w.notice(events.KindClick, 1, w.now, 0)
+	w.notice(events.KindBill, 2, w.now.Add(3*time.Hour), 700) // its record was dropped
+	w.update(s)
+	w.want(s, "day,domain", "bids,clicks,spend", "2026-09-30,news.example,USD,1,1,1500\n2026-10-01,,USD,0,0,700")
+	w.want(s, "recency_bucket,frequency_bucket", "bids,spend", ",,USD,0,700\n<1h,2,USD,1,1500")
+	w.want(s, "device,browser", "requests", "pc,firefox,2")
+}
+
+// The sums stay the same when files are packed, when personal data in them is erased, when
+// the store is closed between steps, and when it is lost.
+func TestRecordsCountOnce(t *testing.T) {
+	w := newWorld(t)
+	s := w.open()
+	w.write("bids-1.ndjson", w.record(1), w.record(0), `no record`, w.record(2))
+	w.update(s)
+	w.write("bids-1.ndjson", w.record(3))
+	if err := os.WriteFile(filepath.Join(w.dir, "bids", "bids-2.ndjson"), []byte(w.record(4)+"\n"+w.record(5)[:50]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = w.open()
+	w.update(s)
+	w.want(s, "exchange", "records,requests", "demo,5,5")
+	if err := events.Pack(filepath.Join(w.dir, "bids", "bids-1.ndjson")); err != nil {
+		t.Fatal(err)
+	}
+	w.write("bids-2.ndjson", w.record(5)[50:])
+	if p := w.update(s); p.Records != 1 || p.Rebuilt {
+		t.Errorf("got %+v; want one more record", p)
+	}
+	w.want(s, "exchange", "records,requests", "demo,6,6")
+
+	// An erasure rewrites a file in packed form, with other bytes and without broken lines.
+	plain := filepath.Join(w.dir, "bids", "bids-2.ndjson")
+	text, err := os.ReadFile(plain)
+	if err == nil {
+		err = os.WriteFile(plain, bytes.ReplaceAll(text, []byte("News.example"), []byte("News.example ")), 0o600)
+	}
+	if err == nil {
+		err = events.Pack(plain)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := w.update(s); p.Records != 0 || p.Rebuilt {
+		t.Errorf("after an erasure: got %+v; want nothing new", p)
+	}
+	before := w.csv(s, "day,line", "bids,bid_cost")
+	s.Close()
+	for _, damage := range []func(path string) error{os.Remove, func(p string) error { return os.WriteFile(p, []byte("no database, and long enough to be read as one........."), 0o600) }} {
+		path := w.options().Path
+		os.Remove(path + "-wal")
+		if err := damage(path); err != nil {
+			t.Fatal(err)
+		}
+		s = w.open()
+		w.update(s)
+		if got := w.csv(s, "day,line", "bids,bid_cost"); got != before {
+			t.Errorf("built again: got %q; want %q", got, before)
+		}
+		s.Close()
+	}
+}
+
+// A log that no longer has what was counted is counted again from its beginning.
+func TestAnotherLogIsCountedAnew(t *testing.T) {
+	w := newWorld(t)
+	s := w.open()
+	for i := range 5 {
+		w.notice(events.KindBill, i+1, w.now, 100)
+	}
+	w.update(s)
+	w.facts = w.facts[:2]
+	if p := w.update(s); !p.Rebuilt {
+		t.Errorf("got %+v; want a rebuild", p)
+	}
+	w.want(s, "line", "spend", "cart,USD,200")
+}
+
+// Two processes that build one store share the work and count nothing twice.
+func TestTwoBuilders(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.open(), w.open()
+	var lines []string
+	for i := range 300 {
+		lines = append(lines, w.record(i%7))
+	}
+	for i := range 10 {
+		w.write(fmt.Sprintf("bids-%d.ndjson", i), lines...)
+		done := make(chan error, 2)
+		for _, s := range []*Store{a, b} {
+			go func() {
+				_, err := s.Update(context.Background())
+				done <- err
+			}()
+		}
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.want(a, "exchange", "records", "demo,3000")
+	w.want(b, "exchange", "records", "demo,3000")
+}
+
+func TestQueriesThatCannotBeAnswered(t *testing.T) {
+	w := newWorld(t)
+	w.write("bids-1.ndjson", w.record(1))
+	s := w.open()
+	w.update(s)
+	kathmandu, err := time.LoadLocation("Asia/Kathmandu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hour := w.now.Truncate(time.Hour)
+	for _, c := range []struct {
+		q    Query
+		want string
+	}{
+		{Query{Dims: []string{"planet"}, Metrics: []string{"bids"}}, `"planet"`},
+		{Query{Dims: []string{"day", "hour"}, Metrics: []string{"bids"}}, "one dimension of time"},
+		{Query{Dims: []string{"line"}, Metrics: []string{"requests"}}, "no such dimension"},
+		{Query{Dims: []string{"domain", "device"}, Metrics: []string{"bids"}}, "--scan"},
+		{Query{Metrics: nil}, "no metrics"},
+		{Query{Metrics: []string{"luck"}}, `"luck"`},
+		{Query{Metrics: []string{"requests"}, Advertiser: "shop"}, "belongs to no advertiser"},
+		{Query{Dims: []string{"day"}, Metrics: []string{"bids"}, Zone: kathmandu}, "do not begin"},
+	} {
+		c.q.From, c.q.To = hour, hour.Add(time.Hour)
+		if _, err := s.Query(context.Background(), c.q); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got %v; want an error with %s", c.q, err, c.want)
+		}
+	}
+	if _, err := s.Query(context.Background(), Query{Metrics: []string{"bids"}, From: hour.Add(time.Minute), To: hour.Add(time.Hour)}); err == nil {
+		t.Error("got an answer for a part of an hour")
+	}
+	if _, err := s.Canned(context.Background(), "qps_waste", Query{Advertiser: "shop", From: hour, To: hour.Add(time.Hour)}); !errors.Is(err, ErrNotYours) {
+		t.Errorf("got %v; want ErrNotYours", err)
+	}
+	// What no rollup holds, a scan of the logs answers.
+	table, err := Scan(context.Background(), w.options(), Query{Dims: []string{"domain", "device"}, Metrics: []string{"bids", "requests"}, From: hour, To: hour.Add(time.Hour)})
+	if err != nil || len(table.Rows) != 1 || fmt.Sprint(table.Rows[0]) != "[news.example pc 1 1000000]" {
+		t.Errorf("scan: got %v %v", table, err)
+	}
+}
+
+func TestStatement(t *testing.T) {
+	w := newWorld(t)
+	w.notice(events.KindBill, 1, w.now, 1500)
+	s := w.open()
+	w.update(s)
+	day := w.now.Truncate(24 * time.Hour)
+	r, err := s.Canned(context.Background(), "reconcile", Query{From: day, To: day.Add(24 * time.Hour)})
+	if err == nil {
+		err = r.AddStatement(strings.NewReader("day,imps,spend\n2026-10-01,3,0.0025\n2026-10-02,1,1\n"))
+	}
+	var b bytes.Buffer
+	if err == nil {
+		err = r.Write(&b, "csv")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil || len(rows) != 3 || strings.Join(rows[1][len(rows[1])-4:], " ") != "3 2 2500 1000" || strings.Join(rows[2][len(rows[2])-4:], " ") != "1 1 1000000 1000000" {
+		t.Errorf("got %v, %v", rows, err)
+	}
+	for _, bad := range []string{"", "day,imps\n", "day,imps,spend\nx,1,1\n", "day,imps,spend\n2026-10-01,x,1\n", "day,imps,spend\n2026-10-01,1,x\n"} {
+		if err := r.AddStatement(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q: got no error", bad)
+		}
+	}
+}
+
+func TestPeriods(t *testing.T) {
+	zone, err := time.LoadLocation("America/Toronto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(text string) time.Time {
+		v, err := time.ParseInLocation("2006-01-02 15:04", text, zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, c := range []struct{ of, from, to, want string }{
+		{"day", "2026-11-01 00:00", "2026-11-03 00:00", "2026-11-01 25h0m0s, 2026-11-02 24h0m0s"}, // the clocks go back
+		{"day", "2026-11-01 12:00", "2026-11-02 06:00", "2026-11-01 12h0m0s, 2026-11-02 6h0m0s"},
+		{"week", "2026-10-31 00:00", "2026-11-03 00:00", "2026-10-26 49h0m0s, 2026-11-02 24h0m0s"},
+		{"month", "2026-10-31 00:00", "2026-11-02 00:00", "2026-10 24h0m0s, 2026-11 25h0m0s"},
+		{"hour", "2026-03-08 01:00", "2026-03-08 04:00", "2026-03-08T01:00-05:00 1h0m0s, 2026-03-08T03:00-04:00 1h0m0s"},
+		{"", "2026-10-31 00:00", "2026-11-02 00:00", " 49h0m0s"},
+	} {
+		list, err := periods(c.of, at(c.from), at(c.to), zone)
+		var got []string
+		for _, p := range list {
+			got = append(got, p.name+" "+(time.Duration(p.to-p.from)*time.Second).String())
+		}
+		if text := strings.Join(got, ", "); err != nil || text != c.want {
+			t.Errorf("%s from %s to %s: got %s, %v; want %s", c.of, c.from, c.to, text, err, c.want)
+		}
+	}
+}
+
+// Text from a bid request is no formula in a spreadsheet, and no markup in a page.
+func TestTextFromOutsideIsInert(t *testing.T) {
+	w := newWorld(t)
+	w.write("bids-1.ndjson", strings.Replace(w.record(0), "News.example", "=cmd()<script>\\u001f\\u0000", 1))
+	s := w.open()
+	w.update(s)
+	if got := w.csv(s, "domain", "requests"); got != "'=cmd()<script>,1" {
+		t.Errorf("got %q", got)
+	}
+	r, err := s.Canned(context.Background(), "qps_waste", Query{From: w.now.Truncate(time.Hour), To: w.now.Truncate(time.Hour).Add(time.Hour)})
+	var b bytes.Buffer
+	if err == nil {
+		err = r.Write(&b, "html")
+	}
+	if err != nil || strings.Contains(b.String(), "<script") || !strings.Contains(b.String(), "=cmd()&lt;script&gt;") {
+		t.Errorf("got %v: %s", err, b.String())
+	}
+}
