@@ -76,8 +76,8 @@ reference: ## generate docs/reference.md from the source
 loadtest: ## send 2,000 requests a second for 15 s to a running bidder
 	$(GO) run ./cmd/loadtest attack --target http://127.0.0.1:8080/openrtb2/demo --rate 2000 --duration 15s
 
-visitors-report: ## print the size and speed of the view with VISITORS (1000000) visitors
-	VISITORS=$${VISITORS:-1000000} $(GO) test -count=1 -timeout 110m -run 'TestVisitorsReport$$' -v ./segments
+visitors-report: ## print the size and speed of the view with VISITORS (1000000) visitors, and of a bidder under EVENTS and BIDS (5000) a second
+	VISITORS=$${VISITORS:-1000000} $(GO) test -count=1 -timeout 110m -run 'TestVisitorsReport$$' -v -p 1 ./apptest ./segments
 
 clean: ## remove the built programs and the local data
 	rm -rf bin data
