@@ -193,7 +193,9 @@ func TestRecordsCountOnce(t *testing.T) {
 	}
 	before := w.csv(s, "day,line", "bids,bid_cost")
 	s.Close()
-	for _, damage := range []func(path string) error{os.Remove, func(p string) error { return os.WriteFile(p, []byte("no database, and long enough to be read as one........."), 0o600) }} {
+	for _, damage := range []func(path string) error{os.Remove, func(p string) error {
+		return os.WriteFile(p, []byte("no database, and long enough to be read as one........."), 0o600)
+	}} {
 		path := w.options().Path
 		os.Remove(path + "-wal")
 		if err := damage(path); err != nil {
