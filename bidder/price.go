@@ -117,7 +117,7 @@ func (d *Decision) quote(p *pricing, c *candidate, fixed bool) (r rtb.NoBidReaso
 	if p.guaranteed && p.value < floor && floor <= l.Bid.MaxCPM {
 		p.value = floor
 	}
-	d.ask = rtb.Ask{Value: p.value, Floor: floor, Auction: auction, Exchange: d.profile.ID, Slot: p.slot, Draw: d.out.Draw}
+	d.ask = rtb.Ask{Value: p.value, Floor: floor, Auction: auction, Exchange: d.profile.ID, Slot: p.slot, Multiplier: p.estimate.Multiplier, Draw: d.out.Draw}
 	p.quote, r = d.budgets.Quote(d.handles[c.ordinal], &d.ask)
 	if r == rtb.NoBidPaced && p.guaranteed && p.value > 0 {
 		p.quote.Price = min(p.value, l.Bid.MaxCPM)

@@ -111,7 +111,7 @@ func (d *Decision) reserveBid(opt *option, c *candidate) rtb.NoBidReason {
 	if c.line.Bid.Goal.Kind != rtb.GoalFixed {
 		e := &p.estimate
 		b.Factors.CPM = e.Value
-		b.Factors.Estimate = events.Estimate{Click: e.Click, Conversion: e.Conversion, Deviation: e.Deviation, Draw: e.Draw, Data: e.Data, Target: c.line.Bid.Goal.Target}
+		b.Factors.Estimate = events.Estimate{Click: e.Click, Conversion: e.Conversion, Deviation: e.Deviation, Draw: e.Draw, Data: e.Data, Target: c.line.Bid.Goal.Target, Worth: e.Worth, Multiplier: e.Multiplier}
 	}
 	b.RecencyS, b.Seen = d.history(c)
 	d.fillClaims(b, opt)

@@ -89,7 +89,7 @@ type Clock func() time.Time
 type priors struct{}
 
 func (priors) Estimate(e *rtb.Estimate, g *rtb.Goal, _ *rtb.Showing) {
-	*e = rtb.Estimate{Value: g.Prior, Draw: 1}
+	*e = rtb.Estimate{Value: g.Prior, Draw: 1, Multiplier: 1}
 }
 
 // dryBudgets are budgets that keep nothing: what is reserved is released at

@@ -243,6 +243,10 @@ func (e *encoder) estimate(x *Estimate) {
 		}
 	}
 	e.int(`,"target_micros":`, int64(x.Target))
+	e.int(`,"worth_micros":`, int64(x.Worth))
+	if x.Multiplier != 0 {
+		e.float(`,"multiplier":`, x.Multiplier)
+	}
 	e.close(start)
 }
 

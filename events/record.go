@@ -128,7 +128,9 @@ type Estimate struct {
 	Deviation  float64    `json:"deviation,omitempty"`     // relative standard deviation of the value
 	Draw       float64    `json:"draw,omitempty"`          // factor that the uncertainty put on the value
 	Data       float64    `json:"data,omitempty"`          // share of the estimate that rests on data; the rest is the line's cpm
-	Target     rtb.Micros `json:"target_micros,omitempty"` // worth of the click or conversion
+	Target     rtb.Micros `json:"target_micros,omitempty"` // of the line; with strategy roas in millionths
+	Worth      rtb.Micros `json:"worth_micros,omitempty"`  // estimated worth of the click or conversion
+	Multiplier float64    `json:"multiplier,omitempty"`    // least multiplier that keeps the cost of conversions within the target
 }
 
 // DecisionDrop is one line that did not bid, with the reason; without one it was

@@ -62,7 +62,12 @@ func (p *Pacer) foldAll(facts []events.Fact) error {
 
 func (p *Pacer) fold(f *events.Fact) error {
 	p.now = later(p.now, f.TS.UTC())
+	if err := p.values.look(rtb.SecondOf(p.now)); err != nil {
+		return err
+	}
 	switch f.Kind {
+	case events.KindEvent:
+		return p.foldOrder(f)
 	case events.KindGrant:
 		if f.Grant != nil {
 			p.foldGrant(f)
@@ -147,8 +152,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 	}
 	rec.charged = p.now
 	p.charge(f, rec.late(n, p.now), !rec.lost.IsZero())
-	p.learnBill(f, rec)
-	return nil
+	return p.learnBill(f, rec)
 }
 
 // notice returns the record of a bid's notices, creating it if necessary.

@@ -83,9 +83,10 @@ func (t *weights) put(i uint32, w weight) {
 	t.stale[i>>pageBits] = true
 }
 
-// step follows the gradient g in the score of features.
-func (t *weights) step(x *inputs, g float64) {
-	for _, i := range x.list() {
+// step follows the gradient g in the score of a model's features.
+func (t *weights) step(m model, x *inputs, g float64) {
+	for _, h := range x.list() {
+		i := m.index(h)
 		w, _ := t.at(i)
 		w.step(g)
 		t.put(i, w)
@@ -93,15 +94,15 @@ func (t *weights) step(x *inputs, g float64) {
 	}
 }
 
-// score returns the sum of the weights of features.
-func (t *weights) score(x *inputs) float64 {
-	sum := 0.0
-	for _, i := range x.list() {
-		if w, ok := t.at(i); ok {
+// predict returns a model's prediction.
+func (t *weights) predict(m model, x *inputs) float64 {
+	sum := logit(startRates[m])
+	for _, h := range x.list() {
+		if w, ok := t.at(m.index(h)); ok {
 			sum += w.value()
 		}
 	}
-	return sum
+	return sigmoid(sum)
 }
 
 func sigmoid(score float64) float64 { return 1 / (1 + math.Exp(-score)) }

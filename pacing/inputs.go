@@ -7,6 +7,8 @@ type model uint8
 
 const (
 	clickModel model = iota // a click of a billed impression
+	viewModel               // a conversion that is credited to a billed impression
+	buyModel                // a conversion that is credited to a click
 	models
 )
 
@@ -25,33 +27,37 @@ const (
 // maxInputs is the largest number of features of one example.
 const maxInputs = ownFeatures + rtb.MaxFeatures
 
-// inputs are the indexes of an example's weights. The first is the bias.
+// inputs are the hashed features of an example. The first is the bias.
 type inputs struct {
-	n     int
-	index [maxInputs]uint32
+	n    int
+	hash [maxInputs]uint32
 }
 
-func (x *inputs) list() []uint32 { return x.index[:x.n] }
+func (x *inputs) list() []uint32 { return x.hash[:x.n] }
 
-// set fills x with the features of a showing for a model.
-func (x *inputs) set(m model, s *rtb.Showing) {
+// set fills x with the features of a showing.
+func (x *inputs) set(s *rtb.Showing) {
 	a := rtb.HashText(s.Line.Advertiser)
 	c := a*31 + rtb.HashText(s.Line.Campaign)
 	l := c*31 + rtb.HashText(s.Line.Line)
 	x.n = 0
-	x.add(m, rtb.HashFeature(kindBias, 0, 0))
-	x.add(m, rtb.HashFeature(kindAdvertiser, a, 0))
-	x.add(m, rtb.HashFeature(kindCampaign, c, 0))
-	x.add(m, rtb.HashFeature(kindLine, l, 0))
-	x.add(m, rtb.HashFeature(kindCreative, a, rtb.HashText(s.Creative)))
-	x.add(m, rtb.HashFeature(kindExchange, rtb.HashText(s.Exchange), rtb.HashText(s.Format)))
+	x.add(rtb.HashFeature(kindBias, 0, 0))
+	x.add(rtb.HashFeature(kindAdvertiser, a, 0))
+	x.add(rtb.HashFeature(kindCampaign, c, 0))
+	x.add(rtb.HashFeature(kindLine, l, 0))
+	x.add(rtb.HashFeature(kindCreative, a, rtb.HashText(s.Creative)))
+	x.add(rtb.HashFeature(kindExchange, rtb.HashText(s.Exchange), rtb.HashText(s.Format)))
 	for _, h := range s.Features.Hash[:min(s.Features.N, rtb.MaxFeatures)] {
-		x.add(m, h)
+		x.add(h)
 	}
 }
 
-func (x *inputs) add(m model, h uint32) {
-	h = (h + uint32(m)*0x85ebca6b) * 0x9e3779b1
-	x.index[x.n] = h >> (32 - valueBits)
+func (x *inputs) add(h uint32) {
+	x.hash[x.n] = h
 	x.n++
+}
+
+// index returns the index of a feature's weight in a model.
+func (m model) index(h uint32) uint32 {
+	return (h + uint32(m)*0x85ebca6b) * 0x9e3779b1 >> (32 - valueBits)
 }

@@ -124,8 +124,9 @@ func (p *Pacer) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReaso
 	if pl := p.place(placeKey{ask.Exchange, e.currency, ask.Slot}, float64(ask.Value)/1000); pl != nil {
 		at = pl.curve.Load()
 	}
-	multiplier := e.line.lambda()
-	_, full := at.bid(ask, ask.Value, e.maxCPM)
+	own := max(ask.Multiplier, 1)
+	_, full := at.bid(ask, ask.Value.Scale(1/own), e.maxCPM)
+	multiplier := max(e.line.lambda(), own)
 	worth := ask.Value.Scale(1 / multiplier)
 	unshaded := min(worth, e.maxCPM)
 	if unshaded <= 0 || unshaded < ask.Floor {

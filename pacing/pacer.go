@@ -107,7 +107,7 @@ func Open(o Options) (*Pacer, error) {
 	}
 	p := &Pacer{
 		o: o, db: db, wake: make(chan struct{}, 1), newPlaces: make(chan newPlace, waitingPlaces),
-		reservations: newReservations(o.MaxReservations), flights: newFlights(), paths: newPaths(), values: newValues(),
+		reservations: newReservations(o.MaxReservations), flights: newFlights(), paths: newPaths(), values: newValues(db),
 		accounts: map[rtb.BudgetID]*account{}, longs: map[rtb.BudgetID]*account{}, longRun: longRun(o.Run), controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
 		losses: map[string]*lossClaims{}, lateBy: map[lateKey]rtb.Micros{},

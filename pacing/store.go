@@ -24,6 +24,11 @@ const (
 	keyAdjust  = 'a' // + id of an adjustment -> when it is dropped
 	keyWeight  = 'w' // + index of a weight -> its z and n
 	keyValue   = 'v' // + line, or nothing for all lines -> calibrations as JSON
+	keyReturns = 'r' // + line, or advertiser -> returns as JSON
+	keyDelay   = 'd' // delays of the models as JSON
+	keyDue     = 'q' // + time, model, bid id -> exposure that is looked at then; see conversionDue
+	keyTouch   = 'x' // + visitor, advertiser -> touches
+	keyOrder   = 'o' // + hash of advertiser and order -> order as JSON
 )
 
 // storeFormat is the version of these keys and their values.

@@ -5,14 +5,12 @@ import (
 	"math"
 	"sync/atomic"
 
+	"rebound/internal/view"
 	"rebound/rtb"
 )
 
 // Constants of the estimates.
 const (
-	// startClick is the click rate that a model without data starts at, about that of
-	// display ads.
-	startClick = 0.001
 	// Prior variances of the logarithm of a rate: of the rate in general, and of what
 	// each feature adds to it.
 	biasVariance, featureVariance = 4.0, 0.04
@@ -25,24 +23,37 @@ const (
 	publishEvery = 1
 )
 
+// startRates are the rates that the models start at without data, about those of display
+// ads: clicks of impressions, conversions of impressions, and conversions of clicks.
+var startRates = [models]float64{clickModel: 0.001, viewModel: 0.0001, buyModel: 0.02}
+
 // values estimates the value of impressions. Its state is a fold of the log: of billed
-// impressions and clicks. Pacer.mu protects it, except for snapshot.
+// impressions, clicks and orders. Pacer.mu protects it, except for snapshot.
 type values struct {
 	snapshot atomic.Pointer[valueSnapshot]
 
-	weights   *weights
-	all       [models]calibration
-	lines     map[rtb.LineID]*lineValue
-	touched   map[rtb.LineID]struct{} // lines that changed since the last commit
-	published rtb.Second
-	behind    bool // the snapshot is out of date
-	known     bool // the snapshot has all lines
+	weights     *weights
+	all         [models]calibration
+	delays      [models]delay
+	lines       map[rtb.LineID]*lineValue
+	advertisers map[string]*liveReturns
+	touched     map[rtb.LineID]struct{} // lines that changed since the last commit
+	paying      map[string]struct{}     // advertisers that changed since then
+	pending     *overlay                // exposures, touches and orders
+	looked      rtb.Second              // exposures due before this time were looked at
+	sweep       sweep
+	published   rtb.Second
+	behind      bool // the snapshot is out of date
+	known       bool // the snapshot has all lines and advertisers
 }
 
-// lineValue is the calibration of one line. The bid path reads the ratios.
+// lineValue is the calibration of one line and what it earns. The bid path reads the ratios
+// and the published returns.
 type lineValue struct {
 	calibrations [models]calibration
 	ratios       [models]atomic.Uint64 // bits of a float64
+	returns      liveReturns
+	advertiser   *liveReturns
 }
 
 // valueCell is what the bid path needs of one weight: its value, and the variance that it
@@ -55,18 +66,23 @@ type valueSnapshot struct {
 	bias  [models]float64 // variance of the general rate
 	all   [models]float64 // ratios of all lines
 	lines map[rtb.LineID]*lineValue
+
+	advertisers map[string]*liveReturns
 }
 
-func newValues() *values {
-	v := &values{weights: newWeights(), lines: map[rtb.LineID]*lineValue{}, touched: map[rtb.LineID]struct{}{}}
-	v.publish()
+func newValues(db view.Reader) *values {
+	v := &values{pending: newOverlay(db)}
+	v.clear()
 	return v
 }
 
 // clear removes the folded state.
 func (v *values) clear() {
-	v.weights, v.all = newWeights(), [models]calibration{}
+	v.weights, v.all, v.delays = newWeights(), [models]calibration{}, [models]delay{}
 	v.lines, v.touched = map[rtb.LineID]*lineValue{}, map[rtb.LineID]struct{}{}
+	v.advertisers, v.paying = map[string]*liveReturns{}, map[string]struct{}{}
+	v.pending.committed()
+	v.looked, v.sweep = 0, sweep{}
 	v.published, v.known = 0, false
 	v.snapshot.Store(&valueSnapshot{})
 	v.publish()
@@ -76,12 +92,26 @@ func (v *values) clear() {
 func (v *values) line(id rtb.LineID) *lineValue {
 	l := v.lines[id]
 	if l == nil {
-		l = &lineValue{}
+		l = &lineValue{advertiser: v.advertiser(id.Advertiser)}
 		v.lines[id] = l
 		v.known = false
 	}
 	v.touched[id] = struct{}{}
+	l.returns.stale = true
 	return l
+}
+
+// advertiser returns the orders of an advertiser, which will be changed.
+func (v *values) advertiser(id string) *liveReturns {
+	a := v.advertisers[id]
+	if a == nil {
+		a = &liveReturns{}
+		v.advertisers[id] = a
+		v.known = false
+	}
+	a.stale = true
+	v.paying[id] = struct{}{}
+	return a
 }
 
 // publish makes a snapshot of the state. It copies the pages that changed.
@@ -96,18 +126,22 @@ func (v *values) publish() {
 			v.weights.stale[i] = false
 		}
 	}
-	var x inputs
 	for m := range models {
-		x.set(m, &rtb.Showing{})
-		w, _ := v.weights.at(x.index[0])
+		w, _ := v.weights.at(m.index(rtb.HashFeature(kindBias, 0, 0)))
 		next.bias[m] = 1 / (1/biasVariance + w.n)
 		next.all[m] = v.all[m].ratio(1, calibrationPrior)
 		for _, l := range v.lines {
 			l.ratios[m].Store(math.Float64bits(l.calibrations[m].ratio(next.all[m], linePrior)))
 		}
 	}
+	for _, l := range v.lines {
+		l.returns.publish()
+	}
+	for _, a := range v.advertisers {
+		a.publish()
+	}
 	if !v.known || next.lines == nil {
-		next.lines, v.known = maps.Clone(v.lines), true
+		next.lines, next.advertisers, v.known = maps.Clone(v.lines), maps.Clone(v.advertisers), true
 	}
 	v.behind = false
 	v.snapshot.Store(next)
@@ -129,13 +163,14 @@ func cellVariance(n float64) float32 {
 	return float32(featureVariance / (1 + n*maxInputs*featureVariance))
 }
 
-// rate is an estimated probability with the variance of its logarithm.
+// rate is an estimated probability, or an amount, with the variance of its logarithm.
 type rate struct{ p, variance float64 }
 
-// rate returns a model's estimate before a line's own calibration.
-func (s *valueSnapshot) rate(m model, start float64, x *inputs) rate {
-	score, variance := logit(start), s.bias[m]
-	for n, i := range x.list() {
+// rate returns a model's estimate, calibrated for a line, which may be nil.
+func (s *valueSnapshot) rate(m model, l *lineValue, x *inputs) rate {
+	score, variance := logit(startRates[m]), s.bias[m]
+	for n, h := range x.list() {
+		i := m.index(h)
 		cell := valueCell{variance: featureVariance}
 		if page := s.pages[i>>pageBits]; page != nil {
 			cell = page[i%pageSize]
@@ -145,18 +180,26 @@ func (s *valueSnapshot) rate(m model, start float64, x *inputs) rate {
 			variance += float64(cell.variance)
 		}
 	}
-	return rate{sigmoid(score), variance}
-}
-
-// ratio returns the calibration of a line's predictions.
-func (s *valueSnapshot) ratio(m model, id *rtb.LineID) float64 {
 	ratio := s.all[m]
-	if l := s.lines[*id]; l != nil {
+	if l != nil {
 		if own := math.Float64frombits(l.ratios[m].Load()); own > 0 {
 			ratio *= own
 		}
 	}
-	return ratio
+	return rate{min(sigmoid(score)*ratio, 1), variance}
+}
+
+// times returns the product of independent rates.
+func (r rate) times(o rate) rate { return rate{r.p * o.p, r.variance + o.variance} }
+
+// plus returns the sum of independent rates.
+func (r rate) plus(o rate) rate {
+	p := r.p + o.p
+	if p <= 0 {
+		return rate{0, max(r.variance, o.variance)}
+	}
+	a, b := r.p/p, o.p/p
+	return rate{p, a*a*r.variance + b*b*o.variance}
 }
 
 // blend combines an estimate with a prior, each weighted by its precision, and returns
@@ -179,19 +222,61 @@ func (r *rate) blend(prior, variance float64) (data float64) {
 // advantage of high draws in auctions of usual elasticity.
 func (p *Pacer) Estimate(e *rtb.Estimate, g *rtb.Goal, show *rtb.Showing) {
 	s := p.values.snapshot.Load()
+	l := s.lines[show.Line]
 	var x inputs
-	x.set(clickModel, show)
-	click := s.rate(clickModel, startClick, &x)
-	click.p = min(click.p*s.ratio(clickModel, &show.Line), 1)
-	*e = rtb.Estimate{Data: 1}
+	x.set(show)
+	chance := s.rate(clickModel, l, &x)
+	*e = rtb.Estimate{Click: chance.p, Data: 1, Multiplier: 1}
 	worth := float64(g.Target)
-	if g.Prior > 0 && worth > 0 {
-		e.Data = click.blend(min(float64(g.Prior)/1000/worth, 1), priorVariance)
+	if g.Kind != rtb.GoalCPC {
+		chance = chance.times(s.rate(buyModel, l, &x)).plus(s.rate(viewModel, l, &x))
+		var variance float64
+		line, advertiser := s.returns(l, show.Line.Advertiser)
+		worth, variance, e.Multiplier = worthOf(g, &line, &advertiser)
+		chance.variance += variance
 	}
-	e.Click = click.p
-	e.Deviation = math.Sqrt(click.variance)
+	if prior := float64(g.Prior) / 1000; worth <= 0 { // no order is known
+		e.Data, e.Conversion, e.Deviation = 0, chance.p, math.Sqrt(priorVariance)
+		e.Draw = drawFactor(e.Deviation, show)
+		e.Value = valueCPM(prior * e.Draw)
+		return
+	} else if prior > 0 {
+		e.Data = chance.blend(min(prior/worth, 1), priorVariance)
+	}
+	if g.Kind == rtb.GoalCPC {
+		e.Click = chance.p
+	} else {
+		e.Conversion = chance.p
+	}
+	e.Worth = rtb.Micros(min(worth, float64(rtb.MaxCPM)*1000))
+	e.Deviation = math.Sqrt(chance.variance)
 	e.Draw = drawFactor(e.Deviation, show)
-	e.Value = valueCPM(click.p * worth * e.Draw)
+	e.Value = valueCPM(chance.p * worth * e.Draw)
+}
+
+// returns returns what a line, which may be nil, and its advertiser earned.
+func (s *valueSnapshot) returns(l *lineValue, advertiser string) (line, all returns) {
+	if l == nil {
+		return returns{}, s.advertisers[advertiser].read()
+	}
+	return l.returns.read(), l.advertiser.read()
+}
+
+// worthOf returns the worth of a conversion, in micros, the variance of its logarithm, and
+// the least multiplier of the line's goal.
+func worthOf(g *rtb.Goal, line, advertiser *returns) (worth, variance, multiplier float64) {
+	known := 0.0
+	switch g.Kind {
+	case rtb.GoalCPA:
+		worth = float64(g.Target)
+		known = line.Conversions * worth
+	case rtb.GoalROAS:
+		worth, variance = orderValue(line, advertiser)
+		ratio := 1e6 / float64(max(g.Target, 1))
+		worth *= ratio
+		known = line.Revenue * ratio
+	}
+	return worth, variance, line.goalMultiplier(worth, known)
 }
 
 // valueCPM returns the CPM of an impression that is worth v micros.

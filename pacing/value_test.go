@@ -101,9 +101,12 @@ func (t *tally) add(p float64, i *shown) {
 	t.entropy -= y*math.Log(i.p) + (1-y)*math.Log(1-i.p)
 }
 
+// emptyPacer returns a Pacer that only estimates.
+func emptyPacer() *Pacer { return &Pacer{values: newValues(nil)} }
+
 // runClicks trains on n impressions and returns the tallies of the last three quarters by segment.
 func runClicks(c *clickTruth, n int) (*Pacer, map[string]*tally) {
-	p := &Pacer{values: newValues()}
+	p := emptyPacer()
 	tallies := map[string]*tally{}
 	type click struct {
 		f  *events.Fact
@@ -294,8 +297,8 @@ func TestFirstDay(t *testing.T) {
 	if e.Deviation < 0.3 || e.Deviation > 0.7 {
 		t.Errorf("with a cpm: got a deviation of %.2f; want 0.3 to 0.7", e.Deviation)
 	}
-	if e = w.estimate(p, c, 0); math.Abs(e.Click-startClick) > 1e-9 || e.Data != 1 || e.Deviation < 1 {
-		t.Errorf("without a cpm: got %+v; want a click rate of %g and a deviation above 1", e, startClick)
+	if e = w.estimate(p, c, 0); math.Abs(e.Click-startRates[clickModel]) > 1e-9 || e.Data != 1 || e.Deviation < 1 {
+		t.Errorf("without a cpm: got %+v; want a click rate of %g and a deviation above 1", e, startRates[clickModel])
 	}
 	// What other lines taught helps a new one, and outweighs a wrong cpm in time.
 	for n := range 2000 {
@@ -350,7 +353,7 @@ func TestEstimateDoesNotAllocate(t *testing.T) {
 	if raceOn {
 		t.Skip("the race detector allocates")
 	}
-	p := &Pacer{values: newValues()}
+	p := emptyPacer()
 	s := rtb.Showing{Exchange: "demo", Line: cartLine, Creative: "card", Format: "banner", Features: rtb.Features{N: 8}}
 	g, e := rtb.Goal{Kind: rtb.GoalCPC, Target: unit, Prior: 1_000_000}, rtb.Estimate{}
 	if n := testing.AllocsPerRun(1000, func() { p.Estimate(&e, &g, &s) }); n != 0 {

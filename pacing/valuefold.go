@@ -22,28 +22,39 @@ func showingOf(f *events.Fact) rtb.Showing {
 // the logistic loss, p - y, is taken in two parts: p when an impression is billed, and -1
 // when it is clicked. An impression therefore never waits for its click, and needs no
 // memory until then.
-func (v *values) billed(f *events.Fact, at rtb.Second) {
+func (v *values) billed(f *events.Fact, at rtb.Second) error {
 	s := showingOf(f)
 	var x inputs
-	x.set(clickModel, &s)
-	p := sigmoid(logit(startClick) + v.weights.score(&x))
-	v.weights.step(&x, p)
+	x.set(&s)
+	p := v.weights.predict(clickModel, &x)
+	v.weights.step(clickModel, &x, p)
 	v.observe(clickModel, s.Line, p, 0, at)
+	if f.Visitor.IsZero() {
+		return nil // no purchase can be credited to it
+	}
+	l := &v.line(s.Line).returns
+	l.fade(at)
+	l.Spend += float64(max(f.Notice.Charge, 0))
+	return v.expose(viewModel, f, &x, at)
 }
 
 // clicked learns from the first click of a billed impression.
-func (v *values) clicked(f *events.Fact, at rtb.Second) {
+func (v *values) clicked(f *events.Fact, at rtb.Second) error {
 	s := showingOf(f)
 	var x inputs
-	x.set(clickModel, &s)
-	v.weights.step(&x, -1)
+	x.set(&s)
+	v.weights.step(clickModel, &x, -1)
 	v.observe(clickModel, s.Line, 0, 1, at)
+	if f.Visitor.IsZero() {
+		return nil
+	}
+	return v.expose(buyModel, f, &x, at)
 }
 
 // observe adds to the calibration of a model.
 func (v *values) observe(m model, id rtb.LineID, predicted, observed float64, at rtb.Second) {
 	for _, c := range [...]*calibration{&v.all[m], &v.line(id).calibrations[m]} {
-		c.fade(at)
+		c.fade(m, at)
 		c.Predicted += predicted
 		c.Observed += observed
 	}
@@ -62,7 +73,7 @@ func (p *Pacer) foldClick(f *events.Fact) error {
 	}
 	rec.clicked = p.now
 	if !rec.charged.IsZero() {
-		p.values.clicked(f, rtb.SecondOf(p.now))
+		return p.values.clicked(f, rtb.SecondOf(p.now))
 	}
 	return nil
 }
@@ -71,11 +82,12 @@ func (p *Pacer) foldClick(f *events.Fact) error {
 const flagExpired = "expired"
 
 // learnBill learns from the first bill of a bid, and from a click that came before it.
-func (p *Pacer) learnBill(f *events.Fact, rec *notice) {
-	p.values.billed(f, rtb.SecondOf(p.now))
-	if !rec.clicked.IsZero() {
-		p.values.clicked(f, rtb.SecondOf(p.now))
+func (p *Pacer) learnBill(f *events.Fact, rec *notice) error {
+	err := p.values.billed(f, rtb.SecondOf(p.now))
+	if err == nil && !rec.clicked.IsZero() {
+		err = p.values.clicked(f, rtb.SecondOf(p.now))
 	}
+	return err
 }
 
 // publishValues updates the bid path's snapshot at a time of the log or of the clock.

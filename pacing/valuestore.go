@@ -25,14 +25,28 @@ func (v *values) commit(b *view.Batch) error {
 			return err
 		}
 	}
+	if err := v.pending.commit(b); err != nil {
+		return err
+	}
+	for id := range v.paying {
+		if err := setJSON(b, nameKey(keyReturns, id), &v.advertisers[id].returns); err != nil {
+			return err
+		}
+	}
 	if len(v.touched) == 0 {
 		return nil
+	}
+	if err := setJSON(b, []byte{keyDelay}, &v.delays); err != nil {
+		return err
 	}
 	if err := setJSON(b, nameKey(keyValue, lineNameAll), &v.all); err != nil {
 		return err
 	}
 	for id := range v.touched {
 		if err := setJSON(b, nameKey(keyValue, id.String()), &v.lines[id].calibrations); err != nil {
+			return err
+		}
+		if err := setJSON(b, nameKey(keyReturns, id.String()), &v.lines[id].returns.returns); err != nil {
 			return err
 		}
 	}
@@ -43,6 +57,8 @@ func (v *values) commit(b *view.Batch) error {
 func (v *values) committed() {
 	v.weights.committed()
 	clear(v.touched)
+	clear(v.paying)
+	v.pending.committed()
 }
 
 // load reads the state from an opened view.
@@ -79,9 +95,35 @@ func (v *values) load(r view.Reader) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = errors.Join(each(r, keyReturns, v.loadReturns), each(r, keyDelay, v.loadDelays))
+	}
 	v.committed()
 	v.publish()
 	return err
+}
+
+func (v *values) loadReturns(k, value []byte) error {
+	var to *returns
+	switch parts := strings.Split(string(k), "/"); len(parts) {
+	case 1:
+		to = &v.advertiser(parts[0]).returns
+	case 3:
+		to = &v.line(rtb.LineID{Advertiser: parts[0], Campaign: parts[1], Line: parts[2]}).returns.returns
+	default:
+		return unreadable("returns", k, errors.New("want advertiser or advertiser/campaign/line"))
+	}
+	if err := json.Unmarshal(value, to); err != nil {
+		return unreadable("returns", k, err)
+	}
+	return nil
+}
+
+func (v *values) loadDelays(k, value []byte) error {
+	if err := json.Unmarshal(value, &v.delays); err != nil {
+		return unreadable("delays", k, err)
+	}
+	return nil
 }
 
 func bad(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }

@@ -201,7 +201,10 @@ type Ask struct {
 	Auction  int // AuctionFirstPrice, AuctionSecondPrice or AuctionFixedPrice; only first-price bids are shaded
 	Exchange string
 	Slot     Slot
-	Draw     float64 // the request's draw in [0, 1); it decides whether the price is randomised
+	// Multiplier is the least number by which the value is divided, whatever the budgets
+	// allow; below 1 it has no effect.
+	Multiplier float64
+	Draw       float64 // the request's draw in [0, 1); it decides whether the price is randomised
 }
 
 // Quote is the price that pacing sets for one possible bid.

@@ -42,6 +42,12 @@ type Estimate struct {
 	Deviation float64
 	// Draw is the factor that the uncertainty puts on the value in this request.
 	Draw float64
+	// Worth is the estimated worth of the click or conversion, in micros; 0 if no order is
+	// known.
+	Worth Micros
+	// Multiplier is the least number by which the value is divided, so that conversions
+	// do not cost more than the line's goal allows; 1 means no effect.
+	Multiplier float64
 	// Data is the share of the expected value that rests on data, from 0 (on the line's
 	// prior alone) to 1.
 	Data float64
