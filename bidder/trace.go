@@ -71,6 +71,7 @@ type PriceTrace struct {
 	Recency, Intensity, Adjust float64
 	Rate                       float64
 	Quote                      rtb.Quote
+	Estimate                   rtb.Estimate // of a line with a goal
 	FirstPrice, Guaranteed     bool
 
 	Reason rtb.NoBidReason // NoBidNone: the price reaches the floor
@@ -91,7 +92,7 @@ func (t *Trace) identified(d *Decision) {
 func (t *Trace) price(d *Decision, opt *option, c *candidate, r rtb.NoBidReason) {
 	p := &opt.pricing
 	x := PriceTrace{Line: c.line, Imp: opt.imp, Creative: opt.creative, Currency: p.currency, Value: p.value, MaxCPM: c.line.Bid.MaxCPM,
-		Price: p.price, Floor: p.floor, Recency: p.recency, Intensity: p.intensity, Adjust: p.adjust, Rate: p.rate.Float(), Quote: p.quote,
+		Price: p.price, Floor: p.floor, Recency: p.recency, Intensity: p.intensity, Adjust: p.adjust, Rate: p.rate.Float(), Quote: p.quote, Estimate: p.estimate,
 		FirstPrice: p.firstPrice, Guaranteed: p.guaranteed, Reason: r}
 	if deal := d.dealOf(opt); deal != nil {
 		x.Deal = string(deal.ID)

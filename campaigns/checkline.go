@@ -256,12 +256,15 @@ func (c *compiler) bid(path string, l *Line, s *BidSpec) {
 }
 
 // strategies are the names of the kinds of goals.
-var strategies = []string{"fixed", "cpc"}
+var strategies = []string{"fixed", "cpc", "cpa", "roas"}
 
 // Limits of a goal's target.
 const (
-	maxTarget    = rtb.Micros(100_000_000_000) // per click or conversion, whatever the currency
-	maxClickRate = 0.5                         // that a line's cpm may imply
+	maxTarget = rtb.Micros(100_000_000_000) // per click or conversion, whatever the currency
+	// The rates of clicks and conversions per impression that a line's cpm may imply.
+	maxClickRate, maxConversionRate = 0.5, 0.1
+	// The range of the revenue per unit of spend.
+	minReturn, maxReturn = rtb.Micros(10_000), rtb.Micros(100_000_000)
 )
 
 // goal checks what the impressions of a line are worth.
@@ -269,23 +272,41 @@ func (c *compiler) goal(path string, g *rtb.Goal, s *BidSpec) {
 	if g.Kind == rtb.GoalFixed {
 		c.cpm(path+".cpm", s.CPM)
 		if s.Target != 0 {
-			c.Add(path+".target", s.Target.String(), "no target with strategy fixed; set strategy: cpc, or remove target")
+			c.Add(path+".target", s.Target.String(), "no target with strategy fixed; set strategy to cpc, cpa or roas, or remove target")
 		}
 		return
 	}
 	if s.CPM != 0 {
 		c.cpm(path+".cpm", s.CPM)
 	}
-	if s.Target <= 0 || s.Target > maxTarget {
-		got := s.Target.String()
-		if s.Target == 0 {
-			got = "nothing"
+	got := s.Target.String()
+	if s.Target == 0 {
+		got = "nothing"
+	}
+	switch g.Kind {
+	case rtb.GoalCPC:
+		c.worth(path, got, s, "a click", maxClickRate)
+	case rtb.GoalCPA:
+		c.worth(path, got, s, "a conversion", maxConversionRate)
+	case rtb.GoalROAS:
+		if s.Target < minReturn || s.Target > maxReturn {
+			c.Add(path+".target", got, "the revenue per unit of spend, from 0.01 to 100, such as 4.0; 400 % is 4.0")
 		}
-		c.Add(path+".target", got, "the worth of a click, more than 0 and at most "+maxTarget.String())
+		if s.CPM == 0 {
+			c.Add(path+".cpm", "nothing", "the value of an impression until the values of orders are known, such as 2.00")
+		}
+	}
+}
+
+// worth checks the target of a line that pays for clicks or conversions, and the rate that
+// its cpm implies.
+func (c *compiler) worth(path, got string, s *BidSpec, of string, most float64) {
+	if s.Target <= 0 || s.Target > maxTarget {
+		c.Add(path+".target", got, "the worth of "+of+", more than 0 and at most "+maxTarget.String())
 		return
 	}
-	if rate := float64(s.CPM) / 1000 / float64(s.Target); rate > maxClickRate {
-		c.Add(path+".cpm", s.CPM.String(), "at most half of 1000 x target, which would be one click per two impressions; leave cpm out if the click rate is unknown")
+	if float64(s.CPM)/1000/float64(s.Target) > most {
+		c.Add(path+".cpm", s.CPM.String(), fmt.Sprintf("at most %g x target, which would be %s every %g impressions; leave cpm out if the rate is unknown", most*1000, of, 1/most))
 	}
 }
 

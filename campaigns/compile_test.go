@@ -71,6 +71,12 @@ func TestCompileProblems(t *testing.T) {
 		f("campaigns[0].lines[0].bid.target", ln(func(s *LineSpec) { s.Bid.Strategy, s.Bid.Target = "cpc", target }))
 	}
 	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) { s.Bid.Strategy, s.Bid.Target, s.Bid.CPM = "cpc", 500_000, -1 }))
+	f("campaigns[0].lines[0].bid.target", ln(func(s *LineSpec) { s.Bid.Strategy = "cpa" }))
+	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) {
+		s.Bid.Strategy, s.Bid.Target, s.Bid.CPM, s.Bid.MaxCPM = "cpa", 1000, 200_000, 300_000
+	}))
+	f("campaigns[0].lines[0].bid.target", ln(func(s *LineSpec) { s.Bid.Strategy, s.Bid.Target = "roas", 400_000_000 }))
+	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) { s.Bid.Strategy, s.Bid.Target, s.Bid.CPM = "roas", 4_000_000, 0 }))
 	f("campaigns[0].lines[0].bid.cpm", ln(func(s *LineSpec) {
 		s.Bid.Strategy, s.Bid.Target, s.Bid.CPM, s.Bid.MaxCPM = "cpc", 1000, 600_000, 800_000
 	}))

@@ -91,13 +91,13 @@ type AudienceSpec struct {
 // BidSpec is the price of an impression: its value x recency x intensity, at most
 // max_cpm. Without max_cpm the value is the highest price.
 type BidSpec struct {
-	Strategy  string          `yaml:"strategy" enum:"fixed,cpc"` // what an impression is worth: cpm (fixed), or what is estimated of its clicks (cpc); default fixed
-	Target    rtb.Micros      `yaml:"target"`                    // the worth of a click (cpc), in the advertiser's currency; required unless fixed
-	CPM       rtb.CPM         `yaml:"cpm"`                       // base price, in the advertiser's currency; of the other strategies, the value of an impression until the log knows better, optional
-	MaxCPM    rtb.CPM         `yaml:"max_cpm"`                   // the highest price, whatever the value; at least cpm; default none
-	Recency   []RecencyStep   `yaml:"recency"`                   // the first step whose window includes the last event counts; default factor 1
-	Intensity []IntensityStep `yaml:"intensity"`                 // the step with the highest min_count that is reached counts; default factor 1
-	Adjust    AdjustSpec      `yaml:"adjust"`                    // factors that depend on the request
+	Strategy  string          `yaml:"strategy" enum:"fixed,cpc,cpa,roas"` // what an impression is worth: cpm (fixed), or what is estimated of its clicks (cpc), its conversions (cpa) or their revenue (roas); default fixed
+	Target    rtb.Micros      `yaml:"target"`                             // the worth of a click (cpc) or of a conversion (cpa), in the advertiser's currency, or the least revenue per unit of spend (roas); required unless fixed
+	CPM       rtb.CPM         `yaml:"cpm"`                                // base price, in the advertiser's currency; of the other strategies, the value of an impression until the log knows better, optional except for roas
+	MaxCPM    rtb.CPM         `yaml:"max_cpm"`                            // the highest price, whatever the value; at least cpm; default none
+	Recency   []RecencyStep   `yaml:"recency"`                            // the first step whose window includes the last event counts; default factor 1
+	Intensity []IntensityStep `yaml:"intensity"`                          // the step with the highest min_count that is reached counts; default factor 1
+	Adjust    AdjustSpec      `yaml:"adjust"`                             // factors that depend on the request
 }
 
 // RecencyStep multiplies the price for visitors with a recent last event.

@@ -69,7 +69,7 @@ func dueKey(at rtb.Second, kind byte, bid rtb.BidID) []byte {
 // lookEvery is the log time, in seconds, between two looks at the exposures that are due.
 // They are due at full multiples of it in effect, whatever the size of an Apply, so that
 // every fold of the same log looks at them in the same order.
-const lookEvery = 60
+const lookEvery = 300
 
 // look looks at the exposures that have become due at a time of the log.
 func (v *values) look(now rtb.Second) error {
@@ -86,6 +86,9 @@ func (v *values) look(now rtb.Second) error {
 		if err := v.lookAt(due[i].key, due[i].value, now); err != nil {
 			return err
 		}
+	}
+	if now < v.sweep.last+dropEvery {
+		return nil
 	}
 	return v.drop(now)
 }
@@ -184,11 +187,16 @@ func (v *values) refund(x *exposure, o *order, amount rtb.Micros, now rtb.Second
 // sweep drops exposures and orders that are too old to count.
 type sweep struct {
 	next  []byte // the key to go on from
-	added int    // exposures and orders since the last sweep
+	last  rtb.Second
+	added int // exposures and orders since the last sweep
 }
 
-// leastSwept is the least number of keys that are looked at each time.
-const leastSwept = 64
+const (
+	// dropEvery is the log time, in seconds, between two sweeps.
+	dropEvery = 3600
+	// leastDropped is the least number of keys that a sweep looks at.
+	leastDropped = 1024
+)
 
 // orderKept is how long an order is remembered, in seconds: for refunds, and so that it
 // counts once.
@@ -197,8 +205,8 @@ const orderKept = 60 * 86400
 // drop drops some of the exposures and orders that are too old. Which of them are dropped
 // changes no estimate.
 func (v *values) drop(now rtb.Second) error {
-	most := max(leastSwept, 2*v.sweep.added)
-	v.sweep.added = 0
+	most := max(leastDropped, 2*v.sweep.added)
+	v.sweep.added, v.sweep.last = 0, now
 	n, kind := 0, byte(keyTouch)
 	if len(v.sweep.next) > 0 {
 		kind = v.sweep.next[0]
