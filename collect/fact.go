@@ -108,13 +108,19 @@ func priced(items []events.Item) bool {
 // fact: it is derived from the visitor and the id of the event, or the order id of a
 // purchase. Without either it is random. The same order under two visitors gives two
 // facts: the server of the shop may know the buyer by e-mail address before the browser
-// reports the same order, and neither visitor should see further ads.
+// reports the same order, and neither visitor should see further ads. A purchase that the
+// server confirms is a fact of its own next to the browser's, because only the server's
+// counts as revenue.
 func (e *Edge) eventID(f *events.Fact, in *Input) (string, error) {
+	prefix := "e:"
+	if f.Trust == events.TrustServer && f.Name == "purchase" {
+		prefix = "es:"
+	}
 	switch {
 	case in.EventID != "":
-		return messageID(e.keyring, "e:"+f.Advertiser, f.Visitor.String(), f.Name, in.EventID), nil
+		return messageID(e.keyring, prefix+f.Advertiser, f.Visitor.String(), f.Name, in.EventID), nil
 	case f.Name == "purchase" && in.OrderID != "":
-		return messageID(e.keyring, "e:"+f.Advertiser, f.Visitor.String(), "purchase", "order", in.OrderID), nil
+		return messageID(e.keyring, prefix+f.Advertiser, f.Visitor.String(), "purchase", "order", in.OrderID), nil
 	}
 	var b [16]byte
 	if _, err := io.ReadFull(e.random, b[:]); err != nil {

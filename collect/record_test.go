@@ -127,15 +127,16 @@ func TestMessageIDs(t *testing.T) {
 		t.Errorf("got %s; want an id that is the event's and names nobody", got)
 	}
 	r := w.batch(t,
-		`{"event":"Order Completed","event_id":"u-1","user":{"uid":"`+uid+`"}}`, // what the pixel reported already
+		`{"event":"Order Completed","event_id":"u-1","user":{"uid":"`+uid+`"}}`, // what the pixel reported, confirmed
 		`{"event":"purchase","event_id":"u-1","user":{"uid":"another"}}`,        // of another visitor
 		`{"event":"purchase","order_id":"A2","user":{"uid":"u"}}`,
-		`{"event":"purchase","order_id":"A2","user":{"uid":"u"}}`, // the same order
+		`{"event":"purchase","order_id":"A2","user":{"uid":"u"}}`,        // the same order
+		`{"event":"purchase","event_id":"u-1","user":{"uid":"`+uid+`"}}`, // the confirmation again
 		`{"event":"view_item","user":{"uid":"u"}}`,
 		`{"event":"view_item","user":{"uid":"u"}}`, // no id: another view
 		`{"event":"my event","event_id":"with space","user":{"uid":"u"}}`)
-	if r.Accepted != 5 || r.Duplicates != 2 {
-		t.Errorf("got %+v; want 5 accepted, 2 duplicates", r)
+	if r.Accepted != 6 || r.Duplicates != 2 {
+		t.Errorf("got %+v; want 6 accepted, 2 duplicates", r)
 	}
 	ids := map[string]bool{}
 	for _, f := range w.events() {
@@ -144,7 +145,7 @@ func TestMessageIDs(t *testing.T) {
 		}
 		ids[f.ID] = true
 	}
-	if !ids[messageID(w.keyring, "e:shop", w.keyring.Key(rtb.IDVisitor, "", []byte("u")).String(), "purchase", "order", "A2")] {
+	if !ids[messageID(w.keyring, "es:shop", w.keyring.Key(rtb.IDVisitor, "", []byte("u")).String(), "purchase", "order", "A2")] {
 		t.Errorf("got %v; want the order's id among them", ids)
 	}
 	if s := w.Stats(); s.Duplicates != 2 {

@@ -12,6 +12,9 @@ const (
 	models
 )
 
+// modelNames are the names of the models in metrics.
+var modelNames = [models]string{"click", "view", "buy"}
+
 // Kinds of the features that follow from the ids of a bid. Those of the request begin at
 // 32, see bidder.
 const (

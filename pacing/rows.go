@@ -64,6 +64,15 @@ type Stats struct {
 	Billing     []Billing // by exchange
 	Doubted     []Doubted // by exchange
 	Paths       PathStats
+	Estimates   []EstimateStats
+}
+
+// EstimateStats are the figures of one model: how many of the outcomes that it predicted for
+// the last days happened. Unconverted exposures count as far as their conversions are known.
+type EstimateStats struct {
+	Model     string // click, view (conversions of impressions), buy (conversions of clicks)
+	Predicted float64
+	Observed  float64
 }
 
 // Budgets lists every cap of the plan at now, sorted by advertiser, campaign and line (a
@@ -123,6 +132,10 @@ func (p *Pacer) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.ClockBehind, s.Billing, s.Doubted = p.sight.behind, p.billings(), p.doubtsByExchange()
+	for m, name := range modelNames {
+		c := &p.values.all[m]
+		s.Estimates = append(s.Estimates, EstimateStats{name, c.Predicted, c.Observed})
+	}
 	for i := range p.plan {
 		l := p.lines[p.plan[i].Line]
 		if l == nil { // never active, but it may have spent

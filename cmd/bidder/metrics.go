@@ -278,6 +278,16 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 			emit(float64(v), kind)
 		}
 	})
+	m.Gauge("rebound_pacing_estimated_outcomes", "outcomes that were predicted for the last days, before any correction: click (clicks of impressions), view (conversions of impressions), buy (conversions of clicks)", []string{"kind"}, func(emit server.Emit) {
+		for _, e := range f.money.Estimates {
+			emit(e.Predicted, e.Model)
+		}
+	})
+	m.Gauge("rebound_pacing_observed_outcomes", "outcomes that happened of those predicted", []string{"kind"}, func(emit server.Emit) {
+		for _, e := range f.money.Estimates {
+			emit(e.Observed, e.Model)
+		}
+	})
 	m.Gauge("rebound_pacing_blind", "1 while bidding is stopped because the bidder is blind", nil, func(emit server.Emit) {
 		b := a.blind.Load()
 		emit(flag01(b != nil && *b != ""))
