@@ -111,6 +111,7 @@ type Recorded struct {
 	handles rtb.LineHandle // given out
 	clock   Clock          // method now, bound once
 	lacks   string         // what the decision asked for and the record does not have
+	erased  bool           // the visitor is one of them
 }
 
 // verdictAfter is a reason that a call returned after a number of calls that returned
@@ -169,7 +170,7 @@ func (r *Recorded) Load(rec *events.BidRecord) error {
 	if len(rec.Decision.Bids) > 0 {
 		r.draw = rec.Decision.Bids[0].Draw
 	}
-	r.traffic, r.trafficCode, r.tooLarge, r.late, r.readings, r.lacks = rtb.NoBidNone, 0, 0, -1, 0, ""
+	r.traffic, r.trafficCode, r.tooLarge, r.late, r.readings, r.lacks, r.erased = rtb.NoBidNone, 0, 0, -1, 0, "", false
 	for i := range r.verdicts {
 		r.verdicts[i] = r.verdicts[i][:0]
 	}
@@ -184,6 +185,9 @@ func (r *Recorded) Load(rec *events.BidRecord) error {
 // Lacks returns what the decision asked for although the record does not have it; empty
 // if there was nothing. Such a decision differs from the recorded one.
 func (r *Recorded) Lacks() string { return r.lacks }
+
+// Erased reports whether the decision was about a visitor whom the record no longer has.
+func (r *Recorded) Erased() bool { return r.erased }
 
 // lack notes the first thing that the record lacks.
 func (r *Recorded) lack(what string) {
@@ -243,7 +247,7 @@ func (r *Recorded) Find(_ string, _ []rtb.ExternalID, v *rtb.Visitor, _ func()) 
 	switch {
 	case reason != rtb.NoBidNone:
 	case r.visitor == nil:
-		r.lack("the visitor, who was erased")
+		r.erased = true
 		return rtb.NoBidUnknownVisitor
 	default:
 		v.CopyFrom(r.visitor)

@@ -20,6 +20,7 @@ import (
 	"rebound/config"
 	"rebound/events"
 	"rebound/exchange"
+	"rebound/internal/cli"
 	"rebound/journal"
 	"rebound/pacing"
 	"rebound/reports"
@@ -258,7 +259,7 @@ func (a *app) bidderOptions() bidder.Options {
 		Positions: func() events.RecordPos {
 			return events.RecordPos{Segments: a.visitors.Position().Seq, Money: a.money.Position().Seq}
 		},
-		Node: a.node(), Build: build(),
+		Node: a.node(), Build: cli.Build(),
 		KnownNoBidShare: known, UnknownNoBidShare: unknown,
 		Logger: a.log.Named("bidder"), Feedback: a.notices.TakeFeedback,
 		Debug: &debugger{a, a.keys.debugKey()},

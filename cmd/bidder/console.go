@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"rebound/config"
+	"rebound/internal/cli"
 )
 
 // console writes messages to a terminal. If the output is not a terminal it
@@ -97,7 +98,7 @@ func (a *app) announce() {
 	s := a.snapshot.Load()
 	visitors := a.visitors.Stats().Visitors
 	a.log.Info("ready", zap.String("bid", at.Bid), zap.String("edge", at.Edge), zap.String("admin", at.Admin),
-		zap.String("public_url", a.public), zap.String("build", build()), zap.Uint64("visitors", visitors), zap.Uint64("facts", a.journal.Last().Seq),
+		zap.String("public_url", a.public), zap.String("build", cli.Build()), zap.Uint64("visitors", visitors), zap.Uint64("facts", a.journal.Last().Seq),
 		zap.String("holds", summary(s)))
 	bid, edge, admin := local(at.Bid), local(at.Edge), local(at.Admin)
 	var b strings.Builder

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rebound/config"
+	"rebound/internal/cli"
 )
 
 // A failed start reports the cause and the remedy, and not that anything stopped.
@@ -87,7 +88,7 @@ func TestWarningsOfThisMachine(t *testing.T) {
 
 func TestBuild(t *testing.T) {
 	with := func(version string, settings ...debug.BuildSetting) string {
-		return buildOf(&debug.BuildInfo{Main: debug.Module{Version: version}, Settings: settings})
+		return cli.BuildOf(&debug.BuildInfo{Main: debug.Module{Version: version}, Settings: settings})
 	}
 	revision := debug.BuildSetting{Key: "vcs.revision", Value: "0123456789abcdef"}
 	for _, tt := range []struct{ got, want string }{

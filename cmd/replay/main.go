@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // advertisers' zones, also where the system has none
@@ -20,10 +21,11 @@ const usage = `replay runs bid records, or bare OpenRTB requests, through the bi
 
 Usage:
   replay [run] --bids GLOB [--config F] [--against F] [--facts GLOB] [flags]
+  replay --verify --data DIR [flags]
   replay generate --out FILE [--config F] [flags]
   replay simulate [--scenario S1,S2|all] [--seeds N,N] [flags]
 
-run is the default; generate makes a day of traffic with a market; simulate
+run is the default, and with --verify makes recorded decisions again; generate makes a day of traffic with a market; simulate
 benchmarks pacing on synthetic markets. Every verb takes -h. Example:
   replay generate --out day.ndjson
   replay --bids day.ndjson --html report.html
@@ -43,6 +45,8 @@ func verb(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return cli.ExitUsage
 	}
 	switch {
+	case isVerify(args) && (args[0] == "run" || strings.HasPrefix(args[0], "-")):
+		return verify(ctx, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "run" }), stdout, stderr)
 	case args[0] == "run":
 		return run(ctx, args[1:], stdout, stderr)
 	case args[0] == "generate":
