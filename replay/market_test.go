@@ -158,7 +158,7 @@ func TestReplayEqualsItsNotices(t *testing.T) {
 
 // Bids that are 20 % higher win more value in any market. The comparison names them, and
 // what they really win is inside the stated intervals.
-func TestWhatIfIsInsideItsInterval(t *testing.T) { whatIf(t, 6) }
+func TestWhatIfIsInsideItsInterval(t *testing.T) { whatIf(t, 3) }
 
 // The same with 100 seeds.
 func TestProveWhatIfIsInsideItsInterval(t *testing.T) {
@@ -174,7 +174,7 @@ func whatIf(t *testing.T, seeds uint64) {
 		old, more := shopAt(t, auction, "1.00", "4.00", "active"), shopAt(t, auction, "1.20", "4.80", "active")
 		inside, named := uint64(0), uint64(0)
 		for seed := range seeds {
-			x := aLive(t, auction == "first", old, never, 3000, seed)
+			x := aLive(t, auction == "first", old, never, 2000, seed)
 			r := forecast(t, Options{Config: more, Against: old, Seed: seed}, x)
 			o := Options{Config: more, Against: old, Seed: 99, NoticeDelay: time.Second, Clock: func() time.Time { return time.Time{} }}
 			truth, err := Run(t.Context(), o, all(x.truth))

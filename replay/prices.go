@@ -23,8 +23,8 @@ var binWidth = math.Log(highest/lowest) / bins
 const (
 	priorWeight = 20
 	minCell     = 50
-	rounds      = 120 // of the EM algorithm
-	replicas    = 20  // resamples that measure the uncertainty of the estimate
+	rounds      = 60 // of the EM algorithm
+	replicas    = 20 // resamples that measure the uncertainty of the estimate
 )
 
 // sightings are what is known of the competing prices of one kind of impression, as
