@@ -72,7 +72,7 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 		r.state = resSettled
 		p.freeSlot(r)
 		r.paid = amount
-		p.paths.markets.won(r.path, amount)
+		p.paths.markets.won(r.path, float64(amount)/float64(r.cost))
 		r.toWin = competing(n)
 		r.due = max(r.winExpiry, after(at, settledMemory))
 		if r.tracked {

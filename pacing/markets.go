@@ -1,17 +1,20 @@
 package pacing
 
 import (
+	"math"
 	"sync"
 
 	"rebound/rtb"
 )
 
-// A market is one size on one site or app. For each of its supply paths it keeps what a
-// won impression cost, and how often another path offers the same impression later. An
-// offer is declined if a path that has not offered the impression yet is cheaper by more
-// than cheaperBy and followed in at least likelyShare of the cases. One impression in
-// exploreEvery is bid on over the first path that offers it, whatever is known, so that
-// costs stay current; the choice is by the impression, so that all of its paths agree.
+// A market is one size on one site or app. For each of its supply paths it keeps what
+// bids over it win and what the wins cost, and how often another path offers the same
+// impression later. An offer is declined if a path that has not offered the impression
+// yet is cheaper by more than cheaperBy and followed in at least likelyShare of the
+// cases. Costs are compared at the lower end of what the wins so far allow, so that a
+// path with few wins is tried again. One impression in exploreEvery is bid on over the
+// first path that offers it, whatever is known, so that costs stay current; the choice is
+// by the impression, so that all of its paths agree.
 const (
 	marketShards  = 64
 	marketSets    = 32 // per shard
@@ -20,30 +23,37 @@ const (
 
 	cheaperBy    = 0.02 // of the cost per won impression
 	likelyShare  = 0.9
-	exploreEvery = 20
+	exploreEvery = 50
 	leastWins    = 20   // before a path's cost counts
 	leastOffers  = 50   // before a pair's order counts
-	priceMemory  = 256  // then the sums are halved, so that costs follow the market
+	costError    = 1.1  // standard error of the cost with one win, against its mean: that of the number of wins (1) and of the share charged (0.5)
+	costMemory   = 4096 // then the sums are halved, so that costs follow the path
 	offerMemory  = 4096 // then the counts are halved
 )
 
 // pathSums is what is known of one path in a market.
 type pathSums struct {
-	path    uint64 // 0: unused
-	cost    rtb.Micros
+	path    uint64  // 0: unused
+	chances float64 // sum of the estimated chances of the bids
+	charged float64 // sum of the shares of the bids that the wins were charged
 	wins    uint32
 	offers  uint32
 	waited  [pathsPerPlace]uint32 // offers of this path before one of the other
 	arrived [pathsPerPlace]uint32 // those that the other followed
 }
 
-// dearer reports whether a is known to cost more than b by more than cheaperBy.
+// dearer reports whether a is likely to cost more than b by more than cheaperBy.
 func (a *pathSums) dearer(b *pathSums) bool {
-	if a.wins < leastWins || b.wins < leastWins {
-		return false
-	}
-	mine, other := float64(a.cost)/float64(a.wins), float64(b.cost)/float64(b.wins)
-	return other < mine*(1-cheaperBy)
+	return a.wins >= leastWins && b.wins >= leastWins && b.lowCost() < a.lowCost()*(1-cheaperBy)
+}
+
+// lowCost returns the lower end of what the path costs, relative to the landscape: the
+// share of the bid that a win costs, divided by the wins for each win that the landscape
+// predicts, less a standard error. A path that adds a fee to the price wins less with
+// the same bids.
+func (a *pathSums) lowCost() float64 {
+	n := float64(a.wins)
+	return a.charged / n * a.chances / n * (1 - costError/math.Sqrt(n))
 }
 
 type placeMarket struct {
@@ -219,8 +229,23 @@ func (m *placeMarket) handle(i int) rtb.PathHandle {
 	return rtb.PathHandle(m.id<<handleBits | uint64(i)<<1 | 1)
 }
 
-// won records what an impression cost over a path.
-func (s *markets) won(h rtb.PathHandle, cost rtb.Micros) {
+// bid records a bid over a path, with its estimated chance to win.
+func (s *markets) bid(h rtb.PathHandle, chance float64) {
+	s.update(h, func(a *pathSums) { a.chances += chance })
+}
+
+// won records that a bid over a path won, and the share of its price that was charged.
+func (s *markets) won(h rtb.PathHandle, charged float64) {
+	s.update(h, func(a *pathSums) {
+		a.charged += charged
+		if a.wins++; a.wins >= costMemory {
+			a.charged, a.chances, a.wins = a.charged/2, a.chances/2, a.wins/2
+		}
+	})
+}
+
+// update changes what is known of a path, unless the path is forgotten.
+func (s *markets) update(h rtb.PathHandle, change func(*pathSums)) {
 	if h == 0 {
 		return
 	}
@@ -228,14 +253,8 @@ func (s *markets) won(h rtb.PathHandle, cost rtb.Micros) {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	m := sh.find(id)
-	if m == nil {
-		return
-	}
-	m.changed = true
-	a := &m.paths[h>>1%pathsPerPlace]
-	a.cost += cost
-	if a.wins++; a.wins >= priceMemory {
-		a.cost, a.wins = a.cost/2, a.wins/2
+	if m := sh.find(id); m != nil {
+		m.changed = true
+		change(&m.paths[h>>1%pathsPerPlace])
 	}
 }

@@ -3,8 +3,7 @@ package pacing
 import (
 	"encoding/binary"
 	"fmt"
-
-	"rebound/rtb"
+	"math"
 )
 
 // What is known of supply paths is stored with the controllers, because some publishers
@@ -13,14 +12,15 @@ import (
 
 // storedMarket is the number of bytes of a market: when it was last offered, and its
 // paths.
-const storedMarket = 8 + pathsPerPlace*(8+8+4+4+2*4*pathsPerPlace)
+const storedMarket = 8 + pathsPerPlace*(8+8+8+4+4+2*4*pathsPerPlace)
 
 func (m *placeMarket) encode() []byte {
 	be := binary.BigEndian
 	b := be.AppendUint64(make([]byte, 0, storedMarket), uint64(m.used))
 	for i := range m.paths {
 		p := &m.paths[i]
-		b = be.AppendUint64(be.AppendUint64(b, p.path), uint64(p.cost))
+		b = be.AppendUint64(b, p.path)
+		b = be.AppendUint64(be.AppendUint64(b, math.Float64bits(p.chances)), math.Float64bits(p.charged))
 		b = be.AppendUint32(be.AppendUint32(b, p.wins), p.offers)
 		for j := range p.waited {
 			b = be.AppendUint32(be.AppendUint32(b, p.waited[j]), p.arrived[j])
@@ -40,8 +40,9 @@ func (m *placeMarket) decode(b []byte) bool {
 	m.used = int64(u64())
 	for i := range m.paths {
 		p := &m.paths[i]
-		p.path, p.cost, p.wins, p.offers = u64(), rtb.Micros(u64()), u32(), u32()
-		if p.cost < 0 {
+		p.path, p.chances, p.charged = u64(), math.Float64frombits(u64()), math.Float64frombits(u64())
+		p.wins, p.offers = u32(), u32()
+		if !(p.chances >= 0 && p.charged >= 0) {
 			return false
 		}
 		for j := range p.waited {

@@ -80,7 +80,8 @@ func offerBoth(p *Pacer, n int, from uint64, price [3]rtb.Micros, both func(i in
 			}
 			if h, r := p.EnterPath(offerOf(id, path, at)); r == rtb.NoBidNone {
 				bids[path]++
-				p.paths.markets.won(h, price[path])
+				p.paths.markets.bid(h, 1)
+				p.paths.markets.won(h, float64(price[path])/1000)
 			}
 		}
 	}
@@ -94,7 +95,8 @@ func TestCheaperPathIsPreferred(t *testing.T) {
 		// Path 2 becomes known where path 1 does not bid.
 		for i := range uint64(leastWins) {
 			h, _ := p.EnterPath(offerOf(1<<40|i, 2, noon))
-			p.paths.markets.won(h, 800)
+			p.paths.markets.bid(h, 1)
+			p.paths.markets.won(h, 0.8)
 		}
 		return p
 	}
@@ -109,8 +111,9 @@ func TestCheaperPathIsPreferred(t *testing.T) {
 		t.Error("no offer was counted as declined")
 	}
 	p = start()
-	if bids = offerBoth(p, n, 1, [3]rtb.Micros{0, 805, 800}, always); bids[1] != n {
-		t.Errorf("got %v bids; want all on the first path, because the other is hardly cheaper", bids)
+	offerBoth(p, 2*costMemory, 1, [3]rtb.Micros{0, 805, 800}, always)
+	if bids = offerBoth(p, n, 1e6, [3]rtb.Micros{0, 805, 800}, always); bids[1] < n*9/10 {
+		t.Errorf("got %v bids; want most on the first path, because the other is hardly cheaper", bids)
 	}
 	p = start()
 	if bids = offerBoth(p, n, 1, [3]rtb.Micros{0, 1000, 800}, func(i int) bool { return i%2 == 0 }); bids[1] != n {
@@ -144,7 +147,8 @@ func TestLearnedPathsSurviveARestart(t *testing.T) {
 	p := w.start("r1", dir, dayPlan(unit))
 	for i := range uint64(leastWins) {
 		h, _ := p.EnterPath(offerOf(1<<40|i, 2, noon))
-		p.paths.markets.won(h, 800)
+		p.paths.markets.bid(h, 1)
+		p.paths.markets.won(h, 0.8)
 	}
 	always := func(int) bool { return true }
 	offerBoth(p, 200, 1, [3]rtb.Micros{0, 1000, 800}, always)

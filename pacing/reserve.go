@@ -32,7 +32,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		bid: c.Bid, exchange: c.Exchange, line: e.line, firstPrice: c.FirstPrice, cost: c.Reserved, expected: c.Expected, value: c.Value,
 		issued: rtb.SecondOf(c.Issued), winExpiry: rtb.SecondOf(c.WinExpiry), billExpiry: rtb.SecondOf(c.BillExpiry),
 	}
-	r.due, r.flight, r.path = r.winExpiry, r.expected, c.Path
+	r.due, r.flight = r.winExpiry, r.expected
 	r.place = (*p.places.Load())[placeKey{c.Exchange, e.currency, c.Slot}]
 	day := e.on(r.issued)
 	if day == nil {
@@ -70,8 +70,12 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		r.visitor, r.tracked, r.flightSlot = v.Key, true, flight
 		scopes = set
 	}
+	if r.expected > 0 {
+		r.path = c.Path
+	}
 	reason := p.cover(&r, day, &scopes)
 	if reason == rtb.NoBidNone {
+		p.paths.markets.bid(r.path, float64(r.expected)/float64(r.cost))
 		return rtb.NoBidNone
 	}
 	if r.tracked {

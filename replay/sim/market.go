@@ -16,6 +16,7 @@ type Request struct {
 	Price   float64 // highest competing bid; policies must not read it
 	Slot    uint8   // 0 to 2
 	Segment uint8   // 0 to 3, from the weakest to the strongest intent
+	Paths   []uint8 // supply paths in the order of their offers, if there are several; Price is without their fees
 }
 
 // Length of a day, in minutes and in seconds.
@@ -162,6 +163,11 @@ func (s *Scenario) extend(day []Request, seed uint64, base bool) {
 			q.Seen *= math.Exp(s.ValueNoise * r.NormFloat64())
 			if q.Segment == 2 {
 				q.Seen *= s.SegmentBias
+			}
+		}
+		if len(s.PathFees) > 0 {
+			for _, path := range r.Perm(len(s.PathFees)) {
+				q.Paths = append(q.Paths, uint8(path))
 			}
 		}
 		if s.Campaigns > 1 {

@@ -254,6 +254,14 @@ func (c *campaign) node(i int) *pacing.Pacer {
 }
 
 func (c *campaign) bid(i int) float64 {
+	if len(c.day[i].Paths) > 0 {
+		return c.bidOverPaths(i)
+	}
+	return c.quote(i, 0)
+}
+
+// quote returns the price of a bid over a supply path, or 0.
+func (c *campaign) quote(i int, path rtb.PathHandle) float64 {
 	q, p := &c.day[i], c.node(i)
 	auction := rtb.AuctionSecondPrice
 	if c.r.s.FirstPrice {
@@ -265,6 +273,7 @@ func (c *campaign) bid(i int) float64 {
 	})
 	seen := rtb.Observation{Requests: 1, Quotes: 1, Full: quote.Full}
 	claims := c.newClaims(q, &quote)
+	claims.Path = path
 	bids := reason == rtb.NoBidNone && p.Reserve(claims, nil, nil) == rtb.NoBidNone
 	if bids {
 		seen.Expected = quote.Expected

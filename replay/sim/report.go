@@ -48,7 +48,8 @@ type Score struct {
 	Exhausted     float64 `json:"exhausted_at_h,omitempty"`
 	Bids          int     `json:"bids"`
 	Wins          int     `json:"wins"`
-	Curve         []Point `json:"curve"` // of the first campaign on the first day that counts
+	Cost          float64 `json:"cost_per_win"` // in units of the market's prices
+	Curve         []Point `json:"curve"`        // of the first campaign on the first day that counts
 }
 
 // Point is one point of a curve, at the end of a quarter of an hour.
@@ -71,6 +72,9 @@ func score(results []result, seed uint64, best, static float64) Score {
 		s.Overspend = max(s.Overspend, 100*(r.spend-r.budget)/r.budget)
 	}
 	s.OfOracle, s.OfClairvoyant, s.Utilisation = 100*value/static, 100*value/best, 100*spend/budget
+	if s.Wins > 0 {
+		s.Cost = spend / float64(s.Wins)
+	}
 	s.Exhausted = results[0].exhausted
 	total, passed := 0.0, 0.0
 	for _, n := range results[0].traffic {

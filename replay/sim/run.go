@@ -244,9 +244,10 @@ func (s *Scenario) runBaseline(b *baseline, streams []*stream, seed uint64) (res
 				forecast = historyOf(x.days[0]) // the reference knows the warm-up's traffic
 			}
 			players[i].newDay(forecast)
-			seat := newSeat(s, players[i], x.days[d], x.budget, 1)
+			day := s.firstPath(x.days[d])
+			seat := newSeat(s, players[i], day, x.budget, 1)
 			seat.ledger.uncapped = b.uncapped
-			entrants = append(entrants, &entrant{bidder: seat, day: x.days[d], budget: x.budget})
+			entrants = append(entrants, &entrant{bidder: seat, day: day, budget: x.budget})
 		}
 		if err := s.auctions(entrants, d >= warm, noticeSeed(seed, d, warm)); err != nil {
 			return nil, err
@@ -276,7 +277,8 @@ func (s *Scenario) runRebound(streams []*stream, seed uint64) (results []result,
 		r.scored = d >= warm
 		var entrants []*entrant
 		for i, x := range streams {
-			entrants = append(entrants, &entrant{bidder: r.campaign(i, x.days[d]), day: x.days[d], budget: x.budget})
+			day := s.ownDay(x.days[d])
+			entrants = append(entrants, &entrant{bidder: r.campaign(i, day), day: day, budget: x.budget})
 		}
 		if err := s.auctions(entrants, r.scored, noticeSeed(seed, d, warm)); err != nil {
 			return nil, err

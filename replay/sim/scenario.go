@@ -46,6 +46,9 @@ type Scenario struct {
 	Nodes          int     // of the bidder; 0 means 1
 	KillAt         float64 // one node is killed
 	Weekly         bool    // two weeks with a weekday shape, of which the second counts
+	// PathFees are what the supply paths that offer every impression add to its price, as
+	// factors. Without them there is one path.
+	PathFees []float64
 }
 
 // bidLife returns how long a bid can be billed, in seconds.
@@ -86,6 +89,9 @@ func Scenarios() []Scenario {
 	add("S11", "two campaigns on one stream", func(s *Scenario) { s.Campaigns = 2 })
 	add("S12", "three nodes, one killed at 13 h", func(s *Scenario) { s.Nodes, s.KillAt = 3, 13*3600 })
 	add("S13", "a week with a weekday shape", func(s *Scenario) { s.Weekly, s.Requests = true, 60000 })
+	add("S14", "every impression over four paths, three of them dearer", func(s *Scenario) {
+		s.Requests, s.PathFees = 75000, []float64{1, 1.05, 1.1, 1.25}
+	})
 	add("S16", "first price, prices rise by 0.7 (ln) over the day", func(s *Scenario) { s.FirstPrice, s.PriceDrift = true, 0.7 })
 	add("S17", "first price, heavy-tailed values, no max_cpm", func(s *Scenario) { s.FirstPrice, s.TailIndex = true, 1.5 })
 	add("S18", "bids open 30 min, bills late, no win notices", func(s *Scenario) {
@@ -111,7 +117,7 @@ func Select(ids string) ([]Scenario, error) {
 			}
 		}
 		if len(chosen) == n {
-			return nil, fmt.Errorf("cannot simulate scenario: got %q; want all, or S1 to S13 and S16 to S20, separated by commas", id)
+			return nil, fmt.Errorf("cannot simulate scenario: got %q; want all, or S1 to S14 and S16 to S20, separated by commas", id)
 		}
 	}
 	return chosen, nil

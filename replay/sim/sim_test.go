@@ -182,3 +182,27 @@ func TestSelect(t *testing.T) {
 		t.Errorf("all: %d, %v", len(list), err)
 	}
 }
+
+// Of an impression that four paths offer, one is bid on, and it costs about what the
+// cheapest path takes.
+func TestPathsCostLittleMoreThanTheCheapest(t *testing.T) {
+	chosen, err := Select("S14")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := chosen[0]
+	one.PathFees = nil
+	report, err := Run(context.Background(), Options{Scenarios: []Scenario{chosen[0], one}, Seeds: []uint64{1000}, Policies: []string{"pid", Rebound}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	four, single := report.Scenarios[0].Policies[1].Seeds[0], report.Scenarios[1].Policies[1].Seeds[0]
+	if four.Cost > 1.02*single.Cost || four.Overspend > 0 {
+		t.Errorf("four paths: %.3f a win, overspent %.2f %%; want at most 1.02 times %.3f", four.Cost, four.Overspend, single.Cost)
+	}
+	first := report.Scenarios[0].Policies[0].Seeds[0]
+	if four.OfOracle <= first.OfOracle {
+		t.Errorf("%.1f %% of the oracle; want more than %.1f %%, which the first path of every impression gives", four.OfOracle, first.OfOracle)
+	}
+	t.Logf("cost per win %.3f and %.3f, of the oracle %.1f %% and %.1f %%", four.Cost, single.Cost, four.OfOracle, single.OfOracle)
+}
