@@ -35,6 +35,9 @@ func TestOrderUnderAnotherIdentity(t *testing.T) {
 	if n := b.metric("rebound_bidder_nobids_total", "exchange", "demo", "reason", "audience_excluded"); n < 1 {
 		t.Errorf("audience_excluded: got %v; want at least 1", n)
 	}
+	if n, _ := server(`"uid":"` + uid + `"`); n != 1 {
+		t.Errorf("the server confirms the browser's order: got %v accepted; want 1", n)
+	}
 	for _, user := range []string{address, `"uid":"` + uid + `"`} {
 		if n, again := server(user); n != 0 || again != 1 {
 			t.Errorf("the same order of %s: got %v accepted, %v duplicates; want 0, 1", user, n, again)

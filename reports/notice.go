@@ -78,9 +78,11 @@ func noticeTime(f *events.Fact) int64 {
 	return f.TS.Unix()
 }
 
-// observeOrder returns the observation of an order; nil for another event.
+// observeOrder returns the observation of an order; nil for another event, and for a
+// purchase that only a browser reports: anybody can send it, and the server's report of the
+// same purchase is a fact of its own.
 func observeOrder(f *events.Fact) *observation {
-	if f.Event == nil || f.Event.Name != "purchase" {
+	if f.Event == nil || f.Event.Name != "purchase" || f.Event.Trust != events.TrustServer {
 		return nil
 	}
 	o := &observation{kind: ofOrder, at: f.At.Unix()}
