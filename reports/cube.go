@@ -18,6 +18,8 @@ var cubes = []cube{
 	{"requests", ofRequest, []dim{dimExchange, dimFormat, dimSize, dimNoBid}, 0},
 	{"reqplace", ofRequest, []dim{dimExchange, dimCountry, dimRegion}, 0},
 	{"reqdevice", ofRequest, []dim{dimExchange, dimDevice, dimOS, dimBrowser}, 0},
+	{"reqdomain", ofRequest, []dim{dimDomain, dimBundle}, 0},
+	{"biddomain", ofBid | ofNotice, []dim{dimDomain, dimBundle}, 0},
 	{"reqsite", ofRequest, []dim{dimExchange, dimDomain, dimBundle}, 0},
 	{"delivery", ofBid | ofNotice, []dim{dimExchange, dimAdvertiser, dimCampaign, dimLine, dimCreative, dimFormat, dimSize, dimDeal, dimCurrency}, 0},
 	{"losses", ofNotice, []dim{dimExchange, dimAdvertiser, dimCampaign, dimLine, dimCreative, dimLoss}, 0},

@@ -21,8 +21,8 @@ type world struct {
 	t     testing.TB
 	dir   string
 	facts []events.Fact
+	first uint64 // sequence of the last fact before facts
 	now   time.Time
-	n     int
 }
 
 func newWorld(t testing.TB) *world {
@@ -33,11 +33,13 @@ func (w *world) options() Options {
 	return Options{
 		Path: filepath.Join(w.dir, "reports", "rollups.db"), BidDir: filepath.Join(w.dir, "bids"),
 		Facts: func(_ context.Context, after events.Position, fn func([]events.Fact) error) error {
-			if after.Seq > uint64(len(w.facts)) {
+			if after.Seq > w.first+uint64(len(w.facts)) {
 				return ErrElsewhere
 			}
-			if rest := w.facts[after.Seq:]; len(rest) > 0 {
-				return fn(rest)
+			for rest := w.facts[max(after.Seq, w.first)-w.first:]; len(rest) > 0; rest = rest[min(len(rest), 1000):] {
+				if err := fn(rest[:min(len(rest), 1000)]); err != nil {
+					return err
+				}
 			}
 			return nil
 		},
@@ -99,7 +101,7 @@ func (w *world) write(name string, lines ...string) {
 
 // notice appends a notice about a bid that was made at a time.
 func (w *world) notice(kind events.Kind, bid int, issued time.Time, charge rtb.Micros) {
-	seq := uint64(len(w.facts) + 1)
+	seq := w.first + uint64(len(w.facts)) + 1
 	w.facts = append(w.facts, events.Fact{V: 1, Seq: seq, ID: fmt.Sprintf("%s:%s", kind, bidID(bid)), Kind: kind, At: issued, TS: issued, Advertiser: "shop", Currency: rtb.USD,
 		Notice: &events.Notice{BidID: bidID(bid), Exchange: "demo", Campaign: "c", Line: "cart", Creative: "x", Format: "banner", Issued: issued, Bills: charge > 0, Charge: charge}})
 }
