@@ -19,7 +19,6 @@ var cubes = []cube{
 	{"reqplace", ofRequest, []dim{dimExchange, dimCountry, dimRegion}, 0},
 	{"reqdevice", ofRequest, []dim{dimExchange, dimDevice, dimOS, dimBrowser}, 0},
 	{"reqdomain", ofRequest, []dim{dimDomain, dimBundle}, 0},
-	{"biddomain", ofBid | ofNotice, []dim{dimDomain, dimBundle}, 0},
 	{"reqsite", ofRequest, []dim{dimExchange, dimDomain, dimBundle}, 0},
 	{"delivery", ofBid | ofNotice, []dim{dimExchange, dimAdvertiser, dimCampaign, dimLine, dimCreative, dimFormat, dimSize, dimDeal, dimCurrency}, 0},
 	{"losses", ofNotice, []dim{dimExchange, dimAdvertiser, dimCampaign, dimLine, dimCreative, dimLoss}, 0},
@@ -27,6 +26,7 @@ var cubes = []cube{
 	{"place", ofBid | ofNotice, []dim{dimExchange, dimAdvertiser, dimCampaign, dimLine, dimCountry, dimRegion, dimCurrency}, 0},
 	{"device", ofBid | ofNotice, []dim{dimExchange, dimAdvertiser, dimCampaign, dimLine, dimDevice, dimOS, dimBrowser, dimCurrency}, 0},
 	{"items", ofBid | ofNotice, []dim{dimAdvertiser, dimCampaign, dimLine, dimItem, dimCurrency}, 0},
+	{"biddomain", ofBid | ofNotice, []dim{dimDomain, dimBundle}, 0},
 	{"sites", ofBid | ofNotice, []dim{dimExchange, dimAdvertiser, dimCampaign, dimLine, dimDomain, dimBundle, dimCurrency}, 0},
 }
 
