@@ -20,7 +20,7 @@ import (
 // would not.
 type ClosedLoop struct {
 	Target   string        // http URL of an address, not a name
-	Bodies   [][]byte      // sent in rotation, each with an id of its own where it was generated
+	Bodies   [][]byte      // sent in rotation, each with ids of its own where it was generated
 	Conns    int           // number of connections; zero means 32
 	Duration time.Duration // how long requests are sent
 	// Paths, if not nil, holds the request path of each body, instead of the target's.
@@ -86,8 +86,8 @@ func (l *ClosedLoop) validate() (netip.AddrPort, error) {
 // rendered is a request as it is written to a connection.
 type rendered struct {
 	bytes []byte
-	body  int // offset of the body
-	id    int // offset of the digits that make the request unique; 0: none
+	body  int   // offset of the body
+	ids   []int // offsets of the digits that make the request and its impressions unique
 }
 
 // render returns the requests of the loop as bytes.
@@ -103,22 +103,33 @@ func (l *ClosedLoop) render() []rendered {
 		b = fmt.Appendf(b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nX-Openrtb-Version: 2.6\r\nContent-Length: %d\r\n\r\n", path, u.Host, len(body))
 		r := rendered{body: len(b), bytes: append(b, body...)}
 		if bytes.HasPrefix(body, []byte(requestIDPrefix)) && len(body) > len(requestIDPrefix)+requestIDDigits {
-			r.id = r.body + len(requestIDPrefix)
+			r.findIDs()
 		}
 		out[i] = r
 	}
 	return out
 }
 
-// stamp makes the id of a request unique.
-func (r *rendered) stamp(n uint64) {
-	if r.id == 0 {
-		return
+// findIDs finds the digits of a generated request.
+func (r *rendered) findIDs() {
+	r.ids = append(r.ids, r.body+len(requestIDPrefix))
+	for at := r.body; ; {
+		i := bytes.Index(r.bytes[at:], []byte(placementPrefix))
+		if at += i + len(placementPrefix); i < 0 || at+requestIDDigits > len(r.bytes) {
+			return
+		}
+		r.ids = append(r.ids, at)
 	}
+}
+
+// stamp makes the ids of a request and its impressions unique.
+func (r *rendered) stamp(n uint64) {
 	const hex = "0123456789abcdef"
-	for i := requestIDDigits - 1; i >= 0; i-- {
-		r.bytes[r.id+i] = hex[n&15]
-		n >>= 4
+	for _, at := range r.ids {
+		for i, n := requestIDDigits-1, n; i >= 0; i-- {
+			r.bytes[at+i] = hex[n&15]
+			n >>= 4
+		}
 	}
 }
 

@@ -73,9 +73,12 @@ func (t Traffic) withDefaults() Traffic {
 func (t Traffic) Visitor(n int) string { return fmt.Sprintf("lt-%d-%d", t.Seed, n) }
 
 // Every generated body begins with requestIDPrefix and requestIDDigits hexadecimal
-// digits, which a sender may replace so that no request is sent twice.
+// digits, and has as many after each placementPrefix. A sender may replace them, so that
+// no request is sent twice and no impression is offered twice: a bidder that already has
+// a bid on an impression makes no other.
 const (
 	requestIDPrefix = `{"id":"lt-`
+	placementPrefix = `"gpid":"/lt-`
 	requestIDDigits = 12
 )
 
@@ -144,7 +147,7 @@ func (g *generator) body(i int) []byte {
 		if k > 0 {
 			g.add(",")
 		}
-		g.imp(k, app)
+		g.imp(i, k, app)
 	}
 	g.add("],")
 	if app {
@@ -158,7 +161,8 @@ func (g *generator) body(i int) []byte {
 	return g.b
 }
 
-func (g *generator) imp(k int, app bool) {
+// imp adds the k-th impression of the i-th request.
+func (g *generator) imp(i, k int, app bool) {
 	slot := g.r.IntN(6)
 	g.add(`{"id":"%d","tagid":"/1234/news/article-%d","secure":1,"bidfloor":%.2f,"bidfloorcur":"USD",`, k+1, slot, float64(1+g.r.IntN(119))/100)
 	n := g.r.IntN(g.Formats.sum())
@@ -171,7 +175,7 @@ func (g *generator) imp(k int, app bool) {
 		s := pickSize(g.r, app)
 		g.add(`"banner":{"format":[{"w":%d,"h":%d}],"pos":%d,"topframe":1,"battr":[1,3,6,9,13,14],"btype":[4],"mimes":["image/jpeg","image/png","text/html"]}`, s.W, s.H, g.r.IntN(4))
 	}
-	g.add(`,"ext":{"gpid":"/1234/news/article-%d#slot","tid":"%08x-aa"}}`, slot, g.r.Uint32())
+	g.add(`,"ext":{%s%012x/article-%d","tid":"%08x-aa"}}`, placementPrefix, i, slot, g.r.Uint32())
 }
 
 func (g *generator) site() {
