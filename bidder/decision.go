@@ -84,11 +84,12 @@ type Decision struct {
 	factors    []factorBound // by index of the catalog's factors
 	candidates []candidate
 	options    []option
+	option     option // that is being priced
 	queue      queue
 	products   []*creatives.Product
 	fits       *[fitSlots]fitSlot
 	blocked    []blockedAdvertiser
-	verdicts   map[verdictKey]verdict
+	verdicts   [verdictSlots]verdictSlot
 	excluded   map[sizedCreative]bool
 	currency   rtb.Currency // of the response; set with the first candidate
 	shown      rtb.Showing  // of the option that is being priced
@@ -229,9 +230,6 @@ func (d *Decision) reset() {
 	d.ids = d.ids[:0]
 	d.out = Outcome{Bids: d.out.Bids[:0], Drops: d.out.Drops[:0]}
 	d.candidates, d.options, d.products, d.blocked = d.candidates[:0], d.options[:0], d.products[:0], d.blocked[:0]
-	if len(d.verdicts) > 0 {
-		clear(d.verdicts)
-	}
 	if len(d.excluded) > 0 {
 		clear(d.excluded)
 	}
@@ -271,7 +269,6 @@ func (d *Decision) oversized() bool {
 	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) + sizeOf(d.paths) +
 		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) + sizeOf(d.recording.decision.Bids) + sizeOf(d.recording.decision.Dropped) +
 		sizeOf(d.inputs.b) + sizeOf(d.inputs.multipliers) +
-		len(d.verdicts)*int(unsafe.Sizeof(verdictKey{})+unsafe.Sizeof(verdict{})) +
 		len(d.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)
 	return cap(d.body)+cap(d.inflated)+cap(d.text) > maxKeptBuffers || slices > maxKeptSlices
 }

@@ -109,48 +109,53 @@ func filterApp(o *rtb.Opportunity, l *campaigns.Line) rtb.NoBidReason {
 	return rtb.NoBidNone
 }
 
-// filterCreatives returns an option with the creative for one impression, or the
+// filterCreatives sets the creative of an option for one impression, or returns the
 // furthest reason for which none fits. Of several that fit it chooses the first
 // with the lowest floor, since video ads may have floors of their own; a line
 // with rotation draws one by weight instead.
-func (d *Decision) filterCreatives(l *campaigns.Line, i int) (option, rtb.NoBidReason) {
+func (d *Decision) filterCreatives(l *campaigns.Line, i int, opt *option) rtb.NoBidReason {
 	imp := &d.opportunity.Imps[i]
 	if l.Targeting != nil {
 		if r := l.Targeting.Impression(imp, positionOf(imp)); r != rtb.NoBidNone {
-			return option{}, r
+			return r
 		}
 	}
 	if !d.canBid(l, imp) {
-		return option{}, rtb.NoBidDealRequired // OpenRTB 2.6 §3.2.11
+		return rtb.NoBidDealRequired // OpenRTB 2.6 §3.2.11
 	}
-	furthest, best, total := rtb.NoBidNone, option{}, 0.0
+	furthest, total := rtb.NoBidNone, 0.0
+	steps := 1 + entriesOf(imp)/entriesPerStep
 	for n, c := range l.Creatives {
-		if d.spend(1 + entriesOf(imp)/entriesPerStep) {
+		if d.spend(steps) {
 			break
 		}
 		if l.Rotation != nil && !l.Rotation.Eligible(n, &d.visitor, d.facts.Request(), d.now) {
 			furthest = max(furthest, rtb.NoBidNoAudience)
 			continue
 		}
-		opt, r := d.fitted(l, i, c)
-		if r != rtb.NoBidNone {
-			furthest = max(furthest, r)
+		f := d.fitted(l, i, c)
+		if f.reason != rtb.NoBidNone {
+			furthest = max(furthest, f.reason)
 			continue
 		}
-		opt.floor = impFloor(imp, opt.creative)
 		if l.Rotation != nil && l.Rotation.Picks() {
 			w := l.Rotation.Weight(n)
 			if total += w; d.drawFor(i, n)*total < w {
-				best = opt
+				opt.show(f, impFloor(imp, f.shown))
 			}
-		} else if best.creative == nil || opt.floor < best.floor {
-			best = opt
+		} else if floor := impFloor(imp, f.shown); opt.creative == nil || floor < opt.floor {
+			opt.show(f, floor)
 		}
 	}
-	if best.creative != nil {
-		return best, rtb.NoBidNone
+	if opt.creative != nil {
+		return rtb.NoBidNone
 	}
-	return option{}, furthest
+	return furthest
+}
+
+// show sets the creative of an option.
+func (o *option) show(f *fitSlot, floor rtb.CPM) {
+	o.creative, o.products, o.Fit, o.floor = f.shown, f.products, f.fit, floor
 }
 
 // fitSlots is how many results of filterCreative are remembered; a power of two.
@@ -164,104 +169,115 @@ type fitSlot struct {
 	advertiser *campaigns.Advertiser
 	imp        int32
 	reason     rtb.NoBidReason
-	shown      *creatives.Creative
+	shown      *creatives.Creative // the creative or its fallback
 	products   [2]int
 	fit        creatives.Fit
 }
 
 // fitted is filterCreative, which is called once for the creatives that several lines
-// have in common.
-func (d *Decision) fitted(l *campaigns.Line, i int, c *creatives.Creative) (option, rtb.NoBidReason) {
+// have in common. The result is valid until the next call.
+func (d *Decision) fitted(l *campaigns.Line, i int, c *creatives.Creative) *fitSlot {
 	if d.fits == nil {
 		d.fits = new([fitSlots]fitSlot)
 	}
 	s := &d.fits[mix(uint64(uintptr(unsafe.Pointer(c)))+uint64(i))%fitSlots]
 	if s.round != d.round || s.creative != c || s.imp != int32(i) || s.advertiser != l.Advertiser {
-		opt, r := d.filterCreative(l, &d.opportunity.Imps[i], c)
-		*s = fitSlot{d.round, c, l.Advertiser, int32(i), r, opt.creative, opt.products, opt.Fit}
+		s.round, s.creative, s.advertiser, s.imp = d.round, c, l.Advertiser, int32(i)
+		d.filterCreative(l, &d.opportunity.Imps[i], s)
 	}
-	return option{creative: s.shown, products: s.products, Fit: s.fit}, s.reason
+	return s
 }
 
-// filterCreative tries a creative, and its fallback if it needs a product and
-// there is none.
-func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
+// filterCreative tries the creative of s, and its fallback if it needs a product and
+// there is none, and sets the result.
+func (d *Decision) filterCreative(l *campaigns.Line, imp *rtb.Impression, s *fitSlot) {
+	c := s.creative
 	for range 2 {
-		opt, r := d.fitsImp(l, imp, c)
-		if _, refused := d.refused[c]; refused && r == rtb.NoBidNone {
-			r = rtb.NoBidCreativePending // conformance B17
+		s.reason = d.fitsImp(l, imp, c, &s.fit)
+		if s.reason == rtb.NoBidNone && len(d.refused) > 0 {
+			if _, refused := d.refused[c]; refused {
+				s.reason = rtb.NoBidCreativePending // conformance B17
+			}
 		}
-		if r != rtb.NoBidNone {
-			return option{}, r
+		if s.reason != rtb.NoBidNone {
+			return
 		}
 		start := len(d.products)
 		d.products = c.Select(d.products, &d.visitor, l.Advertiser.Feed, l.Advertiser.ID, d.now)
-		opt.products = [2]int{start, len(d.products)}
 		if !c.NeedsProduct || len(d.products) > start {
-			return opt, c.FitsProducts(imp, d.products[start:], d.now)
+			s.shown, s.products = c, [2]int{start, len(d.products)}
+			s.reason = c.FitsProducts(imp, d.products[start:], d.now)
+			return
 		}
 		if c = c.Fallback; c == nil {
 			break
 		}
 	}
-	return option{}, rtb.NoBidNoFormat
+	s.reason = rtb.NoBidNoFormat
 }
 
 // fitsImp checks everything that a creative must satisfy on an impression, in the
-// order of the reasons.
-func (d *Decision) fitsImp(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative) (option, rtb.NoBidReason) {
-	opt := option{creative: c}
-	var r rtb.NoBidReason
-	opt.Fit, r = c.Fits(imp, &d.opportunity.Device, d.profile)
-	switch {
-	case r != rtb.NoBidNone:
-		return opt, r
-	case !d.profile.Takes(c.Format, d.opportunity.ClickTracking):
-		return opt, rtb.NoBidNoFormat
-	case !c.Secure && imp.Secure != rtb.No:
-		return opt, rtb.NoBidSecure // absent means unknown
-	case d.verdictOn(l, c).language:
-		return opt, rtb.NoBidLanguage
-	case opt.AttributeBlocked:
-		return opt, rtb.NoBidAttribute
-	case d.verdictOn(l, c).category:
-		return opt, rtb.NoBidCategory
-	case c.IURL == "" && d.profile.Requires("iurl"):
-		return opt, rtb.NoBidIURL // the exchange would drop the bid; another creative may have one
-	case d.excludes(imp, c, opt.Size):
-		return opt, rtb.NoBidCreativePending
+// order of the reasons, and sets how it is shown.
+func (d *Decision) fitsImp(l *campaigns.Line, imp *rtb.Impression, c *creatives.Creative, fit *creatives.Fit) (r rtb.NoBidReason) {
+	if *fit, r = c.Fits(imp, &d.opportunity.Device, d.profile); r != rtb.NoBidNone {
+		return r
 	}
-	return opt, rtb.NoBidNone
+	switch {
+	case !d.profile.Takes(c.Format, d.opportunity.ClickTracking):
+		return rtb.NoBidNoFormat
+	case !c.Secure && imp.Secure != rtb.No:
+		return rtb.NoBidSecure // absent means unknown
+	}
+	v := d.verdictOn(l, c)
+	switch {
+	case v.language:
+		return rtb.NoBidLanguage
+	case fit.AttributeBlocked:
+		return rtb.NoBidAttribute
+	case v.category:
+		return rtb.NoBidCategory
+	case c.IURL == "" && d.profile.Requires("iurl"):
+		return rtb.NoBidIURL // the exchange would drop the bid; another creative may have one
+	case d.excludes(imp, c, fit.Size):
+		return rtb.NoBidCreativePending
+	}
+	return rtb.NoBidNone
 }
 
 // verdict records which of the request's lists refuse a creative, on any impression.
 type verdict struct{ language, category bool } // true: it is refused for that
 
-type verdictKey struct {
-	creative   *creatives.Creative
-	advertiser *campaigns.Advertiser
+// verdictSlots is how many verdicts are remembered; a power of two.
+const verdictSlots = 32
+
+// verdictSlot is the verdict on a language and categories in one round.
+type verdictSlot struct {
+	round    uint64
+	language string
+	cats     []string
+	verdict  verdict
 }
 
-// verdictOn checks the lists of languages and categories, once for each creative
-// and request.
+// verdictOn checks the lists of languages and categories, once for the creatives that
+// have the same.
 func (d *Decision) verdictOn(l *campaigns.Line, c *creatives.Creative) verdict {
 	o := &d.opportunity
 	n := len(o.WLang) + len(o.WLangB) + len(o.BCat) + len(o.ACat)
 	if n == 0 {
 		return verdict{}
 	}
-	key := verdictKey{c, l.Advertiser}
-	if v, ok := d.verdicts[key]; ok {
-		return v
+	cats := categoriesOf(c, l.Advertiser)
+	h := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(cats))))
+	for i := range len(c.Language) {
+		h = h*31 + uint64(c.Language[i])
 	}
-	v := verdict{!languageFits(o, c.Language), categoryBlocked(o, categoriesOf(c, l.Advertiser))}
-	if d.verdicts == nil {
-		d.verdicts = map[verdictKey]verdict{}
+	s := &d.verdicts[mix(h)%verdictSlots]
+	if s.round != d.round || s.language != c.Language || len(s.cats) != len(cats) || unsafe.SliceData(s.cats) != unsafe.SliceData(cats) {
+		*s = verdictSlot{d.round, c.Language, cats, verdict{!languageFits(o, c.Language), categoryBlocked(o, cats)}}
+		d.entries += n
+		d.spend(n)
 	}
-	d.verdicts[key] = v
-	d.entries += n
-	d.spend(n)
-	return v
+	return s.verdict
 }
 
 // categoriesOf returns a creative's own categories, or else its advertiser's.

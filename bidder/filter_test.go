@@ -161,8 +161,8 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 			c.o(o)
 		}
 		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}}
-		d := &Decision{profile: &exchange.Profile{}, opportunity: *o, check: checkEvery}
-		if _, got := d.fitsImp(l, imp, cr); got != c.want {
+		d := &Decision{profile: &exchange.Profile{}, opportunity: *o, check: checkEvery, round: 1}
+		if got := d.fitsImp(l, imp, cr, new(creatives.Fit)); got != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
 		}
 	}

@@ -34,8 +34,9 @@ func (d *Decision) matchLine(ordinal int32) {
 		if d.spend(1) {
 			break
 		}
-		opt, r := d.filterCreatives(l, i)
-		if r != rtb.NoBidNone {
+		opt := &d.option
+		*opt = option{candidate: at, imp: i}
+		if r := d.filterCreatives(l, i, opt); r != rtb.NoBidNone {
 			d.drop(l, i, r)
 			continue
 		}
@@ -45,7 +46,6 @@ func (d *Decision) matchLine(ordinal int32) {
 				d.currency = d.responseCurrency(l.Advertiser.Currency)
 			}
 		}
-		opt.candidate, opt.imp = at, i
 		d.addOptions(&d.candidates[at], opt)
 	}
 	if !found {
@@ -57,10 +57,10 @@ func (d *Decision) matchLine(ordinal int32) {
 // given creative: openly, and under the best of its deals. The bidder does not
 // choose between an open bid and a deal: the exchange does (OpenRTB 2.x
 // implementation notes, §7.3).
-func (d *Decision) addOptions(c *candidate, opt option) {
+func (d *Decision) addOptions(c *candidate, opt *option) {
 	l, imp, start, furthest := c.line, &d.opportunity.Imps[opt.imp], len(d.options), rtb.NoBidNone
 	if bidsOpenly(l, imp) {
-		furthest = d.addOption(c, &opt, start)
+		furthest = d.addOption(c, opt, start)
 	}
 	for i := range imp.Deals {
 		deal := &imp.Deals[i]
@@ -76,7 +76,7 @@ func (d *Decision) addOptions(c *candidate, opt option) {
 			continue
 		}
 		opt.deal, opt.dealID, opt.floor = i+1, id, dealFloor(deal, opt.creative)
-		furthest = max(furthest, d.addOption(c, &opt, start))
+		furthest = max(furthest, d.addOption(c, opt, start))
 	}
 	if furthest != rtb.NoBidNone {
 		d.drop(l, opt.imp, furthest)

@@ -188,9 +188,9 @@ func TestTheClockEndsTheWork(t *testing.T) {
 	}
 }
 
-// A request's block lists are read once for each creative, not for each line and
-// impression.
-func TestBlockListsAreReadOncePerCreative(t *testing.T) {
+// A request's block lists are read once for the creatives with the same language and
+// categories, not for each creative, line and impression.
+func TestBlockListsAreReadOnce(t *testing.T) {
 	conformance.Covers(t, "V16")
 	const entries = 32_000
 	list := func(text, last string) []string {
@@ -214,8 +214,8 @@ func TestBlockListsAreReadOncePerCreative(t *testing.T) {
 		{"the language", map[string]any{"wlang": list("fr", "de")}, entries, rtb.NoBidLanguage},
 	} {
 		a := b.DryRun(&bidder.Request{Exchange: "demo", Body: w.wide(nil, c.lists), Arrival: w.now}, s) // evaluates every line
-		if did := s.Work(); a.Reason != c.want || did.Entries != c.read*manyLines {
-			t.Errorf("%s: got %q, %d entries read; want %q, %d", c.name, a.Reason, did.Entries, c.want, c.read*manyLines)
+		if did := s.Work(); a.Reason != c.want || did.Entries != c.read {
+			t.Errorf("%s: got %q, %d entries read; want %q, %d", c.name, a.Reason, did.Entries, c.want, c.read)
 		}
 	}
 }

@@ -125,14 +125,17 @@ func (p *Pacer) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReaso
 		at = pl.curve.Load()
 	}
 	own := max(ask.Multiplier, 1)
-	_, full := at.bid(ask, ask.Value.Scale(1/own), e.maxCPM)
+	first, full := at.bid(ask, ask.Value.Scale(1/own), e.maxCPM)
 	multiplier := max(e.line.lambda(), own)
 	worth := ask.Value.Scale(1 / multiplier)
 	unshaded := min(worth, e.maxCPM)
 	if unshaded <= 0 || unshaded < ask.Floor {
 		return rtb.Quote{Multiplier: multiplier, Shading: 1, Price: unshaded, Full: rtb.Micros(full + 0.5)}, rtb.NoBidPaced
 	}
-	q, expected := at.bid(ask, worth, e.maxCPM)
+	q, expected := first, full
+	if multiplier > own {
+		q, expected = at.bid(ask, worth, e.maxCPM)
+	}
 	q.Multiplier, q.Shading = multiplier, float64(q.Price)/float64(unshaded)
 	q.Full, q.Expected = rtb.Micros(full+0.5), rtb.Micros(expected+0.5)
 	return q, rtb.NoBidNone
