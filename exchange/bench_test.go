@@ -93,7 +93,7 @@ func BenchmarkRedact(b *testing.B) {
 				}
 			})
 		}
-		run("alone", func(dst []byte) ([]byte, error) { return p.Redact(dst, body, k) })
+		run("alone", func(dst []byte) ([]byte, error) { return redact(dst, body, p, k) })
 		var d Decoder
 		var o rtb.Opportunity
 		if err := d.Head(body, p, &o); err != nil {

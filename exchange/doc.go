@@ -46,5 +46,5 @@
 // Money is micros of the major unit, prices are CPM. The package knows nothing
 // about users or budgets. bidder calls the decoder and the encoder, tracking calls
 // the parsers of prices and losses, the writer of the bid log calls
-// [Profile.Redact], and config calls [ProfileSpec.Compile].
+// [Decoder.AppendRedacted], and config calls [ProfileSpec.Compile].
 package exchange

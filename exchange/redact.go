@@ -3,7 +3,6 @@ package exchange
 import (
 	"math/bits"
 	"net/netip"
-	"sync"
 	"unsafe"
 
 	"rebound/rtb"
@@ -13,15 +12,10 @@ import (
 // is, so it is copied in long runs: bytes from redactor.from on are kept and not yet
 // written. A member that is dropped or changed ends a run.
 
-// Redact is [Profile.Redact] for an exchange whose profile is unknown; its id space
-// is then its id.
-func Redact(dst, body []byte, k *rtb.Keyring, exchange string) ([]byte, error) {
-	return (&Profile{IDSpace: exchange}).Redact(dst, body, k)
-}
-
-// Redact appends the bid request in body to dst, on one line and without personal
-// data. Decoded with the keyring of [rtb.Keyring.ForReplay], it gives the same keys
-// as the original.
+// AppendRedacted appends the request that the last call of Head read to dst, on one line
+// and without personal data. It may be called after Rest too, and leaves the opportunity
+// as it is. Decoded with the keyring of [rtb.Keyring.ForReplay], the result gives the same
+// keys as the original.
 //
 //   - user.id, user.buyeruid, eids and device.ifa become pseudonyms of their keys.
 //   - IP addresses are truncated to /24 and /48, coordinates to two decimals.
@@ -30,28 +24,8 @@ func Redact(dst, body []byte, k *rtb.Keyring, exchange string) ([]byte, error) {
 //   - Of the request, user, device, regs and every ext only the members that the
 //     decoder reads are kept: no hardware ids, e-mail addresses or custom data.
 //
-// Page URLs are kept as sent. For a body that [Decoder.Head] calls malformed it
-// returns an error and leaves dst unchanged.
-func (p *Profile) Redact(dst, body []byte, k *rtb.Keyring) ([]byte, error) {
-	s := scanners.Get().(*scanner)
-	defer scanners.Put(s)
-	defer s.release()
-	if len(body) > 2 && string(body[:3]) == "\xef\xbb\xbf" {
-		body = body[3:]
-	}
-	s.start(body)
-	if err := s.whole(); err != 0 {
-		return dst, err
-	}
-	return p.appendRedacted(dst, s, k, inRequest), nil
-}
-
-// scanners are reused by [Profile.Redact].
-var scanners = sync.Pool{New: func() any { return new(scanner) }}
-
-// AppendRedacted is [Profile.Redact] for the request that the last successful call of
-// Head read, without indexing and checking it again. It may be called after Rest too,
-// and leaves the opportunity as it is.
+// Page URLs are kept as sent. For a request that Head or Rest refused it returns an error
+// and leaves dst unchanged.
 func (d *Decoder) AppendRedacted(dst []byte, p *Profile, k *rtb.Keyring) ([]byte, error) {
 	if d.s.err == 0 {
 		d.s.err = d.s.check()
@@ -73,26 +47,6 @@ func (d *Decoder) AppendAnonymous(dst []byte, p *Profile) ([]byte, error) {
 		return dst, d.s.err
 	}
 	return p.appendRedacted(dst, &d.s, nil, inAnonymous), nil
-}
-
-// whole checks that the text is one object in valid UTF-8.
-func (s *scanner) whole() DecodeError {
-	at := s.space(0)
-	switch {
-	case at == len(s.b):
-		return ErrSyntax
-	case s.b[at] != '{' && s.b[at] != '[':
-		return ErrNotObject
-	case s.fault != 0:
-		return s.fault
-	case s.check() != 0 || s.space(s.end(at)) != len(s.b):
-		return ErrSyntax
-	case s.b[at] != '{':
-		return ErrNotObject
-	case !s.validUTF8():
-		return ErrUTF8
-	}
-	return 0
 }
 
 // appendRedacted appends the checked text of s. The act is that of the whole request.

@@ -25,10 +25,26 @@ const personal = `{
  "ext":{"udi":{"googleadid":"secret-15"},"schain":{"complete":0}}
 }`
 
+// redact redacts valid JSON, whether or not it is a request that Head accepts.
+func redact(dst, body []byte, p *Profile, k *rtb.Keyring) ([]byte, error) {
+	var s scanner
+	s.start(body)
+	if s.fault != 0 {
+		return dst, s.fault
+	}
+	if err := s.check(); err != 0 {
+		return dst, err
+	}
+	return p.appendRedacted(dst, &s, k, inRequest), nil
+}
+
+// demoProfile is the profile of an exchange of which only the id space is known.
+var demoProfile = &Profile{IDSpace: "demo"}
+
 // G25, M13: personal data is removed, and everything else is kept.
 func TestRedact(t *testing.T) {
 	k := rtb.NewKeyring([32]byte{7})
-	got, err := Redact([]byte("kept "), []byte(personal), k, "demo")
+	got, err := redact([]byte("kept "), []byte(personal), demoProfile, k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +72,9 @@ func TestRedactRefuses(t *testing.T) {
 	k := rtb.NewKeyring([32]byte{})
 	for body, want := range map[string]error{``: ErrSyntax, `{`: ErrSyntax, `[]`: ErrNotObject, `{} x`: ErrSyntax, `{"a":"` + "\xff" + `"}`: ErrUTF8,
 		`{"imp":` + strings.Repeat("[", 100): ErrDepth} {
-		got, err := Redact([]byte("kept"), []byte(body), k, "demo")
+		var d Decoder
+		_ = d.Head([]byte(body), demoProfile, new(rtb.Opportunity))
+		got, err := d.AppendRedacted([]byte("kept"), demoProfile, k)
 		if !errors.Is(err, want) || string(got) != "kept" {
 			t.Errorf("%.20s: got %q, %v; want %v", body, got, err, want)
 		}
@@ -81,7 +99,7 @@ func TestRedactLayout(t *testing.T) {
 		`{"device":{"ip":"x","ipv6":7,"geo":{"lat":91e9,"lon":-1.239}}}`:               `{"device":{"geo":{"lon":-1.23}}}`,
 		`{"imp":[{"ip":"10.1.2.3","x":"ip\":1"}],"source":"ifa","user":[{"id":null}]}`: `{"imp":[{"ip":"10.1.2.0","x":"ip\":1"}],"source":"ifa","user":[{}]}`,
 	} {
-		got, err := Redact([]byte("kept"), []byte(body), k, "demo")
+		got, err := redact([]byte("kept"), []byte(body), demoProfile, k)
 		if err != nil || string(got) != "kept"+want {
 			t.Errorf("%s: got %s, %v; want %s", body, got, err, want)
 		}
@@ -120,7 +138,7 @@ func TestRedactedReplays(t *testing.T) {
 func redactedReplays(t *testing.T, p *Profile, k *rtb.Keyring, body []byte, line int) {
 	t.Helper()
 	before, err1 := decoded(t, p, body)
-	red, err := p.Redact(nil, body, k)
+	red, err := redact(nil, body, p, k)
 	if err != nil {
 		t.Fatalf("line %d: %v", line, err)
 	}
