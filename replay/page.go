@@ -166,8 +166,17 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	sections := []chart.Section{
 		{Text: fmt.Sprintf("%d requests, %d of known visitors, %d bids. Configuration %s, seed %d.", r.Run.Requests, r.Run.Known, r.Run.Bids, r.Run.Config, r.Run.Seed)},
 		{Title: "Records", Text: r.Run.note()},
-		{Title: "Lines", Table: r.table()},
+		{Title: "Market", Text: strings.ReplaceAll(strings.TrimSpace(r.Run.marketText()), "\n", "; ") + "."},
 	}
+	if len(r.Recorded) > 0 {
+		sections = append(sections, chart.Section{Title: "Recorded", Table: r.recordedTable()})
+	}
+	title := "Lines"
+	if r.Against != nil {
+		sections = append(sections, r.differenceSections()...)
+		title = "Lines under the new configuration " + r.Run.Config
+	}
+	sections = append(sections, chart.Section{Title: title, Table: r.table()}, chart.Section{Title: "95 % intervals", Table: r.intervalTable()})
 	if r.Against != nil {
 		sections = append(sections, chart.Section{Title: "Lines under the old configuration " + r.Against.Run.Config, Table: r.Against.table()})
 	}
@@ -176,12 +185,99 @@ func (r *Report) WriteHTML(w io.Writer) error {
 			sections = append(sections, chart.Section{Charts: c})
 		}
 	}
-	nobids := &chart.Table{Head: []string{"reason", "requests"}}
-	for _, reason := range reasons(r.NoBids) {
-		nobids.Rows = append(nobids.Rows, []string{reason, strconv.Itoa(r.NoBids[reason])})
-	}
-	sections = append(sections, chart.Section{Title: "No bids", Table: nobids})
+	sections = append(sections, chart.Section{Title: "No bids", Table: r.nobidTable()})
 	return chart.WritePage(w, "Replay", sections)
+}
+
+// nobidTable returns the no-bids by reason, under both configurations where there are two.
+func (r *Report) nobidTable() *chart.Table {
+	t := &chart.Table{Head: []string{"reason", "requests"}}
+	all := maps.Clone(r.NoBids)
+	if r.Against != nil {
+		t.Head = []string{"reason", "new", "old"}
+		for reason, n := range r.Against.NoBids {
+			all[reason] += n
+		}
+	}
+	for _, reason := range reasons(all) {
+		row := []string{reason, strconv.Itoa(r.NoBids[reason])}
+		if r.Against != nil {
+			row = append(row, strconv.Itoa(r.Against.NoBids[reason]))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// differenceSections returns what the new configuration changes.
+func (r *Report) differenceSections() []chart.Section {
+	d := r.Differences
+	moved := &chart.Table{Head: []string{"decision", "requests"}}
+	for _, row := range []struct {
+		name string
+		n    int
+	}{{"the same", d.Same}, {"gained: only the new configuration bids", d.BidGained}, {"lost: only the old configuration bids", d.BidLost},
+		{"another line or creative", d.OtherLine}, {"higher price", d.PriceUp}, {"lower price", d.PriceDown}} {
+		moved.Rows = append(moved.Rows, []string{row.name, strconv.Itoa(row.n)})
+	}
+	for _, reason := range reasons(d.ReasonMove) {
+		moved.Rows = append(moved.Rows, []string{"no bid, " + reason, strconv.Itoa(d.ReasonMove[reason])})
+	}
+	changes := &chart.Table{Head: []string{"line", "wins", "spend", "value", "value, 95 %", "clicks", "conversions", "more value"}}
+	row := func(name string, x *LineDifference) {
+		changes.Rows = append(changes.Rows, []string{name, fmt.Sprintf("%+d", x.Wins), money(x.Spend, x.Currency), money(x.Value, x.Currency),
+			x.Interval.Value.money(x.Currency), fmt.Sprintf("%+d", x.Clicks), fmt.Sprintf("%+d", x.Conversions), cmp.Or(x.Better, "unclear")})
+	}
+	for i := range d.Lines {
+		x := &d.Lines[i]
+		row(x.Advertiser+"/"+x.Campaign+"/"+x.Line, x)
+	}
+	for i := range d.Total {
+		row("total", &d.Total[i])
+	}
+	return []chart.Section{{Title: "Decisions, old to new", Table: moved}, {Title: "New less old", Table: changes}}
+}
+
+func (r *Report) recordedTable() *chart.Table {
+	t := &chart.Table{Head: []string{"line", "bids", "wins", "spend", "value", "clicks", "conversions"}}
+	for i := range r.Recorded {
+		l := &r.Recorded[i]
+		currency := ""
+		for k := range r.Lines {
+			if x := &r.Lines[k]; x.Advertiser == l.Advertiser {
+				currency = x.Currency
+			}
+		}
+		t.Rows = append(t.Rows, []string{l.Advertiser + "/" + l.Campaign + "/" + l.Line, strconv.Itoa(l.Bids), strconv.Itoa(l.Wins),
+			money(l.Spend, currency), money(l.Value, currency), strconv.Itoa(l.Clicks), strconv.Itoa(l.Conversions)})
+	}
+	return t
+}
+
+func (r *Report) intervalTable() *chart.Table {
+	t := &chart.Table{Head: []string{"line", "wins", "spend", "value", "clicks", "conversions", "price known", "bounded", "unknown", "no market"}}
+	for i := range r.Lines {
+		l := &r.Lines[i]
+		v, a := &l.Interval, &l.Auctions
+		t.Rows = append(t.Rows, []string{l.name(), v.Wins.text(), v.Spend.money(l.Currency), v.Value.money(l.Currency), v.Clicks.text(), v.Conversions.text(),
+			strconv.Itoa(a.Known), strconv.Itoa(a.Bounded), strconv.Itoa(a.Unknown), strconv.Itoa(a.None)})
+	}
+	return t
+}
+
+// money returns an amount with two decimals, or four below a unit, and its currency.
+func money(m rtb.Micros, currency string) string {
+	decimals := 2
+	if m > -1_000_000 && m < 1_000_000 {
+		decimals = 4
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.*f %s", decimals, float64(m)/1e6, currency))
+}
+
+func (v Interval) text() string { return fmt.Sprintf("%d to %d", v[0], v[1]) }
+
+func (v Interval) money(currency string) string {
+	return money(rtb.Micros(v[0]), "") + " to " + money(rtb.Micros(v[1]), currency)
 }
 
 // name returns the line's full name.
@@ -192,8 +288,8 @@ func (r *Report) table() *chart.Table {
 	for i := range r.Lines {
 		l := &r.Lines[i]
 		t.Rows = append(t.Rows, []string{l.name(), l.Pacing, strconv.Itoa(l.Matched), strconv.Itoa(l.Bids), strconv.Itoa(l.Wins),
-			l.Spend.String(), l.Cap.String(), fmt.Sprintf("%.1f", l.UtilisationPct), l.Value.String(),
-			fmt.Sprintf("%.3f", l.AvgBid), fmt.Sprintf("%.3f", l.AvgClear), l.OverCap.String(), l.LateSpend.String()})
+			money(l.Spend, l.Currency), money(l.Cap, l.Currency), fmt.Sprintf("%.1f", l.UtilisationPct), money(l.Value, l.Currency),
+			fmt.Sprintf("%.3f", l.AvgBid), fmt.Sprintf("%.3f", l.AvgClear), money(l.OverCap, l.Currency), money(l.LateSpend, l.Currency)})
 	}
 	return t
 }
@@ -201,8 +297,22 @@ func (r *Report) table() *chart.Table {
 // curves returns charts of a line's spend and multiplier under both configurations;
 // nil when the line spent under neither.
 func (r *Report) curves(l *LineReport) []*chart.Line {
-	spend := &chart.Line{Title: "Spend of " + l.name(), XLabel: "quarter of an hour", YLabel: "share", YText: percent}
-	multiplier := &chart.Line{Title: "Pacing multiplier of " + l.name(), XLabel: "quarter of an hour", YLabel: "multiplier"}
+	clock := func(x float64) string {
+		switch i := int(x); {
+		case i <= 0:
+			return ""
+		case i <= len(l.Curve):
+			return l.Curve[i-1].At
+		}
+		return ""
+	}
+	of := "share of the spend in all, and of the traffic"
+	if l.Cap > 0 {
+		of = "share of " + money(l.Cap, l.Currency) + ", and of the traffic"
+	}
+	spend := &chart.Line{Title: "Spend of " + l.name(), XLabel: "time of day, advertiser's zone", YLabel: of, XText: clock, YText: percent}
+	multiplier := &chart.Line{Title: "Pacing multiplier of " + l.name(), XLabel: "time of day, advertiser's zone", YLabel: "multiplier", XText: clock}
+	var traffic chart.Series // last, so that each configuration has one color in both charts
 	add := func(tag string, l *LineReport) {
 		var x, s, t, m []float64
 		for i, p := range l.Curve {
@@ -211,17 +321,19 @@ func (r *Report) curves(l *LineReport) []*chart.Line {
 		}
 		spend.Series = append(spend.Series, chart.Series{Name: "spend, " + tag, X: x, Y: s})
 		multiplier.Series = append(multiplier.Series, chart.Series{Name: tag, X: x, Y: m})
-		if len(spend.Series) == 1 {
-			spend.Series = append(spend.Series, chart.Series{Name: "traffic", X: x, Y: t})
-		}
+		traffic = chart.Series{Name: "traffic", X: x, Y: t}
 	}
-	add(l.Pacing, l)
+	var tag string
+	if tag = l.Pacing; r.Against != nil {
+		tag = "new (" + l.Pacing + ")"
+	}
+	add(tag, l)
 	spent := l.Spend > 0
 	if r.Against != nil {
 		for i := range r.Against.Lines {
 			o := &r.Against.Lines[i]
 			if o.name() == l.name() {
-				add(o.Pacing+" (against)", o)
+				add("old ("+o.Pacing+")", o)
 				spent = spent || o.Spend > 0
 			}
 		}
@@ -229,6 +341,7 @@ func (r *Report) curves(l *LineReport) []*chart.Line {
 	if !spent {
 		return nil
 	}
+	spend.Series = append(spend.Series, traffic)
 	return []*chart.Line{spend, multiplier}
 }
 

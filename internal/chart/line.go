@@ -28,7 +28,7 @@ type Line struct {
 // Size and margins of the chart, in SVG units.
 const (
 	width, height            = 760.0, 300.0
-	left, right, top, bottom = 64.0, 16.0, 34.0, 46.0
+	left, right, top, bottom = 64.0, 16.0, 48.0, 46.0
 )
 
 // palette is distinguishable with color blindness (Okabe and Ito).
@@ -54,8 +54,12 @@ func (c *Line) SVG() string {
 	for i, s := range c.Series {
 		color := palette[i%len(palette)]
 		fmt.Fprintf(&b, `<path fill="none" stroke="%s" stroke-width="1.8" d="%s"/>`, color, path(s, sx, sy))
-		fmt.Fprintf(&b, `<text class="a" fill="%s" text-anchor="end" x="%g" y="%g">%s</text>`, color, width-right, 18+14*float64(i), html.EscapeString(s.Name))
 	}
+	fmt.Fprintf(&b, `<text class="a" x="%g" y="36">`, left) // the legend, above the curves
+	for i, s := range c.Series {
+		fmt.Fprintf(&b, `<tspan dx="%d" style="fill:%s">&#9632; %s</tspan>`, 14*min(i, 1), palette[i%len(palette)], html.EscapeString(s.Name))
+	}
+	b.WriteString("</text>")
 	b.WriteString("</svg>")
 	return b.String()
 }

@@ -22,7 +22,7 @@ type Section struct {
 }
 
 const style = `body{font:15px/1.5 system-ui,sans-serif;max-width:820px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%;display:block;overflow-x:auto}
 td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}
 svg{width:100%;height:auto;margin:.6rem 0}.t{font:600 14px system-ui,sans-serif}.a{font:11px system-ui,sans-serif;fill:#555}.g{stroke:#e6e6e6}
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#ddd}.t{fill:#ddd}.a{fill:#aaa}.g{stroke:#333}td,th{border-color:#333}}`
