@@ -355,9 +355,11 @@ func TestEstimateDoesNotAllocate(t *testing.T) {
 	}
 	p := emptyPacer()
 	s := rtb.Showing{Exchange: "demo", Line: cartLine, Creative: "card", Format: "banner", Features: rtb.Features{N: 8}}
-	g, e := rtb.Goal{Kind: rtb.GoalCPC, Target: unit, Prior: 1_000_000}, rtb.Estimate{}
-	if n := testing.AllocsPerRun(1000, func() { p.Estimate(&e, &g, &s) }); n != 0 {
-		t.Errorf("got %g allocations; want 0", n)
+	for _, kind := range []rtb.GoalKind{rtb.GoalCPC, rtb.GoalCPA, rtb.GoalROAS} {
+		g, e := rtb.Goal{Kind: kind, Target: unit, Prior: 1_000_000}, rtb.Estimate{}
+		if n := testing.AllocsPerRun(1000, func() { p.Estimate(&e, &g, &s) }); n != 0 {
+			t.Errorf("goal %d: got %g allocations; want 0", kind, n)
+		}
 	}
 }
 
@@ -369,10 +371,14 @@ func BenchmarkEstimate(b *testing.B) {
 		x := c.next(time.Second)
 		shows[i] = x.showing()
 	}
-	g, e := rtb.Goal{Kind: rtb.GoalCPC, Target: unit, Prior: 1_000_000}, rtb.Estimate{}
-	n := 0
-	for b.Loop() {
-		p.Estimate(&e, &g, &shows[n%len(shows)])
-		n++
+	for name, kind := range map[string]rtb.GoalKind{"cpc": rtb.GoalCPC, "cpa": rtb.GoalCPA} {
+		b.Run(name, func(b *testing.B) {
+			g, e := rtb.Goal{Kind: kind, Target: unit, Prior: 1_000_000}, rtb.Estimate{}
+			n := 0
+			for b.Loop() {
+				p.Estimate(&e, &g, &shows[n%len(shows)])
+				n++
+			}
+		})
 	}
 }
