@@ -185,6 +185,9 @@ func (e *encoder) notice(v *Notice) {
 	e.str(`,"format":`, v.Format)
 	e.day(v.Day)
 	e.int(`,"caps":`, int64(v.Caps))
+	if v.Flights != (rtb.Flights{}) {
+		e.str(`,"flights":`, v.Flights.String())
+	}
 	e.cpm(`,"bid":`, v.Bid)
 	e.cpm(`,"price":`, v.Price)
 	e.bool(`,"price_told":`, v.PriceTold)

@@ -26,6 +26,9 @@ func fillIn(t testing.TB, v reflect.Value, n *int) {
 	case *rtb.Day:
 		*x = rtb.Day(20000 + *n)
 		return
+	case *rtb.Flights:
+		*x = rtb.Flights{20001, 0, 20002}
+		return
 	case *rtb.BudgetID:
 		*x = rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", 20727)
 		return

@@ -324,6 +324,8 @@ func (d *decoder) notice(key []byte, v *Notice) {
 		d.value(&v.Day)
 	case "caps":
 		v.Caps = rtb.CapSet(d.uint())
+	case "flights":
+		d.value(&v.Flights)
 	default:
 		d.noticeMoney(key, v)
 	}

@@ -2,6 +2,9 @@ package rtb
 
 import (
 	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -10,31 +13,137 @@ type Window uint8
 
 // The windows.
 const (
-	WindowDay   Window = iota // a civil day in the advertiser's time zone
-	WindowTotal               // the lifetime of the campaign or line
+	WindowDay    Window = iota // a civil day in the advertiser's time zone
+	WindowTotal                // for ever, whatever the dates of the campaign or line
+	WindowHour                 // an hour that begins when the clock in UTC shows a full hour
+	WindowFlight               // from the start of the line, campaign or advertiser to its end; another start begins another flight
 )
+
+var windowNames = [...]string{"day", "total", "hour", "flight"}
 
 // String returns the window's name.
 func (w Window) String() string {
-	if w == WindowTotal {
-		return "total"
+	if int(w) >= len(windowNames) {
+		return ""
 	}
-	return "day"
+	return windowNames[w]
 }
 
-// CapSet is the set of caps that apply to a bid.
-type CapSet uint8
+// CapSet is the set of caps that apply to a bid. Its bits are in tokens, facts and the
+// file of reservations: they never change their meaning.
+type CapSet uint32
 
-// The caps that can apply to a line.
+// The caps on money that can apply to a line. [CapSet.Imps] is the cap on impressions with
+// the same owner and window.
 const (
 	CapLineDay CapSet = 1 << iota
 	CapLineTotal
 	CapCampaignDay
 	CapCampaignTotal
+	CapAdvertiserDay
+	CapAdvertiserTotal
+	CapLineHour
+	CapCampaignHour
+	CapAdvertiserHour
+	CapLineFlight
+	CapCampaignFlight
+	CapAdvertiserFlight
+	capsOnMoney = iota
 )
 
 // Caps lists every cap that a [CapSet] can hold, in a fixed order.
-var Caps = [...]CapSet{CapLineDay, CapLineTotal, CapCampaignDay, CapCampaignTotal}
+var Caps = func() (all [2 * capsOnMoney]CapSet) {
+	for i := range all {
+		all[i] = 1 << i
+	}
+	return all
+}()
+
+// Owner is who has a cap.
+type Owner uint8
+
+// The owners.
+const (
+	OwnLine Owner = iota
+	OwnCampaign
+	OwnAdvertiser
+)
+
+// capKinds is the owner and the window of each cap on money.
+var capKinds = [capsOnMoney]struct {
+	owner  Owner
+	window Window
+}{
+	{OwnLine, WindowDay}, {OwnLine, WindowTotal}, {OwnCampaign, WindowDay}, {OwnCampaign, WindowTotal}, {OwnAdvertiser, WindowDay}, {OwnAdvertiser, WindowTotal},
+	{OwnLine, WindowHour}, {OwnCampaign, WindowHour}, {OwnAdvertiser, WindowHour}, {OwnLine, WindowFlight}, {OwnCampaign, WindowFlight}, {OwnAdvertiser, WindowFlight},
+}
+
+// CapOf returns the cap on money, or on impressions, of an owner in a window.
+func CapOf(o Owner, w Window, imps bool) CapSet {
+	for i, k := range capKinds {
+		if k.owner == o && k.window == w {
+			if imps {
+				return CapSet(1 << i).Imps()
+			}
+			return 1 << i
+		}
+	}
+	return 0
+}
+
+// Imps returns the caps on impressions that correspond to caps on money.
+func (c CapSet) Imps() CapSet { return c << capsOnMoney }
+
+// OnImps reports whether the only cap of the set is one on impressions.
+func (c CapSet) OnImps() bool { return c >= 1<<capsOnMoney }
+
+// index returns the index in Limits of the only cap of the set.
+func (c CapSet) index() int { return bits.TrailingZeros32(uint32(c)) }
+
+// kind returns the owner and window of the only cap of the set.
+func (c CapSet) kind() (Owner, Window) {
+	k := capKinds[c.index()%capsOnMoney]
+	return k.owner, k.window
+}
+
+// Owner returns who has the only cap of the set.
+func (c CapSet) Owner() Owner { o, _ := c.kind(); return o }
+
+// Window returns the window of the only cap of the set.
+func (c CapSet) Window() Window { _, w := c.kind(); return w }
+
+// AnyIn reports whether one of the caps applies in a window.
+func (c CapSet) AnyIn(w Window) bool {
+	for i, k := range capKinds {
+		if k.window == w && c&(1<<i|CapSet(1<<i).Imps()) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Limits are the amounts of caps: micros of money, or millionths of an impression.
+type Limits [2 * capsOnMoney]Micros
+
+// Of returns the limit of the only cap of the set.
+func (l *Limits) Of(c CapSet) Micros { return l[c.index()] }
+
+// Set sets the limit of the only cap of the set.
+func (l *Limits) Set(c CapSet, limit Micros) { l[c.index()] = limit }
+
+// Caps returns the caps whose limit is above zero.
+func (l *Limits) Caps() (set CapSet) {
+	for i, limit := range l {
+		if limit > 0 {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// ImpressionUnit is one impression in a budget of impressions. A bid counts as one,
+// whatever its quantity.
+const ImpressionUnit Micros = 1_000_000
 
 // Day is a civil day, counted in days since 1970-01-01, without a time zone.
 type Day int32
@@ -96,35 +205,121 @@ func (d *Day) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// BudgetID identifies one cap: of a line, or of a whole campaign when Line is
-// empty; for one day, or for the lifetime when Day is NoDay. It is comparable.
-// Its parts are ids from the configuration.
+// Hour is an hour, counted since 1970-01-01T00:00Z.
+type Hour int32
+
+// HourOf returns the hour of t.
+func HourOf(t time.Time) Hour { return Hour(t.Unix() / 3600) }
+
+// Start returns the first instant of the hour.
+func (h Hour) Start() time.Time { return time.Unix(int64(h)*3600, 0).UTC() }
+
+// String returns the hour as 2006-01-02T15.
+func (h Hour) String() string { return h.Start().Format(hourLayout) }
+
+const hourLayout = "2006-01-02T15"
+
+// Flights are the days on which the current flights of a line, its campaign and its
+// advertiser began, in the advertiser's time zone; 0 for one without a start.
+type Flights [3]Day
+
+// String returns the days separated by commas; a flight without a start is empty.
+func (f Flights) String() string {
+	var parts [3]string
+	for i, d := range f {
+		if d != 0 {
+			parts[i] = d.String()
+		}
+	}
+	return strings.Join(parts[:], ",")
+}
+
+// MarshalText returns the same text as String.
+func (f Flights) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText parses the output of MarshalText.
+func (f *Flights) UnmarshalText(b []byte) error {
+	parts := strings.Split(string(b), ",")
+	if len(parts) != len(f) {
+		return fmt.Errorf("cannot read flights: got %q; want three days separated by commas", b)
+	}
+	*f = Flights{}
+	for i, text := range parts {
+		if text == "" {
+			continue
+		}
+		if err := f[i].UnmarshalText([]byte(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Periods are the periods of its caps that a bid belongs to.
+type Periods struct {
+	Day     Day
+	Hour    Hour
+	Flights Flights
+}
+
+// BudgetID identifies one cap: of a line, of a campaign where Line is empty, or of an
+// advertiser where Campaign is empty too; for one day, hour or flight, or for ever. It is
+// comparable. Its parts are ids from the configuration.
 type BudgetID struct {
 	Advertiser, Campaign, Line string
 	Window                     Window
-	Day                        Day
+	Day                        Day  // of WindowDay; the first one of WindowFlight; else NoDay
+	Hour                       Hour // of WindowHour; else 0
+	Imps                       bool // amounts are millionths of an impression, not money
 }
 
-// BudgetOf returns the id of cap c of a line on a day.
+// BudgetOf returns the id of cap c of a line on a day. The cap's window is a day or a
+// total.
 func BudgetOf(c CapSet, advertiser, campaign, line string, day Day) BudgetID {
-	id := BudgetID{Advertiser: advertiser, Campaign: campaign, Day: day}
-	switch c {
-	case CapLineDay:
-		id.Line = line
-	case CapLineTotal:
-		id.Line, id.Window, id.Day = line, WindowTotal, NoDay
-	case CapCampaignTotal:
-		id.Window, id.Day = WindowTotal, NoDay
+	return BudgetIn(c, LineID{Advertiser: advertiser, Campaign: campaign, Line: line}, &Periods{Day: day})
+}
+
+// BudgetIn returns the id of cap c of a line in the periods of a bid.
+func BudgetIn(c CapSet, l LineID, at *Periods) BudgetID {
+	owner, window := c.kind()
+	id := BudgetID{Advertiser: l.Advertiser, Campaign: l.Campaign, Line: l.Line, Window: window, Day: NoDay, Imps: c.OnImps()}
+	switch owner {
+	case OwnCampaign:
+		id.Line = ""
+	case OwnAdvertiser:
+		id.Campaign, id.Line = "", ""
+	}
+	switch window {
+	case WindowDay:
+		id.Day = at.Day
+	case WindowFlight:
+		id.Day = at.Flights[owner]
+	case WindowHour:
+		id.Hour = at.Hour
 	}
 	return id
 }
 
-// String returns the id as facts and logs show it:
-// shop/autumn/cart/day/2026-10-01 or shop/autumn//total.
-func (b BudgetID) String() string {
-	s := b.Advertiser + "/" + b.Campaign + "/" + b.Line + "/" + b.Window.String()
-	if b.Window == WindowDay {
+const impsPrefix = "imps_"
+
+// String returns the id as facts and logs show it: shop/autumn/cart/day/2026-10-01,
+// shop/autumn//total, shop///imps_hour/2026-10-01T14 or shop/autumn//flight/2026-10-01.
+func (b BudgetID) String() string { return b.Owner() + "/" + b.Suffix() }
+
+// Owner returns the part of the id that names the owner of the cap.
+func (b BudgetID) Owner() string { return b.Advertiser + "/" + b.Campaign + "/" + b.Line }
+
+// Suffix returns the part of the id that names the window and its period.
+func (b BudgetID) Suffix() string {
+	s := b.Window.String()
+	if b.Imps {
+		s = impsPrefix + s
+	}
+	switch b.Window {
+	case WindowDay, WindowFlight:
 		s += "/" + b.Day.String()
+	case WindowHour:
+		s += "/" + b.Hour.String()
 	}
 	return s
 }
@@ -134,32 +329,35 @@ func (b BudgetID) MarshalText() ([]byte, error) { return []byte(b.String()), nil
 
 // UnmarshalText parses the output of String.
 func (b *BudgetID) UnmarshalText(t []byte) error {
-	var parts [5]string
-	n, from := 0, 0
-	for i := 0; i <= len(t); i++ {
-		if i < len(t) && t[i] != '/' {
-			continue
-		}
-		if n == len(parts) {
-			n++
-			break
-		}
-		parts[n] = string(t[from:i])
-		n, from = n+1, i+1
+	parts := strings.Split(string(t), "/")
+	if len(parts) < 4 {
+		return badBudget(t)
 	}
 	id := BudgetID{Advertiser: parts[0], Campaign: parts[1], Line: parts[2], Day: NoDay}
-	switch {
-	case n == 4 && parts[3] == "total":
-		id.Window = WindowTotal
-	case n == 5 && parts[3] == "day":
+	window := parts[3]
+	window, id.Imps = strings.CutPrefix(window, impsPrefix)
+	i := slices.Index(windowNames[:], window)
+	if id.Window = Window(i); i < 0 || (id.Window == WindowTotal) != (len(parts) == 4) || len(parts) > 5 {
+		return badBudget(t)
+	}
+	switch id.Window {
+	case WindowDay, WindowFlight:
 		if err := id.Day.UnmarshalText([]byte(parts[4])); err != nil {
 			return err
 		}
-	default:
-		return fmt.Errorf("cannot read budget: got %q; want advertiser/campaign/line/day/2026-10-01 or advertiser/campaign/line/total", t)
+	case WindowHour:
+		at, err := time.Parse(hourLayout, parts[4])
+		if err != nil {
+			return badBudget(t)
+		}
+		id.Hour = HourOf(at)
 	}
 	*b = id
 	return nil
+}
+
+func badBudget(t []byte) error {
+	return fmt.Errorf("cannot read budget: got %q; want advertiser/campaign/line/window, followed by /2026-10-01 for a day or flight, or by /2026-10-01T14 for an hour", t)
 }
 
 // LineID identifies a line within its campaign and advertiser.

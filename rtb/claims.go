@@ -77,6 +77,7 @@ type Claims struct {
 
 	Caps     CapSet
 	Day      Day
+	Flights  Flights
 	Price    CPM      // the bid, in Currency
 	Currency Currency // currency of the bid
 	// AdvertiserCurrency is the currency of the budgets. Rate converts an amount

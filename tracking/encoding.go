@@ -26,6 +26,7 @@ const (
 	flagQuantity
 	flagRates    // predicted click and conversion rates
 	flagFeatures // features for learning
+	flagCaps     // caps beyond the first eight, and flights
 )
 
 // payloadHead is the length of a token's first part: the key's id, the version, and the
@@ -53,6 +54,9 @@ func appendClaims(b []byte, c *rtb.Claims) []byte {
 	}
 	if c.Features.N > 0 {
 		flags |= flagFeatures
+	}
+	if c.Caps > math.MaxUint8 || c.Flights != (rtb.Flights{}) {
+		flags |= flagCaps
 	}
 	b = append(b, flags, byte(c.Caps), byte(c.Format), byte(c.BillOn))
 	b = append(b, c.Bid[:]...)
@@ -93,6 +97,12 @@ func appendClaims(b []byte, c *rtb.Claims) []byte {
 		b = append(b, n)
 		for _, h := range c.Features.Hash[:n] {
 			b = binary.BigEndian.AppendUint32(b, h)
+		}
+	}
+	if flags&flagCaps != 0 {
+		b = binary.AppendUvarint(b, uint64(c.Caps>>8))
+		for _, d := range c.Flights {
+			b = binary.AppendVarint(b, int64(d))
 		}
 	}
 	return b
@@ -242,6 +252,12 @@ func (r *reader) claims(version byte) (c rtb.Claims) {
 	}
 	if flags&flagFeatures != 0 {
 		c.Features = r.features()
+	}
+	if flags&flagCaps != 0 {
+		c.Caps |= rtb.CapSet(r.uint32()) << 8
+		for i := range c.Flights {
+			c.Flights[i] = rtb.Day(r.int())
+		}
 	}
 	return c
 }
