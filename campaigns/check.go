@@ -40,6 +40,11 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 			a.Zone = zone
 		}
 	}
+	c.dates(path, s.Start, s.End)
+	a.Start, a.End = s.Start, s.End
+	a.Pacing = Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(PacingEven)))
+	a.HoldbackPct = c.holdback(path, &s.Budget, 0)
+	a.Limits = c.limits(path, rtb.OwnAdvertiser, &s.Budget, s.Start)
 	a.Domains = c.domains(path+".domains", s.Domains)
 	for i, cat := range s.IABCat {
 		if !strings.HasPrefix(cat, "IAB") || len(cat) > 16 {

@@ -35,22 +35,22 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 		c.Known(path+".advertiser", s.Advertiser, "an advertiser", ids)
 		a = &Advertiser{Zone: time.UTC, Currency: rtb.USD}
 	}
-	k := &Campaign{ID: s.ID, Advertiser: a, Start: s.Start, End: s.End,
+	start, end := within(s.Start, s.End, a.Start, a.End)
+	k := &Campaign{ID: s.ID, Advertiser: a, Start: start, End: end,
 		Status:      Status(c.choose(path+".status", s.Status, statusNames, int(StatusDraft))),
-		Daily:       c.money(path+".budget.daily", s.Budget.Daily),
-		Total:       c.money(path+".budget.total", s.Budget.Total),
-		Pacing:      Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(PacingEven))),
-		HoldbackPct: c.holdback(path, &s.Budget, 0)}
+		Pacing:      Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(a.Pacing))),
+		HoldbackPct: c.holdback(path, &s.Budget, a.HoldbackPct)}
 	if s.Status == "" {
 		c.Warn(path+".status", "nothing, which means draft", "status: active; a draft bids on nothing")
 	}
 	c.dates(path, s.Start, s.End)
-	c.budget(path+".budget", k.Daily, k.Total)
+	k.Limits = c.limits(path, rtb.OwnCampaign, &s.Budget, k.Start)
+	k.Daily, k.Total = k.Limits.Of(rtb.CapCampaignDay), k.Limits.Of(rtb.CapCampaignTotal)
 	if k.Total > 0 && k.Daily == 0 && k.End.IsZero() && k.Pacing == PacingEven {
 		c.Warn(path+".budget.pacing", "even, with a total but neither a daily budget nor an end", "daily, end, or pacing: asap; without an end there is no time over which the total could be spread")
 	}
-	if s.Budget.Daily == nil && s.Budget.Total == nil {
-		c.Add(path+".budget", "neither daily nor total", "at least one of them, to limit spending")
+	if !s.Budget.limited() {
+		c.Add(path+".budget", "no cap per day, per flight or in total", "at least one of daily, flight, total, imps_daily, imps_flight and imps_total, to limit spending")
 	}
 	c.frequency(path+".frequency", s.Frequency)
 	c.level(path, a, s)
@@ -68,16 +68,8 @@ func (c *compiler) campaign(path string, s *CampaignSpec) {
 	}
 }
 
-// budget refuses a daily cap that the total makes meaningless.
-func (c *compiler) budget(path string, daily, total rtb.Micros) {
-	if total > 0 && daily > total {
-		c.Add(path+".daily", daily.String(), "at most total, "+total.String())
-	}
-}
-
 // lineBudget checks a line's caps against each other and against the campaign's.
 func (c *compiler) lineBudget(path string, l *Line) {
-	c.budget(path, l.Daily, l.Total)
 	k := l.Campaign
 	for _, x := range []struct {
 		field, what string
@@ -112,8 +104,6 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	c.ID(path+".id", s.ID)
 	l := &Line{ID: rtb.LineID{Advertiser: k.Advertiser.ID, Campaign: k.ID, Line: s.ID},
 		Advertiser: k.Advertiser, Campaign: k, Priority: defaultPriority, Start: s.Start, End: s.End,
-		Daily:       c.money(path+".budget.daily", s.Budget.Daily),
-		Total:       c.money(path+".budget.total", s.Budget.Total),
 		Pacing:      Pacing(c.choose(path+".budget.pacing", s.Budget.Pacing, pacingNames, int(k.Pacing))),
 		HoldbackPct: c.holdback(path, &s.Budget, k.HoldbackPct)}
 	l.Scope = rtb.ScopeOf("line", l.ID.String())
@@ -123,14 +113,12 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 		c.Range(path+".priority", l.Priority, 0, 100)
 	}
 	c.dates(path, s.Start, s.End)
-	if l.Start.Before(k.Start) {
-		l.Start = k.Start
-	}
-	if !k.End.IsZero() && (l.End.IsZero() || l.End.After(k.End)) {
-		l.End = k.End
-	}
+	l.Start, l.End = within(l.Start, l.End, k.Start, k.End)
+	l.Limits = c.limits(path, rtb.OwnLine, &s.Budget, l.Start)
+	l.Daily, l.Total = l.Limits.Of(rtb.CapLineDay), l.Limits.Of(rtb.CapLineTotal)
 	c.lineBudget(path+".budget", l)
-	l.Caps = capsOf(l)
+	limits := limitsOf(l)
+	l.Caps = limits.Caps()
 	if l.Contextual, l.ChildSafe = s.Contextual, s.ChildSafe; l.Contextual {
 		c.contextual(path, s)
 	} else {
@@ -150,16 +138,6 @@ func (c *compiler) line(path string, k *Campaign, cs *CampaignSpec, s *LineSpec)
 	c.target(path, l, cs, s)
 	c.x.lines = append(c.x.lines, l)
 	k.Lines = append(k.Lines, l)
-}
-
-func capsOf(l *Line) rtb.CapSet {
-	var caps rtb.CapSet
-	for i, amount := range []rtb.Micros{l.Daily, l.Total, l.Campaign.Daily, l.Campaign.Total} {
-		if amount > 0 {
-			caps |= rtb.Caps[i]
-		}
-	}
-	return caps
 }
 
 func (c *compiler) audience(path string, l *Line, s *AudienceSpec) {

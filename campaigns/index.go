@@ -122,14 +122,18 @@ type Plan struct {
 	LineTotal     rtb.Micros
 	CampaignDay   rtb.Micros
 	CampaignTotal rtb.Micros
-	// CampaignPacing is how the campaign's own caps are spread.
-	CampaignPacing Pacing
+	// Limits are the limits of Caps, those above included.
+	Limits  rtb.Limits
+	Flights rtb.Flights
+	// CampaignPacing and AdvertiserPacing are how the caps of the campaign and of the
+	// advertiser are spread.
+	CampaignPacing, AdvertiserPacing Pacing
 	// Holdback is the percentage of the line's own caps that is held back for
-	// late bills, CampaignHoldback that of the campaign's caps.
-	Holdback, CampaignHoldback int
-	MaxCPM                     rtb.CPM
-	Start, End                 time.Time // zero: open
-	Active                     bool
+	// late bills, the others that of the campaign's and the advertiser's caps.
+	Holdback, CampaignHoldback, AdvertiserHoldback int
+	MaxCPM                                         rtb.CPM
+	Start, End                                     time.Time // zero: open
+	Active                                         bool
 }
 
 // planMax is the highest price of a line's plan: 0 if the line has no max_cpm.
@@ -149,7 +153,8 @@ func (x *Index) Plan() []Plan {
 			Line: l.ID, Priority: l.Priority, Currency: l.Advertiser.Currency, Zone: l.Advertiser.Zone,
 			Pacing: l.Pacing, Caps: l.Caps, LineDay: l.Daily, LineTotal: l.Total,
 			CampaignDay: l.Campaign.Daily, CampaignTotal: l.Campaign.Total, CampaignPacing: l.Campaign.Pacing,
-			Holdback: l.HoldbackPct, CampaignHoldback: l.Campaign.HoldbackPct,
+			Limits: limitsOf(l), Flights: flightsOf(l), AdvertiserPacing: l.Advertiser.Pacing,
+			Holdback: l.HoldbackPct, CampaignHoldback: l.Campaign.HoldbackPct, AdvertiserHoldback: l.Advertiser.HoldbackPct,
 			MaxCPM: planMax(l.Bid.MaxCPM), Start: l.Start, End: l.End, Active: l.Status == StatusActive,
 		})
 	}

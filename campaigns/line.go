@@ -52,14 +52,18 @@ func (p Pacing) String() string {
 
 // Advertiser is a company that pays for impressions.
 type Advertiser struct {
-	ID       string
-	Name     string
-	Domains  []string // lower case; the first is the bid's adomain
-	Currency rtb.Currency
-	Zone     *time.Location
-	Cats     []string
-	Feed     *creatives.Feed // nil: no products
-	Keys     []Key
+	ID          string
+	Name        string
+	Domains     []string // lower case; the first is the bid's adomain
+	Currency    rtb.Currency
+	Zone        *time.Location
+	Cats        []string
+	Feed        *creatives.Feed // nil: no products
+	Start, End  time.Time       // zero: open
+	Limits      rtb.Limits      // its own caps
+	Pacing      Pacing          // of its own caps
+	HoldbackPct int             // percentage of each of them held back for late bills
+	Keys        []Key
 }
 
 // Campaign is a set of lines with common budgets and dates.
@@ -69,6 +73,7 @@ type Campaign struct {
 	Status       Status
 	Start, End   time.Time // zero: open
 	Daily, Total rtb.Micros
+	Limits       rtb.Limits // its own caps, Daily and Total included
 	Pacing       Pacing
 	HoldbackPct  int // percentage of each cap held back for late bills
 	Lines        []*Line
@@ -95,6 +100,7 @@ type Line struct {
 	MaxPerRequest int         // slots of one request; 0: as many as Frequency leaves
 	Caps          rtb.CapSet  // the budgets that apply
 	Daily, Total  rtb.Micros  // its own caps; 0: none
+	Limits        rtb.Limits  // its own caps, Daily and Total included
 	Pacing        Pacing
 	HoldbackPct   int         // of its own caps
 	Targeting     *Targeting  // nil: no restrictions

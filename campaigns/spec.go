@@ -18,6 +18,9 @@ type AdvertiserSpec struct {
 	IABCat    []string     `yaml:"iab_cat"`   // IAB content categories 1.0, sent as bid.cat
 	Keys      []KeySpec    `yaml:"keys"`      // authenticate its servers; several may be active
 	Feed      string       `yaml:"feed"`      // id under feeds; none: no products
+	Start     time.Time    `yaml:"start"`     // RFC 3339; none of its campaigns bids before; default no start
+	End       time.Time    `yaml:"end"`       // RFC 3339, exclusive; none of its campaigns bids from then on; default no end
+	Budget    BudgetSpec   `yaml:"budget"`    // caps over all of its campaigns; default none
 	Frequency Frequency    `yaml:"frequency"` // caps over all of its campaigns; default none
 	Safety    SafetySpec   `yaml:"safety"`    // where none of its lines is shown
 	DSA       DSASpec      `yaml:"dsa"`       // disclosure under the EU's Digital Services Act
@@ -36,20 +39,28 @@ type CampaignSpec struct {
 	Status     string     `yaml:"status" enum:"active,paused,draft,archived"` // active, paused, draft or archived; default draft
 	Start      time.Time  `yaml:"start"`                                      // RFC 3339; default no start
 	End        time.Time  `yaml:"end"`                                        // RFC 3339, exclusive; default no end
-	Budget     BudgetSpec `yaml:"budget"`                                     // daily or total is required
+	Budget     BudgetSpec `yaml:"budget"`                                     // a cap per day, per flight or in total is required
 	Frequency  Frequency  `yaml:"frequency"`                                  // caps over all of its lines; default none
 	Safety     SafetySpec `yaml:"safety"`                                     // added to the advertiser's
 	DSA        DSASpec    `yaml:"dsa"`                                        // default the advertiser's
 	Lines      []LineSpec `yaml:"lines"`                                      // at least one
 }
 
-// BudgetSpec is how much may be spent.
+// BudgetSpec is how much may be spent, and how many impressions may be bought. Amounts
+// are in the advertiser's currency; a field that is left out sets no cap.
 type BudgetSpec struct {
-	Daily  *rtb.Micros `yaml:"daily"`                         // most per civil day, in the advertiser's currency; default no cap
-	Total  *rtb.Micros `yaml:"total"`                         // most in total; default no cap
-	Pacing string      `yaml:"pacing" enum:"even,asap,ahead"` // even: spread over the day; ahead: the same, with up to a quarter more at its beginning; asap: as fast as possible; default even, for a line that of its campaign
+	Hourly     *rtb.Micros `yaml:"hourly"`      // most per hour, which begins when the clock in UTC shows a full hour
+	Daily      *rtb.Micros `yaml:"daily"`       // most per civil day of the advertiser's time zone
+	Flight     *rtb.Micros `yaml:"flight"`      // most from start to end; needs start, and another day of start begins a new flight
+	Total      *rtb.Micros `yaml:"total"`       // most in total, whatever the dates
+	ImpsHourly *int64      `yaml:"imps_hourly"` // impressions per hour; a bid counts as one, whatever its quantity
+	ImpsDaily  *int64      `yaml:"imps_daily"`  // impressions per civil day
+	ImpsFlight *int64      `yaml:"imps_flight"` // impressions from start to end
+	ImpsTotal  *int64      `yaml:"imps_total"`  // impressions in total
+
+	Pacing string `yaml:"pacing" enum:"even,asap,ahead"` // even: spread over the day; ahead: the same, with up to a quarter more at its beginning; asap: as fast as possible; default even, for a campaign that of its advertiser, for a line that of its campaign
 	// percentage of each cap that is held back for late bills; 0 to 90, default
-	// 0, for a line that of its campaign
+	// 0, for a campaign that of its advertiser, for a line that of its campaign
 	HoldbackPct *int `yaml:"holdback_pct"`
 }
 

@@ -15,10 +15,10 @@ import (
 // available is lowered by a compare-and-swap and never below zero by a bid; the
 // fold may take it below zero when a bill has no reservation.
 type account struct {
-	id   rtb.BudgetID
-	hash uint64 // hash of the id's text
-	run  string // run name of its grants in the log: this run, or the one for long bids
-	long bool   // only for bids that live longer than usual
+	id      rtb.BudgetID
+	runHash uint64 // nameHash of run
+	run     string // run name of its grants in the log: this run, or the one for long bids
+	long    bool   // only for bids that live longer than usual
 
 	available microsValue
 	reserved  microsValue // reserved by bids in flight

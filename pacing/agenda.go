@@ -120,7 +120,10 @@ func (p *Pacer) accountsDue() []*account {
 // is held.
 func (p *Pacer) budgetOf(a *account) *budget {
 	if a.epoch != p.epoch {
-		a.budget, a.epoch = p.budgets[a.id], p.epoch
+		if a.budget = p.budgets[a.id]; a.budget == nil && a.id.Imps {
+			a.budget = p.newBudget(a.id)
+		}
+		a.epoch = p.epoch
 	}
 	return a.budget
 }

@@ -44,7 +44,7 @@ func (p *Pacer) foldAdjustment(f *events.Fact) error {
 		p.control(controlOf(id)).reported(float64(b.Settled), float64(b.Settled-x.Amount))
 		p.recheck = true
 	}
-	if id.Line != "" && id.Window == rtb.WindowTotal { // every charge of a line counts in its total
+	if id.Line != "" && id.Window == rtb.WindowTotal && !id.Imps { // every charge of a line counts in its total
 		p.addTotal(rtb.LineID{Advertiser: id.Advertiser, Campaign: id.Campaign, Line: id.Line}, x.Amount, x.LateSpend, f.Currency)
 	}
 	return nil
@@ -66,7 +66,7 @@ func (p *Pacer) Base() ([]events.Fact, error) {
 		return events.Fact{V: 1, ID: fmt.Sprintf("base:%d:%s", at.Seq, what), TS: p.now, At: p.now, Kind: kind}
 	}
 	var facts []events.Fact
-	for _, b := range p.sortedBudgets() {
+	for _, b := range p.countedBudgets() {
 		if b.Settled != 0 || b.Late != 0 {
 			f := fact(events.KindAdjust, b.id.String())
 			f.Advertiser, f.Currency = b.id.Advertiser, b.Currency
@@ -96,6 +96,21 @@ func (p *Pacer) Base() ([]events.Fact, error) {
 
 func (p *Pacer) sortedBudgets() []*budget {
 	return slices.SortedFunc(maps.Values(p.budgets), func(a, b *budget) int { return cmp.Compare(a.id.String(), b.id.String()) })
+}
+
+// countedBudgets returns the budgets, and those of impressions that would begin with what
+// their budget of money has counted.
+func (p *Pacer) countedBudgets() []*budget {
+	for _, b := range p.sortedBudgets() {
+		if b.Imps == 0 {
+			continue
+		}
+		id := b.id
+		if id.Imps = true; p.budgets[id] == nil {
+			p.newBudget(id)
+		}
+	}
+	return p.sortedBudgets()
 }
 
 // foldStep is the number of facts that FoldBase folds at a time.
@@ -162,7 +177,7 @@ func (p *Pacer) Witness() ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := witness{Position: p.Position()}
-	for _, b := range p.sortedBudgets() {
+	for _, b := range p.countedBudgets() {
 		held := b.held(p.now)
 		if b.Settled != 0 || held != 0 {
 			w.Budgets = append(w.Budgets, witnessBudget{b.id, b.Currency, b.Settled, held, b.Late})
@@ -189,7 +204,11 @@ func (p *Pacer) Unproven(text []byte) ([]events.Fact, error) {
 	var facts []events.Fact
 	for _, x := range w.Budgets {
 		var settled, held, late rtb.Micros
-		if b := p.budgets[x.Budget]; b != nil {
+		b := p.budgets[x.Budget]
+		if b == nil && x.Budget.Imps {
+			b = p.newBudget(x.Budget)
+		}
+		if b != nil {
 			settled, held, late = b.Settled, b.held(p.now), b.Late
 		}
 		amount := max(x.Settled-settled, 0) + max(x.Held-held, 0)

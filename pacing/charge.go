@@ -5,40 +5,77 @@ import (
 	"rebound/rtb"
 )
 
-// charge books a bill in all four budgets of its line, so that a cap which is
-// added later includes earlier spend. The budgets named in its claims had to
+// charge books a bill in all budgets of its line, so that a cap which is added later
+// includes earlier spend and impressions. The budgets named in its claims had to
 // cover it. lost is set if the bid had been reported lost.
 func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 	n := f.Notice
 	amount := max(n.Charge, 0)
 	least := amount // the amount that every cap's grant covers
+	at, id := periodsOf(n), lineOf(f)
+	for _, c := range rtb.Caps { // impressions first: a new budget of them begins with those counted before this bill
+		if c.OnImps() {
+			p.chargeCap(f, c, rtb.BudgetIn(c, id, &at), rtb.ImpressionUnit, late)
+		}
+	}
 	for _, c := range rtb.Caps {
-		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
-		b := p.budget(id)
-		p.counted(b, f)
-		if n.Caps&c == 0 {
-			b.Settled += amount
-			continue
-		}
-		covered := b.settle(n.Grant, amount, late, p.now)
-		least = min(least, covered)
-		if c := p.controls[controlOf(id)]; c != nil {
-			c.charged(float64(amount), p.mine(n.Grant))
-		}
-		if a := p.accountOf(n.Grant, id); a != nil && covered > 0 {
-			a.available.Add(-covered)
+		if !c.OnImps() {
+			least = min(least, p.chargeCap(f, c, rtb.BudgetIn(c, id, &at), amount, late))
 		}
 	}
 	if n.Caps == 0 && late {
 		least = 0
 	}
-	id := rtb.LineID{Advertiser: f.Advertiser, Campaign: n.Campaign, Line: n.Line}
 	p.addTotal(id, amount, amount-least, f.Currency)
 	if least < amount {
 		p.counts.late.Add(1)
 		p.lateBill(f, amount-least)
 	}
 	p.settled(f, amount, lost)
+}
+
+// chargeCap books a bill in one of the budgets of its line and returns the amount that the
+// bid's grant covers, which is all of it where the cap did not bind the bid. A cap per hour
+// that did not bind counts nothing: it is new, or too long ago to matter.
+func (p *Pacer) chargeCap(f *events.Fact, c rtb.CapSet, id rtb.BudgetID, amount rtb.Micros, late bool) (covered rtb.Micros) {
+	n := f.Notice
+	binds := n.Caps&c != 0
+	if !binds {
+		none := id.Window == rtb.WindowHour || id.Window == rtb.WindowFlight && id.Day == 0
+		if none || id.Imps && p.budgets[id] == nil {
+			return amount
+		}
+	}
+	b := p.budget(id)
+	if !id.Imps {
+		b.Imps += rtb.ImpressionUnit
+		if !binds && id.Campaign == "" && b.Settled != 0 && b.Currency != f.Currency { // the advertiser's currency has changed
+			return amount
+		}
+		p.counted(b, f)
+	}
+	if !binds {
+		b.Settled += amount
+		return amount
+	}
+	covered = b.settle(n.Grant, amount, late, p.now)
+	if c := p.controls[controlOf(id)]; c != nil {
+		c.charged(float64(amount), p.mine(n.Grant))
+	}
+	if a := p.accountOf(n.Grant, id); a != nil && covered > 0 {
+		a.available.Add(-covered)
+	}
+	return covered
+}
+
+// periodsOf returns the periods in which the bid of a notice counts.
+func periodsOf(n *events.Notice) rtb.Periods {
+	return rtb.Periods{Day: n.Day, Hour: rtb.HourOf(n.Issued), Flights: n.Flights}
+}
+
+// lineOf returns the line of a notice.
+func lineOf(f *events.Fact) rtb.LineID {
+	return rtb.LineID{Advertiser: f.Advertiser, Campaign: f.Notice.Campaign, Line: f.Notice.Line}
 }
 
 // addTotal adds to the total charges of a line, which do not depend on its caps.
@@ -95,12 +132,17 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 	if rec := p.notices[n.BidID]; rec != nil && !rec.won.IsZero() && f.Kind != events.KindWin {
 		p.billedAfterAll(n.Exchange)
 	}
+	periods, line := periodsOf(n), lineOf(f)
 	for _, c := range rtb.Caps { // it was already learned from as a loss
 		if n.Caps&c == 0 {
 			continue
 		}
-		if a := p.accounts[rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)]; a != nil {
-			a.control.late(float64(amount))
+		paid := amount
+		if c.OnImps() {
+			paid = impsOf(amount)
+		}
+		if a := p.accounts[rtb.BudgetIn(c, line, &periods)]; a != nil {
+			a.control.late(float64(paid))
 		}
 	}
 }

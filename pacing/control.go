@@ -164,7 +164,16 @@ func (c *capControl) share(h *horizon) float64 {
 // requests, the expected cost of their bids (those that a cap refused included, because
 // they are demand), the expected cost at full price, which is known only for priced
 // requests, the money that their bids asked to reserve, and that times the seconds.
-type observed struct{ requests, expected, full, priced, asked, held float64 }
+type observed struct {
+	requests, expected, full, priced, asked, held float64
+	chance                                        float64 // expected impressions, in millionths, for each micro of expected cost
+}
+
+// impressions returns the same observations with impressions instead of money.
+func (o observed) impressions() observed {
+	o.expected, o.full, o.asked, o.held = o.expected*o.chance, o.full*o.chance, o.asked*o.chance, o.held*o.chance
+	return o
+}
 
 func (o *observed) add(x observed) {
 	o.requests += x.requests
@@ -324,8 +333,9 @@ func (c *capControl) lambda() float64 {
 type controlID struct {
 	advertiser, campaign, line string
 	window                     rtb.Window
+	imps                       bool
 }
 
 func controlOf(b rtb.BudgetID) controlID {
-	return controlID{b.Advertiser, b.Campaign, b.Line, b.Window}
+	return controlID{b.Advertiser, b.Campaign, b.Line, b.Window, b.Imps}
 }

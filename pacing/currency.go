@@ -3,6 +3,7 @@ package pacing
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -14,6 +15,7 @@ import (
 // is spent the last grant's currency applies; after that it never changes.
 func (p *Pacer) counted(b *budget, f *events.Fact) {
 	switch {
+	case b.id.Imps:
 	case f.Currency.IsZero() || f.Currency == b.Currency:
 	case b.Currency.IsZero() || b.Settled == 0:
 		b.Currency = f.Currency
@@ -27,9 +29,13 @@ func (p *Pacer) counted(b *budget, f *events.Fact) {
 // foreign returns a budget of a line whose currency differs from the line's
 // because something was spent from it or a grant holds something. It considers
 // every budget, including those without a cap in force. p.mu is held.
-func (p *Pacer) foreign(l *LinePlan, day rtb.Day) *budget {
+func (p *Pacer) foreign(l *LinePlan, now time.Time) *budget {
+	at := l.periods(now)
 	for _, c := range rtb.Caps {
-		b := p.budgets[rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, day)]
+		if c.OnImps() || c.Owner() == rtb.OwnAdvertiser && l.Caps&c == 0 { // a new campaign may have another currency
+			continue
+		}
+		b := p.budgets[rtb.BudgetIn(c, l.Line, &at)]
 		if b == nil || b.Currency.IsZero() || b.Currency == l.Currency || l.Currency.IsZero() {
 			continue
 		}
@@ -53,7 +59,7 @@ func (p *Pacer) CheckPlan(plan []LinePlan) error {
 		if !l.Active {
 			continue
 		}
-		if b := p.foreign(l, rtb.DayOf(now, l.zone())); b != nil {
+		if b := p.foreign(l, now); b != nil {
 			errs = append(errs, foreignError(l, b))
 		}
 	}

@@ -146,7 +146,7 @@ func TestOldDaysAreDropped(t *testing.T) {
 		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
 		w.must(w.notice(events.KindBill, c))
 	}
-	if got := row(t, p.Budgets(w.now), "cart", "day"); got.Spent != 1000 || len(p.budgets) > 2+2*(keepDays+3) {
+	if got := row(t, p.Budgets(w.now), "cart", "day"); got.Spent != 1000 || len(p.budgets) > 3+3*(keepDays+3) {
 		t.Fatalf("%d budgets after 100 days; today %+v", len(p.budgets), got)
 	}
 	stored := 0

@@ -93,10 +93,7 @@ func (p *Pacer) doubt(r *reservation) {
 	c := p.claims(r.exchange)
 	c.doubted += r.cost
 	for _, a := range r.accounts {
-		if a == nil {
-			break
-		}
-		a.addDoubt(r.exchange, r.cost, c.share) // first, so that no bid takes the money that is kept
+		a.addDoubt(r.exchange, r.costOf(a), c.share) // first, so that no bid takes the money that is kept
 	}
 	r.give()
 	r.won = r.state == resWon
@@ -110,10 +107,7 @@ func (p *Pacer) resolve(r *reservation, billed bool) {
 	c.doubted -= r.cost
 	c.matured(billed)
 	for _, a := range r.accounts {
-		if a == nil {
-			break
-		}
-		a.addDoubt(r.exchange, -r.cost, c.share)
+		a.addDoubt(r.exchange, -r.costOf(a), c.share)
 	}
 }
 

@@ -27,14 +27,15 @@ func (p *Pacer) moveControls(now time.Time) {
 			continue
 		}
 		for _, a := range day.accounts {
-			if a == nil {
-				break
-			}
 			if !a.moving {
 				a.moving = true
 				moved = append(moved, a)
 			}
-			a.seen.add(seen)
+			if a.id.Imps {
+				a.seen.add(seen.impressions())
+			} else {
+				a.seen.add(seen)
+			}
 		}
 	}
 	for _, a := range moved {
@@ -65,7 +66,7 @@ func (p *Pacer) horizon(a *account, now time.Time) horizon {
 		h.spent, h.nodes = float64(b.Settled), float64(b.nodes(p.o.Run, now))
 	}
 	from := a.span.from
-	if a.id.Window == rtb.WindowTotal && now.After(from) {
+	if (a.id.Window == rtb.WindowTotal || a.id.Window == rtb.WindowFlight) && now.After(from) {
 		from = now
 	}
 	if a.span.to.After(from) {
@@ -95,18 +96,29 @@ func (s *span) cover(o span) {
 	}
 }
 
-// spanOf returns a line's part of a day, or of its lifetime if a total has an
-// end and no day cap. It is empty if the budget is not spread.
+// ownerOf returns who has a cap.
+func ownerOf(id rtb.BudgetID) rtb.Owner {
+	switch {
+	case id.Campaign == "":
+		return rtb.OwnAdvertiser
+	case id.Line == "":
+		return rtb.OwnCampaign
+	}
+	return rtb.OwnLine
+}
+
+// spanOf returns a line's part of a day or hour, or of its lifetime if a total or flight
+// has an end and no day cap. It is empty if the budget is not spread.
 func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 	var s span
-	if id.Window == rtb.WindowDay {
+	switch id.Window {
+	case rtb.WindowDay:
 		s = span{id.Day.Start(l.Zone), (id.Day + 1).Start(l.Zone)}
-	} else {
-		daily := rtb.CapLineDay
-		if id.Line == "" {
-			daily = rtb.CapCampaignDay
-		}
-		if l.Caps&daily != 0 || l.End.IsZero() {
+	case rtb.WindowHour:
+		s = span{id.Hour.Start(), (id.Hour + 1).Start()}
+	default:
+		daily := rtb.CapOf(ownerOf(id), rtb.WindowDay, false)
+		if l.Caps&(daily|daily.Imps()) != 0 || l.End.IsZero() {
 			return span{}
 		}
 		s = span{now, l.End}
@@ -147,9 +159,6 @@ func (p *Pacer) publishMoved(a *account) {
 func (e *tableLine) publishLambda() {
 	lambda := 1.0
 	for _, a := range e.days[0].accounts {
-		if a == nil {
-			break
-		}
 		lambda = max(lambda, a.control.lambda())
 	}
 	e.line.multiplier.Store(math.Float64bits(lambda))
@@ -163,7 +172,11 @@ type controlState struct {
 }
 
 func (c controlID) String() string {
-	return c.advertiser + "/" + c.campaign + "/" + c.line + "/" + c.window.String()
+	window := c.window.String()
+	if c.imps {
+		window = "imps_" + window
+	}
+	return c.advertiser + "/" + c.campaign + "/" + c.line + "/" + window
 }
 
 func parseControlID(name string) (id controlID, ok bool) {
@@ -172,10 +185,15 @@ func parseControlID(name string) (id controlID, ok bool) {
 		return id, false
 	}
 	id = controlID{advertiser: parts[0], campaign: parts[1], line: parts[2]}
-	if parts[3] == rtb.WindowTotal.String() {
-		id.window = rtb.WindowTotal
+	window := parts[3]
+	window, id.imps = strings.CutPrefix(window, "imps_")
+	for _, w := range []rtb.Window{rtb.WindowDay, rtb.WindowTotal, rtb.WindowHour, rtb.WindowFlight} {
+		if w.String() == window {
+			id.window = w
+			return id, true
+		}
 	}
-	return id, true
+	return id, false
 }
 
 // saveControl stores the controllers. p.mu is held.

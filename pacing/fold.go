@@ -96,14 +96,28 @@ func (p *Pacer) fold(f *events.Fact) error {
 func (p *Pacer) budget(id rtb.BudgetID) *budget {
 	b := p.budgets[id]
 	if b == nil {
-		b = &budget{id: id}
-		p.budgets[id] = b
-		p.epoch++
+		b = p.newBudget(id)
 	}
 	if !b.dirty {
 		b.dirty = true
 		p.changed.budgets = append(p.changed.budgets, b)
 	}
+	return b
+}
+
+// newBudget adds a budget. One of impressions begins with those that the budget of money
+// with the same owner and period has counted, so it does not matter when it is added.
+func (p *Pacer) newBudget(id rtb.BudgetID) *budget {
+	b := &budget{id: id}
+	if id.Imps {
+		money := id
+		money.Imps = false
+		if m := p.budgets[money]; m != nil {
+			b.Settled = m.Imps
+		}
+	}
+	p.budgets[id] = b
+	p.epoch++
 	return b
 }
 
@@ -264,8 +278,9 @@ func (p *Pacer) learn(r *reservation) {
 	}
 	r.learned = true
 	for _, a := range r.accounts {
-		if a == nil {
-			break
+		if a.id.Imps {
+			a.control.outcome(float64(r.chance()), float64(impsOf(r.paid)))
+			continue
 		}
 		a.control.outcome(float64(r.expected), float64(r.paid))
 	}

@@ -13,10 +13,12 @@ import (
 
 // inheritance holds this run's knowledge of the last run's bids in flight.
 type inheritance struct {
-	last    string // name of the run that ended
-	lost    bool   // its bids are unknown, so its grants stay held
-	settled bool   // the takeover is complete
-	line    *line  // number of the bids, for metrics only
+	last    string    // name of the run that ended
+	lost    bool      // its bids are unknown, so its grants stay held
+	settled bool      // the takeover is complete
+	taken   time.Time // when it was last tried
+	budgets []*budget // of which earlier runs of this node hold something
+	line    *line     // number of the bids, for metrics only
 }
 
 // openSlots opens the file of reservations and takes over the last run's bids
@@ -54,7 +56,7 @@ func (p *Pacer) openSlots() error {
 func (p *Pacer) inherit(x *slotRecord, slot int32) (bool, error) {
 	r := reservation{
 		bid: x.bid, line: p.inherited.line, cost: x.cost, issued: x.issued, winExpiry: x.winExpiry, billExpiry: x.billExpiry,
-		due: x.winExpiry, inherited: true, heirOf: x.run, budgets: x.budgets, slot: slot,
+		due: x.winExpiry, inherited: true, heirOf: x.run, budgets: x.held(), slot: slot,
 	}
 	if x.state == resWon || x.won {
 		r.state, r.due = resWon, r.ends()
@@ -86,42 +88,73 @@ func (p *Pacer) inherit(x *slotRecord, slot int32) (bool, error) {
 	return true, nil
 }
 
-// takeOver returns grants that reduce the last run's holdings to what its bids in flight
-// may still cost, once the log is folded. p.mu is held.
+// takeOver returns grants that reduce what earlier runs of this node hold to what their bids
+// in flight may still cost: at once when the log is folded, and again while such bids end.
+// p.mu is held.
 func (p *Pacer) takeOver(now time.Time) []events.Fact {
-	if p.inherited.settled {
+	h := &p.inherited
+	if h.settled || !h.taken.IsZero() && now.Sub(h.taken) < takeOverEvery {
 		return nil
 	}
-	p.inherited.settled = true
-	if p.inherited.lost {
+	if h.lost {
+		h.settled = true
 		p.waitForUnknown()
 		return nil
 	}
-	type share struct{ run, budget uint64 }
-	holds := map[share]rtb.Micros{}
-	p.reservations.each(func(r *reservation) {
-		if r.inherited && r.holds() {
-			for _, h := range r.budgets {
-				holds[share{r.heirOf, h}] += r.cost
-			}
-		}
-	})
+	if h.taken.IsZero() {
+		h.budgets = p.sortedBudgets()
+	}
+	h.taken = now
+	holds := p.inheritedHolds()
+	unknown := p.unknownUntil.Load() >= rtb.SecondOf(p.now)
 	var facts []events.Fact
-	for _, b := range p.sortedBudgets() {
-		for _, run := range []string{p.inherited.last, longRun(p.inherited.last)} {
-			g := b.run(run)
-			hold := holds[share{nameHash(run), nameHash(b.id.String())}]
-			if g == nil || g.HeldUntil.Before(p.now) || g.open() <= hold {
+	left := h.budgets[:0]
+	for _, b := range h.budgets {
+		open, granted := false, false
+		for i := range b.Grants {
+			g := &b.Grants[i]
+			last := g.Run == h.last || g.Run == longRun(h.last)
+			earlier := g.Node == p.o.Node && !p.mine(g.Run) && !unknown // of such a run all bids are known
+			if !last && !earlier || g.HeldUntil.Before(p.now) || g.open() == 0 {
 				continue
 			}
+			open = true
+			hold := holds[inheritedShare{nameHash(g.Run), nameHash(b.id.String())}]
+			if g.open() <= hold || granted { // each grant names the one before it
+				continue
+			}
+			granted = true
 			p.ids++
 			facts = append(facts, events.Fact{
 				ID: fmt.Sprintf("grant:%s:%d", p.o.Run, p.ids), At: now, Kind: events.KindGrant, Advertiser: b.id.Advertiser, Node: p.o.Node, Currency: b.Currency,
 				Grant: &events.Grant{Run: g.Run, Budget: b.id, Amount: g.Settled + hold, Until: now.Truncate(time.Second), HeldUntil: g.HeldUntil, ExpectSeq: b.Seq},
 			})
 		}
+		if open && p.budgets[b.id] == b {
+			left = append(left, b)
+		}
 	}
+	h.budgets, h.settled = left, len(left) == 0
 	return facts
+}
+
+// takeOverEvery is how often a run looks whether bids of earlier runs have ended.
+const takeOverEvery = 5 * time.Second
+
+// inheritedShare identifies what the bids of an earlier run hold of a budget, by hashes.
+type inheritedShare struct{ run, budget uint64 }
+
+// inheritedHolds sums what inherited bids hold.
+func (p *Pacer) inheritedHolds() map[inheritedShare]rtb.Micros {
+	holds := map[inheritedShare]rtb.Micros{}
+	p.reservations.each(func(r *reservation) {
+		if r.inherited && r.holds() {
+			for _, h := range r.budgets {
+				holds[inheritedShare{r.heirOf, h.hash}] += h.amount
+			}
+		}
+	})
+	return holds
 }
 
 // waitForUnknown determines until when unknown bids of earlier runs of this

@@ -65,24 +65,23 @@ func capFrees(v *rtb.Visitor, c *rtb.FrequencyCap, count int) rtb.Second {
 	return 0
 }
 
-// LineBudgets lists the caps that apply to a line at a time: its own, then its campaign's.
-// The rows are those of [Pacer.Budgets]. Turns is when the day of the daily ones ends;
-// zero for a line that is not in the plan.
-func (p *Pacer) LineBudgets(id rtb.LineID, now time.Time) (rows []BudgetRow, turns time.Time) {
+// LineBudgets lists the caps that apply to a line at a time: its own, its campaign's
+// and its advertiser's. The rows are those of [Pacer.Budgets].
+func (p *Pacer) LineBudgets(id rtb.LineID, now time.Time) (rows []BudgetRow) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i, ok := slices.BinarySearchFunc(p.plan, id, func(l LinePlan, id rtb.LineID) int {
 		return cmp.Or(cmp.Compare(l.Line.Advertiser, id.Advertiser), cmp.Compare(l.Line.Campaign, id.Campaign), cmp.Compare(l.Line.Line, id.Line))
 	})
 	if !ok {
-		return nil, time.Time{}
+		return nil
 	}
 	l := &p.plan[i]
-	day := rtb.DayOf(now, l.Zone)
+	at := l.periods(now)
 	for _, c := range rtb.Caps {
 		if l.Caps&c != 0 {
-			rows = append(rows, p.row(rtb.BudgetOf(c, id.Advertiser, id.Campaign, id.Line, day), l.limit(c), l.Currency))
+			rows = append(rows, p.row(l, c, &at))
 		}
 	}
-	return rows, (day + 1).Start(l.Zone).UTC()
+	return rows
 }

@@ -47,9 +47,9 @@ func TestLineBudgets(t *testing.T) {
 		t.Fatal("got no budgets")
 	}
 	id := p.plan[0].Line
-	rows, turns := p.LineBudgets(id, w.now)
-	if len(rows) == 0 || rtb.DayOf(turns, p.plan[0].Zone) != rtb.DayOf(w.now, p.plan[0].Zone)+1 {
-		t.Errorf("got %d rows, turning at %s", len(rows), turns)
+	rows := p.LineBudgets(id, w.now)
+	if len(rows) == 0 || rtb.DayOf(rows[0].Frees, p.plan[0].Zone) != rtb.DayOf(w.now, p.plan[0].Zone)+1 {
+		t.Errorf("got %+v, turning at another time than the next day", rows)
 	}
 	for _, r := range rows {
 		found := false
@@ -60,7 +60,7 @@ func TestLineBudgets(t *testing.T) {
 			t.Errorf("got %+v, which Budgets does not list", r)
 		}
 	}
-	if rows, _ := p.LineBudgets(rtb.LineID{Advertiser: "nobody"}, w.now); rows != nil {
+	if rows := p.LineBudgets(rtb.LineID{Advertiser: "nobody"}, w.now); rows != nil {
 		t.Errorf("got %v for an unknown line", rows)
 	}
 }

@@ -16,7 +16,10 @@ type budget struct {
 
 	Settled rtb.Micros `json:"settled"` // all charges, late ones included
 	Late    rtb.Micros `json:"late,omitempty"`
-	Seq     uint64     `json:"seq"` // sequence of the last grant
+	// Imps are the impressions that were charged, in a budget of money. They count for a
+	// cap on impressions that is added later.
+	Imps rtb.Micros `json:"imps,omitempty"`
+	Seq  uint64     `json:"seq"` // sequence of the last grant
 	// Currency is the currency of the amounts, taken from the first fact.
 	Currency rtb.Currency `json:"currency,omitzero"`
 	Grants   []grant      `json:"grants,omitempty"`

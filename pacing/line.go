@@ -33,7 +33,8 @@ type observer struct {
 	full     microsValue // the expected cost of the quoted bids at full price
 	asked    microsValue // money that bids asked to reserve
 	held     microsValue // the same, times the seconds for which they asked
-	_        [16]byte    // padding to a cache line
+	chance   microsValue // of the bids that asked: their expected impressions, in millionths
+	cost     microsValue // and their expected cost
 }
 
 const observers = 8
@@ -71,6 +72,8 @@ func (l *line) asks(r *reservation) {
 	s := &l.seen[rand.Uint32()%observers]
 	s.asked.Add(r.cost)
 	s.held.Add(r.cost * rtb.Micros(r.ends()-r.issued))
+	s.chance.Add(r.chance())
+	s.cost.Add(r.expected)
 	l.touch()
 }
 
@@ -82,7 +85,7 @@ func (l *line) refuses(expected rtb.Micros) {
 
 // drain takes the observations. Bids that a cap refused are demand as well.
 func (l *line) drain() (o observed) {
-	quotes := 0.0
+	quotes, chance, cost := 0.0, 0.0, 0.0
 	for i := range l.seen {
 		s := &l.seen[i]
 		if s.requests.Load() == 0 && s.quotes.Load() == 0 && s.asked.Load() == 0 {
@@ -94,8 +97,13 @@ func (l *line) drain() (o observed) {
 		o.full += float64(s.full.Swap(0))
 		o.asked += float64(s.asked.Swap(0))
 		o.held += float64(s.held.Swap(0))
+		chance += float64(s.chance.Swap(0))
+		cost += float64(s.cost.Swap(0))
 	}
 	o.expected += float64(l.refused.Swap(0))
+	if cost > 0 {
+		o.chance = chance / cost
+	}
 	if quotes > 0 { // a request may be quoted several times or not at all
 		o.full *= o.requests / quotes
 		o.priced = o.requests

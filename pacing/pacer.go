@@ -204,7 +204,13 @@ func (p *Pacer) loadBudget(k, v []byte) error {
 const keepDays = 9
 
 func oldBudget(id rtb.BudgetID, now time.Time) bool {
-	return id.Window == rtb.WindowDay && id.Day < rtb.DayOf(now, time.UTC)-keepDays
+	switch id.Window {
+	case rtb.WindowDay:
+		return id.Day < rtb.DayOf(now, time.UTC)-keepDays
+	case rtb.WindowHour:
+		return id.Hour < rtb.HourOf(now)-24*keepDays
+	}
+	return false
 }
 
 func (p *Pacer) loadTotal(k, v []byte) error {

@@ -25,18 +25,24 @@ type LinePlan struct {
 	Currency rtb.Currency
 	Zone     *time.Location // time zone of the days; UTC if nil
 	Mode     Mode           // mode of the line
-	// CampaignMode is how the campaign's own caps are spread.
-	CampaignMode Mode
+	// CampaignMode and AdvertiserMode are how the caps of the campaign and of the
+	// advertiser are spread.
+	CampaignMode, AdvertiserMode Mode
 
 	Caps          rtb.CapSet
 	LineDay       rtb.Micros
 	LineTotal     rtb.Micros
 	CampaignDay   rtb.Micros
 	CampaignTotal rtb.Micros
+	Limits        rtb.Limits // of the other caps
+	// Flights are the days on which the flights of the line, campaign and advertiser
+	// begin; 0 for one without a start.
+	Flights rtb.Flights
 
-	// HoldbackPct and CampaignHoldbackPct are the shares of the line's own caps and
-	// of the campaign's that are never granted, 0 to 100; they are kept for late bills.
-	HoldbackPct, CampaignHoldbackPct int
+	// HoldbackPct, CampaignHoldbackPct and AdvertiserHoldbackPct are the shares of the
+	// caps of the line, of the campaign and of the advertiser that are never granted, 0
+	// to 100; they are kept for late bills.
+	HoldbackPct, CampaignHoldbackPct, AdvertiserHoldbackPct int
 
 	// MaxCPM is the highest price that the line bids, in Currency; 0 if unknown.
 	MaxCPM rtb.CPM
@@ -49,8 +55,11 @@ type LinePlan struct {
 // holdback is the part of one cap that is kept for late bills.
 func (l *LinePlan) holdback(c rtb.CapSet) rtb.Micros {
 	pct := l.HoldbackPct
-	if c == rtb.CapCampaignDay || c == rtb.CapCampaignTotal {
+	switch c.Owner() {
+	case rtb.OwnCampaign:
 		pct = l.CampaignHoldbackPct
+	case rtb.OwnAdvertiser:
+		pct = l.AdvertiserHoldbackPct
 	}
 	if pct <= 0 {
 		return 0
@@ -75,6 +84,24 @@ func (l *LinePlan) limit(c rtb.CapSet) rtb.Micros {
 		return l.LineTotal
 	case rtb.CapCampaignDay:
 		return l.CampaignDay
+	case rtb.CapCampaignTotal:
+		return l.CampaignTotal
 	}
-	return l.CampaignTotal
+	return l.Limits.Of(c)
+}
+
+// mode returns how the caps of an owner are spread.
+func (l *LinePlan) mode(o rtb.Owner) Mode {
+	switch o {
+	case rtb.OwnCampaign:
+		return l.CampaignMode
+	case rtb.OwnAdvertiser:
+		return l.AdvertiserMode
+	}
+	return l.Mode
+}
+
+// periods returns the periods of the line's caps at a time.
+func (l *LinePlan) periods(now time.Time) rtb.Periods {
+	return rtb.Periods{Day: rtb.DayOf(now, l.zone()), Hour: rtb.HourOf(now), Flights: l.Flights}
 }

@@ -28,11 +28,12 @@ type reservation struct {
 	visitor  rtb.Key
 	exchange string
 	line     *line
-	place    *place                  // learns the outcome; nil if it is not known yet
-	accounts [len(rtb.Caps)]*account // unused entries are nil
+	place    *place     // learns the outcome; nil if it is not known yet
+	accounts []*account // of its day in the table, which must not be changed
 
 	cost, expected, value rtb.Micros
 	flight                rtb.Micros // its current part of the accounts' expected cost
+	flightImps            rtb.Micros // the same of accounts of impressions
 	paid                  rtb.Micros // charged, or the amount to be charged according to the win notice
 	toWin                 rtb.Micros // the competing price, if it is known
 
@@ -46,7 +47,7 @@ type reservation struct {
 
 	inherited bool   // from an earlier run, which heirOf and budgets identify by hashes
 	heirOf    uint64 // its accounts are not touched
-	budgets   [len(rtb.Caps)]uint64
+	budgets   []heldBudget
 
 	path    rtb.PathHandle
 	long    bool // reserved under a grant for bids that live longer than usual
@@ -56,28 +57,66 @@ type reservation struct {
 	firstPrice bool // the winner pays its bid
 }
 
+// heldBudget is the amount that a bid of an earlier run holds of a budget.
+type heldBudget struct {
+	hash   uint64 // of the budget's id
+	amount rtb.Micros
+}
+
+// costOf returns what the bid costs an account at most.
+func (r *reservation) costOf(a *account) rtb.Micros {
+	if a.id.Imps {
+		return rtb.ImpressionUnit
+	}
+	return r.cost
+}
+
+// flightOf returns the bid's current part of an account's expected cost.
+func (r *reservation) flightOf(a *account) rtb.Micros {
+	if a.id.Imps {
+		return r.flightImps
+	}
+	return r.flight
+}
+
+// chance returns the expected number of impressions, in millionths: in second price it is
+// too low by the share of the price that is paid, which the trim of the cap corrects.
+func (r *reservation) chance() rtb.Micros {
+	if r.expected <= 0 || r.cost <= 0 {
+		return 0
+	}
+	return rtb.Micros(min(float64(r.expected)/float64(r.cost), 1) * float64(rtb.ImpressionUnit))
+}
+
+// impsOf returns the impressions that a price was paid for.
+func impsOf(paid rtb.Micros) rtb.Micros {
+	if paid > 0 {
+		return rtb.ImpressionUnit
+	}
+	return 0
+}
+
 // give returns the reservation's money to its accounts and line.
 func (r *reservation) give() {
 	for _, a := range r.accounts {
-		if a == nil {
-			break
-		}
-		a.give(r.cost)
-		a.expected.Add(-r.flight)
+		a.give(r.costOf(a))
+		a.expected.Add(-r.flightOf(a))
 	}
 	r.line.reserved.Add(-r.cost)
-	r.flight = 0
+	r.flight, r.flightImps = 0, 0
 }
 
 // expect replaces the expected cost of the bid while it is in flight.
 func (r *reservation) expect(amount rtb.Micros) {
+	imps := impsOf(amount)
 	for _, a := range r.accounts {
-		if a == nil {
-			break
+		if a.id.Imps {
+			a.expected.Add(imps - r.flightImps)
+		} else {
+			a.expected.Add(amount - r.flight)
 		}
-		a.expected.Add(amount - r.flight)
 	}
-	r.flight = amount
+	r.flight, r.flightImps = amount, imps
 }
 
 // ends returns the end of the reservation's last window.

@@ -32,7 +32,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		bid: c.Bid, exchange: c.Exchange, line: e.line, firstPrice: c.FirstPrice, cost: c.Reserved, expected: c.Expected, value: c.Value,
 		issued: rtb.SecondOf(c.Issued), winExpiry: rtb.SecondOf(c.WinExpiry), billExpiry: rtb.SecondOf(c.BillExpiry),
 	}
-	r.due, r.flight = r.winExpiry, r.expected
+	r.due, r.flight, r.flightImps = r.winExpiry, r.expected, r.chance()
 	r.place = (*p.places.Load())[placeKey{c.Exchange, e.currency, c.Slot}]
 	day := e.on(r.issued)
 	if day == nil {
@@ -41,7 +41,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 	}
 	// A bid that lives longer than usual never makes an ordinary grant longer.
 	r.long = r.life() > p.o.BidLife && !day.heldFor(&r)
-	c.Node, c.Grant, c.Caps, c.Day = p.o.Node, p.o.Run, e.caps, day.day
+	c.Node, c.Grant, c.Caps, c.Day, c.Flights = p.o.Node, p.o.Run, e.caps, day.kept.at.Day, day.kept.at.Flights
 	if r.long {
 		c.Grant = p.longRun
 	}
@@ -87,7 +87,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 // heldFor reports whether the day's ordinary grants are held long enough for a bid.
 func (d *tableDay) heldFor(r *reservation) bool {
 	for _, a := range d.accounts {
-		if a != nil && r.ends() > a.heldUntil.Load() {
+		if r.ends() > a.heldUntil.Load() {
 			return false
 		}
 	}
@@ -97,33 +97,29 @@ func (d *tableDay) heldFor(r *reservation) bool {
 // cover takes the cost from every account of the day and stores the
 // reservation, or changes nothing.
 func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBidReason {
-	if day.accounts[0] == nil {
+	if len(day.accounts) == 0 {
 		return rtb.NoBidBudget // no cap limits the line, so it does not bid
 	}
-	accounts := &day.accounts
+	accounts := day.accounts
 	if r.long {
-		accounts = &day.longs
+		accounts = day.longs
 	}
 	r.line.asks(r)
 	for i, a := range accounts {
-		if a == nil {
-			break
-		}
 		if reason := p.coverOne(a, r); reason != rtb.NoBidNone {
-			p.uncover(r, i)
+			for _, a := range accounts[:i] {
+				a.give(r.costOf(a))
+			}
 			r.line.refuses(r.expected)
 			return reason
 		}
-		r.accounts[i] = a
 	}
+	r.accounts = accounts
 	r.line.reserved.Add(r.cost)
-	for _, a := range r.accounts {
-		if a == nil {
-			break
-		}
-		a.expected.Add(r.flight)
+	for _, a := range accounts {
+		a.expected.Add(r.flightOf(a))
 	}
-	reason := p.store(r, scopes)
+	reason := p.store(r, &day.kept, scopes)
 	if reason != rtb.NoBidNone {
 		r.give()
 		if reason == rtb.NoBidOverloaded {
@@ -134,18 +130,12 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 }
 
 // store writes a reservation to the mapped file and to memory, or to neither.
-func (p *Pacer) store(r *reservation, scopes *scopeSet) rtb.NoBidReason {
+func (p *Pacer) store(r *reservation, caps *slotCaps, scopes *scopeSet) rtb.NoBidReason {
 	r.slot = -1
 	if p.slots != nil {
 		x := slotRecord{
-			run: nameHash(r.accounts[0].run), n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
+			slotCaps: *caps, run: r.accounts[0].runHash, n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
 			issued: r.issued, winExpiry: r.winExpiry, billExpiry: r.billExpiry,
-		}
-		for i, a := range r.accounts {
-			if a == nil {
-				break
-			}
-			x.budgets[i] = a.hash
 		}
 		if r.slot = p.slots.put(&x); r.slot < 0 {
 			p.renew() // the Step maps more slots
@@ -170,20 +160,21 @@ func (p *Pacer) coverOne(a *account, r *reservation) rtb.NoBidReason {
 	if a.asked.Load() < r.issued {
 		a.asked.Store(r.issued)
 	}
-	if a.worst.Load() < r.cost {
-		a.needs(r.cost)
+	cost := r.costOf(a)
+	if a.worst.Load() < cost {
+		a.needs(cost)
 	}
 	if r.issued > a.until.Load() || r.ends() > a.heldUntil.Load() {
 		p.outlives(r.life(), r.issued)
-		reason := a.refusal(r.cost)
+		reason := a.refusal(cost)
 		if reason == rtb.NoBidBudget {
 			return reason
 		}
 		p.renew()
 		return rtb.NoBidGrant
 	}
-	if !a.take(r.cost) {
-		reason := a.refusal(r.cost)
+	if !a.take(cost) {
+		reason := a.refusal(cost)
 		if reason == rtb.NoBidGrant {
 			p.renew()
 		}
@@ -193,14 +184,6 @@ func (p *Pacer) coverOne(a *account, r *reservation) rtb.NoBidReason {
 		p.renew()
 	}
 	return rtb.NoBidNone
-}
-
-// uncover releases the amounts that the first n accounts covered.
-func (p *Pacer) uncover(r *reservation, n int) {
-	for i := range n {
-		r.accounts[i].give(r.cost)
-		r.accounts[i] = nil
-	}
 }
 
 // outlives records how long a bid lives, so that grants are held long enough.

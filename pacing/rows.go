@@ -14,14 +14,19 @@ type BudgetsReport struct {
 	Budgets []BudgetRow `json:"budgets"`
 }
 
-// BudgetRow is one cap in the response of GET /admin/budgets. The caps of a campaign
-// have an empty line. Amounts are micros of Currency.
+// UnitImpressions is the unit of caps on impressions.
+const UnitImpressions = "impressions"
+
+// BudgetRow is one cap in the response of GET /admin/budgets. The caps of a campaign have
+// an empty line, those of an advertiser an empty campaign too. Amounts are micros of
+// Currency, or millionths of an impression.
 type BudgetRow struct {
 	Advertiser string       `json:"advertiser"`
 	Campaign   string       `json:"campaign"`
 	Line       string       `json:"line"`
-	Window     string       `json:"window"` // day or total
-	Day        rtb.Day      `json:"day"`    // empty for a total
+	Window     string       `json:"window"`         // hour, day, flight or total
+	Day        rtb.Day      `json:"day"`            // the first day of a flight; empty for an hour or total
+	Unit       string       `json:"unit,omitempty"` // impressions, or empty for money
 	Currency   rtb.Currency `json:"currency"`
 	Cap        rtb.Micros   `json:"cap_micros"`
 	Spent      rtb.Micros   `json:"spent_micros"`    // everything charged, late spend included
@@ -31,6 +36,11 @@ type BudgetRow struct {
 	Doubted    rtb.Micros   `json:"doubted_micros"` // reserved by this run's bids that were reported lost but may still be billed
 	Multiplier float64      `json:"multiplier"`     // 1 if the cap does not lower prices
 	Paused     bool         `json:"paused"`
+	// Idle is the part of Granted that is not expected to be spent: granted and not
+	// reserved, or reserved beyond what the bids in flight are expected to cost.
+	Idle  rtb.Micros `json:"idle_micros"`
+	Binds bool       `json:"binds"`             // it lowers the prices of its lines most, or has no room
+	Frees time.Time  `json:"frees_at,omitzero"` // when an hour or day ends
 	// SpentCurrency is the currency of all amounts but the cap, if it differs from
 	// the plan's. The line does not bid then.
 	SpentCurrency rtb.Currency `json:"spent_currency,omitzero"`
@@ -84,40 +94,59 @@ func (p *Pacer) Budgets(now time.Time) []BudgetRow {
 	done := map[rtb.BudgetID]bool{}
 	for i := range p.plan {
 		l := &p.plan[i]
+		at := l.periods(now)
 		for _, c := range rtb.Caps {
-			id := rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, rtb.DayOf(now, l.Zone))
+			id := rtb.BudgetIn(c, l.Line, &at)
 			if l.Caps&c == 0 || done[id] {
 				continue
 			}
 			done[id] = true
-			rows = append(rows, p.row(id, l.limit(c), l.Currency))
+			rows = append(rows, p.row(l, c, &at))
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b BudgetRow) int {
 		return cmp.Or(cmp.Compare(a.Advertiser, b.Advertiser), cmp.Compare(a.Campaign, b.Campaign),
-			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Window, b.Window))
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Window, b.Window), cmp.Compare(a.Unit, b.Unit))
 	})
 	return rows
 }
 
-// row returns the row of one cap. p.mu is held.
-func (p *Pacer) row(id rtb.BudgetID, limit rtb.Micros, currency rtb.Currency) BudgetRow {
+// row returns the row of one of a line's caps. p.mu is held.
+func (p *Pacer) row(l *LinePlan, c rtb.CapSet, at *rtb.Periods) BudgetRow {
+	id := rtb.BudgetIn(c, l.Line, at)
 	r := BudgetRow{
 		Advertiser: id.Advertiser, Campaign: id.Campaign, Line: id.Line, Window: id.Window.String(), Day: id.Day,
-		Currency: currency, Cap: limit, Multiplier: p.controls[controlOf(id)].lambda(),
+		Cap: l.limit(c), Multiplier: p.controls[controlOf(id)].lambda(),
 		Paused: p.Paused("", id.Advertiser, id.Campaign) != rtb.NoBidNone,
 	}
-	if b := p.budgets[id]; b != nil {
+	switch id.Window {
+	case rtb.WindowDay:
+		r.Frees = (id.Day + 1).Start(l.Zone).UTC()
+	case rtb.WindowHour:
+		r.Frees = (id.Hour + 1).Start()
+	}
+	if r.Unit = UnitImpressions; !id.Imps {
+		r.Unit, r.Currency = "", l.Currency
+	}
+	b := p.budgets[id]
+	if b == nil && id.Imps {
+		b = p.newBudget(id)
+	}
+	if b != nil {
 		r.Spent, r.Late, r.Granted = b.Settled, b.Late, b.held(p.now)
-		if b.Currency != currency && (r.Spent != 0 || r.Granted != 0) {
+		if !id.Imps && b.Currency != l.Currency && (r.Spent != 0 || r.Granted != 0) {
 			r.SpentCurrency = b.Currency
 		}
 	}
 	for _, a := range []*account{p.accounts[id], p.longs[id]} {
 		if a != nil {
 			r.Reserved, r.Doubted = r.Reserved+max(a.reserved.Load(), 0), r.Doubted+a.doubted.Load()
+			r.Idle += max(a.available.Load(), 0)
+			r.Binds = r.Binds || a.blocked.Load()
 		}
 	}
+	r.Binds = r.Binds || p.binding(l) == id
+	r.Idle += max(r.Reserved-p.costInFlight(id), 0)
 	return r
 }
 
@@ -151,4 +180,30 @@ func (p *Pacer) Stats() Stats {
 		})
 	}
 	return s
+}
+
+// binding returns the cap whose multiplier applies to a line; the zero value if prices
+// are not lowered. p.mu is held.
+func (p *Pacer) binding(l *LinePlan) (id rtb.BudgetID) {
+	e := p.table.Load().lines[l.Line]
+	if e == nil {
+		return id
+	}
+	most := 1.0
+	for _, a := range e.days[0].accounts {
+		if m := a.control.lambda(); m > most {
+			most, id = m, a.id
+		}
+	}
+	return id
+}
+
+// costInFlight returns what this run's bids in flight are expected to cost a budget.
+func (p *Pacer) costInFlight(id rtb.BudgetID) (sum rtb.Micros) {
+	for _, a := range []*account{p.accounts[id], p.longs[id]} {
+		if a != nil {
+			sum += max(a.expected.Load(), 0)
+		}
+	}
+	return sum
 }

@@ -46,11 +46,48 @@ type slotRecord struct {
 	bid     rtb.BidID
 	visitor rtb.Key
 	scopes  [maxScopes]rtb.ScopeID
-	budgets [len(rtb.Caps)]uint64
+	slotCaps
+	budgets [4]uint64 // hashes of the budgets' ids in a slot of the first layout; else unused
 	run     uint64
 	cost    rtb.Micros
 
 	issued, winExpiry, billExpiry rtb.Second
+}
+
+// slotCaps is what the next run needs to find the budgets of a bid.
+type slotCaps struct {
+	owners [3]uint64 // nameHash of the first parts of the ids of the line's, campaign's and advertiser's budgets
+	caps   rtb.CapSet
+	at     rtb.Periods
+}
+
+// ownersOf returns the owners of a line's caps.
+func ownersOf(l rtb.LineID) (h [3]uint64) {
+	for o := range h {
+		id := rtb.BudgetIn(rtb.CapOf(rtb.Owner(o), rtb.WindowTotal, false), l, &rtb.Periods{})
+		h[o] = nameHash(id.Owner() + "/")
+	}
+	return h
+}
+
+// held returns what the bid of a slot holds of its budgets.
+func (r *slotRecord) held() (list []heldBudget) {
+	for _, h := range r.budgets {
+		if h != 0 {
+			list = append(list, heldBudget{h, r.cost})
+		}
+	}
+	for _, c := range rtb.Caps {
+		if r.caps&c == 0 {
+			continue
+		}
+		x := heldBudget{moreHash(r.owners[c.Owner()], rtb.BudgetIn(c, rtb.LineID{}, &r.at).Suffix()), r.cost}
+		if c.OnImps() {
+			x.amount = rtb.ImpressionUnit
+		}
+		list = append(list, x)
+	}
+	return list
 }
 
 // slotFile is the mapped file. mu protects the lists; no other lock is taken while it is
@@ -100,8 +137,10 @@ func openSlots(path, run string, most int, fn func(*slotRecord, int32) bool) (s 
 }
 
 // nameHash returns the 64-bit FNV-1a hash of a name.
-func nameHash(name string) uint64 {
-	h := uint64(14695981039346656037)
+func nameHash(name string) uint64 { return moreHash(14695981039346656037, name) }
+
+// moreHash continues a hash with more text.
+func moreHash(h uint64, name string) uint64 {
 	for i := range len(name) {
 		h = (h ^ uint64(name[i])) * 1099511628211
 	}
@@ -223,7 +262,13 @@ func (s *slotFile) slot(i int32) []byte {
 // its flags.
 func stateOf(b []byte) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&b[0])) }
 
-const slotWon = 1 << 8
+const (
+	slotWon    = 1 << 8
+	slotLayout = 1 << 16 // of a slot in the second layout; the first one has hashes of budgets instead of their caps
+
+	slotEnd      = slotSize // of the second layout
+	slotEndFirst = 168
+)
 
 // put writes a reservation. It returns -1 if all slots are in use.
 func (s *slotFile) put(r *slotRecord) int32 {
@@ -241,7 +286,7 @@ func (s *slotFile) put(r *slotRecord) int32 {
 	b := s.slot(i)
 	s.mu.Unlock()
 	r.encode(b)
-	stateOf(b).Store(uint32(r.state) + 1) // written last, so that a partly written slot is free
+	stateOf(b).Store(uint32(r.state) + 1 | slotLayout) // written last, so that a partly written slot is free
 	return i
 }
 
@@ -255,7 +300,8 @@ func (s *slotFile) mark(i int32, state resState, won bool) {
 		v |= slotWon
 	}
 	s.mu.Lock()
-	stateOf(s.slot(i)).Store(v)
+	x := stateOf(s.slot(i))
+	x.Store(v | x.Load()&slotLayout)
 	s.mu.Unlock()
 }
 
@@ -281,7 +327,7 @@ func (s *slotFile) forget(visitors map[rtb.Key]struct{}) {
 	for _, i := range s.free {
 		b := s.slot(i)
 		if _, ok := visitors[rtb.Key(b[24:40])]; ok {
-			clear(b[8:168])
+			clear(b[8:])
 		}
 	}
 	for i := range len(s.chunks) * slotsPerChunk {
@@ -291,7 +337,7 @@ func (s *slotFile) forget(visitors map[rtb.Key]struct{}) {
 		}
 		if _, ok := visitors[rtb.Key(b[24:40])]; ok {
 			clear(b[24:40])
-			binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:168], slotTable))
+			binary.LittleEndian.PutUint32(b[4:], slotSum(b))
 		}
 	}
 }
@@ -337,6 +383,14 @@ func (s *slotFile) close(run string, unknown rtb.Second) error {
 
 var slotTable = crc32.MakeTable(crc32.Castagnoli)
 
+// slotSum returns the checksum of a slot in use.
+func slotSum(b []byte) uint32 {
+	if stateOf(b).Load()&slotLayout == 0 {
+		return crc32.Checksum(b[8:slotEndFirst], slotTable)
+	}
+	return crc32.Checksum(b[8:slotEnd], slotTable)
+}
+
 func (r *slotRecord) encode(b []byte) {
 	le := binary.LittleEndian
 	copy(b[8:], r.bid[:])
@@ -344,34 +398,53 @@ func (r *slotRecord) encode(b []byte) {
 	for i, s := range r.scopes {
 		le.PutUint64(b[40+8*i:], uint64(s))
 	}
-	for i, h := range r.budgets {
-		le.PutUint64(b[104+8*i:], h)
+	le.PutUint64(b[104:], uint64(r.cost))
+	le.PutUint32(b[112:], uint32(r.issued))
+	le.PutUint32(b[116:], uint32(r.winExpiry))
+	le.PutUint32(b[120:], uint32(r.billExpiry))
+	le.PutUint32(b[124:], uint32(r.n))
+	le.PutUint64(b[128:], r.run)
+	for i, h := range r.owners {
+		le.PutUint64(b[136+8*i:], h)
 	}
-	le.PutUint64(b[136:], uint64(r.cost))
-	le.PutUint32(b[144:], uint32(r.issued))
-	le.PutUint32(b[148:], uint32(r.winExpiry))
-	le.PutUint32(b[152:], uint32(r.billExpiry))
-	le.PutUint32(b[156:], uint32(r.n))
-	le.PutUint64(b[160:], r.run)
-	le.PutUint32(b[4:], crc32.Checksum(b[8:168], slotTable))
+	le.PutUint32(b[160:], uint32(r.caps))
+	le.PutUint32(b[164:], uint32(r.at.Day))
+	le.PutUint32(b[168:], uint32(r.at.Hour))
+	for i, d := range r.at.Flights {
+		le.PutUint32(b[172+4*i:], uint32(d))
+	}
+	le.PutUint32(b[4:], crc32.Checksum(b[8:slotEnd], slotTable))
 }
 
 func (r *slotRecord) decode(b []byte) bool {
 	le := binary.LittleEndian
 	state := stateOf(b).Load()
 	r.won = state&slotWon != 0
-	r.state = resState(state&^slotWon - 1)
+	r.state = resState(state&^(slotWon|slotLayout) - 1)
 	copy(r.bid[:], b[8:])
 	copy(r.visitor[:], b[24:])
 	for i := range r.scopes {
 		r.scopes[i] = rtb.ScopeID(le.Uint64(b[40+8*i:]))
 	}
-	for i := range r.budgets {
-		r.budgets[i] = le.Uint64(b[104+8*i:])
+	rest := 104 // where the cost, the times, the scopes' number and the run are
+	if state&slotLayout == 0 {
+		for i := range r.budgets {
+			r.budgets[i] = le.Uint64(b[104+8*i:])
+		}
+		rest = 136
+	} else {
+		for i := range r.owners {
+			r.owners[i] = le.Uint64(b[136+8*i:])
+		}
+		r.caps, r.at.Day, r.at.Hour = rtb.CapSet(le.Uint32(b[160:])), rtb.Day(le.Uint32(b[164:])), rtb.Hour(le.Uint32(b[168:]))
+		for i := range r.at.Flights {
+			r.at.Flights[i] = rtb.Day(le.Uint32(b[172+4*i:]))
+		}
 	}
-	r.cost = rtb.Micros(le.Uint64(b[136:]))
-	r.issued, r.winExpiry, r.billExpiry = rtb.Second(le.Uint32(b[144:])), rtb.Second(le.Uint32(b[148:])), rtb.Second(le.Uint32(b[152:]))
-	n := le.Uint32(b[156:])
-	r.n, r.run = int8(n&0x7f), le.Uint64(b[160:])
-	return le.Uint32(b[4:]) == crc32.Checksum(b[8:168], slotTable) && n <= maxScopes && r.state <= resDoubted && r.cost > 0
+	b2 := b[rest:]
+	r.cost = rtb.Micros(le.Uint64(b2))
+	r.issued, r.winExpiry, r.billExpiry = rtb.Second(le.Uint32(b2[8:])), rtb.Second(le.Uint32(b2[12:])), rtb.Second(le.Uint32(b2[16:]))
+	n := le.Uint32(b2[20:])
+	r.n, r.run = int8(n&0x7f), le.Uint64(b2[24:])
+	return le.Uint32(b[4:]) == slotSum(b) && n <= maxScopes && r.state <= resDoubted && r.cost > 0
 }

@@ -198,7 +198,11 @@ func (a *account) cost() rtb.Micros { return max(a.worst.Load(), a.maxCost, 1) }
 // reserved; at least two worst bids, at most a small share of what is left.
 func (a *account) target(available rtb.Micros) rtb.Micros {
 	left := max(a.free.Load(), 0) + available + max(a.reserved.Load(), 0) + a.kept.Load()
-	plan := float64(a.limit) / 86400 * reserveFor / winShare
+	window := 86400.0 // seconds
+	if a.id.Window == rtb.WindowHour {
+		window = 3600
+	}
+	plan := float64(a.limit) / window * reserveFor / winShare
 	if a.long {
 		plan = 0
 	}

@@ -26,15 +26,16 @@ type tableLine struct {
 	currency rtb.Currency
 	// refused is the reason why the line does not bid; NoBidNone if it does.
 	refused rtb.NoBidReason
-	days    [2]tableDay // today's and tomorrow's, in the advertiser's zone
+	days    [2]tableDay // the current one and the next
 }
 
-// tableDay is one civil day of a line: [from, to).
+// tableDay is one civil day of a line in the advertiser's zone, or one hour of it where
+// the line has a cap per hour: [from, to).
 type tableDay struct {
-	day      rtb.Day
 	from, to rtb.Second
-	accounts [len(rtb.Caps)]*account // unused entries are nil
-	longs    [len(rtb.Caps)]*account // accounts of the same budgets, for bids that live longer than usual
+	accounts []*account // never changed
+	longs    []*account // accounts of the same budgets, for bids that live longer than usual
+	kept     slotCaps   // the caps in the file of reservations
 }
 
 // line returns the line of a handle, or nil if it is not in the plan.
@@ -77,7 +78,7 @@ func (p *Pacer) rebuild(now time.Time) {
 	for _, accounts := range []map[rtb.BudgetID]*account{p.accounts, p.longs} {
 		for id, a := range accounts {
 			a.used, a.maxCost, a.span, a.lines = false, 0, span{}, a.lines[:0]
-			if id.Window == rtb.WindowDay && a.reserved.Load() == 0 && len(a.doubts) == 0 && rtb.DayOf(now, time.UTC) > id.Day+2 {
+			if past(id, now) && a.reserved.Load() == 0 && len(a.doubts) == 0 {
 				delete(accounts, id)
 				p.sorted = nil
 			}
@@ -95,7 +96,7 @@ func (p *Pacer) rebuild(now time.Time) {
 		if !l.Active {
 			continue
 		}
-		if b := p.foreign(l, rtb.DayOf(now, l.Zone)); b != nil {
+		if b := p.foreign(l, now); b != nil {
 			t.lines[l.Line] = p.refuse(l, b, was[l.Line])
 		} else {
 			e := p.tableLine(l, now)
@@ -121,43 +122,68 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 	if e.maxCPM <= 0 {
 		e.maxCPM = rtb.MaxCPM
 	}
-	day := rtb.DayOf(now, l.Zone)
+	from := now
 	for i := range e.days {
 		d := &e.days[i]
-		d.day = day + rtb.Day(i)
-		d.from, d.to = rtb.SecondOf(d.day.Start(l.Zone)), rtb.SecondOf((d.day + 1).Start(l.Zone))
-		n := 0
+		at := l.periods(from)
+		d.kept = slotCaps{owners: ownersOf(l.Line), caps: l.Caps, at: at}
+		begin, end := at.Day.Start(l.Zone), (at.Day + 1).Start(l.Zone)
+		if l.Caps.AnyIn(rtb.WindowHour) {
+			begin, end = later(begin, at.Hour.Start()), earlier(end, (at.Hour+1).Start())
+		}
+		d.from, d.to = rtb.SecondOf(begin), rtb.SecondOf(end)
+		from = end
 		for _, c := range rtb.Caps {
 			if l.Caps&c == 0 {
 				continue
 			}
-			id := rtb.BudgetOf(c, l.Line.Advertiser, l.Line.Campaign, l.Line.Line, d.day)
-			a := p.account(id)
-			a.limit, a.holdback, a.currency = l.limit(c), l.holdback(c), l.Currency
-			a.maxCost = max(a.maxCost, l.MaxCPM.Cost())
-			if !a.used || id.Window == rtb.WindowTotal {
+			a := p.planAccount(l, c, &at, now)
+			switch {
+			case a.used && a.id.Window != rtb.WindowTotal && a.id.Window != rtb.WindowFlight: // the current day or hour of another line
+			case i > 0 && (a.id.Window == rtb.WindowDay || a.id.Window == rtb.WindowHour):
+				a.starts = d.from
+			default:
 				a.starts = 0
-				if i > 0 && id.Window == rtb.WindowDay {
-					a.starts = d.from
-				}
 			}
 			a.used = true
-			a.span.cover(spanOf(l, id, now))
-			a.day.from, a.day.to = d.day.Start(l.Zone), (d.day + 1).Start(l.Zone)
-			a.control.mode = l.Mode
-			if id.Line == "" {
-				a.control.mode = l.CampaignMode
-			}
-			a.control.bound = a.control.mode != ASAP
-			a.holdback = max(a.holdback, a.control.unreported(a.limit))
-			d.accounts[n], d.longs[n] = a, p.longOf(a)
+			d.accounts, d.longs = append(d.accounts, a), append(d.longs, p.longOf(a))
 			if i == 0 {
 				a.lines = append(a.lines, e)
 			}
-			n++
 		}
 	}
 	return e
+}
+
+// planAccount returns the account of one of a line's caps, with the settings of the plan.
+// p.mu is held.
+func (p *Pacer) planAccount(l *LinePlan, c rtb.CapSet, at *rtb.Periods, now time.Time) *account {
+	id := rtb.BudgetIn(c, l.Line, at)
+	a := p.account(id)
+	a.limit, a.holdback = l.limit(c), l.holdback(c)
+	if id.Imps {
+		a.maxCost = rtb.ImpressionUnit
+	} else {
+		a.currency, a.maxCost = l.Currency, max(a.maxCost, l.MaxCPM.Cost())
+	}
+	a.span.cover(spanOf(l, id, now))
+	a.day.from, a.day.to = at.Day.Start(l.Zone), (at.Day + 1).Start(l.Zone)
+	a.control.mode = l.mode(c.Owner())
+	a.control.bound = a.control.mode != ASAP
+	a.holdback = max(a.holdback, a.control.unreported(a.limit))
+	return a
+}
+
+// past reports whether no bid can be made from a budget any more, and none that was made
+// can be billed.
+func past(id rtb.BudgetID, now time.Time) bool {
+	switch id.Window {
+	case rtb.WindowDay:
+		return rtb.DayOf(now, time.UTC) > id.Day+2
+	case rtb.WindowHour:
+		return rtb.HourOf(now) > id.Hour+48
+	}
+	return false
 }
 
 // longOf is the account of the same budget for bids that live longer than usual.
@@ -192,7 +218,7 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 	if a := accounts[id]; a != nil {
 		return a
 	}
-	a := &account{run: run, id: id, hash: nameHash(id.String()), limit: math.MaxInt64, control: p.control(controlOf(id))}
+	a := &account{run: run, runHash: nameHash(run), id: id, limit: math.MaxInt64, control: p.control(controlOf(id))}
 	if b := p.budgetOf(a); b != nil {
 		if g := b.run(run); g != nil {
 			a.available.Store(g.Amount - g.Settled)
@@ -200,9 +226,15 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 	}
 	if run == p.o.Run {
 		a.asked.Store(rtb.SecondOf(p.o.Now())) // counts as requested, so that its first grants are cut before any bid
-		yesterday := id
-		if yesterday.Day--; id.Window == rtb.WindowDay && accounts[yesterday] != nil {
-			a.asked.Store(accounts[yesterday].asked.Load())
+		before := id
+		switch id.Window {
+		case rtb.WindowDay:
+			before.Day--
+		case rtb.WindowHour:
+			before.Hour--
+		}
+		if x := accounts[before]; x != nil {
+			a.asked.Store(x.asked.Load())
 		}
 	}
 	accounts[id] = a

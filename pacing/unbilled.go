@@ -44,10 +44,14 @@ func (p *Pacer) lateBill(f *events.Fact, amount rtb.Micros) {
 	if !p.mine(n.Grant) {
 		return
 	}
+	at, line := periodsOf(n), lineOf(f)
 	for _, c := range rtb.Caps {
-		id := rtb.BudgetOf(c, f.Advertiser, n.Campaign, n.Line, n.Day)
+		if n.Caps&c == 0 || c.OnImps() {
+			continue
+		}
+		id := rtb.BudgetIn(c, line, &at)
 		a := p.accounts[id]
-		if n.Caps&c == 0 || a == nil {
+		if a == nil {
 			continue
 		}
 		key := lateKey{id, n.Exchange}

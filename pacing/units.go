@@ -45,6 +45,14 @@ func before(t rtb.Second, d time.Duration) rtb.Second {
 	return t - rtb.Second(min(uint64(max(d, 0)/time.Second), uint64(t)))
 }
 
+// earlier returns the earlier of two times.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // later returns the later of two times.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

@@ -23,7 +23,7 @@ import (
 // Money says what pacing compares.
 type Money interface {
 	FrequencyOf(v *rtb.Visitor, caps []rtb.FrequencyCap, at time.Time) []pacing.FrequencyUse
-	LineBudgets(id rtb.LineID, now time.Time) (rows []pacing.BudgetRow, turns time.Time)
+	LineBudgets(id rtb.LineID, now time.Time) []pacing.BudgetRow
 }
 
 // Explainer explains the decisions of one configuration.

@@ -149,31 +149,52 @@ func (e *Explainer) frequency(l *Line, v *rtb.Visitor, line *campaigns.Line, at 
 
 // budget fills in the cap with the least room.
 func (e *Explainer) budget(l *Line, line *campaigns.Line, p *bidder.PriceTrace, at time.Time) {
-	rows, turns := e.Money.LineBudgets(line.ID, at)
+	rows := e.Money.LineBudgets(line.ID, at)
 	if len(rows) == 0 {
 		l.Text = "no cap limits the line, so it does not bid"
 		return
 	}
-	room := func(r pacing.BudgetRow) rtb.Micros { return r.Cap - r.Spent - r.Reserved }
-	r := slices.MinFunc(rows, func(a, b pacing.BudgetRow) int { return cmp.Compare(room(a), room(b)) })
-	owner := "campaign " + r.Campaign
-	if r.Line != "" {
-		owner = "line " + r.Line
+	need := rtb.Micros(1)
+	if p != nil {
+		need = max(p.Quote.Price.Cost(), 1)
+	}
+	bids := func(r pacing.BudgetRow) float64 { // for how many more bids there is room
+		if room := r.Cap - r.Spent - r.Reserved; r.Unit != pacing.UnitImpressions {
+			return float64(room) / float64(need)
+		} else {
+			return float64(room) / float64(rtb.ImpressionUnit)
+		}
+	}
+	r := slices.MinFunc(rows, func(a, b pacing.BudgetRow) int { return cmp.Compare(bids(a), bids(b)) })
+	owner := "line " + r.Line
+	switch {
+	case r.Campaign == "":
+		owner = "advertiser " + r.Advertiser
+	case r.Line == "":
+		owner = "campaign " + r.Campaign
 	}
 	l.Value, l.Limit = r.Spent.String(), r.Cap.String()
-	l.Text = fmt.Sprintf("%s of %s %s spent (%s, %s)", r.Spent, r.Cap, r.Currency, owner, r.Window)
+	unit := r.Currency.String() + " spent"
+	if r.Unit == pacing.UnitImpressions {
+		unit = "impressions bought"
+	}
+	l.Text = fmt.Sprintf("%s of %s %s (%s, %s)", r.Spent, r.Cap, unit, owner, r.Window)
 	if r.Reserved > 0 {
 		l.Text += fmt.Sprintf(", %s reserved by bids in flight", r.Reserved)
 	}
-	if p != nil {
+	if p != nil && r.Unit != pacing.UnitImpressions {
 		l.Text += fmt.Sprintf(", the bid needs %s", p.Quote.Price.Cost())
 	}
 	switch {
 	case l.Reason == rtb.NoBidGrant:
 		l.Text += fmt.Sprintf(", granted %s, more was requested", r.Granted)
-	case r.Window == rtb.WindowDay.String():
-		l.Frees = turns
-		l.Text += ", the day turns at " + clock(turns, at)
+	case !r.Frees.IsZero():
+		l.Frees = r.Frees
+		l.Text += ", the " + r.Window + " turns at " + clock(r.Frees, at)
+	case r.Reserved > 0:
+		l.Text += "; it frees when they are lost or expire, or the cap is raised"
+	default:
+		l.Text += "; it frees when the cap is raised"
 	}
 }
 
