@@ -40,14 +40,29 @@ func (p *Pacer) foldAdjustment(f *events.Fact) error {
 	p.counted(b, f)
 	b.Settled += x.Amount
 	b.Late += x.LateSpend
-	if x.Reason == ReasonReport && id.Window == rtb.WindowDay {
-		p.control(controlOf(id)).reported(float64(b.Settled), float64(b.Settled-x.Amount))
-		p.recheck = true
+	if x.Reason == ReasonReport {
+		b.Reported += x.Amount
+		p.reported(b)
 	}
 	if id.Line != "" && id.Window == rtb.WindowTotal && !id.Imps { // every charge of a line counts in its total
 		p.addTotal(rtb.LineID{Advertiser: id.Advertiser, Campaign: id.Campaign, Line: id.Line}, x.Amount, x.LateSpend, f.Currency)
 	}
 	return nil
+}
+
+// reported lets the caps of the owner of a day's budget hold back as much as reports have
+// shown beyond the notices of that day. p.mu is held.
+func (p *Pacer) reported(b *budget) {
+	if b.id.Window != rtb.WindowDay || b.id.Imps {
+		return
+	}
+	for _, w := range []rtb.Window{rtb.WindowDay, rtb.WindowTotal, rtb.WindowHour, rtb.WindowFlight} {
+		id := controlOf(b.id)
+		if id.window = w; w == rtb.WindowDay || p.controls[id] != nil {
+			p.control(id).reported(float64(b.Settled), float64(b.Settled-b.Reported))
+		}
+	}
+	p.recheck = true
 }
 
 // Base returns facts that recreate the view's money in an empty view: the balances

@@ -19,7 +19,9 @@ type budget struct {
 	// Imps are the impressions that were charged, in a budget of money. They count for a
 	// cap on impressions that is added later.
 	Imps rtb.Micros `json:"imps,omitempty"`
-	Seq  uint64     `json:"seq"` // sequence of the last grant
+	// Reported is the part of Settled that reports of exchanges showed beyond their notices.
+	Reported rtb.Micros `json:"reported,omitempty"`
+	Seq      uint64     `json:"seq"` // sequence of the last grant
 	// Currency is the currency of the amounts, taken from the first fact.
 	Currency rtb.Currency `json:"currency,omitzero"`
 	Grants   []grant      `json:"grants,omitempty"`

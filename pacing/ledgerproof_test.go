@@ -294,7 +294,13 @@ func proveLedger(t *testing.T, total int) {
 // Random operations from 16 goroutines: never more is settled on time and held than a cap
 // allows, and the books equal those of a plain model. This is the short form of
 // TestProveLedger.
-func TestLedgerAgainstModel(t *testing.T) { proveLedger(t, 60_000) }
+func TestLedgerAgainstModel(t *testing.T) {
+	total := 60_000
+	if raceOn {
+		total = 16_000
+	}
+	proveLedger(t, total)
+}
 
 // TestProveLedger does a million operations. make prove runs it under the race detector.
 func TestProveLedger(t *testing.T) {

@@ -162,6 +162,7 @@ func (a *app) adminRoutes() *server.Routes {
 	r.Read("/admin/matches", a.matches)
 	r.Read("/admin/debug", a.debug)
 	r.Handle(fasthttp.MethodPost, "/admin/pause", a.pause)
+	r.Handle(fasthttp.MethodPost, adjustmentsPath, a.adjust)
 	r.Handle(fasthttp.MethodPut, approvalPrefix+"*", a.approve)
 	r.Read("/admin/losses", a.losses)
 	r.Handle(fasthttp.MethodPost, explainPath, a.explainNow)

@@ -77,6 +77,8 @@ func verbs() []verb {
 			"bidder report delivery --data ./data --from 7d", (*program).report},
 		{"erase", "erase a person's data in a running bidder: KIND:VALUE, for instance uid:<cookie>, ifa:..., em:<SHA-256>",
 			"bidder erase --advertiser shop em:973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b", (*program).eraseVerb},
+		{"reconcile", "compare an exchange's report (CSV) with its notices, and book the difference in the budgets",
+			"bidder reconcile --exchange demo --zone America/New_York --apply report.csv", (*program).reconcile},
 		{"backup", "copy the log, keys and newest checkpoints of a data folder, which may be in use",
 			"bidder backup --data ./data /backups/monday", (*program).backup},
 		{"restore", "create a data folder from a backup",
