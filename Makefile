@@ -65,6 +65,7 @@ conformance: ## run the tests of the rooms and generate docs/conformance.md from
 
 prove: ## run the long proofs: every test must fail without its rule (about an hour)
 	@set -o pipefail; PROVE=1 $(GO) test -count=1 -timeout 110m -v -run 'Prove' ./... | grep -v 'no tests to run' | tee prove.out
+	PROVE=1 $(GO) test -race -count=1 -timeout 60m -v -run 'TestProveLedger$$' ./pacing
 	@grep -q '^--- PASS: TestProve' prove.out && ! grep -q '^--- SKIP' prove.out || { echo "not everything was proven: see what failed or was skipped (the full disk needs root)"; exit 1; }
 
 stale: ## report the proofs and the conformance document that no longer match the code

@@ -206,3 +206,23 @@ func TestTheCapThatBindsPaces(t *testing.T) {
 		}
 	}
 }
+
+// The share that pacing holds back is what all reports of a day show beyond its notices.
+func TestReportsOfADayAddUp(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", dayPlan(10_000))
+	wantReason(t, billed(t, w, p, cartLine), rtb.NoBidNone)
+	id := rtb.BudgetOf(rtb.CapLineDay, "shop", "autumn", "cart", rtb.DayOf(noon, time.UTC))
+	for _, exchange := range []string{"demo", "other", "demo"} { // 1000 was notified, and 1500 billed
+		amount := rtb.Micros(300)
+		if exchange == "other" {
+			amount = -100
+		}
+		f := events.Fact{ID: fmt.Sprintf("report:%s:%d", exchange, w.log.seq), Kind: events.KindAdjust, Advertiser: "shop", Currency: usd,
+			Adjustment: &events.Adjustment{Budget: id, Exchange: exchange, Day: id.Day, Amount: amount, Reason: ReasonReport}}
+		w.must(f, f)
+	}
+	if got := p.controls[controlOf(id)].Unbilled; p.budgets[id].Settled != 1500 || got < 0.333 || got > 0.334 {
+		t.Errorf("settled %d and held back a share of %v; want 1500 and a third", p.budgets[id].Settled, got)
+	}
+}
