@@ -96,6 +96,7 @@ func (p *Pacer) addTotal(id rtb.LineID, amount, late rtb.Micros, currency rtb.Cu
 func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 	n := f.Notice
 	at := rtb.SecondOf(p.now)
+	p.hear(n.Exchange)
 	known := p.reservations.with(n.BidID, func(r *reservation) {
 		if r.state == resWon && f.Kind != events.KindWin {
 			p.outcome(n.Exchange, 0)

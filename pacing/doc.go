@@ -34,7 +34,8 @@
 // Reservations expire by the log's time. A bid whose own time is more than 2 s
 // behind it would expire at once, so such bids are refused as blind. If the
 // clock jumps ahead, the bills of the bids in flight at that moment are late. An
-// exchange that reports wins and hardly any bills gets no bids. A view whose
+// exchange that reports wins and hardly any bills, or whose bids are billed far less often
+// than usual, gets no bids. A view whose
 // files are damaged is emptied, and the journal restores it from a checkpoint or
 // rebuilds it from the log.
 //

@@ -53,6 +53,9 @@ type LineStats struct {
 	Spend      rtb.Micros // charged since the view began, late spend included
 	Late       rtb.Micros
 	Reserved   rtb.Micros // reserved by this run's bids in flight
+	// Idle is the money of the line's own caps that this run holds and does not expect to
+	// spend: granted and not reserved, or reserved beyond the expected cost of bids.
+	Idle       rtb.Micros
 	Multiplier float64
 }
 
@@ -176,10 +179,30 @@ func (p *Pacer) Stats() Stats {
 		}
 		s.Lines = append(s.Lines, LineStats{
 			Line: l.id, Currency: currency, Spend: l.total.Spend, Late: l.total.Late,
-			Reserved: l.reserved.Load(), Multiplier: l.lambda(),
+			Reserved: l.reserved.Load(), Idle: p.idle(l.id), Multiplier: l.lambda(),
 		})
 	}
 	return s
+}
+
+// idle returns the idle money of a line's own caps. Each cap holds the same money, so the
+// largest amount counts. p.mu is held.
+func (p *Pacer) idle(id rtb.LineID) (most rtb.Micros) {
+	e := p.table.Load().lines[id]
+	if e == nil {
+		return 0
+	}
+	for _, a := range e.days[0].accounts {
+		if a.id.Line == "" || a.id.Imps {
+			continue
+		}
+		idle := max(a.available.Load(), 0) + max(a.reserved.Load()-a.expected.Load(), 0)
+		if l := a.sibling; l != nil {
+			idle += max(l.available.Load(), 0) + max(l.reserved.Load()-l.expected.Load(), 0)
+		}
+		most = max(most, idle)
+	}
+	return most
 }
 
 // binding returns the cap whose multiplier applies to a line; the zero value if prices

@@ -26,6 +26,7 @@ type billing struct {
 	wins, unbilled float64
 	late           bool // its late bills exceeded their share of a budget
 	blind          bool
+	silence
 }
 
 // lateShare is the share of a cap that late bills of one exchange may take before the
@@ -83,7 +84,8 @@ type Billing struct {
 	Wins     float64 // billed, or past their bill window
 	Unbilled float64 // those of them that were never billed
 	Late     bool    // its late bills exceeded their share of a budget
-	Blind    bool    // it gets no bids, for either reason
+	Silent   bool    // its bids were billed far less often than usual
+	Blind    bool    // it gets no bids, for one of these reasons
 }
 
 // outcome counts a win that was billed (0) or can no longer be billed in time (1). p.mu
@@ -124,7 +126,7 @@ func (p *Pacer) trustBilling(x *events.Pause) {
 // judgeBilling publishes changes to the set of exchanges that get no bids.
 func (p *Pacer) judgeBilling(exchange string, b *billing) {
 	unbilled := b.wins >= enoughWins && b.unbilled >= unbilledShare*b.wins
-	blind := unbilled || b.late
+	blind := unbilled || b.late || b.silent
 	if blind == b.blind {
 		return
 	}
@@ -160,7 +162,7 @@ func (p *Pacer) billings() []Billing {
 	var list []Billing
 	for _, id := range slices.Sorted(maps.Keys(p.billing)) {
 		b := p.billing[id]
-		list = append(list, Billing{Exchange: id, Wins: b.wins, Unbilled: b.unbilled, Late: b.late, Blind: b.blind})
+		list = append(list, Billing{Exchange: id, Wins: b.wins, Unbilled: b.unbilled, Late: b.late, Silent: b.silent, Blind: b.blind})
 	}
 	return list
 }

@@ -227,6 +227,11 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 			emit(float64(l.Late), l.Line.String())
 		}
 	})
+	m.Gauge("rebound_pacing_idle_micros", "money of the line's own caps that is granted or reserved and not expected to be spent", lines, func(emit server.Emit) {
+		for _, l := range f.money.Lines {
+			emit(float64(l.Idle), l.Line.String())
+		}
+	})
 	m.Gauge("rebound_pacing_reserved_micros", "reserved by bids in flight", lines, func(emit server.Emit) {
 		for _, l := range f.money.Lines {
 			emit(float64(l.Reserved), l.Line.String())
