@@ -48,11 +48,11 @@ type BudgetRow struct {
 
 // LineStats are one line's figures for metrics.
 type LineStats struct {
-	Line       rtb.LineID
-	Currency   rtb.Currency
-	Spend      rtb.Micros // charged since the view began, late spend included
-	Late       rtb.Micros
-	Reserved   rtb.Micros // reserved by this run's bids in flight
+	Line     rtb.LineID
+	Currency rtb.Currency
+	Spend    rtb.Micros // charged since the view began, late spend included
+	Late     rtb.Micros
+	Reserved rtb.Micros // reserved by this run's bids in flight
 	// Idle is the money of the line's own caps that this run holds and does not expect to
 	// spend: granted and not reserved, or reserved beyond the expected cost of bids.
 	Idle       rtb.Micros
