@@ -43,7 +43,7 @@ func TestSilentExchange(t *testing.T) {
 	bidMany(w, p, "demo", 200, 0)
 	wantReason(t, p.Stopped("demo"), rtb.NoBidBlind)
 	wantReason(t, p.Stopped("other"), rtb.NoBidNone)
-	if b := p.Stats().Billing; !b[0].Silent || !b[0].Blind || b[1].Blind {
+	if b := p.Stats().Billing; len(b) != 1 || b[0].Exchange != "demo" || !b[0].Silent || !b[0].Blind {
 		t.Errorf("got %+v", b)
 	}
 	for range 5 { // of bids that were made before

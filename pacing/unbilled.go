@@ -162,6 +162,9 @@ func (p *Pacer) billings() []Billing {
 	var list []Billing
 	for _, id := range slices.Sorted(maps.Keys(p.billing)) {
 		b := p.billing[id]
+		if b.wins == 0 && !b.blind {
+			continue
+		}
 		list = append(list, Billing{Exchange: id, Wins: b.wins, Unbilled: b.unbilled, Late: b.late, Silent: b.silent, Blind: b.blind})
 	}
 	return list

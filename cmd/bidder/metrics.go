@@ -242,6 +242,11 @@ func (a *app) pacingMetrics(m *server.Metrics, f *figures) {
 			emit(l.Multiplier, l.Line.String())
 		}
 	})
+	a.pacingCounts(m, f)
+}
+
+// pacingCounts registers the figures of pacing that concern no single line.
+func (a *app) pacingCounts(m *server.Metrics, f *figures) {
 	m.Counter("rebound_pacing_grants_total", "grants appended", nil, func(emit server.Emit) { emit(float64(f.money.Grants)) })
 	m.Counter("rebound_pacing_conflicts_total", "grants refused because another run cut a grant first", nil, func(emit server.Emit) { emit(float64(f.money.Conflicts)) })
 	m.Counter("rebound_pacing_append_errors_total", "grants, ticks and pauses that could not be stored", nil, func(emit server.Emit) { emit(float64(f.money.AppendErrors)) })
