@@ -29,11 +29,10 @@ func (x tallied) add(key, metric string, n float64) {
 // logCount is a recount of the raw log. It shares no code with the bidder: lines are
 // generic JSON, and what is counted is written down here a second time.
 type logCount struct {
-	zone  *time.Location
-	bids  map[string]map[string]any // the bid by its id, with what its record says of the impression
-	seen  map[string]bool
-	sums  map[string]tallied // by report
-	slots map[string]string
+	zone *time.Location
+	bids map[string]map[string]any // the bid by its id, with what its record says of the impression
+	seen map[string]bool
+	sums map[string]tallied // by report
 }
 
 func recountLog(t *testing.T, data string) *logCount {

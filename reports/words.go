@@ -42,16 +42,6 @@ var dimNames = [dims]string{
 	dimNoBid: "nobid_reason", dimLoss: "loss_reason", dimCurrency: "currency",
 }
 
-// dimTexts describe the dimensions.
-var dimTexts = [dims]string{
-	dimSize: "width x height of the impression; with several sizes the first", dimDomain: "domain of the site", dimBundle: "bundle of the app",
-	dimCountry: "country of the device", dimRegion: "region of the device", dimDevice: "kind of device", dimOS: "operating system", dimBrowser: "family of the browser",
-	dimRecency: "how long ago the visitor last did what the line's audience asks for", dimFrequency: "impressions of the line that the visitor had seen",
-	dimExchange: "exchange", dimAdvertiser: "advertiser", dimCampaign: "campaign", dimLine: "line", dimCreative: "creative",
-	dimFormat: "banner, video, audio or native", dimDeal: "deal", dimItem: "first product of the creative",
-	dimNoBid: "why a request or a line got no bid", dimLoss: "the exchange's code for a lost auction", dimCurrency: "currency of money",
-}
-
 func dimNamed(name string) (dim, bool) {
 	for d, n := range dimNames {
 		if n == name {
@@ -123,16 +113,6 @@ var measureUnits = func() (u [measures]unit) {
 	}
 	return u
 }()
-
-var measureTexts = [measures]string{
-	mRecords: "bid records, before weighting", mRequests: "bid requests, estimated from the sample", mMatched: "requests of a known visitor",
-	mAudience: "requests whose visitor was in the audience of a line", mEligible: "requests for which a line had a creative and only money decided",
-	mAnswered: "requests that got at least one bid", mBids: "bids", mBidCost: "sum of what the bids could have cost at most", mWins: "bids that an exchange reported won or billed",
-	mBills: "bids that were charged", mSpend: "money charged", mImps: "impressions that were rendered", mViews: "impressions that were viewable", mClicks: "clicks",
-	mLosses: "bids that an exchange reported lost", mFlagged: "charges with a flag, such as a price above the bid", mOverpaid: "what the charged bids were above the price to beat, where the exchange tells it",
-	mRefusals: "times that a line was refused, estimated from the sample", mPaced: "refusals of lines by pacing", mNoBudget: "refusals of lines for lack of budget",
-	mOrders: "orders on the advertiser's site", mRevenue: "value of these orders",
-}
 
 // A ratio is a metric that is computed from two measures.
 type ratio struct {
