@@ -26,10 +26,10 @@ type Report struct {
 
 // Chart is a line chart of a report.
 type Chart struct {
-	Title, YLabel string
-	Money         bool // Y is in micros
-	Clock         bool // X are times of one day
-	Series        []Series
+	Title  string // ends with the currency of money
+	Money  bool   // Y is in micros
+	Clock  bool   // X are times of one day
+	Series []Series
 }
 
 // Series is one curve: X in seconds since 1970.
@@ -125,7 +125,7 @@ func delivery(ctx context.Context, a *ask, r *Report) (err error) {
 	}
 	r.Notes = append(r.Notes, "Everything counts on the day of the bid, however late it was reported.")
 	for _, c := range byCurrency(r.Table) {
-		chart := Chart{Title: "Spend by day in " + c, YLabel: c, Money: true}
+		chart := Chart{Title: "Spend by day, " + c, Money: true}
 		chart.Series = curves(r.Table, c, "spend", a.q.Zone)
 		r.Charts = append(r.Charts, chart)
 	}

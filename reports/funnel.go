@@ -131,15 +131,15 @@ func pacing(ctx context.Context, a *ask, r *Report) error {
 		t.Rows[i] = append(row, plan, spent[line], throttle)
 		c := charts[line]
 		if c == nil {
-			c = &Chart{Title: fmt.Sprintf("%s on %s", line, day), YLabel: fmt.Sprint(row[4]), Money: true, Clock: true, Series: []Series{{Name: "spent", X: []float64{float64(from.Unix())}, Y: []float64{0}}}}
+			c = &Chart{Title: fmt.Sprintf("Spend of %s on %s, %s", line, day, row[4]), Money: true, Clock: true, Series: []Series{{Name: "spent", X: []float64{float64(from.Unix())}, Y: []float64{0}}}}
 			if limit, ok := caps[line]; ok {
 				c.Series = append(c.Series, Series{Name: "even plan", X: []float64{float64(from.Unix()), float64(to.Unix())}, Y: []float64{0, float64(limit)}})
 			}
 			charts[line] = c
 			order = append(order, line)
 		}
-		c.Series[0].X = append(c.Series[0].X, float64(end.Unix()))
-		c.Series[0].Y = append(c.Series[0].Y, float64(spent[line]))
+		c.Series[0].X = append(c.Series[0].X, float64(at.Unix()), float64(end.Unix())) // nothing was spent before it
+		c.Series[0].Y = append(c.Series[0].Y, c.Series[0].Y[len(c.Series[0].Y)-1], float64(spent[line]))
 	}
 	slices.Sort(order)
 	for _, line := range order {

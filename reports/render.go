@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -238,8 +239,10 @@ const maxRows = 2000
 func (r *Report) writeHTML(out io.Writer) error {
 	t := &chart.Table{}
 	currency := r.Table.column("currency")
-	for _, c := range r.Table.Columns {
-		t.Head = append(t.Head, strings.ReplaceAll(c.Name, "_", " "))
+	for i, c := range r.Table.Columns {
+		if i != currency { // each amount has its own
+			t.Head = append(t.Head, strings.ReplaceAll(c.Name, "_", " "))
+		}
 	}
 	for n, row := range r.shown() {
 		if n == maxRows {
@@ -247,9 +250,12 @@ func (r *Report) writeHTML(out io.Writer) error {
 		}
 		var cells []string
 		for i, v := range row {
-			text := r.Table.Columns[i].human(v)
+			if i == currency {
+				continue
+			}
+			text := strings.ReplaceAll(r.Table.Columns[i].human(v), "-", "\u2011") // dates stay on one line
 			if r.Table.Columns[i].unit == unitMoney && v != nil && currency >= 0 {
-				text += " " + fmt.Sprint(row[currency])
+				text += "\u00a0" + fmt.Sprint(row[currency])
 			}
 			cells = append(cells, text)
 		}
@@ -273,12 +279,15 @@ func (r *Report) writeHTML(out io.Writer) error {
 
 // line converts a chart. Its X axis is hours of the day, or days.
 func (r *Report) line(c *Chart) *chart.Line {
-	l := &chart.Line{Title: c.Title, YLabel: c.YLabel}
+	l := &chart.Line{Title: c.Title}
 	scale, origin := 1.0, 0.0
 	if c.Money {
 		scale = million
 	}
 	unit := float64(dayGrain)
+	l.YText = func(y float64) string { return strconv.FormatFloat(math.Round(y*million)/million, 'f', -1, 64) }
+	days := math.Ceil(r.To.Sub(r.From).Hours() / 24)
+	l.X0, l.X1, l.XStep = -0.5, days-0.5, math.Ceil(days/8)
 	l.XText = func(x float64) string {
 		return r.From.In(r.Zone).AddDate(0, 0, int(x)).Format("Jan 2")
 	}
@@ -287,6 +296,7 @@ func (r *Report) line(c *Chart) *chart.Line {
 	if c.Clock {
 		unit = hourGrain
 		l.XLabel = "time of day, " + r.Zone.String()
+		l.X0, l.X1, l.XStep = 0, math.Round(r.To.Sub(r.From).Hours()), 3
 		l.XText = func(x float64) string {
 			return time.Unix(int64(origin+x*hourGrain), 0).In(r.Zone).Format("15:04")
 		}

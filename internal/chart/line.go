@@ -23,6 +23,9 @@ type Line struct {
 	YLabel       string
 	XText, YText func(float64) string
 	Series       []Series
+	// X0 and X1 are the ends of the x axis if X1 is greater; otherwise it ends with the
+	// values. XStep is the distance of its ticks; 0: round numbers.
+	X0, X1, XStep float64
 }
 
 // Size and margins of the chart, in SVG units.
@@ -46,7 +49,7 @@ func (c *Line) SVG() string {
 		fmt.Fprintf(&b, `<line class="g" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="a" text-anchor="end" x="%g" y="%.1f">%s</text>`,
 			left, width-right, sy(v), sy(v), left-6, sy(v)+4, html.EscapeString(text(c.YText, v)))
 	}
-	for _, v := range ticks(x0, x1) {
+	for _, v := range c.xTicks(x0, x1) {
 		fmt.Fprintf(&b, `<text class="a" text-anchor="middle" x="%.1f" y="%g">%s</text>`, sx(v), height-bottom+16, html.EscapeString(text(c.XText, v)))
 	}
 	fmt.Fprintf(&b, `<text class="a" text-anchor="middle" x="%g" y="%g">%s</text>`, (left+width-right)/2, height-8, html.EscapeString(c.XLabel))
@@ -54,6 +57,9 @@ func (c *Line) SVG() string {
 	for i, s := range c.Series {
 		color := palette[i%len(palette)]
 		fmt.Fprintf(&b, `<path fill="none" stroke="%s" stroke-width="1.8" d="%s"/>`, color, path(s, sx, sy))
+		if len(s.X) == 1 && !math.IsNaN(s.Y[0]) {
+			fmt.Fprintf(&b, `<circle fill="%s" r="3" cx="%.1f" cy="%.1f"/>`, color, sx(s.X[0]), sy(s.Y[0]))
+		}
 	}
 	fmt.Fprintf(&b, `<text class="a" x="%g" y="36">`, left) // the legend, above the curves
 	for i, s := range c.Series {
@@ -81,6 +87,17 @@ func path(s Series, sx, sy func(float64) float64) string {
 	return b.String()
 }
 
+// xTicks returns the ticks of the x axis.
+func (c *Line) xTicks(lo, hi float64) (out []float64) {
+	if c.XStep <= 0 {
+		return ticks(lo, hi)
+	}
+	for v := math.Ceil(lo/c.XStep) * c.XStep; v <= hi+c.XStep*1e-9; v += c.XStep {
+		out = append(out, v)
+	}
+	return out
+}
+
 // bounds returns the range of all series. The y axis starts at zero unless a value is
 // negative.
 func (c *Line) bounds() (x0, x1, y0, y1 float64) {
@@ -92,6 +109,9 @@ func (c *Line) bounds() (x0, x1, y0, y1 float64) {
 				y0, y1 = min(y0, s.Y[i]), max(y1, s.Y[i])
 			}
 		}
+	}
+	if c.X1 > c.X0 {
+		x0, x1 = c.X0, c.X1
 	}
 	if !(x1 > x0) {
 		x0, x1 = 0, 1
