@@ -97,6 +97,7 @@ func (priors) Estimate(e *rtb.Estimate, g *rtb.Goal, _ *rtb.Showing) {
 type dryBudgets struct{ Budgets }
 
 func (b dryBudgets) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) rtb.NoBidReason {
+	c.Dry = true
 	r := b.Budgets.Reserve(c, v, caps)
 	if r == rtb.NoBidNone {
 		b.Budgets.Release(c.Bid)

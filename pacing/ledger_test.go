@@ -155,6 +155,37 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// A bid that is never sent is no demand, whether or not a cap refuses it.
+func TestDryBidsAreNoDemand(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", dayPlan(50*unit))
+	demand := func() (asked, refused rtb.Micros) {
+		l := p.line(cartLine)
+		for i := range l.seen {
+			asked += l.seen[i].asked.Load()
+		}
+		return asked, l.refused.Load()
+	}
+	for _, cpm := range []rtb.CPM{1_000_000, 900_000_000_000} {
+		c := w.bid(cpm)
+		c.Dry = true
+		if r := p.Reserve(c, nil, nil); (r == rtb.NoBidNone) != (cpm == 1_000_000) {
+			t.Fatalf("%s: got %v", cpm, r)
+		}
+		p.Release(c.Bid)
+	}
+	if asked, refused := demand(); asked != 0 || refused != 0 {
+		t.Errorf("dry bids: asked for %d, refused %d; want none", asked, refused)
+	}
+	wantReason(t, p.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidNone)
+	if r := p.Reserve(w.bid(900_000_000_000), nil, nil); r == rtb.NoBidNone {
+		t.Fatal("a bid beyond the cap was accepted")
+	}
+	if asked, refused := demand(); asked == 0 || refused == 0 {
+		t.Errorf("bids: asked for %d, refused %d; want both counted", asked, refused)
+	}
+}
+
 // Several caps apply together: the campaign's is shared by its lines, and a bid
 // that one of them refuses leaves the others as they were.
 func TestSeveralCaps(t *testing.T) {

@@ -53,6 +53,7 @@ type reservation struct {
 	long    bool // reserved under a grant for bids that live longer than usual
 	tracked bool // a flight of its visitor is recorded
 	learned bool // its outcome has been learned
+	dry     bool // of a bid that is never sent
 
 	firstPrice bool // the winner pays its bid
 }

@@ -33,6 +33,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		issued: rtb.SecondOf(c.Issued), winExpiry: rtb.SecondOf(c.WinExpiry), billExpiry: rtb.SecondOf(c.BillExpiry),
 	}
 	r.due, r.flight, r.flightImps = r.winExpiry, r.expected, r.chance()
+	r.dry = c.Dry
 	r.place = (*p.places.Load())[placeKey{c.Exchange, e.currency, c.Slot}]
 	day := e.on(r.issued)
 	if day == nil {
@@ -104,13 +105,17 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 	if r.long {
 		accounts = day.longs
 	}
-	r.line.asks(r)
+	if !r.dry {
+		r.line.asks(r)
+	}
 	for i, a := range accounts {
 		if reason := p.coverOne(a, r); reason != rtb.NoBidNone {
 			for _, a := range accounts[:i] {
 				a.give(r.costOf(a))
 			}
-			r.line.refuses(r.expected)
+			if !r.dry {
+				r.line.refuses(r.expected)
+			}
 			return reason
 		}
 	}
@@ -122,7 +127,7 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 	reason := p.store(r, &day.kept, scopes)
 	if reason != rtb.NoBidNone {
 		r.give()
-		if reason == rtb.NoBidOverloaded {
+		if reason == rtb.NoBidOverloaded && !r.dry {
 			p.counts.refused.Add(1)
 		}
 	}

@@ -92,6 +92,7 @@ type Claims struct {
 	BillOn     BillingSource
 	FirstPrice bool
 	Test       bool // a test bid: never charged or counted
+	Dry        bool // a bid that is never sent: released at once, and no demand; not in the token
 
 	Issued     time.Time // second precision
 	WinExpiry  time.Time // the reservation is released if no win has arrived by then
