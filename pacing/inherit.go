@@ -120,7 +120,11 @@ func (p *Pacer) takeOver(now time.Time) []events.Fact {
 			}
 			open = true
 			hold := holds[inheritedShare{nameHash(g.Run), nameHash(b.id.String())}]
-			if g.open() <= hold || granted { // each grant names the one before it
+			if g.open() <= hold {
+				continue
+			}
+			if granted { // each grant names the one before it: the next run of this budget follows soon
+				h.taken = now.Add(time.Second - takeOverEvery)
 				continue
 			}
 			granted = true
