@@ -180,3 +180,37 @@ func TestArchiveExpires(t *testing.T) {
 		t.Error("an incomplete activation is left")
 	}
 }
+
+// Replay takes the configuration that was in use last.
+func TestLastArchived(t *testing.T) {
+	s, file := shopWithSecrets(t)
+	a := &Archive{Dir: filepath.Join(t.TempDir(), "configs")}
+	if id := a.Last(); id != "" {
+		t.Errorf("got %q; want none", id)
+	}
+	noon := time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+	first, err := a.Put(s, nil, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(text, "\n# changed\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second, err := a.Put(loadShop(t, file), nil, noon.Add(time.Hour))
+	if err != nil || second == first {
+		t.Fatalf("got %q twice, error %v", second, err)
+	}
+	if id := a.Last(); id != second {
+		t.Errorf("got %q; want the one that was activated last, %q", id, second)
+	}
+	if err := a.Use(first, noon.Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if id := a.Last(); id != first {
+		t.Errorf("got %q; want the one that was in use last, %q", id, first)
+	}
+}

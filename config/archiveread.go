@@ -74,6 +74,25 @@ func (a *Archive) ids() (list []string) {
 	return list
 }
 
+// Last returns the activation that was in use last; empty if there is none.
+func (a *Archive) Last() (id string) {
+	var last time.Time
+	for _, x := range a.ids() {
+		m, err := a.Read(x)
+		if err != nil {
+			continue // Load says why
+		}
+		used := m.ActivatedAt
+		if info, err := os.Stat(filepath.Join(a.Dir, x, usedName)); err == nil && info.ModTime().After(used) {
+			used = info.ModTime()
+		}
+		if id == "" || used.After(last) {
+			id, last = x, used
+		}
+	}
+	return id
+}
+
 // Read returns the manifest of an activation; fs.ErrNotExist if there is none.
 func (a *Archive) Read(id string) (*Activation, error) {
 	b, err := os.ReadFile(filepath.Join(a.Dir, filepath.Base(id), manifestName))

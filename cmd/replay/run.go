@@ -51,7 +51,7 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	f := &runFlags{}
 	fs := flag.NewFlagSet("replay run", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&f.config, "config", "", "configuration `file`; with --against, the new one; empty: the sample shop")
+	fs.StringVar(&f.config, "config", "", "configuration `file`; with --against, the new one; empty: the last that was active in the --data folder, else the sample shop")
 	fs.StringVar(&f.against, "against", "", "old configuration `file`, run over the same traffic; a bid is gained when only the new one bids")
 	fs.StringVar(&f.data, "data", "", "data `folder` of a bidder: its bid records are replayed against the market that its win, bill and loss notices tell")
 	fs.StringVar(&f.bids, "bids", "", "`files` of bid records or bare requests, one a line (a glob; .zst is read too)")
@@ -74,7 +74,7 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	fs.StringVar(&f.diff, "diff", "", "with --against: write every decision that differs to this `file`, one JSON object a line")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "replay run decides recorded requests again, with a virtual clock, and reports.\n\nExample:\n"+
-			"  replay --data data --config rebound.yaml\n"+
+			"  replay --data data\n"+
 			"  replay --data data --config new.yaml --against rebound.yaml --html report.html\n"+
 			"  replay --bids 'data/log/bids/*' --config new.yaml --report report.json --html report.html\n\nFlags:\n")
 		fs.PrintDefaults()
@@ -242,7 +242,7 @@ func (f *runFlags) survey(ctx context.Context, o *replay.Options, files *events.
 func (f *runFlags) options() (*replay.Options, error) {
 	o := &replay.Options{Exchange: f.exchange, Only: f.only, Spacing: f.spacing, NoticeDelay: f.delay, LostPct: f.lost, Seed: f.seed, Window: f.window, MaxBrokenPct: f.broken, Clock: time.Now}
 	var err error
-	if o.Config, err = load(f.config); err != nil {
+	if o.Config, err = f.configuration(); err != nil {
 		return nil, err
 	}
 	if f.against != "" {
@@ -271,6 +271,21 @@ func (f *runFlags) options() (*replay.Options, error) {
 		return nil, usageError{fmt.Errorf("cannot use --exchange: got %q; want one that the configuration has: %s", f.exchange, strings.Join(slices.Sorted(maps.Keys(o.Config.Profiles)), ", "))}
 	}
 	return o, f.openFacts(o)
+}
+
+// configuration returns the configuration of --config. Without one it is the last that was
+// active in the data folder, or else the sample shop.
+func (f *runFlags) configuration() (*config.Snapshot, error) {
+	archive := config.Archive{Dir: config.ArchiveDir(f.data)}
+	if f.config != "" || f.data == "" || archive.Last() == "" {
+		return load(f.config)
+	}
+	s, m, err := archive.Load(archive.Last())
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the configuration in the data folder (name another one with --config): %w", err)
+	}
+	s.Hash = m.Config // secrets are missing, which decisions do not depend on
+	return s, nil
 }
 
 // usageError is a flag that is refused once the configuration is known.
