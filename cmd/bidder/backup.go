@@ -15,8 +15,8 @@ import (
 )
 
 // keptFiles are the files of a data folder that a backup contains in addition to the
-// log of facts and the checkpoints. The bid log is not needed to continue and
-// is left out; it can be copied like any folder.
+// log of facts and the checkpoints. The bid log and the configurations archived for it
+// are not needed to continue and are left out; they can be copied like any folder.
 var keptFiles = []string{"keys.json", "blind.json"}
 
 // backup copies everything that is needed to continue with a data folder elsewhere.
