@@ -16,9 +16,9 @@ type books struct {
 }
 
 type bookBudget struct {
-	settled, late, imps int64
-	runs                map[string]*bookGrant
-	above               int64 // what was settled and held when the cap was lowered below it, as far as it still is
+	settled, late int64
+	runs          map[string]*bookGrant
+	above         int64 // what was settled and held when the cap was lowered below it, as far as it still is
 }
 
 type bookGrant struct {
