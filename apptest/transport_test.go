@@ -115,11 +115,29 @@ const transportRequest = `{"id":"r0","at":1,"tmax":400,"cur":["USD"],"imp":[{"id
 // connections.
 func TestTransport(t *testing.T) {
 	for _, loop := range []string{"auto", "off"} {
-		t.Run("bid_loop "+loop, func(t *testing.T) { testTransport(t, loop) })
+		t.Run("bid_loop "+loop, func(t *testing.T) {
+			b, request := startTransport(t, loop)
+			t.Run("every answer keeps its connection", func(t *testing.T) {
+				conformance.Covers(t, "T1", "T2", "T3", "T5", "T9", "T14", "T26")
+				b.keepsItsConnection(t, request)
+			})
+			t.Run("bodies", func(t *testing.T) {
+				conformance.Covers(t, "T7", "T8", "T9", "T10", "T11", "T12", "T13", "T23")
+				b.takesBodies(t, request)
+			})
+			t.Run("limits", func(t *testing.T) {
+				conformance.Covers(t, "T11", "T16", "T17", "T20", "T24")
+				b.keepsLimits(t, request)
+			})
+			t.Run("what is no request", func(t *testing.T) { b.refusesSmuggling(t, request) })
+		})
 	}
 }
 
-func testTransport(t *testing.T, loop string) {
+// startTransport starts a bidder with or without event loops, and returns a request that
+// it bids on.
+func startTransport(t *testing.T, loop string) (b *bidder, request string) {
+	t.Helper()
 	config := transportConfig(t, freshRates)
 	text, err := os.ReadFile(config)
 	if err != nil {
@@ -132,27 +150,15 @@ func testTransport(t *testing.T, loop string) {
 	if err := os.WriteFile(config, with, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b := startBidder(t, "--config", config)
+	b = startBidder(t, "--config", config)
 	w := b.browser()
 	id := w.pixel("a=shop&e=view_item&id=SKU1")
-	request := fmt.Sprintf(transportRequest, id)
+	request = fmt.Sprintf(transportRequest, id)
 	within(t, 5*time.Second, "the visitor is known", func() bool {
 		status, _ := b.ask("generic", []byte(request))
 		return status == http.StatusOK
 	})
-	t.Run("every answer keeps its connection", func(t *testing.T) {
-		conformance.Covers(t, "T1", "T2", "T3", "T5", "T9", "T14", "T26")
-		b.keepsItsConnection(t, request)
-	})
-	t.Run("bodies", func(t *testing.T) {
-		conformance.Covers(t, "T7", "T8", "T9", "T10", "T11", "T12", "T13", "T23")
-		b.takesBodies(t, request)
-	})
-	t.Run("limits", func(t *testing.T) {
-		conformance.Covers(t, "T11", "T16", "T17", "T20", "T24")
-		b.keepsLimits(t, request)
-	})
-	t.Run("what is no request", func(t *testing.T) { b.refusesSmuggling(t, request) })
+	return b, request
 }
 
 // keepsItsConnection sends 1,000 requests of all kinds on one connection.
