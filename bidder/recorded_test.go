@@ -63,7 +63,7 @@ func (w *world) repeat(rec *events.BidRecord) string {
 }
 
 // comparable returns a decision as records have it, without the bid ids, which every
-// decision draws anew.
+// decision draws again.
 func comparable(d events.Decision) events.Decision {
 	bids := []events.DecisionBid{}
 	for _, b := range d.Bids {

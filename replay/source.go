@@ -21,7 +21,7 @@ type Source struct {
 	SilentLosses bool
 }
 
-// Sources are the formats beside Rebound's own, which is used where none detects a file.
+// Sources are the formats other than Rebound's own, which is used where none detects a file.
 var Sources = []Source{
 	{Name: "ipinyou", Detect: isIPinYou, Record: iPinYouRecord, Fact: iPinYouFact, SilentLosses: true},
 }

@@ -18,7 +18,7 @@ import (
 // Progress says what an update counted.
 type Progress struct {
 	Records, Facts int64
-	// Rebuilt is set if the rollups began anew, because the log no longer holds what they
+	// Rebuilt is set if the rollups were built from the start, because the log no longer holds what they
 	// had counted.
 	Rebuilt bool
 }

@@ -34,7 +34,7 @@ const (
 )
 
 // storeFormat is the version of these keys and their values. Values of olderFormat are
-// read as well, and written anew when they change.
+// read as well, and written again when they change.
 const (
 	storeFormat = 5
 	olderFormat = 4
