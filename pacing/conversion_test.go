@@ -148,6 +148,9 @@ func (c *conversionTruth) run(t *testing.T, p *Pacer, n int) map[string]*convers
 // the truth has features and drift that the model is not given, and a third of the
 // conversions after clicks come more than three days later.
 func TestConversionCalibration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, and one goroutine")
+	}
 	n := 80_000
 	if raceOn {
 		n = 8_000

@@ -148,6 +148,9 @@ func runClicks(c *clickTruth, n int) (*Pacer, map[string]*tally) {
 // features and drift that the model is not given. A segment's predictions are compared
 // with its true rates, because 200 clicks alone vary by 7 %.
 func TestClickCalibration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, and one goroutine")
+	}
 	for seed := uint64(1); seed <= 2; seed++ {
 		_, tallies := runClicks(newClickTruth(seed, 8, 60, 10), 200_000)
 		all, worst := tallies["all"], 0.0

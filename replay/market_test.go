@@ -158,7 +158,12 @@ func TestReplayEqualsItsNotices(t *testing.T) {
 
 // Bids that are 20 % higher win more value in any market. The comparison names them, and
 // what they really win is inside the stated intervals.
-func TestWhatIfIsInsideItsInterval(t *testing.T) { whatIf(t, 3) }
+func TestWhatIfIsInsideItsInterval(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, and one goroutine")
+	}
+	whatIf(t, 3)
+}
 
 // The same with 100 seeds.
 func TestProveWhatIfIsInsideItsInterval(t *testing.T) {
@@ -202,6 +207,9 @@ func whatIf(t *testing.T, seeds uint64) {
 
 // A log that is split in ten files, or shuffled within a minute, gives the same report.
 func TestOrderOfRecordsDoesNotMatter(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, and one goroutine")
+	}
 	never := shopAt(t, "second", "2.00", "8.00", "paused")
 	old, more := shopAt(t, "first", "1.00", "4.00", "active"), shopAt(t, "first", "1.20", "4.80", "active")
 	x := aLive(t, true, old, never, 2000, 8)

@@ -66,7 +66,12 @@ func replayed(t testing.TB, o Options, records []byte) *Report {
 
 // Without pacing the budget of a day is spent before noon; with pacing it lasts the
 // day, is spent, and wins more.
-func TestEvenLastsTheDayAndWinsMore(t *testing.T) { evenLastsTheDay(t, 30_000) }
+func TestEvenLastsTheDayAndWinsMore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, and one goroutine")
+	}
+	evenLastsTheDay(t, 30_000)
+}
 
 // The same on a day with as many requests as pacing was tuned for.
 func TestProveEvenLastsTheDayAndWinsMore(t *testing.T) {
