@@ -20,13 +20,14 @@ type verified struct {
 }
 
 // verifiableShop is the sample shop with everything recorded, a line that a visitor sees
-// twice a day, one with hardly a budget, and prices that many floors exceed.
-func verifiableShop(t *testing.T) (file string) {
+// twice a day, one with hardly a budget, and prices that many floors exceed. daily is the
+// budget of the paced line.
+func verifiableShop(t *testing.T, daily string) (file string) {
 	t.Helper()
 	file = strings.Replace(shopWith(t, ""), "mine.yaml", "rebound.yaml", 1)
 	changed(t, file,
 		"known_nobid_pct: 1, unknown_nobid_pct: 0.1", "known_nobid_pct: 100, unknown_nobid_pct: 100",
-		"        audience: {include: [product_viewers], within: 30d}", "        budget: {daily: 150.00}\n        audience: {include: [product_viewers], within: 30d}",
+		"        audience: {include: [product_viewers], within: 30d}", "        budget: {daily: "+daily+"}\n        audience: {include: [product_viewers], within: 30d}",
 		"        budget: {daily: 300000.00}\n", "        budget: {daily: 0.05, pacing: asap}\n",
 		"&often [{max: 1000, per: 24h}]", "&often [{max: 10, per: 24h}]",
 	)
@@ -59,13 +60,13 @@ func readText(t *testing.T, file string) string {
 
 // verifyRun has the mock exchange send traffic for three times a duration: until a
 // reload, until kill -9, and until the end. It returns the verification of the whole log.
-func verifyRun(t *testing.T, d time.Duration, rate int) verified {
+func verifyRun(t *testing.T, d time.Duration, rate, visitors int, daily string) verified {
 	t.Helper()
-	file := verifiableShop(t)
+	file := verifiableShop(t, daily)
 	b := startBidder(t, "--config", file)
 	traffic := func(seed int) {
 		t.Helper()
-		status, out, errs := program(t, "loadtest", b.exchangeArgs("--pages", "0", "--duration", d.String(), "--rate", fmt.Sprint(rate), "--visitors", fmt.Sprint(1+rate*int(d/time.Second)/10), "--tmax", "2s",
+		status, out, errs := program(t, "loadtest", b.exchangeArgs("--pages", "0", "--duration", d.String(), "--rate", fmt.Sprint(rate), "--visitors", fmt.Sprint(visitors), "--tmax", "2s",
 			"--floor", "6", "--shopper-pct", "100", "--app-pct", "90", "--revisit-pct", "20", "--price", "2", "--seed", fmt.Sprint(seed), "--lost-pct", "2", "--click-pct", "20", "--convert-pct", "20")...)
 		if status > 1 || !strings.Contains(out, "page views") {
 			t.Fatalf("status %d:\n%s%s", status, out, errs)
@@ -137,12 +138,12 @@ func checkVerified(t *testing.T, v verified, least int, reasons ...string) {
 
 // What a bidder decided, before and after a reload and kill -9, is what its log and its
 // archived configurations decide again.
-func TestVerify(t *testing.T) { checkVerified(t, verifyRun(t, 3*time.Second, 200), 600) }
+func TestVerify(t *testing.T) { checkVerified(t, verifyRun(t, 3*time.Second, 200, 61, "150.00"), 600) }
 
 // TestProveVerify is TestVerify over ten minutes of traffic.
 func TestProveVerify(t *testing.T) {
 	if os.Getenv("PROVE") == "" {
 		t.Skip("ten minutes of traffic: make prove")
 	}
-	checkVerified(t, verifyRun(t, 200*time.Second, 150), 40_000, "paced")
+	checkVerified(t, verifyRun(t, 200*time.Second, 150, 600, "2000.00"), 40_000, "paced")
 }
