@@ -3,6 +3,7 @@ package reports
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,23 @@ type Progress struct {
 	Rebuilt bool
 }
 
-// Update counts what the logs have gained. It returns at the end of the logs. If another
+// restedSteps bounds the steps of an update that rests, for records and for facts.
+const restedSteps = 10
+
+// rest reports whether the update goes on after a number of steps.
+func (s *Store) rest(ctx context.Context, steps int) (more bool, err error) {
+	if s.o.Rest == nil {
+		return true, nil
+	}
+	err = s.o.Rest(ctx)
+	return steps < restedSteps, err
+}
+
+// errRested ends the reading of facts.
+var errRested = errors.New("the update has counted enough facts")
+
+// Update counts what the logs have gained. It returns at the end of the logs, unless
+// [Options.Rest] is set. If another
 // process builds at the same time, both share the work.
 func (s *Store) Update(ctx context.Context) (p Progress, err error) {
 	select {
@@ -109,7 +126,7 @@ func (s *Store) readFacts(ctx context.Context, p *Progress) error {
 		return err
 	}
 	defer func() { t.close() }()
-	pos := s.s.facts
+	pos, steps := s.s.facts, 0
 	err = s.o.Facts(ctx, pos, func(facts []events.Fact) error {
 		for i := range facts {
 			f := &facts[i]
@@ -122,11 +139,15 @@ func (s *Store) readFacts(ctx context.Context, p *Progress) error {
 			pos = f.Position()
 			p.Facts++
 		}
-		if t.size < stepSize {
+		if t.size < s.o.step {
 			return nil
 		}
 		if err := t.commit(ctx, pos); err != nil {
 			return err
+		}
+		steps++
+		if more, err := s.rest(ctx, steps); err != nil || !more {
+			return cmp.Or(err, errRested)
 		}
 		t.close()
 		t, err = s.newStep(ctx)
@@ -134,6 +155,9 @@ func (s *Store) readFacts(ctx context.Context, p *Progress) error {
 	})
 	if errors.Is(err, ErrElsewhere) {
 		return &lostError{err}
+	}
+	if errors.Is(err, errRested) {
+		return nil
 	}
 	if err == nil && t.size > 0 {
 		err = t.commit(ctx, pos)
@@ -155,6 +179,7 @@ func (s *Store) readRecords(ctx context.Context, p *Progress) error {
 		return err
 	}
 	defer func() { t.close() }()
+	steps := 0
 	for i, name := range names {
 		if i+1 < len(names) && names[i+1] == name+events.PackedEnd {
 			continue // it was packed, and is about to be removed
@@ -168,10 +193,14 @@ func (s *Store) readRecords(ctx context.Context, p *Progress) error {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // the oldest files are deleted at some time
 				return err
 			}
-			if t.size < stepSize {
+			if t.size < s.o.step {
 				break
 			}
 			if err := t.commit(ctx, s.s.facts); err != nil {
+				return err
+			}
+			steps++
+			if goOn, err := s.rest(ctx, steps); err != nil || !goOn {
 				return err
 			}
 			t.close()
@@ -259,7 +288,7 @@ func (t *step) file(ctx context.Context, name string, p *Progress) (more bool, e
 		}
 		p.Records++
 		at.records++
-		if at.bytes += size; t.size >= stepSize {
+		if at.bytes += size; t.size >= t.s.o.step {
 			t.files[stem] = at
 			return true, nil
 		}

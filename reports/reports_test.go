@@ -212,6 +212,42 @@ func TestRecordsCountOnce(t *testing.T) {
 	}
 }
 
+// An update that rests counts some records and then facts, and leaves the rest of the
+// records to the next ones. In the end the sums are the same.
+func TestUpdatesThatRest(t *testing.T) {
+	w := newWorld(t)
+	const records = 2*restedSteps + 5
+	for n := 1; n <= records; n++ {
+		w.write("bids-1.ndjson", w.record(n))
+	}
+	w.notice(events.KindBill, 1, w.now, 1500)
+	w.notice(events.KindBill, records, w.now, 700)
+	o, rests := w.options(), 0
+	o.step, o.Rest = 1, func(context.Context) error { rests++; return nil }
+	s, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := w.update(s); p.Records != restedSteps || p.Facts != 2 || rests == 0 {
+		t.Errorf("got %+v and %d rests; want %d records and 2 facts", p, rests, restedSteps)
+	}
+	for counted := restedSteps; counted < records; {
+		p := w.update(s)
+		if p.Records == 0 || p.Rebuilt {
+			t.Fatalf("got %+v after %d records; want more", p, counted)
+		}
+		counted += int(p.Records)
+	}
+	got := w.csv(s, "day,line", "bids,wins,spend")
+	s.Close()
+	if err := os.RemoveAll(filepath.Dir(o.Path)); err != nil {
+		t.Fatal(err)
+	}
+	s = w.open()
+	w.update(s)
+	w.want(s, "day,line", "bids,wins,spend", got)
+}
+
 // A log that no longer has what was counted is counted again from its beginning.
 func TestAnotherLogIsCountedAnew(t *testing.T) {
 	w := newWorld(t)

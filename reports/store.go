@@ -33,10 +33,16 @@ type Options struct {
 	// Quarters stores sums by the quarter of an hour, for time zones whose offset is no
 	// whole number of hours. A store with another grain is rebuilt.
 	Quarters bool
+	// Rest is called after each step of an update, without a transaction, and may wait so
+	// that the rest of the process has the processor. An update then ends after restedSteps
+	// of records and as many of facts, so that neither waits for the end of the other. nil:
+	// updates do not wait, and end at the end of the logs.
+	Rest func(ctx context.Context) error
 	// Broken is called for each line of the bid log that cannot be read; nil: none.
 	Broken func(error)
 
 	cubes []cube // nil: all
+	step  int    // records and facts of a step; 0: stepSize
 }
 
 // Store holds the rollups. It is safe for concurrent use, also by several processes.
@@ -63,6 +69,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.building <- struct{}{}
 	if s.cubes == nil {
 		s.cubes = cubes
+	}
+	if s.o.step == 0 {
+		s.o.step = stepSize
 	}
 	if o.Quarters {
 		s.grain = quarterGrain

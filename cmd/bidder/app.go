@@ -92,6 +92,7 @@ type app struct {
 	erasing           *task
 	archiving         *task
 	reports           *reports.Store // nil: they could not be opened
+	reportStep        time.Time      // beginning of the present step of following the logs
 	reporting         *task
 }
 
