@@ -196,15 +196,23 @@ func (t *batch) impression(f *events.Fact) error {
 		t.s.count.duplicates.Add(1)
 		return nil
 	}
-	at, dropped := happened(f), 0
 	campaign := f.Advertiser + "/" + n.Campaign
-	for _, scope := range [...]rtb.ScopeID{
+	scopes := [...]rtb.ScopeID{
 		rtb.ScopeOf("line", campaign+"/"+n.Line), rtb.ScopeOf("campaign", campaign),
 		rtb.ScopeOf("advertiser", f.Advertiser), rtb.ScopeOf("creative", f.Advertiser+"/"+n.Creative),
-	} {
-		dropped += addImpression(&w.v, scope, at, t.now)
 	}
-	t.s.count.dropped.Add(uint64(dropped))
+	at := happened(f)
+	if err := t.seen(w, f, scopes[:], at); err != nil {
+		return err
+	}
+	return t.shareImpression(f, scopes[:], at)
+}
+
+// seen counts an impression in scopes for a visitor.
+func (t *batch) seen(w *work, f *events.Fact, scopes []rtb.ScopeID, at rtb.Second) error {
+	for _, scope := range scopes {
+		t.s.count.dropped.Add(uint64(addImpression(&w.v, scope, at, t.now)))
+	}
 	return t.keep(w, f.Seq)
 }
 

@@ -9,39 +9,66 @@ import (
 
 // A person's identifier (an e-mail address, a phone number, a customer id) points to the
 // devices that it was seen with. What the person bought with one of them counts for the
-// others too, so that a buyer is no longer shown the product on the other device. Only
-// purchases are shared, only with devices that are linked to the same identifier, and only
+// others too, so that a buyer is no longer shown the product on the other device, and so do
+// the impressions, so that frequency caps limit what the person sees. Only purchases and
+// impressions are shared, only with devices that are linked to the same identifier, and only
 // under the advertiser who linked it: what one device shares with another is not passed on
 // to a third.
 
-// shareEvent adds a purchase to the other devices of the visitor. t.ids are its segments.
-func (t *batch) shareEvent(f *events.Fact, at rtb.Second) error {
-	if f.Event.Name != "purchase" || len(t.ids) == 0 {
-		return nil
-	}
-	ids, err := t.linked(f.Visitor)
+// otherDevices returns the visitors who are the same person as visitor for an advertiser.
+func (t *batch) otherDevices(visitor rtb.Key, advertiser string) ([]rtb.Key, error) {
+	ids, err := t.linked(visitor)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	segments := slices.Clone(t.ids)
-	done := []rtb.Key{f.Visitor}
+	var out []rtb.Key
 	for _, l := range ids {
 		if !person(l.KeyKind) {
 			continue
 		}
 		e, _, err := t.edge(l.Key)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if e.owner != f.Advertiser {
+		if e.owner != advertiser {
 			continue
 		}
 		for _, d := range e.devices {
-			if d.visitor.IsZero() || slices.Contains(done, d.visitor) {
-				continue
+			if !d.visitor.IsZero() && d.visitor != visitor && !slices.Contains(out, d.visitor) {
+				out = append(out, d.visitor)
 			}
-			done = append(done, d.visitor)
-			if err := t.bought(d.visitor, f, segments, at); err != nil {
+		}
+	}
+	return out, nil
+}
+
+// shareEvent adds a purchase to the other devices of the visitor. t.ids are its segments.
+func (t *batch) shareEvent(f *events.Fact, at rtb.Second) error {
+	if f.Event.Name != "purchase" || len(t.ids) == 0 {
+		return nil
+	}
+	segments := slices.Clone(t.ids)
+	others, err := t.otherDevices(f.Visitor, f.Advertiser)
+	for i := 0; i < len(others) && err == nil; i++ {
+		err = t.bought(others[i], f, segments, at)
+	}
+	return err
+}
+
+// shareImpression counts an impression in scopes for the other devices of the visitor. The
+// impressions from before two devices were linked are not shared.
+func (t *batch) shareImpression(f *events.Fact, scopes []rtb.ScopeID, at rtb.Second) error {
+	others, err := t.otherDevices(f.Visitor, f.Advertiser)
+	if err != nil {
+		return err
+	}
+	for _, d := range others {
+		w, err := t.profile(d)
+		if err != nil {
+			return err
+		}
+		if w.exists {
+			if err := t.seen(w, f, scopes, at); err != nil {
 				return err
 			}
 		}

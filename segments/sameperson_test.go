@@ -62,6 +62,49 @@ func TestPurchasesAreSharedWithinAPerson(t *testing.T) {
 	}
 }
 
+// An impression counts for the other devices of the person in the caps of the advertiser
+// who linked them, once however often they are linked, and for no one else.
+func TestImpressionsAreSharedWithinAPerson(t *testing.T) {
+	s, l := inMemory(t), newLog()
+	phone, laptop, stranger := visitorOf("phone"), visitorOf("laptop"), visitorOf("stranger")
+	for _, v := range []rtb.Key{phone, laptop, stranger} {
+		l.event(v, "view_item", 0)
+	}
+	link := func(advertiser string, visitor rtb.Key, kind, id string) {
+		l.add(events.Fact{Kind: events.KindLink, Advertiser: advertiser, Visitor: visitor,
+			Link: &events.Link{LinkKey: events.LinkKey{KeyKind: kind, Key: keyOf(rtb.IDEmail, advertiser, id)}}})
+	}
+	count := func(visitor rtb.Key, want uint32) {
+		t.Helper()
+		apply(t, s, l.take())
+		got := uint32(0)
+		if f := profile(t, s, visitor).Scope(rtb.ScopeOf("line", "shop/autumn/cart")); f != nil {
+			for _, b := range f.Buckets {
+				got += b.Count
+			}
+		}
+		if got != want {
+			t.Errorf("got %d impressions; want %d", got, want)
+		}
+	}
+	l.notice(events.KindImp, phone, 1)
+	link("shop", phone, "em", "mail")
+	link("shop", laptop, "em", "mail")
+	link("shop", phone, "xid", "42")
+	link("shop", laptop, "xid", "42")
+	link("other", phone, "em", "mail")
+	link("other", stranger, "em", "mail")
+	count(laptop, 0) // the impression came before the link
+	l.notice(events.KindImp, phone, 2)
+	l.notice(events.KindBill, phone, 2)
+	count(phone, 2)
+	count(laptop, 1)
+	count(stranger, 0)
+	l.notice(events.KindBill, laptop, 3)
+	count(phone, 3)
+	count(laptop, 2)
+}
+
 // row adds a row of a list.
 func (l *log) row(job string, visitor rtb.Key, keys ...events.LinkKey) {
 	l.add(events.Fact{Kind: events.KindList, Advertiser: "shop", Visitor: visitor, Keys: keys, List: &events.List{List: "vip", Job: job, Mode: events.ListRow}})
