@@ -68,6 +68,8 @@ type ComparisonResult struct {
 	// number as core-seconds per million requests.
 	SubjectCPU Spread `json:"subject_cpu_us"`
 	ControlCPU Spread `json:"control_cpu_us"`
+	// SubjectUser is the part of SubjectCPU outside the kernel.
+	SubjectUser Spread `json:"subject_user_us"`
 	// Rates are requests per second of one core.
 	SubjectRate Spread `json:"subject_per_second"`
 	ControlRate Spread `json:"control_per_second"`
@@ -211,6 +213,7 @@ func (r *ComparisonResult) summarize() {
 	if r.ControlCPU.Min > 0 {
 		r.QuietRatio = r.SubjectCPU.Min / r.ControlCPU.Min
 	}
+	r.SubjectUser = spreadOf(column(&r.Subject, func(x Round) float64 { return x.UserMicros }))
 	r.SubjectRate, r.ControlRate = spreadOf(column(&r.Subject, rate)), spreadOf(column(&r.Control, rate))
 }
 

@@ -110,11 +110,7 @@ func (r *Report) costs(b *strings.Builder) {
 		}
 		s, c := &m.Result.Subject, &m.Result.Control
 		last := s.Rounds[len(s.Rounds)-1]
-		user := 0.0
-		for _, x := range s.Rounds {
-			user += x.UserMicros / float64(len(s.Rounds))
-		}
-		fmt.Fprintf(b, "| %s | %s | %.1f | %s | %.0f | %.0f | %.1f %% | %.0f / %.0f | %d MB |\n", m.Name, spread(m.Result.SubjectCPU, 1), user, spread(m.Result.ControlCPU, 1),
+		fmt.Fprintf(b, "| %s | %s | %.1f | %s | %.0f | %.0f | %.1f %% | %.0f / %.0f | %d MB |\n", m.Name, spread(m.Result.SubjectCPU, 1), m.Result.SubjectUser.Median, spread(m.Result.ControlCPU, 1),
 			m.Result.SubjectRate.Median, m.Result.ControlRate.Median, s.BidPct(), s.BytesRead(), c.BytesRead(), last.ResidentBytes>>20)
 	}
 }
