@@ -294,25 +294,53 @@ func (x *proofLoad) differences(r *recount, visitors []string) []string {
 	return wrong
 }
 
-func (x *proofLoad) budgetDifferences(r *recount) []string {
-	status, body := x.send(http.MethodGet, "http://"+x.b.Admin+"/admin/budgets", "")
-	var answer struct {
-		Budgets []struct {
-			Advertiser, Campaign, Line, Window, Day string
-			Spent                                   int64 `json:"spent_micros"`
-		}
+// budgetRow is a row of GET /admin/budgets.
+type budgetRow struct {
+	Advertiser, Campaign, Line, Window, Day, Unit string
+
+	Cap      int64     `json:"cap_micros"`
+	Spent    int64     `json:"spent_micros"`
+	Late     int64     `json:"late_spend_micros"`
+	Granted  int64     `json:"granted_micros"`
+	Reserved int64     `json:"reserved_micros"`
+	Idle     int64     `json:"idle_micros"`
+	Frees    time.Time `json:"frees_at"`
+}
+
+// id returns the budget's id as facts write it.
+func (r *budgetRow) id() string {
+	window := r.Window
+	if r.Unit != "" {
+		window = "imps_" + window
 	}
+	switch r.Window {
+	case "day", "flight":
+		window += "/" + r.Day
+	case "hour":
+		window += "/" + r.Frees.UTC().Add(-time.Hour).Format("2006-01-02T15")
+	}
+	return r.Advertiser + "/" + r.Campaign + "/" + r.Line + "/" + window
+}
+
+// budgets returns the rows of GET /admin/budgets.
+func (x *proofLoad) budgets() ([]budgetRow, error) {
+	status, body := x.send(http.MethodGet, "http://"+x.b.Admin+"/admin/budgets", "")
+	var answer struct{ Budgets []budgetRow }
 	if err := json.Unmarshal([]byte(body), &answer); err != nil || len(answer.Budgets) == 0 {
-		return []string{fmt.Sprintf("budgets: got %d %.100s", status, body)}
+		return nil, fmt.Errorf("budgets: got %d %.100s", status, body)
+	}
+	return answer.Budgets, nil
+}
+
+func (x *proofLoad) budgetDifferences(r *recount) []string {
+	rows, err := x.budgets()
+	if err != nil {
+		return []string{err.Error()}
 	}
 	var wrong []string
-	for _, row := range answer.Budgets {
-		id := row.Advertiser + "/" + row.Campaign + "/" + row.Line + "/" + row.Window
-		if row.Window == "day" {
-			id += "/" + row.Day
-		}
-		if row.Spent != r.spent[id] {
-			wrong = append(wrong, fmt.Sprintf("budget %s: got %d micros spent; the facts add up to %d", id, row.Spent, r.spent[id]))
+	for i := range rows {
+		if id := rows[i].id(); rows[i].Spent != r.spent[id] {
+			wrong = append(wrong, fmt.Sprintf("budget %s: got %d spent; the facts add up to %d", id, rows[i].Spent, r.spent[id]))
 		}
 	}
 	return wrong

@@ -26,8 +26,9 @@ type recount struct {
 	hash  [16]byte
 	torn  int // bytes after the last complete line of the newest file
 
-	spent    map[string]int64 // micros by budget: advertiser/campaign/line/window[/day]
+	spent    map[string]int64 // by budget: advertiser/campaign/line/[imps_]window[/period]; micros, or millionths of an impression
 	bills    map[string]int   // facts that book a bid, by bid id
+	charged  map[string]int64 // micros by bid id
 	events   map[string]int   // facts by event id
 	visitors map[string]*recountVisitor
 	ts       map[uint64]time.Time // of the last 2,000 facts
@@ -77,7 +78,7 @@ func recountFolder(data string) (*recount, error) {
 			return nil, err
 		}
 	}
-	r := &recount{spent: map[string]int64{}, bills: map[string]int{}, events: map[string]int{}, visitors: map[string]*recountVisitor{}, ts: map[uint64]time.Time{}}
+	r := &recount{spent: map[string]int64{}, bills: map[string]int{}, charged: map[string]int64{}, events: map[string]int{}, visitors: map[string]*recountVisitor{}, ts: map[uint64]time.Time{}}
 	for i, f := range files {
 		end := ^uint64(0)
 		if i+1 < len(files) {
@@ -200,14 +201,16 @@ type recountLine struct {
 		Items      []struct {
 			ID string `json:"id"`
 		} `json:"items"`
-		BidID    string `json:"bid_id"`
-		Bills    bool   `json:"bills"`
-		Campaign string `json:"campaign"`
-		Line     string `json:"line"`
-		Day      string `json:"day"`
-		Price    int64  `json:"price_micros"`
-		Budget   string `json:"budget"`
-		Amount   int64  `json:"amount_micros"`
+		BidID    string    `json:"bid_id"`
+		Bills    bool      `json:"bills"`
+		Campaign string    `json:"campaign"`
+		Line     string    `json:"line"`
+		Day      string    `json:"day"`
+		Flights  string    `json:"flights"`
+		Issued   time.Time `json:"issued"`
+		Price    int64     `json:"price_micros"`
+		Budget   string    `json:"budget"`
+		Amount   int64     `json:"amount_micros"`
 		Who      struct {
 			EventID string `json:"event_id"`
 		} `json:"who"`
@@ -310,10 +313,14 @@ func (r *recount) add(l *recountLine) {
 	if r.bills[m.BidID]++; r.bills[m.BidID] > 1 {
 		return
 	}
+	r.charged[m.BidID] = m.Price
 	campaign := m.Advertiser + "/" + m.Campaign + "/"
-	for _, budget := range []string{campaign, campaign + m.Line} {
-		r.spent[budget+"/day/"+m.Day] += m.Price
-		r.spent[budget+"/total"] += m.Price
+	flights := append(strings.Split(m.Flights, ","), "", "", "")
+	for i, owner := range []string{campaign + m.Line, campaign, m.Advertiser + "//"} {
+		for _, window := range []string{"total", "day/" + m.Day, "hour/" + m.Issued.UTC().Format("2006-01-02T15"), "flight/" + flights[i]} {
+			r.spent[owner+"/"+window] += m.Price
+			r.spent[owner+"/imps_"+window] += 1_000_000
+		}
 	}
 }
 
