@@ -155,9 +155,12 @@ func knowVisitors(t *testing.T, b *bidder) {
 	})
 }
 
-// total are the figures of the campaign's total cap, in micros.
-func (b *bidder) total() (spent, late, reserved float64) {
-	row := b.budget("small", "", "total")
+// total are the figures of the total cap of campaign small, in micros.
+func (b *bidder) total() (spent, late, reserved float64) { return b.campaignTotal("small") }
+
+// campaignTotal are the figures of a campaign's total cap, in micros.
+func (b *bidder) campaignTotal(campaign string) (spent, late, reserved float64) {
+	row := b.budget(campaign, "", "total")
 	spent, _ = num(row["spent_micros"])
 	late, _ = num(row["late_spend_micros"])
 	reserved, _ = num(row["reserved_micros"])
