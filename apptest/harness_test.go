@@ -98,7 +98,7 @@ func startBidder(t *testing.T, args ...string) *bidder {
 func (b *bidder) start() {
 	b.t.Helper()
 	b.launch()
-	ready := b.log.wait(b.t, "ready|started, but blind", 30*time.Second, b.ended)
+	ready := b.log.wait(b.t, "ready|started, but blind", 2*time.Minute, b.ended)
 	b.Bid, b.Edge, b.Admin = ready["bid"].(string), ready["edge"].(string), ready["admin"].(string)
 }
 

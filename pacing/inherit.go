@@ -3,6 +3,8 @@ package pacing
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -96,12 +98,17 @@ func (p *Pacer) takeOver(now time.Time) []events.Fact {
 	if h.settled || !h.taken.IsZero() && now.Sub(h.taken) < takeOverEvery {
 		return nil
 	}
-	if h.lost {
-		h.settled = true
-		p.waitForUnknown()
-		return nil
-	}
 	if h.taken.IsZero() {
+		if p.listRuns() && !h.lost {
+			h.lost = true
+			p.o.Logger.Warn("the file of reservations is an older copy, and bids in flight of later runs are unknown: their grants stay held until they end, and lines with a frequency cap wait until then")
+		}
+		if h.lost {
+			h.settled = true
+			p.waitForUnknown()
+			return nil
+		}
+		p.writeSlotHeader(p.unknownUntil.Load())
 		h.budgets = p.sortedBudgets()
 	}
 	h.taken = now
@@ -142,6 +149,34 @@ func (p *Pacer) takeOver(now time.Time) []events.Fact {
 	return facts
 }
 
+// listRuns lists the runs of this node that hold something in the file of reservations. It
+// reports whether the file did not list one of them, whose bids in flight are not in it
+// then. p.mu is held.
+func (p *Pacer) listRuns() (missing bool) {
+	known, listed := p.slots.known, p.slots.listed
+	p.slots.known, p.slots.listed = nil, true
+	for _, b := range p.budgets {
+		for i := range b.Grants {
+			g := &b.Grants[i]
+			if g.Node != p.o.Node || p.mine(g.Run) || g.HeldUntil.Before(p.now) || g.open() == 0 {
+				continue
+			}
+			run := nameHash(strings.TrimSuffix(g.Run, longSuffix))
+			missing = missing || listed && !slices.Contains(known, run)
+			p.slots.know(run)
+		}
+	}
+	return missing
+}
+
+// writeSlotHeader stores the header of the file of reservations, with the time until which
+// frequency caps wait. p.mu is held.
+func (p *Pacer) writeSlotHeader(unknown rtb.Second) {
+	if err := p.slots.writeHeader(p.o.Run, false, unknown); err != nil {
+		p.o.Logger.Error("cannot store until when frequency caps wait", zap.Error(err))
+	}
+}
+
 // takeOverEvery is how often a run looks whether bids of earlier runs have ended.
 const takeOverEvery = 5 * time.Second
 
@@ -178,7 +213,5 @@ func (p *Pacer) waitForUnknown() {
 		until = 0
 	}
 	p.unknownUntil.Store(until)
-	if err := p.slots.writeHeader(p.o.Run, false, until); err != nil {
-		p.o.Logger.Error("cannot store until when frequency caps wait", zap.Error(err))
-	}
+	p.writeSlotHeader(until)
 }

@@ -158,7 +158,9 @@ func (x *ledgerProof) operate(seed uint64, n int) {
 		if x.t.Failed() {
 			return
 		}
-		x.ops.Add(1)
+		if done := x.ops.Add(1); done%100_000 == 0 {
+			x.t.Logf("%d operations", done)
+		}
 		switch k := r.IntN(20_000); {
 		case k == 0 || k == 1:
 			x.mu.Lock()

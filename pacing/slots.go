@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,9 +18,10 @@ import (
 // The reservations of a run are kept in a memory-mapped file of fixed slots as well,
 // written before the response leaves, so that the next run knows the commitments of
 // a killed one. Data in memory pages survives the end of the process, but not a
-// power cut: the file is trusted only after a clean stop or in the same boot.
+// power cut: the file is trusted only after a clean stop or in the same boot, and only if
+// it lists every run of this node whose bids may be in flight.
 //
-//	header  magic, clean, unknownUntil, boot id, run
+//	header  magic, clean, unknownUntil, boot id, run, known runs
 //	slot    state, checksum, bid, visitor, scopes, budgets, cost, three times
 const (
 	slotMagic     = "rebound reservations 1\n"
@@ -33,6 +35,9 @@ const (
 	headerBoot    = 64
 	headerRun     = 128
 	headerText    = 64
+	headerKnown   = 192 // number of known runs, plus 1; 0: they are not listed
+	headerRuns    = 200 // hashes of their names
+	mostRuns      = (slotHeader - headerRuns) / 8
 )
 
 // errSlots means that the file does not contain the last run's reservations.
@@ -99,6 +104,12 @@ type slotFile struct {
 	mu     sync.Mutex
 	chunks [][]byte
 	free   []int32
+
+	// known are hashes of the runs whose bids in flight are in the file. Before the first
+	// takeover the last run is one of them. A file of a version that did not list them has
+	// listed false.
+	known  []uint64
+	listed bool
 }
 
 // openSlots opens the file for a run and calls fn for every bid that the last run had
@@ -126,6 +137,9 @@ func openSlots(path, run string, most int, fn func(*slotRecord, int32) bool) (s 
 		if err := s.begin(); err != nil {
 			return nil, "", 0, err
 		}
+		s.known, s.listed = nil, true // the next run finds that runs are missing if this one ends before the first takeover
+	} else {
+		s.know(nameHash(last))
 	}
 	if err := s.writeHeader(run, false, unknown); err != nil {
 		return nil, "", 0, err
@@ -163,10 +177,26 @@ func (s *slotFile) readHeader() (last string, unknown rtb.Second, err error) {
 	}
 	text := func(at int) string { return strings.TrimRight(string(h[at:at+headerText]), "\x00") }
 	last, unknown = text(headerRun), rtb.Second(binary.LittleEndian.Uint32(h[headerUnknown:]))
+	if n := binary.LittleEndian.Uint32(h[headerKnown:]); n > 0 && n <= mostRuns+1 {
+		s.listed = true
+		for i := range n - 1 {
+			s.known = append(s.known, binary.LittleEndian.Uint64(h[headerRuns+8*i:]))
+		}
+	}
 	if boot := text(headerBoot); h[headerClean] != 1 && (boot == "" || boot != bootID()) {
 		return last, unknown, fmt.Errorf("%w: the machine was started since the last run, which was not stopped", errSlots)
 	}
 	return last, unknown, nil
+}
+
+// know adds a run whose bids in flight are in the file.
+func (s *slotFile) know(run uint64) {
+	if !slices.Contains(s.known, run) {
+		s.known = append(s.known, run)
+	}
+	if extra := len(s.known) - mostRuns; extra > 0 { // those that are left out count as unknown
+		s.known = slices.Delete(s.known, 0, extra)
+	}
 }
 
 // writeHeader stores the header on disk.
@@ -179,6 +209,12 @@ func (s *slotFile) writeHeader(run string, clean bool, unknown rtb.Second) error
 	binary.LittleEndian.PutUint32(h[headerUnknown:], uint32(unknown))
 	copy(h[headerBoot:headerBoot+headerText], bootID())
 	copy(h[headerRun:headerRun+headerText], run)
+	if s.listed {
+		binary.LittleEndian.PutUint32(h[headerKnown:], uint32(len(s.known)+1))
+		for i, hash := range s.known {
+			binary.LittleEndian.PutUint64(h[headerRuns+8*i:], hash)
+		}
+	}
 	if _, err := s.file.WriteAt(h[:], 0); err != nil {
 		return fmt.Errorf("cannot write header of reservations: %w", err)
 	}

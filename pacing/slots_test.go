@@ -26,6 +26,21 @@ var endings = []struct {
 	{"file gone", func(w *world, p *Pacer) { w.kill(p); w.must2(os.Remove(w.reservations)) }, false},
 	{"file cut", func(w *world, p *Pacer) { w.kill(p); w.must2(os.Truncate(w.reservations, slotHeader+1000)) }, false},
 	{"other file", func(w *world, p *Pacer) { w.kill(p); w.patch(0, "something else") }, false},
+	{"power cut, and a kill before the log is folded", func(w *world, p *Pacer) { w.kill(p); w.patch(headerBoot, "another-boot"); w.openAndKill("r1b") }, false},
+	{"kill, and another before the log is folded", func(w *world, p *Pacer) { w.kill(p); w.openAndKill("r1b") }, true},
+	{"a file of a run before", func(w *world, p *Pacer) { w.kill(p); w.patch(headerRun, "r0") }, false},
+	{"a file without known runs, as of an earlier version", func(w *world, p *Pacer) { w.kill(p); w.patch(headerKnown, "\x00\x00\x00\x00") }, true},
+}
+
+// openAndKill starts a run that ends before it has read the log.
+func (w *world) openAndKill(run string) {
+	w.t.Helper()
+	p, err := Open(Options{InMemory: true, Run: run, Append: w.append, BidLife: time.Hour, Reservations: w.reservations})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.slots = nil
+	w.must2(p.Close())
 }
 
 func (w *world) must2(err error) {
