@@ -33,6 +33,7 @@ type account struct {
 	until     secondValue // bids must not be made after this time
 	heldUntil secondValue // no reservation may end after this time
 	blocked   atomic.Bool // the cap is below the settled and held amounts
+	listed    atomic.Bool // bids ask for its grant
 
 	// Pacer.mu protects the remaining fields.
 	doubts     map[string]doubt // by exchange
@@ -58,6 +59,9 @@ type account struct {
 	sent       time.Time  // time of an append that is not folded yet; zero if there is none
 	smoothedAt time.Time
 }
+
+// listing returns the flag that says whether bids ask for the account's grant.
+func (a *account) listing() *atomic.Bool { return &a.listed }
 
 // take reserves cost and reports whether there was room for it.
 func (a *account) take(cost rtb.Micros) bool {

@@ -5,18 +5,20 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// A round takes the observations of the lines that have any, moves the multipliers of
-// their caps, and checks the grants of the accounts that a bid or a fact has changed.
-// Everything else changes only with time, and slowly: rounds take it in turn, so that
-// each line and account is visited once in sweepEvery. The cost of a round thereby
-// depends on the traffic, and hardly on the number of lines.
+// A round checks the grants of the accounts that bids ask for or a fact has changed. One
+// in a second also takes the observations of the lines that have any, and moves the
+// multipliers of their caps. Everything else changes only with time, and slowly: rounds
+// take it in turn, so that each line and account is visited once in sweepEvery. The cost
+// of a round thereby depends on the traffic, and hardly on the number of lines.
 //
 // After a longer gap than longGap, and when the plan has changed, a round visits
 // everything.
 const (
+	moveEvery  = time.Second
 	sweepEvery = 5 * time.Second
 	longGap    = time.Second
 )
@@ -26,7 +28,10 @@ type agenda struct {
 	all      bool       // everything
 	accounts []*account // accounts that have changed
 	rounded  time.Time  // time of the last round
-	share    float64    // share of the lines and accounts that this round visits in turn
+	moved    time.Time  // time of the last round that moved multipliers
+	moves    bool       // this round moves multipliers
+	// Shares of the lines and accounts that this round visits in turn.
+	lineShare, accountShare float64
 
 	nextLine, nextAccount int          // whose turn it is
 	lines                 []*tableLine // scratch memory
@@ -37,7 +42,11 @@ func (g *agenda) begin(now time.Time) {
 	gap := now.Sub(g.rounded)
 	g.rounded = now
 	g.all = g.all || gap >= longGap || gap < 0
-	g.share = gap.Seconds() / sweepEvery.Seconds()
+	g.accountShare = gap.Seconds() / sweepEvery.Seconds()
+	unmoved := now.Sub(g.moved)
+	if g.moves = g.all || unmoved > moveEvery-stepEvery/2; g.moves {
+		g.moved, g.lineShare = now, unmoved.Seconds()/sweepEvery.Seconds()
+	}
 }
 
 // everything makes the next round visit everything.
@@ -56,10 +65,10 @@ func (g *agenda) add(a *account) {
 	}
 }
 
-// turn returns the part of n that this round visits in turn: count elements from the
+// turn returns the part of n elements that is visited in turn: count of them from the
 // first on, in a circle.
-func (g *agenda) turn(next *int, n int) (first, count int) {
-	count = min(int(math.Ceil(g.share*float64(n))), n)
+func turn(next *int, n int, share float64) (first, count int) {
+	count = min(int(math.Ceil(share*float64(n))), n)
 	if *next >= n {
 		*next = 0
 	}
@@ -73,7 +82,7 @@ func (g *agenda) turn(next *int, n int) (first, count int) {
 func (p *Pacer) linesDue(t *table) []*tableLine {
 	g := &p.agenda
 	list := g.lines[:0]
-	for _, l := range p.touched.take() {
+	for _, l := range p.touched.take((*line).listing) {
 		if e := t.line(l.handle); e != nil && e.order >= 0 {
 			l.observed = true
 			list = append(list, e)
@@ -83,7 +92,7 @@ func (p *Pacer) linesDue(t *table) []*tableLine {
 		g.lines = list
 		return t.order
 	}
-	first, count := g.turn(&g.nextLine, len(t.order))
+	first, count := turn(&g.nextLine, len(t.order), g.lineShare)
 	for i := range count {
 		list = append(list, t.order[(first+i)%len(t.order)])
 	}
@@ -96,8 +105,11 @@ func (p *Pacer) linesDue(t *table) []*tableLine {
 // [Pacer.sortedAccounts], and takes them off the agenda. p.mu is held.
 func (p *Pacer) accountsDue() []*account {
 	g, all := &p.agenda, p.sortedAccounts()
+	for _, a := range p.short.take((*account).listing) {
+		g.add(a)
+	}
 	if !g.all {
-		first, count := g.turn(&g.nextAccount, len(all))
+		first, count := turn(&g.nextAccount, len(all), g.accountShare)
 		for i := range count {
 			g.add(all[(first+i)%len(all)])
 		}
@@ -128,27 +140,31 @@ func (p *Pacer) budgetOf(a *account) *budget {
 	return a.budget
 }
 
-// touchedLines lists the lines that were observed since the last round.
-type touchedLines struct {
+// changedList lists what the bid path has changed since the last round, each once.
+type changedList[T any] struct {
 	mu    sync.Mutex
-	list  []*line
-	taken []*line // the list before, whose memory is used again
+	list  []T
+	taken []T // the list before, whose memory is used again
 }
 
-func (t *touchedLines) add(l *line) {
-	t.mu.Lock()
-	t.list = append(t.list, l)
-	t.mu.Unlock()
-}
-
-// take returns the lines and forgets them. What is observed from now on lists its line
-// again. The result is valid until the next call.
-func (t *touchedLines) take() []*line {
-	t.mu.Lock()
-	t.list, t.taken = t.taken[:0], t.list
-	t.mu.Unlock()
-	for _, l := range t.taken {
-		l.touched.Store(false)
+// add lists x unless its flag says that it is listed. It must be called after the change.
+func (c *changedList[T]) add(x T, listed *atomic.Bool) {
+	if listed.Load() || !listed.CompareAndSwap(false, true) {
+		return
 	}
-	return t.taken
+	c.mu.Lock()
+	c.list = append(c.list, x)
+	c.mu.Unlock()
+}
+
+// take returns the list and forgets it; listed returns the flag of an element. What
+// changes from now on is listed again. The result is valid until the next call.
+func (c *changedList[T]) take(listed func(T) *atomic.Bool) []T {
+	c.mu.Lock()
+	c.list, c.taken = c.taken[:0], c.list
+	c.mu.Unlock()
+	for _, x := range c.taken {
+		listed(x).Store(false)
+	}
+	return c.taken
 }

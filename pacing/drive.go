@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -47,8 +46,6 @@ func (p *Pacer) moveControls(now time.Time) {
 		p.agenda.add(a.sibling)
 	}
 	p.moved = moved
-	p.openPlaces()
-	p.refreshPlaces(now)
 }
 
 // horizon returns the time over which an account's budget is spent, as of now.
@@ -161,7 +158,7 @@ func (e *tableLine) publishLambda() {
 	for _, a := range e.days[0].accounts {
 		lambda = max(lambda, a.control.lambda())
 	}
-	e.line.multiplier.Store(math.Float64bits(lambda))
+	e.multiplier.set(lambda)
 }
 
 // controlState is the stored state of the controllers. It is not part of the

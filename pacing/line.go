@@ -1,8 +1,9 @@
 package pacing
 
 import (
-	"math"
+	"math/bits"
 	"math/rand/v2"
+	"runtime"
 	"sync/atomic"
 
 	"rebound/rtb"
@@ -13,12 +14,13 @@ import (
 type line struct {
 	id         rtb.LineID
 	handle     rtb.LineHandle
-	multiplier atomic.Uint64 // bits of a float64 >= 1
+	multiplier *multiplier
+	shards     uint32              // the observers that are used: 1 to len(seen)
+	touched    atomic.Bool         // listed in list
+	list       *changedList[*line] // nil: the line is not in a plan
 	reserved   microsValue
 	refused    microsValue // the expected cost of bids that a cap refused, since the last tick
 	seen       [observers]observer
-	touched    atomic.Bool   // listed in list
-	list       *touchedLines // nil: the line is not in a plan
 
 	// Pacer.mu protects the remaining fields.
 	total    *lineTotal
@@ -37,18 +39,30 @@ type observer struct {
 	cost     microsValue // and their expected cost
 }
 
+// observers is the number of shards: at most one for each processor is used, because each
+// shard of each line is a cache line.
 const observers = 8
 
-func newLine(id rtb.LineID, h rtb.LineHandle) *line {
-	l := &line{id: id, handle: h}
-	l.multiplier.Store(math.Float64bits(1))
+func newLine(id rtb.LineID, h rtb.LineHandle, m *multiplier) *line {
+	l := &line{id: id, handle: h, multiplier: m}
+	l.shards = uint32(min(1<<bits.Len(uint(runtime.GOMAXPROCS(0)-1)), observers))
+	l.multiplier.set(1)
 	return l
 }
 
-func (l *line) lambda() float64 { return math.Float64frombits(l.multiplier.Load()) }
+// observer returns the shard for one observation.
+func (l *line) observer() *observer {
+	if l.shards == 1 {
+		return &l.seen[0]
+	}
+	return &l.seen[rand.Uint32()%l.shards%observers]
+}
+
+// listing returns the flag that says whether the line is listed as observed.
+func (l *line) listing() *atomic.Bool { return &l.touched }
 
 func (l *line) observe(o *rtb.Observation) {
-	s := &l.seen[rand.Uint32()%observers]
+	s := l.observer()
 	s.requests.Add(o.Requests)
 	if o.Expected > 0 {
 		s.expected.Add(o.Expected)
@@ -62,14 +76,14 @@ func (l *line) observe(o *rtb.Observation) {
 
 // touch lists the line as observed. It must be called after what was observed was added.
 func (l *line) touch() {
-	if l.list != nil && !l.touched.Load() && l.touched.CompareAndSwap(false, true) {
-		l.list.add(l)
+	if l.list != nil {
+		l.list.add(l, &l.touched)
 	}
 }
 
 // asks counts a bid's request for money.
 func (l *line) asks(r *reservation) {
-	s := &l.seen[rand.Uint32()%observers]
+	s := l.observer()
 	s.asked.Add(r.cost)
 	s.held.Add(r.cost * rtb.Micros(r.ends()-r.issued))
 	s.chance.Add(r.chance())
@@ -86,7 +100,7 @@ func (l *line) refuses(expected rtb.Micros) {
 // drain takes the observations. Bids that a cap refused are demand as well.
 func (l *line) drain() (o observed) {
 	quotes, chance, cost := 0.0, 0.0, 0.0
-	for i := range l.seen {
+	for i := range l.shards {
 		s := &l.seen[i]
 		if s.requests.Load() == 0 && s.quotes.Load() == 0 && s.asked.Load() == 0 {
 			continue
@@ -134,7 +148,7 @@ func (p *Pacer) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReaso
 	}
 	own := max(ask.Multiplier, 1)
 	first, full := at.bid(ask, ask.Value.Scale(1/own), e.maxCPM)
-	multiplier := max(e.line.lambda(), own)
+	multiplier := max(e.multiplier.get(), own)
 	worth := ask.Value.Scale(1 / multiplier)
 	unshaded := min(worth, e.maxCPM)
 	if unshaded <= 0 || unshaded < ask.Floor {
@@ -152,10 +166,11 @@ func (p *Pacer) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReaso
 // Multiplier returns the number by which a line's value is divided now; 1 for a line
 // that is not in the plan.
 func (p *Pacer) Multiplier(h rtb.LineHandle) float64 {
-	if e := p.table.Load().line(h); e != nil {
-		return e.line.lambda()
+	t := p.table.Load()
+	if uint(h) >= uint(len(t.byHandle)) || t.byHandle[h].line == nil {
+		return 1
 	}
-	return 1
+	return t.byHandle[h].multiplier.get()
 }
 
 // Observe must be called once per matched request and line, with an expected cost of 0

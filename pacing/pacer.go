@@ -34,12 +34,13 @@ type Pacer struct {
 	reservations *reservations
 	flights      *flights
 	paths        *paths
-	slots        *slotFile     // nil: reservations are not kept over a kill
-	unknownUntil secondValue   // bids of an earlier run that are not known may be shown until then
-	life         durationValue // the longest life that grants allow for a bid
-	longBid      secondValue   // the last bid with a longer life than usual
-	touched      touchedLines
-	wanted       atomic.Bool // a Step is requested
+	slots        *slotFile             // nil: reservations are not kept over a kill
+	unknownUntil secondValue           // bids of an earlier run that are not known may be shown until then
+	life         durationValue         // the longest life that grants allow for a bid
+	longBid      secondValue           // the last bid with a longer life than usual
+	touched      changedList[*line]    // lines that were observed
+	short        changedList[*account] // accounts whose grant bids ask for
+	wanted       atomic.Bool           // a Step is requested
 	wake         chan struct{}
 	counts       counters
 
@@ -64,22 +65,23 @@ type Pacer struct {
 
 	inherited inheritance
 
-	billing  map[string]*billing    // by exchange; not part of the fold
-	losses   map[string]*lossClaims // the same
-	lateBy   map[lateKey]rtb.Micros // late spend of this run's bids; not part of the fold
-	plan     []LinePlan
-	refused  map[rtb.LineID]bool // lines that do not bid because of their currency
-	recheck  bool                // a budget's currency became known: check the lines again
-	checked  time.Time           // when the table was built
-	accounts map[rtb.BudgetID]*account
-	longs    map[rtb.BudgetID]*account // accounts for bids that live longer than usual
-	longRun  string                    // run name of the grants of longs
-	controls map[controlID]*capControl
-	lines    map[rtb.LineID]*line
-	moved    []*account // scratch memory of moveControls
-	agenda   agenda
-	sorted   []*account // accounts by id; nil if the list must be rebuilt
-	ids      uint64     // numbers the facts of this run
+	billing     map[string]*billing    // by exchange; not part of the fold
+	losses      map[string]*lossClaims // the same
+	lateBy      map[lateKey]rtb.Micros // late spend of this run's bids; not part of the fold
+	plan        []LinePlan
+	refused     map[rtb.LineID]bool // lines that do not bid because of their currency
+	recheck     bool                // a budget's currency became known: check the lines again
+	checked     time.Time           // when the table was built
+	accounts    map[rtb.BudgetID]*account
+	longs       map[rtb.BudgetID]*account // accounts for bids that live longer than usual
+	longRun     string                    // run name of the grants of longs
+	controls    map[controlID]*capControl
+	lines       map[rtb.LineID]*line
+	multipliers multipliers
+	moved       []*account // scratch memory of moveControls
+	agenda      agenda
+	sorted      []*account // accounts by id; nil if the list must be rebuilt
+	ids         uint64     // numbers the facts of this run
 }
 
 // changes lists what an Apply must write.

@@ -175,20 +175,26 @@ func (p *Pacer) coverOne(a *account, r *reservation) rtb.NoBidReason {
 		if reason == rtb.NoBidBudget {
 			return reason
 		}
-		p.renew()
+		p.renewOf(a)
 		return rtb.NoBidGrant
 	}
 	if !a.take(cost) {
 		reason := a.refusal(cost)
 		if reason == rtb.NoBidGrant {
-			p.renew()
+			p.renewOf(a)
 		}
 		return reason
 	}
 	if a.available.Load() < a.low.Load() {
-		p.renew()
+		p.renewOf(a)
 	}
 	return rtb.NoBidNone
+}
+
+// renewOf requests a Step soon that checks the account's grant.
+func (p *Pacer) renewOf(a *account) {
+	p.short.add(a, &a.listed)
+	p.renew()
 }
 
 // outlives records how long a bid lives, so that grants are held long enough.

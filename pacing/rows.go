@@ -179,7 +179,7 @@ func (p *Pacer) Stats() Stats {
 		}
 		s.Lines = append(s.Lines, LineStats{
 			Line: l.id, Currency: currency, Spend: l.total.Spend, Late: l.total.Late,
-			Reserved: l.reserved.Load(), Idle: p.idle(l.id), Multiplier: l.lambda(),
+			Reserved: l.reserved.Load(), Idle: p.idle(l.id), Multiplier: l.multiplier.get(),
 		})
 	}
 	return s

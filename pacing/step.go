@@ -80,7 +80,11 @@ func (p *Pacer) round(now time.Time) []events.Fact {
 		p.rebuild(now)
 	}
 	p.agenda.begin(now)
-	p.moveControls(now)
+	if p.agenda.moves {
+		p.moveControls(now)
+	}
+	p.openPlaces()
+	p.refreshPlaces(now)
 	p.publishValues(rtb.SecondOf(now))
 	p.usualLife(now)
 	if p.stopping.Load() || p.sight.stopped.Load() {

@@ -13,17 +13,25 @@ import (
 // whole when the plan or a day changes.
 type table struct {
 	lines    map[rtb.LineID]*tableLine
-	byHandle []*tableLine // the same, by handle; nil for lines that are not in the plan
-	order    []*tableLine // the same, in the plan's order, so that sums are reproducible
-	until    rtb.Second   // when the first of its days ends
+	byHandle []handleEntry // the same, by handle
+	order    []*tableLine  // the same, in the plan's order, so that sums are reproducible
+	until    rtb.Second    // when the first of its days ends
+}
+
+// handleEntry is what a handle refers to: nothing if the line is not in the plan. It has
+// the multiplier, which is needed of every candidate, without another step.
+type handleEntry struct {
+	line       *tableLine
+	multiplier *multiplier
 }
 
 type tableLine struct {
-	line     *line
-	order    int // index in table.order; -1 if the line is refused
-	caps     rtb.CapSet
-	maxCPM   rtb.CPM // the highest price that the line bids
-	currency rtb.Currency
+	line       *line
+	multiplier *multiplier // of line
+	order      int         // index in table.order; -1 if the line is refused
+	caps       rtb.CapSet
+	maxCPM     rtb.CPM // the highest price that the line bids
+	currency   rtb.Currency
 	// refused is the reason why the line does not bid; NoBidNone if it does.
 	refused rtb.NoBidReason
 	days    [2]tableDay // the current one and the next
@@ -43,7 +51,7 @@ func (t *table) line(h rtb.LineHandle) *tableLine {
 	if uint(h) >= uint(len(t.byHandle)) {
 		return nil
 	}
-	return t.byHandle[h]
+	return t.byHandle[h].line
 }
 
 // on returns the day of a time; nil if it is neither of the two.
@@ -105,9 +113,9 @@ func (p *Pacer) rebuild(now time.Time) {
 			t.until = min(t.until, e.days[0].to)
 		}
 	}
-	t.byHandle = make([]*tableLine, len(p.lines)+1)
+	t.byHandle = make([]handleEntry, len(p.lines)+1)
 	for id, e := range t.lines {
-		t.byHandle[p.line(id).handle] = e
+		t.byHandle[p.line(id).handle] = handleEntry{e, e.multiplier}
 	}
 	for _, a := range p.sortedAccounts() {
 		a.refresh(p.budgetOf(a), p.now, p.stopping.Load())
@@ -119,6 +127,7 @@ func (p *Pacer) rebuild(now time.Time) {
 
 func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 	e := &tableLine{line: p.line(l.Line), caps: l.Caps, maxCPM: l.MaxCPM, currency: l.Currency}
+	e.multiplier = e.line.multiplier
 	if e.maxCPM <= 0 {
 		e.maxCPM = rtb.MaxCPM
 	}
@@ -255,7 +264,7 @@ func (p *Pacer) control(id controlID) *capControl {
 func (p *Pacer) line(id rtb.LineID) *line {
 	l := p.lines[id]
 	if l == nil {
-		l = newLine(id, rtb.LineHandle(len(p.lines)+1)) // lines are never removed
+		l = newLine(id, rtb.LineHandle(len(p.lines)+1), p.multipliers.next()) // lines are never removed
 		l.total, l.list = p.total(id), &p.touched
 		p.lines[id] = l
 	}

@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,26 @@ func (v *durationValue) Load() time.Duration   { return time.Duration(v.n.Load()
 func (v *durationValue) Store(d time.Duration) { v.n.Store(int64(d)) }
 func (v *durationValue) CompareAndSwap(old, d time.Duration) bool {
 	return v.n.CompareAndSwap(int64(old), int64(d))
+}
+
+// multiplier is the number by which a line's value is divided, at least 1, which the bid
+// path and the rounds share.
+type multiplier struct{ bits atomic.Uint64 }
+
+func (m *multiplier) get() float64  { return math.Float64frombits(m.bits.Load()) }
+func (m *multiplier) set(x float64) { m.bits.Store(math.Float64bits(x)) }
+
+// multipliers allocates the multipliers of lines next to each other, because a request
+// reads those of all its candidates.
+type multipliers struct{ free []multiplier }
+
+func (m *multipliers) next() *multiplier {
+	if len(m.free) == 0 {
+		m.free = make([]multiplier, 1024)
+	}
+	x := &m.free[0]
+	m.free = m.free[1:]
+	return x
 }
 
 const maxSecond = ^rtb.Second(0)
