@@ -92,7 +92,7 @@ func (p *Pacer) claims(exchange string) *lossClaims {
 func (p *Pacer) doubt(r *reservation) {
 	c := p.claims(r.exchange)
 	c.doubted += r.cost
-	for _, a := range r.accounts {
+	for _, a := range r.accounts() {
 		a.addDoubt(r.exchange, r.costOf(a), c.share) // first, so that no bid takes the money that is kept
 	}
 	r.give()
@@ -106,7 +106,7 @@ func (p *Pacer) resolve(r *reservation, billed bool) {
 	c := p.claims(r.exchange)
 	c.doubted -= r.cost
 	c.matured(billed)
-	for _, a := range r.accounts {
+	for _, a := range r.accounts() {
 		a.addDoubt(r.exchange, -r.costOf(a), c.share)
 	}
 }

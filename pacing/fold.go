@@ -278,7 +278,7 @@ func (p *Pacer) learn(r *reservation) {
 	}
 	r.learned = true
 	p.listen(r)
-	for _, a := range r.accounts {
+	for _, a := range r.accounts() {
 		if a.id.Imps {
 			a.control.outcome(float64(r.chance()), float64(impsOf(r.paid)))
 			continue

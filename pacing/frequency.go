@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"encoding/binary"
 	"sync"
 	"time"
 
@@ -62,19 +63,14 @@ type flight struct {
 	seen       uint64 // sequence of the fact that made it an impression; 0 if none did
 }
 
-// scopeKey names one scope of one visitor.
-type scopeKey struct {
-	visitor rtb.Key
-	scope   rtb.ScopeID
-}
-
 // scopeCount counts a visitor's flights in one scope.
 type scopeCount struct {
-	key  scopeKey
-	refs int32      // flights
-	open int32      // not seen yet
-	seen int32      // seen, and not in the profile
-	last rtb.Second // time of the most recent impression
+	scope   rtb.ScopeID
+	visitor int32      // slot of the visitor
+	refs    int32      // flights
+	open    int32      // not seen yet
+	seen    int32      // seen, and not in the profile
+	last    rtb.Second // time of the most recent impression
 }
 
 // visitorFlights are the flights of one visitor.
@@ -128,31 +124,12 @@ func (r *recentFlights) within(now rtb.Second) (n int) {
 	return n
 }
 
-// slab holds values by slot and reuses the slots.
-type slab[T any] struct {
-	items []T
-	spare []int32
-}
-
-func (s *slab[T]) take(v T) int32 {
-	if n := len(s.spare); n > 0 {
-		i := s.spare[n-1]
-		s.spare = s.spare[:n-1]
-		s.items[i] = v
-		return i
-	}
-	s.items = append(s.items, v)
-	return int32(len(s.items) - 1)
-}
-
-func (s *slab[T]) put(i int32) { s.spare = append(s.spare, i) }
-
 // visitorShard holds the flights of some of the visitors. mu protects it; no other lock
 // is taken while mu is held.
 type visitorShard struct {
 	mu       sync.Mutex
-	byKey    map[rtb.Key]int32
-	byScope  map[scopeKey]int32
+	byKey    index // of visitors
+	byScope  index // of scopes, by the visitor's slot and the scope's id
 	visitors slab[visitorFlights]
 	scopes   slab[scopeCount]
 	flights  slab[flight]
@@ -160,15 +137,43 @@ type visitorShard struct {
 
 type flights struct{ shards [visitorShards]visitorShard }
 
-func newFlights() *flights {
-	f := &flights{}
-	for i := range f.shards {
-		f.shards[i].byKey, f.shards[i].byScope = make(map[rtb.Key]int32), make(map[scopeKey]int32)
-	}
-	return f
-}
+func newFlights() *flights { return &flights{} }
 
 func (f *flights) shard(k rtb.Key) *visitorShard { return &f.shards[k[0]%visitorShards] }
+
+// hashOfVisitor hashes a visitor's key, which is a keyed hash itself.
+func hashOfVisitor(k *rtb.Key) uint32 {
+	return hashOf(binary.LittleEndian.Uint64(k[:8]), binary.LittleEndian.Uint64(k[8:]))
+}
+
+// visitor returns the slot of a visitor; -1 if none of its bids is in flight.
+func (sh *visitorShard) visitor(k *rtb.Key) int32 {
+	hash := hashOfVisitor(k)
+	at, slot := sh.byKey.first(hash)
+	for slot >= 0 && sh.visitors.at(slot).key != *k {
+		at, slot = sh.byKey.next(at, hash)
+	}
+	return slot
+}
+
+func hashOfScope(visitor int32, scope rtb.ScopeID) uint32 {
+	return hashOf(uint64(scope), uint64(visitor))
+}
+
+// scope returns the slot of one of a visitor's scopes; -1 if none of the visitor's bids in
+// flight has it.
+func (sh *visitorShard) scope(visitor int32, id rtb.ScopeID) int32 {
+	hash := hashOfScope(visitor, id)
+	at, slot := sh.byScope.first(hash)
+	for slot >= 0 && !sh.scopes.at(slot).is(visitor, id) {
+		at, slot = sh.byScope.next(at, hash)
+	}
+	return slot
+}
+
+func (c *scopeCount) is(visitor int32, id rtb.ScopeID) bool {
+	return c.visitor == visitor && c.scope == id
+}
 
 // reserve checks every cap of a bid and counts the bid against them. It returns the
 // slot of the flight.
@@ -176,15 +181,16 @@ func (f *flights) reserve(v *rtb.Visitor, caps []rtb.FrequencyCap, set *scopeSet
 	sh := f.shard(v.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if i, ok := sh.byKey[v.Key]; ok {
-		sh.handOver(&sh.visitors.items[i], v.Position)
+	at := sh.visitor(&v.Key)
+	if at >= 0 {
+		sh.handOver(sh.visitors.at(at), v.Position)
 	}
 	for i := range caps {
-		if r := sh.allowed(v, &caps[i], now); r != rtb.NoBidNone {
+		if r := sh.allowed(v, at, &caps[i], now); r != rtb.NoBidNone {
 			return -1, r
 		}
 	}
-	return sh.add(v.Key, set, now), rtb.NoBidNone
+	return sh.add(&v.Key, at, set, now), rtb.NoBidNone
 }
 
 // restore counts a bid of an earlier run.
@@ -192,38 +198,41 @@ func (f *flights) restore(visitor rtb.Key, set *scopeSet, issued rtb.Second) int
 	sh := f.shard(visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.add(visitor, set, issued)
+	return sh.add(&visitor, sh.visitor(&visitor), set, issued)
 }
 
-func (sh *visitorShard) add(visitor rtb.Key, set *scopeSet, now rtb.Second) int32 {
-	at, ok := sh.byKey[visitor]
-	if !ok {
-		at = sh.visitors.take(visitorFlights{key: visitor, first: -1, last: -1})
-		sh.byKey[visitor] = at
+// add counts a bid of a visitor whose slot is at, or -1.
+func (sh *visitorShard) add(key *rtb.Key, at int32, set *scopeSet, now rtb.Second) int32 {
+	if at < 0 {
+		at = sh.visitors.take()
+		*sh.visitors.at(at) = visitorFlights{key: *key, first: -1, last: -1}
+		sh.byKey.add(hashOfVisitor(key), at)
 	}
-	vf := &sh.visitors.items[at]
+	vf := sh.visitors.at(at)
 	vf.refs++
 	vf.recent.add(now, 1)
-	fl := flight{n: set.n, visitor: at, issued: now, prev: -1, next: -1}
+	slot := sh.flights.take()
+	fl := sh.flights.at(slot)
+	*fl = flight{n: set.n, visitor: at, issued: now, prev: -1, next: -1}
 	for i, id := range set.ids[:set.n] {
-		key := scopeKey{visitor, id}
-		s, ok := sh.byScope[key]
-		if !ok {
-			s = sh.scopes.take(scopeCount{key: key})
-			sh.byScope[key] = s
+		s := sh.scope(at, id)
+		if s < 0 {
+			s = sh.scopes.take()
+			*sh.scopes.at(s) = scopeCount{scope: id, visitor: at}
+			sh.byScope.add(hashOfScope(at, id), s)
 		}
 		fl.scopes[i] = s
-		c := &sh.scopes.items[s]
+		c := sh.scopes.at(s)
 		c.refs, c.open = c.refs+1, c.open+1
 	}
-	return sh.flights.take(fl)
+	return slot
 }
 
 // handOver stops counting the impressions that the profile has at a position.
 func (sh *visitorShard) handOver(vf *visitorFlights, position uint64) {
 	for vf.first >= 0 {
 		i := vf.first
-		if sh.flights.items[i].seen > position {
+		if sh.flights.at(i).seen > position {
 			return
 		}
 		sh.unqueue(vf, i)
@@ -232,23 +241,23 @@ func (sh *visitorShard) handOver(vf *visitorFlights, position uint64) {
 
 // unqueue takes a flight out of the queue of impressions.
 func (sh *visitorShard) unqueue(vf *visitorFlights, i int32) {
-	fl := &sh.flights.items[i]
+	fl := sh.flights.at(i)
 	if !fl.queued {
 		return
 	}
 	fl.queued = false
 	if fl.prev >= 0 {
-		sh.flights.items[fl.prev].next = fl.next
+		sh.flights.at(fl.prev).next = fl.next
 	} else {
 		vf.first = fl.next
 	}
 	if fl.next >= 0 {
-		sh.flights.items[fl.next].prev = fl.prev
+		sh.flights.at(fl.next).prev = fl.prev
 	} else {
 		vf.last = fl.prev
 	}
 	for _, s := range fl.scopes[:fl.n] {
-		sh.scopes.items[s].seen--
+		sh.scopes.at(s).seen--
 	}
 }
 
@@ -260,13 +269,16 @@ type capUse struct {
 
 // use returns how much of a cap is used. Max counts impressions and bids in flight;
 // MinGap counts impressions only, with few bids in flight, so that it does not separate
-// the slots of one request.
-func (sh *visitorShard) use(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) (u capUse) {
+// the slots of one request. at is the slot of the visitor, or -1.
+func (sh *visitorShard) use(v *rtb.Visitor, at int32, c *rtb.FrequencyCap, now rtb.Second) (u capUse) {
 	if state := v.Scope(c.Scope); state != nil {
 		u.count, u.last = impressions(state, before(now, c.Per)), state.Last
 	}
-	if i, ok := sh.byScope[scopeKey{v.Key, c.Scope}]; ok {
-		s := &sh.scopes.items[i]
+	if at < 0 {
+		return u
+	}
+	if i := sh.scope(at, c.Scope); i >= 0 {
+		s := sh.scopes.at(i)
 		u.count += int(s.open + s.seen)
 		if s.seen > 0 {
 			u.last = max(u.last, s.last)
@@ -275,21 +287,23 @@ func (sh *visitorShard) use(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second)
 	return u
 }
 
-// inFlight returns how many bids of a visitor are unanswered within [FlightWindow].
-func (sh *visitorShard) inFlight(k rtb.Key, now rtb.Second) int {
-	if i, ok := sh.byKey[k]; ok {
-		return sh.visitors.items[i].recent.within(now)
+// inFlight returns how many bids of the visitor with a slot, or -1, are unanswered within
+// [FlightWindow].
+func (sh *visitorShard) inFlight(at int32, now rtb.Second) int {
+	if at < 0 {
+		return 0
 	}
-	return 0
+	return sh.visitors.at(at).recent.within(now)
 }
 
-// allowed reports, as a reason, whether one more bid keeps a cap.
-func (sh *visitorShard) allowed(v *rtb.Visitor, c *rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
-	u := sh.use(v, c, now)
+// allowed reports, as a reason, whether one more bid of a visitor, whose slot is at or -1,
+// keeps a cap.
+func (sh *visitorShard) allowed(v *rtb.Visitor, at int32, c *rtb.FrequencyCap, now rtb.Second) rtb.NoBidReason {
+	u := sh.use(v, at, c, now)
 	switch {
 	case u.last > 0 && now < after(u.last, c.MinGap), c.Max > 0 && u.count >= c.Max:
 		return rtb.NoBidFrequency
-	case c.MinGap > 0 && sh.inFlight(v.Key, now) >= MaxInFlight:
+	case c.MinGap > 0 && sh.inFlight(at, now) >= MaxInFlight:
 		return rtb.NoBidInFlight
 	}
 	return rtb.NoBidNone
@@ -312,24 +326,24 @@ func (f *flights) drop(visitor rtb.Key, i int32) {
 	sh := f.shard(visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	fl := &sh.flights.items[i]
-	vf := &sh.visitors.items[fl.visitor]
+	fl := sh.flights.at(i)
+	vf := sh.visitors.at(fl.visitor)
 	sh.unqueue(vf, i)
 	if fl.seen == 0 {
 		vf.recent.add(fl.issued, -1)
 	}
 	for _, s := range fl.scopes[:fl.n] {
-		c := &sh.scopes.items[s]
+		c := sh.scopes.at(s)
 		if fl.seen == 0 {
 			c.open--
 		}
 		if c.refs--; c.refs == 0 {
-			delete(sh.byScope, c.key)
+			sh.byScope.remove(hashOfScope(c.visitor, c.scope), s)
 			sh.scopes.put(s)
 		}
 	}
 	if vf.refs--; vf.refs == 0 {
-		delete(sh.byKey, vf.key)
+		sh.byKey.remove(hashOfVisitor(&vf.key), fl.visitor)
 		sh.visitors.put(fl.visitor)
 	}
 	sh.flights.put(i)
@@ -342,21 +356,21 @@ func (f *flights) impression(visitor rtb.Key, i int32, seq uint64, at rtb.Second
 	sh := f.shard(visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	fl := &sh.flights.items[i]
+	fl := sh.flights.at(i)
 	if fl.seen != 0 {
 		return
 	}
-	vf := &sh.visitors.items[fl.visitor]
+	vf := sh.visitors.at(fl.visitor)
 	vf.recent.add(fl.issued, -1)
 	fl.seen, fl.queued = max(seq, 1), true
 	if fl.prev, fl.next = vf.last, -1; vf.last >= 0 {
-		sh.flights.items[vf.last].next = i
+		sh.flights.at(vf.last).next = i
 	} else {
 		vf.first = i
 	}
 	vf.last = i
 	for _, s := range fl.scopes[:fl.n] {
-		c := &sh.scopes.items[s]
+		c := sh.scopes.at(s)
 		c.open, c.seen, c.last = c.open-1, c.seen+1, max(c.last, at)
 	}
 }

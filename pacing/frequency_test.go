@@ -152,7 +152,7 @@ func TestFlightsEnd(t *testing.T) {
 	w.pass(31 * time.Minute)
 	w.must(events.Fact{ID: "t", Kind: events.KindTick})
 	for i := range p.flights.shards {
-		if n := len(p.flights.shards[i].byKey) + len(p.flights.shards[i].byScope); n != 0 {
+		if n := p.flights.shards[i].byKey.used + p.flights.shards[i].byScope.used; n != 0 {
 			t.Fatalf("%d visitors left", n)
 		}
 	}

@@ -58,7 +58,7 @@ func (p *Pacer) openSlots() error {
 func (p *Pacer) inherit(x *slotRecord, slot int32) (bool, error) {
 	r := reservation{
 		bid: x.bid, line: p.inherited.line, cost: x.cost, issued: x.issued, winExpiry: x.winExpiry, billExpiry: x.billExpiry,
-		due: x.winExpiry, inherited: true, heirOf: x.run, budgets: x.held(), slot: slot,
+		due: x.winExpiry, heir: &heir{run: x.run, budgets: x.held()}, slot: slot,
 	}
 	if x.state == resWon || x.won {
 		r.state, r.due = resWon, r.ends()
@@ -187,9 +187,9 @@ type inheritedShare struct{ run, budget uint64 }
 func (p *Pacer) inheritedHolds() map[inheritedShare]rtb.Micros {
 	holds := map[inheritedShare]rtb.Micros{}
 	p.reservations.each(func(r *reservation) {
-		if r.inherited && r.holds() {
-			for _, h := range r.budgets {
-				holds[inheritedShare{r.heirOf, h.hash}] += h.amount
+		if r.heir != nil && r.holds() {
+			for _, h := range r.heir.budgets {
+				holds[inheritedShare{r.heir.run, h.hash}] += h.amount
 			}
 		}
 	})

@@ -31,11 +31,12 @@ func (p *Pacer) FrequencyOf(v *rtb.Visitor, caps []rtb.FrequencyCap, at time.Tim
 	sh := p.flights.shard(v.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	slot := sh.visitor(&v.Key)
 	var out []FrequencyUse
 	for i := range caps {
 		c := &caps[i]
-		u := sh.use(v, c, now)
-		x := FrequencyUse{Cap: *c, Count: u.count, Last: u.last, Flying: sh.inFlight(v.Key, now), Reason: sh.allowed(v, c, now)}
+		u := sh.use(v, slot, c, now)
+		x := FrequencyUse{Cap: *c, Count: u.count, Last: u.last, Flying: sh.inFlight(slot, now), Reason: sh.allowed(v, slot, c, now)}
 		switch {
 		case x.Reason == rtb.NoBidFrequency && u.last > 0 && now < after(u.last, c.MinGap):
 			x.Gap, x.Frees = true, after(u.last, c.MinGap)

@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,9 @@ type reservation struct {
 	visitor  rtb.Key
 	exchange string
 	line     *line
-	place    *place     // learns the outcome; nil if it is not known yet
-	accounts []*account // of its day in the table, which must not be changed
+	place    *place    // learns the outcome; nil if it is not known yet
+	day      *tableDay // whose accounts hold its cost; nil of an inherited bid
+	heir     *heir     // what a bid of an earlier run holds; nil of others
 
 	cost, expected, value rtb.Micros
 	flight                rtb.Micros // its current part of the accounts' expected cost
@@ -39,23 +41,38 @@ type reservation struct {
 
 	issued, winExpiry, billExpiry rtb.Second
 	due                           rtb.Second
+	queued                        rtb.Second // the second in which it is looked at, at the due time or before
 
-	state      resState
-	won        bool  // a win notice came in time; before a loss notice, state says so too
+	next       int32 // slot of the next reservation that is queued in its bucket; -1 if none
 	slot       int32 // slot in the mapped file; -1 if none
 	flightSlot int32 // slot of its visitor's flight, if tracked
+	path       rtb.PathHandle
 
-	inherited bool   // from an earlier run, which heirOf and budgets identify by hashes
-	heirOf    uint64 // its accounts are not touched
-	budgets   []heldBudget
-
-	path    rtb.PathHandle
-	long    bool // reserved under a grant for bids that live longer than usual
-	tracked bool // a flight of its visitor is recorded
-	learned bool // its outcome has been learned
-	dry     bool // of a bid that is never sent
-
+	state      resState
+	won        bool // a win notice came in time; before a loss notice, state says so too
+	long       bool // reserved under a grant for bids that live longer than usual
+	tracked    bool // a flight of its visitor is recorded
+	learned    bool // its outcome has been learned
+	dry        bool // of a bid that is never sent
 	firstPrice bool // the winner pays its bid
+}
+
+// heir is what a bid of an earlier run holds. No account of this run is touched by it.
+type heir struct {
+	run     uint64 // nameHash of the earlier run
+	budgets []heldBudget
+}
+
+// accounts returns the accounts that hold the bid's cost, none of an inherited bid. They
+// must not be changed.
+func (r *reservation) accounts() []*account {
+	switch {
+	case r.day == nil:
+		return nil
+	case r.long:
+		return r.day.longs
+	}
+	return r.day.accounts
 }
 
 // heldBudget is the amount that a bid of an earlier run holds of a budget.
@@ -99,7 +116,7 @@ func impsOf(paid rtb.Micros) rtb.Micros {
 
 // give returns the reservation's money to its accounts and line.
 func (r *reservation) give() {
-	for _, a := range r.accounts {
+	for _, a := range r.accounts() {
 		a.give(r.costOf(a))
 		a.expected.Add(-r.flightOf(a))
 	}
@@ -110,7 +127,7 @@ func (r *reservation) give() {
 // expect replaces the expected cost of the bid while it is in flight.
 func (r *reservation) expect(amount rtb.Micros) {
 	imps := impsOf(amount)
-	for _, a := range r.accounts {
+	for _, a := range r.accounts() {
 		if a.id.Imps {
 			a.expected.Add(imps - r.flightImps)
 		} else {
@@ -132,25 +149,23 @@ func (r *reservation) holds() bool {
 	return r.state == resBid || r.state == resWon || r.state == resDoubted
 }
 
-// due orders the slots of a shard by due time, with exactly one entry per slot in use.
-type dueEntry struct {
-	at   rtb.Second
-	slot int32
-}
-
-// resShard holds some of the reservations, by bid id. mu protects everything but first,
-// and is never held across I/O or another lock except that of a visitor shard.
+// resShard holds some of the reservations, by bid id. mu protects it, and is never held
+// across I/O or another lock except that of a visitor shard.
+//
+// Every reservation is in the bucket of the second in which it is queued, modulo the
+// number of buckets.
 type resShard struct {
-	mu    sync.Mutex
-	slots map[rtb.BidID]int32
-	slab  []reservation
-	spare []int32
-	heap  []dueEntry
-	next  secondValue // the earliest due time; 0 if empty
-	_     [28]byte
+	mu      sync.Mutex
+	index   index // by bid id
+	slab    slab[reservation]
+	buckets [resBuckets]int32 // slot of the first reservation plus one; 0 if there is none
+	swept   rtb.Second        // every reservation that was queued before it has been looked at
 }
 
-const resShards = 64
+const (
+	resShards  = 64
+	resBuckets = 512 // seconds
+)
 
 // reservations holds all bids in flight of this run.
 type reservations struct {
@@ -158,17 +173,27 @@ type reservations struct {
 	count  atomic.Int64 // slots in use
 	live   atomic.Int64 // slots in use that hold money
 	limit  int64
+	swept  rtb.Second // of all shards; sweep is called by one goroutine
 }
 
-func newReservations(limit int) *reservations {
-	s := &reservations{limit: int64(limit)}
-	for i := range s.shards {
-		s.shards[i].slots = make(map[rtb.BidID]int32)
-	}
-	return s
-}
+func newReservations(limit int) *reservations { return &reservations{limit: int64(limit)} }
 
 func (s *reservations) shard(bid rtb.BidID) *resShard { return &s.shards[bid[0]%resShards] }
+
+// hashOfBid hashes a bid id. Ids are drawn by this program, at random.
+func hashOfBid(bid *rtb.BidID) uint32 {
+	return hashOf(binary.LittleEndian.Uint64(bid[:8]), binary.LittleEndian.Uint64(bid[8:]))
+}
+
+// find returns the reservation of a bid and its slot; nil if there is none.
+func (sh *resShard) find(bid *rtb.BidID, hash uint32) (*reservation, int32) {
+	for at, slot := sh.index.first(hash); slot >= 0; at, slot = sh.index.next(at, hash) {
+		if r := sh.slab.at(slot); r.bid == *bid {
+			return r, slot
+		}
+	}
+	return nil, -1
+}
 
 // add stores a reservation. It refuses a duplicate bid with the reason error,
 // and one beyond the limit with overloaded.
@@ -177,25 +202,28 @@ func (s *reservations) add(r *reservation) rtb.NoBidReason {
 		s.count.Add(-1)
 		return rtb.NoBidOverloaded
 	}
-	sh := s.shard(r.bid)
+	sh, hash := s.shard(r.bid), hashOfBid(&r.bid)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if _, ok := sh.slots[r.bid]; ok {
+	if x, _ := sh.find(&r.bid, hash); x != nil {
 		s.count.Add(-1)
 		return rtb.NoBidError
 	}
-	var slot int32
-	if n := len(sh.spare); n > 0 {
-		slot, sh.spare = sh.spare[n-1], sh.spare[:n-1]
-	} else {
-		slot = int32(len(sh.slab))
-		sh.slab = append(sh.slab, reservation{})
-	}
-	sh.slab[slot] = *r
-	sh.slots[r.bid] = slot
-	sh.push(dueEntry{r.due, slot})
+	slot := sh.slab.take()
+	x := sh.slab.at(slot)
+	*x = *r
+	sh.index.add(hash, slot)
+	sh.queue(x, slot)
 	s.live.Add(1)
 	return rtb.NoBidNone
+}
+
+// queue puts a reservation into the bucket of its due time. One that is due already is
+// looked at by the next sweep.
+func (sh *resShard) queue(r *reservation, slot int32) {
+	r.queued = max(r.due, sh.swept)
+	b := &sh.buckets[r.queued%resBuckets]
+	r.next, *b = *b-1, slot+1
 }
 
 // each calls fn for every reservation.
@@ -203,8 +231,10 @@ func (s *reservations) each(fn func(*reservation)) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		for _, slot := range sh.slots {
-			fn(&sh.slab[slot])
+		for _, c := range sh.index.cells {
+			if c.slot != 0 {
+				fn(sh.slab.at(c.slot - 1))
+			}
 		}
 		sh.mu.Unlock()
 	}
@@ -216,11 +246,10 @@ func (s *reservations) with(bid rtb.BidID, fn func(*reservation)) bool {
 	sh := s.shard(bid)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	slot, ok := sh.slots[bid]
-	if !ok {
+	r, _ := sh.find(&bid, hashOfBid(&bid))
+	if r == nil {
 		return false
 	}
-	r := &sh.slab[slot]
 	held := r.holds()
 	fn(r)
 	if held && !r.holds() {
@@ -232,81 +261,52 @@ func (s *reservations) with(bid rtb.BidID, fn func(*reservation)) bool {
 // sweep calls fn for every reservation whose due time is before now, and removes those
 // for which fn does not set a later due time.
 func (s *reservations) sweep(now rtb.Second, fn func(*reservation)) {
+	if now <= s.swept {
+		return
+	}
+	s.swept = now
 	for i := range s.shards {
-		sh := &s.shards[i]
-		if next := sh.next.Load(); next == 0 || next >= now {
-			continue
-		}
-		s.sweepShard(sh, now, fn)
+		s.sweepShard(&s.shards[i], now, fn)
 	}
 }
 
 func (s *reservations) sweepShard(sh *resShard, now rtb.Second, fn func(*reservation)) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for len(sh.heap) > 0 && sh.heap[0].at < now {
-		slot := sh.pop()
-		r := &sh.slab[slot]
-		if r.due < now {
-			held := r.holds()
-			fn(r)
-			if held && !r.holds() {
-				s.live.Add(-1)
+	from := max(sh.swept, now-min(now, resBuckets)) // each bucket once
+	sh.swept = now
+	for second := from; second < now; second++ {
+		b := &sh.buckets[second%resBuckets]
+		slot := *b - 1
+		*b = 0
+		for slot >= 0 {
+			r := sh.slab.at(slot)
+			next := r.next
+			if r.queued >= now { // its second comes in a later round of the buckets
+				r.next, *b = *b-1, slot+1
+			} else if s.expire(r, now, fn) {
+				sh.index.remove(hashOfBid(&r.bid), slot)
+				*r = reservation{}
+				sh.slab.put(slot)
+				s.count.Add(-1)
+			} else {
+				sh.queue(r, slot)
 			}
+			slot = next
 		}
-		if r.due >= now {
-			sh.push(dueEntry{r.due, slot})
-			continue
-		}
-		delete(sh.slots, r.bid)
-		*r = reservation{}
-		sh.spare = append(sh.spare, slot)
-		s.count.Add(-1)
 	}
 }
 
-func (sh *resShard) push(e dueEntry) {
-	sh.heap = append(sh.heap, e)
-	h := sh.heap
-	i := len(h) - 1
-	for i > 0 {
-		up := (i - 1) / 2
-		if h[up].at <= e.at {
-			break
-		}
-		h[i] = h[up]
-		i = up
+// expire calls fn for a reservation if its due time is before now, and reports whether it
+// still is.
+func (s *reservations) expire(r *reservation, now rtb.Second, fn func(*reservation)) bool {
+	if r.due >= now {
+		return false
 	}
-	h[i] = e
-	sh.next.Store(h[0].at)
-}
-
-func (sh *resShard) pop() int32 {
-	h := sh.heap
-	top := h[0].slot
-	last := h[len(h)-1]
-	h = h[:len(h)-1]
-	sh.heap = h
-	if len(h) == 0 {
-		sh.next.Store(0)
-		return top
+	held := r.holds()
+	fn(r)
+	if held && !r.holds() {
+		s.live.Add(-1)
 	}
-	i := 0
-	for {
-		c := 2*i + 1
-		if c >= len(h) {
-			break
-		}
-		if c+1 < len(h) && h[c+1].at < h[c].at {
-			c++
-		}
-		if last.at <= h[c].at {
-			break
-		}
-		h[i] = h[c]
-		i = c
-	}
-	h[i] = last
-	sh.next.Store(h[0].at)
-	return top
+	return r.due < now
 }

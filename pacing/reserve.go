@@ -101,10 +101,8 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 	if len(day.accounts) == 0 {
 		return rtb.NoBidBudget // no cap limits the line, so it does not bid
 	}
-	accounts := day.accounts
-	if r.long {
-		accounts = day.longs
-	}
+	r.day = day
+	accounts := r.accounts()
 	if !r.dry {
 		r.line.asks(r)
 	}
@@ -119,7 +117,6 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 			return reason
 		}
 	}
-	r.accounts = accounts
 	r.line.reserved.Add(r.cost)
 	for _, a := range accounts {
 		a.expected.Add(r.flightOf(a))
@@ -139,7 +136,7 @@ func (p *Pacer) store(r *reservation, caps *slotCaps, scopes *scopeSet) rtb.NoBi
 	r.slot = -1
 	if p.slots != nil {
 		x := slotRecord{
-			slotCaps: *caps, run: r.accounts[0].runHash, n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
+			slotCaps: *caps, run: r.accounts()[0].runHash, n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
 			issued: r.issued, winExpiry: r.winExpiry, billExpiry: r.billExpiry,
 		}
 		if r.slot = p.slots.put(&x); r.slot < 0 {

@@ -72,7 +72,7 @@ func (s *silence) heard() bool {
 // listen counts the outcome of a bid of this run for the silence of its exchange. p.mu is
 // held.
 func (p *Pacer) listen(r *reservation) {
-	if r.exchange == "" || r.inherited || r.expected <= 0 || r.state == resDead {
+	if r.exchange == "" || r.heir != nil || r.expected <= 0 || r.state == resDead {
 		return
 	}
 	b := p.bills(r.exchange)
