@@ -12,8 +12,8 @@ import (
 // budget allows for the rest of the day's traffic; that amount is recomputed at every
 // tick. The multiplier persists across days. A cap that does not bind has multiplier 1.
 //
-// A second factor, hold, lowers bids when the money that they would reserve until their
-// outcome is known exceeds what is left. It matters at the end of the day, and for
+// When the money that bids would reserve until their outcome is known exceeds what is left,
+// only those that use it best are made (hold). It matters at the end of the day, and for
 // budgets that are small against the time for which bids stay open.
 //
 // Money is in micros as float64, because none of it is written to a ledger.
@@ -31,19 +31,20 @@ type capControl struct {
 	DayCount float64 `json:"day_count"`
 	Day      rtb.Day `json:"day"`
 	Level    level   `json:"level"`
-	Asked    float64 `json:"asked"`    // money that bids would reserve now
 	Taken    float64 `json:"taken"`    // money that bids reserved, decayed over Life
 	Life     float64 `json:"life"`     // mean seconds for which bids hold money
 	Own      float64 `json:"own"`      // decayed charges of this node's bids
 	All      float64 `json:"all"`      // and of all nodes' bids
 	Unbilled float64 `json:"unbilled"` // share of the true bill that no notice showed, from reports
 
-	mode   Mode
-	bound  bool    // a line of the plan has the cap, and its mode is not ASAP
-	lnHold float64 // ln of the second factor
+	mode  Mode
+	bound bool    // a line of the plan has the cap, and its mode is not ASAP
+	asks  asks    // money that bids would reserve now, by their use of it
+	least float64 // the least use of money that bids must have
 	// cached is the exponential of lnCached; it saves computing it for every line.
 	lnCached, cached float64
 	published        float64 // the multiplier that the lines had last; 0: none
+	publishedLeast   float64 // the same of least
 	limit            float64 // at the last tick
 	last             time.Time
 	history          history
@@ -66,10 +67,6 @@ const (
 	maxLnLambda  = 7.0    // a multiplier of about 1100
 	usualElastic = 1.2    // fall of ln spend per rise of ln lambda, until it is measured
 	fullMemory   = 600.0  // seconds
-	lifeShare    = 0.02   // weight of a tick's bids in the mean life of bids
-	leastLife    = 1.0    // second
-	maxLnHold    = 3.0
-	endEarly     = 0.5    // part of a bid's life by which the plan is fulfilled before the end
 	leastRest    = 0.0005 // share of the day's traffic that always counts as left
 	leastRate    = 0.02   // share of the even rate below which the target never falls
 	warmRequests = 60.0   // before a day's mean of ln lambda is used
@@ -165,13 +162,15 @@ func (c *capControl) share(h *horizon) float64 {
 // they are demand), the expected cost at full price, which is known only for priced
 // requests, the money that their bids asked to reserve, and that times the seconds.
 type observed struct {
-	requests, expected, full, priced, asked, held float64
-	chance                                        float64 // expected impressions, in millionths, for each micro of expected cost
+	requests, expected, full, priced, held float64
+	asks                                   asks
+	chance                                 float64 // expected impressions, in millionths, for each micro of expected cost
 }
 
 // impressions returns the same observations with impressions instead of money.
 func (o observed) impressions() observed {
-	o.expected, o.full, o.asked, o.held = o.expected*o.chance, o.full*o.chance, o.asked*o.chance, o.held*o.chance
+	o.expected, o.full, o.held = o.expected*o.chance, o.full*o.chance, o.held*o.chance
+	o.asks.scale(o.chance)
 	return o
 }
 
@@ -180,8 +179,8 @@ func (o *observed) add(x observed) {
 	o.expected += x.expected
 	o.full += x.full
 	o.priced += x.priced
-	o.asked += x.asked
 	o.held += x.held
+	o.asks.add(&x.asks)
 }
 
 // tick applies the observations.
@@ -225,7 +224,7 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	share := min(max(relaxShare, fewRelax*c.price(h.limit)/max(left, 1)), mostRelax)
 	relax := max(share*rest, leastRelax*whole) / (1 + boostFactor*c.Boost)
 	step := min(1/(relax*c.elasticity()), maxStep)
-	move := step * (min(trim*o.expected*math.Exp(c.lnHold*c.elasticity())/target, maxRatio*n) - n)
+	move := step * (min(trim*o.expected/target, maxRatio*n) - n)
 	c.LnLambda = min(max(c.LnLambda+min(max(move, -maxMove), maxMove), 0), maxLnLambda)
 }
 
@@ -239,7 +238,8 @@ func (c *capControl) fade(dt float64) {
 	c.Own, c.All = c.Own*f, c.All*f
 	c.Boost *= math.Exp(-dt / boostLife)
 	f = math.Exp(-dt / max(c.Life, leastLife))
-	c.Asked, c.Taken = c.Asked*f, c.Taken*f
+	c.asks.scale(f)
+	c.Taken *= f
 }
 
 // limitChanged moves the multiplier at once when the cap is edited, by as much as the
@@ -253,38 +253,13 @@ func (c *capControl) limitChanged(limit, left float64) {
 	c.limit = limit
 }
 
-// hold lowers bids so that what they reserve fits into the free money. Bids ask for
-// money until they can no longer be billed, but loss notices free most of it earlier, so
-// the time for which they hold it is measured: it is what is held for what was reserved
-// (Little's law).
-func (c *capControl) hold(o *observed, h *horizon) {
-	free := (h.limit - h.spent) * c.share(h)
-	c.Taken += h.taken
-	if o.asked > 0 {
-		longest := max(o.held/o.asked, leastLife)
-		if c.Life == 0 {
-			c.Life = longest
-		}
-		measured := longest
-		if c.Taken > 0 {
-			measured = min(c.Life*h.held/c.Taken, longest)
-		}
-		c.Life = max(c.Life+(measured-c.Life)*lifeShare, leastLife)
-		c.Asked += o.asked * math.Exp(c.lnHold) // what they would ask for without hold
-	}
-	c.lnHold = 0
-	if c.Asked > 0 && free > 0 {
-		c.lnHold = min(max(math.Log(c.Asked/free), 0), maxLnHold)
-	}
-}
-
 // elasticity returns by how much ln spend falls when ln lambda rises, from the expected
 // costs at full price and at the multiplier.
 func (c *capControl) elasticity() float64 {
 	if c.LnLambda < 0.2 || c.Full <= 0 || c.Paced <= 0 {
 		return usualElastic
 	}
-	return min(max(math.Log(c.Full/c.Paced)/(c.LnLambda+c.lnHold), 0.5), 3)
+	return min(max(math.Log(c.Full/c.Paced)/c.LnLambda, 0.5), 3)
 }
 
 // rest returns the requests that are expected in the rest of the window, and in all
@@ -323,7 +298,7 @@ func (c *capControl) lambda() float64 {
 	if c == nil || !c.bound {
 		return 1
 	}
-	if ln := c.LnLambda + c.lnHold; ln != c.lnCached || c.cached == 0 {
+	if ln := c.LnLambda; ln != c.lnCached || c.cached == 0 {
 		c.lnCached, c.cached = ln, math.Exp(ln)
 	}
 	return c.cached

@@ -158,7 +158,7 @@ func TestRefusedBidsAreDemand(t *testing.T) {
 		wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidBudget)
 		p.observe(cartLine, 0)
 	}
-	if o := p.lines[cartLine].drain(); o.requests != 1000 || o.expected != 300*1000 || o.asked <= 0 || o.held <= 0 {
+	if o := p.lines[cartLine].drain(); o.requests != 1000 || o.expected != 300*1000 || o.asks.sum() <= 0 || o.held <= 0 {
 		t.Fatalf("counted %+v; want all of it", o)
 	}
 	w.pass(time.Minute)

@@ -132,7 +132,7 @@ func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 // publishLambda gives each line the largest multiplier of its caps. p.mu is held.
 func (p *Pacer) publishLambda() {
 	for _, c := range p.controls {
-		c.published = c.lambda()
+		c.published, c.publishedLeast = c.lambda(), c.leastUse()
 	}
 	for _, e := range p.table.Load().order {
 		e.publishLambda()
@@ -142,11 +142,11 @@ func (p *Pacer) publishLambda() {
 // publishMoved publishes the multipliers of an account's lines if its own has changed
 // since it was last published. p.mu is held.
 func (p *Pacer) publishMoved(a *account) {
-	lambda := a.control.lambda()
-	if lambda == a.control.published {
+	lambda, least := a.control.lambda(), a.control.leastUse()
+	if lambda == a.control.published && least == a.control.publishedLeast {
 		return
 	}
-	a.control.published = lambda
+	a.control.published, a.control.publishedLeast = lambda, least
 	for _, e := range a.lines {
 		e.publishLambda()
 	}
@@ -154,11 +154,12 @@ func (p *Pacer) publishMoved(a *account) {
 
 // publishLambda gives the line the largest multiplier of its caps.
 func (e *tableLine) publishLambda() {
-	lambda := 1.0
+	lambda, least := 1.0, 0.0
 	for _, a := range e.days[0].accounts {
-		lambda = max(lambda, a.control.lambda())
+		lambda, least = max(lambda, a.control.lambda()), max(least, a.control.leastUse())
 	}
 	e.multiplier.set(lambda)
+	e.line.least.set(least)
 }
 
 // controlState is the stored state of the controllers. It is not part of the

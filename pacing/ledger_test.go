@@ -162,7 +162,7 @@ func TestDryBidsAreNoDemand(t *testing.T) {
 	demand := func() (asked, refused rtb.Micros) {
 		l := p.line(cartLine)
 		for i := range l.seen {
-			asked += l.seen[i].asked.Load()
+			asked += l.seen[i].held.Load()
 		}
 		return asked, l.refused.Load()
 	}

@@ -19,7 +19,9 @@ type line struct {
 	touched    atomic.Bool         // listed in list
 	list       *changedList[*line] // nil: the line is not in a plan
 	reserved   microsValue
-	refused    microsValue // the expected cost of bids that a cap refused, since the last tick
+	least      multiplier           // see leastUse
+	refused    microsValue          // the expected cost of bids that a cap refused, since the last tick
+	asked      [askBins]microsValue // money that bids asked to reserve, by their use of it, since the last tick
 	seen       [observers]observer
 
 	// Pacer.mu protects the remaining fields.
@@ -33,10 +35,10 @@ type observer struct {
 	expected microsValue
 	quotes   atomic.Int64
 	full     microsValue // the expected cost of the quoted bids at full price
-	asked    microsValue // money that bids asked to reserve
-	held     microsValue // the same, times the seconds for which they asked
+	held     microsValue // money that bids asked to reserve, times the seconds for which they asked
 	chance   microsValue // of the bids that asked: their expected impressions, in millionths
 	cost     microsValue // and their expected cost
+	_        [8]byte
 }
 
 // observers is the number of shards: at most one for each processor is used, because each
@@ -61,6 +63,9 @@ func (l *line) observer() *observer {
 // listing returns the flag that says whether the line is listed as observed.
 func (l *line) listing() *atomic.Bool { return &l.touched }
 
+// leastUse returns the least use of money that its bids must have.
+func (l *line) leastUse() float64 { return l.least.get() }
+
 func (l *line) observe(o *rtb.Observation) {
 	s := l.observer()
 	s.requests.Add(o.Requests)
@@ -83,8 +88,8 @@ func (l *line) touch() {
 
 // asks counts a bid's request for money.
 func (l *line) asks(r *reservation) {
+	l.asked[askBin(r.use())].Add(r.cost)
 	s := l.observer()
-	s.asked.Add(r.cost)
 	s.held.Add(r.cost * rtb.Micros(r.ends()-r.issued))
 	s.chance.Add(r.chance())
 	s.cost.Add(r.expected)
@@ -102,17 +107,21 @@ func (l *line) drain() (o observed) {
 	quotes, chance, cost := 0.0, 0.0, 0.0
 	for i := range l.shards {
 		s := &l.seen[i]
-		if s.requests.Load() == 0 && s.quotes.Load() == 0 && s.asked.Load() == 0 {
+		if s.requests.Load() == 0 && s.quotes.Load() == 0 && s.held.Load() == 0 {
 			continue
 		}
 		o.requests += float64(s.requests.Swap(0))
 		o.expected += float64(s.expected.Swap(0))
 		quotes += float64(s.quotes.Swap(0))
 		o.full += float64(s.full.Swap(0))
-		o.asked += float64(s.asked.Swap(0))
 		o.held += float64(s.held.Swap(0))
 		chance += float64(s.chance.Swap(0))
 		cost += float64(s.cost.Swap(0))
+	}
+	for i := range l.asked {
+		if l.asked[i].Load() > 0 {
+			o.asks[i] = float64(l.asked[i].Swap(0))
+		}
 	}
 	o.expected += float64(l.refused.Swap(0))
 	if cost > 0 {

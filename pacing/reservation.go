@@ -106,6 +106,14 @@ func (r *reservation) chance() rtb.Micros {
 	return rtb.Micros(min(float64(r.expected)/float64(r.cost), 1) * float64(rtb.ImpressionUnit))
 }
 
+// use returns the expected cost as a share of the money that the bid reserves.
+func (r *reservation) use() float64 {
+	if r.expected <= 0 || r.cost <= 0 {
+		return 1 // not known
+	}
+	return min(float64(r.expected)/float64(r.cost), 1)
+}
+
 // impsOf returns the impressions that a price was paid for.
 func impsOf(paid rtb.Micros) rtb.Micros {
 	if paid > 0 {

@@ -13,7 +13,8 @@ import (
 //
 // Reasons: frequency, in_flight (the visitor); budget (a cap has no room), grant
 // (the cap has room, but this run's grant is used up; a new one has been
-// requested); overloaded (too many bids in flight); no_campaign (not in the plan);
+// requested); paced (money is short, and the bid would use what it reserves worse
+// than others); overloaded (too many bids in flight); no_campaign (not in the plan);
 // currency (the line spent in another); blind (spend cannot be known,
 // [Pacer.Blind], or the bid's time is behind the log's); error (a second bid of
 // the same id, no cost, or a life beyond Options.MaxBidLife).
@@ -105,6 +106,9 @@ func (p *Pacer) cover(r *reservation, day *tableDay, scopes *scopeSet) rtb.NoBid
 	accounts := r.accounts()
 	if !r.dry {
 		r.line.asks(r)
+	}
+	if r.use() < r.line.leastUse() {
+		return rtb.NoBidPaced
 	}
 	for i, a := range accounts {
 		if reason := p.coverOne(a, r); reason != rtb.NoBidNone {
