@@ -21,8 +21,12 @@ type Request struct {
 	// BeforeRead, if not nil, is called before the visitor is read from disk: a server
 	// with other requests to serve on this goroutine continues on another one.
 	BeforeRead func()
-	// Trace, if not nil, takes what the stages compared.
+	// Trace, if not nil, takes what the stages compared. Every candidate line is then
+	// evaluated.
 	Trace *Trace
+	// Full is set if every candidate line is to be evaluated, even those that cannot
+	// change the bids, so that the outcome says of each why it does not bid.
+	Full bool
 }
 
 // Answer decides a request, counts and records it, and returns the response. It

@@ -111,7 +111,6 @@ type Decision struct {
 	recorded   *Recorded // a decision that is repeated; nil: a new one
 
 	round  uint64 // numbers the rounds of this memory
-	full   bool   // the round evaluates every line
 	weight int64  // of the next line that is evaluated, for pacing
 
 	quotes   int  // options priced so far

@@ -107,6 +107,7 @@ type Recorded struct {
 	estimates   []rtb.Estimate
 	multipliers map[rtb.LineHandle]float64
 	evaluated   map[rtb.LineHandle]bool // nil: every line was
+	full        bool                    // no line was skipped
 
 	handles rtb.LineHandle // given out
 	clock   Clock          // method now, bound once
@@ -167,6 +168,7 @@ func (r *Recorded) Load(rec *events.BidRecord) error {
 		r.permissions.ConsentHash = h
 	}
 	r.visitor, r.at, r.draw, r.drawn = rec.Visitor, rec.TS, rec.Decision.Draw, 0
+	r.full = rec.Decision.Skipped == 0
 	if len(rec.Decision.Bids) > 0 {
 		r.draw = rec.Decision.Bids[0].Draw
 	}

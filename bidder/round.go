@@ -10,21 +10,44 @@ import (
 // have a better one. The bids are those that evaluating every line would give.
 //
 // A round is settled when no further line can change the response: there is no room
-// left on any impression, or the rest of the lines cannot reach a floor. A short
-// round ends there. Every [fullEvery]th round, chosen by the request's id, is full:
-// it evaluates the rest as well, so that the reasons of lines that do not bid are
-// known, and tells pacing about them with the weight of the rounds that do not. What
-// pacing observes of each line is thereby right in expectation. Dry runs, and rounds
-// of few lines, are always full.
+// left on any impression, or the rest of the lines cannot reach a floor. A short round
+// ends there. A full round evaluates the rest as well, so that the reasons of lines that
+// do not bid are known, and tells pacing about them with the weight of the rounds that
+// do not. What pacing observes of each line is thereby right in expectation. The more
+// lines a request has, the rarer are full rounds: the noise of what pacing observes is
+// then spread over more requests. Dry runs, traced requests, and rounds of few lines are
+// always full.
 const (
-	fullEvery = 16
-	fewLines  = 16
+	fewLines  = 4  // up to which every round is full
+	someLines = 16 // up to which one in fullOfSome is, and above it one in fullOfMany
+
+	fullOfSome = 4
+	fullOfMany = 16
 )
 
-// isFull reports whether the round of a request with n candidate lines is full. It
-// depends on nothing but the request, so that a replayed request is decided alike.
-func (d *Decision) isFull(n int) bool {
-	return d.dry || n <= fewLines || hash(d.opportunity.ID)%fullEvery == 0
+// fullEvery returns one in how many rounds of n candidate lines is full.
+func fullEvery(n int) uint64 {
+	switch {
+	case n <= fewLines:
+		return 1
+	case n <= someLines:
+		return fullOfSome
+	}
+	return fullOfMany
+}
+
+// isFull reports whether the round of a request with n candidate lines is full, and with
+// which weight its lines count from the point on where a short round ends. Which rounds
+// are full depends on the request's id alone, so that a replayed request is decided alike.
+func (d *Decision) isFull(n int) (full bool, weight int64) {
+	switch {
+	case d.recorded != nil:
+		return d.recorded.full, 1
+	case d.dry || d.request.Full || d.request.Trace != nil:
+		return true, 1
+	}
+	every := fullEvery(n)
+	return hash(d.opportunity.ID)%every == 0, int64(every)
 }
 
 // runRound makes bids, or sets the reason why there are none.
@@ -32,7 +55,8 @@ func (d *Decision) runRound(lines []int32) {
 	d.paths = append(d.paths[:0], make([]pathEntry, len(d.opportunity.Imps))...)
 	d.round++ // forgets what is remembered of the round before
 	d.rank(lines)
-	d.full, d.weight = d.isFull(len(lines)), 1
+	full, restWeight := d.isFull(len(lines))
+	d.weight = 1
 	settled := false
 	for !d.timedOut {
 		next, more := d.ranking.peek()
@@ -44,11 +68,11 @@ func (d *Decision) runRound(lines []int32) {
 			continue
 		}
 		if !settled && d.isSettled(next.key) {
-			if settled = true; !d.full {
+			if settled = true; !full {
 				d.out.Skipped = d.ranking.skip()
 				continue
 			}
-			d.weight = d.restWeight(len(lines))
+			d.weight = restWeight
 		}
 		d.ranking.next++
 		if !d.spend(1) {
@@ -61,15 +85,6 @@ func (d *Decision) runRound(lines []int32) {
 		d.timedOut = d.pastDeadline()
 	}
 	d.leavePaths()
-}
-
-// restWeight returns the weight of the lines beyond the point where a short round
-// ends.
-func (d *Decision) restWeight(lines int) int64 {
-	if lines <= fewLines {
-		return 1 // there are no short rounds
-	}
-	return fullEvery
 }
 
 // isSettled reports whether neither a line with the key nor any after it can change

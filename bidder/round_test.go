@@ -185,10 +185,22 @@ func (o *observing) Observe(h rtb.LineHandle, x *rtb.Observation) {
 }
 
 // What pacing observes of a line over many requests is, in expectation, what
-// evaluating every line on every request would show.
+// evaluating every line on every request would show, and rounds of few lines evaluate
+// every line.
 func TestObservationsAreUnbiased(t *testing.T) {
-	const requests = 8000
-	w := crowd(t, nil, map[string]any{"bid": map[string]any{"cpm": 2.0, "max_cpm": 2.0}})
+	for _, c := range []struct {
+		lines, every int
+		full         bool // every request asks for all lines
+	}{{4, 1, false}, {5, 4, false}, {16, 4, false}, {manyLines, 16, false}, {manyLines, 1, true}} {
+		t.Run(fmt.Sprint(c.lines, " lines, full ", c.full), func(t *testing.T) { checkObservations(t, c.lines, c.every, c.full) })
+	}
+}
+
+// checkObservations checks what is observed of lines of which one bids, when one round
+// in every is full.
+func checkObservations(t *testing.T, lines, every int, all bool) {
+	const requests = 6000
+	w := crowdOf(t, lines, nil, map[string]any{"bid": map[string]any{"cpm": 2.0, "max_cpm": 2.0}})
 	o := &observing{Budgets: w.pacer, sum: map[rtb.LineHandle]*rtb.Observation{}}
 	b := bidder.New(bidder.Options{Visitors: w.segments, Budgets: o, Links: w.signer, Clock: func() time.Time { return w.now }})
 	b.Swap(w.bidder.Catalog())
@@ -197,7 +209,7 @@ func TestObservationsAreUnbiased(t *testing.T) {
 	var cost rtb.Micros
 	for n := range requests {
 		body := strings.Replace(string(w.r0), `"r0"`, fmt.Sprintf(`"r%d"`, n), 1)
-		if rs := b.Answer(&bidder.Request{Exchange: "demo", Body: []byte(body), Arrival: w.now}, d); rs.Offers != 1 {
+		if rs := b.Answer(&bidder.Request{Exchange: "demo", Body: []byte(body), Arrival: w.now, Full: all}, d); rs.Offers != 1 {
 			t.Fatalf("got %q; want a bid", rs.Reason)
 		}
 		w.pacer.Release(d.Outcome().Bids[0].Claims.Bid)
@@ -206,15 +218,16 @@ func TestObservationsAreUnbiased(t *testing.T) {
 		}
 		cost = d.Outcome().Bids[0].Quote.Full
 	}
-	if want := float64(requests) / 16; math.Abs(float64(full)-want) > 5*math.Sqrt(want) {
-		t.Errorf("got %d full rounds of %d; want about %.0f", full, requests, want)
+	p := 1 / float64(every)
+	if sd := math.Sqrt(requests * p * (1 - p)); math.Abs(float64(full)-requests*p) > 5*sd {
+		t.Errorf("got %d full rounds of %d; want about %.0f", full, requests, requests*p)
 	}
-	if len(o.sum) != manyLines {
-		t.Fatalf("got observations of %d lines; want %d", len(o.sum), manyLines)
+	if len(o.sum) != lines {
+		t.Fatalf("got observations of %d lines; want %d", len(o.sum), lines)
 	}
-	winners := 0
+	winners, noise := 0, math.Sqrt(float64(every-1)*requests)
 	for h, s := range o.sum {
-		if math.Abs(float64(s.Requests)-requests) > 0.25*requests || s.Quotes != s.Requests || s.Full != cost*rtb.Micros(s.Quotes) {
+		if math.Abs(float64(s.Requests)-requests) > 5*noise || s.Quotes != s.Requests || s.Full != cost*rtb.Micros(s.Quotes) {
 			t.Errorf("line %d: got %+v; want about %d requests, each with one quote of %d", h, *s, requests, cost)
 		}
 		if s.Expected > 0 {

@@ -17,8 +17,13 @@ const manyLines, manyImps = 31, 100
 // crowd returns a world of many lines, each with its own creative; patch is applied
 // to every line.
 func crowd(t testing.TB, exchange, patch map[string]any) *world {
+	return crowdOf(t, manyLines, exchange, patch)
+}
+
+// crowdOf is crowd with a number of lines.
+func crowdOf(t testing.TB, n int, exchange, patch map[string]any) *world {
 	var lines, list []any
-	for i := range manyLines {
+	for i := range n {
 		id := fmt.Sprintf("cr%d", i)
 		list = append(list, map[string]any{"id": id, "advertiser": "shop", "type": "html", "size": "300x250", "language": "en",
 			"click_url": "https://shop.example/", "html": `<a href="{{click}}">shop</a>`})

@@ -151,7 +151,7 @@ func (e *engine) decide(ctx context.Context, rec *events.BidRecord, exchange str
 	e.visitors.recorded = rec.Visitor
 	e.source.begin(rec, e.market.key)
 	e.sold = e.sold[:0]
-	rs := e.lab.Bidder.Answer(&bidder.Request{Exchange: exchange, Body: rec.Request, Arrival: e.clock, Source: &e.source}, e.decision)
+	rs := e.lab.Bidder.Answer(&bidder.Request{Exchange: exchange, Body: rec.Request, Arrival: e.clock, Source: &e.source, Full: true}, e.decision)
 	out := outcome{reason: rs.Reason}
 	if rs.Reason == rtb.NoBidGrant {
 		e.lab.Money.Step(ctx, e.clock) // such a refusal wakes a running pacer
