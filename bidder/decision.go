@@ -87,6 +87,7 @@ type Decision struct {
 	option     option // that is being priced
 	queue      queue
 	products   []*creatives.Product
+	selections []selection
 	fits       *[fitSlots]fitSlot
 	blocked    []blockedAdvertiser
 	verdicts   [verdictSlots]verdictSlot
@@ -228,7 +229,8 @@ func (d *Decision) reset() {
 	d.visitor.Reset()
 	d.ids = d.ids[:0]
 	d.out = Outcome{Bids: d.out.Bids[:0], Drops: d.out.Drops[:0]}
-	d.candidates, d.options, d.products, d.blocked = d.candidates[:0], d.options[:0], d.products[:0], d.blocked[:0]
+	d.candidates, d.options, d.blocked = d.candidates[:0], d.options[:0], d.blocked[:0]
+	d.products, d.selections = d.products[:0], d.selections[:0]
 	if len(d.excluded) > 0 {
 		clear(d.excluded)
 	}
@@ -265,7 +267,7 @@ func (d *Decision) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
 
 // oversized reports whether the decision holds more memory than it may keep.
 func (d *Decision) oversized() bool {
-	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.blocked) + sizeOf(d.offers) + sizeOf(d.paths) +
+	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.selections) + sizeOf(d.blocked) + sizeOf(d.offers) + sizeOf(d.paths) +
 		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) + sizeOf(d.recording.decision.Bids) + sizeOf(d.recording.decision.Dropped) +
 		sizeOf(d.inputs.b) + sizeOf(d.inputs.multipliers) +
 		len(d.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)

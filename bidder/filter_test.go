@@ -160,9 +160,10 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 		if c.o != nil {
 			c.o(o)
 		}
-		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}}
+		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}, Creatives: list, Alike: list}
+		o.Imps = []rtb.Impression{*imp}
 		d := &Decision{profile: &exchange.Profile{}, opportunity: *o, check: checkEvery, round: 1}
-		if got := d.fitsImp(l, imp, cr, new(creatives.Fit)); got != c.want {
+		if _, got := d.fitting(l, 0, 0); got != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
 		}
 	}

@@ -50,6 +50,15 @@ func impFloor(imp *rtb.Impression, c *creatives.Creative) rtb.CPM {
 	return imp.Floor
 }
 
+// floorVaries reports whether impFloor depends on the creative.
+func floorVaries(imp *rtb.Impression) bool {
+	if imp.Formats&(rtb.FormatVideo|rtb.FormatAudio) == 0 {
+		return false
+	}
+	v, a := &imp.Video, &imp.Audio
+	return len(v.DurFloors)+len(a.DurFloors) > 0 || v.MinCPMPerSec > 0 || a.MinCPMPerSec > 0
+}
+
 // dealFloor returns the floor of a bid under a deal in the deal's currency, with
 // the same precedence. The impression's own floor is for open bids (conformance
 // P7).

@@ -155,9 +155,8 @@ func (d *Decision) lowestFloor() rtb.CPM {
 	lowest := rtb.CPM(math.MaxInt64)
 	for i := range d.opportunity.Imps {
 		imp := &d.opportunity.Imps[i]
-		v, a := &imp.Video, &imp.Audio
-		if len(v.DurFloors)+len(a.DurFloors) > 0 || v.MinCPMPerSec > 0 || a.MinCPMPerSec > 0 {
-			return 0 // the floor depends on the creative
+		if floorVaries(imp) {
+			return 0
 		}
 		if imp.FloorBad || imp.Floor < 0 {
 			continue // no open bid

@@ -222,7 +222,7 @@ func (d *Decision) creativeCheck(l *campaigns.Line, i int) Check {
 	for n, c := range l.Creatives {
 		r := rtb.NoBidNoAudience
 		if l.Rotation == nil || l.Rotation.Eligible(n, &d.visitor, d.facts.Request(), d.now) {
-			r = d.fitted(l, i, c).reason
+			_, r = d.fitting(l, i, n)
 		}
 		text := c.ID + ": " + r.String()
 		if r == rtb.NoBidSize {

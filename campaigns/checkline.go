@@ -394,7 +394,7 @@ func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
 		}
 		if cr := c.in.Creatives[id]; cr != nil {
 			c.creative(p, l, cr)
-			l.Creatives = append(l.Creatives, cr)
+			l.Creatives, l.Alike = append(l.Creatives, cr), append(l.Alike, cr.Alike)
 		}
 	}
 }

@@ -93,6 +93,7 @@ type Line struct {
 	ChildSafe  bool // may be shown to children
 	Bid        Bid
 	Creatives  []*creatives.Creative
+	Alike      []*creatives.Creative // those that they are like, by the same index
 	// Frequency are the caps of the line, its campaign and its advertiser,
 	// which all apply. MinGap is on the line's first cap.
 	Frequency     []rtb.FrequencyCap

@@ -1,6 +1,7 @@
 package creatives
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -111,6 +112,10 @@ func (b *banner) fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Excha
 	}
 	f.AttributeBlocked = slot.ListsBad || containsAny(slot.BType, b.subtypes) || c.blocks(slot.BAttr, x)
 	return f, rtb.NoBidNone
+}
+
+func (b *banner) likeness(c *Creative) string {
+	return fmt.Sprintf("%v %v %v %v %v", c.Sizes, c.FullScreen, c.APIs, c.Attrs, b.subtypes)
 }
 
 // sizeOn returns the size in which a creative is shown: the first of the

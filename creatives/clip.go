@@ -108,6 +108,9 @@ func (k *clip) fits(c *Creative, imp *rtb.Impression, _ *rtb.Device, x Exchange)
 	return f, rtb.NoBidNone
 }
 
+// likeness is empty: clips differ in their media.
+func (k *clip) likeness(*Creative) string { return "" }
+
 // fitsMedia reports whether the ad has a file for an object, and returns the size
 // of the first. For a wrapper, only the types of its media are known.
 func (k *clip) fitsMedia(c *Creative, v *rtb.Video) (size rtb.Size, ok bool) {

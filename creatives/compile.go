@@ -34,7 +34,28 @@ func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative,
 			out[i] = nil
 		}
 	}
+	linkAlike(out)
 	return out, r.Problems
+}
+
+// linkAlike sets [Creative.Alike].
+func linkAlike(list []*Creative) {
+	first := map[string]*Creative{}
+	for _, c := range list {
+		if c == nil {
+			continue
+		}
+		c.Alike = c
+		key := c.body.likeness(c)
+		if key == "" {
+			continue
+		}
+		key = fmt.Sprintf("%s %q %q %q %v %v %s", c.Type, c.Language, c.Cats, c.Mimes, c.Secure, c.IURL == "", key)
+		if first[key] == nil {
+			first[key] = c
+		}
+		c.Alike = first[key]
+	}
 }
 
 // link resolves the fallback of one creative and reports whether it can be used.
@@ -106,11 +127,11 @@ func (c *compiler) lists(out *Creative) {
 		c.Add("language", spec.Quote(s.Language), "an ISO 639-1 code such as en, or xx for a creative without words")
 	}
 	if len(s.Fill) == 0 {
-		out.Fill = []Fill{FillCart, FillViewed}
+		out.Fill = Fills(0).with(FillCart).with(FillViewed)
 	}
 	for i, name := range s.Fill {
 		if n := c.OneOf(spec.At("fill", i), name, fillNames[1:]); n >= 0 {
-			out.Fill = append(out.Fill, Fill(n+1))
+			out.Fill = out.Fill.with(Fill(n + 1))
 		}
 	}
 	if len(s.CRID) > maxCRIDName {

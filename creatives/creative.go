@@ -30,9 +30,13 @@ type Creative struct {
 	// NeedsProduct is set if the creative cannot be shown without a product.
 	NeedsProduct bool
 	Fallback     *Creative // used if there is no product; may be nil
-	Fill         []Fill
-	MaxBytes     int
-	Duration     time.Duration // of a video or audio ad; 0 for other formats
+	// Alike is the first creative that equals this one in everything that decides where it
+	// may be shown, without products: Fits, Secure, Language, Cats, and whether there is an
+	// IURL. It is this creative if there is none before it.
+	Alike    *Creative
+	Fill     Fills
+	MaxBytes int
+	Duration time.Duration // of a video or audio ad; 0 for other formats
 
 	body  body
 	crids []string // by size, if there are several

@@ -19,6 +19,9 @@ type body interface {
 	// fits returns how a creative with this body is shown on an impression, or
 	// why it cannot be. It does not allocate.
 	fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Exchange) (Fit, rtb.NoBidReason)
+	// likeness returns a text that is equal for creatives of the same type for which fits
+	// returns the same on every impression; empty if the creative is like no other.
+	likeness(c *Creative) string
 	// append appends the markup, before JSON escaping. It allocates only to grow
 	// dst.
 	append(dst []byte, c *Creative, m *Markup) ([]byte, error)

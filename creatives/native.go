@@ -162,6 +162,9 @@ func (n *native) fits(c *Creative, imp *rtb.Impression, _ *rtb.Device, x Exchang
 	return f, rtb.NoBidNone
 }
 
+// likeness is empty: native ads differ in their assets.
+func (n *native) likeness(*Creative) string { return "" }
+
 // answersAll reports whether there is an answer to every asset that a native
 // request requires, and to at least one asset: [rtb.NoBidNone], or why not. An
 // asset that is unknown or unreadable has no answer.

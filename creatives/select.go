@@ -21,6 +21,13 @@ const (
 	FillComplements // complements of products that the visitor has seen or bought
 )
 
+// Fills is a set of sources.
+type Fills uint8
+
+func (s Fills) with(f Fill) Fills { return s | 1<<f }
+
+func (s Fills) has(f Fill) bool { return s&(1<<f) != 0 }
+
 var fillNames = []string{"", "cart", "viewed", "wishlist", "complements"}
 
 // fillOf maps the kind of a visitor's contact with a product to a source.
@@ -30,16 +37,11 @@ var fillOf = [...]Fill{rtb.ProductViewed: FillViewed, rtb.ProductWished: FillWis
 // source of the creative's fill, in stock, of the advertiser and not bought
 // within [BoughtFor]. If there is none and the fill includes complements, it
 // appends a product that complements one of the visitor's. It appends nothing
-// if there is no such product, and does not allocate if dst has room.
+// if there is no such product, and does not allocate if dst has room. Of the creative
+// only its fill matters.
 func (c *Creative) Select(dst []*Product, v *rtb.Visitor, f *Feed, advertiser string, now time.Time) []*Product {
 	if f == nil {
 		return dst
-	}
-	complements := false
-	var met [FillComplements + 1]bool
-	for _, fill := range c.Fill {
-		met[fill] = true
-		complements = complements || fill == FillComplements
 	}
 	for i := range v.Products {
 		seen := &v.Products[i]
@@ -50,14 +52,14 @@ func (c *Creative) Select(dst []*Product, v *rtb.Visitor, f *Feed, advertiser st
 		if kind == rtb.ProductBought {
 			kind = rtb.ProductViewed // bought long ago
 		}
-		if int(kind) >= len(fillOf) || !met[fillOf[kind]] {
+		if int(kind) >= len(fillOf) || !c.Fill.has(fillOf[kind]) {
 			continue
 		}
 		if p := f.Product(seen.ID); p != nil && p.InStock {
 			return append(dst, p)
 		}
 	}
-	if complements {
+	if c.Fill.has(FillComplements) {
 		return appendComplement(dst, v, f, advertiser, now)
 	}
 	return dst
