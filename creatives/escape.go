@@ -2,30 +2,31 @@ package creatives
 
 const hexDigits = "0123456789ABCDEF"
 
+// entities are the bytes that HTML text and quoted attributes cannot hold as they are,
+// with what replaces them.
+var entities = [256]string{
+	'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&#34;", '\'': "&#39;", '`': "&#96;", 0: "\uFFFD",
+}
+
+// needsEntity marks the bytes that have an entity.
+var needsEntity = func() (t [256]bool) {
+	for c, entity := range entities {
+		t[c] = entity != ""
+	}
+	return t
+}()
+
 // appendHTML appends s for HTML text and quoted attributes. It leaves exchange
 // macros as they are, and is for our own URLs and texts of the configuration.
 func appendHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
+	from := 0
 	for i := range len(s) {
-		switch c := s[i]; c {
-		case '&':
-			dst = append(dst, "&amp;"...)
-		case '<':
-			dst = append(dst, "&lt;"...)
-		case '>':
-			dst = append(dst, "&gt;"...)
-		case '"':
-			dst = append(dst, "&#34;"...)
-		case '\'':
-			dst = append(dst, "&#39;"...)
-		case '`':
-			dst = append(dst, "&#96;"...)
-		case 0:
-			dst = append(dst, "\uFFFD"...)
-		default:
-			dst = append(dst, c)
+		if needsEntity[s[i]] {
+			dst = append(append(dst, s[from:i]...), entities[s[i]]...)
+			from = i + 1
 		}
 	}
-	return dst
+	return append(dst, s[from:]...)
 }
 
 // appendUntrustedHTML is appendHTML for untrusted texts: nothing in them may
@@ -54,36 +55,38 @@ func appendUntrustedHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return appendHTML(dst, s[from:])
 }
 
-// unreserved reports whether a byte needs no escaping anywhere in a URL (RFC
-// 3986 §2.3).
-func unreserved(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
-		c == '-' || c == '_' || c == '.' || c == '~'
-}
+// unreserved marks the bytes that need no escaping anywhere in a URL (RFC 3986 §2.3).
+var unreserved = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+			c == '-' || c == '_' || c == '.' || c == '~'
+	}
+	return t
+}()
 
 // appendURL appends s percent-encoded. The result is safe in a part of a URL
 // and, having only unreserved bytes and %, in HTML and scripts too.
 func appendURL[T ~string | ~[]byte](dst []byte, s T) []byte {
+	from := 0
 	for i := range len(s) {
-		if c := s[i]; unreserved(c) {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
+		if c := s[i]; !unreserved[c] {
+			dst = append(append(dst, s[from:i]...), '%', hexDigits[c>>4], hexDigits[c&15])
+			from = i + 1
 		}
 	}
-	return dst
+	return append(dst, s[from:]...)
 }
 
 // appendURL2 is appendURL applied twice, for a URL in a URL in a URL.
 func appendURL2[T ~string | ~[]byte](dst []byte, s T) []byte {
+	from := 0
 	for i := range len(s) {
-		if c := s[i]; unreserved(c) {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', '2', '5', hexDigits[c>>4], hexDigits[c&15])
+		if c := s[i]; !unreserved[c] {
+			dst = append(append(dst, s[from:i]...), '%', '2', '5', hexDigits[c>>4], hexDigits[c&15])
+			from = i + 1
 		}
 	}
-	return dst
+	return append(dst, s[from:]...)
 }
 
 // appendJS appends s for a string in a script, in either kind of quotes.
@@ -140,7 +143,7 @@ func newText(s string) Text {
 // is safe everywhere, whatever a request gives as its site.
 func appendHost(dst, s []byte) []byte {
 	for _, c := range s[:min(len(s), 253)] {
-		if unreserved(c) && c != '~' {
+		if unreserved[c] && c != '~' {
 			dst = append(dst, c)
 		}
 	}
