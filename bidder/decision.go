@@ -74,6 +74,7 @@ type Decision struct {
 	out     Outcome
 
 	// Memory that the stages share.
+	served     Request // of the HTTP handler
 	decoder    exchange.Decoder
 	ask        rtb.Ask          // of pacing, for the option that is being priced
 	ids        []rtb.ExternalID // of the request, those that may be looked up

@@ -67,16 +67,17 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 			refuse(status, rtb.NoBidMalformed)
 			return
 		}
-		rq := Request{Exchange: p.ID, Body: body, Arrival: arrival, Trace: b.trace(ctx, arrival)}
+		rq := &d.served
+		*rq = Request{Exchange: p.ID, Body: body, Arrival: arrival, Trace: b.trace(ctx, arrival)}
 		if b.o.Sources != nil {
 			rq.Source = b.o.Sources()
 		}
 		if c, ok := ctx.Conn().(eventLoop); ok {
 			rq.BeforeRead = c.BeforeBlocking()
 		}
-		rs := b.answer(snap, &rq, d)
+		rs := b.answer(snap, rq, d)
 		if rq.Trace != nil {
-			b.explained(&rq, d, &rs)
+			rs = b.explained(rq, d, rs)
 		}
 		b.write(ctx, p, &rs)
 	}

@@ -32,30 +32,31 @@ func (b *Bidder) trace(ctx *fasthttp.RequestCtx, now time.Time) *Trace {
 	return &Trace{}
 }
 
-// explained adds the explanation of a decision to its response. A no-bid without a body
-// becomes 200 with nbr, which exchanges take as a no-bid too (OpenRTB 2.6 §4.2.1).
-func (b *Bidder) explained(rq *Request, d *Decision, rs *Response) {
-	text := b.o.Debug.Explain(rq.Exchange, rq.Arrival, d, rs, rq.Trace)
+// explained returns the response with the explanation of its decision. A no-bid without a
+// body becomes 200 with nbr, which exchanges take as a no-bid too (OpenRTB 2.6 §4.2.1).
+func (b *Bidder) explained(rq *Request, d *Decision, rs Response) Response {
+	text := b.o.Debug.Explain(rq.Exchange, rq.Arrival, d, &rs, rq.Trace)
 	if text == nil || rs.Status != statusOK && rs.Status != statusNoBid {
-		return
+		return rs
 	}
 	response := map[string]json.RawMessage{}
 	if len(rs.Body) == 0 {
 		response["id"], _ = json.Marshal(string(d.opportunity.ID)) // a string
 		response["nbr"], _ = json.Marshal(rs.Reason.NBR())         // a number
 	} else if json.Unmarshal(rs.Body, &response) != nil {
-		return
+		return rs
 	}
 	ext := map[string]json.RawMessage{}
 	if len(response["ext"]) > 0 && json.Unmarshal(response["ext"], &ext) != nil {
-		return
+		return rs
 	}
 	ext["rebound"] = text
 	var err error
 	if response["ext"], err = json.Marshal(ext); err != nil {
-		return
+		return rs
 	}
 	if body, err := json.Marshal(response); err == nil {
 		rs.Status, rs.Body = statusOK, body
 	}
+	return rs
 }
