@@ -5,13 +5,14 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"strings"
 )
 
 // nobodyWords are values that senders write if they have no identifier, in lower
-// case and without anything but letters and digits: null values of programming
-// languages and answers of consent tools.
+// case and without anything but letters: null values of programming languages and
+// answers of consent tools.
 var nobodyWords = []string{
 	"null", "nil", "none", "undefined", "undef", "nan", "na", "notset", "notavailable", "notapplicable", "notprovided", "unset",
 	"unknown", "unidentified", "missing", "empty", "blank", "void", "default", "invalid", "error", "deleted", "redacted", "removed",
@@ -24,15 +25,37 @@ var nobodyWords = []string{
 const maxNobodyWord = 24
 
 // nobodyWord and nobodyHash hold the words, and the hex and base64 forms of the MD5,
-// SHA-1 and SHA-256 of the empty text and of each word as senders write it.
-var nobodyWord, nobodyHash = nobodyTables()
+// SHA-1 and SHA-256 of the empty text and of each word as senders write it. hashStarts
+// holds how the latter begin.
+var nobodyWord, nobodyHash, hashStarts = nobodyTables()
 
-func nobodyTables() (words, hashes map[string]bool) {
-	words, hashes = make(map[string]bool, len(nobodyWords)), map[string]bool{}
+// starts is a set of the first four bytes of texts, in any letter case. It may report
+// texts that begin with others.
+type starts [1 << 15 / 64]uint64
+
+func (s *starts) bit(text []byte) (word *uint64, bit uint64) {
+	const spread = 0x9e3779b1
+	n := (binary.LittleEndian.Uint32(text) | 0x20202020) * spread >> 17
+	return &s[n/64], 1 << (n % 64)
+}
+
+func (s *starts) add(text []byte) {
+	word, bit := s.bit(text)
+	*word |= bit
+}
+
+func (s *starts) has(text []byte) bool {
+	word, bit := s.bit(text)
+	return *word&bit != 0
+}
+
+func nobodyTables() (words, hashes map[string]bool, begin *starts) {
+	words, hashes, begin = make(map[string]bool, len(nobodyWords)), map[string]bool{}, &starts{}
 	add := func(sum []byte) {
-		hashes[hex.EncodeToString(sum)] = true
-		hashes[base64.RawStdEncoding.EncodeToString(sum)] = true
-		hashes[base64.RawURLEncoding.EncodeToString(sum)] = true
+		for _, text := range []string{hex.EncodeToString(sum), base64.RawStdEncoding.EncodeToString(sum), base64.RawURLEncoding.EncodeToString(sum)} {
+			hashes[text] = true
+			begin.add([]byte(text))
+		}
 	}
 	texts := []string{"", " ", "0", "-1", "(null)", "(none)", "(not set)", "n/a", "opt-out", "opt_out", "opted_out", "[object Object]",
 		"00000000-0000-0000-0000-000000000000"}
@@ -46,8 +69,32 @@ func nobodyTables() (words, hashes map[string]bool) {
 		add(s1[:])
 		add(s2[:])
 	}
-	return words, hashes
+	return words, hashes, begin
 }
+
+// Classes of the bytes of identifiers.
+const (
+	byteLetter = 1 << iota
+	byteDigit
+	byteMacro // begins or ends a macro within an identifier
+	byteWide  // beyond ASCII
+)
+
+var byteClass = func() (t [256]uint8) {
+	for c := range t {
+		switch b := byte(c); {
+		case letter(b):
+			t[c] = byteLetter
+		case b >= '0' && b <= '9':
+			t[c] = byteDigit
+		case strings.IndexByte("$#{}<%", b) >= 0:
+			t[c] = byteMacro
+		case b >= 0x80:
+			t[c] = byteWide
+		}
+	}
+	return t
+}()
 
 // Nobody reports whether the value of an identifier is a placeholder that identifies
 // no one: it is empty, zeros or one repeated character, a null or opt-out word, an
@@ -61,18 +108,26 @@ func Nobody(id []byte) bool {
 	for len(id) > 0 && (id[len(id)-1] <= ' ' || id[len(id)-1] == '"' || id[len(id)-1] == '\'') {
 		id = id[:len(id)-1]
 	}
-	if len(id) == 0 || uniform(id) || unexpanded(id) {
+	if len(id) == 0 || uniform(id) || enclosed(id) {
 		return true
 	}
-	if isHashLen(len(id)) && hashOfNobody(id) {
-		return true
+	seen, letters := uint8(0), 0
+	for _, c := range id {
+		class := byteClass[c]
+		seen |= class
+		letters += int(class & byteLetter)
 	}
-	if string(id) == "-1" {
+	switch {
+	case seen&byteMacro != 0 && unexpanded(id),
+		isHashLen(len(id)) && hashStarts.has(id) && hashOfNobody(id),
+		string(id) == "-1":
 		return true
+	case seen&(byteDigit|byteWide) != 0 || letters > maxNobodyWord:
+		return false // it is not a word
 	}
 	var stack [maxNobodyWord]byte
-	word, ok := appendWord(stack[:0], id)
-	return ok && (len(word) == 0 || nobodyWord[string(word)])
+	word := appendWord(stack[:0], id)
+	return len(word) == 0 || nobodyWord[string(word)]
 }
 
 // uniform reports whether an identifier consists of zeros, or of one other character
@@ -101,17 +156,19 @@ func uniform(id []byte) bool {
 	return n == 0 || n >= 16
 }
 
-// unexpanded reports whether an identifier is a macro that its sender should have
+// enclosed reports whether an identifier is a macro that its sender should have
+// replaced, by its ends.
+func enclosed(id []byte) bool {
+	first, last := id[0], id[len(id)-1]
+	return len(id) > 4 && first == '_' && id[1] == '_' && last == '_' && id[len(id)-2] == '_' || // __UID__
+		len(id) > 2 && first == last && (first == '%' || first == '#' || first == '@' || first == '$' || first == '!' || first == '|') ||
+		first == '$' && len(id) > 1 && (letter(id[1]) || id[1] == '!' || id[1] == '$') || // $UID, $!{uid}
+		first == '[' && last == ']' || first == '{' && last == '}' || first == '<' && last == '>'
+}
+
+// unexpanded reports whether an identifier contains a macro that its sender should have
 // replaced, in the notations of exchanges, tag managers and template languages.
 func unexpanded(id []byte) bool {
-	first, last := id[0], id[len(id)-1]
-	switch {
-	case len(id) > 4 && first == '_' && id[1] == '_' && last == '_' && id[len(id)-2] == '_', // __UID__
-		len(id) > 2 && first == last && (first == '%' || first == '#' || first == '@' || first == '$' || first == '!' || first == '|'),
-		first == '$' && len(id) > 1 && (letter(id[1]) || id[1] == '!' || id[1] == '$'), // $UID, $!{uid}
-		first == '[' && last == ']', first == '{' && last == '}', first == '<' && last == '>':
-		return true
-	}
 	for i := 0; i+1 < len(id); i++ {
 		switch a, b := id[i], id[i+1]; a {
 		case '$', '#':
@@ -165,22 +222,12 @@ func hashOfNobody(id []byte) bool {
 	return nobodyHash[string(b)]
 }
 
-// appendWord appends the letters and digits of an identifier in lower case. It returns
-// false if there are too many for a word, or characters beyond ASCII.
-func appendWord(dst, id []byte) ([]byte, bool) {
+// appendWord appends the letters of an identifier in lower case.
+func appendWord(dst, id []byte) []byte {
 	for _, c := range id {
-		switch {
-		case letter(c), c >= '0' && c <= '9':
-			if len(dst) == cap(dst) {
-				return dst, false
-			}
-			if c >= 'A' && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			dst = append(dst, c)
-		case c >= 0x80:
-			return dst, false
+		if letter(c) {
+			dst = append(dst, c|0x20)
 		}
 	}
-	return dst, true
+	return dst
 }

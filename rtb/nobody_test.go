@@ -50,3 +50,28 @@ func TestNobodyDoesNotAllocate(t *testing.T) {
 		t.Errorf("got %v allocations; want none", n)
 	}
 }
+
+// The shortcuts of Nobody find every word and every hash.
+func TestNobodyTables(t *testing.T) {
+	for word := range nobodyWord {
+		if len(word) > maxNobodyWord || strings.ContainsFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }) {
+			t.Errorf("%q: want at most %d letters in lower case", word, maxNobodyWord)
+		}
+	}
+	for hash := range nobodyHash {
+		if !Nobody([]byte(hash)) {
+			t.Errorf("%q names somebody", hash)
+		}
+	}
+}
+
+func BenchmarkNobody(b *testing.B) {
+	ids := [][]byte{[]byte("6d92078a-8246-4ba4-ae5b-76104861e7dc"), []byte("v1_k3JxQp0ZbT9wYcLmNs"), []byte("9f86d081884c7d659a2feaa0c55ad015")}
+	for b.Loop() {
+		for _, id := range ids {
+			if Nobody(id) {
+				b.Fatalf("%q names nobody", id)
+			}
+		}
+	}
+}
