@@ -267,7 +267,11 @@ func (l *Listener) serve(ctx *fasthttp.RequestCtx, frame *framing) {
 		l.spec.Shed(ctx)
 		return
 	}
-	l.forward(ctx)
+	if frame == nil || frame.forwarded {
+		l.forward(ctx)
+	} else {
+		ctx.SetRemoteAddr(nil)
+	}
 	switch {
 	case frame == nil && !l.unambiguous(ctx):
 		return

@@ -64,17 +64,25 @@ func (lp *loop) register(c *loopConn) {
 		lp.conns = append(lp.conns, make([]*loopConn, max(64, len(lp.conns)))...)
 	}
 	lp.conns[c.fd] = c
-	lp.watch(c, unix.EPOLLIN)
+	lp.watch(c, readEvents)
 	if lp.set.draining.Load() {
 		lp.close(c)
 	}
 }
 
+// readEvents are the events of a connection that is read: one for everything that arrives,
+// so that the system need not look at the connection again before that.
+const readEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+
 // watch selects the events of a connection; 0 means none, not even errors.
 func (lp *loop) watch(c *loopConn, events uint32) {
-	if c.watched == events {
-		return
+	if c.watched != events {
+		lp.control(c, events)
 	}
+}
+
+// control is watch, and makes the system report again what is ready.
+func (lp *loop) control(c *loopConn, events uint32) {
 	op := unix.EPOLL_CTL_MOD
 	switch {
 	case c.watched == 0:
@@ -116,13 +124,17 @@ func (lp *loop) closeIdle() {
 	}
 }
 
-// readable reads from a connection and serves what is complete.
-func (lp *loop) readable(c *loopConn) bool {
+// readable reads from a connection and serves what is complete. events are those that were
+// reported.
+func (lp *loop) readable(c *loopConn, events uint32) bool {
 	w := lp.work
 	n := copy(w.buf, c.pending)
 	m, errno := readSocket(c.fd, w.buf[n:])
+	if errno == unix.EINTR || m == len(w.buf)-n || m > 0 && events&^unix.EPOLLIN != 0 {
+		lp.control(c, c.watched) // there may be more: further bytes, the end or an error
+	}
 	switch {
-	case errno == unix.EAGAIN || errno == unix.EINTR:
+	case errno == unix.EAGAIN || errno == unix.EINTR || lp.conn(c.fd) != c:
 		return true
 	case errno != 0 || m == 0:
 		if n > 0 { // the library says what is wrong with half a request
@@ -236,7 +248,7 @@ func (lp *loop) resume(c *loopConn) bool {
 
 // again continues with what a connection has sent meanwhile.
 func (lp *loop) again(c *loopConn) bool {
-	lp.watch(c, unix.EPOLLIN)
+	lp.watch(c, readEvents)
 	if lp.conn(c.fd) != c {
 		return true
 	}

@@ -40,6 +40,9 @@ const (
 	// the loop found it. After that it is shed, because exchanges allow about 100 ms
 	// and a queue that is longer only makes every answer too late.
 	maxWait = 30 * time.Millisecond
+	// yieldAfter is how long a loop that always finds requests goes on before it lets other
+	// goroutines run.
+	yieldAfter = 100 * time.Microsecond
 )
 
 // loop serves its connections on one goroutine at a time: its fields are not shared, except
@@ -59,6 +62,7 @@ type loop struct {
 	spare   [][]byte  // buffers for incomplete requests
 	idle    []*worker // workers of handlers that blocked
 	now     int64     // time of the last wait, nanoseconds since 1970
+	yielded int64     // the time at which other goroutines could run last
 	events  []unix.EpollEvent
 	next, n int // events not yet handled
 	poll    func(uintptr) bool
@@ -161,7 +165,10 @@ func (lp *loop) run() {
 		if lp.set.last.Load() && lp.open.Load() == 0 {
 			break
 		}
-		runtime.Gosched()
+		if lp.now-lp.yielded >= int64(yieldAfter) {
+			lp.yielded = lp.now
+			runtime.Gosched()
+		}
 		if err := lp.wait(); err != nil {
 			lp.set.l.spec.Logger.Error("event loop ended: " + err.Error())
 			break
@@ -216,7 +223,7 @@ func (lp *loop) dispatch(fd int, events uint32) bool {
 	case len(c.out) > 0:
 		return lp.resume(c)
 	}
-	return lp.readable(c)
+	return lp.readable(c, events)
 }
 
 func (lp *loop) conn(fd int) *loopConn {
