@@ -60,7 +60,8 @@ type Decoder struct {
 // head holds the results of Head that Rest needs: the offsets of values (0:
 // absent), and the identifiers before they are sorted.
 type head struct {
-	imp, site, app, dooh, user     int
+	imp, site, app, dooh           int
+	user, deviceGeo, sua, cur      int
 	schain                         [3]int // source.schain, source.ext.schain, ext.schain
 	eids                           [2]int // user.eids, user.ext.eids
 	lists                          [len(listNames)]int
@@ -85,10 +86,9 @@ var listNames = [...]struct {
 }
 
 // Head decodes the fields that are needed before a visitor is looked up: id, tmax, test,
-// at, cur, identifiers, privacy signals and device. It checks the strings, the brackets
-// and the UTF-8 of the whole body, and the JSON of what it reads; Rest checks the
-// values that Head skips. It resets o. A non-nil error is a [DecodeError]; o.ID is set even
-// then if it could be read, because the response echoes it.
+// at, identifiers, privacy signals and device, of which it leaves geo and sua to Rest. It checks the strings, the brackets and the UTF-8 of the whole body, and the JSON
+// of what it reads; Rest checks the values that Head skips. It resets o. A non-nil error is
+// a [DecodeError]; o.ID is set even then if it could be read, because the response echoes it.
 func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
 	d.reset(o)
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))

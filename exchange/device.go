@@ -7,14 +7,12 @@ import (
 	"rebound/rtb"
 )
 
-// device reads the device (OpenRTB 2.6 §3.2.18). Of two devices the last one wins,
-// except for the privacy signals.
+// device reads the device (OpenRTB 2.6 §3.2.18), except for what only Rest needs of its
+// objects. Of two devices the last one wins, except for the privacy signals.
 func (d *Decoder) device(o *rtb.Opportunity) {
-	s := &d.s
+	s, h := &d.s, &d.head
 	o.Device = rtb.Device{}
-	d.head.ifa, d.head.ifaType = nil, nil
-	d.head.deviceExtBad = false
-	var sua rtb.Device
+	h.ifa, h.ifaType, h.deviceGeo, h.sua, h.deviceExtBad = nil, nil, 0, 0, false
 	if !s.enter('{') {
 		if s.value().given() {
 			o.Signals.LMT = o.Signals.LMT.Or(rtb.Unreadable)
@@ -22,11 +20,14 @@ func (d *Decoder) device(o *rtb.Opportunity) {
 		return
 	}
 	for s.member() {
-		d.deviceMember(o, &sua)
+		d.deviceMember(o)
 	}
-	overlay(&o.Device, &sua)
-	if d.head.deviceExtBad && asksForTracking(o.Device.OS) {
-		o.Signals.LMT = o.Signals.LMT.Or(rtb.Unreadable)
+	if h.deviceExtBad && s.err == 0 {
+		end := s.i
+		if d.restOfDevice(o); asksForTracking(o.Device.OS) {
+			o.Signals.LMT = o.Signals.LMT.Or(rtb.Unreadable)
+		}
+		s.at(max(s.i, end)) // at the end of the text after an error
 	}
 }
 
@@ -44,7 +45,7 @@ func asksForTracking(os []byte) bool {
 // deviceTypeDOOH is the digital out-of-home screen (AdCOM 1.0, List: Device Types).
 const deviceTypeDOOH = 8
 
-func (d *Decoder) deviceMember(o *rtb.Opportunity, sua *rtb.Device) {
+func (d *Decoder) deviceMember(o *rtb.Opportunity) {
 	s, v := &d.s, &o.Device
 	switch string(s.key) {
 	case "ua":
@@ -72,15 +73,31 @@ func (d *Decoder) deviceMember(o *rtb.Opportunity, sua *rtb.Device) {
 	case "ifa_type":
 		d.head.ifaType = s.readText()
 	case "geo":
-		d.country(o, d.geo(v))
+		d.head.deviceGeo = s.i
+		d.country(o, d.geoCountry())
 	case "sua":
-		d.sua(sua)
+		d.head.sua = s.mark()
 	case "ext":
 		d.deviceExt(o)
 	default:
 		if !d.deviceSignal(o) {
 			s.skip()
 		}
+	}
+}
+
+// restOfDevice reads what Head left of the device.
+func (d *Decoder) restOfDevice(o *rtb.Opportunity) {
+	s, h := &d.s, &d.head
+	if h.deviceGeo != 0 {
+		s.at(h.deviceGeo)
+		d.geo(&o.Device)
+	}
+	if h.sua != 0 {
+		s.at(h.sua)
+		var sua rtb.Device
+		d.sua(&sua)
+		overlay(&o.Device, &sua)
 	}
 }
 
@@ -131,14 +148,29 @@ func (d *Decoder) country(o *rtb.Opportunity, c []byte) {
 	}
 }
 
-// geo reads a geo object into v and returns its country.
-func (d *Decoder) geo(v *rtb.Device) []byte {
+// geoCountry returns the country of a geo object.
+func (d *Decoder) geoCountry() (country []byte) {
+	s := &d.s
+	if !s.open('{') {
+		return nil
+	}
+	for s.member() {
+		if string(s.key) == "country" {
+			country = s.readText()
+		} else {
+			s.skip()
+		}
+	}
+	return country
+}
+
+// geo reads a geo object into v.
+func (d *Decoder) geo(v *rtb.Device) {
 	s := &d.s
 	v.Country, v.Region, v.City, v.ZIP, v.GeoType, v.HasGeo = nil, nil, nil, nil, 0, false
 	v.UTCOffset, v.HasOffset = 0, false
-	if !s.enter('{') {
-		s.skip()
-		return nil
+	if !s.open('{') {
+		return
 	}
 	lat, lon := false, false
 	for s.member() {
@@ -164,7 +196,6 @@ func (d *Decoder) geo(v *rtb.Device) []byte {
 		}
 	}
 	v.HasGeo = lat && lon && v.Lat >= -90 && v.Lat <= 90 && v.Lon >= -180 && v.Lon <= 180
-	return v.Country
 }
 
 // maxOffset, in minutes, exceeds the offset of every time zone from UTC.

@@ -25,7 +25,8 @@ func (d *Decoder) rootMember(o *rtb.Opportunity) {
 			o.At = n
 		}
 	case "cur":
-		d.currencies(o)
+		h.cur = at
+		s.skip()
 	case "cattax":
 		d.catTax(o)
 	case "site":
@@ -92,7 +93,9 @@ func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
 
 // keyFolds reports whether the last key is name in any letter case (ASCII). name
 // must be in lower case.
-func (s *scanner) keyFolds(name string) bool { return foldsTo(s.key, name) }
+func (s *scanner) keyFolds(name string) bool {
+	return len(s.key) == len(name) && foldsTo(s.key, name)
+}
 
 // foldsTo reports whether text is name in any letter case (ASCII). name must be in
 // lower case.

@@ -18,6 +18,11 @@ func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 		return d.s.err
 	}
 	d.blockLists(o)
+	if d.head.cur != 0 {
+		d.s.at(d.head.cur)
+		d.currencies(o)
+	}
+	d.restOfDevice(o)
 	d.supply(o)
 	o.UserKeywords = len(o.Keywords)
 	d.restOfUser(o)

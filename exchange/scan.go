@@ -123,17 +123,23 @@ func (s *scanner) next(closing byte) bool {
 // last one it leaves the object and returns false.
 func (s *scanner) member() bool {
 	// Most requests have no white space between tokens.
-	i := s.i
-	if i < len(s.b) && s.b[i] == ',' && !s.first {
+	b, i := s.b, s.i
+	switch {
+	case i < len(b) && b[i] == ',' && !s.first:
 		i++
-	} else {
+	case i < len(b) && b[i] == '"' && s.first:
+		s.first = false
+	case i < len(b) && b[i] == '}':
+		s.first, s.i = false, i+1
+		return false
+	default:
 		if !s.next('}') {
 			return false
 		}
 		i = s.i
 	}
-	if i >= len(s.b) || s.b[i] != '"' {
-		if i = s.space(i); i >= len(s.b) || s.b[i] != '"' {
+	if i >= len(b) || b[i] != '"' {
+		if i = s.space(i); i >= len(b) || b[i] != '"' {
 			s.fail(ErrSyntax)
 			return false
 		}
@@ -142,16 +148,16 @@ func (s *scanner) member() bool {
 	if end < 0 {
 		return false
 	}
-	s.key, s.keyAt = s.b[i+1:end], i
+	s.key, s.keyAt = b[i+1:end], i
 	if s.carry.slashes != 0 && s.escaped(s.key) {
 		s.key, _ = s.unescape(s.key)
 	}
-	if i = end + 1; i < len(s.b) && s.b[i] == ':' {
+	if i = end + 1; i < len(b) && b[i] == ':' {
 		i++
 	} else if i = s.colon(i); i < 0 {
 		return false
 	}
-	if i < len(s.b) && s.b[i] <= ' ' {
+	if i < len(b) && b[i] <= ' ' {
 		i = s.space(i)
 	}
 	s.i = i

@@ -27,8 +27,7 @@ func (d *Decoder) user(o *rtb.Opportunity) {
 		case "eids":
 			h.eids[0] = s.mark()
 		case "geo":
-			var v rtb.Device
-			h.userGeo = d.geo(&v)
+			h.userGeo = d.geoCountry()
 		case "ext":
 			d.userExt(o)
 		default:
