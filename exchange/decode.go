@@ -86,9 +86,10 @@ var listNames = [...]struct {
 }
 
 // Head decodes the fields that are needed before a visitor is looked up: id, tmax, test,
-// at, identifiers, privacy signals and device, of which it leaves geo and sua to Rest. It checks the strings, the brackets and the UTF-8 of the whole body, and the JSON
-// of what it reads; Rest checks the values that Head skips. It resets o. A non-nil error is
-// a [DecodeError]; o.ID is set even then if it could be read, because the response echoes it.
+// at, identifiers, privacy signals and device, of which it leaves geo and sua to Rest. It
+// checks the strings, the brackets and the UTF-8 of the whole body, and the JSON of what it
+// reads; Rest checks the values that Head skips. It resets o. A non-nil error is a
+// [DecodeError]; o.ID is set even then if it could be read, because the response echoes it.
 func (d *Decoder) Head(body []byte, p *Profile, o *rtb.Opportunity) error {
 	d.reset(o)
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
