@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"rebound/events"
 )
@@ -22,27 +24,50 @@ type Progress struct {
 	// Rebuilt is set if the rollups were built from the start, because the log no longer holds what they
 	// had counted.
 	Rebuilt bool
+	// More is set if Follow left records or facts to the next call.
+	More bool
 }
 
-// restedSteps bounds the steps of an update that rests, for records and for facts.
-const restedSteps = 10
+// followed is the number of records, and of facts, that one call of Follow counts at most.
+const followed = 20_000
 
-// rest reports whether the update goes on after a number of steps.
-func (s *Store) rest(ctx context.Context, steps int) (more bool, err error) {
-	if s.o.Rest == nil {
-		return true, nil
-	}
-	err = s.o.Rest(ctx)
-	return steps < restedSteps, err
+// commitEvery is how long Follow keeps what it has counted in memory at most. Then little
+// is lost with the process, and another process that reports has little to count itself.
+const commitEvery = 10 * time.Minute
+
+// flushDelay is how long after a bid its record may take to reach its file.
+const flushDelay = 10 * time.Second
+
+// Update counts what the logs have gained, to their end, and commits it. If another process
+// builds at the same time, both share the work. If ctx ends, what has been counted is kept
+// for the next call.
+func (s *Store) Update(ctx context.Context) (Progress, error) {
+	return s.build(ctx, func(ctx context.Context, p *Progress) error {
+		_, err := s.count(ctx, p, math.MaxInt64)
+		if err == nil && !s.step.empty() {
+			err = s.step.commit(ctx)
+		}
+		return err
+	})
 }
 
-// errRested ends the reading of facts.
-var errRested = errors.New("the update has counted enough facts")
+// Follow counts some of what the logs have gained. It commits what has been counted when
+// that is large or old: until then, queries do not see it.
+func (s *Store) Follow(ctx context.Context) (Progress, error) {
+	return s.build(ctx, func(ctx context.Context, p *Progress) (err error) {
+		if p.More, err = s.count(ctx, p, followed); err != nil {
+			return err
+		}
+		if t := s.step; !t.empty() && s.o.Now().Sub(t.began) >= commitEvery {
+			return t.commit(ctx)
+		}
+		return nil
+	})
+}
 
-// Update counts what the logs have gained. It returns at the end of the logs, unless
-// [Options.Rest] is set. If another
-// process builds at the same time, both share the work.
-func (s *Store) Update(ctx context.Context) (p Progress, err error) {
+// build calls count with the state of the store, which is loaded again if another process
+// has built in the meantime.
+func (s *Store) build(ctx context.Context, count func(context.Context, *Progress) error) (p Progress, err error) {
 	select {
 	case <-s.building:
 		defer func() { s.building <- struct{}{} }()
@@ -50,44 +75,70 @@ func (s *Store) Update(ctx context.Context) (p Progress, err error) {
 		return p, ctx.Err()
 	}
 	for range 100 {
-		if err = s.update(ctx, &p); !errors.Is(err, errMoved) {
+		if err = s.prepareStep(ctx); err == nil {
+			err = count(ctx, &p)
+		}
+		var lost *lostError
+		if errors.As(err, &lost) && !p.Rebuilt {
+			p.Rebuilt = true
+			err = s.rebuild(ctx)
+		}
+		if err == nil || ctx.Err() != nil {
+			return p, ctx.Err()
+		}
+		s.step = nil
+		if !errors.Is(err, errMoved) {
 			break
 		}
-		s.s.loaded = false
 	}
-	if err != nil {
-		s.s.loaded = false
-		if isLocked(err) || errors.Is(err, errMoved) {
-			err = fmt.Errorf("%w: %w", ErrBusy, err)
-		}
-		return p, fmt.Errorf("cannot build rollups: %w", err)
+	if isLocked(err) || errors.Is(err, errMoved) {
+		err = fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	return p, nil
+	return p, fmt.Errorf("cannot build rollups: %w", err)
 }
 
-func (s *Store) update(ctx context.Context, p *Progress) error {
-	if !s.s.loaded || s.moved(ctx) {
-		if err := s.load(ctx); err != nil {
+// prepareStep begins a step from the state of the store, unless there is one.
+func (s *Store) prepareStep(ctx context.Context) error {
+	if s.step == nil || s.moved(ctx) {
+		st, err := s.readState(ctx)
+		if err != nil {
 			return err
 		}
+		s.step = s.newStep(st)
 	}
-	err := s.readRecords(ctx, p)
-	if err == nil {
-		err = s.readFacts(ctx, p)
+	s.step.ctx = ctx
+	return nil
+}
+
+// count counts at most a number of new records, and as many facts once there are no more
+// records: an outcome needs the record of its bid.
+func (s *Store) count(ctx context.Context, p *Progress, limit int64) (more bool, err error) {
+	began := s.o.Now()
+	if s.step.began.IsZero() {
+		s.step.began = began
 	}
-	var lost *lostError
-	if !errors.As(err, &lost) || p.Rebuilt {
-		return err
+	if more, err = s.readRecords(ctx, p, p.Records+limit); more || err != nil {
+		return more, err
 	}
-	p.Rebuilt = true
-	return s.rebuild(ctx)
+	if s.step.complete = began.Add(-flushDelay); s.o.BidDir == "" {
+		s.step.complete = began
+	}
+	return s.readFacts(ctx, p, p.Facts+limit)
+}
+
+// rest gives the processor to others.
+func (s *Store) rest(ctx context.Context) error {
+	if s.o.Rest == nil {
+		return ctx.Err()
+	}
+	return s.o.Rest(ctx)
 }
 
 // moved reports whether another process has changed the store.
 func (s *Store) moved(ctx context.Context) bool {
 	var generation int64
 	err := s.db.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'generation'").Scan(&generation)
-	return err != nil || generation != s.s.generation
+	return err == nil && generation != s.step.st.generation
 }
 
 // rebuild empties the store, so that the next update counts everything.
@@ -101,7 +152,7 @@ func (s *Store) rebuild(ctx context.Context) error {
 		return err
 	}
 	// Other processes must notice that the store is another one.
-	if _, err := tx.ExecContext(ctx, "UPDATE meta SET value = ? WHERE name = 'generation'", s.s.generation+1); err != nil {
+	if _, err := tx.ExecContext(ctx, "UPDATE meta SET value = ? WHERE name = 'generation'", s.step.st.generation+1); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -119,183 +170,188 @@ func (e *lostError) Error() string { return e.cause.Error() }
 // position: it is another log, or lost its end.
 var ErrElsewhere = errors.New("the log has another fact at the position of the rollups")
 
-// readFacts counts the new facts.
-func (s *Store) readFacts(ctx context.Context, p *Progress) error {
-	t, err := s.newStep(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { t.close() }()
-	pos, steps := s.s.facts, 0
-	err = s.o.Facts(ctx, pos, func(facts []events.Fact) error {
+// errEnough ends the reading of facts.
+var errEnough = errors.New("enough facts have been counted")
+
+// readFacts counts new facts until p has a number of them, and reports whether it stopped
+// for that reason.
+func (s *Store) readFacts(ctx context.Context, p *Progress, limit int64) (more bool, err error) {
+	t := s.step
+	err = s.o.Facts(ctx, t.facts, func(facts []events.Fact) error {
 		for i := range facts {
 			f := &facts[i]
-			if f.Seq <= pos.Seq {
+			if f.Seq <= t.facts.Seq {
 				continue
 			}
-			if err := t.fact(ctx, f); err != nil {
-				return err
+			if p.Facts >= limit {
+				more = true
+				return errEnough
 			}
-			pos = f.Position()
+			if counted, err := t.fact(f); err != nil || !counted {
+				return cmp.Or(err, errEnough)
+			}
+			t.facts = f.Position()
+			t.counted++
 			p.Facts++
+			if p.Facts%checkEvery == 0 {
+				if err := s.pause(ctx); err != nil {
+					return err
+				}
+			}
 		}
-		if t.size < s.o.step {
-			return nil
-		}
-		if err := t.commit(ctx, pos); err != nil {
-			return err
-		}
-		steps++
-		if more, err := s.rest(ctx, steps); err != nil || !more {
-			return cmp.Or(err, errRested)
-		}
-		t.close()
-		t, err = s.newStep(ctx)
-		return err
+		return s.pause(ctx)
 	})
 	if errors.Is(err, ErrElsewhere) {
-		return &lostError{err}
+		return false, &lostError{err}
 	}
-	if errors.Is(err, errRested) {
-		return nil
+	if errors.Is(err, errEnough) {
+		err = nil
 	}
-	if err == nil && t.size > 0 {
-		err = t.commit(ctx, pos)
-	}
-	return err
+	return more, err
 }
 
-// readRecords counts the new records of the bid log.
-func (s *Store) readRecords(ctx context.Context, p *Progress) error {
+// checkEvery is the number of records or facts after which to look up from work.
+const checkEvery = 64
+
+// pause commits a step that is full, and rests.
+func (s *Store) pause(ctx context.Context) error {
+	if s.step.full() {
+		if err := s.step.commit(ctx); err != nil {
+			return err
+		}
+		s.step.began = s.o.Now()
+	}
+	return s.rest(ctx)
+}
+
+// readRecords counts new records of the bid log until p has a number of them, and reports
+// whether it stopped for that reason.
+func (s *Store) readRecords(ctx context.Context, p *Progress, limit int64) (more bool, err error) {
 	if s.o.BidDir == "" {
-		return nil
+		return false, nil
 	}
 	names, err := events.BidFiles(s.o.BidDir)
 	if err != nil {
-		return err
+		return false, err
 	}
-	t, err := s.newStep(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { t.close() }()
-	steps := 0
 	for i, name := range names {
 		if i+1 < len(names) && names[i+1] == name+events.PackedEnd {
 			continue // it was packed, and is about to be removed
 		}
-		for {
-			more, err := t.file(ctx, name, p)
-			if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(name, events.PackedEnd) {
-				name += events.PackedEnd // packed in the meantime
-				more, err = t.file(ctx, name, p)
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) { // the oldest files are deleted at some time
-				return err
-			}
-			if t.size < s.o.step {
-				break
-			}
-			if err := t.commit(ctx, s.s.facts); err != nil {
-				return err
-			}
-			steps++
-			if goOn, err := s.rest(ctx, steps); err != nil || !goOn {
-				return err
-			}
-			t.close()
-			if t, err = s.newStep(ctx); err != nil {
-				return err
-			}
-			if !more {
-				break
-			}
+		err := s.readFile(ctx, name, p, limit)
+		if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(name, events.PackedEnd) {
+			err = s.readFile(ctx, name+events.PackedEnd, p, limit) // packed in the meantime
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the oldest files are deleted at some time
+			return false, err
+		}
+		if p.Records >= limit {
+			return true, nil
 		}
 	}
-	if t.size > 0 || len(t.files) > 0 {
-		return t.commit(ctx, s.s.facts)
-	}
-	return nil
+	return false, nil
 }
 
-// file counts the records of a file from where the store is. It stops when the step is full,
-// and reports whether there may be more.
-func (t *step) file(ctx context.Context, name string, p *Progress) (more bool, err error) {
+// readFile counts the records of a file from where the store is.
+func (s *Store) readFile(ctx context.Context, name string, p *Progress, limit int64) error {
 	stem, packed := strings.CutSuffix(filepath.Base(name), events.PackedEnd)
-	at, ok := t.files[stem]
+	at, ok := s.step.files[stem]
 	if !ok {
-		at = t.st.files[stem]
+		at = s.step.st.files[stem]
 	}
 	if at.packed {
-		return false, nil
+		return nil
 	}
 	if packed && at.bytes > 0 { // it was counted before it was packed
 		if same, err := holds(name, at.bytes); same || err != nil {
-			at.packed = same
-			t.files[stem] = at
-			return false, err
+			if at.packed = same; same {
+				s.step.files[stem] = at
+			}
+			return err
 		}
 	}
 	r, err := events.OpenFile(name)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer r.Close() //nolint:errcheck // it is only read
-	skip := at.records
+	c := &fileCount{s: s, name: name, stem: stem, at: at, skip: at.records, p: p, limit: limit}
 	if plain, ok := r.(io.Seeker); ok && !packed {
 		info, err := os.Stat(name)
 		if err != nil || info.Size() == at.bytes {
-			return false, err
+			return err
 		}
 		if info.Size() < at.bytes {
-			return false, &lostError{fmt.Errorf("%s has %d bytes; %d were counted", name, info.Size(), at.bytes)}
+			return &lostError{fmt.Errorf("%s has %d bytes; %d were counted", name, info.Size(), at.bytes)}
 		}
 		if _, err := plain.Seek(at.bytes, io.SeekStart); err != nil {
-			return false, err
+			return err
 		}
-		skip = 0
+		c.skip = 0
 	}
-	l := lines{br: bufio.NewReaderSize(r, 256<<10)}
-	for n := int64(0); ; {
-		line, err := l.next()
+	c.lines = lines{br: bufio.NewReaderSize(r, 256<<10)}
+	end, err := c.count(ctx)
+	if end && packed {
+		c.at.packed = true
+		s.step.files[stem] = c.at
+	}
+	return err
+}
+
+// fileCount counts the records of one file.
+type fileCount struct {
+	s          *Store
+	name, stem string
+	lines      lines
+	at         fileState
+	skip       int64 // records that were counted already
+	p          *Progress
+	limit      int64
+}
+
+// count counts records to the end of the file, or until there are enough of them. It
+// reports whether it came to the end.
+func (c *fileCount) count(ctx context.Context) (end bool, err error) {
+	s := c.s
+	for n := int64(0); c.p.Records < c.limit; {
+		line, err := c.lines.next()
 		if err == io.EOF {
-			at.packed = packed
-			t.files[stem] = at
-			return false, nil
+			return true, nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("cannot read %s: %w", name, err)
+			return false, fmt.Errorf("cannot read %s: %w", c.name, err)
 		}
 		size := int64(len(line))
 		if line = bytes.TrimSpace(line); len(line) == 0 {
-			at.bytes += size
+			c.at.bytes += size
 			continue
 		}
-		var rec record
-		if err := rec.decode(line); err != nil {
-			if n >= skip {
-				t.broken++
-				t.s.o.Broken(fmt.Errorf("%s: %w", name, err))
+		if err := s.record.decode(line); err != nil {
+			if n >= c.skip {
+				s.step.broken++
+				s.o.Broken(fmt.Errorf("%s: %w", c.name, err))
+				c.at.bytes += size
+				s.step.files[c.stem] = c.at
 			}
-			at.bytes += size
 			continue
 		}
-		if n++; n <= skip {
+		if n++; n <= c.skip {
 			continue
 		}
-		if err := t.record(ctx, &rec); err != nil {
+		if err := s.step.record(&s.record); err != nil {
 			return false, err
 		}
-		p.Records++
-		at.records++
-		if at.bytes += size; t.size >= t.s.o.step {
-			t.files[stem] = at
-			return true, nil
-		}
-		if ctx.Err() != nil {
-			return false, ctx.Err()
+		c.p.Records++
+		c.at.records++
+		c.at.bytes += size
+		s.step.files[c.stem] = c.at
+		if c.p.Records%checkEvery == 0 {
+			if err := s.pause(ctx); err != nil {
+				return false, err
+			}
 		}
 	}
+	return false, nil
 }
 
 // holds reports whether a packed file holds a number of bytes: it then is the file that was

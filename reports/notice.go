@@ -1,6 +1,9 @@
 package reports
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"strconv"
 
 	"rebound/events"
@@ -16,12 +19,55 @@ const (
 	seenLoss
 )
 
-// observeNotice returns what a notice adds to what has been seen of its bid, and the new
-// state; nil if it adds nothing. It counts at the time of the bid. The charge is the one
-// that the money view books: the first notice that bills.
-func observeNotice(f *events.Fact, seen int) (*observation, int) {
+// notice counts what a notice adds to what has been counted of its bid, at the time of the
+// bid. It returns false if the record of the bid may still be on its way.
+func (t *step) notice(f *events.Fact) (counted bool, err error) {
+	id, at := f.Notice.BidID, noticeTime(f)
+	var b bid
+	known, seen, forgotten := false, 0, at/60 < t.oldest()
+	if !forgotten {
+		if b, known, err = t.find(id, at, false); err != nil {
+			return false, err
+		}
+		if !known && f.TS.After(t.complete) {
+			return false, nil
+		}
+	}
+	if known {
+		seen = b.seen()
+	}
+	o := &t.part
+	*o = observation{kind: ofNotice, at: at}
+	now := t.outcome(f, o, seen)
+	if now == seen {
+		return true, nil
+	}
+	n := f.Notice
+	o.dims[dimExchange], o.dims[dimAdvertiser], o.dims[dimCampaign], o.dims[dimLine] = t.text(n.Exchange), t.text(f.Advertiser), t.text(n.Campaign), t.text(n.Line)
+	o.dims[dimCreative], o.dims[dimItem], o.dims[dimDeal] = t.text(n.Creative), t.text(clean(n.Item)), t.text(clean(n.Deal))
+	o.dims[dimFormat], o.dims[dimCurrency] = t.text(n.Format), t.text(f.Currency.String())
+	switch {
+	case forgotten:
+		t.add(o)
+		return true, nil
+	case known:
+		err = b.impression(o)
+	default:
+		b, err = t.orphan(id, at)
+	}
+	if err != nil {
+		return false, err
+	}
+	b.setSeen(now)
+	t.add(o)
+	return true, nil
+}
+
+// outcome sets what a notice adds to what has been counted of its bid, and returns what
+// has been counted then. The charge is the one that the money view books: the first notice
+// that bills.
+func (t *step) outcome(f *events.Fact, o *observation, seen int) int {
 	n, was := f.Notice, seen
-	o := &observation{kind: ofNotice}
 	count := func(bit int, m measure) {
 		if seen&bit == 0 {
 			seen |= bit
@@ -43,7 +89,7 @@ func observeNotice(f *events.Fact, seen int) (*observation, int) {
 		count(seenClick, mClicks)
 	case events.KindLoss:
 		if count(seenLoss, mLosses); seen != was {
-			o.dims[dimLoss] = strconv.Itoa(n.LossReason)
+			o.dims[dimLoss] = t.text(strconv.Itoa(n.LossReason))
 		}
 	}
 	if n.Bills && seen&seenCharge == 0 {
@@ -57,14 +103,7 @@ func observeNotice(f *events.Fact, seen int) (*observation, int) {
 			o.sum[mOverpaid] = int64(n.Reserved) - int64(n.Reserved)*int64(n.MinToWin)/int64(n.Bid)
 		}
 	}
-	if seen == was {
-		return nil, was
-	}
-	o.at = noticeTime(f)
-	o.dims[dimExchange], o.dims[dimAdvertiser], o.dims[dimCampaign], o.dims[dimLine] = n.Exchange, f.Advertiser, n.Campaign, n.Line
-	o.dims[dimCreative], o.dims[dimItem], o.dims[dimDeal] = n.Creative, clean(n.Item), clean(n.Deal)
-	o.dims[dimFormat], o.dims[dimCurrency] = n.Format, f.Currency.String()
-	return o, seen
+	return seen
 }
 
 // noticeTime returns the time of the bid that a notice is about.
@@ -78,18 +117,29 @@ func noticeTime(f *events.Fact) int64 {
 	return f.TS.Unix()
 }
 
-// observeOrder returns the observation of an order; nil for another event, and for a
-// purchase that only a browser reports: anybody can send it, and the server's report of the
-// same purchase is a fact of its own.
-func observeOrder(f *events.Fact) *observation {
-	if f.Event == nil || f.Event.Name != "purchase" || f.Event.Trust != events.TrustServer {
+// order counts an order once by its message id. A purchase that only a browser reports does
+// not count: anybody can send it, and the server's report of the same purchase is a fact of
+// its own.
+func (t *step) order(f *events.Fact) error {
+	if f.Event.Name != "purchase" || f.Event.Trust != events.TrustServer {
 		return nil
 	}
-	o := &observation{kind: ofOrder, at: f.At.Unix()}
-	if f.At.IsZero() {
-		o.at = f.TS.Unix()
+	if _, again := t.orders[f.ID]; again {
+		return nil
 	}
-	o.dims[dimAdvertiser], o.dims[dimCurrency] = f.Advertiser, f.Currency.String()
+	at := f.At.Unix()
+	if f.At.IsZero() {
+		at = f.TS.Unix()
+	}
+	err := t.s.db.QueryRowContext(context.WithoutCancel(t.ctx), "SELECT at FROM orders WHERE id = ?", f.ID).Scan(new(int64))
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	t.orders[f.ID] = at
+	o := &t.part
+	*o = observation{kind: ofOrder, at: at}
+	o.dims[dimAdvertiser], o.dims[dimCurrency] = t.text(f.Advertiser), t.text(f.Currency.String())
 	o.sum[mOrders], o.sum[mRevenue] = 1, int64(f.Event.Value)
-	return o
+	t.add(o)
+	return nil
 }

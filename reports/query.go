@@ -198,6 +198,9 @@ func (s *Store) grainOf(i int) int64 {
 	return s.grain
 }
 
+// separator follows each value of a group.
+const separator = 0x1f
+
 // group identifies a row of an answer.
 type group struct {
 	period int
@@ -274,24 +277,40 @@ func (s *Store) runCube(ctx context.Context, tx querier, p *plan, i, n int, t *p
 // sums by day.
 func (s *Store) statement(p *plan, i int, t *period) (string, []any) {
 	c := &s.cubes[i]
-	var names, totals, plain []string
-	for _, d := range p.dims {
-		names = append(names, "k."+dimNames[d])
-	}
+	var names, texts, joins, sums []string
+	list := p.dims
 	if p.currency && slices.Contains(c.dims, dimCurrency) {
-		names = append(names, "k.currency")
+		list = append(slices.Clone(list), dimCurrency)
 	}
-	groups := len(names)
+	for n, d := range list {
+		names = append(names, dimNames[d])
+		texts = append(texts, fmt.Sprintf("w%d.text", n))
+		joins = append(joins, fmt.Sprintf(" JOIN words w%[1]d ON w%[1]d.id = r.%[2]s", n, dimNames[d]))
+	}
 	for _, m := range p.byCube[i] {
-		totals = append(totals, "SUM("+measureNames[m]+") "+measureNames[m])
-		plain = append(plain, measureNames[m])
-		names = append(names, "SUM(r."+measureNames[m]+")")
+		sums = append(sums, "SUM("+measureNames[m]+") "+measureNames[m])
+		texts = append(texts, "r."+measureNames[m])
 	}
-	columns := strings.Join(plain, ", ")
 	var args []any
+	columns := strings.Join(append(slices.Clone(names), sums...), ", ")
+	group := " HAVING COUNT(*) > 0"
+	if len(names) > 0 {
+		group = " GROUP BY " + strings.Join(names, ", ")
+	}
 	part := func(table string, from, to int64) string {
 		args = append(args, from, to)
-		return "SELECT key, " + columns + " FROM " + c.name + "_" + table + " WHERE at >= ? AND at < ?"
+		text := "SELECT " + columns + " FROM " + c.name + "_" + table + " WHERE at >= ? AND at < ?"
+		for _, f := range p.q.Where {
+			not := ""
+			if f.Not {
+				not = "NOT "
+			}
+			text += " AND " + f.Dim + " " + not + "IN (SELECT id FROM words WHERE text IN (?" + strings.Repeat(", ?", len(f.Values)-1) + "))"
+			for _, v := range f.Values {
+				args = append(args, v)
+			}
+		}
+		return text + group
 	}
 	first, last := (t.from+dayGrain-1)/dayGrain*dayGrain, t.to/dayGrain*dayGrain
 	source := ""
@@ -300,23 +319,5 @@ func (s *Store) statement(p *plan, i int, t *period) (string, []any) {
 	} else {
 		source = part("fine", t.from, t.to)
 	}
-	text := "SELECT " + strings.Join(names, ", ") + " FROM (SELECT key, " + strings.Join(totals, ", ") + " FROM (" + source + ") GROUP BY key) r JOIN " + c.name + "_keys k ON k.id = r.key"
-	where := " WHERE "
-	for _, f := range p.q.Where {
-		not := ""
-		if f.Not {
-			not = "NOT "
-		}
-		text += where + "k." + f.Dim + " " + not + "IN (?" + strings.Repeat(", ?", len(f.Values)-1) + ")"
-		where = " AND "
-		for _, v := range f.Values {
-			args = append(args, v)
-		}
-	}
-	if groups > 0 {
-		text += " GROUP BY " + strings.Join(names[:groups], ", ")
-	} else {
-		text += " HAVING COUNT(*) > 0"
-	}
-	return text, args
+	return "SELECT " + strings.Join(texts, ", ") + " FROM (" + source + ") r" + strings.Join(joins, ""), args
 }

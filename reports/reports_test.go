@@ -23,15 +23,17 @@ type world struct {
 	facts []events.Fact
 	first uint64 // sequence of the last fact before facts
 	now   time.Time
+	after time.Duration // from now to the time at which the rollups are built
 }
 
 func newWorld(t testing.TB) *world {
-	return &world{t: t, dir: t.TempDir(), now: time.Date(2026, 10, 1, 2, 30, 0, 0, time.UTC)}
+	return &world{t: t, dir: t.TempDir(), now: time.Date(2026, 10, 1, 2, 30, 0, 0, time.UTC), after: time.Minute}
 }
 
 func (w *world) options() Options {
 	return Options{
 		Path: filepath.Join(w.dir, "reports", "rollups.db"), BidDir: filepath.Join(w.dir, "bids"),
+		Now: func() time.Time { return w.now.Add(w.after) },
 		Facts: func(_ context.Context, after events.Position, fn func([]events.Fact) error) error {
 			if after.Seq > w.first+uint64(len(w.facts)) {
 				return ErrElsewhere
@@ -133,25 +135,82 @@ func (w *world) want(s *Store, dims, metrics, want string) {
 	}
 }
 
-// A bill counts on the local day of its bid, once, with the impression of its record, in
-// whatever order record and notices come.
+// A bill counts on the local day of its bid, once, with the impression of its record, for
+// which it waits.
 func TestOutcomesCountWithTheirBid(t *testing.T) {
 	w := newWorld(t) // 2:30 in UTC is the day before in Toronto
 	s := w.open()
+	w.after = time.Second
 	w.notice(events.KindWin, 1, w.now, 0)
 	w.notice(events.KindBill, 1, w.now, 1500)
 	w.notice(events.KindBill, 1, w.now, 1500)
-	w.update(s)
-	w.want(s, "day,domain", "bids,wins,spend", "2026-09-30,,USD,0,1,1500")
+	if p := w.update(s); p.Facts != 0 {
+		t.Errorf("got %+v; want notices that wait for the record of their bid", p)
+	}
 	w.write("bids-1.ndjson", w.record(1), w.record(0))
 	w.update(s)
 	w.want(s, "day,domain", "bids,wins,spend", "2026-09-30,news.example,USD,1,1,1500")
 	w.notice(events.KindClick, 1, w.now, 0)
 	w.notice(events.KindBill, 2, w.now.Add(3*time.Hour), 700) // its record was dropped
-	w.update(s)
+	w.notice(events.KindBill, 2, w.now.Add(3*time.Hour), 700)
+	if p := w.update(s); p.Facts != 1 {
+		t.Errorf("got %+v; want one notice of a known bid", p)
+	}
+	w.after = 4 * time.Hour
+	if p := w.update(s); p.Facts != 2 {
+		t.Errorf("got %+v; want the notices of a bid without a record", p)
+	}
 	w.want(s, "day,domain", "bids,clicks,spend", "2026-09-30,news.example,USD,1,1,1500\n2026-10-01,,USD,0,0,700")
 	w.want(s, "recency_bucket,frequency_bucket", "bids,spend", ",,USD,0,700\n<1h,2,USD,1,1500")
 	w.want(s, "device,browser", "requests", "pc,firefox,2")
+}
+
+// A bid whose record comes too late for its first notices still counts each notice once.
+func TestLateRecord(t *testing.T) {
+	w := newWorld(t)
+	s := w.open()
+	w.notice(events.KindBill, 1, w.now, 700)
+	w.update(s)
+	w.write("bids-1.ndjson", w.record(1))
+	w.update(s)
+	s.Close()
+	s = w.open()
+	w.notice(events.KindBill, 1, w.now, 700)
+	w.notice(events.KindClick, 1, w.now, 0)
+	w.update(s)
+	w.want(s, "domain", "bids,bills,clicks,spend", ",USD,0,1,0,700\nnews.example,USD,1,0,1,0")
+}
+
+// Bids are forgotten when their notices are not charged any more. Later outcomes count
+// without what only the record says.
+func TestBidsAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	s := w.open()
+	bids := func() (n int) {
+		if err := s.db.QueryRow("SELECT COALESCE(SUM(count), 0) FROM bids").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	issued := w.now
+	w.write("bids-1.ndjson", w.record(1))
+	w.update(s)
+	w.now = issued.Add(8 * 24 * time.Hour)
+	w.write("bids-1.ndjson", w.record(2))
+	w.notice(events.KindClick, 2, w.now, 0)
+	w.update(s)
+	if n := bids(); n != 2 {
+		t.Errorf("after 8 days: got %d bids; want 2", n)
+	}
+	w.now = w.now.Add(time.Hour)
+	w.notice(events.KindImp, 3, w.now, 0)
+	w.notice(events.KindClick, 1, issued, 0)
+	w.facts[len(w.facts)-1].TS = w.now
+	w.update(s)
+	if n := bids(); n != 2 { // those of the last 8 days
+		t.Errorf("an hour later: got %d bids; want 2", n)
+	}
+	w.want(s, "domain", "bids,imps,clicks", ",0,1,1\nnews.example,2,0,1")
 }
 
 // The sums stay the same when files are packed, when personal data in them is erased, when
@@ -212,33 +271,40 @@ func TestRecordsCountOnce(t *testing.T) {
 	}
 }
 
-// An update that rests counts some records and then facts, and leaves the rest of the
-// records to the next ones. In the end the sums are the same.
-func TestUpdatesThatRest(t *testing.T) {
+// Following counts some records at a time, then facts, and commits what is old or large. In
+// the end the sums are the same as those of one update.
+func TestFollow(t *testing.T) {
 	w := newWorld(t)
-	const records = 2*restedSteps + 5
+	const records = followed + 500
+	var lines []string
 	for n := 1; n <= records; n++ {
-		w.write("bids-1.ndjson", w.record(n))
+		lines = append(lines, w.record(n))
 	}
+	w.write("bids-1.ndjson", lines...)
 	w.notice(events.KindBill, 1, w.now, 1500)
 	w.notice(events.KindBill, records, w.now, 700)
 	o, rests := w.options(), 0
-	o.step, o.Rest = 1, func(context.Context) error { rests++; return nil }
+	o.Rest = func(context.Context) error { rests++; return nil }
 	s, err := Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := w.update(s); p.Records != restedSteps || p.Facts != 2 || rests == 0 {
-		t.Errorf("got %+v and %d rests; want %d records and 2 facts", p, rests, restedSteps)
-	}
-	for counted := restedSteps; counted < records; {
-		p := w.update(s)
-		if p.Records == 0 || p.Rebuilt {
-			t.Fatalf("got %+v after %d records; want more", p, counted)
+	for _, want := range []Progress{{Records: followed, More: true}, {Records: 500, Facts: 2}, {}} {
+		if p, err := s.Follow(context.Background()); err != nil || p != want || rests == 0 {
+			t.Errorf("got %+v, %v and %d rests; want %+v", p, err, rests, want)
 		}
-		counted += int(p.Records)
+	}
+	if got := w.csv(s, "line", "bids"); got != "" {
+		t.Errorf("got %q before anything was committed", got)
+	}
+	w.after += commitEvery
+	if _, err := s.Follow(context.Background()); err != nil {
+		t.Fatal(err)
 	}
 	got := w.csv(s, "day,line", "bids,wins,spend")
+	if !strings.Contains(got, fmt.Sprint(records)+",2,2200") {
+		t.Errorf("got %q after %s", got, commitEvery)
+	}
 	s.Close()
 	if err := os.RemoveAll(filepath.Dir(o.Path)); err != nil {
 		t.Fatal(err)
@@ -246,6 +312,46 @@ func TestUpdatesThatRest(t *testing.T) {
 	s = w.open()
 	w.update(s)
 	w.want(s, "day,line", "bids,wins,spend", got)
+}
+
+// An update that is interrupted is continued by the next one.
+func TestInterruptedUpdate(t *testing.T) {
+	w := newWorld(t)
+	var lines []string
+	for n := range 1000 {
+		lines = append(lines, w.record(n%7))
+	}
+	w.write("bids-1.ndjson", lines...)
+	for n := range 200 {
+		w.notice(events.KindBill, n+1, w.now, 10)
+	}
+	o, left := w.options(), 0
+	o.cells = 5 // commits all the time
+	var cancel context.CancelFunc
+	o.Rest = func(ctx context.Context) error {
+		if left--; left == 0 {
+			cancel()
+		}
+		return ctx.Err()
+	}
+	s, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	interrupted := 0
+	for err = context.Canceled; errors.Is(err, context.Canceled); interrupted++ {
+		var ctx context.Context
+		ctx, cancel = context.WithCancel(context.Background())
+		left = 7 * (interrupted + 1) // a commit takes many rests
+		_, err = s.Update(ctx)
+		cancel()
+	}
+	if err != nil || interrupted < 3 {
+		t.Errorf("got %v after %d updates; want several that were interrupted", err, interrupted)
+	}
+	w.want(s, "exchange", "records", "demo,1000")
+	w.want(s, "line", "bills,spend", "cart,USD,200,2000")
 }
 
 // A log that no longer has what was counted is counted again from its beginning.

@@ -18,7 +18,7 @@ import (
 
 // version is that of the rollups: of what is counted and how it is stored. A store of
 // another version is rebuilt from the logs.
-const version = 1
+const version = 2
 
 // Options of a [Store].
 type Options struct {
@@ -33,16 +33,19 @@ type Options struct {
 	// Quarters stores sums by the quarter of an hour, for time zones whose offset is no
 	// whole number of hours. A store with another grain is rebuilt.
 	Quarters bool
-	// Rest is called after each step of an update, without a transaction, and may wait so
-	// that the rest of the process has the processor. An update then ends after restedSteps
-	// of records and as many of facts, so that neither waits for the end of the other. nil:
-	// updates do not wait, and end at the end of the logs.
+	// Keep is how long after a bid its notices are charged. Bids are forgotten then: later
+	// notices count without what only the bid's record says. 0: 8 days.
+	Keep time.Duration
+	// Rest is called after each small piece of work and may wait, so that the rest of the
+	// process has the processor. nil: it does not wait.
 	Rest func(ctx context.Context) error
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
 	// Broken is called for each line of the bid log that cannot be read; nil: none.
 	Broken func(error)
 
 	cubes []cube // nil: all
-	step  int    // records and facts of a step; 0: stepSize
+	cells int    // sums that are kept in memory; 0: maxCells
 }
 
 // Store holds the rollups. It is safe for concurrent use, also by several processes.
@@ -53,8 +56,13 @@ type Store struct {
 	cubes []cube
 
 	building chan struct{} // has one element while nobody builds
-	s        state
+	step     *step         // nil: the state has to be loaded; only the builder uses it
+	record   record        // the present one
 }
+
+// maxCells bounds the sums that are kept in memory until they are committed, of about
+// 150 bytes each.
+const maxCells = 150_000
 
 // ErrBusy means that another process kept the rollups locked.
 var ErrBusy = errors.New("rollups are locked by another process")
@@ -70,8 +78,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.cubes == nil {
 		s.cubes = cubes
 	}
-	if s.o.step == 0 {
-		s.o.step = stepSize
+	if s.o.cells == 0 {
+		s.o.cells = maxCells
+	}
+	if s.o.Keep == 0 {
+		s.o.Keep = 8 * 24 * time.Hour
+	}
+	if s.o.Now == nil {
+		s.o.Now = time.Now
 	}
 	if o.Quarters {
 		s.grain = quarterGrain
@@ -183,8 +197,9 @@ func (s *Store) reset(ctx context.Context, tx *sql.Tx) error {
 		"CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 		"CREATE TABLE files (name TEXT PRIMARY KEY, records INTEGER NOT NULL, bytes INTEGER NOT NULL, packed INTEGER NOT NULL) WITHOUT ROWID",
 		"CREATE TABLE words (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
-		"CREATE TABLE bids (id BLOB PRIMARY KEY, at INTEGER NOT NULL, seen INTEGER NOT NULL, slot BLOB) WITHOUT ROWID",
-		"CREATE TABLE orphans (bid BLOB NOT NULL, n INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (bid, n)) WITHOUT ROWID",
+		"CREATE TABLE bids (id INTEGER PRIMARY KEY, minute INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL, orphans INTEGER NOT NULL, entries BLOB NOT NULL)",
+		"CREATE INDEX bids_minute ON bids (minute)",
+		"CREATE TABLE flags (id INTEGER PRIMARY KEY, flags BLOB NOT NULL)",
 		"CREATE TABLE orders (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID",
 		"CREATE TABLE currencies (advertiser TEXT PRIMARY KEY, currency TEXT NOT NULL) WITHOUT ROWID",
 		"CREATE TABLE caps (budget TEXT PRIMARY KEY, cap INTEGER NOT NULL, currency TEXT NOT NULL) WITHOUT ROWID",
@@ -198,24 +213,26 @@ func (s *Store) reset(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 	}
+	if _, err = tx.ExecContext(ctx, "INSERT INTO words VALUES (0, '')"); err != nil {
+		return err
+	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO meta VALUES ('shape', ?), ('generation', '0'), ('seq', '0'), ('broken', '0')", s.shape())
 	return err
 }
 
-// tables returns the statements that create a cube: its keys, and sums of each by time and
-// by day of UTC.
-func (c *cube) tables() []string {
-	var columns, names, sums []string
+// tables returns the statements that create a cube: its sums by time, and by day of UTC.
+// Dimensions are numbers of words.
+func (c *cube) tables() (list []string) {
+	var columns, names []string
 	for _, d := range c.dims {
-		columns = append(columns, dimNames[d]+" TEXT NOT NULL")
+		columns = append(columns, dimNames[d]+" INTEGER NOT NULL")
 		names = append(names, dimNames[d])
 	}
 	for _, m := range c.measures() {
-		sums = append(sums, measureNames[m]+" INTEGER NOT NULL")
+		columns = append(columns, measureNames[m]+" INTEGER NOT NULL")
 	}
-	list := []string{fmt.Sprintf("CREATE TABLE %s_keys (id INTEGER PRIMARY KEY, %s, UNIQUE (%s))", c.name, strings.Join(columns, ", "), strings.Join(names, ", "))}
 	for _, of := range []string{"fine", "days"} {
-		list = append(list, fmt.Sprintf("CREATE TABLE %s_%s (at INTEGER NOT NULL, key INTEGER NOT NULL, %s, PRIMARY KEY (at, key)) WITHOUT ROWID", c.name, of, strings.Join(sums, ", ")))
+		list = append(list, fmt.Sprintf("CREATE TABLE %s_%s (at INTEGER NOT NULL, %s, PRIMARY KEY (at, %s)) WITHOUT ROWID", c.name, of, strings.Join(columns, ", "), strings.Join(names, ", ")))
 	}
 	return list
 }

@@ -1,0 +1,332 @@
+package reports
+
+import (
+	"strconv"
+	"strings"
+
+	"rebound/rtb"
+)
+
+// record counts a bid record: its request, its bids and the refusals of lines.
+func (t *step) record(r *record) error {
+	t.records++
+	o := &t.request
+	*o = observation{kind: ofRequest, at: r.at}
+	t.place(o, r)
+	t.slot(o, r, nil)
+	o.dims[dimExchange] = t.word(r.exchange)
+	o.dims[dimNoBid] = t.text(r.nobid.String())
+	r.stages(o)
+	t.add(o)
+	for i := range r.bids {
+		if err := t.recordBid(r, &r.bids[i]); err != nil {
+			return err
+		}
+	}
+	for i := range r.dropped {
+		if x := &r.dropped[i]; x.reason != rtb.NoBidNone {
+			t.refusal(r, x)
+		}
+	}
+	return nil
+}
+
+// recordBid counts a bid, and remembers its impression for the notices about it.
+func (t *step) recordBid(r *record, b *recordBid) error {
+	o := &t.part
+	*o = observation{kind: ofBid, at: r.at, dims: t.request.dims}
+	t.slot(o, r, b.imp)
+	o.dims[dimNoBid] = 0
+	o.dims[dimAdvertiser], o.dims[dimCampaign], o.dims[dimLine] = t.word(b.advertiser), t.word(b.campaign), t.word(b.line)
+	o.dims[dimCreative], o.dims[dimItem], o.dims[dimDeal] = t.word(b.creative), t.clean(b.item), t.clean(b.deal)
+	o.dims[dimRecency], o.dims[dimFrequency] = t.text(recencyBucket(b.recency)), t.text(frequencyBucket(b.recency, b.frequency))
+	o.sum[mBids], o.sum[mBidCost] = 1, b.reserved
+	t.add(o)
+	if b.id.IsZero() {
+		return nil
+	}
+	return t.remember(b.id, o)
+}
+
+func (t *step) refusal(r *record, x *recordDrop) {
+	o := &t.part
+	*o = observation{kind: ofRefusal, at: r.at, dims: t.request.dims}
+	o.dims[dimAdvertiser], o.dims[dimCampaign], o.dims[dimLine] = t.word(x.advertiser), t.word(x.campaign), t.word(x.line)
+	o.dims[dimNoBid] = t.text(x.reason.String())
+	o.sum[mRefusals] = r.weight
+	switch x.reason {
+	case rtb.NoBidPaced:
+		o.sum[mPaced] = r.weight
+	case rtb.NoBidBudget, rtb.NoBidGrant:
+		o.sum[mNoBudget] = r.weight
+	}
+	t.add(o)
+}
+
+// stages sets how far the request came. The reason of a no-bid is the furthest stage that
+// any line reached, so later reasons imply the earlier stages.
+func (r *record) stages(o *observation) {
+	w, reason, bids := r.weight, r.nobid, len(r.bids) > 0
+	o.sum[mRecords], o.sum[mRequests] = 1, w
+	if !r.anonymous && (bids || reason > rtb.NoBidPrivacyOptedOut) {
+		o.sum[mMatched] = w
+		if bids || reason > rtb.NoBidAudienceExcluded {
+			o.sum[mAudience] = w
+		}
+	}
+	if bids || reason >= rtb.NoBidCurrency {
+		o.sum[mEligible] = w
+	}
+	if bids {
+		o.sum[mAnswered] = w
+	}
+}
+
+// place sets where the request came from.
+func (t *step) place(o *observation, r *record) {
+	switch {
+	case len(r.domain) > 0:
+		o.dims[dimDomain] = t.lower(r.domain)
+	case len(r.page) > 0:
+		o.dims[dimDomain] = t.text(hostOf(string(r.page)))
+	}
+	o.dims[dimBundle], o.dims[dimRegion], o.dims[dimOS] = t.clean(r.bundle), t.clean(r.region), t.lower(r.os)
+	o.dims[dimCountry] = t.upper(r.country)
+	o.dims[dimDevice], o.dims[dimBrowser] = t.text(deviceName(string(r.deviceType))), t.browser(r.agent)
+}
+
+// slot sets the format and size of an impression; of the first one without an id.
+func (t *step) slot(o *observation, r *record, id []byte) {
+	for i := range r.imps {
+		m := &r.imps[i]
+		if len(id) > 0 && string(m.id) != string(id) {
+			continue
+		}
+		format, size := "", recordSize{}
+		switch {
+		case m.banner:
+			format, size = "banner", m.bannerSize
+		case m.video:
+			format, size = "video", m.videoSize
+		case m.native:
+			format = "native"
+		case m.audio:
+			format = "audio"
+		}
+		if format != "" {
+			o.dims[dimFormat] = t.text(format)
+		}
+		o.dims[dimSize] = 0
+		if len(size.w) > 0 && len(size.h) > 0 {
+			t.scratch = append(append(append(t.scratch[:0], size.w...), 'x'), size.h...)
+			o.dims[dimSize] = t.clean(t.scratch)
+		}
+		return
+	}
+}
+
+// word returns the number of a text of our own configuration.
+func (t *step) word(text []byte) uint32 {
+	if len(text) == 0 {
+		return 0
+	}
+	if id, ok := t.st.words[string(text)]; ok {
+		return id
+	}
+	return t.addWord(string(text))
+}
+
+func (t *step) text(text string) uint32 {
+	if id, ok := t.st.words[text]; ok {
+		return id
+	}
+	return t.addWord(text)
+}
+
+// maxWords bounds the texts that are told apart: requests from outside may name any number
+// of domains. Further ones count as otherWord.
+const (
+	maxWords  = 500_000
+	otherWord = "(other)"
+)
+
+func (t *step) addWord(text string) uint32 {
+	if len(t.st.texts) >= maxWords {
+		text = otherWord
+		if id, ok := t.st.words[text]; ok {
+			return id
+		}
+	}
+	id := uint32(len(t.st.texts))
+	t.st.words[text] = id
+	t.st.texts = append(t.st.texts, text)
+	return id
+}
+
+// Character classes of texts that need no change, as most do.
+const (
+	classLower = 1 << iota // neither an upper-case letter nor one that needs cleaning
+	classUpper             // neither a lower-case letter nor one that needs cleaning
+)
+
+var classes = func() (c [256]byte) {
+	for b := '!'; b < 0x7f; b++ {
+		c[b] = classLower | classUpper
+	}
+	for b := 'a'; b <= 'z'; b++ {
+		c[b], c[b-'a'+'A'] = classLower, classUpper
+	}
+	return c
+}()
+
+// classOf returns the classes that all characters of a text have in common; of any, that it
+// is clean.
+func classOf(text []byte) (all byte, isClean bool) {
+	all, isClean = classLower|classUpper, len(text) <= maxText
+	for _, b := range text {
+		all &= classes[b]
+		isClean = isClean && classes[b] != 0
+	}
+	return all, isClean
+}
+
+// clean returns the number of a text from outside, made safe.
+func (t *step) clean(text []byte) uint32 {
+	if _, ok := classOf(text); ok {
+		return t.word(text)
+	}
+	return t.text(clean(string(text)))
+}
+
+// lower returns the number of a text from outside in lower case.
+func (t *step) lower(text []byte) uint32 {
+	if all, ok := classOf(text); ok && all&classLower != 0 {
+		return t.word(text)
+	}
+	return t.text(strings.ToLower(clean(string(text))))
+}
+
+// upper returns the number of a text from outside in upper case.
+func (t *step) upper(text []byte) uint32 {
+	if all, ok := classOf(text); ok && all&classUpper != 0 {
+		return t.word(text)
+	}
+	return t.text(strings.ToUpper(clean(string(text))))
+}
+
+// maxAgents bounds the user agents whose browser is remembered.
+const maxAgents = 4096
+
+// browser returns the number of a user agent's browser.
+func (t *step) browser(agent []byte) uint32 {
+	if id, ok := t.agents[string(agent)]; ok {
+		return id
+	}
+	if len(t.agents) >= maxAgents {
+		clear(t.agents)
+	}
+	id := t.text(browserOf(string(agent)))
+	t.agents[string(agent)] = id
+	return id
+}
+
+// maxText bounds a value of a dimension that comes from outside, in bytes.
+const maxText = 128
+
+// clean makes a text from outside safe as a value of a dimension.
+func clean(text string) string {
+	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, text))
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "")
+	}
+	return text
+}
+
+// hostOf returns the host of a page's URL.
+func hostOf(page string) string {
+	_, rest, ok := strings.Cut(page, "://")
+	if !ok {
+		return ""
+	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.HasSuffix(rest, "]") {
+		rest = rest[:i]
+	}
+	return strings.ToLower(clean(rest))
+}
+
+// deviceNames are the kinds of devices (AdCOM 1.0, List: Device Types).
+var deviceNames = map[string]string{
+	"1": "mobile", "2": "pc", "3": "tv", "4": "phone", "5": "tablet", "6": "connected", "7": "set_top_box", "8": "out_of_home",
+}
+
+func deviceName(code string) string {
+	if code == "" || deviceNames[code] != "" {
+		return deviceNames[code]
+	}
+	return "other"
+}
+
+// browsers are the families of browsers, by a part of their user agent, in the order in
+// which they must be tried: most user agents also name the browsers that they resemble.
+var browsers = [][2]string{
+	{"Edg", "edge"}, {"OPR/", "opera"}, {"SamsungBrowser", "samsung"}, {"YaBrowser", "yandex"}, {"UCBrowser", "uc"}, {"Firefox/", "firefox"},
+	{"FxiOS", "firefox"}, {"CriOS", "chrome"}, {"Chrome/", "chrome"}, {"Safari/", "safari"},
+}
+
+func browserOf(ua string) string {
+	if ua == "" {
+		return ""
+	}
+	for _, b := range browsers {
+		if strings.Contains(ua, b[0]) {
+			return b[1]
+		}
+	}
+	return "other"
+}
+
+// recencyBuckets are the upper ends of the buckets in seconds.
+var recencyBuckets = []struct {
+	below int64
+	name  string
+}{
+	{3600, "<1h"}, {4 * 3600, "1-4h"}, {12 * 3600, "4-12h"}, {24 * 3600, "12-24h"}, {2 * 86400, "1-2d"}, {7 * 86400, "2-7d"}, {14 * 86400, "7-14d"}, {30 * 86400, "14-30d"},
+}
+
+func recencyBucket(seconds int64) string {
+	if seconds <= 0 {
+		return ""
+	}
+	for _, b := range recencyBuckets {
+		if seconds < b.below {
+			return b.name
+		}
+	}
+	return ">30d"
+}
+
+// frequencyBucket is empty if nothing is known of the visitor's past.
+func frequencyBucket(recency, n int64) string {
+	switch {
+	case recency <= 0 && n == 0:
+		return ""
+	case n <= 3:
+		return strconv.FormatInt(n, 10)
+	case n <= 5:
+		return "4-5"
+	case n <= 10:
+		return "6-10"
+	case n <= 20:
+		return "11-20"
+	}
+	return ">20"
+}
