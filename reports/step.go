@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -165,11 +166,9 @@ func (t *step) writeSmall(w *writer, generation int64) {
 	for name, f := range t.files {
 		w.exec("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", name, f.records, f.bytes, f.packed)
 	}
-	var rows [][]any
 	for id := t.words; id < len(t.st.texts); id++ {
-		rows = append(rows, []any{int64(id), t.st.texts[id]})
+		w.exec("INSERT INTO words VALUES (?, ?)", id, t.st.texts[id])
 	}
-	w.many("INSERT INTO words VALUES ", "", 2, len(rows), func(i int, args []any) []any { return append(args, rows[i]...) })
 	for id, at := range t.orders {
 		w.exec("INSERT OR IGNORE INTO orders VALUES (?, ?)", id, at)
 	}
@@ -199,15 +198,12 @@ func (t *step) writeTally(w *writer, i int) {
 	days := fine.days()
 	for end, of := range map[string]*tally{"_fine": fine, "_days": &days} {
 		list := of.sorted()
-		w.many("INSERT INTO "+c.name+end+" VALUES ", conflict, 1+len(c.dims)+len(of.list), len(list), func(n int, args []any) []any {
-			args = append(args, list[n].at())
+		w.many("INSERT INTO "+c.name+end+" VALUES ", conflict, len(list), func(n int, numbers []int64) []int64 {
+			numbers = append(numbers, list[n].at())
 			for _, id := range list[n][1 : 1+len(c.dims)] {
-				args = append(args, int64(id))
+				numbers = append(numbers, int64(id))
 			}
-			for _, sum := range of.row(&list[n]) {
-				args = append(args, sum)
-			}
-			return args
+			return append(numbers, of.row(&list[n])...)
 		})
 	}
 }
@@ -229,31 +225,28 @@ func (w *writer) exec(text string, args ...any) {
 	}
 }
 
-// batch is the number of rows of one statement.
-const batch = 50
+// rowsAtOnce is the number of rows of a statement: writing them takes a millisecond or so.
+const rowsAtOnce = 100
 
-// many inserts n rows of some columns, whose values row appends, many with one statement.
-func (w *writer) many(insert, end string, columns, n int, row func(i int, args []any) []any) {
-	values := "(?" + strings.Repeat(", ?", columns-1) + ")"
-	args := make([]any, 0, batch*columns)
+// many inserts n rows of whole numbers, which row appends. They are literals of the statement, because
+// the driver parses a statement each time and binds many arguments slowly.
+func (w *writer) many(insert, end string, n int, row func(i int, numbers []int64) []int64) {
+	var text []byte
+	var numbers []int64
 	for i := 0; i < n && w.err == nil; {
-		rows := 1
-		if n-i >= batch {
-			rows = batch
-		}
-		var one *sql.Stmt
-		if one, w.err = w.tx.PrepareContext(w.ctx, insert+values+strings.Repeat(", "+values, rows-1)+end); w.err != nil {
-			return
-		}
-		for ; n-i >= rows && w.err == nil; i += rows {
-			args = args[:0]
-			for j := range rows {
-				args = row(i+j, args)
+		text = append(text[:0], insert...)
+		for first := i; i < n && i < first+rowsAtOnce; i++ {
+			next := byte('(')
+			if i > first {
+				text = append(text, ',')
 			}
-			if _, w.err = one.ExecContext(w.ctx, args...); w.err == nil {
-				w.err = w.rest(w.ctx)
+			numbers = row(i, numbers[:0])
+			for _, v := range numbers {
+				text = strconv.AppendInt(append(text, next), v, 10)
+				next = ','
 			}
+			text = append(text, ')')
 		}
-		one.Close() //nolint:errcheck // it only frees memory
+		w.exec(string(append(text, end...)))
 	}
 }
