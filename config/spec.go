@@ -17,6 +17,7 @@ type File struct {
 	Listen      Listen                     `yaml:"listen"`      // addresses to listen on
 	Data        Data                       `yaml:"data"`        // the log and its views
 	Logs        Logs                       `yaml:"logs"`        // the NDJSON logs
+	Reports     Reports                    `yaml:"reports"`     // how the logs are counted for reports
 	Privacy     Privacy                    `yaml:"privacy"`     // privacy policy
 	Collect     Collect                    `yaml:"collect"`     // limits of what the public may send to the edge
 	Identity    Identity                   `yaml:"identity"`    // external identifiers that are read
@@ -87,6 +88,11 @@ type FactLog struct {
 	Dir      string        `yaml:"dir"`       // default log/facts in the data folder
 	Keep     time.Duration `yaml:"keep"`      // older files are deleted once they are not needed; at least 8d, default 90d
 	MaxBytes spec.Bytes    `yaml:"max_bytes"` // the oldest files that are not needed are deleted beyond it; default 100GiB
+}
+
+// Reports is how the logs are counted for reports.
+type Reports struct {
+	OnDemand bool `yaml:"on_demand"` // counts the logs only when a report is asked for, not in the background; what the logs have deleted by then is missing
 }
 
 // Collect limits the events that browsers may send. What exceeds a limit is counted and

@@ -70,11 +70,11 @@ func (s *scanner) member() bool {
 	}
 	start := s.i + 1
 	s.skipText()
+	s.key = s.b[start:max(s.i-1, start)] // a key with escapes is no known name
 	if s.bad || s.peek() != ':' {
 		s.fail()
 		return false
 	}
-	s.key = s.b[start : start+bytes.IndexByte(s.b[start:], '"')] // of a key with escapes the first part, which is no known name
 	s.i++
 	return true
 }

@@ -92,8 +92,10 @@ type app struct {
 	erasing           *task
 	archiving         *task
 	reports           *reports.Store // nil: they could not be opened
-	reportStep        time.Time      // beginning of the present step of following the logs
+	reportSlice       time.Time      // beginning of the present slice of counting
 	reporting         *task
+	reportsAsked      atomic.Int32              // reports that wait for counting
+	reportsCounted    atomic.Pointer[time.Time] // when all was counted for a report; nil: never
 }
 
 // start opens the parts in order. The bid listener is last, after the views have caught

@@ -19,13 +19,22 @@ import (
 
 const (
 	reportsPath = "/v1/reports"
-	// reportsEvery is how often the rollups follow the logs; reports are at most that old.
-	reportsEvery = 15 * time.Second
-	// reportsShare is the share of a core that following takes at most. At more than about
-	// 2,500 records a second the rollups fall behind, and catch up later.
+	// reportsEvery is how often the rollups follow the logs in the background.
+	reportsEvery = time.Minute
+	// reportsShare is the share of a core that following takes at most, and askedShare that
+	// of counting for a report that somebody waits for.
 	reportsShare = 0.25
-	// reportTimeout bounds one report.
-	reportTimeout = 30 * time.Second
+	askedShare   = 0.5
+	// reportsSlice is how long counting works before it rests, and longestSlice the most that
+	// it rests for.
+	reportsSlice = time.Millisecond
+	longestSlice = 50 * time.Millisecond
+	// reportsFresh is for how long a report need not count again what is new.
+	reportsFresh = 5 * time.Second
+	// catchUpTimeout bounds how long a report waits until what is new is counted, and
+	// reportTimeout the whole report.
+	catchUpTimeout = 10 * time.Second
+	reportTimeout  = 30 * time.Second
 )
 
 // openReports opens the rollups. Without them the bidder still bids.
@@ -45,21 +54,17 @@ func (a *app) openReports(ctx context.Context) error {
 	return nil
 }
 
-// followLogs keeps the rollups up to date until ctx ends.
+// followLogs keeps the rollups up to date until ctx ends, unless the configuration leaves
+// that to the reports.
 func (a *app) followLogs(ctx context.Context) error {
 	tick := time.NewTicker(reportsEvery)
 	defer tick.Stop()
 	for {
-		a.reportStep = a.now()
-		p, err := a.reports.Update(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, reports.ErrBusy):
-		case err != nil:
-			a.log.Warn("reports do not follow the logs", zap.Error(err))
-		case p.Rebuilt:
-			a.log.Warn("the rollups of the reports were built again, because the log does not hold what they had counted")
+		p := reports.Progress{More: !a.snapshot.Load().Reports.OnDemand}
+		for p.More && ctx.Err() == nil {
+			var err error
+			p, err = a.reports.Follow(ctx)
+			a.noteCounted(p, err)
 		}
 		select {
 		case <-tick.C:
@@ -69,13 +74,51 @@ func (a *app) followLogs(ctx context.Context) error {
 	}
 }
 
-// restReports waits after a step, so that building takes reportsShare of a core. Only
-// followLogs builds, so nothing else uses reportStep.
+// noteCounted logs what went wrong when the rollups were updated.
+func (a *app) noteCounted(p reports.Progress, err error) {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, reports.ErrBusy):
+	case err != nil:
+		a.log.Warn("reports do not follow the logs", zap.Error(err))
+	case p.Rebuilt:
+		a.log.Warn("the rollups of the reports were built again, because the log does not hold what they had counted")
+	}
+}
+
+// catchUp counts what is new for a report. What cannot be counted in time is left to the
+// next one.
+func (a *app) catchUp(ctx context.Context) {
+	if last := a.reportsCounted.Load(); last != nil && a.now().Sub(*last) < reportsFresh {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	a.reportsAsked.Add(1)
+	defer a.reportsAsked.Add(-1)
+	began := a.now()
+	p, err := a.reports.Update(ctx)
+	if a.noteCounted(p, err); err == nil {
+		a.reportsCounted.Store(&began)
+	}
+}
+
+// restReports waits after a slice of work, so that counting takes its share of a core and
+// requests need not wait for long. Only who counts calls it, so that nothing else uses
+// reportSlice.
 func (a *app) restReports(ctx context.Context) error {
-	worked := a.now().Sub(a.reportStep)
-	defer func() { a.reportStep = a.now() }()
+	worked := a.now().Sub(a.reportSlice)
+	if worked < reportsSlice {
+		return ctx.Err()
+	}
+	share := reportsShare
+	if a.reportsAsked.Load() > 0 {
+		share = askedShare
+	}
+	rest := time.NewTimer(time.Duration(float64(min(worked, longestSlice)) * (1/share - 1)))
+	defer rest.Stop()
+	defer func() { a.reportSlice = a.now() }()
 	select {
-	case <-time.After(time.Duration(float64(max(worked, 0)) * (1/reportsShare - 1))):
+	case <-rest.C:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -135,6 +178,7 @@ func (a *app) sendReport(ctx *fasthttp.RequestCtx, advertiser string) {
 	}
 	within, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
+	a.catchUp(within)
 	var r *reports.Report
 	if name := strings.Trim(strings.TrimPrefix(string(ctx.Path()), reportsPath), "/"); name != "" {
 		r, err = a.reports.Canned(within, name, q)

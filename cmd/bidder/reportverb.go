@@ -171,7 +171,7 @@ func (p *program) storedReport(ctx context.Context, name string, f *reportFlags,
 
 // reportOptions returns where the rollups of a data folder are, and how their hours begin.
 func reportOptions(s *config.Snapshot, bids string, facts func(context.Context, events.Position, func([]events.Fact) error) error) reports.Options {
-	o := reports.Options{Path: filepath.Join(s.Data.Dir, "reports", "rollups.db"), BidDir: bids}
+	o := reports.Options{Path: filepath.Join(s.Data.Dir, "reports", "rollups.db"), BidDir: bids, Keep: s.Privacy.NoticeTTL + time.Hour}
 	o.Facts = func(ctx context.Context, after events.Position, fn func([]events.Fact) error) error {
 		err := facts(ctx, after, fn)
 		var gone *journal.GoneError
