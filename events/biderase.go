@@ -166,7 +166,7 @@ func writePacked(name, like string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if err = compress(out, bytes.NewReader(text)); err == nil {
+	if err = compress(out, bytes.NewReader(text), int64(len(text)), func() {}); err == nil {
 		err = out.Sync()
 	}
 	if cerr := out.Close(); err == nil {

@@ -34,7 +34,8 @@ type bidWriter struct {
 
 	failing bool // the last write failed, and that was logged
 
-	full     chan string // files to pack
+	full     chan string   // files to pack
+	ending   chan struct{} // closed when the writer ends
 	erasures chan eraseOrder
 	done     sync.WaitGroup
 
@@ -42,7 +43,7 @@ type bidWriter struct {
 }
 
 func newBidWriter(l *BidLog) *bidWriter {
-	w := &bidWriter{l: l, full: make(chan string, 64), erasures: make(chan eraseOrder, 4)}
+	w := &bidWriter{l: l, full: make(chan string, 64), ending: make(chan struct{}), erasures: make(chan eraseOrder, 4)}
 	left, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd))
 	if err != nil {
 		l.o.Logger.Warn("cannot list the bid log's files", zap.Error(err))
@@ -108,11 +109,32 @@ func (w *bidWriter) mend(name string) {
 }
 
 func (w *bidWriter) pack(name string) {
-	if err := Pack(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was packed when data was erased
+	if err := pack(name, w.packer()); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was packed when data was erased
 		w.l.o.Logger.Warn("bid log file stays unpacked", zap.Error(err))
 	}
 	w.keep()
 }
+
+// packShare is the share of a core that packing takes at most while the writer runs.
+const packShare = 0.25
+
+// packer returns what waits after each block of a file, so that packing takes packShare of
+// a core and requests need not wait for it. It does not wait once the writer ends.
+func (w *bidWriter) packer() (rest func()) {
+	began := w.l.o.Now()
+	return func() {
+		worked := w.l.o.Now().Sub(began)
+		select {
+		case <-time.After(time.Duration(float64(min(worked, maxPackRest)) * (1/packShare - 1))):
+		case <-w.ending:
+		}
+		began = w.l.o.Now()
+	}
+}
+
+// maxPackRest bounds the work that is rested for: a block takes less, unless the machine is
+// busy, and files must not pile up.
+const maxPackRest = 5 * time.Millisecond
 
 // keep deletes the oldest files above the folder's byte limit, never the newest.
 func (w *bidWriter) keep() {
@@ -272,6 +294,7 @@ func (w *bidWriter) close() error {
 
 // stopPacking waits for the packer to finish the files in its queue.
 func (w *bidWriter) stopPacking() {
+	close(w.ending)
 	close(w.full)
 	w.done.Wait()
 }

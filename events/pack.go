@@ -14,8 +14,11 @@ const PackedEnd = ".zst"
 // Pack replaces a file with its zstd form in the same folder. The new file is
 // written atomically, synced, and gets the modification time of the original,
 // which is then removed.
-func Pack(name string) error {
-	if err := packBeside(name); err != nil {
+func Pack(name string) error { return pack(name, func() {}) }
+
+// pack is Pack that calls rest after each block.
+func pack(name string, rest func()) error {
+	if err := packBeside(name, rest); err != nil {
 		os.Remove(name + PackedEnd + ".tmp") //nolint:errcheck // the first error counts
 		return fmt.Errorf("cannot pack %s: %w", name, err)
 	}
@@ -25,7 +28,7 @@ func Pack(name string) error {
 	return nil
 }
 
-func packBeside(name string) error {
+func packBeside(name string, rest func()) error {
 	in, err := os.Open(name)
 	if err != nil {
 		return err
@@ -40,7 +43,7 @@ func packBeside(name string) error {
 	if err != nil {
 		return err
 	}
-	err = compress(out, in)
+	err = compress(out, in, st.Size(), rest)
 	if err == nil {
 		err = out.Sync()
 	}
@@ -56,14 +59,54 @@ func packBeside(name string) error {
 	return err
 }
 
-func compress(to io.Writer, from io.Reader) error {
-	z, err := zstd.NewWriter(to, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+// packBlock is how much is compressed at once, in bytes: less than a millisecond's work.
+const packBlock = 128 << 10
+
+// compress writes what from holds, which has a number of bytes. It calls rest after each
+// block.
+func compress(to io.Writer, from io.Reader, size int64, rest func()) error {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(z, from); err != nil {
-		z.Close() //nolint:errcheck // the first error counts
-		return err
+	z.ResetContentSize(to, size)
+	for block := make([]byte, packBlock); ; rest() {
+		n, err := io.ReadFull(from, block)
+		if _, werr := z.Write(block[:n]); werr != nil {
+			err = werr
+		}
+		switch err {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF:
+			return z.Close()
+		default:
+			z.Close() //nolint:errcheck // the first error counts
+			return err
+		}
 	}
-	return z.Close()
+}
+
+// UnpackedSize returns the size of a packed file's content in bytes. It only reads the whole file
+// if its header does not have the size, as in files of versions before 2026-12.
+func UnpackedSize(name string) (int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close() //nolint:errcheck // it is only read
+	var head [zstd.HeaderMaxSize]byte
+	var h zstd.Header
+	n, err := io.ReadFull(f, head[:])
+	if err != nil && err != io.ErrUnexpectedEOF {
+		return 0, fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	if err := h.Decode(head[:n]); err == nil && h.HasFCS {
+		return int64(h.FrameContentSize), nil
+	}
+	r, err := OpenFile(name)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close() //nolint:errcheck // it is only read
+	return io.Copy(io.Discard, r)
 }

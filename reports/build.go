@@ -263,10 +263,11 @@ func (s *Store) readFile(ctx context.Context, name string, p *Progress, limit in
 		return nil
 	}
 	if packed && at.bytes > 0 { // it was counted before it was packed
-		if same, err := holds(name, at.bytes); same || err != nil {
-			if at.packed = same; same {
-				s.step.files[stem] = at
-			}
+		n, err := events.UnpackedSize(name)
+		if at.packed = n == at.bytes; at.packed && err == nil { // no data in it has been erased
+			s.step.files[stem] = at
+		}
+		if at.packed || err != nil {
 			return err
 		}
 	}
@@ -352,18 +353,6 @@ func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 		}
 	}
 	return false, nil
-}
-
-// holds reports whether a packed file holds a number of bytes: it then is the file that was
-// counted, in which no data has been erased.
-func holds(name string, bytes int64) (bool, error) {
-	r, err := events.OpenFile(name)
-	if err != nil {
-		return false, err
-	}
-	defer r.Close() //nolint:errcheck // it is only read
-	n, err := io.Copy(io.Discard, r)
-	return n == bytes, err
 }
 
 // lines reads complete lines. A last line without a newline is being written and is left

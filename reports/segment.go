@@ -167,9 +167,8 @@ func (b bid) impression(o *observation) error {
 	return nil
 }
 
-// errSegment is that of a database that was not written by this program. It reads as
-// damage, so that the store is emptied and built again.
-var errSegment = errors.New("malformed segment of bids")
+// errSegment means that the database was not written by this program.
+var errSegment = errors.New("malformed segment of bids: delete the rollups, and they are built again from the logs")
 
 // load reads a segment into memory.
 func (t *step) load(s *segment) error {
@@ -181,7 +180,11 @@ func (t *step) load(s *segment) error {
 		t.unload(func(s *segment) bool { return !s.changed })
 	}
 	ctx := context.WithoutCancel(t.ctx) // half of a notice must not be counted
-	err := t.s.db.QueryRowContext(ctx, "SELECT entries, flags FROM bids JOIN flags USING (id) WHERE id = ?", s.id).Scan(&s.entries, &s.flags)
+	var count int
+	err := t.s.db.QueryRowContext(ctx, "SELECT count, entries, flags FROM bids JOIN flags USING (id) WHERE id = ?", s.id).Scan(&count, &s.entries, &s.flags)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && count != s.count {
+		return errMoved
+	}
 	if err != nil {
 		return fmt.Errorf("cannot read bids: %w", err)
 	}
