@@ -18,19 +18,19 @@ type fileState struct {
 
 // state is what the builder knows of the store.
 type state struct {
-	generation  int64 // changes with every commit of any process
-	facts       events.Position
-	files       map[string]fileState
-	words       map[string]uint32
-	texts       []string // of the words, by number
-	segments    map[int64][]*segment
-	lastSegment int64
-	broken      int64
+	generation int64 // changes with every commit of any process
+	facts      events.Position
+	files      map[string]fileState
+	words      map[string]uint32
+	texts      []string // of the words, by number
+	batches    map[int64][]*batch
+	lastBatch  int64
+	broken     int64
 }
 
 // readState reads the state of the store.
 func (s *Store) readState(ctx context.Context) (*state, error) {
-	st := &state{files: map[string]fileState{}, words: map[string]uint32{}, segments: map[int64][]*segment{}}
+	st := &state{files: map[string]fileState{}, words: map[string]uint32{}, batches: map[int64][]*batch{}}
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (s *Store) readState(ctx context.Context) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	return st, st.loadSegments(ctx, tx)
+	return st, st.loadBatches(ctx, tx)
 }
 
 func (st *state) meta(name, value string) (err error) {

@@ -22,7 +22,7 @@ type step struct {
 	st      *state
 	ctx     context.Context // of the present update
 	tallies []tally
-	loaded  int // segments in memory
+	loaded  int // batches in memory
 
 	began      time.Time       // when the first of it was counted
 	complete   time.Time       // the records of bids before it have been counted, if they exist
@@ -124,7 +124,7 @@ func (t *step) commit(ctx context.Context) error {
 	w := &writer{ctx: ctx, tx: tx, rest: t.s.rest}
 	oldest := t.oldest()
 	t.writeSmall(w, generation+1)
-	t.writeSegments(w, oldest)
+	t.writeBatches(w, oldest)
 	for i := range t.tallies {
 		t.writeTally(w, i)
 	}

@@ -12,16 +12,16 @@ import (
 )
 
 // Bids are remembered so that what becomes of them counts once, and with the impression
-// that only the bid's record describes. A segment holds up to segmentBids bids of one
+// that only the bid's record describes. A batch holds up to batchBids bids of one
 // minute: their entries (a hash of the id, and the numbers of the impression's values),
 // which never change, and a byte of flags each for what has been counted of them. A
-// notice names the time of its bid, so that few segments need to be looked at. Bids are
+// notice names the time of its bid, so that few batches need to be looked at. Bids are
 // forgotten when no more notices about them are charged.
 
-// segmentBids bounds the bids of a segment.
-const segmentBids = 4096
+// batchBids bounds the bids of a batch.
+const batchBids = 4096
 
-// maxLoaded bounds the segments in memory, of about 250 KB each.
+// maxLoaded bounds the batches in memory, of about 250 KB each.
 const maxLoaded = 64
 
 // timeSlack is by how many seconds the time of a bid in its notices may differ from the
@@ -32,8 +32,8 @@ const timeSlack = 2
 // needs to be unique among the bids of a few seconds.
 const hashBytes = 8
 
-// segment is some bids of one minute.
-type segment struct {
+// batch is some bids of one minute.
+type batch struct {
 	id, minute  int64
 	first, last int64 // times of its bids, in seconds since 1970
 	count       int
@@ -49,9 +49,9 @@ type segment struct {
 	used           bool // since the last commit
 }
 
-// bid is a bid of a segment.
+// bid is a bid of a batch.
 type bid struct {
-	s *segment
+	s *batch
 	n int
 }
 
@@ -102,11 +102,11 @@ func (t *step) orphan(id rtb.BidID, at int64) (bid, error) {
 // insert adds a bid at a time.
 func (t *step) insert(id rtb.BidID, at int64, entry []byte) (bid, error) {
 	minute := at / 60
-	list := t.st.segments[minute]
-	if len(list) == 0 || list[len(list)-1].count >= segmentBids {
-		t.st.lastSegment++
-		list = append(list, &segment{id: t.st.lastSegment, minute: minute, first: at, last: at, loaded: true, index: map[uint64]int{}})
-		t.st.segments[minute] = list
+	list := t.st.batches[minute]
+	if len(list) == 0 || list[len(list)-1].count >= batchBids {
+		t.st.lastBatch++
+		list = append(list, &batch{id: t.st.lastBatch, minute: minute, first: at, last: at, loaded: true, index: map[uint64]int{}})
+		t.st.batches[minute] = list
 		t.loaded++
 	}
 	s := list[len(list)-1]
@@ -128,7 +128,7 @@ func (t *step) insert(id rtb.BidID, at int64, entry []byte) (bid, error) {
 func (t *step) find(id rtb.BidID, at int64, orphans bool) (b bid, ok bool, err error) {
 	hash := hashOf(id)
 	for minute := (at - timeSlack) / 60; minute <= (at+timeSlack)/60; minute++ {
-		list := t.st.segments[minute]
+		list := t.st.batches[minute]
 		for i := len(list) - 1; i >= 0; i-- {
 			s := list[i]
 			if at < s.first-timeSlack || at > s.last+timeSlack || orphans && s.orphans == 0 {
@@ -159,7 +159,7 @@ func (b bid) impression(o *observation) error {
 	}
 	format, ok := next()
 	if !ok {
-		return errSegment
+		return errBatch
 	}
 	if format != 0 {
 		o.dims[dimFormat] = format
@@ -167,17 +167,17 @@ func (b bid) impression(o *observation) error {
 	return nil
 }
 
-// errSegment means that the database was not written by this program.
-var errSegment = errors.New("malformed segment of bids: delete the rollups, and they are built again from the logs")
+// errBatch means that the database was not written by this program.
+var errBatch = errors.New("malformed batch of bids: delete the rollups, and they are built again from the logs")
 
-// load reads a segment into memory.
-func (t *step) load(s *segment) error {
+// load reads a batch into memory.
+func (t *step) load(s *batch) error {
 	s.used = true
 	if s.loaded {
 		return nil
 	}
 	if t.loaded >= maxLoaded {
-		t.unload(func(s *segment) bool { return !s.changed })
+		t.unload(func(s *batch) bool { return !s.changed })
 	}
 	ctx := context.WithoutCancel(t.ctx) // half of a notice must not be counted
 	var count int
@@ -191,7 +191,7 @@ func (t *step) load(s *segment) error {
 	s.index, s.starts = make(map[uint64]int, s.count), s.starts[:0]
 	for n, i := 0, 0; n < s.count; n++ {
 		if len(s.entries)-i < hashBytes || len(s.flags) != s.count {
-			return errSegment
+			return errBatch
 		}
 		s.starts = append(s.starts, int32(i))
 		s.index[binary.LittleEndian.Uint64(s.entries[i:])] = n
@@ -199,7 +199,7 @@ func (t *step) load(s *segment) error {
 		for range slotDims + 1 {
 			_, size := binary.Uvarint(s.entries[i:])
 			if size <= 0 {
-				return errSegment
+				return errBatch
 			}
 			i += size
 		}
@@ -209,10 +209,10 @@ func (t *step) load(s *segment) error {
 	return nil
 }
 
-// unload frees the memory of the segments of which which is true.
-func (t *step) unload(which func(*segment) bool) {
+// unload frees the memory of the batches of which which is true.
+func (t *step) unload(which func(*batch) bool) {
 	t.loaded = 0
-	for _, list := range t.st.segments {
+	for _, list := range t.st.batches {
 		for _, s := range list {
 			if s.loaded && which(s) {
 				s.loaded, s.entries, s.flags, s.starts, s.index = false, nil, nil, nil, nil
@@ -224,9 +224,9 @@ func (t *step) unload(which func(*segment) bool) {
 	}
 }
 
-// writeSegments writes the bids that have changed, and deletes those that are too old.
-func (t *step) writeSegments(w *writer, oldest int64) {
-	for minute, list := range t.st.segments {
+// writeBatches writes the bids that have changed, and deletes those that are too old.
+func (t *step) writeBatches(w *writer, oldest int64) {
+	for minute, list := range t.st.batches {
 		if minute < oldest {
 			continue
 		}
@@ -243,28 +243,28 @@ func (t *step) writeSegments(w *writer, oldest int64) {
 	w.exec("DELETE FROM bids WHERE minute < ?", oldest)
 }
 
-// written notes that the segments are on disk, and frees those that are idle.
+// written notes that the batches are on disk, and frees those that are idle.
 func (t *step) written(oldest int64) {
-	for minute := range t.st.segments {
+	for minute := range t.st.batches {
 		if minute < oldest {
-			delete(t.st.segments, minute)
+			delete(t.st.batches, minute)
 		}
 	}
-	t.unload(func(s *segment) bool { return !s.used })
-	for _, list := range t.st.segments {
+	t.unload(func(s *batch) bool { return !s.used })
+	for _, list := range t.st.batches {
 		for _, s := range list {
 			s.grown, s.changed, s.used = false, false, false
 		}
 	}
 }
 
-// loadSegments reads which segments the store has.
-func (st *state) loadSegments(ctx context.Context, q querier) error {
+// loadBatches reads which batches the store has.
+func (st *state) loadBatches(ctx context.Context, q querier) error {
 	return each(ctx, q, "SELECT id, minute, first, last, count, orphans FROM bids ORDER BY id", nil, func(r *sql.Rows) error {
-		s := &segment{}
+		s := &batch{}
 		err := r.Scan(&s.id, &s.minute, &s.first, &s.last, &s.count, &s.orphans)
-		st.segments[s.minute] = append(st.segments[s.minute], s)
-		st.lastSegment = max(st.lastSegment, s.id)
+		st.batches[s.minute] = append(st.batches[s.minute], s)
+		st.lastBatch = max(st.lastBatch, s.id)
 		return err
 	})
 }
