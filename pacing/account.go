@@ -28,7 +28,7 @@ type account struct {
 	free      microsValue // the part of the cap outside every grant and the holdback
 	low       microsValue // a renewal is requested when available falls below it
 	worst     microsValue // the largest cost of a bid so far
-	taken     microsValue // reserved since the last Step
+	taken     microsValue // reserved since the last collect
 	asked     secondValue // time of the last bid that needed money from it
 	until     secondValue // bids must not be made after this time
 	heldUntil secondValue // no reservation may end after this time
@@ -46,6 +46,8 @@ type account struct {
 	sibling    *account                     // of the same budget, for bids that live longer than usual; nil if there is none
 	span       span                         // the time over which the budget is spread
 	day        struct{ from, to time.Time } // the civil day of a daily budget
+	unticked   rtb.Micros                   // taken, and not yet passed to the controller
+	unsmoothed rtb.Micros                   // taken, and not yet part of the rate
 	moving     bool                         // part of the current round of moveControls, with
 	seen       observed
 	due        bool         // on the agenda
@@ -76,6 +78,21 @@ func (a *account) take(cost rtb.Micros) bool {
 			return true
 		}
 	}
+}
+
+// collect takes what bids have reserved, for the controller and for the rate. Pacer.mu is
+// held.
+func (a *account) collect() {
+	x := a.taken.Swap(0)
+	a.unticked += x
+	a.unsmoothed += x
+}
+
+// tickTaken returns what bids have reserved since its last call. Pacer.mu is held.
+func (a *account) tickTaken() (x rtb.Micros) {
+	a.collect()
+	x, a.unticked = a.unticked, 0
+	return x
 }
 
 // give adds the cost of a reservation back to available.

@@ -65,6 +65,13 @@ func (g *agenda) add(a *account) {
 	}
 }
 
+// addTaken adds an account from which bids have reserved money; others wait for their turn.
+func (g *agenda) addTaken(a *account) {
+	if a != nil && a.unsmoothed > 0 {
+		g.add(a)
+	}
+}
+
 // turn returns the part of n elements that is visited in turn: count of them from the
 // first on, in a circle.
 func turn(next *int, n int, share float64) (first, count int) {

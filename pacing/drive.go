@@ -42,21 +42,22 @@ func (p *Pacer) moveControls(now time.Time) {
 		a.control.tick(a.seen, p.horizon(a, now), now)
 		a.moving, a.seen = false, observed{}
 		p.publishMoved(a)
-		p.agenda.add(a)
-		p.agenda.add(a.sibling)
+		p.agenda.addTaken(a)
+		p.agenda.addTaken(a.sibling)
 	}
 	p.moved = moved
 }
 
-// horizon returns the time over which an account's budget is spent, as of now.
+// horizon returns the time over which an account's budget is spent, as of now, for a tick
+// of its controller.
 // A window of 0 means that the budget is not spread: a total that also has a
 // day cap, or has no end.
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load()),
-		held: float64(a.reserved.Load() + a.kept.Load()), taken: float64(a.taken.Load())}
+		held: float64(a.reserved.Load() + a.kept.Load()), taken: float64(a.tickTaken())}
 	if l := a.sibling; l != nil {
 		h.flight += float64(l.expected.Load())
-		h.held, h.taken = h.held+float64(l.reserved.Load()+l.kept.Load()), h.taken+float64(l.taken.Load())
+		h.held, h.taken = h.held+float64(l.reserved.Load()+l.kept.Load()), h.taken+float64(l.tickTaken())
 	}
 	h.nodes = 1
 	if b := p.budgetOf(a); b != nil {

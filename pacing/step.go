@@ -227,7 +227,9 @@ func (a *account) smooth(now time.Time) {
 	}
 	a.smoothedAt = now
 	w := 1 - math.Exp(-dt/rateMemory)
-	a.rate += (float64(a.taken.Swap(0))/dt - a.rate) * w
+	a.collect()
+	a.rate += (float64(a.unsmoothed)/dt - a.rate) * w
+	a.unsmoothed = 0
 }
 
 // longRun names a run's grants for bids that live longer than usual.
