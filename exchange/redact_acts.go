@@ -87,14 +87,15 @@ func with(m, more map[string]act) map[string]act {
 }
 
 // actTable finds the act of a member by its name. It is a hash table with open
-// addressing that is at most half full, so most names that are not in it are
-// found missing without a comparison.
+// addressing that is at most half full. Most names that are not in it are found missing by
+// their length and first letter alone.
 type actTable struct {
-	slots [64]struct {
+	firsts [32]uint32 // of each length, modulo 32: a bit for each letter that a name begins with
+	other  act        // of names that are not in it
+	slots  [64]struct {
 		name string
 		act  act
 	}
-	other act // of names that are not in it
 }
 
 var actsOf = func() (tables [acts]actTable) {
@@ -107,6 +108,7 @@ var actsOf = func() (tables [acts]actTable) {
 				i = (i + 1) % len(t.slots)
 			}
 			t.slots[i].name, t.slots[i].act = name, memberActs[act(a)][name]
+			t.firsts[len(name)%len(t.firsts)] |= 1 << (name[0] % 32)
 		}
 	}
 	return tables
@@ -123,7 +125,7 @@ func actSlot(name []byte) int {
 // of returns the act of a member. The name may be in any letter case, because the
 // decoder reads privacy signals in any.
 func (t *actTable) of(name []byte) act {
-	if len(name) == 0 {
+	if len(name) == 0 || t.firsts[len(name)%len(t.firsts)]>>(name[0]%32)&1 == 0 {
 		return t.other
 	}
 	for i := actSlot(name); t.slots[i].name != ""; i = (i + 1) % len(t.slots) {
