@@ -36,9 +36,9 @@ type account struct {
 	listed    atomic.Bool // bids ask for its grant
 
 	// Pacer.mu protects the remaining fields.
-	doubts     map[string]doubt // by exchange
-	limit      rtb.Micros       // the cap in the plan
-	holdback   rtb.Micros       // the part of the limit that is kept for late bills
+	doubts     map[doubtKey]doubt
+	limit      rtb.Micros // the cap in the plan
+	holdback   rtb.Micros // the part of the limit that is kept for late bills
 	currency   rtb.Currency
 	withheld   rtb.Micros // granted and removed from available, to be returned by a grant fact
 	maxCost    rtb.Micros // the highest cost of one bid according to the plan

@@ -101,9 +101,12 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 		if r.state == resWon && f.Kind != events.KindWin {
 			p.outcome(n.Exchange, 0)
 		}
+		p.cameInTime(r)
 		switch {
 		case r.state == resDoubted:
 			p.resolve(r, true)
+		case r.state == resOverdue:
+			p.endOverdue(r, true)
 		case r.holds():
 			r.give()
 		}

@@ -37,6 +37,9 @@ func (p *Pacer) commit(pos events.Position) error {
 			return err
 		}
 	}
+	if err := p.commitDelays(b); err != nil {
+		return err
+	}
 	for _, scope := range p.changed.pauses {
 		if err := setJSON(b, nameKey(keyPause, scope), p.pauses[scope]); err != nil {
 			return err
@@ -61,7 +64,8 @@ func (p *Pacer) commit(pos events.Position) error {
 		return err
 	}
 	p.values.committed()
-	p.changed = changes{budgets: p.changed.budgets[:0], totals: p.changed.totals[:0], pauses: p.changed.pauses[:0]}
+	p.adoptDelays()
+	p.changed = changes{budgets: p.changed.budgets[:0], totals: p.changed.totals[:0], pauses: p.changed.pauses[:0], delays: p.changed.delays[:0]}
 	clear(p.notices)
 	clear(p.adjusted)
 	p.forget = next

@@ -56,25 +56,54 @@ func (c *lossClaims) matured(billed bool) {
 	c.moved = true
 }
 
-// doubt is an account's doubted money of one exchange, and the part of it that stays covered.
-type doubt struct{ sum, kept rtb.Micros }
+// doubtKey identifies doubted money: of bids that an exchange reported lost, or of overdue
+// bids of an exchange and format.
+type doubtKey struct {
+	sourceKey
+	overdue bool
+}
 
-// addDoubt changes the doubted money of an exchange. p.mu is held.
-func (a *account) addDoubt(exchange string, amount rtb.Micros, share float64) {
+// doubt is an account's doubted money for one reason, and the part of it that stays covered.
+type doubt struct {
+	sum, kept rtb.Micros
+	expected  float64 // what the bids were expected to cost when they were made
+	squares   float64 // the same, times the cost of each bid
+}
+
+// keeper determines the part of doubted money that stays covered.
+type keeper interface{ keep(*doubt) rtb.Micros }
+
+// keep returns the part of the money of losses that stays covered.
+func (c *lossClaims) keep(d *doubt) rtb.Micros {
+	return min(rtb.Micros(math.Ceil(float64(d.sum)*c.share)), d.sum)
+}
+
+// addDoubt adds a reservation to the doubted money, or removes it if sign is -1. p.mu is
+// held.
+func (a *account) addDoubt(key doubtKey, r *reservation, sign rtb.Micros, k keeper) {
 	if a.doubts == nil {
-		a.doubts = map[string]doubt{}
+		a.doubts = map[doubtKey]doubt{}
 	}
-	d := a.doubts[exchange]
-	d.sum += amount
-	kept := min(rtb.Micros(math.Ceil(float64(d.sum)*share)), d.sum)
+	d := a.doubts[key]
+	cost := r.costOf(a)
+	expected := float64(sign*cost) * float64(r.chance()) / float64(rtb.ImpressionUnit)
+	d.sum += sign * cost
+	d.expected += expected
+	d.squares += expected * float64(cost)
+	a.doubted.Add(sign * cost)
+	a.coverDoubt(key, d, k)
+}
+
+// coverDoubt applies what stays covered of doubted money.
+func (a *account) coverDoubt(key doubtKey, d doubt, k keeper) {
+	kept := k.keep(&d)
 	a.available.Add(d.kept - kept)
 	a.kept.Add(kept - d.kept)
-	a.doubted.Add(amount)
 	if d.kept = kept; d.sum == 0 {
-		delete(a.doubts, exchange)
+		delete(a.doubts, key)
 		return
 	}
-	a.doubts[exchange] = d
+	a.doubts[key] = d
 }
 
 // claims returns the counts of an exchange's losses, creating them if necessary. p.mu is held.
@@ -93,7 +122,7 @@ func (p *Pacer) doubt(r *reservation) {
 	c := p.claims(r.exchange)
 	c.doubted += r.cost
 	for _, a := range r.accounts() {
-		a.addDoubt(r.exchange, r.costOf(a), c.share) // first, so that no bid takes the money that is kept
+		a.addDoubt(lossesOf(r.exchange), r, 1, c) // first, so that no bid takes the money that is kept
 	}
 	r.give()
 	r.won = r.state == resWon
@@ -107,7 +136,7 @@ func (p *Pacer) resolve(r *reservation, billed bool) {
 	c.doubted -= r.cost
 	c.matured(billed)
 	for _, a := range r.accounts() {
-		a.addDoubt(r.exchange, -r.costOf(a), c.share)
+		a.addDoubt(lossesOf(r.exchange), r, -1, c)
 	}
 }
 
@@ -133,13 +162,21 @@ func (p *Pacer) judgeLosses() {
 			continue
 		}
 		c.share = share
-		for _, a := range p.sortedAccounts() {
-			if _, ok := a.doubts[exchange]; ok {
-				a.addDoubt(exchange, 0, share)
-			}
+		p.coverAgain(lossesOf(exchange), c)
+	}
+}
+
+// coverAgain applies what stays covered of doubted money to every account. p.mu is held.
+func (p *Pacer) coverAgain(key doubtKey, k keeper) {
+	for _, a := range p.sortedAccounts() {
+		if d, ok := a.doubts[key]; ok {
+			a.coverDoubt(key, d, k)
 		}
 	}
 }
+
+// lossesOf is the key of the doubted money of an exchange's losses.
+func lossesOf(exchange string) doubtKey { return doubtKey{sourceKey: sourceKey{exchange: exchange}} }
 
 // Doubted is the money of bids that an exchange reported lost and could still bill.
 type Doubted struct {

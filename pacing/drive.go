@@ -166,8 +166,9 @@ func (e *tableLine) publishLambda() {
 // controlState is the stored state of the controllers. It is not part of the
 // fold: losing it costs a cold start, never money.
 type controlState struct {
-	Controls map[string]*capControl `json:"controls"`
-	Losses   map[string]*lossClaims `json:"losses,omitempty"`
+	Controls map[string]*capControl  `json:"controls"`
+	Losses   map[string]*lossClaims  `json:"losses,omitempty"`
+	Overdue  map[string]*overdueBids `json:"overdue,omitempty"` // by source
 }
 
 func (c controlID) String() string {
@@ -204,7 +205,7 @@ func (p *Pacer) saveControl() error {
 	for id, c := range p.controls {
 		s.Controls[id.String()] = c
 	}
-	s.Losses = p.losses
+	s.Losses, s.Overdue = p.losses, p.storedOverdue()
 	text, err := json.Marshal(&s)
 	if err != nil {
 		return fmt.Errorf("cannot encode controllers: %w", err)
@@ -240,6 +241,7 @@ func (p *Pacer) loadControl() error {
 			p.losses[exchange] = c
 		}
 	}
+	p.loadOverdue(s.Overdue)
 	return errors.Join(p.loadHistories(), p.loadPlaces(), p.loadMarkets())
 }
 

@@ -44,6 +44,7 @@ func (p *Pacer) apply(facts []events.Fact, seen uint64) error {
 	}
 	p.reservations.sweep(rtb.SecondOf(p.now), p.expire)
 	p.judgeLosses()
+	p.judgeOverdue()
 	p.publishValues(rtb.SecondOf(p.now))
 	return nil
 }
@@ -151,6 +152,9 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 	}
 	switch {
 	case f.Kind == events.KindWin && rec.won.IsZero():
+		if rec.charged.IsZero() {
+			p.measure(n)
+		}
 		rec.won = p.now
 		p.wonBid(n)
 	case f.Kind == events.KindLoss && rec.lost.IsZero() && rec.charged.IsZero():
@@ -163,6 +167,9 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 	if !rec.charged.IsZero() {
 		p.counts.duplicates.Add(1)
 		return nil
+	}
+	if rec.won.IsZero() {
+		p.measure(n)
 	}
 	rec.charged = p.now
 	p.charge(f, rec.late(n, p.now), !rec.lost.IsZero())
@@ -195,6 +202,11 @@ func (p *Pacer) wonBid(n *events.Notice) {
 			r.won = true
 			p.slots.mark(r.slot, r.state, true)
 		}
+		if r.state == resOverdue {
+			p.takeBack(r)
+		} else {
+			p.cameInTime(r)
+		}
 		if r.state != resBid {
 			return
 		}
@@ -211,6 +223,10 @@ func (p *Pacer) wonBid(n *events.Notice) {
 
 func (p *Pacer) lostBid(n *events.Notice) {
 	p.reservations.with(n.BidID, func(r *reservation) {
+		if r.state == resOverdue {
+			p.endOverdue(r, false)
+			p.recover(r)
+		}
 		if r.state != resBid && r.state != resWon {
 			return
 		}
@@ -238,6 +254,10 @@ func (p *Pacer) shown(f *events.Fact) {
 // expire ends or extends a reservation whose due time has passed in the log's time. p.mu
 // and the reservation's shard are held.
 func (p *Pacer) expire(r *reservation) {
+	if r.winExpiry >= rtb.SecondOf(p.now) && r.state != resDead {
+		p.lookEarly(r)
+		return
+	}
 	switch r.state {
 	case resBid:
 		r.give()
@@ -256,6 +276,11 @@ func (p *Pacer) expire(r *reservation) {
 		if r.exchange != "" {
 			p.outcome(r.exchange, 1)
 		}
+	case resOverdue:
+		p.endOverdue(r, false)
+		r.state = resLost
+		p.counts.expired.Add(1)
+		p.learn(r)
 	case resDoubted:
 		if r.won && r.billExpiry >= rtb.SecondOf(p.now) {
 			r.due = r.billExpiry

@@ -37,6 +37,7 @@ type Pacer struct {
 	slots        *slotFile             // nil: reservations are not kept over a kill
 	unknownUntil secondValue           // bids of an earlier run that are not known may be shown until then
 	life         durationValue         // the longest life that grants allow for a bid
+	shortest     secondValue           // the least age at which bids are overdue; 0 if none
 	longBid      secondValue           // the last bid with a longer life than usual
 	touched      changedList[*line]    // lines that were observed
 	short        changedList[*account] // accounts whose grant bids ask for
@@ -58,6 +59,7 @@ type Pacer struct {
 	notices  map[rtb.BidID]*notice // changed in the current Apply
 	pauses   map[string]pause
 	values   *values
+	delays   map[sourceKey]*noticeDelays
 	adjusted map[string]struct{} // ids of the adjustments in the current Apply
 	changed  changes
 	forgotAt time.Time // in log time: when old days were last dropped
@@ -65,9 +67,10 @@ type Pacer struct {
 
 	inherited inheritance
 
-	billing     map[string]*billing    // by exchange; not part of the fold
-	losses      map[string]*lossClaims // the same
-	lateBy      map[lateKey]rtb.Micros // late spend of this run's bids; not part of the fold
+	billing     map[string]*billing        // by exchange; not part of the fold
+	losses      map[string]*lossClaims     // the same
+	overdue     map[sourceKey]*overdueBids // the same
+	lateBy      map[lateKey]rtb.Micros     // late spend of this run's bids; not part of the fold
 	plan        []LinePlan
 	refused     map[rtb.LineID]bool // lines that do not bid because of their currency
 	recheck     bool                // a budget's currency became known: check the lines again
@@ -89,6 +92,7 @@ type changes struct {
 	budgets []*budget
 	totals  []rtb.LineID
 	pauses  []string
+	delays  []sourceKey
 }
 
 type counters struct {
@@ -112,7 +116,7 @@ func Open(o Options) (*Pacer, error) {
 		reservations: newReservations(o.MaxReservations), flights: newFlights(), paths: newPaths(), values: newValues(db),
 		accounts: map[rtb.BudgetID]*account{}, longs: map[rtb.BudgetID]*account{}, longRun: longRun(o.Run), controls: map[controlID]*capControl{}, lines: map[rtb.LineID]*line{},
 		refused: map[rtb.LineID]bool{}, billing: map[string]*billing{},
-		losses: map[string]*lossClaims{}, lateBy: map[lateKey]rtb.Micros{},
+		losses: map[string]*lossClaims{}, lateBy: map[lateKey]rtb.Micros{}, overdue: map[sourceKey]*overdueBids{},
 	}
 	p.life.Store(o.BidLife)
 	p.table.Store(&table{})
@@ -159,7 +163,7 @@ func (p *Pacer) load() error {
 func (p *Pacer) clear() {
 	p.budgets, p.totals = map[rtb.BudgetID]*budget{}, map[rtb.LineID]*lineTotal{}
 	p.pauses, p.notices = map[string]pause{}, map[rtb.BidID]*notice{}
-	p.adjusted, p.changed = map[string]struct{}{}, changes{}
+	p.adjusted, p.changed, p.delays = map[string]struct{}{}, changes{}, map[sourceKey]*noticeDelays{}
 	p.values.clear()
 	p.now, p.forgotAt, p.forget = time.Time{}, time.Time{}, forgotten{}
 	p.epoch++
@@ -172,6 +176,9 @@ func (p *Pacer) readFold() error {
 		return err
 	}
 	if err := each(p.db, keyLine, p.loadTotal); err != nil {
+		return err
+	}
+	if err := each(p.db, keyNotices, p.loadDelays); err != nil {
 		return err
 	}
 	if err := p.values.load(p.db); err != nil {

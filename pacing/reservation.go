@@ -19,6 +19,7 @@ const (
 	resDoubted                 // reported lost; its money is doubted until the reservation would have ended
 	resLost                    // released: it can no longer be billed in time
 	resDead                    // released: the bid was not sent
+	resOverdue                 // nothing was heard of it in the usual time; its money is doubted until winExpiry
 )
 
 // reservation is one bid in flight. It is kept until due even after its money
@@ -54,6 +55,7 @@ type reservation struct {
 	tracked    bool // a flight of its visitor is recorded
 	learned    bool // its outcome has been learned
 	dry        bool // of a bid that is never sent
+	format     rtb.Formats
 	firstPrice bool // the winner pays its bid
 }
 
@@ -154,7 +156,7 @@ func (r *reservation) life() time.Duration { return time.Duration(r.ends()-r.iss
 
 // holds reports whether money is still reserved or doubted.
 func (r *reservation) holds() bool {
-	return r.state == resBid || r.state == resWon || r.state == resDoubted
+	return r.state == resBid || r.state == resWon || r.state == resDoubted || r.state == resOverdue
 }
 
 // resShard holds some of the reservations, by bid id. mu protects it, and is never held

@@ -30,10 +30,13 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		return e.refused
 	}
 	r := reservation{
-		bid: c.Bid, exchange: c.Exchange, line: e.line, firstPrice: c.FirstPrice, cost: c.Reserved, expected: c.Expected, value: c.Value,
+		bid: c.Bid, exchange: c.Exchange, format: c.Format, line: e.line, firstPrice: c.FirstPrice, cost: c.Reserved, expected: c.Expected, value: c.Value,
 		issued: rtb.SecondOf(c.Issued), winExpiry: rtb.SecondOf(c.WinExpiry), billExpiry: rtb.SecondOf(c.BillExpiry),
 	}
 	r.due, r.flight, r.flightImps = r.winExpiry, r.expected, r.chance()
+	if life := p.shortest.Load(); life > 0 {
+		r.due = min(r.due, r.issued+life)
+	}
 	r.dry = c.Dry
 	r.place = (*p.places.Load())[placeKey{c.Exchange, e.currency, c.Slot}]
 	day := e.on(r.issued)

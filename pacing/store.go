@@ -21,6 +21,7 @@ const (
 	keyHistory = 'h' // + controller -> traffic of the last days
 	keyPlace   = 'p' // + currency/exchange/slot -> what was learned of its prices
 	keyMarket  = 'm' // + hash of a site and size -> what was learned of its supply paths
+	keyNotices = 'e' // + exchange/format -> delays of notices as JSON
 	keyAdjust  = 'a' // + id of an adjustment -> when it is dropped
 	keyWeight  = 'w' // + index of a weight -> its z and n
 	keyValue   = 'v' // + line, or nothing for all lines -> calibrations as JSON

@@ -1,0 +1,278 @@
+package pacing
+
+import (
+	"maps"
+	"math"
+
+	"go.uber.org/zap"
+
+	"rebound/rtb"
+)
+
+// A bid whose notice has not come within the usual delay of its exchange and format is
+// overdue: it has most likely lost, which few exchanges report. Its money is doubted, as
+// after a loss notice, until the promise made to the exchange ends. What stays covered is
+//
+//   - the share of the overdue bids that were billed or won after all (upper 99 % bound),
+//     and the deviations from it that chance may bring;
+//   - what the bids would cost if the notices of the exchange had stopped before they
+//     became overdue, up to the number of impressions after which that is noticed.
+//
+// A bid that turns out to be won is covered in full again.
+const (
+	provenOverdue  = 500  // matured overdue bids; with fewer of them the money counts in full
+	shorterLife    = 0.75 // the usual delay is lowered when the measured one is below this share of it
+	chanceMargin   = 1.5  // factor on the bids' own expectation, which may be too low
+	deviations     = 3.0  // standard deviations of the number of billed bids that stay covered
+	quietAfter     = 12.0 // missing notices after which an exchange is quiet
+	quietShare     = 0.5  // of the expected notices; with more of them an exchange is not quiet
+	quietCover     = 16.0 // impressions that may be bought before that is noticed
+	excessBills    = 12.0 // bills of overdue bids beyond twice their share, after which it is learned again
+	usualNotices   = 2000 // notices beyond which older ones count half
+	noticesAtFirst = 50.0 // expected notices that count as having come, before any is known
+)
+
+// overdueBids is what is known of the overdue bids of one source. It is stored with the
+// controllers: losing it means that bids are held in full again.
+type overdueBids struct {
+	lossClaims            // Matured and Billed
+	Life       rtb.Second `json:"life"` // age at which bids are overdue; 0: never
+	// Foretold are the notices that bids foretold within Life, and Heard those that came.
+	Foretold float64 `json:"foretold"`
+	Heard    float64 `json:"heard"`
+
+	foretold, heard float64 // the same of the current window
+	quiet           bool    // fewer notices come than usual: no bid becomes overdue
+	excess          float64 // bills of overdue bids beyond twice their share
+}
+
+// keep returns the part of overdue money that stays covered.
+func (o *overdueBids) keep(d *doubt) rtb.Micros {
+	if o.share >= 1 || d.expected <= 0 {
+		return d.sum
+	}
+	one := d.squares / d.expected // cost of an impression
+	usual := float64(d.sum) * o.share
+	worst := chanceMargin * d.expected
+	worst = min(worst+deviations*math.Sqrt(worst*one)+one, quietCover*one)
+	return min(d.sum, rtb.Micros(math.Ceil(usual+deviations*math.Sqrt(usual*one)+worst)))
+}
+
+// settleLife adopts a measured delay: a longer one at once, a shorter one when it differs
+// enough to measure the share of the overdue bids again.
+func (o *overdueBids) settleLife(measured rtb.Second) {
+	switch {
+	case measured > o.Life && o.Life > 0:
+		o.Life = measured
+	case measured > 0 && float64(measured) < shorterLife*float64(o.Life) || o.Life == 0 && measured > 0:
+		o.Life = measured
+		o.forget()
+	}
+}
+
+// forget has the share learned again: until then overdue money counts in full.
+func (o *overdueBids) forget() {
+	o.Matured, o.Billed, o.excess, o.moved = 0, 0, 0, true
+}
+
+// hear counts a bid whose notice came or is overdue, and reports whether the source became
+// quiet or stopped being quiet.
+func (o *overdueBids) hear(chance float64, came bool) (changed bool) {
+	o.foretold += chance
+	if came {
+		o.heard++
+	}
+	expected := o.foretold * (o.Heard + noticesAtFirst) / (o.Foretold + noticesAtFirst)
+	switch {
+	case o.quiet:
+		if expected < quietAfter {
+			return false
+		}
+		o.quiet = o.heard < quietShare*expected
+		o.foretold, o.heard = 0, 0
+		return !o.quiet
+	case expected-o.heard > quietAfter && o.heard < quietShare*expected:
+		o.quiet, o.foretold, o.heard = true, 0, 0
+		return true
+	case expected >= 2*quietAfter:
+		o.foretold, o.heard = o.foretold/2, o.heard/2
+		if o.Heard >= usualNotices {
+			o.Foretold, o.Heard = o.Foretold/2, o.Heard/2
+		}
+		o.Foretold, o.Heard = o.Foretold+o.foretold, o.Heard+o.heard
+		o.heard = min(o.heard, expected/2)
+	}
+	return false
+}
+
+// ended counts the outcome of an overdue bid, and reports whether more of them are billed
+// than the share that stays covered allows for.
+func (o *overdueBids) ended(billed bool) (tooMany bool) {
+	o.matured(billed)
+	if o.excess = max(o.excess-2*o.share, 0); billed {
+		o.excess++
+	}
+	return o.excess > excessBills && o.share < 1
+}
+
+// overdueOf returns what is known of a source, or nil if its usual delay is not known.
+// p.mu is held.
+func (p *Pacer) overdueOf(key sourceKey) *overdueBids {
+	if o := p.overdue[key]; o != nil && o.Life > 0 {
+		return o
+	}
+	return nil
+}
+
+// sourceOf returns the source of the notices of a bid.
+func sourceOf(r *reservation) sourceKey { return sourceKey{r.exchange, r.format.String()} }
+
+// adoptDelays applies the measured delays, and publishes the shortest. p.mu is held.
+func (p *Pacer) adoptDelays() {
+	for _, key := range p.changed.delays {
+		measured := p.delays[key].usual()
+		o := p.overdue[key]
+		if o == nil {
+			o = &overdueBids{lossClaims: lossClaims{share: 1}}
+			p.overdue[key] = o
+		}
+		o.settleLife(measured)
+	}
+	p.publishLives()
+}
+
+func (p *Pacer) publishLives() {
+	shortest := rtb.Second(0)
+	for _, o := range p.overdue {
+		if o.Life > 0 && (shortest == 0 || o.Life < shortest) {
+			shortest = o.Life
+		}
+	}
+	p.shortest.Store(shortest)
+}
+
+// late looks at a bid of which nothing was heard yet, before its promise ends: it becomes
+// overdue, or is looked at again. p.mu and the reservation's shard are held.
+func (p *Pacer) lookEarly(r *reservation) {
+	r.due = r.winExpiry
+	if r.state != resBid || r.day == nil || r.expected <= 0 || r.cost <= 0 || r.exchange == "" {
+		return
+	}
+	key := sourceOf(r)
+	o := p.overdueOf(key)
+	if o == nil {
+		return
+	}
+	if at := r.issued + o.Life; at >= rtb.SecondOf(p.now) {
+		r.due = min(at, r.winExpiry)
+		return
+	}
+	p.heard(key, o, r, false)
+	if o.quiet {
+		return
+	}
+	o.doubted += r.cost
+	for _, a := range r.accounts() {
+		a.addDoubt(doubtKey{sourceKey: key, overdue: true}, r, 1, o)
+	}
+	r.give()
+	r.state = resOverdue
+}
+
+// heard counts a bid whose notice came or is overdue. p.mu is held.
+func (p *Pacer) heard(key sourceKey, o *overdueBids, r *reservation, came bool) {
+	if !o.hear(float64(r.chance())/1e6, came) {
+		return
+	}
+	o.moved = true
+	if o.quiet {
+		p.o.Logger.Warn("fewer notices of an exchange come in their usual time: bids are held until their promise ends", zap.String("exchange", key.exchange), zap.String("format", key.format))
+	} else {
+		p.o.Logger.Info("the notices of an exchange come in their usual time again", zap.String("exchange", key.exchange), zap.String("format", key.format))
+	}
+}
+
+// cameInTime counts the first notice that proves the win of a bid. p.mu and the
+// reservation's shard are held.
+func (p *Pacer) cameInTime(r *reservation) {
+	if r.state != resBid || r.day == nil || r.expected <= 0 {
+		return
+	}
+	key := sourceOf(r)
+	if o := p.overdueOf(key); o != nil {
+		p.heard(key, o, r, true)
+	}
+}
+
+// endOverdue ends the doubt about an overdue bid: it was won or billed after all, or it
+// was reported lost, or its promise has ended. p.mu and the reservation's shard are held.
+func (p *Pacer) endOverdue(r *reservation, billed bool) {
+	key := sourceOf(r)
+	o := p.overdue[key]
+	o.doubted -= r.cost
+	if o.ended(billed) {
+		p.o.Logger.Error("more overdue bids of an exchange are billed than usual: bids are held until their promise ends", zap.String("exchange", key.exchange), zap.String("format", key.format),
+			zap.Float64("overdue", o.Matured), zap.Float64("billed", o.Billed))
+		o.forget()
+	}
+	for _, a := range r.accounts() {
+		a.addDoubt(doubtKey{sourceKey: key, overdue: true}, r, -1, o)
+	}
+}
+
+// takeBack covers an overdue bid in full again, because it has won. p.mu and the
+// reservation's shard are held.
+func (p *Pacer) takeBack(r *reservation) {
+	p.endOverdue(r, true)
+	p.recover(r)
+}
+
+// recover reserves the cost of a bid that was overdue again.
+func (p *Pacer) recover(r *reservation) {
+	for _, a := range r.accounts() {
+		a.give(-r.costOf(a))
+	}
+	r.line.reserved.Add(r.cost)
+	r.state = resBid
+}
+
+// judgeOverdue applies the current shares to the overdue money of every account. p.mu is held.
+func (p *Pacer) judgeOverdue() {
+	for key, o := range p.overdue {
+		if !o.moved {
+			continue
+		}
+		o.moved = false
+		share := o.doubtedShare()
+		if o.quiet {
+			share = 1
+		}
+		if share == o.share {
+			continue
+		}
+		o.share = share
+		p.coverAgain(doubtKey{sourceKey: key, overdue: true}, o)
+	}
+}
+
+// loadOverdue takes what is known of overdue bids from the stored state.
+func (p *Pacer) loadOverdue(stored map[string]*overdueBids) {
+	for name, o := range stored {
+		key, ok := parseSource(name)
+		if o == nil || !ok || !(o.Matured >= 0 && o.Billed >= 0 && o.Foretold >= 0 && o.Heard >= 0) {
+			continue
+		}
+		o.share = o.doubtedShare()
+		p.overdue[key] = o
+	}
+	p.publishLives()
+}
+
+// storedOverdue is what loadOverdue reads.
+func (p *Pacer) storedOverdue() map[string]*overdueBids {
+	stored := map[string]*overdueBids{}
+	for key, o := range maps.All(p.overdue) {
+		stored[key.String()] = o
+	}
+	return stored
+}
