@@ -101,7 +101,6 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 		if r.state == resWon && f.Kind != events.KindWin {
 			p.outcome(n.Exchange, 0)
 		}
-		p.cameInTime(r)
 		switch {
 		case r.state == resDoubted:
 			p.resolve(r, true)
@@ -115,7 +114,9 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 		r.paid = amount
 		p.paths.markets.won(r.path, float64(amount)/float64(r.cost))
 		r.toWin = competing(n)
-		r.due = max(r.winExpiry, after(at, settledMemory))
+		if r.due >= r.winExpiry { // else it is looked at once more before
+			r.due = max(r.winExpiry, after(at, settledMemory))
+		}
 		if r.tracked {
 			p.flights.impression(r.visitor, r.flightSlot, f.Seq, at)
 		}

@@ -86,10 +86,10 @@ func (a *account) addDoubt(key doubtKey, r *reservation, sign rtb.Micros, k keep
 	}
 	d := a.doubts[key]
 	cost := r.costOf(a)
-	expected := float64(sign*cost) * float64(r.chance()) / float64(rtb.ImpressionUnit)
+	expected := math.Ceil(float64(cost) * float64(r.chance()) / float64(rtb.ImpressionUnit)) // whole numbers, so that sums stay exact
 	d.sum += sign * cost
-	d.expected += expected
-	d.squares += expected * float64(cost)
+	d.expected += float64(sign) * expected
+	d.squares += float64(sign) * expected * float64(cost)
 	a.doubted.Add(sign * cost)
 	a.coverDoubt(key, d, k)
 }

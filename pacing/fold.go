@@ -204,8 +204,6 @@ func (p *Pacer) wonBid(n *events.Notice) {
 		}
 		if r.state == resOverdue {
 			p.takeBack(r)
-		} else {
-			p.cameInTime(r)
 		}
 		if r.state != resBid {
 			return

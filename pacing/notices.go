@@ -34,7 +34,7 @@ const (
 	// recentDelays is the number of notices above which older ones count half.
 	recentDelays = 5000
 	// usualDelay is the share of the notices that come within their usual delay.
-	usualDelay = 0.95
+	usualDelay = 0.9
 )
 
 // noticeDelays counts the delays of one source. It is part of the fold.
@@ -69,14 +69,13 @@ func (d *noticeDelays) count(delay time.Duration) {
 	}
 }
 
-// usual returns the upper 99 % bound of the time within which usualDelay of the notices
-// come, in seconds; 0 if too few are known.
+// usual returns the time within which usualDelay of the notices come, in seconds; 0 if too
+// few are known.
 func (d *noticeDelays) usual() rtb.Second {
 	if d.N < enoughDelays {
 		return 0
 	}
-	n := float64(d.N)
-	later := max(n*(1-usualDelay)-upperBound*math.Sqrt(n*usualDelay*(1-usualDelay)), 0) // notices that may come later than the bound
+	later := float64(d.N) * (1 - usualDelay)
 	sum := 0.0
 	for i := delayBuckets - 1; i >= 0; i-- {
 		if sum += float64(d.Counts[i]); sum > later {

@@ -1,8 +1,12 @@
 package pacing
 
 import (
+	"cmp"
 	"maps"
 	"math"
+	"slices"
+	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -26,7 +30,7 @@ const (
 	deviations     = 3.0  // standard deviations of the number of billed bids that stay covered
 	quietAfter     = 12.0 // missing notices after which an exchange is quiet
 	quietShare     = 0.5  // of the expected notices; with more of them an exchange is not quiet
-	quietCover     = 16.0 // impressions that may be bought before that is noticed
+	quietCover     = 20.0 // impressions that may be bought before that is noticed, at most 18
 	excessBills    = 12.0 // bills of overdue bids beyond twice their share, after which it is learned again
 	usualNotices   = 2000 // notices beyond which older ones count half
 	noticesAtFirst = 50.0 // expected notices that count as having come, before any is known
@@ -48,7 +52,7 @@ type overdueBids struct {
 
 // keep returns the part of overdue money that stays covered.
 func (o *overdueBids) keep(d *doubt) rtb.Micros {
-	if o.share >= 1 || d.expected <= 0 {
+	if o.share >= 1 || d.expected <= 0 || d.squares <= 0 {
 		return d.sum
 	}
 	one := d.squares / d.expected // cost of an impression
@@ -115,15 +119,6 @@ func (o *overdueBids) ended(billed bool) (tooMany bool) {
 	return o.excess > excessBills && o.share < 1
 }
 
-// overdueOf returns what is known of a source, or nil if its usual delay is not known.
-// p.mu is held.
-func (p *Pacer) overdueOf(key sourceKey) *overdueBids {
-	if o := p.overdue[key]; o != nil && o.Life > 0 {
-		return o
-	}
-	return nil
-}
-
 // sourceOf returns the source of the notices of a bid.
 func sourceOf(r *reservation) sourceKey { return sourceKey{r.exchange, r.format.String()} }
 
@@ -151,24 +146,29 @@ func (p *Pacer) publishLives() {
 	p.shortest.Store(shortest)
 }
 
-// late looks at a bid of which nothing was heard yet, before its promise ends: it becomes
-// overdue, or is looked at again. p.mu and the reservation's shard are held.
+// lookEarly looks at a bid before its promise ends. At the age at which its notice is
+// overdue it counts for its source, and if nothing was heard of it, its money is doubted.
+// p.mu and the reservation's shard are held.
 func (p *Pacer) lookEarly(r *reservation) {
+	now := rtb.SecondOf(p.now)
 	r.due = r.winExpiry
-	if r.state != resBid || r.day == nil || r.expected <= 0 || r.cost <= 0 || r.exchange == "" {
+	if r.state == resSettled {
+		r.due = max(r.winExpiry, after(now, settledMemory))
+	}
+	if r.day == nil || r.expected <= 0 || r.exchange == "" {
 		return
 	}
 	key := sourceOf(r)
-	o := p.overdueOf(key)
-	if o == nil {
+	o := p.overdue[key]
+	if o == nil || o.Life == 0 {
 		return
 	}
-	if at := r.issued + o.Life; at >= rtb.SecondOf(p.now) {
-		r.due = min(at, r.winExpiry)
+	if at := r.issued + o.Life; at >= now {
+		r.due = min(at, r.due)
 		return
 	}
-	p.heard(key, o, r, false)
-	if o.quiet {
+	p.heard(key, o, r, r.state == resWon || r.state == resSettled)
+	if o.quiet || r.state != resBid {
 		return
 	}
 	o.doubted += r.cost
@@ -189,18 +189,6 @@ func (p *Pacer) heard(key sourceKey, o *overdueBids, r *reservation, came bool) 
 		p.o.Logger.Warn("fewer notices of an exchange come in their usual time: bids are held until their promise ends", zap.String("exchange", key.exchange), zap.String("format", key.format))
 	} else {
 		p.o.Logger.Info("the notices of an exchange come in their usual time again", zap.String("exchange", key.exchange), zap.String("format", key.format))
-	}
-}
-
-// cameInTime counts the first notice that proves the win of a bid. p.mu and the
-// reservation's shard are held.
-func (p *Pacer) cameInTime(r *reservation) {
-	if r.state != resBid || r.day == nil || r.expected <= 0 {
-		return
-	}
-	key := sourceOf(r)
-	if o := p.overdueOf(key); o != nil {
-		p.heard(key, o, r, true)
 	}
 }
 
@@ -253,6 +241,34 @@ func (p *Pacer) judgeOverdue() {
 		o.share = share
 		p.coverAgain(doubtKey{sourceKey: key, overdue: true}, o)
 	}
+}
+
+// Overdue contains what is known of the bids on one format of an exchange whose notices
+// are overdue.
+type Overdue struct {
+	Exchange string
+	Format   string
+	Life     time.Duration // from a bid until it is overdue; 0 if that is not known yet
+	Amount   rtb.Micros    // micros of the advertisers' currencies, added without conversion
+	Matured  float64       // overdue bids whose outcome is known; older ones count less
+	Billed   float64       // those of them that were won or billed after all
+	Share    float64       // share of them for which money stays reserved, 0 to 1
+	Quiet    bool          // fewer notices come than usual, so bids are held in full
+}
+
+// overdueBySource lists what is known of every source. p.mu is held.
+func (p *Pacer) overdueBySource() []Overdue {
+	var list []Overdue
+	for key, o := range p.overdue {
+		list = append(list, Overdue{
+			Exchange: key.exchange, Format: key.format, Life: time.Duration(o.Life) * time.Second, Amount: o.doubted,
+			Matured: o.Matured, Billed: o.Billed, Share: o.share, Quiet: o.quiet,
+		})
+	}
+	slices.SortFunc(list, func(a, b Overdue) int {
+		return cmp.Or(strings.Compare(a.Exchange, b.Exchange), strings.Compare(a.Format, b.Format))
+	})
+	return list
 }
 
 // loadOverdue takes what is known of overdue bids from the stored state.

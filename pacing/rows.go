@@ -76,6 +76,7 @@ type Stats struct {
 	ClockBehind time.Duration
 	Billing     []Billing // by exchange
 	Doubted     []Doubted // by exchange
+	Overdue     []Overdue // by exchange and format
 	Paths       PathStats
 	Estimates   []EstimateStats
 }
@@ -163,7 +164,7 @@ func (p *Pacer) Stats() Stats {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.ClockBehind, s.Billing, s.Doubted = p.sight.behind, p.billings(), p.doubtsByExchange()
+	s.ClockBehind, s.Billing, s.Doubted, s.Overdue = p.sight.behind, p.billings(), p.doubtsByExchange(), p.overdueBySource()
 	for m, name := range modelNames {
 		c := &p.values.all[m]
 		s.Estimates = append(s.Estimates, EstimateStats{name, c.Predicted, c.Observed})
