@@ -53,6 +53,17 @@
 // 500 losses of the exchange whose outcome is known, and then by the upper 99 % bound
 // of the share of them that was billed after all.
 //
+// # Overdue bids
+//
+// The delay from a bid to the notice that proves its win is measured for each exchange and
+// format, as a fold of the log. A bid of which nothing was heard by the time that 9 of 10
+// notices take is overdue: until its promise ends its money is doubted too. It stays
+// covered in full below 500 overdue bids whose outcome is known; then by the upper 99 %
+// bound of the share of them that was won or billed, by what chance may add to it, and by
+// what the bids would cost if the exchange's notices had stopped, up to the number of
+// impressions after which that is noticed and all of it counts in full again. A bill up to
+// the end of the promise is on time, and a late win reserves the full cost again.
+//
 // # Late bills
 //
 // A bid's money is reserved until its WinExpiry and, when a win notice with a TS up

@@ -22,9 +22,9 @@ import (
 //   - what the bids would cost if the notices of the exchange had stopped before they
 //     became overdue, up to the number of impressions after which that is noticed.
 //
-// A bid that turns out to be won is covered in full again.
+// A bid that turns out to be won is covered in full again. Below provenLosses outcomes all of
+// the money stays covered.
 const (
-	provenOverdue  = 500  // matured overdue bids; with fewer of them the money counts in full
 	shorterLife    = 0.75 // the usual delay is lowered when the measured one is below this share of it
 	chanceMargin   = 1.5  // factor on the bids' own expectation, which may be too low
 	deviations     = 3.0  // standard deviations of the number of billed bids that stay covered
@@ -44,9 +44,10 @@ type overdueBids struct {
 	// Foretold are the notices that bids foretold within Life, and Heard those that came.
 	Foretold float64 `json:"foretold"`
 	Heard    float64 `json:"heard"`
+	// Quiet is set while fewer notices come than usual: no bid becomes overdue.
+	Quiet bool `json:"quiet,omitempty"`
 
 	foretold, heard float64 // the same of the current window
-	quiet           bool    // fewer notices come than usual: no bid becomes overdue
 	excess          float64 // bills of overdue bids beyond twice their share
 }
 
@@ -62,9 +63,9 @@ func (o *overdueBids) keep(d *doubt) rtb.Micros {
 	return min(d.sum, rtb.Micros(math.Ceil(usual+deviations*math.Sqrt(usual*one)+worst)))
 }
 
-// settleLife adopts a measured delay: a longer one at once, a shorter one when it differs
+// adopt adopts a measured delay: a longer one at once, a shorter one when it differs
 // enough to measure the share of the overdue bids again.
-func (o *overdueBids) settleLife(measured rtb.Second) {
+func (o *overdueBids) adopt(measured rtb.Second) {
 	switch {
 	case measured > o.Life && o.Life > 0:
 		o.Life = measured
@@ -79,24 +80,32 @@ func (o *overdueBids) forget() {
 	o.Matured, o.Billed, o.excess, o.moved = 0, 0, 0, true
 }
 
-// hear counts a bid whose notice came or is overdue, and reports whether the source became
+// coveredShare returns the share of overdue money that stays covered.
+func (o *overdueBids) coveredShare() float64 {
+	if o.Quiet {
+		return 1
+	}
+	return o.doubtedShare()
+}
+
+// count counts a bid whose notice came or is overdue, and reports whether the source became
 // quiet or stopped being quiet.
-func (o *overdueBids) hear(chance float64, came bool) (changed bool) {
+func (o *overdueBids) count(chance float64, came bool) (changed bool) {
 	o.foretold += chance
 	if came {
 		o.heard++
 	}
 	expected := o.foretold * (o.Heard + noticesAtFirst) / (o.Foretold + noticesAtFirst)
 	switch {
-	case o.quiet:
+	case o.Quiet:
 		if expected < quietAfter {
 			return false
 		}
-		o.quiet = o.heard < quietShare*expected
+		o.Quiet = o.heard < quietShare*expected
 		o.foretold, o.heard = 0, 0
-		return !o.quiet
+		return !o.Quiet
 	case expected-o.heard > quietAfter && o.heard < quietShare*expected:
-		o.quiet, o.foretold, o.heard = true, 0, 0
+		o.Quiet, o.foretold, o.heard = true, 0, 0
 		return true
 	case expected >= 2*quietAfter:
 		o.foretold, o.heard = o.foretold/2, o.heard/2
@@ -131,7 +140,7 @@ func (p *Pacer) adoptDelays() {
 			o = &overdueBids{lossClaims: lossClaims{share: 1}}
 			p.overdue[key] = o
 		}
-		o.settleLife(measured)
+		o.adopt(measured)
 	}
 	p.publishLives()
 }
@@ -168,7 +177,7 @@ func (p *Pacer) lookEarly(r *reservation) {
 		return
 	}
 	p.heard(key, o, r, r.state == resWon || r.state == resSettled)
-	if o.quiet || r.state != resBid {
+	if o.Quiet || r.state != resBid {
 		return
 	}
 	o.doubted += r.cost
@@ -181,11 +190,11 @@ func (p *Pacer) lookEarly(r *reservation) {
 
 // heard counts a bid whose notice came or is overdue. p.mu is held.
 func (p *Pacer) heard(key sourceKey, o *overdueBids, r *reservation, came bool) {
-	if !o.hear(float64(r.chance())/1e6, came) {
+	if !o.count(float64(r.chance())/1e6, came) {
 		return
 	}
 	o.moved = true
-	if o.quiet {
+	if o.Quiet {
 		p.o.Logger.Warn("fewer notices of an exchange come in their usual time: bids are held until their promise ends", zap.String("exchange", key.exchange), zap.String("format", key.format))
 	} else {
 		p.o.Logger.Info("the notices of an exchange come in their usual time again", zap.String("exchange", key.exchange), zap.String("format", key.format))
@@ -200,8 +209,10 @@ func (p *Pacer) endOverdue(r *reservation, billed bool) {
 	o.doubted -= r.cost
 	if o.ended(billed) {
 		p.o.Logger.Error("more overdue bids of an exchange are billed than usual: bids are held until their promise ends", zap.String("exchange", key.exchange), zap.String("format", key.format),
-			zap.Float64("overdue", o.Matured), zap.Float64("billed", o.Billed))
+			zap.Float64("overdue", o.Matured), zap.Float64("billed", o.Billed),
+			zap.String("remedy", "ask the exchange why its notices take longer; their new delay is learned"))
 		o.forget()
+		o.Quiet, o.foretold, o.heard = true, 0, 0
 	}
 	for _, a := range r.accounts() {
 		a.addDoubt(doubtKey{sourceKey: key, overdue: true}, r, -1, o)
@@ -224,6 +235,16 @@ func (p *Pacer) recover(r *reservation) {
 	r.state = resBid
 }
 
+// distrustNotices has what is known of the overdue bids of an exchange learned again. p.mu is
+// held.
+func (p *Pacer) distrustNotices(exchange string) {
+	for key, o := range p.overdue {
+		if key.exchange == exchange {
+			o.forget()
+		}
+	}
+}
+
 // judgeOverdue applies the current shares to the overdue money of every account. p.mu is held.
 func (p *Pacer) judgeOverdue() {
 	for key, o := range p.overdue {
@@ -231,10 +252,7 @@ func (p *Pacer) judgeOverdue() {
 			continue
 		}
 		o.moved = false
-		share := o.doubtedShare()
-		if o.quiet {
-			share = 1
-		}
+		share := o.coveredShare()
 		if share == o.share {
 			continue
 		}
@@ -262,7 +280,7 @@ func (p *Pacer) overdueBySource() []Overdue {
 	for key, o := range p.overdue {
 		list = append(list, Overdue{
 			Exchange: key.exchange, Format: key.format, Life: time.Duration(o.Life) * time.Second, Amount: o.doubted,
-			Matured: o.Matured, Billed: o.Billed, Share: o.share, Quiet: o.quiet,
+			Matured: o.Matured, Billed: o.Billed, Share: o.share, Quiet: o.Quiet,
 		})
 	}
 	slices.SortFunc(list, func(a, b Overdue) int {
@@ -278,7 +296,7 @@ func (p *Pacer) loadOverdue(stored map[string]*overdueBids) {
 		if o == nil || !ok || !(o.Matured >= 0 && o.Billed >= 0 && o.Foretold >= 0 && o.Heard >= 0) {
 			continue
 		}
-		o.share = o.doubtedShare()
+		o.share = o.coveredShare()
 		p.overdue[key] = o
 	}
 	p.publishLives()

@@ -60,6 +60,7 @@ func (p *Pacer) lateBill(f *events.Fact, amount rtb.Micros) {
 		b := p.bills(n.Exchange)
 		if sum := p.lateBy[key]; !b.late && sum > max(rtb.Micros(lateShare*float64(a.limit)), a.holdback) {
 			b.late = true
+			p.distrustNotices(n.Exchange)
 			p.o.Logger.Error("late bills of an exchange exceed their share of a budget: it gets no more bids", zap.String("exchange", n.Exchange),
 				zap.Stringer("budget", id), zap.Stringer("late", sum), zap.Stringer("cap", a.limit),
 				zap.String("remedy", `compare auction_ttl, exp and bill_window with the delay of its bills; then POST /admin/pause {"scope":"exchange:`+n.Exchange+`","on":false}`))

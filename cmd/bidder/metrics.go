@@ -272,6 +272,27 @@ func (a *app) pacingCounts(m *server.Metrics, f *figures) {
 			emit(float64(d.Amount), d.Exchange)
 		}
 	})
+	source := []string{"exchange", "format"}
+	m.Gauge("rebound_pacing_overdue_micros", "cost of bids that may still be billed although their notices usually come sooner", source, func(emit server.Emit) {
+		for _, o := range f.money.Overdue {
+			emit(float64(o.Amount), o.Exchange, o.Format)
+		}
+	})
+	m.Gauge("rebound_pacing_overdue_share", "share of those bids whose cost stays reserved, apart from what an outage of the notices may cost; 1 until 500 outcomes are known", source, func(emit server.Emit) {
+		for _, o := range f.money.Overdue {
+			emit(o.Share, o.Exchange, o.Format)
+		}
+	})
+	m.Gauge("rebound_pacing_usual_delay_seconds", "time within which 9 of 10 notices of wins come, as applied to reservations; 0 until 50 are known", source, func(emit server.Emit) {
+		for _, o := range f.money.Overdue {
+			emit(o.Life.Seconds(), o.Exchange, o.Format)
+		}
+	})
+	m.Gauge("rebound_pacing_quiet", "1 while fewer notices of wins come in their usual time than the bids foretold, or more overdue bids are billed than usual, so that bids are held in full", source, func(emit server.Emit) {
+		for _, o := range f.money.Overdue {
+			emit(flag01(o.Quiet), o.Exchange, o.Format)
+		}
+	})
 	m.Counter("rebound_pacing_billed_losses_total", "bids that were billed after their loss notice", nil, func(emit server.Emit) { emit(float64(f.money.BilledLosses)) })
 	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed or its bills arrive too late", []string{"exchange"}, func(emit server.Emit) {
 		for _, b := range f.money.Billing {
