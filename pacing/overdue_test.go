@@ -218,9 +218,9 @@ type outage struct{ from, to time.Time }
 // The true bill stays within the cap although money of overdue bids is bid again: notices
 // are slow, stop for minutes, and all come before the promise of their bid ends.
 func TestTrueBillWithinTheCap(t *testing.T) {
-	seeds := uint64(8)
+	seeds := uint64(4)
 	if raceOn || testing.Short() {
-		seeds = 3
+		seeds = 2
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { trueBill(t, seed) })
