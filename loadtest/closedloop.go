@@ -99,15 +99,24 @@ func (l *ClosedLoop) render() []rendered {
 		if l.Paths != nil {
 			path = l.Paths[i]
 		}
-		b := make([]byte, 0, len(body)+200)
-		b = fmt.Appendf(b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nX-Openrtb-Version: 2.6\r\nContent-Length: %d\r\n\r\n", path, u.Host, len(body))
-		r := rendered{body: len(b), bytes: append(b, body...)}
-		if bytes.HasPrefix(body, []byte(requestIDPrefix)) && len(body) > len(requestIDPrefix)+requestIDDigits {
-			r.findIDs()
-		}
-		out[i] = r
+		out[i] = render(u.Host, path, "", body)
 	}
 	return out
+}
+
+// render returns a request as bytes. secret is sent in a header; empty: none.
+func render(host, path, secret string, body []byte) rendered {
+	b := make([]byte, 0, len(body)+200)
+	b = fmt.Appendf(b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nX-Openrtb-Version: 2.6\r\n", path, host)
+	if secret != "" {
+		b = fmt.Appendf(b, "%s: %s\r\n", SecretHeader, secret)
+	}
+	b = fmt.Appendf(b, "Content-Length: %d\r\n\r\n", len(body))
+	r := rendered{body: len(b), bytes: append(b, body...)}
+	if bytes.HasPrefix(body, []byte(requestIDPrefix)) && len(body) > len(requestIDPrefix)+requestIDDigits {
+		r.findIDs()
+	}
+	return r
 }
 
 // findIDs finds the digits of a generated request.

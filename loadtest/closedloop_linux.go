@@ -111,11 +111,7 @@ func (p *poller) run(ctx context.Context) error {
 
 // connect opens a connection.
 func (p *poller) connect() error {
-	family := syscall.AF_INET
-	var to syscall.Sockaddr = &syscall.SockaddrInet4{Port: int(p.at.Port()), Addr: p.at.Addr().Unmap().As4()}
-	if p.at.Addr().Unmap().Is6() {
-		family, to = syscall.AF_INET6, &syscall.SockaddrInet6{Port: int(p.at.Port()), Addr: p.at.Addr().As16()}
-	}
+	family, to := sockaddr(p.at)
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("cannot open connection: %w", err)
@@ -131,6 +127,14 @@ func (p *poller) connect() error {
 	}
 	p.conns[fd] = &loopConn{fd: fd, got: make([]byte, 0, 8<<10)}
 	return nil
+}
+
+// sockaddr returns an address as system calls expect it.
+func sockaddr(at netip.AddrPort) (family int, to syscall.Sockaddr) {
+	if ip := at.Addr().Unmap(); ip.Is4() {
+		return syscall.AF_INET, &syscall.SockaddrInet4{Port: int(at.Port()), Addr: ip.As4()}
+	}
+	return syscall.AF_INET6, &syscall.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
 }
 
 // send starts the next request on a connection.

@@ -31,6 +31,8 @@ type RampStep struct {
 	Errors        int       `json:"error_statuses"`
 	Held          bool      `json:"held"`
 	Why           string    `json:"why,omitempty"` // it did not hold
+
+	waitedPct float64 // share of the requests that waited for the target to leave a connection free
 }
 
 // RampReport is the result of a ramp.
@@ -73,7 +75,7 @@ func (r *Ramp) Run(ctx context.Context) (*RampReport, error) {
 			low = rate
 		} else {
 			high, out.LimitedBy = rate, "target"
-			if s.OnSchedulePct < minSent {
+			if s.OnSchedulePct+s.waitedPct < minSent {
 				out.LimitedBy = "sender"
 			}
 		}
@@ -112,7 +114,8 @@ func (r *Ramp) step(ctx context.Context, rate int) (RampStep, error) {
 		return RampStep{}, err
 	}
 	s := RampStep{Rate: rate, Achieved: report.RateAchieved, InTimePct: report.InsideDeadline * report.SentPct / 100, OnSchedulePct: report.OnSchedulePct,
-		Latency: report.Latency, Errors: report.ErrorStatuses}
+		Latency: report.Latency, Errors: report.ErrorStatuses,
+		waitedPct: pct(report.WaitedForConn, report.Scheduled)}
 	switch {
 	case report.Stopped == Interrupted:
 		return s, errors.New("cannot finish the ramp: " + Interrupted)

@@ -36,6 +36,13 @@ type Report struct {
 	PerSecond      []Second       `json:"per_second"`        // by scheduled second
 	Checked        int            `json:"checked"`           // responses whose validity was checked
 	Invalid        []string       `json:"invalid,omitempty"` // what was wrong with them, at most 10
+
+	Sender         string  `json:"sender"`               // what sent the requests: vegeta or poll
+	AnsweredInTime float64 `json:"answered_in_time_pct"` // of the responses with 200 or 204, from the scheduled time
+	// WaitedForConn counts requests that were due while each connection of the sender poll
+	// had a request without a response: they were sent late, or not at all, because of the
+	// target.
+	WaitedForConn int `json:"waited_for_connection,omitempty"`
 }
 
 // Quantiles of a duration in milliseconds.
@@ -63,25 +70,55 @@ type tally struct {
 	attack          *Attack
 	scheduled, sent int
 	bids, bad       int
+	waited          int // for a connection
 	onSchedule      int
 	inTime          int
-	statuses        map[string]int
+	statuses        map[uint16]int
 	errors          map[string]int
-	latency         []time.Duration
-	service, lag    []time.Duration
-	seconds         [][]time.Duration
+	latency         durations
+	service, lag    durations
+	seconds         []durations
+	perSecond       []int // requests
 	secondBids      []int
 	checked         int
 	invalid         []string
-	first, lastDue  time.Time // due times
-	last            time.Time // of the last response
+	request         func(*vegeta.Result) []byte // the request of a bid; nil: unknown
+	first, lastDue  time.Time                   // due times
+	last            time.Time                   // of the last response
 }
 
 func newTally(a *Attack) *tally {
 	secs := int(a.Duration.Seconds()) + 1
-	return &tally{attack: a, scheduled: a.requests(), statuses: map[string]int{}, errors: map[string]int{},
-		seconds: make([][]time.Duration, secs), secondBids: make([]int, secs)}
+	t := &tally{attack: a, scheduled: a.requests(), statuses: map[uint16]int{}, errors: map[string]int{},
+		latency: a.durations(), service: a.durations(), lag: a.durations(), seconds: make([]durations, secs), perSecond: make([]int, secs), secondBids: make([]int, secs),
+		request: func(res *vegeta.Result) []byte { return a.requestOf(res.Body) }}
+	for i := range t.seconds {
+		t.seconds[i] = a.durations()
+	}
+	return t
 }
+
+// durations collects durations and returns their quantiles.
+type durations interface {
+	add(time.Duration)
+	quantiles() Quantiles
+}
+
+// durations returns an empty collection. At a high rate, growing a list would disturb the
+// schedule of the sender poll.
+func (a *Attack) durations() durations {
+	if a.Sender == Poll && a.Rate > 1000 {
+		return &histogram{}
+	}
+	return &exact{}
+}
+
+// exact keeps every duration.
+type exact []time.Duration
+
+func (e *exact) add(d time.Duration) { *e = append(*e, d) }
+
+func (e *exact) quantiles() Quantiles { return quantiles(*e) }
 
 // add counts one result, whose request was due at the given time.
 func (t *tally) add(res *vegeta.Result, due time.Time) {
@@ -97,9 +134,9 @@ func (t *tally) add(res *vegeta.Result, due time.Time) {
 	t.sent++
 	lag := max(res.Timestamp.Sub(due), 0)
 	total := lag + res.Latency
-	t.lag = append(t.lag, lag)
-	t.service = append(t.service, res.Latency)
-	t.latency = append(t.latency, total)
+	t.lag.add(lag)
+	t.service.add(res.Latency)
+	t.latency.add(total)
 	if lag <= onTime {
 		t.onSchedule++
 	}
@@ -107,7 +144,7 @@ func (t *tally) add(res *vegeta.Result, due time.Time) {
 	if ok && total <= t.attack.Deadline {
 		t.inTime++
 	}
-	t.statuses[strconv.Itoa(int(res.Code))]++
+	t.statuses[res.Code]++
 	if !ok {
 		t.bad++
 		text := t.attack.redactText(res.Error)
@@ -116,7 +153,8 @@ func (t *tally) add(res *vegeta.Result, due time.Time) {
 		}
 	}
 	sec := min(int(t.attack.due(res.Seq)/time.Second), len(t.seconds)-1)
-	t.seconds[sec] = append(t.seconds[sec], total)
+	t.seconds[sec].add(total)
+	t.perSecond[sec]++
 	if isBid(res) {
 		t.bids++
 		t.secondBids[sec]++
@@ -133,7 +171,7 @@ func (t *tally) check(res *vegeta.Result) {
 	if t.bids%checkEvery != 1 {
 		return
 	}
-	request := t.attack.requestOf(res.Body)
+	request := t.request(res)
 	if request == nil {
 		return
 	}
@@ -162,18 +200,25 @@ func (t *tally) report(stopped string) *Report {
 	if stopped != "" { // the schedule ended with the last request that was sent
 		took = min(took, max(t.lastDue.Sub(t.first), time.Second/time.Duration(max(t.attack.Rate, 1))))
 	}
-	r := &Report{Target: Redact(t.attack.Target), Stopped: stopped, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
+	statuses, answered := map[string]int{}, 0
+	for code, n := range t.statuses {
+		statuses[strconv.Itoa(int(code))] = n
+		if isAnswer(code) {
+			answered += n
+		}
+	}
+	r := &Report{Sender: t.attack.sender(), WaitedForConn: t.waited, AnsweredInTime: pct(t.inTime, answered), Target: Redact(t.attack.Target), Stopped: stopped, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
 		SentPct: pct(t.sent, t.scheduled), OnSchedulePct: pct(t.onSchedule, t.scheduled),
 		Seconds: t.last.Sub(t.first).Seconds(), RateAchieved: float64(t.sent) / took.Seconds(),
-		Checked: t.checked, Invalid: t.invalid, Statuses: t.statuses, Errors: t.errors, ErrorStatuses: t.bad, Bids: t.bids, BidPct: pct(t.bids, t.sent),
+		Checked: t.checked, Invalid: t.invalid, Statuses: statuses, Errors: t.errors, ErrorStatuses: t.bad, Bids: t.bids, BidPct: pct(t.bids, t.sent),
 		DeadlineMS: ms(t.attack.Deadline), InsideDeadline: pct(t.inTime, t.sent),
-		Latency: quantiles(t.latency), ServiceLatency: quantiles(t.service), ScheduleLag: quantiles(t.lag)}
+		Latency: t.latency.quantiles(), ServiceLatency: t.service.quantiles(), ScheduleLag: t.lag.quantiles()}
 	for i, s := range t.seconds {
-		if len(s) == 0 {
+		if t.perSecond[i] == 0 {
 			continue
 		}
-		q := quantiles(s)
-		r.PerSecond = append(r.PerSecond, Second{Sent: len(s), Bids: t.secondBids[i], P50: q.P50, P99: q.P99})
+		q := s.quantiles()
+		r.PerSecond = append(r.PerSecond, Second{Sent: t.perSecond[i], Bids: t.secondBids[i], P50: q.P50, P99: q.P99})
 	}
 	return r
 }
@@ -211,8 +256,11 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Sprintf("rate wanted / achieved     %d / %.1f per second, %.1f s in total\n", r.RateWanted, r.RateAchieved, r.Seconds) +
 		fmt.Sprintf("statuses                   %s; error statuses: %d\n", statusText(r.Statuses), r.ErrorStatuses) +
 		fmt.Sprintf("bids                       %d (%.1f %%)\n", r.Bids, r.BidPct) +
-		fmt.Sprintf("in time (%.0f ms)           %.3f %%\n", r.DeadlineMS, r.InsideDeadline) +
+		fmt.Sprintf("in time (%.0f ms)           %.3f %% of the requests, %.3f %% of the 200 and 204\n", r.DeadlineMS, r.InsideDeadline, r.AnsweredInTime) +
 		line("latency from schedule, ms", r.Latency) + line("latency from send, ms", r.ServiceLatency) + line("schedule lag, ms", r.ScheduleLag)
+	if r.WaitedForConn > 0 {
+		text += fmt.Sprintf("waited for a connection    %d requests, because every connection had one without a response\n", r.WaitedForConn)
+	}
 	if r.Checked > 0 {
 		text += fmt.Sprintf("validity                   %d bids checked, %d invalid\n", r.Checked, len(r.Invalid))
 	}

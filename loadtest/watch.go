@@ -16,27 +16,31 @@ const Interrupted = "interrupted"
 // patience is how long every response may be an error before the attack stops.
 const patience = time.Second
 
+// watchEvery is how often an attack is checked.
+const watchEvery = 200 * time.Millisecond
+
 // watch decides when an attack stops early.
 type watch struct {
 	attack  *Attack
 	tick    *time.Ticker
+	halt    func()             // ends the schedule
 	cancel  context.CancelFunc // abandons the requests in flight
 	stopped string             // the reason; empty: not stopped
 	abandon time.Time          // when the requests in flight are abandoned
 
-	began    time.Time      // the first tick
-	answered bool           // at least one response was not an error
-	errors   int            // responses since the last that was not an error
-	firstBad time.Time      // end of the first of them
-	lastBad  *vegeta.Result // the last of them
+	began    time.Time     // the first tick
+	answered bool          // at least one response was not an error
+	errors   int           // responses since the last that was not an error
+	firstBad time.Time     // end of the first of them
+	lastBad  vegeta.Result // the last of them
 }
 
 // stop stops the attack for the first reason that is given. Requests in flight have
 // until the deadline.
-func (w *watch) stop(attacker *vegeta.Attacker, reason string) {
+func (w *watch) stop(reason string) {
 	if w.stopped == "" {
 		w.stopped = reason
-		attacker.Stop()
+		w.halt()
 	}
 }
 
@@ -45,14 +49,14 @@ func (w *watch) stop(attacker *vegeta.Attacker, reason string) {
 func (w *watch) see(res *vegeta.Result) bool {
 	switch {
 	case isAnswer(res.Code):
-		w.answered, w.errors, w.lastBad = true, 0, nil
+		w.answered, w.errors = true, 0
 	case w.stopped != "" && res.Code == 0 && strings.Contains(res.Error, context.Canceled.Error()):
 		return false
 	default:
 		if w.errors == 0 {
 			w.firstBad = res.End()
 		}
-		w.errors, w.lastBad = w.errors+1, res
+		w.errors, w.lastBad = w.errors+1, *res
 	}
 	return true
 }

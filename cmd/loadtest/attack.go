@@ -21,6 +21,8 @@ import (
 // attackFlags are the flags of the command attack.
 type attackFlags struct {
 	target, secretEnv      string
+	sender                 string
+	conns                  int
 	edge, key, keyEnv      string
 	rate                   int
 	duration, deadline     time.Duration
@@ -46,6 +48,7 @@ func (f *attackFlags) flagSet(stderr io.Writer) *flag.FlagSet {
 	fs.IntVar(&f.rate, "rate", 1000, "requests per second")
 	fs.DurationVar(&f.duration, "duration", 10*time.Second, "how long the schedule runs")
 	f.trafficFlags(fs)
+	f.senderFlags(fs)
 	fs.Float64Var(&f.speed, "speed", 0, "send the bid records of --requests at this multiple of the speed at which they were recorded, instead of at --rate")
 	fs.Float64Var(&f.minInTimePct, "min-in-time-pct", 0, "exit with status 1 if a smaller percentage of responses is in time")
 	fs.BoolVar(&f.keepGoing, "keep-going", false, "continue when every response of a whole second is an error, as while the bidder restarts")
@@ -81,6 +84,12 @@ func (f *attackFlags) trafficFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&f.remote, "remote", false, "allow a target that is not this machine or a private network; use it only for hosts that you own")
 }
 
+// senderFlags defines the flags that say what sends the requests.
+func (f *attackFlags) senderFlags(fs *flag.FlagSet) {
+	fs.StringVar(&f.sender, "sender", loadtest.Vegeta, "what sends the requests: vegeta, or poll, which sends several times as many with one core, over http connections that it polls without sleeping (Linux)")
+	fs.IntVar(&f.conns, "connections", 0, "number of connections of the sender poll (default: one for each request that is due within twice the deadline)")
+}
+
 func parseAttack(args []string, stderr io.Writer) (*attackFlags, error) {
 	f := &attackFlags{}
 	fs := f.flagSet(stderr)
@@ -105,6 +114,9 @@ func (f *attackFlags) validate() error {
 		return fmt.Errorf("cannot use --products: got %d; want 1 to %d", f.products, loadtest.MaxProducts)
 	case !(f.minInTimePct >= 0 && f.minInTimePct <= 100): // NaN too
 		return fmt.Errorf("cannot use --min-in-time-pct: got %g; want 0 to 100", f.minInTimePct)
+	}
+	if f.sender == loadtest.Poll && f.results != "" {
+		return fmt.Errorf("cannot use --results: the sender %s writes no results; use --sender %s", loadtest.Poll, loadtest.Vegeta)
 	}
 	urls := []string{f.target}
 	if f.introduces() {
@@ -142,7 +154,7 @@ func (f *attackFlags) readSecrets() error {
 }
 
 func (f *attackFlags) attack() *loadtest.Attack {
-	return &loadtest.Attack{Target: f.target, Secret: f.secret, Rate: f.rate, Duration: f.duration, Deadline: f.deadline, KeepGoing: f.keepGoing}
+	return &loadtest.Attack{Target: f.target, Secret: f.secret, Rate: f.rate, Duration: f.duration, Deadline: f.deadline, KeepGoing: f.keepGoing, Sender: f.sender, Conns: f.conns}
 }
 
 func (f *attackFlags) traffic() loadtest.Traffic {
@@ -224,7 +236,11 @@ func (f *attackFlags) prepare(ctx context.Context, a *loadtest.Attack, progress 
 		return a.Probe(ctx, a.Bodies[0])
 	}
 	t := f.traffic()
-	a.Bodies = t.Bodies(max(min(int(float64(f.rate)*f.duration.Seconds()), 200_000), 1))
+	most := 200_000
+	if f.sender == loadtest.Poll { // which gives each request an id of its own
+		most = 10_000
+	}
+	a.Bodies = t.Bodies(max(min(int(float64(f.rate)*f.duration.Seconds()), most), 1))
 	if !f.introduces() {
 		return a.Probe(ctx, a.Bodies[0])
 	}

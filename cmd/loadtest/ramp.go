@@ -25,6 +25,7 @@ func ramp(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		report = fs.String("report", "", "write the steps as JSON to this file")
 	)
 	f.trafficFlags(fs)
+	f.senderFlags(fs)
 	if status, done := parseFlags(fs, args, stderr); done {
 		return status
 	}

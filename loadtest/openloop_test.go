@@ -1,0 +1,176 @@
+//go:build linux
+
+package loadtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func polling(url string, rate int) *Attack {
+	return &Attack{Target: url, Sender: Poll, Rate: rate, Duration: time.Second, Deadline: time.Minute, Conns: 8, Bodies: Traffic{Seed: 1}.Bodies(20)}
+}
+
+// The sender poll sends each scheduled request once, with ids and a secret, and reports
+// what came back.
+func TestPollCountsResponses(t *testing.T) {
+	var mu sync.Mutex
+	ids, secrets := map[string]bool{}, map[string]int{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		ids[string(body[:len(requestIDPrefix)+requestIDDigits])] = true
+		secrets[r.Header.Get(SecretHeader)]++
+		n := len(ids)
+		mu.Unlock()
+		switch {
+		case n%3 == 0:
+			_, _ = io.WriteString(w, `{"id":"1","seatbid":[{"bid":[{"impid":"1","price":1}]}]}`)
+		case n == 1:
+			w.WriteHeader(http.StatusInternalServerError)
+			w.(http.Flusher).Flush()
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	defer s.Close()
+	a := polling(s.URL, 300)
+	a.Secret = "s3cret"
+	r, err := a.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The response with status 500 is chunked, which bidders never send: the connection breaks.
+	if r.Scheduled != 300 || r.Sent != 300 || len(ids) != 300 || secrets["s3cret"] != 300 {
+		t.Errorf("scheduled %d, sent %d, arrived %d, secrets %v", r.Scheduled, r.Sent, len(ids), secrets)
+	}
+	if r.Bids != 100 || r.Statuses["200"] != 100 || r.Statuses["204"] != 199 || r.Statuses["0"] != 1 || r.Sender != Poll {
+		t.Errorf("bids %d, statuses %v, errors %v, sender %s", r.Bids, r.Statuses, r.Errors, r.Sender)
+	}
+	if r.AnsweredInTime != 100 || r.InsideDeadline != pct(299, 300) || r.Checked != 2 || len(r.Invalid) != 2 {
+		t.Errorf("in time %g and %g, checked %d, invalid %v", r.AnsweredInTime, r.InsideDeadline, r.Checked, r.Invalid)
+	}
+}
+
+// A target that leaves no connection free makes requests late, and those that cannot be
+// sent within the deadline are not sent.
+func TestPollWaitsForConnections(t *testing.T) {
+	var n atomic.Int64
+	release := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 1 {
+			<-release
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer s.Close()
+	a := polling(s.URL, 100)
+	a.Conns, a.Deadline = 1, 100*time.Millisecond
+	checks := 0
+	a.Progress = func(int, int) {
+		if checks++; checks == 3 { // after 0.6 s
+			close(release)
+		}
+	}
+	r, err := a.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Sent != int(n.Load()) || r.Sent > 61 || r.WaitedForConn < 50 || r.Statuses["204"] != r.Sent || r.Latency.Max < 500 || r.Stopped != "" {
+		t.Errorf("sent %d of %d, waited %d, statuses %v, latency %v, stopped %q", r.Sent, n.Load(), r.WaitedForConn, r.Statuses, r.Latency, r.Stopped)
+	}
+}
+
+// Responses may come in pieces, and the server may close a connection after each.
+func TestPollPiecesAndClosedConnections(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = c.Read(make([]byte, 16<<10))
+				body := strings.Repeat("x", 100_000)
+				_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n", len(body))
+				_, _ = io.WriteString(c, "\r\n"+body)
+			}()
+		}
+	}()
+	r, err := polling("http://"+ln.Addr().String(), 50).Run(context.Background())
+	if err != nil || r.Statuses["200"] != 50 || r.Sent != 50 {
+		t.Errorf("got %v, statuses %v, errors %v", err, r.Statuses, r.Errors)
+	}
+}
+
+// The reasons to stop are those of the other sender.
+func TestPollStopsEarly(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close() // nothing listens
+	a := polling("http://"+ln.Addr().String(), 100)
+	a.Duration = time.Minute
+	r, err := a.Run(context.Background())
+	if err != nil || !strings.Contains(r.Stopped, "nothing listens") || r.ErrorStatuses != r.Sent {
+		t.Errorf("got %v, %+v; want it stopped", err, r)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent); cancel() }))
+	defer s.Close()
+	a.Target = s.URL
+	if r, err = a.Run(ctx); err != nil || r.Stopped != Interrupted || r.ErrorStatuses != 0 {
+		t.Errorf("got %v, %+v; want it interrupted", err, r)
+	}
+	for _, bad := range []*Attack{{Target: "https://127.0.0.1:1/", Sender: Poll}, {Target: s.URL, Sender: Poll, Results: io.Discard}, {Target: s.URL, Sender: "both"}} {
+		bad.Rate, bad.Duration, bad.Deadline, bad.Bodies = 1, time.Second, time.Second, a.Bodies
+		if _, err := bad.Run(context.Background()); err == nil {
+			t.Errorf("%+v: got no error", bad)
+		}
+	}
+}
+
+// The quantiles of a histogram are those of the exact list or up to 1/64 higher.
+func TestHistogram(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var h histogram
+	var e exact
+	if h.quantiles() != (Quantiles{}) {
+		t.Errorf("got %+v for no durations", h.quantiles())
+	}
+	for range 20_000 {
+		d := time.Duration(r.ExpFloat64() * float64(time.Duration(1)<<r.IntN(34)))
+		h.add(d)
+		e.add(d)
+	}
+	got, want := h.quantiles(), e.quantiles()
+	for _, q := range [][2]float64{{got.P50, want.P50}, {got.P90, want.P90}, {got.P99, want.P99}, {got.P999, want.P999}} {
+		if q[0] < q[1] || q[0] > q[1]*(1+1.0/histogramSub)+0.002 {
+			t.Errorf("got %g; want %g or a little more", q[0], q[1])
+		}
+	}
+	if got.Mean != want.Mean || got.Max != want.Max {
+		t.Errorf("got %+v; want %+v", got, want)
+	}
+	h.add(time.Hour)
+	if h.quantiles().Max != 3.6e6 {
+		t.Errorf("got %g", h.quantiles().Max)
+	}
+}
