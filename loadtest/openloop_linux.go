@@ -41,7 +41,6 @@ type openLoop struct {
 	began    time.Time // of the schedule
 	next     uint64    // request
 	last     uint64    // the schedule ends before it
-	waiting  uint64    // number of the last request that had to wait, plus 1
 	unique   uint64    // offset of the ids of this attack
 	abandon  bool      // do not wait for responses any more
 	buf      []byte
@@ -69,7 +68,7 @@ func (a *Attack) poll(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot attack: got the port %q of the target; want a number", port)
 	}
-	o := &openLoop{Attack: a, at: at, run: newTally(a), last: uint64(a.requests()), buf: make([]byte, 64<<10), events: make([]syscall.EpollEvent, 512)}
+	o := &openLoop{Attack: a, at: at, run: newTally(a), last: uint64(a.requests()), buf: make([]byte, 64<<10), events: make([]syscall.EpollEvent, maxBurst)}
 	o.unique = uint64(time.Now().UnixNano()) >> 8
 	o.watch = &watch{attack: a, halt: func() { o.last = o.next }, cancel: func() { o.abandon = true }}
 	o.run.request = o.requestAnswered
@@ -158,8 +157,8 @@ func (o *openLoop) drop(c *openConn) {
 	c.fd, c.unsent, c.got = -1, nil, nil
 }
 
-// maxBurst is how many requests are sent before responses are read again.
-const maxBurst = 32
+// maxBurst is how many requests are sent before responses are read again, and reverse.
+const maxBurst = 256
 
 // send sends the requests when they are due, until each has been answered or has failed,
 // and returns the report.
@@ -184,23 +183,16 @@ func (o *openLoop) send(ctx context.Context) (*Report, error) {
 	return o.run.report(o.watch.stopped), nil
 }
 
-// sendNext sends the next request. It returns false if the request is not due, or has to
-// wait for a connection.
+// sendNext sends the next request, or counts it if no connection is free. It returns false
+// if the request is not due.
 func (o *openLoop) sendNext(now time.Time) bool {
-	late := now.Sub(o.began) - o.due(o.next)
-	if late < 0 {
+	if now.Sub(o.began) < o.due(o.next) {
 		return false
 	}
 	n := len(o.free)
 	if n == 0 {
-		if o.waiting <= o.next {
-			o.waiting = o.next + 1
-			o.run.waited++
-		}
-		if late <= o.Deadline {
-			return false
-		}
-		o.next++ // too late to be sent at all
+		o.run.unsent++
+		o.next++
 		return true
 	}
 	c := o.free[n-1]

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Ramp finds the highest rate at which a share of the responses is in time. It doubles
+// Ramp finds the highest rate at which a share of the responses is in time, and the share
+// of bids is about that of the other rates. It doubles
 // the rate until a step fails, then halves the interval between the last rate that held
 // and the first that did not.
 type Ramp struct {
@@ -26,13 +27,14 @@ type RampStep struct {
 	Rate          int       `json:"rate"`
 	Achieved      float64   `json:"rate_achieved"`
 	InTimePct     float64   `json:"in_time_pct"`
+	BidPct        float64   `json:"bid_pct"`
 	OnSchedulePct float64   `json:"on_schedule_pct"`
 	Latency       Quantiles `json:"latency_ms"`
 	Errors        int       `json:"error_statuses"`
 	Held          bool      `json:"held"`
 	Why           string    `json:"why,omitempty"` // it did not hold
 
-	waitedPct float64 // share of the requests that waited for the target to leave a connection free
+	unsentPct float64 // share of the requests for which the target left no connection free
 }
 
 // RampReport is the result of a ramp.
@@ -44,6 +46,10 @@ type RampReport struct {
 	// nothing about the target.
 	LimitedBy string `json:"limited_by"`
 }
+
+// minBids is the least share of bids, relative to the step with the most: below it the
+// target keeps up only because it answers without deciding.
+const minBids = 0.9
 
 // minSent is the share of the requests, in percent, that the sender must send at most
 // 10 ms late; below it a step proves nothing about the target.
@@ -62,10 +68,14 @@ func (r *Ramp) Run(ctx context.Context) (*RampReport, error) {
 	}
 	out := &RampReport{Target: Redact(r.Attack.Target), LimitedBy: "nothing: the highest rate that was tried held"}
 	low, high := 0, 0 // the highest that held, the lowest that did not
+	bids := 0.0       // the greatest share of bids
 	for rate := r.From; ; {
 		s, err := r.step(ctx, rate)
 		if err != nil {
 			return out, err
+		}
+		if bids = max(bids, s.BidPct); s.Held && s.BidPct < minBids*bids {
+			s.Held, s.Why = false, fmt.Sprintf("%.1f %% of the responses were bids; want %g times the %.1f %% of another rate: the target answers without deciding, or has no budget left", s.BidPct, minBids, bids)
 		}
 		out.Steps = append(out.Steps, s)
 		if r.Progress != nil {
@@ -75,7 +85,7 @@ func (r *Ramp) Run(ctx context.Context) (*RampReport, error) {
 			low = rate
 		} else {
 			high, out.LimitedBy = rate, "target"
-			if s.OnSchedulePct+s.waitedPct < minSent {
+			if s.OnSchedulePct+s.unsentPct < minSent {
 				out.LimitedBy = "sender"
 			}
 		}
@@ -113,9 +123,9 @@ func (r *Ramp) step(ctx context.Context, rate int) (RampStep, error) {
 	if err != nil {
 		return RampStep{}, err
 	}
-	s := RampStep{Rate: rate, Achieved: report.RateAchieved, InTimePct: report.InsideDeadline * report.SentPct / 100, OnSchedulePct: report.OnSchedulePct,
+	s := RampStep{Rate: rate, Achieved: report.RateAchieved, BidPct: report.BidPct, InTimePct: report.InsideDeadline * report.SentPct / 100, OnSchedulePct: report.OnSchedulePct,
 		Latency: report.Latency, Errors: report.ErrorStatuses,
-		waitedPct: pct(report.WaitedForConn, report.Scheduled)}
+		unsentPct: pct(report.NoConnection, report.Scheduled)}
 	switch {
 	case report.Stopped == Interrupted:
 		return s, errors.New("cannot finish the ramp: " + Interrupted)
@@ -137,7 +147,7 @@ func (s *RampStep) Line() string {
 	if !s.Held {
 		verdict = "did not hold: " + s.Why
 	}
-	return fmt.Sprintf("%8d/s  in time %7.3f %%  on schedule %6.2f %%  p50 %7.2f ms  p99.9 %8.2f ms  %s", s.Rate, s.InTimePct, s.OnSchedulePct, s.Latency.P50, s.Latency.P999, verdict)
+	return fmt.Sprintf("%8d/s  in time %7.3f %%  bids %5.1f %%  on schedule %6.2f %%  p50 %7.2f ms  p99.9 %8.2f ms  %s", s.Rate, s.InTimePct, s.BidPct, s.OnSchedulePct, s.Latency.P50, s.Latency.P999, verdict)
 }
 
 // WriteText writes the report as plain text.

@@ -39,10 +39,9 @@ type Report struct {
 
 	Sender         string  `json:"sender"`               // what sent the requests: vegeta or poll
 	AnsweredInTime float64 `json:"answered_in_time_pct"` // of the responses with 200 or 204, from the scheduled time
-	// WaitedForConn counts requests that were due while each connection of the sender poll
-	// had a request without a response: they were sent late, or not at all, because of the
-	// target.
-	WaitedForConn int `json:"waited_for_connection,omitempty"`
+	// NoConnection counts requests that the sender poll did not send, because each
+	// connection had a request without a response when they were due.
+	NoConnection int `json:"no_connection,omitempty"`
 }
 
 // Quantiles of a duration in milliseconds.
@@ -70,7 +69,7 @@ type tally struct {
 	attack          *Attack
 	scheduled, sent int
 	bids, bad       int
-	waited          int // for a connection
+	unsent          int // because no connection was free
 	onSchedule      int
 	inTime          int
 	statuses        map[uint16]int
@@ -207,7 +206,7 @@ func (t *tally) report(stopped string) *Report {
 			answered += n
 		}
 	}
-	r := &Report{Sender: t.attack.sender(), WaitedForConn: t.waited, AnsweredInTime: pct(t.inTime, answered), Target: Redact(t.attack.Target), Stopped: stopped, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
+	r := &Report{Sender: t.attack.sender(), NoConnection: t.unsent, AnsweredInTime: pct(t.inTime, answered), Target: Redact(t.attack.Target), Stopped: stopped, Scheduled: t.scheduled, Sent: t.sent, RateWanted: t.attack.Rate,
 		SentPct: pct(t.sent, t.scheduled), OnSchedulePct: pct(t.onSchedule, t.scheduled),
 		Seconds: t.last.Sub(t.first).Seconds(), RateAchieved: float64(t.sent) / took.Seconds(),
 		Checked: t.checked, Invalid: t.invalid, Statuses: statuses, Errors: t.errors, ErrorStatuses: t.bad, Bids: t.bids, BidPct: pct(t.bids, t.sent),
@@ -258,8 +257,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Sprintf("bids                       %d (%.1f %%)\n", r.Bids, r.BidPct) +
 		fmt.Sprintf("in time (%.0f ms)           %.3f %% of the requests, %.3f %% of the 200 and 204\n", r.DeadlineMS, r.InsideDeadline, r.AnsweredInTime) +
 		line("latency from schedule, ms", r.Latency) + line("latency from send, ms", r.ServiceLatency) + line("schedule lag, ms", r.ScheduleLag)
-	if r.WaitedForConn > 0 {
-		text += fmt.Sprintf("waited for a connection    %d requests, because every connection had one without a response\n", r.WaitedForConn)
+	if r.NoConnection > 0 {
+		text += fmt.Sprintf("not sent                   %d requests, because every connection had one without a response\n", r.NoConnection)
 	}
 	if r.Checked > 0 {
 		text += fmt.Sprintf("validity                   %d bids checked, %d invalid\n", r.Checked, len(r.Invalid))

@@ -29,7 +29,7 @@ var noBidText = [NoBidReasons]noBidTexts{
 		"Compare the URL, `secret` and `sources` of the exchange with what it sends."},
 	NoBidThrottled: {"The exchange sends more requests per second than its `quota_qps` allows.",
 		"Raise `quota_qps`, or ask the exchange to send less."},
-	NoBidOverloaded: {"The listener or the exchange had too many requests in flight, or the visitor or the node has too many open bids.",
+	NoBidOverloaded: {"The listener or the exchange had too many requests in flight, the request had waited too long for others, or the visitor or the node has too many open bids.",
 		"Add nodes or CPU, or raise `max_in_flight` if the bidder has capacity left."},
 	NoBidLate: {"Too little of tmax was left when the request was read.",
 		"Check tmax in the request, `default_tmax`, `rtt_allowance` and `safety` of the exchange, and the load of the machine."},

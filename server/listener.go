@@ -99,6 +99,7 @@ type Listener struct {
 	inFlight atomic.Int64
 	requests atomic.Uint64
 	shed     atomic.Uint64
+	waited   atomic.Uint64
 	panics   atomic.Uint64
 	refused  [len(refusedNames)]atomic.Uint64
 
@@ -121,7 +122,8 @@ type Stats struct {
 	Name     string
 	InFlight int64
 	Requests uint64
-	Shed     uint64 // over Limits.InFlight, or waited too long
+	Shed     uint64 // over Limits.InFlight
+	Waited   uint64 // shed because they waited too long in an event loop
 	Panics   uint64
 	Refused  map[string]uint64 // malformed_http, too_large, ambiguous_length
 	Accept   uint64            // failed attempts to accept a connection
@@ -241,7 +243,7 @@ func (l *Listener) endLoops(ctx context.Context) error {
 func (l *Listener) Stats() Stats {
 	s := Stats{
 		Name: l.spec.Name, InFlight: l.inFlight.Load(), Requests: l.requests.Load(),
-		Shed: l.shed.Load(), Panics: l.panics.Load(), Refused: make(map[string]uint64, len(refusedNames)),
+		Shed: l.shed.Load(), Waited: l.waited.Load(), Panics: l.panics.Load(), Refused: make(map[string]uint64, len(refusedNames)),
 		Accept: l.acceptErrors.Load(),
 	}
 	for i, name := range refusedNames {
@@ -262,8 +264,12 @@ func (l *Listener) serve(ctx *fasthttp.RequestCtx, frame *framing) {
 	if l.draining.Load() {
 		ctx.SetConnectionClose()
 	}
-	if n > int64(l.spec.Limits.InFlight) || frame != nil && frame.overdue {
-		l.shed.Add(1)
+	if waited := frame != nil && frame.overdue; waited || n > int64(l.spec.Limits.InFlight) {
+		if waited {
+			l.waited.Add(1)
+		} else {
+			l.shed.Add(1)
+		}
 		l.spec.Shed(ctx)
 		return
 	}

@@ -33,16 +33,19 @@ type loops struct {
 const maxBlocking = 256
 
 const (
-	// maxReady is how many connections that are ready one wait returns. Requests that wait
-	// are seen only then, so it is large.
-	maxReady = 4096
-	// maxWait is how long a request may wait for those before it, from the moment at which
-	// the loop found it. After that it is shed, because exchanges allow about 100 ms
-	// and a queue that is longer only makes every answer too late.
+	// minReady and maxReady are how many connections that are ready one wait returns, at
+	// first and at most. What waits is seen only then, so it should be all of them.
+	minReady, maxReady = 1024, 1 << 16
+	// maxWait is how long a request may have waited for those before it. After that it is
+	// shed, because exchanges allow about 100 ms and a longer queue only makes every
+	// answer too late. A pass over the connections that are ready takes no longer either.
 	maxWait = 30 * time.Millisecond
 	// yieldAfter is how long a loop that always finds requests goes on before it lets other
 	// goroutines run.
 	yieldAfter = 100 * time.Microsecond
+	// minServe is the part of each pass in which new requests are answered in any case, so
+	// that a loop does not shed everything once shedding alone fills its passes.
+	minServe = 5 * time.Millisecond
 )
 
 // loop serves its connections on one goroutine at a time: its fields are not shared, except
@@ -63,8 +66,14 @@ type loop struct {
 	idle    []*worker // workers of handlers that blocked
 	now     int64     // time of the last wait, nanoseconds since 1970
 	yielded int64     // the time at which other goroutines could run last
+	since   int64     // what the last wait found was not ready before this time
+	clock   int64     // time of the last request
+	stale   bool      // the event that is being handled was found by an earlier wait, too
 	events  []unix.EpollEvent
-	next, n int // events not yet handled
+	n       int     // events not yet handled, which are the first ones
+	later   []ready // found by earlier waits, not handled either
+	full    bool    // the last wait may not have found everything
+	slept   bool    // nothing was ready before the last wait
 	poll    func(uintptr) bool
 	pollErr error
 
@@ -100,7 +109,7 @@ func startLoops(l *Listener) (*loops, error) {
 }
 
 func newLoop(set *loops) (*loop, error) {
-	lp := &loop{set: set, wake: -1, timer: -1, events: make([]unix.EpollEvent, maxReady)}
+	lp := &loop{set: set, wake: -1, timer: -1, events: make([]unix.EpollEvent, minReady)}
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -151,16 +160,18 @@ func (lp *loop) release() {
 	_ = lp.epoll.Close()
 }
 
+// ready is a connection that was found ready, and how.
+type ready struct {
+	conn   *loopConn
+	events uint32
+}
+
 // run handles events until the loop ends, or until a handler blocks and another goroutine
 // continues.
 func (lp *loop) run() {
 	for {
-		for lp.next < lp.n {
-			e := &lp.events[lp.next]
-			lp.next++
-			if !lp.dispatch(int(e.Fd), e.Events) {
-				return
-			}
+		if !lp.pass() {
+			return
 		}
 		if lp.set.last.Load() && lp.open.Load() == 0 {
 			break
@@ -178,18 +189,74 @@ func (lp *loop) run() {
 	lp.set.running.Done()
 }
 
+// pass handles what is ready, the newest first: when a loop cannot keep up, these are the
+// requests that can still be answered in time. What it does not get to within maxWait is
+// left to the next pass. It returns false if another goroutine has continued the loop.
+func (lp *loop) pass() bool {
+	for lp.n > 0 {
+		lp.n--
+		e := &lp.events[lp.n]
+		if lp.over() && lp.leave(int(e.Fd), e.Events) {
+			continue
+		}
+		if !lp.dispatch(int(e.Fd), e.Events) {
+			return false
+		}
+	}
+	for n := len(lp.later); n > 0 && !lp.over(); n = len(lp.later) {
+		r := lp.later[n-1]
+		lp.later = lp.later[:n-1]
+		if r.conn.left && lp.conn(r.conn.fd) == r.conn && !lp.handle(r.conn, r.events) {
+			return false
+		}
+	}
+	return true
+}
+
+// over reports whether the pass has taken too long.
+func (lp *loop) over() bool { return lp.clock-lp.now > int64(maxWait) }
+
+// leave leaves a connection that is ready to the next pass. It returns false if fd is
+// something that cannot wait.
+func (lp *loop) leave(fd int, events uint32) bool {
+	c := lp.conn(fd)
+	if c == nil {
+		return false
+	}
+	if !c.left {
+		c.left = true
+		lp.later = append(lp.later, ready{c, events})
+	}
+	return true
+}
+
 // wait waits for events.
 func (lp *loop) wait() error {
-	lp.next, lp.n, lp.pollErr = 0, 0, nil
+	lp.n, lp.slept, lp.pollErr = 0, false, nil
 	if err := lp.raw.Read(lp.poll); err != nil {
 		return fmt.Errorf("cannot wait for events: %w", err)
 	}
+	before := lp.now
 	lp.now = lp.set.l.now().UnixNano()
+	lp.clock = lp.now
+	switch {
+	case lp.slept:
+		lp.since = lp.now
+	case !lp.full:
+		lp.since = before
+	}
+	if lp.full = lp.n == len(lp.events); lp.full && lp.n < maxReady {
+		lp.events = append(lp.events, make([]unix.EpollEvent, lp.n)...)
+	}
 	return lp.pollErr
 }
 
-// overdue reports whether what the last wait found has waited for too long by now.
-func (lp *loop) overdue() bool { return lp.set.l.now().UnixNano()-lp.now > int64(maxWait) }
+// overdue reports whether the request that is being handled has waited for too long. It
+// waited since the pass before this one at most, unless it was left over by that one.
+func (lp *loop) overdue() bool {
+	lp.clock = lp.set.l.now().UnixNano()
+	return lp.stale || lp.clock-lp.since > int64(maxWait) && lp.clock-lp.now > int64(minServe)
+}
 
 // tryWait takes the events that are ready and reports whether there are any.
 func (lp *loop) tryWait(uintptr) bool {
@@ -198,13 +265,14 @@ func (lp *loop) tryWait(uintptr) bool {
 		lp.pollErr = errno
 		return true
 	}
-	lp.n = n
-	return n > 0
+	lp.n, lp.slept = n, lp.slept || n == 0
+	return n > 0 || len(lp.later) > 0
 }
 
 // dispatch handles one event. It returns false if another goroutine has continued the
 // loop, which the caller must then leave alone.
 func (lp *loop) dispatch(fd int, events uint32) bool {
+	lp.stale = false
 	switch fd {
 	case lp.wake:
 		return lp.receive()
@@ -213,10 +281,16 @@ func (lp *loop) dispatch(fd int, events uint32) bool {
 		lp.sweep()
 		return true
 	}
-	c := lp.conn(fd)
+	if c := lp.conn(fd); c != nil {
+		return lp.handle(c, events)
+	}
+	return true
+}
+
+// handle handles a connection that is ready.
+func (lp *loop) handle(c *loopConn, events uint32) bool {
+	lp.stale, c.left = c.left, false
 	switch {
-	case c == nil:
-		return true
 	case c.busy:
 		lp.watch(c, 0)
 		return true

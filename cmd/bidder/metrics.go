@@ -107,14 +107,16 @@ func (a *app) serverMetrics(m *server.Metrics, f *figures) {
 		return float64(n)
 	}))
 	m.Counter("rebound_server_shed_total", "requests refused before any handler saw them", []string{"reason"}, func(emit server.Emit) {
-		shed, refused := uint64(0), map[string]uint64{}
+		shed, waited, refused := uint64(0), uint64(0), map[string]uint64{}
 		for _, s := range f.listeners {
 			shed += s.Shed
+			waited += s.Waited
 			for why, n := range s.Refused {
 				refused[why] += n
 			}
 		}
 		emit(float64(shed), "in_flight")
+		emit(float64(waited), "waited")
 		for why, n := range refused {
 			emit(float64(n), why)
 		}
