@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rebound/loadtest"
 )
 
 // bin is the folder with the built programs; empty when they could not be built.
@@ -47,11 +49,20 @@ func runMain(m *testing.M) int {
 // program runs a built program to its end, in the repository's folder.
 func program(t *testing.T, name string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return pinnedProgram(t, -1, name, args...)
+}
+
+// pinnedProgram is like program, but confines the program to one core; negative: any.
+func pinnedProgram(t *testing.T, core int, name string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, name), args...)
 	cmd.Dir = ".."
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	err := loadtest.StartPinned(cmd, core)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -65,6 +76,7 @@ type bidder struct {
 	dir  string   // data folder
 	args []string // in addition to data folder and addresses
 	env  []string
+	core int // the one core on which the process runs, counted from 1; 0: any
 	// shell is a command such as ulimit that a shell runs before it executes the process.
 	shell   string
 	logPipe io.Closer // the end of standard error that is read
@@ -117,7 +129,7 @@ func (b *bidder) launch() {
 	b.cmd.Stderr = out
 	b.log, b.logPipe = &logLines{}, stderr
 	b.ended = make(chan struct{})
-	if err := b.cmd.Start(); err != nil {
+	if err := loadtest.StartPinned(b.cmd, b.core-1); err != nil {
 		b.t.Fatal(err)
 	}
 	out.Close()

@@ -45,7 +45,7 @@ func TestPollCountsResponses(t *testing.T) {
 	}))
 	defer s.Close()
 	a := polling(s.URL, 300)
-	a.Secret = "s3cret"
+	a.Secret, a.Conns = "s3cret", 300
 	r, err := a.Run(context.Background())
 	if err != nil {
 		t.Fatal(err)

@@ -44,8 +44,11 @@ const (
 	// goroutines run.
 	yieldAfter = 100 * time.Microsecond
 	// minServe is the part of each pass in which new requests are answered in any case, so
-	// that a loop does not shed everything once shedding alone fills its passes.
+	// that a loop does not shed everything once shedding alone fills its passes. If that
+	// lasts, because the last lasting passes did not get to all connections, it is half of
+	// the pass. At first it is less, so that the queue after a pause is shed soon.
 	minServe = 5 * time.Millisecond
+	lasting  = 16
 )
 
 // loop serves its connections on one goroutine at a time: its fields are not shared, except
@@ -72,6 +75,7 @@ type loop struct {
 	events  []unix.EpollEvent
 	n       int     // events not yet handled, which are the first ones
 	later   []ready // found by earlier waits, not handled either
+	behind  int     // the last passes that left something to the next one
 	full    bool    // the last wait may not have found everything
 	slept   bool    // nothing was ready before the last wait
 	poll    func(uintptr) bool
@@ -236,6 +240,9 @@ func (lp *loop) wait() error {
 	if err := lp.raw.Read(lp.poll); err != nil {
 		return fmt.Errorf("cannot wait for events: %w", err)
 	}
+	if lp.behind++; len(lp.later) == 0 {
+		lp.behind = 0
+	}
 	before := lp.now
 	lp.now = lp.set.l.now().UnixNano()
 	lp.clock = lp.now
@@ -255,7 +262,11 @@ func (lp *loop) wait() error {
 // waited since the pass before this one at most, unless it was left over by that one.
 func (lp *loop) overdue() bool {
 	lp.clock = lp.set.l.now().UnixNano()
-	return lp.stale || lp.clock-lp.since > int64(maxWait) && lp.clock-lp.now > int64(minServe)
+	serve := minServe
+	if lp.behind > lasting {
+		serve = maxWait / 2
+	}
+	return lp.stale || lp.clock-lp.since > int64(maxWait) && lp.clock-lp.now > int64(serve)
 }
 
 // tryWait takes the events that are ready and reports whether there are any.
