@@ -24,7 +24,7 @@ type loopConn struct {
 	introduced bool   // the PROXY header was read
 	busy       bool   // a handler that blocks has a request of it
 	closing    bool   // to be closed once out is sent
-	left       bool   // a pass found it ready, but did not get to it
+	left       uint32 // events of a pass that did not get to it
 	watched    uint32 // epoll events
 	since      int64  // begin of the state, nanoseconds since 1970
 	need       int    // least length of pending that may be a complete request

@@ -73,11 +73,11 @@ type loop struct {
 	clock   int64     // time of the last request
 	stale   bool      // the event that is being handled was found by an earlier wait, too
 	events  []unix.EpollEvent
-	n       int     // events not yet handled, which are the first ones
-	later   []ready // found by earlier waits, not handled either
-	behind  int     // the last passes that left something to the next one
-	full    bool    // the last wait may not have found everything
-	slept   bool    // nothing was ready before the last wait
+	n       int         // events not yet handled, which are the first ones
+	later   []*loopConn // found ready by earlier waits, not handled either
+	behind  int         // the last passes that left something to the next one
+	full    bool        // the last wait may not have found everything
+	slept   bool        // nothing was ready before the last wait
 	poll    func(uintptr) bool
 	pollErr error
 
@@ -164,12 +164,6 @@ func (lp *loop) release() {
 	_ = lp.epoll.Close()
 }
 
-// ready is a connection that was found ready, and how.
-type ready struct {
-	conn   *loopConn
-	events uint32
-}
-
 // run handles events until the loop ends, or until a handler blocks and another goroutine
 // continues.
 func (lp *loop) run() {
@@ -208,9 +202,9 @@ func (lp *loop) pass() bool {
 		}
 	}
 	for n := len(lp.later); n > 0 && !lp.over(); n = len(lp.later) {
-		r := lp.later[n-1]
+		c := lp.later[n-1]
 		lp.later = lp.later[:n-1]
-		if r.conn.left && lp.conn(r.conn.fd) == r.conn && !lp.handle(r.conn, r.events) {
+		if c.left != 0 && lp.conn(c.fd) == c && !lp.handle(c, 0) {
 			return false
 		}
 	}
@@ -227,10 +221,10 @@ func (lp *loop) leave(fd int, events uint32) bool {
 	if c == nil {
 		return false
 	}
-	if !c.left {
-		c.left = true
-		lp.later = append(lp.later, ready{c, events})
+	if c.left == 0 {
+		lp.later = append(lp.later, c)
 	}
+	c.left |= events
 	return true
 }
 
@@ -298,9 +292,10 @@ func (lp *loop) dispatch(fd int, events uint32) bool {
 	return true
 }
 
-// handle handles a connection that is ready.
+// handle handles a connection that is ready, now or since an earlier pass.
 func (lp *loop) handle(c *loopConn, events uint32) bool {
-	lp.stale, c.left = c.left, false
+	lp.stale = c.left != 0
+	events, c.left = events|c.left, 0
 	switch {
 	case c.busy:
 		lp.watch(c, 0)
