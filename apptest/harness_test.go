@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"rebound/loadtest"
 )
 
 // bin is the folder with the built programs; empty when they could not be built.
@@ -55,14 +53,15 @@ func program(t *testing.T, name string, args ...string) (status int, stdout, std
 // pinnedProgram is like program, but confines the program to one core; negative: any.
 func pinnedProgram(t *testing.T, core int, name string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(bin, name), args...)
+	args = append([]string{filepath.Join(bin, name)}, args...)
+	if core >= 0 {
+		args = append([]string{"taskset", "-c", strconv.Itoa(core)}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = ".."
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := loadtest.StartPinned(cmd, core)
-	if err == nil {
-		err = cmd.Wait()
-	}
+	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -76,7 +75,6 @@ type bidder struct {
 	dir  string   // data folder
 	args []string // in addition to data folder and addresses
 	env  []string
-	core int // the one core on which the process runs, counted from 1; 0: any
 	// shell is a command such as ulimit that a shell runs before it executes the process.
 	shell   string
 	logPipe io.Closer // the end of standard error that is read
@@ -129,7 +127,7 @@ func (b *bidder) launch() {
 	b.cmd.Stderr = out
 	b.log, b.logPipe = &logLines{}, stderr
 	b.ended = make(chan struct{})
-	if err := loadtest.StartPinned(b.cmd, b.core-1); err != nil {
+	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
 	out.Close()

@@ -182,7 +182,7 @@ func (r *attackReport) String() string {
 func (b *bidder) attack(t *testing.T, args ...string) *attackReport {
 	t.Helper()
 	core := -1
-	if b.core == 1 {
+	if b.shell == firstCore {
 		core = 1
 	}
 	name := filepath.Join(t.TempDir(), "attack.json")
@@ -212,9 +212,12 @@ func TestProveOverload(t *testing.T) {
 	}
 }
 
+// firstCore confines a bidder to the first core.
+const firstCore = "taskset -pc 0 $$ >/dev/null"
+
 func overload(t *testing.T, d time.Duration, known string) {
 	t.Helper()
-	b := &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), args: []string{"--config", largeConfig(t, "--lines", "1000")}, env: []string{"GOMAXPROCS=1"}, core: 1,
+	b := &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), args: []string{"--config", largeConfig(t, "--lines", "1000")}, env: []string{"GOMAXPROCS=1"}, shell: firstCore,
 		Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0"}
 	b.startLarge()
 	t.Cleanup(b.kill)

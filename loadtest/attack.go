@@ -32,6 +32,8 @@ type Attack struct {
 	// Conns is how many connections the sender Poll opens; zero means one for each request
 	// that is due within twice the deadline, as far as descriptors are available.
 	Conns int
+	// Now is the clock of the sender Poll; vegeta reads its own.
+	Now func() time.Time
 	// KeepGoing continues the attack when every response of a whole second is an error.
 	KeepGoing bool
 	// Sender is what sends the requests: Vegeta, the default, or Poll.
@@ -106,6 +108,8 @@ func (a *Attack) Validate() error {
 		return fmt.Errorf("cannot attack: got %d requests per second for %s; want at most %d requests in total", a.Rate, a.Duration, MaxRequests)
 	case a.sender() != Vegeta && a.sender() != Poll:
 		return fmt.Errorf("cannot attack: got the sender %q; want %s or %s", a.Sender, Vegeta, Poll)
+	case a.Sender == Poll && a.Now == nil:
+		return fmt.Errorf("cannot attack: want a clock for the sender %s", Poll)
 	case a.Sender == Poll && a.Results != nil:
 		return fmt.Errorf("cannot attack: the sender %s writes no results; use the sender %s", Poll, Vegeta)
 	case a.requests() < 1:

@@ -69,7 +69,7 @@ func (a *Attack) poll(ctx context.Context) (*Report, error) {
 		return nil, fmt.Errorf("cannot attack: got the port %q of the target; want a number", port)
 	}
 	o := &openLoop{Attack: a, at: at, run: newTally(a), last: uint64(a.requests()), buf: make([]byte, 64<<10), events: make([]syscall.EpollEvent, maxBurst)}
-	o.unique = uint64(time.Now().UnixNano()) >> 8
+	o.unique = uint64(a.Now().UnixNano()) >> 8
 	o.watch = &watch{attack: a, halt: func() { o.last = o.next }, cancel: func() { o.abandon = true }}
 	o.run.request = o.requestAnswered
 	for _, body := range a.Bodies {
@@ -163,10 +163,10 @@ const maxBurst = 256
 // send sends the requests when they are due, until each has been answered or has failed,
 // and returns the report.
 func (o *openLoop) send(ctx context.Context) (*Report, error) {
-	o.began = time.Now()
+	o.began = o.Now()
 	checked := o.began
 	for !o.abandon && (o.next < o.last || o.inFlight > 0) {
-		now := time.Now()
+		now := o.Now()
 		for range maxBurst {
 			if o.next >= o.last || !o.sendNext(now) {
 				break
@@ -309,7 +309,7 @@ func (o *openLoop) failed(c *openConn, why error) {
 
 // count counts the result of a connection's request, after which the connection is free.
 func (o *openLoop) count(c *openConn, status int, body []byte, failure string) {
-	o.res = vegeta.Result{Seq: c.seq, Code: uint16(status), Timestamp: c.sent, Latency: time.Since(c.sent), Body: body, Error: failure}
+	o.res = vegeta.Result{Seq: c.seq, Code: uint16(status), Timestamp: c.sent, Latency: o.Now().Sub(c.sent), Body: body, Error: failure}
 	o.answered = c
 	if o.watch.see(&o.res) {
 		o.run.add(&o.res, o.began.Add(o.due(c.seq)))

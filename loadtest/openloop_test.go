@@ -18,7 +18,7 @@ import (
 )
 
 func polling(url string, rate int) *Attack {
-	return &Attack{Target: url, Sender: Poll, Rate: rate, Duration: time.Second, Deadline: time.Minute, Conns: 8, Bodies: Traffic{Seed: 1}.Bodies(20)}
+	return &Attack{Target: url, Sender: Poll, Rate: rate, Duration: time.Second, Deadline: time.Minute, Conns: 8, Now: time.Now, Bodies: Traffic{Seed: 1}.Bodies(20)}
 }
 
 // The sender poll sends each scheduled request once, with ids and a secret, and reports
@@ -126,7 +126,7 @@ func TestPollStopsEarly(t *testing.T) {
 		t.Errorf("got %v, %+v; want it interrupted", err, r)
 	}
 	for _, bad := range []*Attack{{Target: "https://127.0.0.1:1/", Sender: Poll}, {Target: s.URL, Sender: Poll, Results: io.Discard}, {Target: s.URL, Sender: "both"}} {
-		bad.Rate, bad.Duration, bad.Deadline, bad.Bodies = 1, time.Second, time.Second, a.Bodies
+		bad.Rate, bad.Duration, bad.Deadline, bad.Bodies, bad.Now = 1, time.Second, time.Second, a.Bodies, time.Now
 		if _, err := bad.Run(context.Background()); err == nil {
 			t.Errorf("%+v: got no error", bad)
 		}

@@ -154,7 +154,7 @@ func (f *attackFlags) readSecrets() error {
 }
 
 func (f *attackFlags) attack() *loadtest.Attack {
-	return &loadtest.Attack{Target: f.target, Secret: f.secret, Rate: f.rate, Duration: f.duration, Deadline: f.deadline, KeepGoing: f.keepGoing, Sender: f.sender, Conns: f.conns}
+	return &loadtest.Attack{Target: f.target, Secret: f.secret, Rate: f.rate, Duration: f.duration, Deadline: f.deadline, KeepGoing: f.keepGoing, Sender: f.sender, Conns: f.conns, Now: time.Now}
 }
 
 func (f *attackFlags) traffic() loadtest.Traffic {
