@@ -334,6 +334,12 @@ func compareReports(t *testing.T, data string) {
 	}
 }
 
+// awaitBidLog waits until all bid records are in the log.
+func (b *bidder) awaitBidLog() {
+	b.t.Helper()
+	within(b.t, 30*time.Second, "the bid log to be written", func() bool { return b.metric("rebound_events_bid_records_waiting") == 0 })
+}
+
 // TestReportsEqualTheLog: every canned report equals a recount of the raw log to the micro,
 // on a running and on a stopped bidder, after late and repeated notices, after a kill, after
 // an erasure and after the rollups were lost.
@@ -361,7 +367,7 @@ func TestReportsEqualTheLog(t *testing.T) {
 		if status != 0 {
 			t.Fatalf("status %d:\n%s%s", status, out, errs)
 		}
-		time.Sleep(1500 * time.Millisecond) // the bid log's writer buffers for a second
+		b.awaitBidLog()
 	}
 	trade("1")
 	compareReports(t, b.dir)
@@ -415,7 +421,7 @@ func TestReportsDocument(t *testing.T) {
 	if uid == "" {
 		t.Fatal("no visitor")
 	}
-	time.Sleep(1500 * time.Millisecond) // the bid log's writer buffers for a second
+	b.awaitBidLog()
 	dir := t.TempDir()
 	cmd := exec.Command("bash", "-c", "set -eu\n"+strings.ReplaceAll(text, "./data", b.dir))
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))

@@ -251,7 +251,7 @@ func (l *loader) decodeScalar(n *node, v reflect.Value, path, options string) {
 		}
 		v.SetFloat(x)
 	default:
-		panic("BUG: the configuration has a field of type " + v.Type().String() + " at " + path)
+		l.unread(n.place(), path, n.describe(), "no such field: a fault of this version, which does not read fields of type "+v.Type().String(), "")
 	}
 }
 

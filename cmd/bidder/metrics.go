@@ -353,6 +353,7 @@ func (a *app) logMetrics(m *server.Metrics, f *figures) {
 	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(f.journal.Last.Seq)) })
 	m.Gauge("rebound_journal_disk_free_bytes", "free space where the log is", nil, func(emit server.Emit) { emit(float64(f.journal.DiskFree)) })
 	m.Counter("rebound_events_bid_records_written_total", "bid records written", nil, func(emit server.Emit) { emit(float64(f.bids.Written)) })
+	m.Gauge("rebound_events_bid_records_waiting", "bid records that have not been written yet", nil, func(emit server.Emit) { emit(float64(f.bids.Waiting)) })
 	m.Counter("rebound_events_bid_records_lost_total", "bid records whose file was removed while it was written", nil, func(emit server.Emit) { emit(float64(f.bids.Lost)) })
 	m.Counter("rebound_events_bid_records_dropped_total", "bid records lost because the buffer was full, the disk failed, or they could not be encoded", nil, func(emit server.Emit) { emit(float64(f.bids.Dropped)) })
 	began := a.now()

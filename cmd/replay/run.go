@@ -141,7 +141,7 @@ func (f *runFlags) replay(ctx context.Context, stdout, stderr io.Writer) (err er
 	if err := f.survey(ctx, o, files, stderr); err != nil {
 		return err
 	}
-	closeDiff, err := f.openDiff(o)
+	closeDiff, err := openDiff(f.diff, &o.Differ)
 	if err != nil {
 		return err
 	}
@@ -317,17 +317,19 @@ func (f *runFlags) openFacts(o *replay.Options) error {
 	return nil
 }
 
-func (f *runFlags) openDiff(o *replay.Options) (closeDiff func() error, err error) {
-	if f.diff == "" {
+// openDiff opens the file of --diff, if it was named, and sets differ to what writes a
+// difference to it.
+func openDiff[D any](name string, differ *func(D) error) (closeDiff func() error, err error) {
+	if name == "" {
 		return func() error { return nil }, nil
 	}
-	out, err := os.Create(f.diff)
+	out, err := os.Create(name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot write differences: %w", err)
 	}
 	buffered := bufio.NewWriter(out)
 	enc := json.NewEncoder(buffered)
-	o.Differ = func(d replay.Difference) error { return enc.Encode(d) }
+	*differ = func(d D) error { return enc.Encode(d) }
 	return func() error { return errors.Join(buffered.Flush(), out.Close()) }, nil
 }
 

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,7 +118,7 @@ func (f *verifyFlags) verify(ctx context.Context, stdout, stderr io.Writer) (exa
 		}
 		return lab.CatalogOf(s, s.Approve(m.Approvals)), nil
 	}}
-	closeDiff, err := f.openDiff(&o)
+	closeDiff, err := openDiff(f.diff, &o.Differ)
 	if err != nil {
 		return false, err
 	}
@@ -139,20 +136,6 @@ func (f *verifyFlags) verify(ctx context.Context, stdout, stderr io.Writer) (exa
 		return false, err
 	}
 	return report.Exact(), nil
-}
-
-func (f *verifyFlags) openDiff(o *replay.VerifyOptions) (closeDiff func() error, err error) {
-	if f.diff == "" {
-		return func() error { return nil }, nil
-	}
-	out, err := os.Create(f.diff)
-	if err != nil {
-		return nil, fmt.Errorf("cannot write differences: %w", err)
-	}
-	buffered := bufio.NewWriter(out)
-	enc := json.NewEncoder(buffered)
-	o.Differ = func(d replay.VerifyDifference) error { return enc.Encode(d) }
-	return func() error { return errors.Join(buffered.Flush(), out.Close()) }, nil
 }
 
 // filter returns which records the flags leave in.
