@@ -114,7 +114,7 @@ func (s *Store) prepareStep(ctx context.Context) error {
 // records: an outcome needs the record of its bid.
 func (s *Store) count(ctx context.Context, p *Progress, limit int64) (more bool, err error) {
 	began := s.o.Now()
-	if s.step.began.IsZero() {
+	if s.step.now = began; s.step.began.IsZero() {
 		s.step.began = began
 	}
 	if more, err = s.readRecords(ctx, p, p.Records+limit); more || err != nil {

@@ -29,7 +29,7 @@ func (t *step) notice(f *events.Fact) (counted bool, err error) {
 		if b, known, err = t.find(id, at, false); err != nil {
 			return false, err
 		}
-		if !known && f.TS.After(t.complete) {
+		if !known && f.TS.After(t.complete) && !f.TS.After(t.now) {
 			return false, nil
 		}
 	}

@@ -38,7 +38,7 @@ func (t *step) recordBid(r *record, b *recordBid) error {
 	t.slot(o, r, b.imp)
 	o.dims[dimNoBid] = 0
 	o.dims[dimAdvertiser], o.dims[dimCampaign], o.dims[dimLine] = t.word(b.advertiser), t.word(b.campaign), t.word(b.line)
-	o.dims[dimCreative], o.dims[dimItem], o.dims[dimDeal] = t.word(b.creative), t.clean(b.item), t.clean(b.deal)
+	o.dims[dimCreative], o.dims[dimItem], o.dims[dimDeal] = t.word(b.creative), t.text(clean(string(b.item))), t.text(clean(string(b.deal)))
 	o.dims[dimRecency], o.dims[dimFrequency] = t.text(recencyBucket(b.recency)), t.text(frequencyBucket(b.recency, b.frequency))
 	o.sum[mBids], o.sum[mBidCost] = 1, b.reserved
 	t.add(o)
@@ -86,12 +86,12 @@ func (r *record) stages(o *observation) {
 func (t *step) place(o *observation, r *record) {
 	switch {
 	case len(r.domain) > 0:
-		o.dims[dimDomain] = t.lower(r.domain)
+		o.dims[dimDomain] = t.outside(r.domain, classLower)
 	case len(r.page) > 0:
-		o.dims[dimDomain] = t.text(hostOf(string(r.page)))
+		o.dims[dimDomain] = t.outside([]byte(hostOf(string(r.page))), classLower)
 	}
-	o.dims[dimBundle], o.dims[dimRegion], o.dims[dimOS] = t.clean(r.bundle), t.clean(r.region), t.lower(r.os)
-	o.dims[dimCountry] = t.upper(r.country)
+	o.dims[dimBundle], o.dims[dimRegion] = t.outside(r.bundle, classClean), t.outside(r.region, classClean)
+	o.dims[dimOS], o.dims[dimCountry] = t.outside(r.os, classLower), t.outside(r.country, classUpper)
 	o.dims[dimDevice], o.dims[dimBrowser] = t.text(deviceName(string(r.deviceType))), t.browser(r.agent)
 }
 
@@ -119,7 +119,7 @@ func (t *step) slot(o *observation, r *record, id []byte) {
 		o.dims[dimSize] = 0
 		if len(size.w) > 0 && len(size.h) > 0 {
 			t.scratch = append(append(append(t.scratch[:0], size.w...), 'x'), size.h...)
-			o.dims[dimSize] = t.clean(t.scratch)
+			o.dims[dimSize] = t.outside(t.scratch, classClean)
 		}
 		return
 	}
@@ -127,15 +127,13 @@ func (t *step) slot(o *observation, r *record, id []byte) {
 
 // word returns the number of a text of our own configuration.
 func (t *step) word(text []byte) uint32 {
-	if len(text) == 0 {
-		return 0
-	}
 	if id, ok := t.st.words[string(text)]; ok {
 		return id
 	}
 	return t.addWord(string(text))
 }
 
+// text is word for a string.
 func (t *step) text(text string) uint32 {
 	if id, ok := t.st.words[text]; ok {
 		return id
@@ -143,75 +141,65 @@ func (t *step) text(text string) uint32 {
 	return t.addWord(text)
 }
 
-// maxWords bounds the texts that are told apart: requests from outside may name any number
-// of domains. Further ones count as otherWord.
-const (
-	maxWords  = 500_000
-	otherWord = "(other)"
-)
-
 func (t *step) addWord(text string) uint32 {
-	if len(t.st.texts) >= maxWords {
-		text = otherWord
-		if id, ok := t.st.words[text]; ok {
-			return id
-		}
-	}
 	id := uint32(len(t.st.texts))
 	t.st.words[text] = id
 	t.st.texts = append(t.st.texts, text)
 	return id
 }
 
-// Character classes of texts that need no change, as most do.
+// maxWords bounds the texts from outside that are told apart: requests may name any number
+// of domains. Further ones count as otherWord.
 const (
-	classLower = 1 << iota // neither an upper-case letter nor one that needs cleaning
-	classUpper             // neither a lower-case letter nor one that needs cleaning
+	maxWords  = 500_000
+	otherWord = "(other)"
+)
+
+// outside returns the number of a text from outside, which it makes safe and of a class.
+func (t *step) outside(text []byte, want byte) uint32 {
+	if len(text) > maxText || classOf(text)&want == 0 {
+		safe := clean(string(text))
+		switch want {
+		case classLower:
+			safe = strings.ToLower(safe)
+		case classUpper:
+			safe = strings.ToUpper(safe)
+		}
+		text = []byte(safe)
+	}
+	if id, ok := t.st.words[string(text)]; ok {
+		return id
+	}
+	if len(t.st.texts) >= t.s.o.words {
+		return t.text(otherWord)
+	}
+	return t.addWord(string(text))
+}
+
+// Classes of characters. Most texts consist of characters that need no change.
+const (
+	classClean = 1 << iota // printable ASCII
+	classLower             // the same without upper-case letters
+	classUpper             // the same without lower-case letters
 )
 
 var classes = func() (c [256]byte) {
 	for b := '!'; b < 0x7f; b++ {
-		c[b] = classLower | classUpper
+		c[b] = classClean | classLower | classUpper
 	}
 	for b := 'a'; b <= 'z'; b++ {
-		c[b], c[b-'a'+'A'] = classLower, classUpper
+		c[b], c[b-'a'+'A'] = classClean|classLower, classClean|classUpper
 	}
 	return c
 }()
 
-// classOf returns the classes that all characters of a text have in common; of any, that it
-// is clean.
-func classOf(text []byte) (all byte, isClean bool) {
-	all, isClean = classLower|classUpper, len(text) <= maxText
+// classOf returns the classes that all characters of a text have in common.
+func classOf(text []byte) byte {
+	all := byte(classClean | classLower | classUpper)
 	for _, b := range text {
 		all &= classes[b]
-		isClean = isClean && classes[b] != 0
 	}
-	return all, isClean
-}
-
-// clean returns the number of a text from outside, made safe.
-func (t *step) clean(text []byte) uint32 {
-	if _, ok := classOf(text); ok {
-		return t.word(text)
-	}
-	return t.text(clean(string(text)))
-}
-
-// lower returns the number of a text from outside in lower case.
-func (t *step) lower(text []byte) uint32 {
-	if all, ok := classOf(text); ok && all&classLower != 0 {
-		return t.word(text)
-	}
-	return t.text(strings.ToLower(clean(string(text))))
-}
-
-// upper returns the number of a text from outside in upper case.
-func (t *step) upper(text []byte) uint32 {
-	if all, ok := classOf(text); ok && all&classUpper != 0 {
-		return t.word(text)
-	}
-	return t.text(strings.ToUpper(clean(string(text))))
+	return all
 }
 
 // maxAgents bounds the user agents whose browser is remembered.

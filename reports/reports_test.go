@@ -153,6 +153,7 @@ func TestOutcomesCountWithTheirBid(t *testing.T) {
 	w.notice(events.KindClick, 1, w.now, 0)
 	w.notice(events.KindBill, 2, w.now.Add(3*time.Hour), 700) // its record was dropped
 	w.notice(events.KindBill, 2, w.now.Add(3*time.Hour), 700)
+	w.after += 3 * time.Hour
 	if p := w.update(s); p.Facts != 1 {
 		t.Errorf("got %+v; want one notice of a known bid", p)
 	}
@@ -312,6 +313,30 @@ func TestFollow(t *testing.T) {
 	s = w.open()
 	w.update(s)
 	w.want(s, "day,line", "bids,wins,spend", got)
+}
+
+// Requests may name any number of sites: beyond a limit they are not told apart, but lines
+// are.
+func TestTooManyWords(t *testing.T) {
+	w := newWorld(t)
+	const sites = 30
+	for n := range sites {
+		w.write("bids-1.ndjson", strings.NewReplacer("News", fmt.Sprintf("site%d", n), "cart", fmt.Sprintf("line%d", n)).Replace(w.record(n+1)))
+	}
+	o := w.options()
+	o.words = sites
+	s, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w.update(s)
+	if got := w.csv(s, "domain", "requests"); !strings.HasPrefix(got, "(other),") || !strings.Contains(got, "site0.example,1") || strings.Contains(got, fmt.Sprintf("site%d.", sites-1)) {
+		t.Errorf("got %q; want some sites and the others", got)
+	}
+	if got := w.csv(s, "line", "bids"); strings.Count(got, "line") != sites {
+		t.Errorf("got %q; want %d lines", got, sites)
+	}
 }
 
 // An update that is interrupted is continued by the next one.

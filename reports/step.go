@@ -25,6 +25,7 @@ type step struct {
 	loaded  int // batches in memory
 
 	began      time.Time       // when the first of it was counted
+	now        time.Time       // of the present update
 	complete   time.Time       // the records of bids before it have been counted, if they exist
 	facts      events.Position // of the last fact that was counted
 	files      map[string]fileState
@@ -95,12 +96,14 @@ func (t *step) currency(advertiser string, c rtb.Currency) {
 }
 
 // oldest returns the first minute whose bids are remembered: notices about earlier ones are
-// not charged any more.
+// not charged any more. A fact with a time in the future, from a clock that was wrong, must
+// not make all be forgotten.
 func (t *step) oldest() int64 {
-	if t.facts.Time.IsZero() {
-		return 0
+	at := t.facts.Time
+	if at.After(t.now) {
+		at = t.now
 	}
-	return t.facts.Time.Add(-t.s.o.Keep).Unix() / 60
+	return max(at.Add(-t.s.o.Keep).Unix()/60, 0)
 }
 
 // errMoved means that another process has built in the meantime.

@@ -46,6 +46,7 @@ type Options struct {
 
 	cubes []cube // nil: all
 	cells int    // sums that are kept in memory; 0: maxCells
+	words int    // texts after which further ones from outside count as otherWord; 0: maxWords
 }
 
 // Store holds the rollups. It is safe for concurrent use, also by several processes.
@@ -80,6 +81,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if s.o.cells == 0 {
 		s.o.cells = maxCells
+	}
+	if s.o.words == 0 {
+		s.o.words = maxWords
 	}
 	if s.o.Keep == 0 {
 		s.o.Keep = 8 * 24 * time.Hour
