@@ -143,30 +143,40 @@ func newCapLoad(b *bidder, s *capShop) *capLoad {
 	return &capLoad{proofLoad: newProofLoad(b), shop: s, bids: map[string]*capBid{}}
 }
 
-// run sends events, bid requests and notices until the channels are closed.
-func (x *capLoad) run(stopBids, stop <-chan struct{}) {
+// repeat has n workers do something until stop is closed. A worker rests after a step that
+// returns false.
+func (x *capLoad) repeat(n int, stop <-chan struct{}, step func(rnd *rand.Rand) bool) {
 	var wg sync.WaitGroup
-	work := func(n int, stop <-chan struct{}, step func(worker int, rnd *rand.Rand) bool) {
-		for w := range n {
-			wg.Go(func() {
-				rnd := rand.New(rand.NewPCG(uint64(w), uint64(x.number.Add(1))))
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					if !step(w, rnd) {
-						time.Sleep(2 * time.Millisecond) // only saves CPU time
-					}
+	for w := range n {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(w), uint64(x.number.Add(1))))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
 				}
-			})
-		}
+				if !step(rnd) {
+					time.Sleep(2 * time.Millisecond) // only saves CPU time
+				}
+			}
+		})
 	}
-	work(1, stop, func(_ int, rnd *rand.Rand) bool { x.batch(rnd.IntN(3), rnd); return false })
-	work(5, stopBids, func(_ int, rnd *rand.Rand) bool { return x.auction(rnd) })
-	work(2, stop, func(_ int, rnd *rand.Rand) bool { return x.billDue(rnd) })
 	wg.Wait()
+}
+
+// runBids sends bid requests, and the notices that follow at once, until stop is closed.
+func (x *capLoad) runBids(stop <-chan struct{}) { x.repeat(5, stop, x.auction) }
+
+// runNotices sends events and the bills that are due until stop is closed.
+func (x *capLoad) runNotices(stop <-chan struct{}) {
+	x.repeat(3, stop, func(rnd *rand.Rand) bool {
+		if rnd.IntN(4) == 0 {
+			x.batch(rnd.IntN(3), rnd)
+			return false
+		}
+		return x.billDue(rnd)
+	})
 }
 
 // auction asks for a bid and decides what becomes of it. It reports whether there was one.

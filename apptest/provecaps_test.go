@@ -9,17 +9,19 @@ import (
 	"time"
 )
 
-// under runs the load while fn does something to the bidder. With quiet, no bid request is
-// being answered when the bidder is killed by fn, which calls the function that it gets.
-func (x *capLoad) under(fn func(quiet func())) {
-	stopBids, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	go func() { defer close(ended); x.run(stopBids, stop) }()
+// under runs the load while fn does something to the bidder. The function that fn gets stops
+// the bid requests and waits until they are answered; notices go on.
+func (x *capLoad) under(fn func(endBids func())) {
+	var bids, notices sync.WaitGroup
+	stopBids, stop := make(chan struct{}), make(chan struct{})
+	bids.Go(func() { x.runBids(stopBids) })
+	notices.Go(func() { x.runNotices(stop) })
+	endBids := sync.OnceFunc(func() { close(stopBids); bids.Wait() })
 	defer x.client.CloseIdleConnections()
-	defer func() { <-ended }()
+	defer notices.Wait()
+	defer endBids()
 	defer close(stop)
-	quieten := sync.OnceFunc(func() { close(stopBids) })
-	defer quieten()
-	fn(quieten)
+	fn(endBids)
 }
 
 // killAtRandom kills the bidder at a random moment: after some acknowledged facts, after
@@ -191,8 +193,90 @@ func killUnderCaps(t *testing.T, n, raiseEvery int) {
 // within every cap, with every bill that the exchanges could still send.
 func TestProveCapsThroughKills(t *testing.T) {
 	proving(t)
-	killUnderCaps(t, 200, 8)
+	killUnderCaps(t, 200, 12)
 }
 
 // TestCapsThroughKills is the short form of the proof.
 func TestCapsThroughKills(t *testing.T) { killUnderCaps(t, 4, 2) }
+
+// heldAfterKills kills a bidder n times while notices arrive and no bid is being answered, so
+// that the exchange knows every bid. Then what is held of every cap is what its bids can
+// still cost, now and after the short promises have ended.
+func heldAfterKills(t *testing.T, n int, toTheEnd bool) {
+	t.Helper()
+	s := newCapShop(t)
+	s.steps = 20
+	s.write(t)
+	b := startBidder(t, "--config", s.path)
+	x := newCapLoad(b, s)
+	rnd := rand.New(rand.NewPCG(11, 12))
+	for range n {
+		x.under(func(endBids func()) {
+			target := len(x.list(func(*capBid) bool { return true })) + 10 + rnd.IntN(50)
+			within(t, time.Minute, "bids", func() bool { return len(x.list(func(*capBid) bool { return true })) >= target })
+			endBids()
+			time.Sleep(time.Duration(rnd.IntN(20_000)) * time.Microsecond)
+			b.kill()
+		})
+		b.start()
+		x.again(t)
+	}
+	if x.cut > 0 {
+		t.Fatalf("%d bid requests had no response", x.cut)
+	}
+	text := fmt.Sprintf("%d kills, %d bids: %s", n, len(x.bids), x.holdsOnly(t))
+	if toTheEnd {
+		last := time.Now().Add(capExchanges["sure"].won)
+		within(t, 5*time.Minute, "the short promises have ended", func() bool { return time.Now().After(last) })
+		text += fmt.Sprintf("; when only bids at one exchange can still be billed: %s", x.holdsOnly(t))
+	}
+	rest := x.billRest(t)
+	x.agrees(t)
+	report(t, fmt.Sprintf("%s; after %d more bills: %s", text, rest, x.holdsOnly(t)))
+}
+
+// holdsOnly waits until the bidder holds of every cap what the bids in flight can still cost,
+// and no more, except for what this run has granted itself. It describes the most that is
+// held.
+func (x *capLoad) holdsOnly(t *testing.T) (text string) {
+	t.Helper()
+	var wrong []string
+	// Reservations end by the time of the log, which moves every five seconds, and money is
+	// freed every five seconds.
+	const lag = 15 * time.Second
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		now := time.Now()
+		rows, err := x.budgets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		least, most := x.worst(now.Add(2*time.Second)), x.worst(now.Add(-lag))
+		wrong, text = wrong[:0], ""
+		for i := range rows {
+			r, id := &rows[i], rows[i].id()
+			held := r.Granted - r.Idle
+			if held < least.open[id] || held > most.open[id] {
+				wrong = append(wrong, fmt.Sprintf("budget %s: %d held; bids in flight can cost %d, or %d with those that have just ended", id, held, least.open[id], most.open[id]))
+			}
+			if id == "shop/often//total" || id == "shop/caps//total" {
+				text += fmt.Sprintf(" %s %d", id, held)
+			}
+		}
+		if len(wrong) == 0 {
+			return "held" + text + " micros, as bids in flight can cost"
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatalf("%s\n%s", strings.Join(wrong, "\n"), x.b.log.tail(20))
+		}
+	}
+}
+
+// TestProveHeldAfterKills: after 30 kills the money held is what bids in flight can still
+// cost, and no more.
+func TestProveHeldAfterKills(t *testing.T) {
+	proving(t)
+	heldAfterKills(t, 30, true)
+}
+
+// TestHeldAfterKills is the short form of the proof.
+func TestHeldAfterKills(t *testing.T) { heldAfterKills(t, 2, false) }
