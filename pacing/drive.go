@@ -120,6 +120,9 @@ func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 			return span{}
 		}
 		s = span{now, l.End}
+		if !l.Start.IsZero() {
+			s.from = l.Start
+		}
 	}
 	if l.Start.After(s.from) {
 		s.from = l.Start

@@ -81,7 +81,7 @@ func (p *Pacer) LineBudgets(id rtb.LineID, now time.Time) (rows []BudgetRow) {
 	at := l.periods(now)
 	for _, c := range rtb.Caps {
 		if l.Caps&c != 0 {
-			rows = append(rows, p.row(l, c, &at))
+			rows = append(rows, p.row(l, c, &at, now))
 		}
 	}
 	return rows

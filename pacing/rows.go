@@ -29,13 +29,17 @@ type BudgetRow struct {
 	Unit       string       `json:"unit,omitempty"` // impressions, or empty for money
 	Currency   rtb.Currency `json:"currency"`
 	Cap        rtb.Micros   `json:"cap_micros"`
-	Spent      rtb.Micros   `json:"spent_micros"`    // everything charged, late spend included
-	Reserved   rtb.Micros   `json:"reserved_micros"` // reserved by this run's bids in flight
-	Granted    rtb.Micros   `json:"granted_micros"`  // the amount that grants of all runs may still settle
-	Late       rtb.Micros   `json:"late_spend_micros"`
-	Doubted    rtb.Micros   `json:"doubted_micros"` // reserved by this run's bids that were reported lost but may still be billed
-	Multiplier float64      `json:"multiplier"`     // 1 if the cap does not lower prices
-	Paused     bool         `json:"paused"`
+	Spent      rtb.Micros   `json:"spent_micros"` // everything charged, late spend included
+	// Planned is how much is to be spent by now, if spend follows the expected traffic of the
+	// window. It is absent for a cap that is not spread over time: of a line that bids as fast
+	// as possible, or without an end, or of a total next to a cap per day.
+	Planned    rtb.Micros `json:"plan_micros,omitempty"`
+	Reserved   rtb.Micros `json:"reserved_micros"` // reserved by this run's bids in flight
+	Granted    rtb.Micros `json:"granted_micros"`  // the amount that grants of all runs may still settle
+	Late       rtb.Micros `json:"late_spend_micros"`
+	Doubted    rtb.Micros `json:"doubted_micros"` // reserved by this run's bids that were reported lost but may still be billed
+	Multiplier float64    `json:"multiplier"`     // 1 if the cap does not lower prices
+	Paused     bool       `json:"paused"`
 	// Idle is the part of Granted that is not expected to be spent: granted and not
 	// reserved, or reserved beyond what the bids in flight are expected to cost.
 	Idle  rtb.Micros `json:"idle_micros"`
@@ -105,7 +109,7 @@ func (p *Pacer) Budgets(now time.Time) []BudgetRow {
 				continue
 			}
 			done[id] = true
-			rows = append(rows, p.row(l, c, &at))
+			rows = append(rows, p.row(l, c, &at, now))
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b BudgetRow) int {
@@ -116,7 +120,7 @@ func (p *Pacer) Budgets(now time.Time) []BudgetRow {
 }
 
 // row returns the row of one of a line's caps. p.mu is held.
-func (p *Pacer) row(l *LinePlan, c rtb.CapSet, at *rtb.Periods) BudgetRow {
+func (p *Pacer) row(l *LinePlan, c rtb.CapSet, at *rtb.Periods, now time.Time) BudgetRow {
 	id := rtb.BudgetIn(c, l.Line, at)
 	r := BudgetRow{
 		Advertiser: id.Advertiser, Campaign: id.Campaign, Line: id.Line, Window: id.Window.String(), Day: id.Day,
@@ -141,6 +145,9 @@ func (p *Pacer) row(l *LinePlan, c rtb.CapSet, at *rtb.Periods) BudgetRow {
 		if !id.Imps && b.Currency != l.Currency && (r.Spent != 0 || r.Granted != 0) {
 			r.SpentCurrency = b.Currency
 		}
+	}
+	if a := p.accounts[id]; a != nil {
+		r.Planned = p.planned(l, a, now)
 	}
 	for _, a := range []*account{p.accounts[id], p.longs[id]} {
 		if a != nil {

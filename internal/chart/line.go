@@ -26,11 +26,12 @@ type Line struct {
 	// X0 and X1 are the ends of the x axis if X1 is greater; otherwise it ends with the
 	// values. XStep is the distance of its ticks; 0: round numbers.
 	X0, X1, XStep float64
+	Height        float64 // in SVG units; 0: 300
 }
 
 // Size and margins of the chart, in SVG units.
 const (
-	width, height            = 760.0, 300.0
+	width, usualHeight       = 760.0, 300.0
 	left, right, top, bottom = 64.0, 16.0, 48.0, 46.0
 )
 
@@ -40,6 +41,10 @@ var palette = [...]string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00",
 // SVG renders the chart.
 func (c *Line) SVG() string {
 	x0, x1, y0, y1 := c.bounds()
+	height := c.Height
+	if height <= 0 {
+		height = usualHeight
+	}
 	sx := func(x float64) float64 { return left + (x-x0)/(x1-x0)*(width-left-right) }
 	sy := func(y float64) float64 { return height - bottom - (y-y0)/(y1-y0)*(height-top-bottom) }
 	var b strings.Builder

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"rebound/internal/chart"
 )
@@ -21,11 +22,14 @@ type Report struct {
 	Entries    []*Entry   `json:"entries,omitempty"`  // with KeepAuctions
 	Auctions   []Auction  `json:"auctions,omitempty"` // with KeepAuctions
 	PerSecond  []Second   `json:"-"`
+
+	Curves []*BudgetCurve `json:"curves,omitempty"` // of the bidder's caps, if it has an admin listener
+	began  time.Time
 }
 
 // report compares the books and closes them.
 func (e *Exchange) report(ctx context.Context, before *bidderBooks) *Report {
-	r := &Report{Seed: e.o.Seed, Totals: e.b.snapshot(e.o.Now())}
+	r := &Report{Seed: e.o.Seed, Totals: e.b.snapshot(e.o.Now()), began: e.b.began}
 	r.Comparison = *e.compare(ctx, before)
 	r.Rows, r.PerSecond = rowsOf(e.b.entries), e.b.seconds
 	if e.o.KeepAuctions {
@@ -104,6 +108,9 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	sections := []chart.Section{{Title: "Totals"}}
 	for line := range strings.Lines(text.String()) {
 		sections = append(sections, chart.Section{Text: strings.TrimSpace(line)})
+	}
+	for _, c := range shown(r.Curves) {
+		sections = append(sections, c.section(r.began))
 	}
 	return chart.WritePage(w, "Mock exchange", append(sections,
 		chart.Section{Title: "By campaign, line and day", Table: &chart.Table{Head: []string{"", "wins", "spend", "unbilled", "clicks", "orders", "order value"}, Rows: rows}},

@@ -57,14 +57,17 @@ func (e *Exchange) Run(ctx context.Context) (*Report, error) {
 		workers[i] = w
 		wg.Go(func() { w.loop() })
 	}
-	stopProgress := e.progress()
+	stopProgress, stopWatch := e.progress(), e.watch(life)
 	e.dispatch(ctx, workers)
 	for _, w := range workers {
 		close(w.steps)
 	}
 	wg.Wait()
 	stopProgress()
-	return e.report(context.WithoutCancel(ctx), before), nil
+	curves := stopWatch()
+	r := e.report(context.WithoutCancel(ctx), before)
+	r.Curves = curves
+	return r, nil
 }
 
 // dispatch hands every step to the worker of its visitor, on schedule.

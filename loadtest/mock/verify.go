@@ -57,12 +57,13 @@ type LogCheck struct {
 // budget is a row of GET /admin/budgets.
 type budget struct {
 	Advertiser, Campaign, Line, Window, Day string
+	Unit                                    string     // impressions, or empty for money
 	Spent                                   rtb.Micros `json:"-"`
 	SpentMicros                             int64      `json:"spent_micros"`
 }
 
 func (b *budget) key() string {
-	return strings.Join([]string{b.Advertiser, b.Campaign, b.Line, b.Window, b.Day}, "/")
+	return strings.Join([]string{b.Advertiser, b.Campaign, b.Line, b.Window, b.Day, b.Unit}, "/")
 }
 
 // bidderBooks are the bidder's books at one moment.
@@ -181,7 +182,7 @@ func (e *Exchange) compareBudgets(ctx context.Context, before *bidderBooks, c *C
 		row := after.budgets[key]
 		check := BudgetCheck{Campaign: row.Campaign, Window: row.Window, Day: row.Day, Spent: rtb.Micros(row.SpentMicros - before.budgets[key].SpentMicros)}
 		switch {
-		case row.Campaign == "" || row.Line != "":
+		case row.Campaign == "" || row.Line != "" || row.Unit != "":
 			continue
 		case row.Window == "day":
 			check.Expected = byDay[row.Campaign+"/"+row.Day]
