@@ -56,6 +56,7 @@ const (
 	coldBoost    = 6.0    // a cold start moves up to 1+5x6 times as fast, to find the level within minutes
 	boostFactor  = 5.0    //
 	boostLife    = 1800.0 // seconds in which the boost decays: two or three times the age of outcomes
+	boostShare   = 0.0625 // share of the window in which it decays at the latest: a flight of minutes is not noisy to its end
 	trimMemory   = 5400.0 // seconds: long enough for a few hundred outcomes, short enough for a change of the market
 	relaxShare   = 0.04   // share of the remaining traffic in which an error is corrected; more is smoother and later
 	fewRelax     = 20.0   // impressions over which an error is corrected at least, up to mostRelax: small budgets are noisy
@@ -85,7 +86,8 @@ type horizon struct {
 	flight float64 // expected cost of the bids in flight
 	held   float64 // money that this node's bids hold, lost ones in doubt included
 	taken  float64 // money that its bids reserved since the last tick
-	window float64 // seconds from its start to its end
+	window float64 // seconds from its start to its end; for a flight or total from now, once it has begun
+	length float64 // seconds from its start to its end, as far as its start is known
 	left   float64 // seconds to its end
 	nodes  float64 // number of nodes with a current grant, this one included
 	// from and to are its part of the civil day, 0 to 1, and at is now; to is 0 for
@@ -190,7 +192,10 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 		dt = max(now.Sub(c.last).Seconds(), 0)
 	}
 	c.last = now
-	c.fade(dt)
+	if h.window > 0 && h.left > h.window { // it has not begun: that there is no traffic says nothing
+		return
+	}
+	c.fade(dt, h.length)
 	n := o.requests
 	c.Traffic.add(n, dt)
 	c.Full, c.FullOf, c.Paced = c.Full+o.full, c.FullOf+o.priced, c.Paced+o.expected
@@ -228,15 +233,19 @@ func (c *capControl) tick(o observed, h horizon, now time.Time) {
 	c.LnLambda = min(max(c.LnLambda+min(max(move, -maxMove), maxMove), 0), maxLnLambda)
 }
 
-// fade lets the measurements age.
-func (c *capControl) fade(dt float64) {
+// fade lets the measurements of a cap that is spread over a length of time age.
+func (c *capControl) fade(dt, length float64) {
 	f := math.Exp(-dt / trimMemory)
 	c.Actual, c.Foretold = c.Actual*f, c.Foretold*f
 	f = math.Exp(-dt / fullMemory)
 	c.Full, c.FullOf, c.Paced = c.Full*f, c.FullOf*f, c.Paced*f
 	f = math.Exp(-dt / shareMemory)
 	c.Own, c.All = c.Own*f, c.All*f
-	c.Boost *= math.Exp(-dt / boostLife)
+	boost := boostLife
+	if length > 0 {
+		boost = min(boost, boostShare*length)
+	}
+	c.Boost *= math.Exp(-dt / boost)
 	f = math.Exp(-dt / max(c.Life, leastLife))
 	c.asks.scale(f)
 	c.Taken *= f
@@ -265,16 +274,17 @@ func (c *capControl) elasticity() float64 {
 // rest returns the requests that are expected in the rest of the window, and in all
 // of it.
 func (c *capControl) rest(h *horizon) (rest, whole float64) {
+	early := min(endEarly*c.Life, mostEarly*h.length)
 	if f := &c.history.forecast; h.to > 0 && f.known() {
 		whole = f.between(h.from, h.to) * c.Level.ratio()
-		rest = f.between(min(h.at+endEarly*c.Life/86400, h.to), h.to) * c.Level.ratio()
+		rest = f.between(min(h.at+early/86400, h.to), h.to) * c.Level.ratio()
 		if whole > 0 {
 			return max(rest, leastRest*whole), whole
 		}
 	}
-	rate := max(c.Traffic.rate(), unknownRate)
+	rate := max(c.Traffic.rate(h.length), unknownRate)
 	whole = rate * h.window
-	return max(rate*(h.left-endEarly*c.Life), leastRest*whole), whole
+	return max(rate*(h.left-early), leastRest*whole), whole
 }
 
 // on carries the multiplier over to a new day. It uses the old day's

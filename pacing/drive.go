@@ -68,6 +68,7 @@ func (p *Pacer) horizon(a *account, now time.Time) horizon {
 		from = now
 	}
 	if a.span.to.After(from) {
+		h.length = a.span.to.Sub(a.span.from).Seconds()
 		h.window, h.left = a.span.to.Sub(from).Seconds(), a.span.to.Sub(now).Seconds()
 	}
 	if a.id.Window == rtb.WindowDay && h.window > 0 {

@@ -27,6 +27,7 @@ type traffic struct {
 
 const (
 	trafficPrior  = 120.0   // seconds without requests before the first one
+	priorShare    = 0.02    // share of a window that they are at most, so that a flight of minutes does not take its traffic for less
 	trafficMemory = 7200.0  // seconds of the slow average
 	presentMemory = 600.0   // seconds of the current rate
 	meanMemory    = 86400.0 // seconds of the mean
@@ -54,10 +55,12 @@ func (t *traffic) add(n, dt float64) {
 	}
 }
 
-// rate returns the estimate in matched requests per second.
-func (t *traffic) rate() float64 {
-	usual := max(t.Peak, t.Count/(t.Elapsed+trafficPrior))
-	return min(usual, aboveNow*t.Now/(t.NowSpan+trafficPrior))
+// rate returns the estimate for a window, of a length in seconds, in matched requests per
+// second.
+func (t *traffic) rate(window float64) float64 {
+	prior := min(trafficPrior, priorShare*window)
+	usual := max(t.Peak, t.Count/(t.Elapsed+prior))
+	return min(usual, aboveNow*t.Now/(t.NowSpan+prior))
 }
 
 // level compares the day's traffic with its forecast, minute by minute. A minute counts

@@ -32,6 +32,7 @@ type BudgetPoint struct {
 	Cap        rtb.Micros `json:"cap_micros"`
 	Spent      rtb.Micros `json:"spent_micros"`
 	Reserved   rtb.Micros `json:"reserved_micros"`
+	Doubted    rtb.Micros `json:"doubted_micros"`
 	Planned    rtb.Micros `json:"plan_micros"` // 0 if the cap is not spread over time
 	Multiplier float64    `json:"multiplier"`
 }
@@ -148,21 +149,26 @@ func (c *BudgetCurve) Deviation() float64 {
 	return math.Sqrt(sum / n)
 }
 
-// mostCurves is how many caps the page shows: those that were spent most of.
-const mostCurves = 12
+// used returns the share of the cap that was spent in the end.
+func (c *BudgetCurve) used() float64 {
+	p := c.Points[len(c.Points)-1]
+	return float64(p.Spent) / float64(max(p.Cap, 1))
+}
+
+// The page shows the caps that were spent most of, except for those that hardly mattered.
+const (
+	mostCurves = 12
+	leastUsed  = 0.02 // share of the cap
+)
 
 // shown returns the curves of caps with a plan, those first that were spent most of.
 func shown(curves []*BudgetCurve) (list []*BudgetCurve) {
-	used := func(c *BudgetCurve) float64 {
-		p := c.Points[len(c.Points)-1]
-		return float64(p.Spent) / float64(max(p.Cap, 1))
-	}
 	for _, c := range curves {
-		if !math.IsNaN(c.Deviation()) {
+		if !math.IsNaN(c.Deviation()) && c.used() >= leastUsed {
 			list = append(list, c)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *BudgetCurve) int { return cmp.Compare(used(b), used(a)) })
+	slices.SortStableFunc(list, func(a, b *BudgetCurve) int { return cmp.Compare(b.used(), a.used()) })
 	return list[:min(len(list), mostCurves)]
 }
 
@@ -170,12 +176,12 @@ func shown(curves []*BudgetCurve) (list []*BudgetCurve) {
 // multiplier, over the minutes since began.
 func (c *BudgetCurve) section(began time.Time) chart.Section {
 	n := len(c.Points)
-	x, spent, reserved, planned := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	x, spent, held, planned := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
 	limit, multiplier := make([]float64, n), make([]float64, n)
 	for i := range c.Points {
 		p := &c.Points[i]
 		x[i] = p.At.Sub(began).Minutes()
-		spent[i], reserved[i] = units(p.Spent), units(p.Spent+p.Reserved)
+		spent[i], held[i] = units(p.Spent), units(p.Spent+p.Reserved+p.Doubted)
 		planned[i], limit[i], multiplier[i] = units(p.Planned), units(p.Cap), p.Multiplier
 		if p.Planned == 0 {
 			planned[i] = math.NaN()
@@ -187,13 +193,14 @@ func (c *BudgetCurve) section(began time.Time) chart.Section {
 		unit = c.Unit
 	}
 	from, to := x[0], x[n-1]
+	number := func(v float64) string { return fmt.Sprintf("%.10g", v) }
 	return chart.Section{
 		Title: c.Title(),
 		Text: fmt.Sprintf("%.4g of %.4g %s spent, %.1f %%; planned by then %.4g. Spend and plan differed by %.1f %% of the cap (root mean square).",
-			units(last.Spent), units(last.Cap), unit, 100*float64(last.Spent)/float64(max(last.Cap, 1)), units(last.Planned), 100*c.Deviation()),
+			units(last.Spent), units(last.Cap), unit, 100*c.used(), units(last.Planned), 100*c.Deviation()),
 		Charts: []*chart.Line{
-			{Title: "Spend and plan", YLabel: unit, X0: from, X1: to, Series: []chart.Series{
-				{Name: "plan", X: x, Y: planned}, {Name: "spent", X: x, Y: spent}, {Name: "spent and reserved", X: x, Y: reserved}, {Name: "cap", X: x, Y: limit}}},
+			{Title: "Spend and plan", YLabel: unit, YText: number, X0: from, X1: to, Series: []chart.Series{
+				{Name: "plan", X: x, Y: planned}, {Name: "spent", X: x, Y: spent}, {Name: "spent and reserved by bids", X: x, Y: held}, {Name: "cap", X: x, Y: limit}}},
 			{Title: "Multiplier", XLabel: "minutes", X0: from, X1: to, Height: 180, Series: []chart.Series{{Name: "multiplier", X: x, Y: multiplier}}},
 		},
 	}
