@@ -32,9 +32,9 @@ var capExchanges = map[string]struct {
 	win    time.Duration // from the bid to its win notice
 	first  bool
 }{
-	"second": {20 * time.Second, 60 * time.Second, 20 * time.Second, false},
+	"second": {40 * time.Second, 80 * time.Second, 40 * time.Second, false},
 	"first":  {10 * time.Minute, 15 * time.Minute, 10 * time.Minute, true},
-	"sure":   {0, 75 * time.Second, 15 * time.Second, false},
+	"sure":   {0, 90 * time.Second, 30 * time.Second, false},
 }
 
 // visitorCap is how many impressions of the line visitor a person may see in 24 hours.
@@ -56,9 +56,9 @@ func (s *capShop) write(t *testing.T) {
 	fmt.Fprintf(&text, `version: 1
 privacy: {vendor_id: 42, unknown_country: allow}
 exchanges:
-  - {id: second, seat: seat-1, sources: [127.0.0.0/8], auction: second, billing_source: {banner: burl}, rtt_allowance: 0ms, safety: 0ms, auction_ttl: 20s, exp: {banner: 20s}, bill_window: {banner: 40s}}
+  - {id: second, seat: seat-1, sources: [127.0.0.0/8], auction: second, billing_source: {banner: burl}, rtt_allowance: 0ms, safety: 0ms, auction_ttl: 40s, exp: {banner: 40s}, bill_window: {banner: 40s}}
   - {id: first, seat: seat-1, sources: [127.0.0.0/8], auction: first, billing_source: {banner: burl}, rtt_allowance: 0ms, safety: 0ms, auction_ttl: 5m, exp: {banner: 10m}, bill_window: {banner: 10m}}
-  - {id: sure, seat: seat-1, sources: [127.0.0.0/8], auction: second, billing_source: {banner: burl}, rtt_allowance: 0ms, safety: 0ms, auction_ttl: 15s, exp: {banner: 60s}, bill_window: {banner: 60s}, win_notices: always}
+  - {id: sure, seat: seat-1, sources: [127.0.0.0/8], auction: second, billing_source: {banner: burl}, rtt_allowance: 0ms, safety: 0ms, auction_ttl: 30s, exp: {banner: 60s}, bill_window: {banner: 60s}, win_notices: always}
 advertisers:
   - {id: shop, name: Shop, domains: [shop.example], currency: USD, timezone: America/Toronto, budget: {daily: %s, imps_hourly: %d, pacing: asap}, keys: [{sha256: f5d072715bf986543308d9f187277c2406847cd7bfd33cbc2264fedc284a9992, scopes: [events]}]}
 audiences: [{id: product_viewers, include: {event: view_item}}]
@@ -103,6 +103,7 @@ type capBid struct {
 	ours   bool      // sold, so that it will be billed or was
 	billed bool      // the bill was sent, and is sent until it is acknowledged
 	acked  bool
+	late   bool  // the bidder was away for so long that the bill came after the promise had ended
 	charge int64 // micros of its bill
 	gone   bool  // the exchange will never bill it
 }
@@ -118,7 +119,7 @@ func (c *capBid) until() time.Time {
 
 // exchangeMargin is how long before the end of its promise an exchange stops to begin
 // something, so that a bidder that is being started again gets the notice in time.
-const exchangeMargin = 8 * time.Second
+const exchangeMargin = 15 * time.Second
 
 // open reports whether the bid can still be billed at a time.
 func (c *capBid) open(now time.Time) bool { return !c.gone && (c.billed || now.Before(c.until())) }
@@ -321,6 +322,9 @@ func (x *capLoad) charge(c *capBid, price int64) {
 	status, _ := x.send(http.MethodGet, c.macros(c.burl, price), "")
 	x.note("bill", status, func() {
 		if status == http.StatusNoContent {
+			if !c.acked {
+				c.late = time.Now().Add(time.Second).After(c.until())
+			}
 			c.acked, x.proofLoad.bills[c.id] = true, true
 		}
 	})

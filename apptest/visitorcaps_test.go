@@ -50,11 +50,13 @@ func newVisitorLoad(t *testing.T, frequency string, n int) *visitorLoad {
 	t.Helper()
 	b := startBidder(t, "--config", visitorShop(t, frequency))
 	x := &visitorLoad{capLoad: newCapLoad(b, nil), asked: map[string]int{}, bids: map[string][]*capBid{}}
-	var batch bytes.Buffer
-	for i := range n {
-		fmt.Fprintf(&batch, `,{"event":"view_item","user":{"uid":"v%d"},"items":[{"id":"SKU1"}]}`, i)
+	for first := 0; first < n; first += 500 {
+		var batch bytes.Buffer
+		for i := first; i < min(first+500, n); i++ {
+			fmt.Fprintf(&batch, `,{"event":"view_item","user":{"uid":"v%d"},"items":[{"id":"SKU1"}]}`, i)
+		}
+		b.events("[" + batch.String()[1:] + "]")
 	}
-	b.events("[" + batch.String()[1:] + "]")
 	within(t, 10*time.Second, "the visitors are known", func() bool {
 		status, _ := x.ask("first", fmt.Sprintf("v%d", n-1), true)
 		return status == http.StatusOK

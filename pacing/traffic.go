@@ -26,11 +26,11 @@ type traffic struct {
 }
 
 const (
-	trafficPrior  = 120.0   // seconds without requests before the first one
-	priorShare    = 0.02    // share of a window that they are at most, so that a flight of minutes does not take its traffic for less
-	trafficMemory = 7200.0  // seconds of the slow average
-	presentMemory = 600.0   // seconds of the current rate
-	meanMemory    = 86400.0 // seconds of the mean
+	trafficPrior  = 120.0     // seconds without requests before the first one
+	priorShare    = 1.0 / 720 // share of a window that they are at most: that of a day, for flights of minutes too
+	trafficMemory = 7200.0    // seconds of the slow average
+	presentMemory = 600.0     // seconds of the current rate
+	meanMemory    = 86400.0   // seconds of the mean
 	peakHold      = 36000.0
 	peakFall      = 21600.0
 	aboveNow      = 6.0 // how far the estimate may exceed the current rate
