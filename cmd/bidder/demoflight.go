@@ -44,8 +44,14 @@ const (
 	demoAfter = demoStart + 5*time.Second
 )
 
-// sampleBudget is the budget of the sample shop's campaign, which a flight replaces.
-const sampleBudget = "budget: {daily: 500000.00, total: 20000000.00, pacing: even}"
+// What a flight replaces in the sample shop: the budget of its campaign, and the profile of
+// its exchanges, whose auctions are over at once in a demo. A bid that is reserved for the
+// usual five minutes would hold its money for half of a flight of ten.
+const (
+	sampleBudget  = "budget: {daily: 500000.00, total: 20000000.00, pacing: even}"
+	sampleProfile = "include: builtin:generic"
+	demoProfile   = sampleProfile + "\n    auction_ttl: 30s\n    exp: {banner: 30s}\n    bill_window: {banner: 1m}"
+)
 
 // flightConfig writes the sample shop with a flight that begins soon into a folder, and
 // returns the path of the configuration.
@@ -61,10 +67,10 @@ func flightConfig(dir string, f *demoFlags, now time.Time) (string, error) {
 	start := now.Add(demoStart).UTC().Truncate(time.Second)
 	flight := fmt.Sprintf("start: %s\n    end: %s\n    budget: {flight: %s, pacing: even}",
 		start.Format(time.RFC3339), start.Add(f.flight).Format(time.RFC3339), rtb.Micros(f.budget*1e6+0.5))
-	changed := strings.Replace(string(text), sampleBudget, flight, 1)
-	if changed == string(text) {
-		return "", fmt.Errorf("cannot give the sample shop a flight: want %q in %s", sampleBudget, path)
+	if !strings.Contains(string(text), sampleBudget) || !strings.Contains(string(text), sampleProfile) {
+		return "", fmt.Errorf("cannot give the sample shop a flight: want %q and %q in %s", sampleBudget, sampleProfile, path)
 	}
+	changed := strings.NewReplacer(sampleBudget, flight, sampleProfile, demoProfile).Replace(string(text))
 	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
 		return "", fmt.Errorf("cannot write the configuration of the demo: %w", err)
 	}

@@ -291,3 +291,34 @@ func TestRefusesOptions(t *testing.T) {
 		t.Error("a missing log is not an error")
 	}
 }
+
+// The page shows the caps that are spread over time and were spent from, in order.
+func TestCurves(t *testing.T) {
+	began := time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+	curve := func(line string, spent, planned rtb.Micros) *BudgetCurve {
+		c := &BudgetCurve{Advertiser: "shop", Campaign: "autumn", Line: line, Window: "flight", Day: "2026-10-01", Currency: "USD"}
+		for i := range rtb.Micros(mostPoints) {
+			c.Points = append(c.Points, BudgetPoint{At: began.Add(time.Duration(i) * time.Second), Cap: 3_000_000,
+				Spent: spent * i / mostPoints, Planned: planned * i / mostPoints, Multiplier: 1.5})
+		}
+		return c
+	}
+	curves := []*BudgetCurve{curve("unspent", 3000, 3_000_000), curve("asap", 3_000_000, 0), curve("half", 1_500_000, 3_000_000), curve("spent", 2_900_000, 3_000_000)}
+	if !thin(curves) || len(curves[0].Points) != mostPoints/2 || thin(curves) {
+		t.Errorf("got %d points; want %d", len(curves[0].Points), mostPoints/2)
+	}
+	var titles []string
+	for _, c := range shown(curves) {
+		titles = append(titles, c.Line)
+	}
+	if want := "spent half"; strings.Join(titles, " ") != want {
+		t.Errorf("got the caps of %v; want %s", titles, want)
+	}
+	if d := curves[2].Deviation(); d < 0.28 || d > 0.3 {
+		t.Errorf("half of a plan: deviation %.3f; want 0.29, a half over the square root of 3", d)
+	}
+	s := curves[3].section(began)
+	if s.Title != "shop / autumn / spent, flight of 2026-10-01" || len(s.Charts) != 2 || !strings.Contains(s.Text, "96.5 %") {
+		t.Errorf("got section %q, %q with %d charts", s.Title, s.Text, len(s.Charts))
+	}
+}
