@@ -21,8 +21,13 @@ import (
 // batchBids bounds the bids of a batch.
 const batchBids = 4096
 
-// maxLoaded bounds the batches in memory, of about 250 KB each.
-const maxLoaded = 64
+// Limits of what is in memory: batches, of about 250 KB each; among them those whose bids
+// have not been written yet; and flags that have not, of 4 KB for each batch.
+const (
+	maxLoaded  = 64
+	maxGrown   = 48
+	maxChanged = 2048
+)
 
 // timeSlack is by how many seconds the time of a bid in its notices may differ from the
 // time of its record.
@@ -39,7 +44,7 @@ type batch struct {
 	count       int
 	orphans     int // bids without a record, whose notices were counted without an impression
 
-	loaded  bool
+	loaded  bool // all is in memory; otherwise flags are if they have changed
 	entries []byte
 	flags   []byte         // what has been counted of each bid
 	starts  []int32        // of the entries
@@ -57,7 +62,19 @@ type bid struct {
 
 func (b bid) seen() int { return int(b.s.flags[b.n]) }
 
-func (b bid) setSeen(seen int) { b.s.flags[b.n], b.s.changed = byte(seen), true }
+// setSeen notes what has been counted of a bid.
+func (t *step) setSeen(b bid, seen int) {
+	b.s.flags[b.n] = byte(seen)
+	t.change(b.s)
+}
+
+// change notes that the flags of a batch must be written.
+func (t *step) change(s *batch) {
+	if !s.changed {
+		s.changed = true
+		t.changed++
+	}
+}
 
 func hashOf(id rtb.BidID) uint64 {
 	const odd = 0x9e3779b97f4a7c15
@@ -82,7 +99,7 @@ func (t *step) remember(id rtb.BidID, o *observation) error {
 	}
 	b, err := t.insert(id, o.at, t.scratch)
 	if err == nil && seen != 0 {
-		b.setSeen(seen)
+		t.setSeen(b, seen)
 	}
 	return err
 }
@@ -119,7 +136,11 @@ func (t *step) insert(id rtb.BidID, at int64, entry []byte) (bid, error) {
 	s.flags = append(s.flags, 0)
 	s.index[hash] = n
 	s.first, s.last, s.count = min(s.first, at), max(s.last, at), n+1
-	s.grown, s.changed = true, true
+	if !s.grown {
+		s.grown = true
+		t.grown++
+	}
+	t.change(s)
 	return bid{s, n}, nil
 }
 
@@ -177,16 +198,20 @@ func (t *step) load(s *batch) error {
 		return nil
 	}
 	if t.loaded >= maxLoaded {
-		t.unload(func(s *batch) bool { return !s.changed })
+		t.unload(func(s *batch) bool { return !s.grown })
 	}
 	ctx := context.WithoutCancel(t.ctx) // half of a notice must not be counted
 	var count int
-	err := t.s.db.QueryRowContext(ctx, "SELECT count, entries, flags FROM bids JOIN flags USING (id) WHERE id = ?", s.id).Scan(&count, &s.entries, &s.flags)
+	var flags []byte
+	err := t.s.db.QueryRowContext(ctx, "SELECT count, entries, flags FROM bids JOIN flags USING (id) WHERE id = ?", s.id).Scan(&count, &s.entries, &flags)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && count != s.count {
 		return errMoved
 	}
 	if err != nil {
 		return fmt.Errorf("cannot read bids: %w", err)
+	}
+	if !s.changed {
+		s.flags = flags
 	}
 	s.index, s.starts = make(map[uint64]int, s.count), s.starts[:0]
 	for n, i := 0, 0; n < s.count; n++ {
@@ -209,13 +234,17 @@ func (t *step) load(s *batch) error {
 	return nil
 }
 
-// unload frees the memory of the batches of which which is true.
+// unload frees the memory of the batches for which which returns true, but for flags that
+// have not been written.
 func (t *step) unload(which func(*batch) bool) {
 	t.loaded = 0
 	for _, list := range t.st.batches {
 		for _, s := range list {
 			if s.loaded && which(s) {
-				s.loaded, s.entries, s.flags, s.starts, s.index = false, nil, nil, nil, nil
+				s.loaded, s.entries, s.starts, s.index = false, nil, nil, nil
+				if !s.changed {
+					s.flags = nil
+				}
 			}
 			if s.loaded {
 				t.loaded++
@@ -250,10 +279,19 @@ func (t *step) written(oldest int64) {
 			delete(t.st.batches, minute)
 		}
 	}
+	for _, list := range t.st.batches {
+		for _, s := range list {
+			s.grown, s.changed = false, false
+			if !s.loaded {
+				s.flags = nil
+			}
+		}
+	}
+	t.grown, t.changed = 0, 0
 	t.unload(func(s *batch) bool { return !s.used })
 	for _, list := range t.st.batches {
 		for _, s := range list {
-			s.grown, s.changed, s.used = false, false, false
+			s.used = false
 		}
 	}
 }

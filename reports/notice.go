@@ -58,7 +58,7 @@ func (t *step) notice(f *events.Fact) (counted bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	b.setSeen(now)
+	t.setSeen(b, now)
 	t.add(o)
 	return true, nil
 }

@@ -394,6 +394,54 @@ func TestAnotherLogIsCountedAnew(t *testing.T) {
 	w.want(s, "line", "spend", "cart,USD,200")
 }
 
+// Bids of many minutes, whose notices come in any order, are counted with little memory:
+// batches are written, freed and read again.
+func TestManyBatches(t *testing.T) {
+	w := newWorld(t)
+	const bids = 5 * maxLoaded
+	begin := w.now
+	var lines []string
+	for n := range bids {
+		w.now = begin.Add(time.Duration(n) * time.Minute)
+		lines = append(lines, strings.Replace(w.record(n+1), "News", fmt.Sprintf("site%d", n%3), 1))
+	}
+	for round := range 3 {
+		for n := range bids {
+			n = n * 7 % bids // each once, because 7 is no factor
+			w.notice([]events.Kind{events.KindClick, events.KindBill, events.KindBill}[round], n+1, begin.Add(time.Duration(n)*time.Minute), rtb.Micros(100*min(round, 1)))
+			w.facts[len(w.facts)-1].TS = w.now
+		}
+	}
+	w.write("bids-1.ndjson", lines...)
+	s := w.open()
+	w.update(s)
+	if s.step.loaded > maxLoaded {
+		t.Errorf("got %d batches in memory; want at most %d", s.step.loaded, maxLoaded)
+	}
+	w.want(s, "domain", "bids,clicks,bills,spend", "site0.example,USD,107,107,107,10700\nsite1.example,USD,107,107,107,10700\nsite2.example,USD,106,106,106,10600")
+}
+
+// Rollups of another version are built again.
+func TestOtherVersion(t *testing.T) {
+	w := newWorld(t)
+	w.write("bids-1.ndjson", w.record(1), w.record(0))
+	w.notice(events.KindBill, 1, w.now, 100)
+	s := w.open()
+	w.update(s)
+	for _, text := range []string{"UPDATE meta SET value = '1/3600' WHERE name = 'shape'", "DROP TABLE flags", "DROP TABLE bids", "CREATE TABLE bids (id BLOB PRIMARY KEY, seen INTEGER) WITHOUT ROWID", "CREATE TABLE orphans (bid BLOB)"} {
+		if _, err := s.db.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	s = w.open()
+	if got := w.csv(s, "line", "bids"); got != "" {
+		t.Errorf("got %q before anything was counted", got)
+	}
+	w.update(s)
+	w.want(s, "domain", "bids,requests,spend", "news.example,USD,1,2,100")
+}
+
 // Two processes that build one store share the work and count nothing twice.
 func TestTwoBuilders(t *testing.T) {
 	w := newWorld(t)

@@ -23,6 +23,8 @@ type step struct {
 	ctx     context.Context // of the present update
 	tallies []tally
 	loaded  int // batches in memory
+	grown   int // batches whose bids must be written
+	changed int // batches whose flags must be
 
 	began      time.Time       // when the first of it was counted
 	now        time.Time       // of the present update
@@ -64,7 +66,7 @@ func (t *step) full() bool {
 	for i := range t.tallies {
 		cells += len(t.tallies[i].rows)
 	}
-	return cells >= t.s.o.cells || t.loaded >= maxLoaded
+	return cells >= t.s.o.cells || t.grown >= maxGrown || t.changed >= maxChanged
 }
 
 // empty reports whether the step has nothing to commit.
