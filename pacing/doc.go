@@ -53,6 +53,9 @@
 // 500 losses of the exchange whose outcome is known, and then by the upper 99 % bound
 // of the share of them that was billed after all.
 //
+// An exchange that bills more than twice its usual share of them gets no bids until an
+// operator resumes it.
+//
 // # Overdue bids
 //
 // The delay from a bid to the notice that proves its win is measured for each exchange and

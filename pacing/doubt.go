@@ -26,6 +26,8 @@ const (
 type lossClaims struct {
 	Matured float64 `json:"matured"` // losses whose reservation has ended, or which were billed
 	Billed  float64 `json:"billed"`  // those of them that were billed after all
+	// Bills decides whether the exchange is stopped; the zero value in what earlier versions stored.
+	Bills lossBills `json:"bills,omitzero"`
 
 	doubted rtb.Micros // cost of this run's doubted bids, each counted once
 	share   float64    // share of doubted money that stays covered, as applied to the accounts
@@ -126,7 +128,7 @@ func (p *Pacer) doubt(r *reservation) {
 	}
 	r.give()
 	r.won = r.state == resWon
-	r.state = resDoubted
+	r.state, r.claimed = resDoubted, true
 }
 
 // resolve ends the doubt about a reservation: it was billed, or can no longer

@@ -240,7 +240,7 @@ func (p *Pacer) loadControl() error {
 		}
 	}
 	for exchange, c := range s.Losses {
-		if c != nil && c.Matured >= 0 && c.Billed >= 0 {
+		if c != nil && c.Matured >= 0 && c.Billed >= 0 && c.Bills.Losses >= 0 && c.Bills.Foretold >= 0 && c.Bills.Billed >= 0 {
 			c.share = c.doubtedShare()
 			p.losses[exchange] = c
 		}

@@ -301,6 +301,7 @@ func (p *Pacer) learn(r *reservation) {
 	}
 	r.learned = true
 	p.listen(r)
+	p.judgeLoss(r)
 	for _, a := range r.accounts() {
 		if a.id.Imps {
 			a.control.outcome(float64(r.chance()), float64(impsOf(r.paid)))

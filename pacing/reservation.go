@@ -53,6 +53,7 @@ type reservation struct {
 	won        bool // a win notice came in time; before a loss notice, state says so too
 	long       bool // reserved under a grant for bids that live longer than usual
 	tracked    bool // a flight of its visitor is recorded
+	claimed    bool // it was reported lost
 	learned    bool // its outcome has been learned
 	dry        bool // of a bid that is never sent
 	format     rtb.Formats

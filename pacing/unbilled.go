@@ -86,6 +86,7 @@ type Billing struct {
 	Unbilled float64 // those of them that were never billed
 	Late     bool    // its late bills exceeded their share of a budget
 	Silent   bool    // its bids were billed far less often than usual
+	Losses   bool    // it billed far more of its losses than usual
 	Blind    bool    // it gets no bids, for one of these reasons
 }
 
@@ -118,6 +119,7 @@ func (p *Pacer) trustBilling(x *events.Pause) {
 	for id, b := range p.billing {
 		if x.Scope == "all" || x.Scope == "exchange:"+id {
 			*b = billing{blind: b.blind}
+			p.trustLosses(id)
 			maps.DeleteFunc(p.lateBy, func(k lateKey, _ rtb.Micros) bool { return k.exchange == id })
 			p.judgeBilling(id, b)
 		}
@@ -127,7 +129,7 @@ func (p *Pacer) trustBilling(x *events.Pause) {
 // judgeBilling publishes changes to the set of exchanges that get no bids.
 func (p *Pacer) judgeBilling(exchange string, b *billing) {
 	unbilled := b.wins >= enoughWins && b.unbilled >= unbilledShare*b.wins
-	blind := unbilled || b.late || b.silent
+	blind := unbilled || b.late || b.silent || p.stoppedByLosses(exchange)
 	if blind == b.blind {
 		return
 	}
@@ -166,7 +168,7 @@ func (p *Pacer) billings() []Billing {
 		if b.wins == 0 && !b.blind {
 			continue
 		}
-		list = append(list, Billing{Exchange: id, Wins: b.wins, Unbilled: b.unbilled, Late: b.late, Silent: b.silent, Blind: b.blind})
+		list = append(list, Billing{Exchange: id, Wins: b.wins, Unbilled: b.unbilled, Late: b.late, Silent: b.silent, Losses: p.stoppedByLosses(id), Blind: b.blind})
 	}
 	return list
 }

@@ -296,9 +296,16 @@ func (a *app) pacingCounts(m *server.Metrics, f *figures) {
 		}
 	})
 	m.Counter("rebound_pacing_billed_losses_total", "bids that were billed after their loss notice", nil, func(emit server.Emit) { emit(float64(f.money.BilledLosses)) })
-	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed or its bills arrive too late", []string{"exchange"}, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed, its bills arrive too late, or it bills losses; kinds in rebound_pacing_exchange_stopped", []string{"exchange"}, func(emit server.Emit) {
 		for _, b := range f.money.Billing {
 			emit(flag01(b.Blind), b.Exchange)
+		}
+	})
+	m.Gauge("rebound_pacing_exchange_stopped", "1 while an exchange gets no bids, by cause: late (late bills exceed their share of a budget), silent (its bids are billed far less often than usual), losses (it bills far more of the bids that it reported lost than usual); else its wins are not billed", []string{"exchange", "kind"}, func(emit server.Emit) {
+		for _, b := range f.money.Billing {
+			emit(flag01(b.Late), b.Exchange, "late")
+			emit(flag01(b.Silent), b.Exchange, "silent")
+			emit(flag01(b.Losses), b.Exchange, "losses")
 		}
 	})
 	m.Gauge("rebound_pacing_paused", "pauses in force, by scope: all, exchange, campaign", []string{"kind"}, func(emit server.Emit) {
