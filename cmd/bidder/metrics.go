@@ -264,6 +264,35 @@ func (a *app) pacingCounts(m *server.Metrics, f *figures) {
 	m.Gauge("rebound_pacing_reservations", "bids in flight", nil, func(emit server.Emit) { emit(float64(f.money.Reservations)) })
 	m.Gauge("rebound_pacing_clock_behind_seconds", "how far the clock is behind the log's time; bidding stops above 2 s", nil,
 		func(emit server.Emit) { emit(f.money.ClockBehind.Seconds()) })
+	a.pacingExchanges(m, f)
+	m.Gauge("rebound_pacing_paused", "pauses in force, by scope: all, exchange, campaign", []string{"kind"}, func(emit server.Emit) {
+		n := map[string]int{"all": 0, "exchange": 0, "campaign": 0}
+		for i := range f.pauses {
+			kind, _, _ := strings.Cut(f.pauses[i].Scope, ":")
+			n[kind]++
+		}
+		for kind, v := range n {
+			emit(float64(v), kind)
+		}
+	})
+	m.Gauge("rebound_pacing_estimated_outcomes", "outcomes that were predicted for the last days, before any correction: click (clicks of impressions), view (conversions of impressions), buy (conversions of clicks)", []string{"kind"}, func(emit server.Emit) {
+		for _, e := range f.money.Estimates {
+			emit(e.Predicted, e.Model)
+		}
+	})
+	m.Gauge("rebound_pacing_observed_outcomes", "outcomes that happened of those predicted", []string{"kind"}, func(emit server.Emit) {
+		for _, e := range f.money.Estimates {
+			emit(e.Observed, e.Model)
+		}
+	})
+	m.Gauge("rebound_pacing_blind", "1 while bidding is stopped because the bidder is blind", nil, func(emit server.Emit) {
+		b := a.blind.Load()
+		emit(flag01(b != nil && *b != ""))
+	})
+}
+
+// pacingExchanges registers what pacing knows of the notices of each exchange.
+func (a *app) pacingExchanges(m *server.Metrics, f *figures) {
 	m.Gauge("rebound_pacing_unbilled_wins", "recent wins that were never billed", []string{"exchange"}, func(emit server.Emit) {
 		for _, b := range f.money.Billing {
 			emit(b.Unbilled, b.Exchange)
@@ -307,30 +336,6 @@ func (a *app) pacingCounts(m *server.Metrics, f *figures) {
 			emit(flag01(b.Silent), b.Exchange, "silent")
 			emit(flag01(b.Losses), b.Exchange, "losses")
 		}
-	})
-	m.Gauge("rebound_pacing_paused", "pauses in force, by scope: all, exchange, campaign", []string{"kind"}, func(emit server.Emit) {
-		n := map[string]int{"all": 0, "exchange": 0, "campaign": 0}
-		for i := range f.pauses {
-			kind, _, _ := strings.Cut(f.pauses[i].Scope, ":")
-			n[kind]++
-		}
-		for kind, v := range n {
-			emit(float64(v), kind)
-		}
-	})
-	m.Gauge("rebound_pacing_estimated_outcomes", "outcomes that were predicted for the last days, before any correction: click (clicks of impressions), view (conversions of impressions), buy (conversions of clicks)", []string{"kind"}, func(emit server.Emit) {
-		for _, e := range f.money.Estimates {
-			emit(e.Predicted, e.Model)
-		}
-	})
-	m.Gauge("rebound_pacing_observed_outcomes", "outcomes that happened of those predicted", []string{"kind"}, func(emit server.Emit) {
-		for _, e := range f.money.Estimates {
-			emit(e.Observed, e.Model)
-		}
-	})
-	m.Gauge("rebound_pacing_blind", "1 while bidding is stopped because the bidder is blind", nil, func(emit server.Emit) {
-		b := a.blind.Load()
-		emit(flag01(b != nil && *b != ""))
 	})
 }
 
