@@ -17,7 +17,11 @@ func (p *Pacer) counted(b *budget, f *events.Fact) {
 	switch {
 	case b.id.Imps:
 	case f.Currency.IsZero() || f.Currency == b.Currency:
-	case b.Currency.IsZero() || b.Settled == 0:
+	case b.Currency.IsZero():
+		b.Currency = f.Currency
+		a := p.accounts[b.id]
+		p.recheck = p.recheck || a == nil || a.currency != f.Currency // else its lines bid already
+	case b.Settled == 0:
 		b.Currency = f.Currency
 		p.recheck = true
 	default:
