@@ -194,12 +194,12 @@ func (s *Store) readFacts(ctx context.Context, p *Progress, limit int64) (more b
 			t.counted++
 			p.Facts++
 			if p.Facts%checkEvery == 0 {
-				if err := s.pause(ctx); err != nil {
+				if err := s.pause(ctx, p); err != nil {
 					return err
 				}
 			}
 		}
-		return s.pause(ctx)
+		return s.pause(ctx, p)
 	})
 	if errors.Is(err, ErrElsewhere) {
 		return false, &lostError{err}
@@ -213,8 +213,9 @@ func (s *Store) readFacts(ctx context.Context, p *Progress, limit int64) (more b
 // checkEvery is the number of records or facts after which to look up from work.
 const checkEvery = 64
 
-// pause commits a step that is full, and rests.
-func (s *Store) pause(ctx context.Context) error {
+// pause shows the progress, commits a step that is full, and rests.
+func (s *Store) pause(ctx context.Context, p *Progress) error {
+	s.o.Progress(*p)
 	if s.step.full() {
 		if err := s.step.commit(ctx); err != nil {
 			return err
@@ -347,7 +348,7 @@ func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 		c.at.bytes += size
 		s.step.files[c.stem] = c.at
 		if c.p.Records%checkEvery == 0 {
-			if err := s.pause(ctx); err != nil {
+			if err := s.pause(ctx, c.p); err != nil {
 				return false, err
 			}
 		}

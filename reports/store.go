@@ -39,6 +39,8 @@ type Options struct {
 	// Rest is called after each small piece of work and may wait, so that the rest of the
 	// process has the processor. nil: it does not wait.
 	Rest func(ctx context.Context) error
+	// Progress is called during an update with what it has counted so far; nil: none.
+	Progress func(Progress)
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Broken is called for each line of the bid log that cannot be read; nil: none.
@@ -73,6 +75,9 @@ var ErrBusy = errors.New("rollups are locked by another process")
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Broken == nil {
 		o.Broken = func(error) {}
+	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
 	}
 	s := &Store{o: o, grain: hourGrain, cubes: o.cubes, building: make(chan struct{}, 1)}
 	s.building <- struct{}{}

@@ -14,6 +14,7 @@ import (
 	"rebound/config"
 	"rebound/events"
 	"rebound/internal/cli"
+	"rebound/internal/longrun"
 	"rebound/internal/spec"
 	"rebound/journal"
 	"rebound/reports"
@@ -108,12 +109,24 @@ func (p *program) runReport(ctx context.Context, name string, f *reportFlags) er
 	o := reportOptions(s, f.bids, func(ctx context.Context, after events.Position, fn func([]events.Fact) error) error {
 		return journal.ReadFolderAfter(ctx, f.facts, after, fn)
 	})
+	var bar longrun.Bar
+	if isTerminal(p.stderr) {
+		bar = longrun.Bar{W: p.stderr, Now: p.now}
+	}
+	o.Progress = func(c reports.Progress) {
+		if c.Facts > 0 {
+			bar.Show(longrun.Step{What: "facts", Done: int(c.Facts)})
+		} else {
+			bar.Show(longrun.Step{What: "bid records", Done: int(c.Records)})
+		}
+	}
 	var r *reports.Report
 	if f.scan {
 		r, err = p.scanReport(ctx, o, q)
 	} else {
 		r, err = p.storedReport(ctx, name, f, o, q)
 	}
+	bar.End()
 	if err != nil {
 		return err
 	}
