@@ -2,6 +2,8 @@ package bidder
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"rebound/rtb"
 )
@@ -81,9 +83,9 @@ func (d *Decision) pathOffer(imp int) rtb.PathOffer {
 		path = path.add(o.SChain.Nodes[i].ASI).add(o.SChain.Nodes[i].SID)
 	}
 	return rtb.PathOffer{
-		Impression: max(newTextHash().add(d.visitor.Key[:]).add(placement).add(pageOf(&o.Supply)).size(size).sum(), 1),
+		Impression: max(newTextHash().long(d.visitor.Key[:]).long(placement).long(pageOf(&o.Supply)).size(size).sum(), 1),
 		Market:     market.sum(), Path: max(path.sum(), 1), At: d.now,
-		Request: max(newTextHash().text(d.profile.ID).add(o.ID).sum(), 1),
+		Request: max(newTextHash().text(d.profile.ID).long(o.ID).sum(), 1),
 	}
 }
 
@@ -147,6 +149,15 @@ func (h textHash) add(text []byte) textHash {
 		h = h.byte(c)
 	}
 	return h.byte(0xff)
+}
+
+// long is add for long texts, eight bytes at a time. It is for hashes that are not stored.
+func (h textHash) long(text []byte) textHash {
+	for ; len(text) >= 8; text = text[8:] {
+		hi, lo := bits.Mul64(uint64(h)^binary.LittleEndian.Uint64(text), 0x9e3779b97f4a7c15)
+		h = textHash(hi ^ lo)
+	}
+	return h.add(text)
 }
 
 func (h textHash) text(text string) textHash {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -205,6 +206,28 @@ func TestControllersAreStored(t *testing.T) {
 	key := placeKey{"demo", usd, rtb.SlotOther}
 	if pl := (*q.places.Load())[key]; pl == nil || pl.land != (*p.places.Load())[key].land {
 		t.Fatal("the landscape was lost")
+	}
+}
+
+// The controllers of many budgets are stored less often than those of a few.
+func TestManyControllersAreStoredLessOften(t *testing.T) {
+	for _, c := range []struct {
+		budgets int
+		want    time.Duration
+	}{{1, 10 * time.Second}, {1000, 30 * time.Second}, {2500, time.Minute}} {
+		w := newWorld(t)
+		p := w.start("r1", filepath.Join(t.TempDir(), "money"), evenPlan(10*unit))
+		for i := len(p.controls); i < c.budgets; i++ {
+			p.controls[controlID{line: strconv.Itoa(i)}] = &capControl{}
+		}
+		stored := p.savedControls
+		for p.savedControls.Equal(stored) {
+			w.now = w.now.Add(5 * time.Second)
+			p.Step(context.Background(), w.now)
+		}
+		if got := p.savedControls.Sub(stored); got != c.want {
+			t.Errorf("%d budgets: stored again after %s; want %s", c.budgets, got, c.want)
+		}
 	}
 }
 

@@ -200,11 +200,24 @@ func parseControlID(name string) (id controlID, ok bool) {
 	return id, false
 }
 
-// saveControl stores the controllers. p.mu is held.
-func (p *Pacer) saveControl() error {
-	if p.o.InMemory {
-		return nil
+// saveLearned stores what changed: the controllers if it is time for them, and some of the
+// rest. p.mu is held.
+func (p *Pacer) saveLearned(now time.Time) error {
+	every := min(max(time.Duration(len(p.controls))*saveOne, saveEvery), saveMost)
+	if now.Sub(p.savedControls) >= every {
+		p.savedControls = now
+		if err := p.saveControls(); err != nil {
+			return err
+		}
 	}
+	if err := errors.Join(p.saveHistories(saveAtOnce), p.savePlaces(saveAtOnce), p.saveMarkets(saveAtOnce)); err != nil {
+		return err
+	}
+	return p.db.StartFlush()
+}
+
+// saveControls stores the controllers. p.mu is held.
+func (p *Pacer) saveControls() error {
 	s := controlState{Controls: map[string]*capControl{}}
 	for id, c := range p.controls {
 		s.Controls[id.String()] = c
@@ -217,10 +230,7 @@ func (p *Pacer) saveControl() error {
 	if err := p.db.Put([]byte{keyControl}, text); err != nil {
 		return fmt.Errorf("cannot store controllers: %w", err)
 	}
-	if err := errors.Join(p.saveHistories(saveAtOnce), p.savePlaces(saveAtOnce), p.saveMarkets(saveAtOnce)); err != nil {
-		return err
-	}
-	return p.db.StartFlush()
+	return nil
 }
 
 // loadControl reads the controllers. Those that cannot be read start cold.

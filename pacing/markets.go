@@ -66,6 +66,7 @@ type placeMarket struct {
 
 type marketShard struct {
 	mu   sync.Mutex
+	ids  [marketSets][marketWays]uint64 // of the markets in sets, next to each other
 	sets [marketSets][marketWays]placeMarket
 }
 
@@ -80,10 +81,10 @@ func (s *markets) shard(id uint64) *marketShard { return &s.shards[id%marketShar
 
 // find returns a market, or nil.
 func (sh *marketShard) find(id uint64) *placeMarket {
-	set := &sh.sets[id/marketShards%marketSets]
-	for i := range set {
-		if set[i].id == id {
-			return &set[i]
+	at := id / marketShards % marketSets
+	for i, have := range sh.ids[at] {
+		if have == id {
+			return &sh.sets[at][i]
 		}
 	}
 	return nil
@@ -93,14 +94,15 @@ func (sh *marketShard) find(id uint64) *placeMarket {
 func (sh *marketShard) add(id uint64, at int64) *placeMarket {
 	m := sh.find(id)
 	if m == nil {
-		set := &sh.sets[id/marketShards%marketSets]
-		m = &set[0]
+		at, oldest := id/marketShards%marketSets, 0
+		set := &sh.sets[at]
 		for i := range set {
-			if set[i].used < m.used {
-				m = &set[i]
+			if set[i].used < set[oldest].used {
+				oldest = i
 			}
 		}
-		*m = placeMarket{id: id}
+		m = &set[oldest]
+		*m, sh.ids[at][oldest] = placeMarket{id: id}, id
 	}
 	m.used, m.changed = max(m.used, at), true
 	return m

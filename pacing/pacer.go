@@ -47,7 +47,7 @@ type Pacer struct {
 
 	stepMu sync.Mutex // serializes Step; locked before mu
 	ticked time.Time  // time of the last tick fact
-	saved  time.Time  // when the controllers were last stored
+	saved  time.Time  // when saveLearned was last called
 
 	// mu protects the remaining fields, and is not held while appending.
 	mu       sync.Mutex
@@ -67,24 +67,25 @@ type Pacer struct {
 
 	inherited inheritance
 
-	billing     map[string]*billing        // by exchange; not part of the fold
-	losses      map[string]*lossClaims     // the same
-	overdue     map[sourceKey]*overdueBids // the same
-	lateBy      map[lateKey]rtb.Micros     // late spend of this run's bids; not part of the fold
-	plan        []LinePlan
-	refused     map[rtb.LineID]bool // lines that do not bid because of their currency
-	recheck     bool                // a budget's currency became known: check the lines again
-	checked     time.Time           // when the table was built
-	accounts    map[rtb.BudgetID]*account
-	longs       map[rtb.BudgetID]*account // accounts for bids that live longer than usual
-	longRun     string                    // run name of the grants of longs
-	controls    map[controlID]*capControl
-	lines       map[rtb.LineID]*line
-	multipliers multipliers
-	moved       []*account // scratch memory of moveControls
-	agenda      agenda
-	sorted      []*account // accounts by id; nil if the list must be rebuilt
-	ids         uint64     // numbers the facts of this run
+	billing       map[string]*billing        // by exchange; not part of the fold
+	losses        map[string]*lossClaims     // the same
+	overdue       map[sourceKey]*overdueBids // the same
+	lateBy        map[lateKey]rtb.Micros     // late spend of this run's bids; not part of the fold
+	plan          []LinePlan
+	refused       map[rtb.LineID]bool // lines that do not bid because of their currency
+	recheck       bool                // a budget's currency became known: check the lines again
+	checked       time.Time           // when the table was built
+	accounts      map[rtb.BudgetID]*account
+	longs         map[rtb.BudgetID]*account // accounts for bids that live longer than usual
+	longRun       string                    // run name of the grants of longs
+	controls      map[controlID]*capControl
+	savedControls time.Time // when the controllers were last stored
+	lines         map[rtb.LineID]*line
+	multipliers   multipliers
+	moved         []*account // scratch memory of moveControls
+	agenda        agenda
+	sorted        []*account // accounts by id; nil if the list must be rebuilt
+	ids           uint64     // numbers the facts of this run
 }
 
 // changes lists what an Apply must write.
@@ -265,7 +266,12 @@ func (p *Pacer) Close() error {
 	defer p.stepMu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return errors.Join(p.saveControl(), p.db.Close(), p.slots.close(p.o.Run, p.unknownUntil.Load()))
+	var err error
+	if !p.o.InMemory {
+		p.savedControls = time.Time{}
+		err = p.saveLearned(p.o.Now())
+	}
+	return errors.Join(err, p.db.Close(), p.slots.close(p.o.Run, p.unknownUntil.Load()))
 }
 
 // Name is the view's name.

@@ -20,12 +20,14 @@ const (
 	stepEvery  = 250 * time.Millisecond
 	tickEvery  = 5 * time.Second // between tick facts, while something has yet to expire
 	saveEvery  = 10 * time.Second
-	grantLife  = 10 * time.Minute // from a grant to its Until; renewed at half of it
-	dayAhead   = 10 * time.Minute // how long before midnight tomorrow's grants are cut
-	askAgain   = 5 * time.Second  // after this time an append whose fact is not folded yet is no longer waited for
-	aheadFor   = 10.0             // seconds of reserving for which a grant suffices
-	reserveFor = 300.0            // seconds from a bid until its loss is known
-	winShare   = 0.2              // share of bids that win, assumed before any outcome is known
+	saveMost   = time.Minute           // between two times that the controllers are stored
+	saveOne    = 30 * time.Millisecond // the same for each controller: they are one value, so the more there are, the less often
+	grantLife  = 10 * time.Minute      // from a grant to its Until; renewed at half of it
+	dayAhead   = 10 * time.Minute      // how long before midnight tomorrow's grants are cut
+	askAgain   = 5 * time.Second       // after this time an append whose fact is not folded yet is no longer waited for
+	aheadFor   = 10.0                  // seconds of reserving for which a grant suffices
+	reserveFor = 300.0                 // seconds from a bid until its loss is known
+	winShare   = 0.2                   // share of bids that win, assumed before any outcome is known
 	safety     = 1.5
 	shareLeft  = 0.05 // share of a cap's remainder: the most that one run has available
 	rateMemory = 10.0 // seconds over which the rate of reserving is smoothed
@@ -63,7 +65,7 @@ func (p *Pacer) Step(ctx context.Context, now time.Time) {
 	if now.Sub(p.saved) >= saveEvery && !p.o.InMemory {
 		p.saved = now
 		p.mu.Lock()
-		err := p.saveControl()
+		err := p.saveLearned(now)
 		p.mu.Unlock()
 		if err != nil {
 			p.o.Logger.Error("pacing state was not stored", zap.Error(err))

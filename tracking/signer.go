@@ -70,7 +70,12 @@ func newKeySet(k Key) keySet {
 
 // tag returns the hash whose first macLen bytes sign one kind of notice.
 func (k *keySet) tag(kind rtb.NoticeKind, digest *[32]byte, landing []byte) [32]byte {
-	var stack [kindLen + 32 + 512]byte
+	if len(landing) == 0 { // one block
+		var b [kindLen + sha256.Size]byte
+		copy(b[copy(b[:], k.kinds[kind][:]):], digest[:])
+		return sha256.Sum256(b[:])
+	}
+	var stack [kindLen + sha256.Size + 512]byte
 	b := append(append(stack[:0], k.kinds[kind][:]...), digest[:]...)
 	return sha256.Sum256(append(b, landing...))
 }
@@ -199,17 +204,22 @@ func (s *Signer) AppendToken(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaim
 // appendToken appends a token; ok is false, and dst unchanged, where its URL would be
 // longer than MaxURL.
 func (s *Signer) appendToken(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) (token []byte, ok bool) {
-	var stack [512 + macLen]byte
-	rest := stack[:0]
+	landing := ""
 	if kind == rtb.NoticeClick {
-		rest = append(rest, t.Landing...)
+		landing = t.Landing
 	}
-	if len(t.Text) == 0 || len(s.prefix[kind])+len(t.Text)+tokenText.EncodedLen(len(rest)+macLen) > MaxURL {
+	if len(t.Text) == 0 || len(s.prefix[kind])+len(t.Text)+tokenText.EncodedLen(len(landing)+macLen) > MaxURL {
 		return dst, false
 	}
+	dst = append(dst, t.Text...)
+	if landing == "" {
+		sum := s.keys[0].tag(kind, &t.Digest, nil)
+		return tokenText.AppendEncode(dst, sum[:macLen]), true
+	}
+	var stack [512 + macLen]byte
+	rest := append(stack[:0], landing...)
 	sum := s.keys[0].tag(kind, &t.Digest, rest)
-	rest = append(rest, sum[:macLen]...)
-	return tokenText.AppendEncode(append(dst, t.Text...), rest), true
+	return tokenText.AppendEncode(dst, append(rest, sum[:macLen]...)), true
 }
 
 // Verify returns the claims of a token of one kind of notice. The error wraps
