@@ -179,7 +179,10 @@ func (s *scanner) release() {
 // capacities above.
 func (d *Decoder) reset(o *rtb.Opportunity) {
 	d.head = head{}
-	d.nativeText, d.lastText, d.lastNative, d.asBefore = nil, nil, rtb.Native{}, false
+	if d.lastText != nil {
+		d.lastText, d.lastNative = nil, rtb.Native{}
+	}
+	d.nativeText, d.asBefore = nil, false
 	d.texts = emptied(d.texts, keepTexts)
 	d.ints = emptied(d.ints, keepOther)
 	d.sizes = emptied(d.sizes, keepOther)
@@ -192,15 +195,12 @@ func (d *Decoder) reset(o *rtb.Opportunity) {
 	d.trackers = emptied(d.trackers, keepOther)
 	d.s.release()
 	d.inner.release()
-	*o = rtb.Opportunity{
-		Currencies:   emptied(o.Currencies, keepOther),
-		IDs:          emptied(o.IDs, keepOther),
-		Keywords:     emptied(o.Keywords, keepTexts),
-		UserSegments: emptied(o.UserSegments, keepTexts),
-		Imps:         emptied(o.Imps, keepImps),
-		Supply:       rtb.Supply{Cats: emptied(o.Supply.Cats, keepTexts)},
-		SChain:       rtb.SChain{Nodes: emptied(o.SChain.Nodes, keepOther)},
-	}
+	currencies, ids, imps := emptied(o.Currencies, keepOther), emptied(o.IDs, keepOther), emptied(o.Imps, keepImps)
+	keywords, segments := emptied(o.Keywords, keepTexts), emptied(o.UserSegments, keepTexts)
+	cats, nodes := emptied(o.Supply.Cats, keepTexts), emptied(o.SChain.Nodes, keepOther)
+	*o = rtb.Opportunity{} // in place: a literal with these lists would be copied
+	o.Currencies, o.IDs, o.Imps, o.Keywords, o.UserSegments = currencies, ids, imps, keywords, segments
+	o.Supply.Cats, o.SChain.Nodes = cats, nodes
 }
 
 // emptied returns the slice without its elements, or nil if its capacity exceeds

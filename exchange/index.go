@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"math"
 	"math/bits"
 	"unicode/utf8"
@@ -72,6 +73,9 @@ func (s *scanner) start(b []byte) {
 	}
 }
 
+// spaces is an empty block.
+var spaces = [blockBytes]byte(bytes.Repeat([]byte{' '}, blockBytes))
+
 // index fills in the blocks.
 func (s *scanner) index() {
 	full := len(s.b) / blockBytes
@@ -83,11 +87,9 @@ func (s *scanner) index() {
 	s.carry = carry{}
 	indexBlocks(s.blocks[:full], s.b, &s.carry)
 	if full < n {
-		last := &s.last
-		for i := copy(last[:], s.b[full*blockBytes:]); i < blockBytes; i++ {
-			last[i] = ' '
-		}
-		indexBlocks(s.blocks[full:], last[:], &s.carry)
+		s.last = spaces
+		copy(s.last[:], s.b[full*blockBytes:])
+		indexBlocks(s.blocks[full:], s.last[:], &s.carry)
 	}
 }
 

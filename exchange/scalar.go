@@ -186,9 +186,27 @@ func integer(v value) (n int, ok bool) {
 	return n, true
 }
 
+// plainInt reads the value at hand if it is a number of up to nine digits and the next member
+// or the end of the object follows at once, as in most requests. Otherwise it reads nothing.
+func (s *scanner) plainInt() (n int, ok bool) {
+	b, from := s.b, s.i
+	i := from
+	for ; i < len(b) && b[i]-'0' <= 9; i++ {
+		n = n*10 + int(b[i]-'0')
+	}
+	if size := i - from; size == 0 || size > 9 || size > 1 && b[from] == '0' || i == len(b) || b[i] != ',' && b[i] != '}' {
+		return 0, false
+	}
+	s.i = i
+	return n, true
+}
+
 // readInt reads the value at hand as an integer, and returns fallback if it is not a
 // number.
 func (s *scanner) readInt(fallback int) int {
+	if n, ok := s.plainInt(); ok {
+		return n
+	}
 	if n, ok := integer(s.value()); ok {
 		return n
 	}
@@ -231,7 +249,17 @@ func flag(v value) rtb.Flag {
 }
 
 // readFlag reads the value at hand as a flag.
-func (s *scanner) readFlag() rtb.Flag { return flag(s.value()) }
+func (s *scanner) readFlag() rtb.Flag {
+	switch n, ok := s.plainInt(); {
+	case !ok:
+		return flag(s.value())
+	case n == 0:
+		return rtb.No
+	case n == 1:
+		return rtb.Yes
+	}
+	return rtb.Unreadable
+}
 
 // money returns the value as a price that a bid must reach, so it is rounded up. A
 // negative price restricts nothing and becomes 0. ok is false if the value is not a
