@@ -18,6 +18,8 @@ const RoutePrefix = "/openrtb2/"
 // path segment after the exchange's id are accepted too.
 const SecretHeader = "X-Rebound-Secret"
 
+var versionHeader = []byte("X-Openrtb-Version")
+
 // eventLoop is the connection of a server that serves many on one goroutine. The function
 // must be called before the handler blocks.
 type eventLoop interface{ BeforeBlocking() func() }
@@ -40,7 +42,7 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 		ctx.SetStatusCode(fasthttp.StatusNotFound)
 		return
 	}
-	ctx.Response.Header.Set("X-Openrtb-Version", p.OpenRTBVersion)
+	ctx.Response.Header.SetCanonical(versionHeader, []byte(p.OpenRTBVersion))
 	defer st.inFlight.Add(-1)
 	n := st.inFlight.Add(1)
 	refuse := func(status int, r rtb.NoBidReason) {
@@ -98,9 +100,11 @@ func (b *Bidder) Shed(ctx *fasthttp.RequestCtx) {
 // admitted reports whether the request comes from an allowed address with the
 // right secret.
 func admitted(ctx *fasthttp.RequestCtx, p *exchange.Profile, segment []byte) bool {
-	from, ok := netip.AddrFromSlice(ctx.RemoteIP())
-	if !ok || !p.Admits(from) {
-		return false
+	if len(p.Sources) > 0 {
+		from, ok := netip.AddrFromSlice(ctx.RemoteIP())
+		if !ok || !p.Admits(from) {
+			return false
+		}
 	}
 	if p.Secret == "" {
 		return true
