@@ -35,7 +35,7 @@ type ledgerProof struct {
 const proofCaps = rtb.CapLineDay | rtb.CapCampaignTotal | rtb.CapAdvertiserHour | rtb.CapCampaignFlight
 
 func newLedgerProof(t *testing.T) *ledgerProof {
-	x := &ledgerProof{t: t, dir: t.TempDir(), model: newBooks()}
+	x := &ledgerProof{t: t, dir: memoryDir(t), model: newBooks()}
 	x.clock.Store(noon.UnixNano())
 	x.log = &MemLog{Stream: "test", Now: x.now, Apply: func(facts []events.Fact) error {
 		for i := range facts {
@@ -53,6 +53,21 @@ func newLedgerProof(t *testing.T) *ledgerProof {
 	x.edit(rand.New(rand.NewPCG(1, 1)))
 	x.start()
 	return x
+}
+
+// memoryDir returns a folder in memory where the system has one: the proof stores the
+// controllers thousands of times, and a power cut is not what it proves.
+func memoryDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "rebound-ledger-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func (x *ledgerProof) now() time.Time { return time.Unix(0, x.clock.Load()).UTC() }
