@@ -44,8 +44,9 @@ type lineMultiplier struct {
 	value  float64
 }
 
-// inputsVersion is the version of the encoding.
-const inputsVersion = 1
+// inputsVersion is the version of the encoding. Estimates of version 1, which is still read,
+// lack the worth and the multiplier.
+const inputsVersion = 2
 
 // Kinds of items.
 const (
@@ -171,7 +172,8 @@ func (in *inputs) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidRea
 func (in *inputs) Estimate(e *rtb.Estimate, g *rtb.Goal, s *rtb.Showing) {
 	in.values.Estimate(e, g, s)
 	in.b = binary.AppendVarint(append(in.b, inputEstimate), int64(e.Value))
-	for _, f := range [...]float64{e.Click, e.Conversion, e.Deviation, e.Draw, e.Data} {
+	in.b = binary.AppendVarint(in.b, int64(e.Worth))
+	for _, f := range [...]float64{e.Click, e.Conversion, e.Deviation, e.Draw, e.Data, e.Multiplier} {
 		in.b = binary.LittleEndian.AppendUint64(in.b, math.Float64bits(f))
 	}
 }

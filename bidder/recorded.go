@@ -324,8 +324,9 @@ func (r *Recorded) Observe(rtb.LineHandle, *rtb.Observation) {}
 // read reads the items.
 func (r *Recorded) read(b []byte) error {
 	in := inputReader{b: b}
-	if v := in.byte(); v != inputsVersion {
-		return fmt.Errorf("got version %d; want %d", v, inputsVersion)
+	version := in.byte()
+	if version == 0 || version > inputsVersion {
+		return fmt.Errorf("got version %d; want 1 to %d", version, inputsVersion)
 	}
 	for len(in.b) > 0 && in.err == nil {
 		switch kind := in.byte(); kind {
@@ -345,9 +346,7 @@ func (r *Recorded) read(b []byte) error {
 			q.quote, q.reason = in.quote()
 			r.quotes = append(r.quotes, q)
 		case inputEstimate:
-			e := rtb.Estimate{Value: rtb.CPM(in.int())}
-			e.Click, e.Conversion, e.Deviation, e.Draw, e.Data = in.float(), in.float(), in.float(), in.float(), in.float()
-			r.estimates = append(r.estimates, e)
+			r.estimates = append(r.estimates, in.estimate(version))
 		case inputMultiplier:
 			h := handleOf(in.uint())
 			r.multipliers[h] = in.float()
@@ -416,6 +415,18 @@ func (in *inputReader) float() float64 {
 	f := math.Float64frombits(binary.LittleEndian.Uint64(in.b))
 	in.b = in.b[8:]
 	return f
+}
+
+func (in *inputReader) estimate(version byte) rtb.Estimate {
+	e := rtb.Estimate{Value: rtb.CPM(in.int())}
+	if version > 1 {
+		e.Worth = rtb.Micros(in.int())
+	}
+	e.Click, e.Conversion, e.Deviation, e.Draw, e.Data = in.float(), in.float(), in.float(), in.float(), in.float()
+	if version > 1 {
+		e.Multiplier = in.float()
+	}
+	return e
 }
 
 func (in *inputReader) reason() (r rtb.NoBidReason) {

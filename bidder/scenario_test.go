@@ -124,6 +124,9 @@ type expect struct {
 	Codes    map[string]uint64 `yaml:"codes"`    // "bill forged" to how many
 	Landing  string            `yaml:"landing"`  // where a click on the bid leads
 	Recorded string            `yaml:"recorded"` // body: the record holds the request; anonymous: without anything about a person
+	// Factors of the first bid in the record: a subset of the JSON. A list of two numbers is a
+	// range.
+	Factors map[string]any `yaml:"factors"`
 	// The markup of every bid: VAST's elements and attributes by their path with a text
 	// that they contain, and members of native.
 	VAST   map[string]*string `yaml:"vast"`
@@ -227,6 +230,9 @@ func (w *world) call(c *call, where string) {
 		fail("click leads to %q; want %q", got, e.Landing)
 	}
 	w.compareRecord(e.Recorded, fail)
+	if e.Factors != nil {
+		subset(fail, "factors", e.Factors, plain(w.factors()))
+	}
 	for line, reason := range e.Drops {
 		if got := w.drops()[line]; got != reason {
 			fail("line %s: got %q; want %q", line, got, reason)
@@ -343,12 +349,27 @@ func subset(fail func(string, ...any), path string, want map[string]any, got any
 			}
 		case map[string]any:
 			subset(fail, path+"."+k, w, x)
+		case []any:
+			if !inRange(w, x) && !reflect.DeepEqual(plain(w), plain(x)) {
+				fail("%s.%s: got %v; want %v", path, k, x, w)
+			}
 		default:
 			if !reflect.DeepEqual(plain(w), plain(x)) {
 				fail("%s.%s: got %v; want %v", path, k, x, w)
 			}
 		}
 	}
+}
+
+// inRange reports whether got lies between the two numbers of want.
+func inRange(want []any, got any) bool {
+	x, ok := got.(float64)
+	if !ok || len(want) != 2 {
+		return false
+	}
+	low, lowOK := plain(want[0]).(float64)
+	high, highOK := plain(want[1]).(float64)
+	return lowOK && highOK && low <= x && x <= high
 }
 
 // plain converts values of YAML and JSON to comparable ones.
@@ -513,6 +534,14 @@ func (w *world) drops() map[string]string {
 		}
 	}
 	return m
+}
+
+// factors returns the factors of the first bid in the last record; nil if there is none.
+func (w *world) factors() any {
+	if r := w.records.last; r != nil && r.Decision != nil && len(r.Decision.Bids) > 0 {
+		return &r.Decision.Bids[0].Factors
+	}
+	return nil
 }
 
 func orText(s, fallback string) string {
