@@ -6,7 +6,7 @@ import "math"
 const (
 	lifeShare = 0.02 // weight of a tick's bids in the mean life of bids
 	leastLife = 1.0  // second
-	endEarly  = 0.5  // part of a bid's life by which the plan is fulfilled before the end
+	endEarly  = 1.0  // part of a bid's life by which the plan is fulfilled before the end
 	mostEarly = 0.05 // share of the window by which it is at most: a flight may be shorter than the life of a bid
 	leastPart = 0.01 // of a bid's life that always counts as left
 )
