@@ -96,7 +96,11 @@ func TestInputsAreRefused(t *testing.T) {
 			t.Errorf("%d bytes: accepted", n)
 		}
 	}
-	for _, bad := range [][]byte{{2}, append(slices.Clone(whole), 200), append(slices.Clone(whole), 3, 0, 99)} {
+	rec.Inputs = append([]byte{1}, whole[1:]...)
+	if got := w.repeat(rec); got != "" {
+		t.Errorf("inputs of version 1: %s", got)
+	}
+	for _, bad := range [][]byte{{0}, {3}, append(slices.Clone(whole), 200), append(slices.Clone(whole), 3, 0, 99)} {
 		rec.Inputs = bad
 		if err := bidder.NewRecorded().Load(rec); err == nil {
 			t.Errorf("%v: accepted", bad)
