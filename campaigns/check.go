@@ -63,7 +63,7 @@ func (c *compiler) advertiser(path string, s *AdvertiserSpec) {
 	if c.above == nil {
 		c.levels, c.above = map[*CampaignSpec]level{}, map[*Advertiser]level{}
 	}
-	c.above[a] = level{c.safety(path+".safety", &s.Safety), c.dsa(path+".dsa", &s.DSA, a)}
+	c.above[a] = level{(*safety)(nil).plus(c.safety(path+".safety", &s.Safety)), c.dsa(path+".dsa", &s.DSA, a)}
 	c.x.advertisers = append(c.x.advertisers, a)
 	c.x.byID[a.ID] = a
 }

@@ -359,7 +359,7 @@ func (c *compiler) target(path string, l *Line, cs *CampaignSpec, s *LineSpec) {
 
 // level holds the requirements of an advertiser or campaign for all its lines.
 type level struct {
-	safety safety
+	safety *safety // nil: no rules
 	dsa    *Disclosure
 }
 

@@ -66,6 +66,21 @@ type compiler struct {
 
 	audienceIDs map[string]struct{}  // in.AudienceIDs
 	dayparts    map[string]*dayparts // by zone and text; lines share them
+	rules       map[string]any       // by kind and value; see shared
+}
+
+// shared returns the rule of a kind that was the first with a value. Most lines have the
+// rules of others: those that share them are evaluated with warm caches.
+func shared[T any](c *compiler, kind, value string, rule *T) *T {
+	key := kind + " " + value
+	if first, ok := c.rules[key].(*T); ok {
+		return first
+	}
+	if c.rules == nil {
+		c.rules = map[string]any{}
+	}
+	c.rules[key] = rule
+	return rule
 }
 
 // choose returns the index of word among words, or absent if word is empty or

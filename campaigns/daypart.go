@@ -30,18 +30,33 @@ func (w *week) add(from, to int) {
 	}
 }
 
-func (w *week) has(t time.Time) bool {
-	n := int(t.Weekday())*minutesOfDay + t.Hour()*60 + t.Minute()
-	return w[n/64]&(1<<(n%64)) != 0
+func (w *week) has(n int) bool { return w[n/64]&(1<<(n%64)) != 0 }
+
+// minuteOfWeek returns the minute of the week that a clock shows.
+func minuteOfWeek(t time.Time) int { return int(t.Weekday())*minutesOfDay + t.Hour()*60 + t.Minute() }
+
+// zoneClock remembers what the clocks of a time zone show. Most lines of a request are in
+// one zone, and most requests are in the second of the one before.
+type zoneClock struct {
+	zone   *time.Location
+	second int64
+	minute int // of the week
+}
+
+func (c *zoneClock) at(now time.Time, zone *time.Location) int {
+	if s := now.Unix(); c.zone != zone || c.second != s {
+		c.zone, c.second, c.minute = zone, s, minuteOfWeek(now.In(zone))
+	}
+	return c.minute
 }
 
 // matches reports whether one of the parts includes now. If the request does
 // not give the visitor's time zone, parts by the visitor's clock do not match.
-func (d *dayparts) matches(now time.Time, offset time.Duration, known bool) bool {
-	if d.own != nil && d.own.has(now.In(d.zone)) {
+func (d *dayparts) matches(c *zoneClock, now time.Time, offset time.Duration, known bool) bool {
+	if d.own != nil && d.own.has(c.at(now, d.zone)) {
 		return true
 	}
-	return d.theirs != nil && known && d.theirs.has(now.UTC().Add(offset))
+	return d.theirs != nil && known && d.theirs.has(minuteOfWeek(now.UTC().Add(offset)))
 }
 
 var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}

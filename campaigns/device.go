@@ -2,6 +2,7 @@ package campaigns
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -239,5 +240,5 @@ func (c *compiler) devices(path string, s *DeviceSpec) *devices {
 		}
 		d.languages = append(d.languages, tag)
 	}
-	return d
+	return shared(c, "device", fmt.Sprint(*d), d)
 }

@@ -26,10 +26,15 @@ type Facts struct {
 	page   nameKeys // the host of site.page
 	app    nameKeys
 	store  nameKeys // of the app's page in a store
+	names  nameFilter
 	words  []byte   // the page's path in lower case, with a space around each word
 	terms  []uint64 // hashes of the words
 	chain  chainState
 	seller sellerState
+
+	checked *safety         // the rules that were checked last
+	verdict rtb.NoBidReason // of them
+	clock   zoneClock
 }
 
 // factSet is the set of facts that have been computed.
@@ -50,6 +55,7 @@ const (
 // keywords and segments.
 func (f *Facts) Begin(o *rtb.Opportunity, supply *Supply, asi []string, precise, user bool) {
 	f.o, f.supply, f.asi, f.precise, f.user, f.have = o, supply, asi, precise, user, 0
+	f.checked = nil
 	f.request = audiences.Request{Opportunity: o, User: user}
 }
 
@@ -66,7 +72,7 @@ func (f *Facts) keywords() [][]byte {
 
 // End drops the request, whose memory is borrowed.
 func (f *Facts) End() {
-	f.o, f.supply, f.asi, f.have = nil, nil, nil, 0
+	f.o, f.supply, f.asi, f.have, f.checked = nil, nil, nil, 0, nil
 	f.where, f.request = where{}, audiences.Request{}
 }
 
@@ -97,6 +103,14 @@ func (f *Facts) hosts() {
 	if !f.first(factHosts) {
 		return
 	}
+	f.setHosts()
+	f.names = nameFilter{}
+	for _, k := range [...]*nameKeys{&f.domain, &f.page, &f.app, &f.store} {
+		f.names.addKeys(k)
+	}
+}
+
+func (f *Facts) setHosts() {
 	u := &f.o.Supply
 	f.domain, f.page, f.app, f.store = nameKeys{}, nameKeys{}, nameKeys{}, nameKeys{}
 	if len(u.Domain) > 0 {
@@ -118,6 +132,20 @@ func (f *Facts) hosts() {
 	if !f.domain.known {
 		f.domain = f.page
 	}
+}
+
+// mayBeIn reports whether lists with a filter may hold a name of the site or the app.
+func (f *Facts) mayBeIn(list *nameFilter) bool {
+	f.hosts()
+	return list.meets(&f.names)
+}
+
+// safe is the check of safety rules, which is made once for lines with the same rules.
+func (f *Facts) safe(s *safety, exchange string) rtb.NoBidReason {
+	if f.checked != s {
+		f.checked, f.verdict = s, s.check(f, exchange)
+	}
+	return f.verdict
 }
 
 // listed reports whether one of the lists has the site or the app.

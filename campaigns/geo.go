@@ -1,18 +1,38 @@
 package campaigns
 
 import (
+	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"rebound/internal/spec"
 	"rebound/rtb"
 )
 
-// geo is where the devices of a line may be.
+// geo is where the devices of a line may be. Most places are countries, which are bits; the
+// others are looked at only if the country of the device has one.
 type geo struct {
-	include, exclude []place
-	exact            bool // a place has a postcode or a circle
+	countries        [(26*26 + 63) / 64]countryBits
+	include, exclude []place // that are more than a country, or not in one
+	anywhere         bool    // nothing is included
+	includesAbroad   bool    // an included place has no country
+	excludesAbroad   bool    // an excluded place has none
+	excludesCountry  bool    // an excluded place has one
+	exact            bool    // a place has a postcode or a circle
+}
+
+// countryBits are sets of 64 countries, by their index.
+type countryBits struct {
+	in, out         uint64 // the whole country is included, or excluded
+	partIn, partOut uint64 // include, or exclude, has a place in it
+}
+
+// countryIndex numbers countries; -1 is no country.
+func countryIndex(c rtb.Country) int {
+	if c == (rtb.Country{}) {
+		return -1
+	}
+	return int(c[0]-'A')*26 + int(c[1]-'A')
 }
 
 // place is one place. All fields that are set must match.
@@ -31,6 +51,7 @@ type place struct {
 // where is the location of the device as the request gives it.
 type where struct {
 	country  rtb.Country
+	index    int // of the country
 	device   *rtb.Device
 	precise  bool
 	lat, lon float64
@@ -48,6 +69,7 @@ func (w *where) set(o *rtb.Opportunity, precise bool) {
 		country = o.Signals.Country
 	}
 	w.country, _ = rtb.ParseCountry(country)
+	w.index = countryIndex(w.country)
 	if !precise {
 		w.lat, w.lon = math.Trunc(d.Lat*coarse)/coarse, math.Trunc(d.Lon*coarse)/coarse
 	}
@@ -62,22 +84,26 @@ func (t *Targeting) TargetsExactPlaces() bool { return t.geo != nil && t.geo.exa
 // out, except that a line that excludes countries also excludes an unknown
 // country.
 func (g *geo) matches(w *where) bool {
-	in := len(g.include) == 0
-	for i := range g.include {
-		if in = g.include[i].holds(w); in {
-			break
-		}
+	if w.index < 0 {
+		return (g.anywhere || g.includesAbroad && anyHolds(g.include, w)) && !g.excludesCountry && !(g.excludesAbroad && anyHolds(g.exclude, w))
 	}
-	if !in {
+	bits, bit := &g.countries[w.index/64], uint64(1)<<(w.index%64)
+	if bits.out&bit != 0 {
 		return false
 	}
-	for i := range g.exclude {
-		p := &g.exclude[i]
-		if p.holds(w) || w.country == (rtb.Country{}) && p.country != (rtb.Country{}) {
-			return false
+	if !g.anywhere && bits.in&bit == 0 && !((g.includesAbroad || bits.partIn&bit != 0) && anyHolds(g.include, w)) {
+		return false
+	}
+	return !((g.excludesAbroad || bits.partOut&bit != 0) && anyHolds(g.exclude, w))
+}
+
+func anyHolds(places []place, w *where) bool {
+	for i := range places {
+		if places[i].holds(w) {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 func (p *place) holds(w *where) bool {
@@ -136,10 +162,52 @@ func (c *compiler) geo(path string, s *GeoSpec) *geo {
 	if len(s.Include) == 0 && len(s.Exclude) == 0 {
 		return nil
 	}
-	g := &geo{include: c.places(path+".include", s.Include), exclude: c.places(path+".exclude", s.Exclude)}
-	exact := func(p place) bool { return p.zip != "" || p.circle }
-	g.exact = slices.ContainsFunc(g.include, exact) || slices.ContainsFunc(g.exclude, exact)
+	include, exclude := c.places(path+".include", s.Include), c.places(path+".exclude", s.Exclude)
+	return shared(c, "geo", fmt.Sprint(include, exclude), newGeo(include, exclude))
+}
+
+// newGeo compiles included and excluded places.
+func newGeo(include, exclude []place) *geo {
+	g := &geo{anywhere: len(include) == 0}
+	for _, p := range include {
+		g.exact = g.exact || p.zip != "" || p.circle
+		bits, bit := g.bits(p.country)
+		switch {
+		case bit != 0 && p == place{country: p.country}:
+			bits.in |= bit
+			continue
+		case bit != 0:
+			bits.partIn |= bit
+		default:
+			g.includesAbroad = true
+		}
+		g.include = append(g.include, p)
+	}
+	for _, p := range exclude {
+		g.exact = g.exact || p.zip != "" || p.circle
+		bits, bit := g.bits(p.country)
+		g.excludesCountry = g.excludesCountry || bit != 0
+		switch {
+		case bit != 0 && p == place{country: p.country}:
+			bits.out |= bit
+			continue
+		case bit != 0:
+			bits.partOut |= bit
+		default:
+			g.excludesAbroad = true
+		}
+		g.exclude = append(g.exclude, p)
+	}
 	return g
+}
+
+// bits returns where the bit of a country is, and the bit; 0 for no country.
+func (g *geo) bits(c rtb.Country) (*countryBits, uint64) {
+	n := countryIndex(c)
+	if n < 0 {
+		return nil, 0
+	}
+	return &g.countries[n/64], 1 << (n % 64)
 }
 
 // zipSpaces removes what people write between the parts of a postcode.

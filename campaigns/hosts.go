@@ -75,6 +75,46 @@ func (n names) has(k *nameKeys) bool {
 	return slices.ContainsFunc(n, func(s *nameSet) bool { return s.has(k) })
 }
 
+// nameFilter tells for most names that they are in none of some lists, without a look at the
+// lists (a Bloom filter of one hash).
+type nameFilter [4]uint64
+
+// filterRows is from how many rows on a filter would tell too little. It then lets all
+// names through.
+const filterRows = 64
+
+func (n *nameFilter) add(h uint64) { n[h>>62] |= 1 << (h >> 56 % 64) }
+
+func (n *nameFilter) addAll(list names) {
+	for _, s := range list {
+		if len(s.below.rows)+len(s.exact.rows) > filterRows {
+			*n = nameFilter{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+			return
+		}
+		for _, rows := range [][]uint64{s.below.rows, s.exact.rows} {
+			for _, h := range rows {
+				n.add(h)
+			}
+		}
+	}
+}
+
+// addKeys adds everything by which a list may have a host or an app.
+func (n *nameFilter) addKeys(k *nameKeys) {
+	if !k.known {
+		return
+	}
+	n.add(k.full)
+	for _, h := range k.parents[:k.n] {
+		n.add(h)
+	}
+}
+
+// meets reports whether the two may have a name in common.
+func (n *nameFilter) meets(o *nameFilter) bool {
+	return n[0]&o[0]|n[1]&o[1]|n[2]&o[2]|n[3]&o[3] != 0
+}
+
 // nameRows are the hashes of the rows of a list of hosts or apps.
 type nameRows struct{ below, exact []uint64 }
 

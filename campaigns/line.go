@@ -82,18 +82,27 @@ type Campaign struct {
 // Line is the smallest unit that bids. It is immutable and safe for concurrent
 // use.
 type Line struct {
-	ID         rtb.LineID
-	Advertiser *Advertiser
-	Campaign   *Campaign
-	Priority   int // highest first
-	Status     Status
-	Start, End time.Time // within those of the campaign; zero: open; End is exclusive
+	// What decides whether the line may bid on a request comes first, so that it is in few
+	// cache lines.
+	Start, End time.Time  // within those of the campaign; zero: open; End is exclusive
+	Targeting  *Targeting // nil: no restrictions
 	Audience   Audience
-	Contextual bool // may bid without knowing the visitor
-	ChildSafe  bool // may be shown to children
-	Bid        Bid
+	exchanges  map[string]struct{} // nil: all
+	ChildSafe  bool                // may be shown to children
+	Contextual bool                // may bid without knowing the visitor
+	Status     Status
+	Advertiser *Advertiser
+	ID         rtb.LineID
+	App        *App // nil: the line advertises no app
 	Creatives  []*creatives.Creative
 	Alike      []*creatives.Creative // those that they are like, by the same index
+	Rotation   *Rotation             // nil: the first creative that fits
+	Deals      *Deals                // nil: open bids only
+	Bid        Bid
+
+	Campaign   *Campaign
+	Priority   int         // highest first
+	Disclosure *Disclosure // nil: nothing is disclosed
 	// Frequency are the caps of the line, its campaign and its advertiser,
 	// which all apply. MinGap is on the line's first cap.
 	Frequency     []rtb.FrequencyCap
@@ -103,14 +112,7 @@ type Line struct {
 	Daily, Total  rtb.Micros  // its own caps; 0: none
 	Limits        rtb.Limits  // its own caps, Daily and Total included
 	Pacing        Pacing
-	HoldbackPct   int         // of its own caps
-	Targeting     *Targeting  // nil: no restrictions
-	Rotation      *Rotation   // nil: the first creative that fits
-	Deals         *Deals      // nil: open bids only
-	Disclosure    *Disclosure // nil: nothing is disclosed
-	App           *App        // nil: the line advertises no app
-
-	exchanges map[string]struct{} // nil: all
+	HoldbackPct   int // of its own caps
 }
 
 // Audience is the visitors that a line is for.

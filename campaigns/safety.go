@@ -211,12 +211,19 @@ func (c *compiler) safety(path string, s *SafetySpec) safety {
 
 const wantPublisher = "a publisher's id, exchange/id, or file:name"
 
-// plus returns the rules of both levels.
-func (s safety) plus(o safety) safety {
+// plus returns the rules of both levels; nil if there are none. Where the lower level has
+// no rules of its own, they are the upper level's.
+func (s *safety) plus(o safety) *safety {
+	switch {
+	case o.empty():
+		return s
+	case s == nil:
+		return &o
+	}
 	join := func(a, b words) words {
 		return words{append(a.single[:len(a.single):len(a.single)], b.single...), append(a.phrases[:len(a.phrases):len(a.phrases)], b.phrases...)}
 	}
-	return safety{
+	return &safety{
 		cats: append(s.cats[:len(s.cats):len(s.cats)], o.cats...), words: join(s.words, o.words),
 		domains: append(s.domains[:len(s.domains):len(s.domains)], o.domains...), bundles: append(s.bundles[:len(s.bundles):len(s.bundles)], o.bundles...),
 		publishers: append(s.publishers[:len(s.publishers):len(s.publishers)], o.publishers...),

@@ -78,6 +78,7 @@ func TestCoarsePlacesHideExactOnes(t *testing.T) {
 // the parts minute by minute.
 func TestDaypartsAgainstBruteForce(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
+	var clock zoneClock
 	for _, zone := range []string{"Europe/Rome", "America/Toronto", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"} {
 		loc, err := time.LoadLocation(zone)
 		if err != nil {
@@ -103,7 +104,7 @@ func TestDaypartsAgainstBruteForce(t *testing.T) {
 				if to <= from {
 					want = want || on((day+6)%7) && minute < to
 				}
-				if got := d.matches(at, 0, false); got != want {
+				if got := d.matches(&clock, at, 0, false); got != want {
 					t.Fatalf("%s in %s at %v: got %v; want %v", text, zone, l, got, want)
 				}
 			}

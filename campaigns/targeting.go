@@ -24,6 +24,7 @@ type Targeting struct {
 
 // inventoryRule is the sites, apps and screens that a line may be shown on.
 type inventoryRule struct {
+	excluded             nameFilter // of excludeDomains and excludeBundles
 	site, app, dooh      bool
 	includeDomains       names
 	excludeDomains       names
@@ -38,11 +39,11 @@ type inventoryRule struct {
 // Supply reports whether the line may be shown where the request comes from:
 // site_blocked, schain, ads_txt, inventory, or none.
 func (t *Targeting) Supply(f *Facts, exchange string) rtb.NoBidReason {
-	if v := t.inventory; v != nil && f.blocked(v.excludeDomains, v.excludeBundles) {
+	if v := t.inventory; v != nil && f.mayBeIn(&v.excluded) && f.blocked(v.excludeDomains, v.excludeBundles) {
 		return rtb.NoBidSiteBlocked
 	}
 	if t.safety != nil {
-		if r := t.safety.check(f, exchange); r != rtb.NoBidNone {
+		if r := f.safe(t.safety, exchange); r != rtb.NoBidNone {
 			return r
 		}
 	}
@@ -80,7 +81,7 @@ func (t *Targeting) Device(f *Facts, now time.Time) rtb.NoBidReason {
 		return rtb.NoBidGeo
 	case t.device != nil && !t.device.matches(f.devices(), d.Language):
 		return rtb.NoBidDevice
-	case t.daypart != nil && !t.daypart.matches(now, d.UTCOffset, d.HasOffset):
+	case t.daypart != nil && !t.daypart.matches(&f.clock, now, d.UTCOffset, d.HasOffset):
 		return rtb.NoBidDaypart
 	}
 	return rtb.NoBidNone
@@ -161,14 +162,12 @@ func (t *Targeting) segmentsMatch(list []rtb.UserSegment) bool {
 
 // targeting compiles the targeting of a line, or returns nil if there are no
 // restrictions.
-func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above safety) *Targeting {
+func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above *safety) *Targeting {
 	t := &Targeting{
 		geo: c.geo(path+".geo", &s.Geo), device: c.devices(path+".device", &s.Device), inventory: c.inventory(path+".inventory", &s.Inventory),
 		daypart: c.daypart(path+".daypart", s.Daypart, l.Advertiser.Zone), keywords: c.keywordSets(path+".keywords", &s.Keywords),
 		segments: c.requestSegments(path+".request_segments", s.RequestSegments),
-	}
-	if all := above.plus(c.safety(path+".safety", &s.Safety)); !all.empty() {
-		t.safety = &all
+		safety:   above.plus(c.safety(path+".safety", &s.Safety)),
 	}
 	for i, mm := range s.MM {
 		if mm < 0 || mm > 5 {
@@ -189,6 +188,8 @@ func (c *compiler) inventory(path string, s *InventorySpec) *inventoryRule {
 		includeDomains: c.hosts(path+".domains.include", s.Domains.Include), excludeDomains: c.hosts(path+".domains.exclude", s.Domains.Exclude),
 		includeBundles: c.bundles(path+".bundles.include", s.Bundles.Include), excludeBundles: c.bundles(path+".bundles.exclude", s.Bundles.Exclude),
 		includes: len(s.Domains.Include)+len(s.Bundles.Include) > 0}
+	v.excluded.addAll(v.excludeDomains)
+	v.excluded.addAll(v.excludeBundles)
 	switch c.choose(path+".rewarded", s.Rewarded, []string{"allow", "refuse", "only"}, 0) {
 	case 1:
 		v.refuseRewarded = true
