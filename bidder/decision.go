@@ -82,6 +82,7 @@ type Decision struct {
 	facts      campaigns.Facts
 	refused    map[*creatives.Creative]struct{} // by the exchange; nil: none
 	ranking    ranking
+	bounds     bounds        // of the prices of the ranked lines
 	factors    []factorBound // by index of the catalog's factors
 	candidates []candidate
 	options    []option

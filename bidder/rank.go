@@ -31,6 +31,7 @@ const (
 type ranked struct {
 	key     uint64
 	ordinal int32
+	full    bool // the key is that of the full price, which the multiplier may lower
 }
 
 func (a ranked) before(b ranked) bool {
@@ -38,44 +39,63 @@ func (a ranked) before(b ranked) bool {
 }
 
 // ranking holds the candidate lines of a request, of which the best is evaluated
-// first. Most requests evaluate a few, so the list is sorted only when they do not.
+// first. Most requests evaluate a few, so the list is sorted only when they do not, and
+// multipliers, each of which is somewhere else in memory, are read for the lines that
+// come first.
 type ranking struct {
-	list   []ranked
-	next   int // index of the next line
-	placed int // list[:placed] is in order
+	list    []ranked
+	next    int // index of the next line
+	placed  int // list[:placed] is in order
+	lowered int // lines of which the multiplier was read
 }
 
-// selections is how many lines are selected one by one before the rest is sorted.
+// selections is how many lines are selected one by one before the rest is sorted, and how
+// many multipliers are read one by one.
 const selections = 8
 
-// peek returns the best line that was not evaluated; ok is false when there is none.
-func (r *ranking) peek() (_ ranked, ok bool) {
+// peekLine returns the best line that was not evaluated; ok is false when there is none.
+func (d *Decision) peekLine() (_ ranked, ok bool) {
+	r := &d.ranking
 	if r.next >= len(r.list) {
 		return ranked{}, false
 	}
 	if r.next >= r.placed {
-		r.place()
+		d.placeLine()
 	}
 	return r.list[r.next], true
 }
 
-func (r *ranking) place() {
+// placeLine puts the best line first. A key that may have to be lowered is the best only
+// if it is the best once it was lowered.
+func (d *Decision) placeLine() {
+	r := &d.ranking
 	rest := r.list[r.next:]
-	if r.next >= selections {
-		slices.SortFunc(rest, func(a, b ranked) int {
-			return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.ordinal, b.ordinal))
-		})
-		r.placed = len(r.list)
-		return
-	}
-	best := 0
-	for i := range rest {
-		if rest[i].before(rest[best]) {
-			best = i
+	for {
+		if r.next >= selections || r.lowered >= selections {
+			for i := range rest {
+				d.lower(&rest[i])
+			}
 		}
+		if r.next >= selections {
+			break
+		}
+		best := 0
+		for i := range rest {
+			if rest[i].before(rest[best]) {
+				best = i
+			}
+		}
+		if !rest[best].full {
+			rest[0], rest[best] = rest[best], rest[0]
+			r.placed++
+			return
+		}
+		d.lower(&rest[best])
 	}
-	rest[0], rest[best] = rest[best], rest[0]
-	r.placed++
+	slices.SortFunc(rest, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.ordinal, b.ordinal))
+	})
+	r.placed = len(r.list)
 }
 
 // skip leaves out the rest of the lines and returns their number.
@@ -86,25 +106,25 @@ func (r *ranking) skip() int {
 }
 
 // rank ranks the candidate lines by the highest price that each can bid on the
-// request. It looks at what the index keeps about lines, and at their multipliers,
-// but not at the lines.
+// request. It looks at what the index keeps about lines, but not at the lines; lower looks
+// at their multipliers as well.
 func (d *Decision) rank(lines []int32) {
 	r := &d.ranking
-	r.list, r.next, r.placed = r.list[:0], 0, 0
+	*r = ranking{list: r.list[:0]}
 	x := d.catalog.Index
-	b, ok := d.bounds(lines)
+	b, ok := d.readBounds(lines)
+	d.bounds = b
 	for _, n := range lines {
 		t := x.Terms(n)
-		key := uint64(t.Priority)<<keyPriority | keyReaches
+		next := ranked{classOf(t) | uint64(rtb.MaxCPM), n, false}
 		switch {
 		case !ok:
-			key |= uint64(rtb.MaxCPM)
 		case t.Deals && b.deals:
-			key |= keyGuaranteed
+			next.key = classOf(t) | keyGuaranteed
 		default:
-			key = b.key(d, n, t, key)
+			next.key, next.full = d.bounds.fullKey(d, t)
 		}
-		r.list = append(r.list, ranked{key, n})
+		r.list = append(r.list, next)
 	}
 }
 
@@ -117,9 +137,9 @@ type bounds struct {
 	deals   bool // an impression has deals
 }
 
-// bounds reads what bounds the prices of the lines; ok is false when their prices
+// readBounds reads what bounds the prices of the lines; ok is false when their prices
 // cannot be compared, because they are in different currencies or cannot be converted.
-func (d *Decision) bounds(lines []int32) (b bounds, ok bool) {
+func (d *Decision) readBounds(lines []int32) (b bounds, ok bool) {
 	x := d.catalog.Index
 	currency := x.Terms(lines[0]).Currency
 	for _, n := range lines {
@@ -191,20 +211,40 @@ func (b *bounds) factor(d *Decision, i int32) *factorBound {
 	return f
 }
 
-// key returns the key of a line, which begins with class. The price is computed as
-// [Decision.price] does it.
-func (b *bounds) key(d *Decision, n int32, t *campaigns.Terms, class uint64) uint64 {
+// classOf returns how the keys of a line begin that can reach a floor.
+func classOf(t *campaigns.Terms) uint64 { return uint64(t.Priority)<<keyPriority | keyReaches }
+
+// fullKey returns the key of a line's full price, and whether its multiplier may lower it.
+// The price is computed as [Decision.price] does it.
+func (b *bounds) fullKey(d *Decision, t *campaigns.Terms) (key uint64, may bool) {
 	value := t.CPM.Scale(b.factor(d, t.Factors).bound)
 	full := min(value, t.MaxCPM).Convert(b.inverse, rtb.RoundDown)
 	if full <= 0 || full < b.floor {
-		return keyFloor
+		return keyFloor, false
 	}
-	price := full
-	if m := d.budgets.Multiplier(d.handles[n]); m > 1 {
-		price = min(value.Scale(1/m), t.MaxCPM).Convert(b.inverse, rtb.RoundDown)
+	return b.priceKey(d, t, full), true
+}
+
+// lower lowers the key of a line by its multiplier.
+func (d *Decision) lower(x *ranked) {
+	if !x.full {
+		return
 	}
+	x.full = false
+	d.ranking.lowered++
+	b, m := &d.bounds, d.budgets.Multiplier(d.handles[x.ordinal])
+	if m <= 1 {
+		return
+	}
+	t := d.catalog.Index.Terms(x.ordinal)
+	value := t.CPM.Scale(b.factor(d, t.Factors).bound)
+	x.key = b.priceKey(d, t, min(value.Scale(1/m), t.MaxCPM).Convert(b.inverse, rtb.RoundDown))
+}
+
+// priceKey returns the key of a price.
+func (b *bounds) priceKey(d *Decision, t *campaigns.Terms, price rtb.CPM) uint64 {
 	if price = d.profile.OnTick(price); price <= 0 || price < b.floor {
 		return keyPaced
 	}
-	return class | uint64(price)
+	return classOf(t) | uint64(price)
 }

@@ -59,7 +59,7 @@ func (d *Decision) runRound(lines []int32) {
 	d.weight = 1
 	settled := false
 	for !d.timedOut {
-		next, more := d.ranking.peek()
+		next, more := d.peekLine()
 		if !more || d.queue.before(next) {
 			if len(d.queue) == 0 {
 				break
@@ -144,7 +144,7 @@ func (q queue) before(next ranked) bool {
 	if len(q) == 0 || next.key&keyGuaranteed != 0 {
 		return false
 	}
-	return ranked{q[0].key, int32(q[0].tie >> 32)}.before(next)
+	return ranked{key: q[0].key, ordinal: int32(q[0].tie >> 32)}.before(next)
 }
 
 func (a *queued) first(b *queued) bool { return a.key > b.key || a.key == b.key && a.tie < b.tie }
