@@ -188,6 +188,9 @@ func (e *encoder) notice(v *Notice) {
 	if v.Flights != (rtb.Flights{}) {
 		e.str(`,"flights":`, v.Flights.String())
 	}
+	if v.Hour != 0 {
+		e.str(`,"hour":`, v.Hour.String())
+	}
 	e.cpm(`,"bid":`, v.Bid)
 	e.cpm(`,"price":`, v.Price)
 	e.bool(`,"price_told":`, v.PriceTold)

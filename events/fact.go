@@ -192,6 +192,7 @@ type Notice struct {
 	Day        rtb.Day      `json:"day,omitempty"`
 	Caps       rtb.CapSet   `json:"caps,omitempty"`
 	Flights    rtb.Flights  `json:"flights,omitzero"`       // on which days those of the line, campaign and advertiser began
+	Hour       rtb.Hour     `json:"hour,omitempty"`         // in which caps per hour count the bid; 0: the hour of Issued in UTC
 	Bid        rtb.CPM      `json:"bid,omitempty"`          // our price, in BidCurrency
 	Price      rtb.CPM      `json:"price,omitempty"`        // as reported, clamped to the bid; in BidCurrency
 	PriceTold  bool         `json:"price_told,omitempty"`   // the notice contained a readable price

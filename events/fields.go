@@ -326,6 +326,8 @@ func (d *decoder) notice(key []byte, v *Notice) {
 		v.Caps = rtb.CapSet(d.uint())
 	case "flights":
 		d.value(&v.Flights)
+	case "hour":
+		d.value(&v.Hour)
 	default:
 		d.noticeMoney(key, v)
 	}

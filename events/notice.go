@@ -16,7 +16,7 @@ func NoticeFact(kind rtb.NoticeKind, c *rtb.Claims, at time.Time) Fact {
 		Advertiser: c.Advertiser, Visitor: c.Visitor, Node: c.Node, Currency: c.AdvertiserCurrency,
 		Notice: &Notice{
 			BidID: c.Bid, Exchange: c.Exchange, Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Creative: c.Creative,
-			Item: c.Item, Deal: c.Deal, Format: c.Format.String(), Day: c.Day, Caps: c.Caps, Flights: c.Flights, Bid: c.Price, BidCur: c.Currency,
+			Item: c.Item, Deal: c.Deal, Format: c.Format.String(), Day: c.Day, Caps: c.Caps, Flights: c.Flights, Hour: c.Hour, Bid: c.Price, BidCur: c.Currency,
 			Reserved: c.Reserved, FirstPrice: c.FirstPrice, Issued: c.Issued, WinExpiry: c.WinExpiry, BillExpiry: c.BillExpiry,
 			Value: c.Value, Expected: c.Expected,
 		},

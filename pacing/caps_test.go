@@ -226,3 +226,57 @@ func TestReportsOfADayAddUp(t *testing.T) {
 		t.Errorf("settled %d and held back a share of %v; want 1500 and a third", p.budgets[id].Settled, got)
 	}
 }
+
+// An hour begins when the clock of the advertiser shows a full hour, also where that is not
+// one in UTC, and a bill counts in the hour of its bid.
+func TestHourOfTheAdvertisersClock(t *testing.T) {
+	zone, err := time.LoadLocation("Asia/Kolkata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t) // 17:30 there
+	l := dayPlan(0)
+	l.Zone, l.Caps = zone, rtb.CapLineHour
+	l.Limits.Set(rtb.CapLineHour, 4000)
+	p := w.start("r1", "", l)
+	var last *rtb.Claims
+	for range 2 {
+		last = w.bid(2_000_000)
+		wantReason(t, p.Reserve(last, nil, nil), rtb.NoBidNone)
+	}
+	wantReason(t, p.Reserve(w.bid(2_000_000), nil, nil), rtb.NoBidBudget)
+	w.must(w.notice(events.KindWin, last))
+	if r := row(t, p.Budgets(w.now), "cart", "hour"); !r.Frees.Equal(noon.Add(30 * time.Minute)) {
+		t.Errorf("the hour ends at %s", r.Frees)
+	}
+	w.pass(29 * time.Minute)
+	other := w.bid(2_000_000)
+	wantReason(t, p.Reserve(other, nil, nil), rtb.NoBidNone) // the first bid has lost
+	wantReason(t, p.Reserve(w.bid(2_000_000), nil, nil), rtb.NoBidBudget)
+	w.pass(2 * time.Minute)
+	wantReason(t, p.Reserve(w.bid(2_000_000), nil, nil), rtb.NoBidNone)
+	w.must(w.notice(events.KindBill, other))
+	for text, want := range map[string]rtb.Micros{"2026-10-01T11:30": 2000, "2026-10-01T12:30": 0} {
+		id := rtb.BudgetID{}
+		if err := id.UnmarshalText([]byte("shop/autumn/cart/hour/" + text)); err != nil {
+			t.Fatal(err)
+		}
+		if b := p.budgets[id]; b == nil || b.Settled != want {
+			t.Errorf("%s: got %+v; want %d settled", id, b, want)
+		}
+	}
+}
+
+// A slot that an earlier version wrote holds a full hour.
+func TestHourOfAnOlderSlot(t *testing.T) {
+	b := make([]byte, slotSize)
+	x := slotRecord{cost: 1, slotCaps: slotCaps{at: rtb.Periods{Hour: 490_000}}}
+	x.encode(b)
+	for state, want := range map[uint32]rtb.Hour{1 | slotLayout | slotQuarters: 490_000, 1 | slotLayout: 4 * 490_000} {
+		stateOf(b).Store(state)
+		var got slotRecord
+		if !got.decode(b) || got.at.Hour != want {
+			t.Errorf("state %x: hour %d; want %d", state, got.at.Hour, want)
+		}
+	}
+}

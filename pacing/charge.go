@@ -1,6 +1,8 @@
 package pacing
 
 import (
+	"time"
+
 	"rebound/events"
 	"rebound/rtb"
 )
@@ -70,7 +72,11 @@ func (p *Pacer) chargeCap(f *events.Fact, c rtb.CapSet, id rtb.BudgetID, amount 
 
 // periodsOf returns the periods in which the bid of a notice counts.
 func periodsOf(n *events.Notice) rtb.Periods {
-	return rtb.Periods{Day: n.Day, Hour: rtb.HourOf(n.Issued), Flights: n.Flights}
+	at := rtb.Periods{Day: n.Day, Hour: n.Hour, Flights: n.Flights}
+	if at.Hour == 0 {
+		at.Hour = rtb.HourOf(n.Issued, time.UTC)
+	}
+	return at
 }
 
 // lineOf returns the line of a notice.

@@ -114,7 +114,7 @@ func spanOf(l *LinePlan, id rtb.BudgetID, now time.Time) span {
 	case rtb.WindowDay:
 		s = span{id.Day.Start(l.Zone), (id.Day + 1).Start(l.Zone)}
 	case rtb.WindowHour:
-		s = span{id.Hour.Start(), (id.Hour + 1).Start()}
+		s = span{id.Hour.Start(), id.Hour.End(l.zone())}
 	default:
 		daily := rtb.CapOf(ownerOf(id), rtb.WindowDay, false)
 		if l.Caps&(daily|daily.Imps()) != 0 || l.End.IsZero() {

@@ -218,7 +218,7 @@ func oldBudget(id rtb.BudgetID, now time.Time) bool {
 	case rtb.WindowDay:
 		return id.Day < rtb.DayOf(now, time.UTC)-keepDays
 	case rtb.WindowHour:
-		return id.Hour < rtb.HourOf(now)-24*keepDays
+		return now.Sub(id.Hour.Start()) > keepDays*24*time.Hour
 	}
 	return false
 }

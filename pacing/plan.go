@@ -103,5 +103,5 @@ func (l *LinePlan) mode(o rtb.Owner) Mode {
 
 // periods returns the periods of the line's caps at a time.
 func (l *LinePlan) periods(now time.Time) rtb.Periods {
-	return rtb.Periods{Day: rtb.DayOf(now, l.zone()), Hour: rtb.HourOf(now), Flights: l.Flights}
+	return rtb.Periods{Day: rtb.DayOf(now, l.zone()), Hour: rtb.HourOf(now, l.zone()), Flights: l.Flights}
 }

@@ -47,6 +47,9 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 	// A bid that lives longer than usual never makes an ordinary grant longer.
 	r.long = r.life() > p.o.BidLife && !day.heldFor(&r)
 	c.Node, c.Grant, c.Caps, c.Day, c.Flights = p.o.Node, p.o.Run, e.caps, day.kept.at.Day, day.kept.at.Flights
+	if c.Hour = day.kept.at.Hour; c.Hour%4 == 0 || !e.caps.AnyIn(rtb.WindowHour) {
+		c.Hour = 0 // the hour of Issued in UTC
+	}
 	if r.long {
 		c.Grant = p.longRun
 	}

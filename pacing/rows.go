@@ -131,7 +131,7 @@ func (p *Pacer) row(l *LinePlan, c rtb.CapSet, at *rtb.Periods, now time.Time) B
 	case rtb.WindowDay:
 		r.Frees = (id.Day + 1).Start(l.Zone).UTC()
 	case rtb.WindowHour:
-		r.Frees = (id.Hour + 1).Start()
+		r.Frees = id.Hour.End(l.zone())
 	}
 	if r.Unit = UnitImpressions; !id.Imps {
 		r.Unit, r.Currency = "", l.Currency

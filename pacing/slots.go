@@ -299,8 +299,9 @@ func (s *slotFile) slot(i int32) []byte {
 func stateOf(b []byte) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&b[0])) }
 
 const (
-	slotWon    = 1 << 8
-	slotLayout = 1 << 16 // of a slot in the second layout; the first one has hashes of budgets instead of their caps
+	slotWon      = 1 << 8
+	slotQuarters = 1 << 17 // its hour counts quarters of an hour, as rtb.Hour does; before, hours
+	slotLayout   = 1 << 16 // of a slot in the second layout; the first one has hashes of budgets instead of their caps
 
 	slotEnd      = slotSize // of the second layout
 	slotEndFirst = 168
@@ -322,7 +323,7 @@ func (s *slotFile) put(r *slotRecord) int32 {
 	b := s.slot(i)
 	s.mu.Unlock()
 	r.encode(b)
-	stateOf(b).Store(uint32(r.state) + 1 | slotLayout) // written last, so that a partly written slot is free
+	stateOf(b).Store(uint32(r.state) + 1 | slotLayout | slotQuarters) // written last, so that a partly written slot is free
 	return i
 }
 
@@ -337,7 +338,7 @@ func (s *slotFile) mark(i int32, state resState, won bool) {
 	}
 	s.mu.Lock()
 	x := stateOf(s.slot(i))
-	x.Store(v | x.Load()&slotLayout)
+	x.Store(v | x.Load()&(slotLayout|slotQuarters))
 	s.mu.Unlock()
 }
 
@@ -456,7 +457,7 @@ func (r *slotRecord) decode(b []byte) bool {
 	le := binary.LittleEndian
 	state := stateOf(b).Load()
 	r.won = state&slotWon != 0
-	r.state = resState(state&^(slotWon|slotLayout) - 1)
+	r.state = resState(state&^(slotWon|slotLayout|slotQuarters) - 1)
 	copy(r.bid[:], b[8:])
 	copy(r.visitor[:], b[24:])
 	for i := range r.scopes {
@@ -473,6 +474,9 @@ func (r *slotRecord) decode(b []byte) bool {
 			r.owners[i] = le.Uint64(b[136+8*i:])
 		}
 		r.caps, r.at.Day, r.at.Hour = rtb.CapSet(le.Uint32(b[160:])), rtb.Day(le.Uint32(b[164:])), rtb.Hour(le.Uint32(b[168:]))
+		if state&slotQuarters == 0 {
+			r.at.Hour *= 4
+		}
 		for i := range r.at.Flights {
 			r.at.Flights[i] = rtb.Day(le.Uint32(b[172+4*i:]))
 		}

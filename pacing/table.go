@@ -138,7 +138,7 @@ func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 		d.kept = slotCaps{owners: ownersOf(l.Line), caps: l.Caps, at: at}
 		begin, end := at.Day.Start(l.Zone), (at.Day + 1).Start(l.Zone)
 		if l.Caps.AnyIn(rtb.WindowHour) {
-			begin, end = later(begin, at.Hour.Start()), earlier(end, (at.Hour+1).Start())
+			begin, end = later(begin, at.Hour.Start()), earlier(end, at.Hour.End(l.zone()))
 		}
 		d.from, d.to = rtb.SecondOf(begin), rtb.SecondOf(end)
 		from = end
@@ -190,7 +190,7 @@ func past(id rtb.BudgetID, now time.Time) bool {
 	case rtb.WindowDay:
 		return rtb.DayOf(now, time.UTC) > id.Day+2
 	case rtb.WindowHour:
-		return rtb.HourOf(now) > id.Hour+48
+		return now.Sub(id.Hour.Start()) > 49*time.Hour
 	}
 	return false
 }

@@ -146,7 +146,7 @@ func (w *world) notice(kind events.Kind, c *rtb.Claims) events.Fact {
 		ID: string(kind) + ":" + c.Bid.String(), At: w.now, Kind: kind, Advertiser: c.Advertiser, Visitor: c.Visitor,
 		Node: c.Node, Currency: c.AdvertiserCurrency,
 		Notice: &events.Notice{
-			BidID: c.Bid, Exchange: c.Exchange, Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Day: c.Day, Caps: c.Caps, Flights: c.Flights,
+			BidID: c.Bid, Exchange: c.Exchange, Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Day: c.Day, Caps: c.Caps, Flights: c.Flights, Hour: c.Hour,
 			Bid: c.Price, Price: c.Price, PriceTold: true, Charge: c.Reserved, Reserved: c.Reserved,
 			Bills: kind == events.KindBill, Issued: c.Issued, WinExpiry: c.WinExpiry, BillExpiry: c.BillExpiry,
 		},

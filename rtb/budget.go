@@ -15,7 +15,7 @@ type Window uint8
 const (
 	WindowDay    Window = iota // a civil day in the advertiser's time zone
 	WindowTotal                // for ever, whatever the dates of the campaign or line
-	WindowHour                 // an hour that begins when the clock in UTC shows a full hour
+	WindowHour                 // an hour that begins when the clock in the advertiser's time zone shows a full hour
 	WindowFlight               // from the start of the line, campaign or advertiser to its end; another start begins another flight
 )
 
@@ -205,19 +205,75 @@ func (d *Day) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Hour is an hour, counted since 1970-01-01T00:00Z.
+// Hour is an hour of a civil clock. It is the time at which it begins, in quarters of an
+// hour since 1970-01-01T00:00Z, so that it needs no time zone.
 type Hour int32
 
-// HourOf returns the hour of t.
-func HourOf(t time.Time) Hour { return Hour(t.Unix() / 3600) }
+const quarter = 15 * 60 // seconds
+
+// HourOf returns the hour of t in zone. It begins when the clock there last showed a full
+// hour. Where clocks change by half an hour, the hour around the change lasts longer.
+func HourOf(t time.Time, zone *time.Location) Hour {
+	begin, _ := t.In(zone).ZoneBounds()
+	start := fullHour(t, zone)
+	if !begin.IsZero() && start < begin.Unix() { // the clock has not shown a full hour since it was changed
+		start = fullHour(begin.Add(-time.Nanosecond), zone)
+	}
+	if start%quarter < 0 {
+		start -= quarter
+	}
+	return Hour(start / quarter)
+}
+
+// fullHour returns when a clock with the offset that zone has at t last showed a full hour.
+func fullHour(t time.Time, zone *time.Location) int64 {
+	_, offset := t.In(zone).Zone()
+	local := t.Unix() + int64(offset)
+	return t.Unix() - (local%3600+3600)%3600
+}
 
 // Start returns the first instant of the hour.
-func (h Hour) Start() time.Time { return time.Unix(int64(h)*3600, 0).UTC() }
+func (h Hour) Start() time.Time { return time.Unix(int64(h)*quarter, 0).UTC() }
 
-// String returns the hour as 2006-01-02T15.
-func (h Hour) String() string { return h.Start().Format(hourLayout) }
+// End returns the first instant of the next hour in zone.
+func (h Hour) End(zone *time.Location) time.Time {
+	t := h.Start().Add(quarter * time.Second)
+	for HourOf(t, zone) <= h {
+		t = t.Add(quarter * time.Second)
+	}
+	return t
+}
 
-const hourLayout = "2006-01-02T15"
+// String returns the start of the hour as 2006-01-02T15 in UTC, with minutes if it is not a
+// full hour there: 2006-01-02T15:30.
+func (h Hour) String() string {
+	if h%4 == 0 {
+		return h.Start().Format(hourLayout)
+	}
+	return h.Start().Format(minuteLayout)
+}
+
+const (
+	hourLayout   = "2006-01-02T15"
+	minuteLayout = hourLayout + ":04"
+)
+
+// MarshalText returns the same text as String.
+func (h Hour) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText parses the output of MarshalText.
+func (h *Hour) UnmarshalText(b []byte) error {
+	layout := hourLayout
+	if len(b) == len(minuteLayout) {
+		layout = minuteLayout
+	}
+	t, err := time.Parse(layout, string(b))
+	if err != nil || t.Unix()%quarter != 0 {
+		return fmt.Errorf("cannot read hour: got %q; want the start of an hour such as 2026-10-01T14 or 2026-10-01T14:30", b)
+	}
+	*h = Hour(t.Unix() / quarter)
+	return nil
+}
 
 // Flights are the days on which the current flights of a line, its campaign and its
 // advertiser began, in the advertiser's time zone; 0 for one without a start.
@@ -346,11 +402,9 @@ func (b *BudgetID) UnmarshalText(t []byte) error {
 			return err
 		}
 	case WindowHour:
-		at, err := time.Parse(hourLayout, parts[4])
-		if err != nil {
+		if id.Hour.UnmarshalText([]byte(parts[4])) != nil {
 			return badBudget(t)
 		}
-		id.Hour = HourOf(at)
 	}
 	*b = id
 	return nil

@@ -78,6 +78,7 @@ type Claims struct {
 	Caps     CapSet
 	Day      Day
 	Flights  Flights
+	Hour     Hour     // in which caps per hour count it; 0: the hour of Issued in UTC
 	Price    CPM      // the bid, in Currency
 	Currency Currency // currency of the bid
 	// AdvertiserCurrency is the currency of the budgets. Rate converts an amount

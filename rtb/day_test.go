@@ -39,3 +39,73 @@ func TestDayStart(t *testing.T) {
 		t.Errorf("2026-09-06 in Santiago starts at %s; want 04:00:00Z", got)
 	}
 }
+
+// hourZones are zones with offsets of whole hours, of halves and of quarters, and zones
+// whose clocks change by an hour, by half an hour, and by days.
+var hourZones = []string{
+	"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "Australia/Adelaide", "Pacific/Chatham", "Pacific/Apia", "America/St_Johns", "America/Caracas", "Asia/Pyongyang",
+}
+
+// Every instant is in exactly one hour, hours follow each other without gaps, and each
+// begins when the clock in the zone shows a full hour.
+func TestHours(t *testing.T) {
+	for _, name := range hourZones {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []time.Time{
+			time.Date(2026, 3, 28, 0, 0, 0, 0, time.UTC), time.Date(2026, 4, 3, 0, 0, 0, 0, time.UTC), time.Date(2026, 10, 2, 0, 0, 0, 0, time.UTC),
+			time.Date(2011, 12, 29, 0, 0, 0, 0, time.UTC), time.Date(2016, 4, 30, 0, 0, 0, 0, time.UTC), time.Date(2015, 8, 13, 0, 0, 0, 0, time.UTC),
+		} {
+			checkHours(t, zone, from, 3*24*time.Hour)
+		}
+	}
+}
+
+func checkHours(t *testing.T, zone *time.Location, from time.Time, d time.Duration) {
+	t.Helper()
+	h := HourOf(from, zone)
+	for at := from; at.Before(from.Add(d)); at = at.Add(15 * time.Minute) {
+		next := HourOf(at, zone)
+		start, end := next.Start(), next.End(zone)
+		if next != h {
+			if next < h || h.End(zone) != start {
+				t.Fatalf("%s: %s begins after %s, which ends at %s", zone, next, h, h.End(zone))
+			}
+			h = next
+		}
+		if start.After(at) || !end.After(at) || HourOf(start, zone) != next || HourOf(end.Add(-time.Nanosecond), zone) != next {
+			t.Fatalf("%s: %s is in the hour %s, from %s to %s", zone, at, next, start, end)
+		}
+		if minute := start.In(zone).Minute(); minute != 0 {
+			t.Fatalf("%s: the hour %s begins at minute %d", zone, next, minute)
+		}
+		if long := end.Sub(start); long != time.Hour && long != 90*time.Minute && long != 30*time.Minute {
+			t.Fatalf("%s: the hour %s lasts %s", zone, next, long)
+		}
+		var read Hour
+		if text, err := next.MarshalText(); err != nil || read.UnmarshalText(text) != nil || read != next {
+			t.Fatalf("%s: read %s as %s: %v", zone, next, read, err)
+		}
+	}
+}
+
+// Hours that begin with one in UTC keep their name in the log, others show the minute.
+func TestHourText(t *testing.T) {
+	at := time.Date(2026, 10, 1, 14, 45, 0, 0, time.UTC)
+	for offset, want := range map[int]string{0: "2026-10-01T14", 7200: "2026-10-01T14", 19800: "2026-10-01T14:30", 20700: "2026-10-01T14:15", -12600: "2026-10-01T14:30"} {
+		h := HourOf(at, time.FixedZone("", offset))
+		id := BudgetID{Advertiser: "shop", Window: WindowHour, Day: NoDay, Hour: h}
+		var read BudgetID
+		if err := read.UnmarshalText([]byte(id.String())); err != nil || read != id || h.String() != want {
+			t.Errorf("offset %d: %s, read as %s: %v; want %s", offset, id, read, err, want)
+		}
+	}
+	for _, bad := range []string{"", "2026-10-01", "2026-10-01T14:07", "2026-10-01T25", "2026-10-01T14:30:00"} {
+		var h Hour
+		if h.UnmarshalText([]byte(bad)) == nil {
+			t.Errorf("%q is read as %s", bad, h)
+		}
+	}
+}

@@ -27,6 +27,7 @@ const (
 	flagRates    // predicted click and conversion rates
 	flagFeatures // features for learning
 	flagCaps     // caps beyond the first eight, and flights
+	flagHour     // an hour that does not begin with one in UTC
 )
 
 // payloadHead is the length of a token's first part: the key's id, the version, and the
@@ -57,6 +58,9 @@ func appendClaims(b []byte, c *rtb.Claims) []byte {
 	}
 	if c.Caps > math.MaxUint8 || c.Flights != (rtb.Flights{}) {
 		flags |= flagCaps
+	}
+	if c.Hour != 0 {
+		flags |= flagHour
 	}
 	b = append(b, flags, byte(c.Caps), byte(c.Format), byte(c.BillOn))
 	b = append(b, c.Bid[:]...)
@@ -104,6 +108,9 @@ func appendClaims(b []byte, c *rtb.Claims) []byte {
 		for _, d := range c.Flights {
 			b = binary.AppendVarint(b, int64(d))
 		}
+	}
+	if flags&flagHour != 0 {
+		b = binary.AppendVarint(b, int64(c.Hour))
 	}
 	return b
 }
@@ -258,6 +265,9 @@ func (r *reader) claims(version byte) (c rtb.Claims) {
 		for i := range c.Flights {
 			c.Flights[i] = rtb.Day(r.int())
 		}
+	}
+	if flags&flagHour != 0 {
+		c.Hour = rtb.Hour(r.int())
 	}
 	return c
 }
