@@ -49,7 +49,7 @@ type CampaignSpec struct {
 // BudgetSpec is how much may be spent, and how many impressions may be bought. Amounts
 // are in the advertiser's currency; a field that is left out sets no cap.
 type BudgetSpec struct {
-	Hourly     *rtb.Micros `yaml:"hourly"`      // most per hour, which begins when the clock in UTC shows a full hour
+	Hourly     *rtb.Micros `yaml:"hourly"`      // most per hour, which begins when the clock in the advertiser's time zone shows a full hour
 	Daily      *rtb.Micros `yaml:"daily"`       // most per civil day of the advertiser's time zone
 	Flight     *rtb.Micros `yaml:"flight"`      // most from start to end; needs start, and another day of start begins a new flight
 	Total      *rtb.Micros `yaml:"total"`       // most in total, whatever the dates

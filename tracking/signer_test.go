@@ -79,7 +79,7 @@ func randomClaims(r *rand.Rand) rtb.Claims {
 	c := rtb.Claims{
 		Exchange: text(64), Node: text(20), Grant: text(30), Advertiser: text(64), Campaign: text(64), Line: text(64),
 		Creative: text(64), Item: text(100), Deal: text(64), Landing: text(300),
-		Quantity: rtb.Quantity(r.Int64N(3) * r.Int64N(1<<50)), Caps: rtb.CapSet(r.IntN(1 << 24)), Flights: rtb.Flights{rtb.Day(r.IntN(30000)), 0, rtb.Day(r.IntN(30000))}, Day: rtb.Day(r.Int32()), Price: rtb.CPM(r.Int64()), Rate: rtb.Rate{Num: r.Int64(), Den: r.Int64()}, Reserved: rtb.Micros(r.Int64()),
+		Quantity: rtb.Quantity(r.Int64N(3) * r.Int64N(1<<50)), Caps: rtb.CapSet(r.IntN(1 << 24)), Flights: rtb.Flights{rtb.Day(r.IntN(30000)), 0, rtb.Day(r.IntN(30000))}, Hour: rtb.Hour(r.IntN(2) * r.IntN(3_000_000)), Day: rtb.Day(r.Int32()), Price: rtb.CPM(r.Int64()), Rate: rtb.Rate{Num: r.Int64(), Den: r.Int64()}, Reserved: rtb.Micros(r.Int64()),
 		Format: rtb.Formats(r.IntN(16)), BillOn: rtb.BillingSource(r.IntN(4)), FirstPrice: r.IntN(2) == 0, Test: r.IntN(2) == 0,
 		Issued: at(), WinExpiry: at(), BillExpiry: at(), Value: rtb.Micros(r.Int64()), Expected: -rtb.Micros(r.Int64()),
 		Currency: rtb.USD, AdvertiserCurrency: rtb.Currency{'E', 'U', 'R'},
