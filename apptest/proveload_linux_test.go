@@ -67,8 +67,8 @@ func (b *bidder) footprint() (f footprint) {
 	return f
 }
 
-// TestProveSoak lets the mock exchange run at half of what both can do, for PROVE_SOAK
-// (30m): memory, goroutines and descriptors stay level, the books agree to the last
+// TestProveSoak lets the mock exchange run at half of what both can do with a core each, for
+// PROVE_SOAK (30m): memory, goroutines and descriptors stay level, the books agree to the last
 // micro, and every bid record is written or counted as dropped.
 func TestProveSoak(t *testing.T) {
 	proving(t)
@@ -77,12 +77,14 @@ func TestProveSoak(t *testing.T) {
 
 func soak(t *testing.T, d time.Duration) {
 	t.Helper()
-	b := startBidder(t)
+	b := &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), env: []string{"GOMAXPROCS=1"}, shell: firstCore, Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	b.start()
+	t.Cleanup(b.kill)
 	capacity := b.exchangeRate(t, "--duration", "10s", "--rate", "0", "--seed", "7")
 	rate := max(capacity/2, 1)
 	done := make(chan string, 1)
 	go func() {
-		status, out, errs := program(t, "loadtest", b.exchangeArgs("--duration", d.String(), "--rate", fmt.Sprintf("%.0f", rate), "--visitors", "20000", "--seed", "8",
+		status, out, errs := pinnedProgram(t, runtime.NumCPU()-1, "loadtest", b.exchangeArgs("--duration", d.String(), "--rate", fmt.Sprintf("%.0f", rate), "--visitors", "20000", "--seed", "8",
 			"--lost-pct", "1", "--late-pct", "2", "--duplicate-pct", "2", "--reordered-pct", "5", "--billed-loss-pct", "0.1")...)
 		done <- fmt.Sprintf("exit status %d\n%s%s", status, out, errs)
 	}()
@@ -138,7 +140,7 @@ func level(t *testing.T, seen []footprint) {
 // exchangeRate runs the mock exchange and returns the page views per second.
 func (b *bidder) exchangeRate(t *testing.T, more ...string) float64 {
 	t.Helper()
-	status, out, errs := program(t, "loadtest", b.exchangeArgs(more...)...)
+	status, out, errs := pinnedProgram(t, runtime.NumCPU()-1, "loadtest", b.exchangeArgs(more...)...)
 	m := regexp.MustCompile(`page views +(\d+), .* in ([0-9.]+) s`).FindStringSubmatch(out)
 	if status != 0 || m == nil {
 		t.Fatalf("exchange: status %d\n%s%s", status, out, errs)
