@@ -223,7 +223,7 @@ func overload(t *testing.T, d time.Duration, known string) {
 		Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0"}
 	b.startLarge()
 	t.Cleanup(b.kill)
-	traffic := []string{"--sender", "poll", "--connections", "2000", "--known-pct", known, "--visitors", "20000", "--products", "200"}
+	traffic := []string{"--sender", "poll", "--connections", "1000", "--known-pct", known, "--visitors", "20000", "--products", "200"}
 	status, out, errs := pinnedProgram(t, 1, "loadtest", append([]string{"ramp", "--target", "http://" + b.Bid + "/openrtb2/demo", "--edge", "http://" + b.Edge, "--from", "2000", "--step", "3s"}, traffic...)...)
 	m := regexp.MustCompile(`highest rate that held +(\d+)`).FindStringSubmatch(out)
 	if m == nil {
