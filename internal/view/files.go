@@ -185,8 +185,26 @@ func (d *DB) options(h *handle) *pebble.Options {
 	return o
 }
 
+// openSpace is how many bytes must be free to open a view. While Pebble opens its files it
+// repeats what it cannot write for as long as that fails.
+const openSpace = 1 << 20
+
+// probe returns an error if the disk has no space for opening the files.
+func (d *DB) probe() error {
+	name := d.fs.PathJoin(d.c.Dir, "space")
+	f, err := d.fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, openSpace))
+	return errors.Join(err, f.Sync(), f.Close(), d.fs.Remove(name))
+}
+
 // open opens the files, verifies all of them and reads the position.
 func (d *DB) open() error {
+	if err := d.probe(); err != nil {
+		return fmt.Errorf("cannot open view %s in %s: %w", d.c.Name, d.c.Dir, err)
+	}
 	h := &handle{idle: make(chan struct{}), failed: make(chan struct{}, 1)}
 	h.users.Store(1)
 	h.options = d.options(h)

@@ -510,6 +510,29 @@ func TestDamageFoundInTheBackground(t *testing.T) {
 	checkModel(t, "filled again", d)
 }
 
+// A view is not opened on a full disk, on which Pebble would repeat its writes for ever. Its
+// files are sound afterwards.
+func TestOpenOnFullDisk(t *testing.T) {
+	var full atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && (op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileSync) {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	d := open(t, Config{Dir: "view", FS: fs})
+	fill(t, d, 100, 50)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	if _, err := Open(Config{Dir: "view", FS: fs}); !errors.Is(err, syscall.ENOSPC) || IsDamage(err) {
+		t.Errorf("got %v; want that no space is left", err)
+	}
+	full.Store(false)
+	checkModel(t, "afterwards", open(t, Config{Dir: "view", FS: fs}))
+}
+
 // While the disk is full writes fail and nothing is lost; afterwards they go on.
 func TestFullDisk(t *testing.T) {
 	for _, kind := range []string{".sst", "MANIFEST"} {
