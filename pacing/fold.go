@@ -152,9 +152,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 	}
 	switch {
 	case f.Kind == events.KindWin && rec.won.IsZero():
-		if rec.charged.IsZero() {
-			p.measure(n)
-		}
+		p.measure(n, rec)
 		rec.won = p.now
 		p.wonBid(n)
 	case f.Kind == events.KindLoss && rec.lost.IsZero() && rec.charged.IsZero():
@@ -168,9 +166,7 @@ func (p *Pacer) foldNotice(f *events.Fact) error {
 		p.counts.duplicates.Add(1)
 		return nil
 	}
-	if rec.won.IsZero() {
-		p.measure(n)
-	}
+	p.measure(n, rec)
 	rec.charged = p.now
 	p.charge(f, rec.late(n, p.now), !rec.lost.IsZero())
 	return p.learnBill(f, rec)

@@ -85,9 +85,10 @@ func (d *noticeDelays) usual() rtb.Second {
 	return delayBounds[0]
 }
 
-// measure counts the delay of a notice that proves a win. p.mu is held.
-func (p *Pacer) measure(n *events.Notice) {
-	if n.Exchange == "" || n.Issued.IsZero() {
+// measure counts the delay of a notice that proves a win, if it is the first of its bid.
+// p.mu is held.
+func (p *Pacer) measure(n *events.Notice, rec *notice) {
+	if !rec.won.IsZero() || !rec.charged.IsZero() || n.Exchange == "" || n.Issued.IsZero() {
 		return
 	}
 	key := sourceKey{n.Exchange, n.Format}
