@@ -39,6 +39,9 @@ const (
 	delayPrior = 10.0
 	// delayMemory is the mean age, in seconds, of the conversions that count.
 	delayMemory = 60 * 86400.0
+	// leastPace and mostPace bound by how much the share of new conversions at one age says
+	// that those of the later ages are lower or higher than usual.
+	leastPace, mostPace = 0.02, 1.5
 )
 
 // delay counts the conversions of a model by age: those known at each age, and those of
@@ -76,14 +79,20 @@ func (d *delay) count(stage int, isNew bool, at rtb.Second) {
 	}
 }
 
-// share returns the share of the conversions that are known at the age of a stage.
+// share returns the share of the conversions that are known at the age of a stage. Ages that
+// few exposures have reached are taken to differ from the usual as the age before does:
+// where conversions come faster than usual, the last of them do too.
 func (d *delay) share(m model, stage int) float64 {
-	share := 1.0
-	for i := len(ages[m]) - 1; i > stage; i-- {
-		usual := usualShares[m]
+	share, pace := 1.0, 1.0
+	usual := usualShares[m]
+	for i := 1; i < len(ages[m]); i++ {
 		prior := delayPrior * usual[i]
-		added := delayPrior * (usual[i] - usual[i-1])
-		share *= 1 - (d.New[i]+added)/(d.Known[i]+prior)
+		expected := 1 - usual[i-1]/usual[i]
+		part := (d.New[i] + prior*expected*pace) / (d.Known[i] + prior)
+		pace = min(max(part/expected, leastPace), mostPace)
+		if i > stage {
+			share *= 1 - part
+		}
 	}
 	return share
 }

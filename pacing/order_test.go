@@ -207,8 +207,8 @@ func TestRevenueAndGoal(t *testing.T) {
 		}
 	}
 	r := returns{Spend: 300e6, Conversions: 10, Pending: 5}
-	if m := r.goalMultiplier(10e6, 100e6); m < 2.5 || m > 3 { // ((300+200)/(150+200))^3
-		t.Errorf("conversions at twice the target: got a multiplier of %g; want 2.9", m)
+	if m := r.goalMultiplier(10e6, 100e6); m < 1.42 || m > 1.44 { // (300+200)/(150+200)
+		t.Errorf("conversions at twice the target: got a multiplier of %g; want 1.43", m)
 	}
 	if m := r.goalMultiplier(20e6, 200e6); m != 1 {
 		t.Errorf("conversions at the target: got a multiplier of %g; want 1", m)

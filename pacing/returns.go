@@ -9,8 +9,9 @@ import (
 
 const (
 	// returnMemory is the mean age, in seconds, of the impressions whose spend is compared
-	// with what they earned.
-	returnMemory = 7 * 86400.0
+	// with what they earned. A long memory has the line pay back what it overspent while its
+	// estimates were wrong: it stops for weeks after they are right again.
+	returnMemory = 86400.0
 	// orderMemory is the mean age of the orders whose values count.
 	orderMemory = 30 * 86400.0
 	// orderPrior is the number of orders of a line that the advertiser's average counts
@@ -20,11 +21,6 @@ const (
 	orderVariance = 1.0
 	// goalPrior is the number of conversions that count as bought at the target cost.
 	goalPrior = 20.0
-	// goalGain is the power of the ratio of cost to target that divides values. Lower bids
-	// lower the cost by less than their own share, so the ratio itself would correct about
-	// a third of a deviation, its cube two thirds. Above that, the ratio's memory would
-	// make it swing.
-	goalGain = 3.0
 	// maxGoalMultiplier bounds what the goal does to values.
 	maxGoalMultiplier = 10.0
 )
@@ -100,7 +96,9 @@ func orderValue(line, advertiser *returns) (value, variance float64) {
 }
 
 // goalMultiplier returns the least number by which the values of a line are divided, so
-// that its conversions do not cost more than they are worth. worth is that of one
+// that its conversions do not cost more than they are worth: the ratio of what was spent to
+// what it was worth. A higher power of it, or a longer memory, makes lines swing between
+// too much and nothing (TestGoalIsKept). worth is that of one
 // conversion, known the worth of those that are known.
 func (r *returns) goalMultiplier(worth, known float64) float64 {
 	prior := goalPrior * worth
@@ -108,5 +106,5 @@ func (r *returns) goalMultiplier(worth, known float64) float64 {
 		return 1
 	}
 	ratio := (r.Spend + prior) / (known + r.Pending*worth + prior)
-	return min(max(math.Pow(ratio, goalGain), 1), maxGoalMultiplier)
+	return min(max(ratio, 1), maxGoalMultiplier)
 }

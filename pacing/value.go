@@ -19,6 +19,12 @@ const (
 	priorVariance = 0.25
 	// maxDeviation bounds the draw, as maxDraw does in deviations.
 	maxDeviation, maxDraw = 0.7, 2.0
+	// idleVariance is the variance of the logarithm of a line's rate for each day without an
+	// impression, after the first: what was learned becomes doubtful, and the line's cpm counts
+	// more. A line that its estimates stopped from bidding thus tries again in time.
+	idleVariance = 0.1
+	// idleEvery is the time, in seconds, between two snapshots without new facts.
+	idleEvery = 3600
 	// publishEvery is the log time, in seconds, between two snapshots for the bid path.
 	publishEvery = 1
 )
@@ -52,6 +58,7 @@ type values struct {
 type lineValue struct {
 	calibrations [models]calibration
 	ratios       [models]atomic.Uint64 // bits of a float64
+	idle         atomic.Uint64         // bits of a float64: the variance because of the time without an impression
 	returns      liveReturns
 	advertiser   *liveReturns
 }
@@ -136,6 +143,7 @@ func (v *values) publish() {
 	}
 	for _, l := range v.lines {
 		l.returns.publish()
+		l.idle.Store(math.Float64bits(l.idleVariance(v.published)))
 	}
 	for _, a := range v.advertisers {
 		a.publish()
@@ -145,6 +153,16 @@ func (v *values) publish() {
 	}
 	v.behind = false
 	v.snapshot.Store(next)
+}
+
+// idleVariance returns the variance of a line's rate because of the time without an
+// impression.
+func (l *lineValue) idleVariance(now rtb.Second) float64 {
+	last := l.calibrations[clickModel].At
+	if last == 0 || now <= last {
+		return 0
+	}
+	return idleVariance * max(float64(now-last)/86400-1, 0)
 }
 
 func copyPage(page *[pageSize]weight) *[pageSize]valueCell {
@@ -234,6 +252,9 @@ func (p *Pacer) Estimate(e *rtb.Estimate, g *rtb.Goal, show *rtb.Showing) {
 		line, advertiser := s.returns(l, show.Line.Advertiser)
 		worth, variance, e.Multiplier = worthOf(g, &line, &advertiser)
 		chance.variance += variance
+	}
+	if l != nil {
+		chance.variance += math.Float64frombits(l.idle.Load())
 	}
 	if prior := float64(g.Prior) / 1000; worth <= 0 { // no order is known
 		e.Data, e.Conversion, e.Deviation = 0, chance.p, math.Sqrt(priorVariance)

@@ -92,7 +92,8 @@ func (p *Pacer) learnBill(f *events.Fact, rec *notice) error {
 
 // publishValues updates the bid path's snapshot at a time of the log or of the clock.
 func (p *Pacer) publishValues(at rtb.Second) {
-	if p.values.behind && (at >= p.values.published+publishEvery || at < p.values.published) {
+	v := p.values
+	if v.behind && (at >= v.published+publishEvery || at < v.published) || at >= v.published+idleEvery {
 		p.values.published = at
 		p.values.publish()
 	}
