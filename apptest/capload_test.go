@@ -100,7 +100,6 @@ type capBid struct {
 	got    time.Time
 	won    time.Time // when its win notice was acknowledged
 	lost   bool      // a loss notice was sent
-	ours   bool      // sold, so that it will be billed or was
 	billed bool      // the bill was sent, and is sent until it is acknowledged
 	acked  bool
 	late   bool  // the bidder was away for so long that the bill came after the promise had ended

@@ -288,19 +288,25 @@ func (x *recordSize) read(s *scanner) {
 			x.side(s)
 			continue
 		}
-		n := 0
-		for open := s.enter('['); open && s.more(']'); n++ {
-			if n > 0 {
-				s.skip()
-				continue
-			}
-			for open := s.enter('{'); open && s.member(); {
-				first.side(s)
-			}
+		if s.enter('[') {
+			first.readFirst(s)
 		}
 	}
 	if (len(x.w) == 0 || string(x.w) == "0") && (len(first.w) > 0 || len(first.h) > 0) {
 		*x = first
+	}
+}
+
+// readFirst reads the first format of a list that was entered.
+func (x *recordSize) readFirst(s *scanner) {
+	for n := 0; s.more(']'); n++ {
+		if n > 0 {
+			s.skip()
+		} else if s.enter('{') {
+			for s.member() {
+				x.side(s)
+			}
+		}
 	}
 }
 
