@@ -5,7 +5,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// OptOutPage handles GET /v1/optout: a page that says whether the browser has opted out
+// OptOutPage handles GET /v1/optout: a page that shows whether the browser has opted out
 // and has a button for the opposite.
 func (e *Edge) OptOutPage(ctx *fasthttp.RequestCtx) {
 	call := e.callOf(ctx)

@@ -62,7 +62,7 @@ type account struct {
 	smoothedAt time.Time
 }
 
-// listing returns the flag that says whether bids ask for the account's grant.
+// listing returns the flag that is set while bids ask for the account's grant.
 func (a *account) listing() *atomic.Bool { return &a.listed }
 
 // take reserves cost and reports whether there was room for it.

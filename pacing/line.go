@@ -60,7 +60,7 @@ func (l *line) observer() *observer {
 	return &l.seen[rand.Uint32()%l.shards%observers]
 }
 
-// listing returns the flag that says whether the line is listed as observed.
+// listing returns the flag that is set while the line is listed as observed.
 func (l *line) listing() *atomic.Bool { return &l.touched }
 
 // leastUse returns the least use of money that its bids must have.

@@ -15,7 +15,7 @@ import (
 func ramp(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := &attackFlags{rate: 1, duration: time.Second}
 	fs := newFlagSet("ramp", stderr, "loadtest ramp finds the highest rate at which a share of the responses is within the deadline of their schedule\n"+
-		"and bids are not rarer than at lower rates: it doubles the rate until a step fails, then halves the interval. It says whether the target or the sender was the limit.",
+		"and bids are not rarer than at lower rates: it doubles the rate until a step fails, then halves the interval. It reports whether the target or the sender was the limit.",
 		"loadtest ramp --target http://127.0.0.1:8080/openrtb2/demo --from 500 --step 5s")
 	var (
 		from   = fs.Int("from", 500, "first rate, requests per second")
