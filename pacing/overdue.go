@@ -2,7 +2,6 @@ package pacing
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -190,7 +189,7 @@ func (p *Pacer) lookEarly(r *reservation) {
 
 // heard counts a bid whose notice came or is overdue. p.mu is held.
 func (p *Pacer) heard(key sourceKey, o *overdueBids, r *reservation, came bool) {
-	if !o.count(float64(r.chance())/1e6, came) {
+	if !o.count(float64(r.chance())/float64(rtb.ImpressionUnit), came) {
 		return
 	}
 	o.moved = true
@@ -305,7 +304,7 @@ func (p *Pacer) loadOverdue(stored map[string]*overdueBids) {
 // storedOverdue is what loadOverdue reads.
 func (p *Pacer) storedOverdue() map[string]*overdueBids {
 	stored := map[string]*overdueBids{}
-	for key, o := range maps.All(p.overdue) {
+	for key, o := range p.overdue {
 		stored[key.String()] = o
 	}
 	return stored

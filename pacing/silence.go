@@ -2,6 +2,8 @@ package pacing
 
 import (
 	"go.uber.org/zap"
+
+	"rebound/rtb"
 )
 
 // An exchange whose bids are billed far less often than usual is more likely to have lost
@@ -76,7 +78,7 @@ func (p *Pacer) listen(r *reservation) {
 		return
 	}
 	b := p.bills(r.exchange)
-	if b.matured(float64(r.chance())/1e6, r.state == resSettled) {
+	if b.matured(float64(r.chance())/float64(rtb.ImpressionUnit), r.state == resSettled) {
 		p.o.Logger.Error("an exchange bills far less often than usual: it gets no more bids", zap.String("exchange", r.exchange),
 			zap.Float64("usual_share_of_expectation", b.usualBilled/b.usualForetold),
 			zap.String("remedy", `check that its notices reach us; it gets bids again when bills come, or after POST /admin/pause {"scope":"exchange:`+r.exchange+`","on":false}`))
