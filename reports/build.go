@@ -316,19 +316,22 @@ type fileCount struct {
 func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 	s := c.s
 	for n := int64(0); c.p.Records < c.limit; {
-		line, err := c.lines.next()
+		line, size, err := c.lines.next()
 		if err == io.EOF {
 			return true, nil
 		}
 		if err != nil {
 			return false, fmt.Errorf("cannot read %s: %w", c.name, err)
 		}
-		size := int64(len(line))
-		if line = bytes.TrimSpace(line); len(line) == 0 {
+		if line = bytes.TrimSpace(line); len(line) == 0 && size <= events.MaxLine {
 			c.at.bytes += size
 			continue
 		}
-		if err := s.record.decode(line); err != nil {
+		err = errLong
+		if size <= events.MaxLine {
+			err = s.record.decode(line)
+		}
+		if err != nil {
 			if n >= c.skip {
 				s.step.broken++
 				s.o.Broken(fmt.Errorf("%s: %w", c.name, err))
@@ -363,21 +366,28 @@ type lines struct {
 	long []byte
 }
 
-// next returns a line with its newline, valid until the next call, or io.EOF.
-func (l *lines) next() ([]byte, error) {
-	line, err := l.br.ReadSlice('\n')
-	if err == nil {
-		return line, nil
+// errLong means that a line is too long to be a record.
+var errLong = fmt.Errorf("cannot read line: got more than %d bytes", events.MaxLine)
+
+// next returns a line with its newline, valid until the next call, and its size, or io.EOF.
+// Of a line that is longer than events.MaxLine it returns the size only.
+func (l *lines) next() (line []byte, size int64, err error) {
+	line, err = l.br.ReadSlice('\n')
+	if size = int64(len(line)); err == nil {
+		return line, size, nil
 	}
 	l.long = append(l.long[:0], line...)
 	for errors.Is(err, bufio.ErrBufferFull) {
 		line, err = l.br.ReadSlice('\n')
-		if l.long = append(l.long, line...); len(l.long) > events.MaxLine {
-			l.long = l.long[:0] // too long to be a record; the rest of it is not one either
+		if size += int64(len(line)); size <= events.MaxLine {
+			l.long = append(l.long, line...)
 		}
 	}
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case size > events.MaxLine:
+		return nil, size, nil
 	}
-	return l.long, nil
+	return l.long, size, nil
 }

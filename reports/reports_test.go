@@ -272,6 +272,27 @@ func TestRecordsCountOnce(t *testing.T) {
 	}
 }
 
+// A line that is too long to be a record is skipped as one broken line, and what follows it
+// counts once.
+func TestLongLine(t *testing.T) {
+	w := newWorld(t)
+	s := w.open()
+	// Its end, alone, would be a record.
+	w.write("bids-1.ndjson", w.record(1), strings.Repeat(" ", events.MaxLine+1000)+w.record(4), w.record(2), w.record(3))
+	for range 2 {
+		w.update(s)
+		w.want(s, "line", "bids", "cart,3")
+		if as, err := s.AsOf(context.Background()); err != nil || as.Broken != 1 {
+			t.Errorf("got %+v, %v; want one broken line", as, err)
+		}
+	}
+	w.write("bids-1.ndjson", w.record(5))
+	if p := w.update(s); p.Records != 1 {
+		t.Errorf("got %+v; want one more record", p)
+	}
+	w.want(s, "line", "bids", "cart,4")
+}
+
 // Following counts some records at a time, then facts, and commits what is old or large. In
 // the end the sums are the same as those of one update.
 func TestFollow(t *testing.T) {
