@@ -222,7 +222,7 @@ func (s *Store) AsOf(ctx context.Context) (AsOf, error) {
 
 // Scan answers a question by reading the whole logs, for combinations of dimensions that no
 // rollup holds. It needs no store.
-func Scan(ctx context.Context, o Options, q Query) (*Table, error) {
+func Scan(ctx context.Context, o Options, q Query) (*Report, error) {
 	o.Path = ""
 	var list []dim
 	for _, name := range q.Dims {
@@ -256,11 +256,11 @@ func Scan(ctx context.Context, o Options, q Query) (*Table, error) {
 		return nil, err
 	}
 	_, err = s.Update(ctx)
-	var t *Table
+	var r *Report
 	if err == nil {
-		t, err = s.Query(ctx, q)
+		r, err = s.Custom(ctx, q)
 	}
-	return t, errors.Join(err, s.Close())
+	return r, errors.Join(err, s.Close())
 }
 
 func (q *Query) zone() *time.Location {

@@ -524,10 +524,23 @@ func TestQueriesThatCannotBeAnswered(t *testing.T) {
 	if _, err := s.Canned(context.Background(), "qps_waste", Query{Advertiser: "shop", From: hour, To: hour.Add(time.Hour)}); !errors.Is(err, ErrNotYours) {
 		t.Errorf("got %v; want ErrNotYours", err)
 	}
-	// What no rollup holds, a scan of the logs answers.
-	table, err := Scan(context.Background(), w.options(), Query{Dims: []string{"domain", "device"}, Metrics: []string{"bids", "requests"}, From: hour, To: hour.Add(time.Hour)})
-	if err != nil || len(table.Rows) != 1 || fmt.Sprint(table.Rows[0]) != "[news.example pc 1 1000000]" {
-		t.Errorf("scan: got %v %v", table, err)
+}
+
+// What no rollup holds, a scan of the logs answers. It says what it reflects, and names the
+// lines that it cannot read.
+func TestScan(t *testing.T) {
+	w := newWorld(t)
+	w.write("bids-1.ndjson", w.record(1), "no record")
+	w.notice(events.KindBill, 1, w.now, 100)
+	o, broken := w.options(), 0
+	o.Broken = func(error) { broken++ }
+	hour := w.now.Truncate(time.Hour)
+	r, err := Scan(context.Background(), o, Query{Dims: []string{"domain", "device"}, Metrics: []string{"bids", "requests"}, From: hour, To: hour.Add(time.Hour)})
+	if err != nil || len(r.Table.Rows) != 1 || fmt.Sprint(r.Table.Rows[0]) != "[news.example pc 1 1000000]" {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if r.AsOf.Seq != 1 || r.AsOf.Broken != 1 || broken != 1 {
+		t.Errorf("got %+v and %d broken lines; want fact 1 and one broken line", r.AsOf, broken)
 	}
 }
 

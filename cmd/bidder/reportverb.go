@@ -74,8 +74,12 @@ func (p *program) report(ctx context.Context, args []string) int {
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
-	if (name == "") == (f.dims == "" && f.metrics == "") || !slices.Contains(reports.Formats, f.format) {
-		fmt.Fprintf(p.stderr, "cannot report: want the name of a report or --metrics, and --format %s; bidder report -h lists the reports\n", strings.Join(reports.Formats, ", "))
+	if (name == "") == (f.dims == "" && f.metrics == "") {
+		fmt.Fprintln(p.stderr, "cannot report: want the name of a report, or --metrics; bidder report -h lists them")
+		return cli.ExitUsage
+	}
+	if !slices.Contains(reports.Formats, f.format) {
+		fmt.Fprintf(p.stderr, "cannot report: got --format %s; want one of %s\n", f.format, strings.Join(reports.Formats, ", "))
 		return cli.ExitUsage
 	}
 	if err := p.runReport(ctx, name, &f); err != nil {
@@ -120,9 +124,15 @@ func (p *program) runReport(ctx context.Context, name string, f *reportFlags) er
 			bar.Show(longrun.Step{What: "bid records", Done: int(c.Records)})
 		}
 	}
+	broken := 0
+	o.Broken = func(err error) {
+		if broken++; broken <= maxWarned {
+			fmt.Fprintf(p.stderr, "skipped: %v\n", err)
+		}
+	}
 	var r *reports.Report
 	if f.scan {
-		r, err = p.scanReport(ctx, o, q)
+		r, err = reports.Scan(ctx, o, q)
 	} else {
 		r, err = p.storedReport(ctx, name, f, o, q)
 	}
@@ -140,23 +150,9 @@ func (p *program) runReport(ctx context.Context, name string, f *reportFlags) er
 	return errors.Join(r.Write(out, f.format), out.Close())
 }
 
-func (p *program) scanReport(ctx context.Context, o reports.Options, q reports.Query) (*reports.Report, error) {
-	t, err := reports.Scan(ctx, o, q)
-	if err != nil {
-		return nil, err
-	}
-	return &reports.Report{Name: "custom", Title: "Report", From: q.From, To: q.To, Zone: q.Zone, Table: t}, nil
-}
-
 // storedReport updates the rollups of the data folder and reads a report from them. If a
 // running bidder keeps them locked, what it has counted is reported.
 func (p *program) storedReport(ctx context.Context, name string, f *reportFlags, o reports.Options, q reports.Query) (*reports.Report, error) {
-	broken := 0
-	o.Broken = func(err error) {
-		if broken++; broken <= maxWarned {
-			fmt.Fprintf(p.stderr, "skipped: %v\n", err)
-		}
-	}
 	store, err := reports.Open(ctx, o)
 	if err != nil {
 		return nil, err
