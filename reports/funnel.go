@@ -93,7 +93,7 @@ func (a *ask) orders(ctx context.Context, r *Report) error {
 	}
 	n, _ := got.Rows[0][0].(int64)
 	r.Table.Rows = append(r.Table.Rows, []any{"orders on the site", n * million, nil, nil})
-	r.Notes = append(r.Notes, "Orders are all of the site's; they are not attributed to ads.")
+	r.Notes = append(r.Notes, "Orders are those that the site's server reported; they are not attributed to ads.")
 	return nil
 }
 
