@@ -47,6 +47,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"check", "--colour", "red"}, 2, "", "flag provided but not defined"},
 		{[]string{"check", "extra"}, 1, "extra", ""},
 		{[]string{"check", "one.yaml", "two.yaml"}, 2, "", "want one"},
+		{[]string{"report"}, 2, "", "want the name of a report, or --metrics; bidder report -h lists them"},
+		{[]string{"report", "delivery", "--format", "pdf"}, 2, "", "got --format pdf; want one of table, csv, json, html"},
 		{[]string{"--version"}, 0, "bidder devel go1.", ""},
 		{[]string{"check", "--config", shop}, 0, "good (2 exchanges, 1 advertiser", ""},
 		{[]string{"check", "--config", "nowhere.yaml"}, 1, "nowhere.yaml", ""},
