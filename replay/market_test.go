@@ -153,6 +153,13 @@ func TestReplayEqualsItsNotices(t *testing.T) {
 		if m.Bids != m.Exact+m.AtMost+m.Above+m.Unknown+m.Unwinnable || m.Won != was.Wins || m.Above == 0 || (m.AtMost > 0) != (auction == "first") || (m.Exact > 0) != (auction == "second") {
 			t.Errorf("%s price: market %+v", auction, m)
 		}
+		page := pageOf(t, r, "Records", "Market", "Recorded", "Lines", "95 % intervals", "No bids")
+		for _, want := range []string{fmt.Sprintf("<p>market: %d recorded bids, %d won; ", m.Bids, m.Won),
+			fmt.Sprintf("<tr><td>shop/day/viewed</td><td>%d</td><td>%d</td><td>%s</td>", was.Bids, was.Wins, money(was.Spend, "USD"))} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s price: the page lacks %s", auction, want)
+			}
+		}
 	}
 }
 

@@ -306,7 +306,7 @@ func (r *Report) curves(l *LineReport) []*chart.Line {
 		}
 		return ""
 	}
-	of := "share of the spend in all, and of the traffic"
+	of := "share of the total spend, and of the traffic"
 	if l.Cap > 0 {
 		of = "share of " + money(l.Cap, l.Currency) + ", and of the traffic"
 	}
@@ -323,8 +323,8 @@ func (r *Report) curves(l *LineReport) []*chart.Line {
 		multiplier.Series = append(multiplier.Series, chart.Series{Name: tag, X: x, Y: m})
 		traffic = chart.Series{Name: "traffic", X: x, Y: t}
 	}
-	var tag string
-	if tag = l.Pacing; r.Against != nil {
+	tag := l.Pacing
+	if r.Against != nil {
 		tag = "new (" + l.Pacing + ")"
 	}
 	add(tag, l)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,10 +119,35 @@ func evenLastsTheDay(t *testing.T, requests int) {
 	if d.Compared != r.Run.Requests || d.Same+d.BidGained+d.BidLost+d.OtherLine+d.PriceUp+d.PriceDown != d.Compared {
 		t.Errorf("differences do not add up: %+v", d)
 	}
-	var page strings.Builder
-	if err := r.WriteHTML(&page); err != nil || strings.Count(page.String(), "<svg") != 2 {
-		t.Errorf("page: %v, %d drawings; want the spend and the multiplier", err, strings.Count(page.String(), "<svg"))
+	page := pageOf(t, r, "Records", "Market", "Decisions, old to new", "New less old", "Lines under the new configuration "+r.Run.Config, "95 % intervals",
+		"Lines under the old configuration "+r.Against.Run.Config, "No bids")
+	if n := strings.Count(page, "<svg"); n != 2 {
+		t.Errorf("page: %d drawings; want the spend and the multiplier", n)
 	}
+	for _, want := range []string{fmt.Sprintf("<p>%d records have a market.</p>", r.Run.Requests), fmt.Sprintf("<td>gained: only the new configuration bids</td><td>%d</td>", d.BidGained),
+		fmt.Sprintf("<tr><td>total</td><td>%+d</td>", e.Wins-a.Wins), fmt.Sprintf("<td>budget</td><td>%d</td><td>%d</td>", r.NoBids["budget"], r.Against.NoBids["budget"])} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+}
+
+// pageOf returns the page of a report, which has sections with these titles in this order.
+func pageOf(t *testing.T, r *Report, titles ...string) string {
+	t.Helper()
+	var page strings.Builder
+	if err := r.WriteHTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, part := range strings.Split(page.String(), "<h2>")[1:] {
+		title, _, _ := strings.Cut(part, "</h2>")
+		got = append(got, title)
+	}
+	if !slices.Equal(got, titles) {
+		t.Errorf("the page has the sections %q; want %q", got, titles)
+	}
+	return page.String()
 }
 
 // The same input and seed give the same bytes.
