@@ -189,7 +189,7 @@ func (b bid) impression(o *observation) error {
 }
 
 // errBatch means that the database was not written by this program.
-var errBatch = errors.New("malformed batch of bids: delete the rollups, and they are built again from the logs")
+var errBatch = errors.New("malformed batch of bids; delete the file, and it is built again from the logs")
 
 // load reads a batch into memory.
 func (t *step) load(s *batch) error {

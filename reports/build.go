@@ -94,7 +94,7 @@ func (s *Store) build(ctx context.Context, count func(context.Context, *Progress
 	if isLocked(err) || errors.Is(err, errMoved) {
 		err = fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	return p, fmt.Errorf("cannot build rollups: %w", err)
+	return p, fmt.Errorf("cannot build rollups %s: %w", cmp.Or(s.o.Path, "in memory"), err)
 }
 
 // prepareStep begins a step from the state of the store, unless there is one.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -253,7 +254,10 @@ func (r *Report) writeHTML(out io.Writer) error {
 			if i == currency {
 				continue
 			}
-			text := strings.ReplaceAll(r.Table.Columns[i].human(v), "-", "\u2011") // dates stay on one line
+			text := r.Table.Columns[i].human(v)
+			if slices.Contains(times, r.Table.Columns[i].Name) {
+				text = strings.ReplaceAll(text, "-", "\u2011") // dates stay on one line
+			}
 			if r.Table.Columns[i].unit == unitMoney && v != nil && currency >= 0 {
 				text += "\u00a0" + fmt.Sprint(row[currency])
 			}

@@ -442,6 +442,23 @@ func TestManyBatches(t *testing.T) {
 	w.want(s, "domain", "bids,clicks,bills,spend", "site0.example,USD,107,107,107,10700\nsite1.example,USD,107,107,107,10700\nsite2.example,USD,106,106,106,10600")
 }
 
+// An error about rollups that this program did not write names their file.
+func TestMalformedBatch(t *testing.T) {
+	w := newWorld(t)
+	w.write("bids-1.ndjson", w.record(1))
+	s := w.open()
+	w.update(s)
+	if _, err := s.db.Exec("UPDATE bids SET entries = x'00'"); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = w.open()
+	w.notice(events.KindClick, 1, w.now, 0)
+	if _, err := s.Update(context.Background()); !errors.Is(err, errBatch) || !strings.Contains(err.Error(), w.options().Path) {
+		t.Errorf("got %v; want errBatch with %s", err, w.options().Path)
+	}
+}
+
 // Rollups of another version are built again.
 func TestOtherVersion(t *testing.T) {
 	w := newWorld(t)
@@ -600,6 +617,16 @@ func TestPeriods(t *testing.T) {
 		if text := strings.Join(got, ", "); err != nil || text != c.want {
 			t.Errorf("%s from %s to %s: got %s, %v; want %s", c.of, c.from, c.to, text, err, c.want)
 		}
+	}
+}
+
+// In a page a date stays on one line, and everything else can be copied as it is.
+func TestPageKeepsHyphens(t *testing.T) {
+	r := &Report{Zone: time.UTC, Table: &Table{Columns: []Column{{Name: "day"}, {Name: "domain"}, {"spend", unitMoney}},
+		Rows: [][]any{{"2026-10-01", "the-news.example", int64(-1500)}}}}
+	var b bytes.Buffer
+	if err := r.Write(&b, "html"); err != nil || !strings.Contains(b.String(), "<td>2026\u201110\u201101</td><td>the-news.example</td><td>-0.0015</td>") {
+		t.Errorf("got %v: %s", err, b.String())
 	}
 }
 

@@ -225,7 +225,7 @@ func (s *Store) reset(ctx context.Context, tx *sql.Tx) error {
 	if _, err = tx.ExecContext(ctx, "INSERT INTO words VALUES (0, '')"); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO meta VALUES ('shape', ?), ('generation', '0'), ('seq', '0'), ('broken', '0')", s.shape())
+	_, err = tx.ExecContext(ctx, "INSERT INTO meta VALUES ('shape', ?), ('generation', '0'), ('broken', '0')", s.shape())
 	return err
 }
 
