@@ -26,7 +26,7 @@ func (p *program) demo(ctx context.Context, args []string) int {
 	fs.DurationVar(&f.duration, "duration", 0, "how long it runs; 0: until Ctrl-C, or until the flight has ended")
 	fs.Float64Var(&f.rate, "rate", 40, "page views per second, 1 to 1000")
 	fs.Uint64Var(&f.seed, "seed", 1, "the same seed makes the same visitors and auctions")
-	fs.DurationVar(&f.flight, "flight", 0, fmt.Sprintf("length of a flight of the campaign, such as 10m, that begins %.0f s after the start; 0: a daily budget that is never spent", demoStart.Seconds()))
+	fs.DurationVar(&f.flight, "flight", 0, "length of a flight of the campaign, such as 10m, that begins 10 s after the start; 0: a daily budget that is never spent")
 	fs.Float64Var(&f.budget, "budget", 3, "budget of the flight, in USD")
 	fs.StringVar(&f.html, "html", "", "write a report with the curves of spend, plan and multiplier as an HTML page to this `file`")
 	if status, done := p.parse(fs, args); done {
