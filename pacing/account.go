@@ -22,7 +22,7 @@ type account struct {
 
 	available microsValue
 	reserved  microsValue // reserved by bids in flight
-	doubted   microsValue // reserved by bids that were reported lost but may still be billed
+	doubted   microsValue // reserved by bids that were reported lost or are overdue, but may still be billed
 	kept      microsValue // the part of doubted that is not available for new bids
 	expected  microsValue // the expected cost of the bids in flight
 	free      microsValue // the part of the cap outside every grant and the holdback

@@ -280,3 +280,39 @@ func TestHourOfAnOlderSlot(t *testing.T) {
 		}
 	}
 }
+
+// Where a clock change makes an hour longer than 60 minutes, all of its bills count in it.
+func TestHourOfAClockChange(t *testing.T) {
+	zone, err := time.LoadLocation("Australia/Lord_Howe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.now = time.Date(2027, 4, 3, 14, 59, 0, 0, time.UTC) // clocks go back by half an hour at 15:00
+	l := dayPlan(0)
+	l.Zone, l.Caps = zone, rtb.CapLineHour
+	l.Limits.Set(rtb.CapLineHour, 10_000)
+	p := w.start("r1", "", l)
+	w.pass(11 * time.Minute)
+	c := w.bid(2_000_000)
+	wantReason(t, p.Reserve(c, nil, nil), rtb.NoBidNone)
+	w.must(w.notice(events.KindBill, c))
+	if r := row(t, p.Budgets(w.now), "cart", "hour"); r.Spent != 2000 || r.Late != 0 {
+		t.Errorf("got %+v; want the bill in the hour of its bid", r)
+	}
+}
+
+// The grants of an idle cap per hour end like those of a day.
+func TestIdleHourAsksForNothing(t *testing.T) {
+	w := newWorld(t)
+	l := dayPlan(0)
+	l.Caps = rtb.CapLineHour
+	l.Limits.Set(rtb.CapLineHour, 10_000)
+	p := w.start("r1", "", l)
+	wantReason(t, p.Reserve(w.bid(2_000_000), nil, nil), rtb.NoBidNone)
+	w.pass(idleAfter + 2*time.Hour)
+	id := rtb.BudgetIn(rtb.CapLineHour, cartLine, &rtb.Periods{Hour: rtb.HourOf(w.now, time.UTC)})
+	if a := p.accounts[id]; a == nil || rtb.SecondOf(w.now)-a.asked.Load() < rtb.Second(idleAfter/time.Second) {
+		t.Errorf("got %+v; want an account that no bid has asked since the first hour", a)
+	}
+}

@@ -13,11 +13,11 @@ import (
 func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 	n := f.Notice
 	amount := max(n.Charge, 0)
-	least := amount // the amount that every cap's grant covers
+	least, uncovered := amount, false // the amount that the grant of every cap on money covers
 	at, id := periodsOf(n), lineOf(f)
 	for _, c := range rtb.Caps { // impressions first: a new budget of them begins with those counted before this bill
 		if c.OnImps() {
-			p.chargeCap(f, c, rtb.BudgetIn(c, id, &at), rtb.ImpressionUnit, late)
+			uncovered = p.chargeCap(f, c, rtb.BudgetIn(c, id, &at), rtb.ImpressionUnit, late) < rtb.ImpressionUnit || uncovered
 		}
 	}
 	for _, c := range rtb.Caps {
@@ -29,9 +29,8 @@ func (p *Pacer) charge(f *events.Fact, late, lost bool) {
 		least = 0
 	}
 	p.addTotal(id, amount, amount-least, f.Currency)
-	if least < amount {
+	if least < amount || uncovered {
 		p.counts.late.Add(1)
-		p.lateBill(f, amount-least)
 	}
 	p.settled(f, amount, lost)
 }
@@ -66,6 +65,9 @@ func (p *Pacer) chargeCap(f *events.Fact, c rtb.CapSet, id rtb.BudgetID, amount 
 	}
 	if a := p.accountOf(n.Grant, id); a != nil && covered > 0 {
 		a.available.Add(-covered)
+	}
+	if covered < amount {
+		p.lateBill(n, id, amount-covered)
 	}
 	return covered
 }

@@ -96,10 +96,20 @@ func TestHonestLossesFreeMoney(t *testing.T) {
 }
 
 // Bills that come after their reservations have ended take at most a share of a
-// budget before their exchange is stopped.
+// budget, of money or of impressions, before their exchange is stopped.
 func TestLateBillsStopTheirExchange(t *testing.T) {
+	imps := dayPlan(0)
+	imps.Caps = rtb.CapLineDay.Imps()
+	imps.Limits.Set(imps.Caps, 100*rtb.ImpressionUnit)
+	for name, l := range map[string]LinePlan{"money": dayPlan(100_000), "impressions": imps} {
+		t.Run(name, func(t *testing.T) { lateBillsStop(t, l) })
+	}
+}
+
+// lateBillsStop bills twelve bids late, of which ten take the share of the line's cap.
+func lateBillsStop(t *testing.T, l LinePlan) {
 	w := newWorld(t)
-	p := w.start("r1", "", dayPlan(100_000))
+	p := w.start("r1", "", l)
 	said := listen(p)
 	var bids []*rtb.Claims
 	for range 12 {

@@ -39,7 +39,12 @@ func (p *Pacer) moveControls(now time.Time) {
 	}
 	for _, a := range moved {
 		a.control.on(a.id.Day)
-		a.control.tick(a.seen, p.horizon(a, now), now)
+		h := p.horizon(a, now)
+		h.taken = float64(a.tickTaken())
+		if a.sibling != nil {
+			h.taken += float64(a.sibling.tickTaken())
+		}
+		a.control.tick(a.seen, h, now)
 		a.moving, a.seen = false, observed{}
 		p.publishMoved(a)
 		p.agenda.addTaken(a)
@@ -48,16 +53,15 @@ func (p *Pacer) moveControls(now time.Time) {
 	p.moved = moved
 }
 
-// horizon returns the time over which an account's budget is spent, as of now, for a tick
-// of its controller.
-// A window of 0 means that the budget is not spread: a total that also has a
+// horizon returns the time over which an account's budget is spent, as of now, without what
+// bids have reserved since the last tick. It changes nothing. A window of 0 means that the budget is not spread: a total that also has a
 // day cap, or has no end.
 func (p *Pacer) horizon(a *account, now time.Time) horizon {
 	h := horizon{limit: float64(a.limit - a.holdback), flight: float64(a.expected.Load()),
-		held: float64(a.reserved.Load() + a.kept.Load()), taken: float64(a.tickTaken())}
+		held: float64(a.reserved.Load() + a.kept.Load())}
 	if l := a.sibling; l != nil {
 		h.flight += float64(l.expected.Load())
-		h.held, h.taken = h.held+float64(l.reserved.Load()+l.kept.Load()), h.taken+float64(l.tickTaken())
+		h.held += float64(l.reserved.Load() + l.kept.Load())
 	}
 	h.nodes = 1
 	if b := p.budgetOf(a); b != nil {

@@ -76,8 +76,9 @@ type scopeCount struct {
 // visitorFlights are the flights of one visitor.
 type visitorFlights struct {
 	key         rtb.Key
-	refs        int32 // flights
-	first, last int32 // queue of impressions that the profile does not have, by sequence; -1
+	refs        int32  // flights
+	first, last int32  // queue of impressions that the profile does not have, by sequence; -1
+	handed      uint64 // position of the newest profile that impressions were handed over to
 	recent      recentFlights
 }
 
@@ -183,7 +184,11 @@ func (f *flights) reserve(v *rtb.Visitor, caps []rtb.FrequencyCap, set *scopeSet
 	defer sh.mu.Unlock()
 	at := sh.visitor(&v.Key)
 	if at >= 0 {
-		sh.handOver(sh.visitors.at(at), v.Position)
+		vf := sh.visitors.at(at)
+		sh.handOver(vf, v.Position)
+		if v.Position < vf.handed && len(caps) > 0 {
+			return -1, rtb.NoBidFrequency // read before an impression that is not counted here any more
+		}
 	}
 	for i := range caps {
 		if r := sh.allowed(v, at, &caps[i], now); r != rtb.NoBidNone {
@@ -235,6 +240,7 @@ func (sh *visitorShard) handOver(vf *visitorFlights, position uint64) {
 		if sh.flights.at(i).seen > position {
 			return
 		}
+		vf.handed = max(vf.handed, sh.flights.at(i).seen)
 		sh.unqueue(vf, i)
 	}
 }

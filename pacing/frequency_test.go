@@ -160,3 +160,23 @@ func TestFlightsEnd(t *testing.T) {
 		t.Fatalf("%d reservations left", n)
 	}
 }
+
+// A request that read the profile before an impression does not miss it, although a request
+// with a newer profile has had it handed over.
+func TestOlderProfileMissesNoImpression(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("r1", "", dayPlan(50*unit))
+	caps, old := capped(1, time.Hour, 0), visitor(1)
+	c := w.bid(1_000_000)
+	c.Visitor = old.Key
+	wantReason(t, p.Reserve(c, old, caps), rtb.NoBidNone)
+	w.must(w.notice(events.KindBill, c))
+	seen := visitor(1)
+	seen.Position = 1 << 40
+	seen.Frequency = []rtb.FrequencyState{{Scope: lineScope, Last: rtb.SecondOf(w.now), Buckets: []rtb.FrequencyBucket{{Start: rtb.SecondOf(w.now), Span: 300, Count: 1}}}}
+	wantReason(t, p.Reserve(w.bid(1_000_000), seen, caps), rtb.NoBidFrequency)
+	if u := p.FrequencyOf(seen, caps, w.now); u[0].Count != 1 {
+		t.Errorf("got %d impressions; want one", u[0].Count)
+	}
+	wantReason(t, p.Reserve(w.bid(1_000_000), old, caps), rtb.NoBidFrequency)
+}

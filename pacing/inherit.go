@@ -83,7 +83,10 @@ func (p *Pacer) inherit(x *slotRecord, slot int32) (bool, error) {
 		r.visitor, r.tracked = x.visitor, true
 		r.flightSlot = p.flights.restore(x.visitor, &scopeSet{ids: x.scopes, n: x.n}, x.issued)
 	}
-	if reason := p.reservations.add(&r); reason != rtb.NoBidNone {
+	if reason := p.reservations.add(&r); reason != rtb.NoBidNone { // the file has the bid twice
+		if r.tracked {
+			p.flights.drop(r.visitor, r.flightSlot)
+		}
 		return false, nil
 	}
 	r.line.reserved.Add(r.cost)

@@ -24,7 +24,7 @@ type FrequencyUse struct {
 	Frees rtb.Second
 }
 
-// FrequencyOf returns how much a visitor has used of each of a line's caps. It changes
+// FrequencyOf returns how much a visitor has used of each of a line's caps. It counts
 // nothing.
 func (p *Pacer) FrequencyOf(v *rtb.Visitor, caps []rtb.FrequencyCap, at time.Time) []FrequencyUse {
 	now := rtb.SecondOf(at)
@@ -32,6 +32,9 @@ func (p *Pacer) FrequencyOf(v *rtb.Visitor, caps []rtb.FrequencyCap, at time.Tim
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	slot := sh.visitor(&v.Key)
+	if slot >= 0 {
+		sh.handOver(sh.visitors.at(slot), v.Position)
+	}
 	var out []FrequencyUse
 	for i := range caps {
 		c := &caps[i]

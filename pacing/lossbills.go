@@ -4,8 +4,6 @@ import (
 	"math"
 
 	"go.uber.org/zap"
-
-	"rebound/rtb"
 )
 
 // An exchange that bills many more of the bids it reported lost than usual gets no bids. Its
@@ -62,7 +60,7 @@ func (p *Pacer) judgeLoss(r *reservation) {
 		return
 	}
 	c := p.claims(r.exchange)
-	if !c.Bills.count(float64(r.chance())/float64(rtb.ImpressionUnit), r.state == resSettled) || c.Bills.stopped {
+	if !c.Bills.count(r.foretold(), r.state == resSettled) || c.Bills.stopped {
 		return
 	}
 	c.Bills.stopped = true

@@ -29,7 +29,7 @@ const (
 	deviations     = 3.0  // standard deviations of the number of billed bids that stay covered
 	quietAfter     = 12.0 // missing notices after which an exchange is quiet
 	quietShare     = 0.5  // of the expected notices; with more of them an exchange is not quiet
-	quietCover     = 20.0 // impressions that may be bought before that is noticed, at most 18
+	quietCover     = 20.0 // impressions that may be bought before that is noticed
 	excessBills    = 12.0 // bills of overdue bids beyond twice their share, after which it is learned again
 	usualNotices   = 2000 // notices beyond which older ones count half
 	noticesAtFirst = 50.0 // expected notices that count as having come, before any is known
@@ -189,7 +189,7 @@ func (p *Pacer) lookEarly(r *reservation) {
 
 // heard counts a bid whose notice came or is overdue. p.mu is held.
 func (p *Pacer) heard(key sourceKey, o *overdueBids, r *reservation, came bool) {
-	if !o.count(float64(r.chance())/float64(rtb.ImpressionUnit), came) {
+	if !o.count(r.foretold(), came) {
 		return
 	}
 	o.moved = true

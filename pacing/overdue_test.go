@@ -175,7 +175,7 @@ func TestOverdueSurvivesRestart(t *testing.T) {
 		t.Errorf("after a restart %+v; want %+v", got, was)
 	}
 	fresh := w.start("fresh", "", dayPlan(50*unit))
-	key := sourceKey{exchange: "demo"}
+	key := sourceKey{"demo", "banner"}
 	if a, b := p.delays[key], fresh.delays[key]; a == nil || b == nil || *a != *b {
 		t.Errorf("delays %+v; a fold of the log has %+v", a, b)
 	}

@@ -103,3 +103,19 @@ func TestFlightOfMinutes(t *testing.T) {
 		})
 	}
 }
+
+// Looking at budgets does not change what the controllers see.
+func TestLookingAtBudgetsChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	l := dayPlan(50 * unit)
+	l.Mode, l.CampaignMode = Even, Even
+	p := w.start("r1", "", l)
+	wantReason(t, p.Reserve(w.bid(2_000_000), nil, nil), rtb.NoBidNone)
+	a := p.accounts[rtb.BudgetIn(rtb.CapLineDay, cartLine, &rtb.Periods{Day: rtb.DayOf(w.now, time.UTC)})]
+	before := a.unticked + a.taken.Load()
+	p.Budgets(w.now)
+	p.LineBudgets(cartLine, w.now)
+	if after := a.unticked + a.taken.Load(); before == 0 || after != before {
+		t.Errorf("%d micros are to be told to the controller, before it %d", after, before)
+	}
+}

@@ -109,6 +109,9 @@ func (r *reservation) chance() rtb.Micros {
 	return rtb.Micros(min(float64(r.expected)/float64(r.cost), 1) * float64(rtb.ImpressionUnit))
 }
 
+// foretold returns the impressions that the bid is expected to bring: the chance, from 0 to 1.
+func (r *reservation) foretold() float64 { return float64(r.chance()) / float64(rtb.ImpressionUnit) }
+
 // use returns the expected cost as a share of the money that the bid reserves.
 func (r *reservation) use() float64 {
 	if r.expected <= 0 || r.cost <= 0 {
@@ -207,9 +210,10 @@ func (sh *resShard) find(bid *rtb.BidID, hash uint32) (*reservation, int32) {
 }
 
 // add stores a reservation. It refuses a duplicate bid with the reason error,
-// and one beyond the limit with overloaded.
+// and one beyond the limit with overloaded, unless it is inherited: what an earlier run
+// promised stays held.
 func (s *reservations) add(r *reservation) rtb.NoBidReason {
-	if s.count.Add(1) > s.limit {
+	if s.count.Add(1) > s.limit && r.heir == nil {
 		s.count.Add(-1)
 		return rtb.NoBidOverloaded
 	}

@@ -8,7 +8,7 @@ import (
 
 // Reserve covers the worst cost of a bid (c.Reserved) under every cap of its
 // line, and its visitor's frequency, or covers nothing and returns the reason. It sets the
-// claims' Node, Grant, Caps and Day; sign them afterwards. The time is c.Issued.
+// claims' Node, Grant, Caps, Day, Hour and Flights; sign them afterwards. The time is c.Issued.
 // A test bid is never covered, and never refused.
 //
 // Reasons: frequency, in_flight (the visitor); budget (a cap has no room), grant
@@ -47,7 +47,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 	// A bid that lives longer than usual never makes an ordinary grant longer.
 	r.long = r.life() > p.o.BidLife && !day.heldFor(&r)
 	c.Node, c.Grant, c.Caps, c.Day, c.Flights = p.o.Node, p.o.Run, e.caps, day.kept.at.Day, day.kept.at.Flights
-	if c.Hour = day.kept.at.Hour; c.Hour%4 == 0 || !e.caps.AnyIn(rtb.WindowHour) {
+	if c.Hour = day.kept.at.Hour; !e.caps.AnyIn(rtb.WindowHour) || c.Hour == rtb.HourOf(c.Issued, time.UTC) {
 		c.Hour = 0 // the hour of Issued in UTC
 	}
 	if r.long {

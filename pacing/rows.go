@@ -37,7 +37,7 @@ type BudgetRow struct {
 	Reserved   rtb.Micros `json:"reserved_micros"` // reserved by this run's bids in flight
 	Granted    rtb.Micros `json:"granted_micros"`  // the amount that grants of all runs may still settle
 	Late       rtb.Micros `json:"late_spend_micros"`
-	Doubted    rtb.Micros `json:"doubted_micros"` // reserved by this run's bids that were reported lost but may still be billed
+	Doubted    rtb.Micros `json:"doubted_micros"` // reserved by this run's bids that were reported lost or are overdue, but may still be billed
 	Multiplier float64    `json:"multiplier"`     // 1 if the cap does not lower prices
 	Paused     bool       `json:"paused"`
 	// Idle is the part of Granted that is not expected to be spent: granted and not
@@ -94,7 +94,7 @@ type EstimateStats struct {
 }
 
 // Budgets lists every cap of the plan at now, sorted by advertiser, campaign and line (a
-// campaign's own caps first), days before totals.
+// campaign's own caps first) and window.
 func (p *Pacer) Budgets(now time.Time) []BudgetRow {
 	p.mu.Lock()
 	defer p.mu.Unlock()

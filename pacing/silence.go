@@ -2,8 +2,6 @@ package pacing
 
 import (
 	"go.uber.org/zap"
-
-	"rebound/rtb"
 )
 
 // An exchange whose bids are billed far less often than usual is more likely to have lost
@@ -25,7 +23,7 @@ type silence struct {
 }
 
 // matured counts a bid whose outcome is certain, and reports whether the exchange became
-// silent or stopped being it.
+// silent or is no longer silent.
 func (s *silence) matured(chance float64, billed bool) (changed bool) {
 	s.foretold += chance
 	if billed {
@@ -78,7 +76,7 @@ func (p *Pacer) listen(r *reservation) {
 		return
 	}
 	b := p.bills(r.exchange)
-	if b.matured(float64(r.chance())/float64(rtb.ImpressionUnit), r.state == resSettled) {
+	if b.matured(r.foretold(), r.state == resSettled) {
 		p.o.Logger.Error("an exchange bills far less often than usual: it gets no more bids", zap.String("exchange", r.exchange),
 			zap.Float64("usual_share_of_expectation", b.usualBilled/b.usualForetold),
 			zap.String("remedy", `check that its notices reach us; it gets bids again when bills come, or after POST /admin/pause {"scope":"exchange:`+r.exchange+`","on":false}`))

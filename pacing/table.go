@@ -19,7 +19,7 @@ type table struct {
 }
 
 // handleEntry is what a handle refers to: nothing if the line is not in the plan. It has
-// the multiplier, which is needed of every candidate, without another step.
+// the multiplier, which every candidate needs, without another pointer.
 type handleEntry struct {
 	line       *tableLine
 	multiplier *multiplier
@@ -240,7 +240,7 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 		case rtb.WindowDay:
 			before.Day--
 		case rtb.WindowHour:
-			before.Hour--
+			before.Hour -= rtb.QuartersPerHour
 		}
 		if x := accounts[before]; x != nil {
 			a.asked.Store(x.asked.Load())

@@ -39,34 +39,25 @@ type lateKey struct {
 	exchange string
 }
 
-// lateBill counts late spend of this run's bids in every cap of the line. p.mu is held.
-func (p *Pacer) lateBill(f *events.Fact, amount rtb.Micros) {
-	n := f.Notice
-	if !p.mine(n.Grant) {
+// lateBill counts the part of a late bill of this run that a budget's grant does not cover.
+// p.mu is held.
+func (p *Pacer) lateBill(n *events.Notice, id rtb.BudgetID, amount rtb.Micros) {
+	a := p.accounts[id]
+	if a == nil || !p.mine(n.Grant) {
 		return
 	}
-	at, line := periodsOf(n), lineOf(f)
-	for _, c := range rtb.Caps {
-		if n.Caps&c == 0 || c.OnImps() {
-			continue
-		}
-		id := rtb.BudgetIn(c, line, &at)
-		a := p.accounts[id]
-		if a == nil {
-			continue
-		}
-		key := lateKey{id, n.Exchange}
-		p.lateBy[key] += amount
-		b := p.bills(n.Exchange)
-		if sum := p.lateBy[key]; !b.late && sum > max(rtb.Micros(lateShare*float64(a.limit)), a.holdback) {
-			b.late = true
-			p.distrustNotices(n.Exchange)
-			p.o.Logger.Error("late bills of an exchange exceed their share of a budget: it gets no more bids", zap.String("exchange", n.Exchange),
-				zap.Stringer("budget", id), zap.Stringer("late", sum), zap.Stringer("cap", a.limit),
-				zap.String("remedy", `compare auction_ttl, exp and bill_window with the delay of its bills; then POST /admin/pause {"scope":"exchange:`+n.Exchange+`","on":false}`))
-			p.judgeBilling(n.Exchange, b)
-		}
+	key := lateKey{id, n.Exchange}
+	p.lateBy[key] += amount
+	b, sum := p.bills(n.Exchange), p.lateBy[key]
+	if b.late || sum <= max(rtb.Micros(lateShare*float64(a.limit)), a.holdback) {
+		return
 	}
+	b.late = true
+	p.distrustNotices(n.Exchange)
+	p.o.Logger.Error("late bills of an exchange exceed their share of a budget: it gets no more bids", zap.String("exchange", n.Exchange),
+		zap.Stringer("budget", id), zap.Stringer("late", sum), zap.Stringer("cap", a.limit),
+		zap.String("remedy", `compare auction_ttl, exp and bill_window with the delay of its bills; then POST /admin/pause {"scope":"exchange:`+n.Exchange+`","on":false}`))
+	p.judgeBilling(n.Exchange, b)
 }
 
 // bills returns the figures of an exchange's wins, creating them if necessary. p.mu is held.

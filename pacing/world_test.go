@@ -131,7 +131,7 @@ func (w *world) pass(d time.Duration) {
 func (w *world) bid(cpm rtb.CPM) *rtb.Claims {
 	w.bids++
 	c := &rtb.Claims{
-		Exchange: "demo", Advertiser: cartLine.Advertiser, Campaign: cartLine.Campaign, Line: cartLine.Line,
+		Exchange: "demo", Format: rtb.FormatBanner, Advertiser: cartLine.Advertiser, Campaign: cartLine.Campaign, Line: cartLine.Line,
 		Price: cpm, Currency: usd, AdvertiserCurrency: usd, Rate: rtb.RateOne, Reserved: cpm.Cost(),
 		Issued: w.now.Truncate(time.Second), Value: cpm.Cost() * 2, Expected: cpm.Cost() / 4,
 	}
@@ -146,7 +146,7 @@ func (w *world) notice(kind events.Kind, c *rtb.Claims) events.Fact {
 		ID: string(kind) + ":" + c.Bid.String(), At: w.now, Kind: kind, Advertiser: c.Advertiser, Visitor: c.Visitor,
 		Node: c.Node, Currency: c.AdvertiserCurrency,
 		Notice: &events.Notice{
-			BidID: c.Bid, Exchange: c.Exchange, Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Day: c.Day, Caps: c.Caps, Flights: c.Flights, Hour: c.Hour,
+			BidID: c.Bid, Exchange: c.Exchange, Format: c.Format.String(), Grant: c.Grant, Campaign: c.Campaign, Line: c.Line, Day: c.Day, Caps: c.Caps, Flights: c.Flights, Hour: c.Hour,
 			Bid: c.Price, Price: c.Price, PriceTold: true, Charge: c.Reserved, Reserved: c.Reserved,
 			Bills: kind == events.KindBill, Issued: c.Issued, WinExpiry: c.WinExpiry, BillExpiry: c.BillExpiry,
 		},

@@ -211,6 +211,9 @@ type Hour int32
 
 const quarter = 15 * 60 // seconds
 
+// QuartersPerHour is the difference between two full hours of an [Hour].
+const QuartersPerHour = 4
+
 // HourOf returns the hour of t in zone. It begins when the clock there last showed a full
 // hour. Where clocks change by half an hour, the hour around the change lasts longer.
 func HourOf(t time.Time, zone *time.Location) Hour {
