@@ -325,7 +325,7 @@ func (a *app) pacingExchanges(m *server.Metrics, f *figures) {
 		}
 	})
 	m.Counter("rebound_pacing_billed_losses_total", "bids that were billed after their loss notice", nil, func(emit server.Emit) { emit(float64(f.money.BilledLosses)) })
-	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed, its bills arrive too late, or it bills losses; kinds in rebound_pacing_exchange_stopped", []string{"exchange"}, func(emit server.Emit) {
+	m.Gauge("rebound_pacing_unbilled", "1 while an exchange gets no bids because its wins are not billed, its bills arrive too late or not at all, or it bills losses; kinds in rebound_pacing_exchange_stopped", []string{"exchange"}, func(emit server.Emit) {
 		for _, b := range f.money.Billing {
 			emit(flag01(b.Blind), b.Exchange)
 		}

@@ -21,6 +21,11 @@ func billedBid(n byte, line string, at time.Time, zone *time.Location, charge rt
 	}
 }
 
+func inEuros(f events.Fact) events.Fact {
+	f.Advertiser, f.Currency = "other", rtb.Currency{'E', 'U', 'R'}
+	return f
+}
+
 // A report in its own time zone is shown first, then booked once in all budgets of the lines,
 // and a corrected one books what it changes; errors name the row.
 func TestReconcile(t *testing.T) {
@@ -35,6 +40,7 @@ func TestReconcile(t *testing.T) {
 	today := rtb.DayOf(now, berlin)
 	for _, f := range []events.Fact{
 		billedBid(1, "viewed", now, zone, 6_000_000), billedBid(2, "cart", now, zone, 2_000_000), billedBid(3, "cart", now.Add(-48*time.Hour), zone, 1_000_000),
+		billedBid(4, "cart", now.Add(-7*24*time.Hour), zone, 1_000_000), inEuros(billedBid(5, "cart", now.Add(-7*24*time.Hour), zone, 1_000_000)),
 	} {
 		if err := r.app.journal.Append(t.Context(), f); err != nil {
 			t.Fatal(err)
@@ -82,6 +88,7 @@ func TestReconcile(t *testing.T) {
 		{fmt.Sprintf("date,spend,currency\n%s,8,EUR\n", today), ":2: currency: got EUR; want USD"},
 		{fmt.Sprintf("date,spend,line\n%s,8,\n%s,8,shop/autumn/cart\n", today, today), ":2: line: got a row"},
 		{"date,spend\n2099-01-01,1\n", "no bid was billed"},
+		{fmt.Sprintf("date,spend\n%s,8\n", today-7), ":2: currency: got none; want one in each row"},
 	} {
 		if status, out, errs := reconcile(x.text, "--apply"); status != 1 || !strings.Contains(errs, x.want) {
 			t.Errorf("%q: got %d %s %s; want %s", x.text, status, out, errs, x.want)

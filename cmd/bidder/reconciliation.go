@@ -262,6 +262,9 @@ func (b *reconciliation) compareRow(x *reportRow, want map[budgetDay]bookedSum) 
 		if !x.currency.IsZero() && x.currency != g.currency {
 			return fmt.Errorf("currency: got %s; want %s, the currency of %s: convert the amount", x.currency, g.currency, g.line)
 		}
+		if len(groups) > 0 && g.currency != groups[0].currency {
+			return fmt.Errorf("currency: got none; want one in each row, with a line, because %s and %s have different ones", groups[0].line, g.line)
+		}
 		groups, notified = append(groups, g), notified+b.notified[x.day][g]
 	}
 	if x.line == "" && slices.ContainsFunc(b.rows, func(y reportRow) bool { return y.day == x.day && y.line != "" }) {
@@ -307,8 +310,8 @@ func bookIn(want map[budgetDay]bookedSum, day rtb.Day, g bidGroup, amount rtb.Mi
 	}
 }
 
-// warnMissing warns of lines with bills of which a report with lines says nothing: their
-// budgets are not changed.
+// warnMissing warns of lines with bills of which a report with lines says nothing. What an
+// earlier report booked for them is taken back.
 func (b *reconciliation) warnMissing() {
 	for _, day := range sortedKeys(b.notified, rtb.Day.String) {
 		seen := map[string]rtb.Micros{}
@@ -318,7 +321,7 @@ func (b *reconciliation) warnMissing() {
 			}
 		}
 		for _, line := range sortedKeys(seen, func(s string) string { return s }) {
-			b.warnings = append(b.warnings, fmt.Sprintf("the report has no row of %s on %s, of which notices charged %s: it is not changed", line, day, seen[line]))
+			b.warnings = append(b.warnings, fmt.Sprintf("the report has no row of %s on %s, of which notices charged %s: nothing is booked for it", line, day, seen[line]))
 		}
 	}
 }
