@@ -147,8 +147,8 @@ func (x *capLoad) billRest(t *testing.T) (n int) {
 	return n
 }
 
-// report describes how far each cap is used.
-func (x *capLoad) report(t *testing.T, r *recount) string {
+// report describes how far each cap is used, and returns the largest share.
+func (x *capLoad) report(t *testing.T, r *recount) (text string, most float64) {
 	t.Helper()
 	rows, err := x.budgets()
 	if err != nil {
@@ -157,12 +157,13 @@ func (x *capLoad) report(t *testing.T, r *recount) string {
 	var b strings.Builder
 	for i := range rows {
 		r := &rows[i]
+		most = max(most, float64(r.Spent)/float64(r.Cap))
 		fmt.Fprintf(&b, "  %-40s %5.1f %% of %.2f spent\n", r.id(), 100*float64(r.Spent)/float64(r.Cap), float64(r.Cap)/1e6)
 	}
-	return b.String()
+	return b.String(), most
 }
 
-// killUnderCaps kills a bidder n times while every cap binds.
+// killUnderCaps kills a bidder n times while several caps bind.
 func killUnderCaps(t *testing.T, n, raiseEvery int) {
 	t.Helper()
 	s := newCapShop(t)
@@ -189,8 +190,12 @@ func killUnderCaps(t *testing.T, n, raiseEvery int) {
 	if len(x.proofLoad.bills) < n || rest == 0 {
 		t.Errorf("%d bills, %d of them at the end: the proof did not exercise the ledger", len(x.proofLoad.bills), rest)
 	}
+	used, most := x.report(t, r)
+	if n >= 100 && most < 0.75 { // a few kills are over before
+		t.Errorf("no cap was used by more than %.0f %%: the proof did not come near one", 100*most)
+	}
 	report(t, fmt.Sprintf("%d kills: %d facts; %d bids received, %d billed, %d of them at the end; %d requests had no response, %d bills came late because the bidder was away; the true bill is within every cap\nanswers %v\n%s",
-		n, r.facts, len(x.bids), len(x.proofLoad.bills), rest, x.cut, late, x.takeCodes(), x.report(t, r)))
+		n, r.facts, len(x.bids), len(x.proofLoad.bills), rest, x.cut, late, x.takeCodes(), used))
 }
 
 // TestProveCapsThroughKills: 200 times kill -9 at a random moment while notices arrive.
