@@ -27,7 +27,11 @@ func (c *compiler) limits(path string, o rtb.Owner, s *BudgetSpec, start time.Ti
 		amounts[0][i] = c.money(path+names[i], money[i])
 		amounts[1][i] = c.imps(path+"imps_"+names[i], imps[i])
 		if windows[i] == rtb.WindowFlight && start.IsZero() && (money[i] != nil || imps[i] != nil) {
-			c.AddHint(path+names[i], "a cap per flight without a start", "start, the time at which the flight begins", "use total for a cap without dates")
+			name := names[i]
+			if money[i] == nil {
+				name = "imps_" + name
+			}
+			c.AddHint(path+name, "a cap per flight without a start", "start, the time at which the flight begins", "use total for a cap without dates")
 		}
 		limits.Set(rtb.CapOf(o, windows[i], false), amounts[0][i])
 		limits.Set(rtb.CapOf(o, windows[i], true), amounts[1][i])
