@@ -116,10 +116,11 @@ func (lp *loop) close(c *loopConn) {
 	_ = unix.Close(c.fd)
 }
 
-// closeIdle closes the connections that have no request.
+// closeIdle closes the connections that have no request. One that a pass did not get to
+// may have sent one.
 func (lp *loop) closeIdle() {
 	for _, c := range lp.conns {
-		if c != nil && !c.busy && len(c.out) == 0 && len(c.pending) == 0 {
+		if c != nil && !c.busy && c.left == 0 && len(c.out) == 0 && len(c.pending) == 0 {
 			lp.close(c)
 		}
 	}
@@ -309,7 +310,7 @@ func (lp *loop) handOver(c *loopConn, b []byte) {
 func (lp *loop) sweep() {
 	lim := &lp.set.l.spec.Limits
 	for _, c := range lp.conns {
-		if c == nil || c.busy {
+		if c == nil || c.busy || c.left != 0 { // left: what it is waited for may be there
 			continue
 		}
 		age := time.Duration(lp.now - c.since)

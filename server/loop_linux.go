@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,17 +39,18 @@ const (
 	minReady, maxReady = 1024, 1 << 16
 	// maxWait is how long a request may have waited for those before it. After that it is
 	// shed, because exchanges allow about 100 ms and a longer queue only makes every
-	// answer too late. A pass over the connections that are ready takes no longer either.
+	// answer too late. A pass over the connections that are ready takes about as long,
+	// since the clock is read for each request.
 	maxWait = 30 * time.Millisecond
 	// yieldAfter is how long a loop that always finds requests goes on before it lets other
 	// goroutines run.
 	yieldAfter = 100 * time.Microsecond
 	// minServe is the part of each pass in which new requests are answered in any case, so
-	// that a loop does not shed everything once shedding alone fills its passes. If that
-	// lasts, because the last lasting passes did not get to all connections, it is half of
-	// the pass. At first it is less, so that the queue after a pause is shed soon.
-	minServe = 5 * time.Millisecond
-	lasting  = 16
+	// that a loop does not shed everything once shedding alone fills its passes. It is half
+	// of the pass after more than overloadedPasses consecutive passes that left connections
+	// unhandled. At first it is less, so that the queue after a pause is shed soon.
+	minServe         = 5 * time.Millisecond
+	overloadedPasses = 16
 )
 
 // loop serves its connections on one goroutine at a time: its fields are not shared, except
@@ -74,8 +76,8 @@ type loop struct {
 	stale   bool      // the event that is being handled was found by an earlier wait, too
 	events  []unix.EpollEvent
 	n       int         // events not yet handled, which are the first ones
-	later   []*loopConn // found ready by earlier waits, not handled either
-	behind  int         // the last passes that left something to the next one
+	later   []*loopConn // found ready by earlier waits, and not handled; see [loop.prune]
+	behind  int         // consecutive passes, up to the last, that left something to the next
 	full    bool        // the last wait may not have found everything
 	slept   bool        // nothing was ready before the last wait
 	poll    func(uintptr) bool
@@ -228,8 +230,15 @@ func (lp *loop) leave(fd int, events uint32) bool {
 	return true
 }
 
+// prune removes from later what was handled or closed meanwhile, so that it holds each open
+// connection once at most.
+func (lp *loop) prune() {
+	lp.later = slices.DeleteFunc(lp.later, func(c *loopConn) bool { return c.left == 0 || lp.conn(c.fd) != c })
+}
+
 // wait waits for events.
 func (lp *loop) wait() error {
+	lp.prune()
 	lp.n, lp.slept, lp.pollErr = 0, false, nil
 	if err := lp.raw.Read(lp.poll); err != nil {
 		return fmt.Errorf("cannot wait for events: %w", err)
@@ -257,7 +266,7 @@ func (lp *loop) wait() error {
 func (lp *loop) overdue() bool {
 	lp.clock = lp.set.l.now().UnixNano()
 	serve := minServe
-	if lp.behind > lasting {
+	if lp.behind > overloadedPasses {
 		serve = maxWait / 2
 	}
 	return lp.stale || lp.clock-lp.since > int64(maxWait) && lp.clock-lp.now > int64(serve)
