@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -211,6 +212,7 @@ func (o *openLoop) sendNext(now time.Time) bool {
 	r.stamp(o.unique + c.seq)
 	c.unsent = r.bytes
 	o.write(c)
+	c.unsent = bytes.Clone(c.unsent) // the next use of r gets other ids
 	return true
 }
 
@@ -314,7 +316,10 @@ func (o *openLoop) count(c *openConn, status int, body []byte, failure string) {
 	if o.watch.see(&o.res) {
 		o.run.add(&o.res, o.began.Add(o.due(c.seq)))
 	}
-	c.busy, c.unsent = false, nil
+	if len(c.unsent) > 0 { // the server would take the next request for the rest of this one
+		o.drop(c)
+	}
+	c.busy = false
 	o.inFlight--
 	o.free = append(o.free, c)
 }

@@ -3,6 +3,7 @@
 package loadtest
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"math/rand/v2"
@@ -101,6 +102,95 @@ func TestPollPieces(t *testing.T) {
 	defer s.Close()
 	r, err := polling(s.URL, 50).Run(context.Background())
 	if err != nil || r.Statuses["200"] != 50 || r.Sent != 50 {
+		t.Errorf("got %v, statuses %v, errors %v", err, r.Statuses, r.Errors)
+	}
+}
+
+// acceptEach calls serve for each connection to a new listener, and returns its URL.
+func acceptEach(t *testing.T, serve func(net.Conn)) (url string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { defer c.Close(); serve(c) })
+		}
+	})
+	t.Cleanup(func() { ln.Close(); running.Wait() })
+	return "http://" + ln.Addr().String()
+}
+
+// largeBody is more than sockets take at once. It has ids at its beginning and at its end.
+func largeBody() []byte {
+	const zeros = "000000000000"
+	return []byte(requestIDPrefix + zeros + `","x":"` + strings.Repeat("x", 24<<20) + `",` + placementPrefix + zeros + `"}`)
+}
+
+// A request that is sent in pieces keeps its ids, although the same body is sent again
+// meanwhile.
+func TestPollKeepsTheIDsOfUnsentRequests(t *testing.T) {
+	const requests = 3
+	var started sync.WaitGroup
+	started.Add(requests)
+	size := len(largeBody())
+	url := acceptEach(t, func(c net.Conn) {
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		r := bufio.NewReaderSize(c, 1024)
+		for line := ""; line != "\r\n"; {
+			var err error
+			if line, err = r.ReadString('\n'); err != nil {
+				return // an unused connection
+			}
+		}
+		started.Done()
+		started.Wait()
+		body := make([]byte, size)
+		if _, err := io.ReadFull(r, body); err != nil {
+			t.Error(err)
+		}
+		first, last := string(body[len(requestIDPrefix):][:requestIDDigits]), string(body[size-2-requestIDDigits:size-2])
+		if first != last {
+			t.Errorf("got the ids %s and %s in one request", first, last)
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+	})
+	a := polling(url, requests)
+	a.Bodies = [][]byte{largeBody()}
+	r, err := a.Run(context.Background())
+	if err != nil || r.Statuses["204"] != requests {
+		t.Errorf("got %v, statuses %v, errors %v", err, r.Statuses, r.Errors)
+	}
+}
+
+// A connection whose request was answered before all of it was sent is not used again.
+func TestPollDropsConnectionsWithUnsentRequests(t *testing.T) {
+	const requests = 4
+	over := make(chan struct{})
+	url := acceptEach(t, func(c net.Conn) {
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		b := make([]byte, 1024)
+		n, err := c.Read(b)
+		if err != nil {
+			return
+		}
+		if !strings.HasPrefix(string(b[:n]), "POST ") {
+			t.Errorf("got %q; want a request", b[:n])
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+		<-over // the rest stays unsent
+	})
+	a := polling(url, requests)
+	a.Conns, a.Bodies = 1, [][]byte{largeBody()}
+	r, err := a.Run(context.Background())
+	close(over)
+	if err != nil || r.Statuses["204"] != requests {
 		t.Errorf("got %v, statuses %v, errors %v", err, r.Statuses, r.Errors)
 	}
 }
