@@ -22,10 +22,11 @@ type Request struct {
 	// with other requests to serve on this goroutine continues on another one.
 	BeforeRead func()
 	// Trace, if not nil, takes what the stages compared. Every candidate line is then
-	// evaluated.
+	// evaluated, except when a recorded decision that skipped some is repeated.
 	Trace *Trace
 	// Full is set if every candidate line is to be evaluated, even those that cannot
-	// change the bids, so that the outcome says of each why it does not bid.
+	// change the bids, so that the outcome says of each why it does not bid. A recorded
+	// decision that is repeated skips the lines that it skipped at first.
 	Full bool
 }
 

@@ -28,7 +28,7 @@ const checkEvery = 32
 
 // Costs of work that is not one step each.
 const (
-	entriesPerStep = 16             // entries of an impression's own lists that count as one step
+	entriesPerStep = 16             // entries of an impression's own lists, or of products selected, that count as one step
 	bidSteps       = checkEvery / 2 // reserving and building one bid
 )
 
@@ -89,7 +89,7 @@ type Decision struct {
 	option     option // that is being priced
 	queue      queue
 	products   []*creatives.Product
-	selections []selection
+	choices    []productChoice
 	fits       *[fitSlots]fitSlot
 	blocked    []blockedAdvertiser
 	verdicts   [verdictSlots]verdictSlot
@@ -232,7 +232,7 @@ func (d *Decision) reset() {
 	d.ids = d.ids[:0]
 	d.out = Outcome{Bids: d.out.Bids[:0], Drops: d.out.Drops[:0]}
 	d.candidates, d.options, d.blocked = d.candidates[:0], d.options[:0], d.blocked[:0]
-	d.products, d.selections = d.products[:0], d.selections[:0]
+	d.products, d.choices = d.products[:0], d.choices[:0]
 	if len(d.excluded) > 0 {
 		clear(d.excluded)
 	}
@@ -269,7 +269,7 @@ func (d *Decision) drop(l *campaigns.Line, imp int, r rtb.NoBidReason) {
 
 // oversized reports whether the decision holds more memory than it may keep.
 func (d *Decision) oversized() bool {
-	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.selections) + sizeOf(d.blocked) + sizeOf(d.offers) + sizeOf(d.paths) +
+	slices := sizeOf(d.options) + sizeOf(d.queue) + sizeOf(d.candidates) + sizeOf(d.products) + sizeOf(d.choices) + sizeOf(d.blocked) + sizeOf(d.offers) + sizeOf(d.paths) +
 		sizeOf(d.out.Drops) + sizeOf(d.out.Bids) + sizeOf(d.recording.decision.Bids) + sizeOf(d.recording.decision.Dropped) +
 		sizeOf(d.inputs.b) + sizeOf(d.inputs.multipliers) +
 		len(d.excluded)*int(unsafe.Sizeof(sizedCreative{})+1)
@@ -289,7 +289,10 @@ func (b *Bidder) borrow() *Decision {
 	return NewDecision()
 }
 
+// giveBack keeps the memory of a decision for the next request, but nothing of the
+// handler's.
 func (b *Bidder) giveBack(d *Decision) {
+	d.served, d.request = Request{}, nil
 	if !d.oversized() {
 		b.decisions.Put(d)
 	}

@@ -162,9 +162,20 @@ func TestWhatACreativeMustSatisfy(t *testing.T) {
 		}
 		l := &campaigns.Line{Advertiser: &campaigns.Advertiser{Cats: []string{"IAB22"}}, Creatives: list, Alike: list}
 		o.Imps = []rtb.Impression{*imp}
-		d := &Decision{profile: &exchange.Profile{}, opportunity: *o, check: checkEvery, round: 1}
+		d := &Decision{profile: &exchange.Profile{}, opportunity: *o, check: checkEvery}
 		if _, got := d.fitting(l, 0, 0); got != c.want {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// A decision that is given back keeps nothing that belongs to the server's request.
+func TestGiveBackForgetsTheRequest(t *testing.T) {
+	b, d := &Bidder{}, NewDecision()
+	d.served = Request{Exchange: "demo", Body: []byte("{}"), BeforeRead: func() {}, Trace: &Trace{}}
+	d.request = &d.served
+	b.giveBack(d)
+	if d.request != nil || d.served.Body != nil || d.served.BeforeRead != nil || d.served.Trace != nil {
+		t.Errorf("got %+v; want nothing", d.served)
 	}
 }

@@ -158,8 +158,8 @@ func (d *Decision) fitsImp(l *campaigns.Line, imp *rtb.Impression, c *creatives.
 	return rtb.NoBidNone
 }
 
-// selection is the products that a decision selected for an advertiser.
-type selection struct {
+// productChoice is the products that a decision selected for an advertiser.
+type productChoice struct {
 	advertiser *campaigns.Advertiser
 	fill       creatives.Fills
 	products   [2]int
@@ -168,15 +168,19 @@ type selection struct {
 // selected returns the range of products that a creative of an advertiser shows to the
 // visitor. They are selected once for each advertiser and fill.
 func (d *Decision) selected(a *campaigns.Advertiser, c *creatives.Creative) [2]int {
-	for i := range d.selections {
-		if s := &d.selections[i]; s.advertiser == a && s.fill == c.Fill {
+	if a.Feed == nil {
+		return [2]int{}
+	}
+	d.spend(len(d.choices) / entriesPerStep)
+	for i := range d.choices {
+		if s := &d.choices[i]; s.advertiser == a && s.fill == c.Fill {
 			return s.products
 		}
 	}
 	start := len(d.products)
 	d.products = c.Select(d.products, &d.visitor, a.Feed, a.ID, d.now)
 	products := [2]int{start, len(d.products)}
-	d.selections = append(d.selections, selection{a, c.Fill, products})
+	d.choices = append(d.choices, productChoice{a, c.Fill, products})
 	return products
 }
 
@@ -188,6 +192,7 @@ const verdictSlots = 32
 
 // verdictSlot is the verdict on a language and categories in one round.
 type verdictSlot struct {
+	known    bool // the slot is used
 	round    uint64
 	language string
 	cats     []string
@@ -208,8 +213,8 @@ func (d *Decision) verdictOn(l *campaigns.Line, c *creatives.Creative) verdict {
 		h = h*31 + uint64(c.Language[i])
 	}
 	s := &d.verdicts[mix(h)%verdictSlots]
-	if s.round != d.round || s.language != c.Language || len(s.cats) != len(cats) || unsafe.SliceData(s.cats) != unsafe.SliceData(cats) {
-		*s = verdictSlot{d.round, c.Language, cats, verdict{!languageFits(o, c.Language), categoryBlocked(o, cats)}}
+	if !s.known || s.round != d.round || s.language != c.Language || len(s.cats) != len(cats) || unsafe.SliceData(s.cats) != unsafe.SliceData(cats) {
+		*s = verdictSlot{true, d.round, c.Language, cats, verdict{!languageFits(o, c.Language), categoryBlocked(o, cats)}}
 		d.entries += n
 		d.spend(n)
 	}

@@ -49,9 +49,9 @@ type ranking struct {
 	lowered int // lines of which the multiplier was read
 }
 
-// selections is how many lines are selected one by one before the rest is sorted, and how
+// selectFirst is how many lines are selected one by one before the rest is sorted, and how
 // many multipliers are read one by one.
-const selections = 8
+const selectFirst = 8
 
 // peekLine returns the best line that was not evaluated; ok is false when there is none.
 func (d *Decision) peekLine() (_ ranked, ok bool) {
@@ -71,12 +71,12 @@ func (d *Decision) placeLine() {
 	r := &d.ranking
 	rest := r.list[r.next:]
 	for {
-		if r.next >= selections || r.lowered >= selections {
+		if r.next >= selectFirst || r.lowered >= selectFirst {
 			for i := range rest {
 				d.lower(&rest[i])
 			}
 		}
-		if r.next >= selections {
+		if r.next >= selectFirst {
 			break
 		}
 		best := 0
@@ -215,10 +215,8 @@ func (b *bounds) factor(d *Decision, i int32) *factorBound {
 func classOf(t *campaigns.Terms) uint64 { return uint64(t.Priority)<<keyPriority | keyReaches }
 
 // fullKey returns the key of a line's full price, and whether its multiplier may lower it.
-// The price is computed as [Decision.price] does it.
-func (b *bounds) fullKey(d *Decision, t *campaigns.Terms) (key uint64, may bool) {
-	value := t.CPM.Scale(b.factor(d, t.Factors).bound)
-	full := min(value, t.MaxCPM).Convert(b.inverse, rtb.RoundDown)
+func (b *bounds) fullKey(d *Decision, t *campaigns.Terms) (key uint64, lowerable bool) {
+	full := b.priceOf(d, t, 1)
 	if full <= 0 || full < b.floor {
 		return keyFloor, false
 	}
@@ -237,8 +235,17 @@ func (d *Decision) lower(x *ranked) {
 		return
 	}
 	t := d.catalog.Index.Terms(x.ordinal)
+	x.key = b.priceKey(d, t, b.priceOf(d, t, m))
+}
+
+// priceOf returns the highest price of a line with a multiplier of at least 1, in the
+// response's currency. It is computed as [Decision.price] does it.
+func (b *bounds) priceOf(d *Decision, t *campaigns.Terms, multiplier float64) rtb.CPM {
 	value := t.CPM.Scale(b.factor(d, t.Factors).bound)
-	x.key = b.priceKey(d, t, min(value.Scale(1/m), t.MaxCPM).Convert(b.inverse, rtb.RoundDown))
+	if multiplier > 1 {
+		value = value.Scale(1 / multiplier)
+	}
+	return min(value, t.MaxCPM).Convert(b.inverse, rtb.RoundDown)
 }
 
 // priceKey returns the key of a price.

@@ -37,8 +37,10 @@ func fullEvery(n int) uint64 {
 }
 
 // isFull reports whether the round of a request with n candidate lines is full, and with
-// which weight its lines count from the point on where a short round ends. Which rounds
-// are full depends on the request's id alone, so that a replayed request is decided alike.
+// which weight its lines count from the point on where a short round ends. It
+// depends on the request's id, the number of lines, Trace, Full and whether it is a dry run,
+// so that a request with the same lines is always decided alike; a recorded decision is
+// repeated as it was.
 func (d *Decision) isFull(n int) (full bool, weight int64) {
 	switch {
 	case d.recorded != nil:
