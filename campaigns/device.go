@@ -240,5 +240,5 @@ func (c *compiler) devices(path string, s *DeviceSpec) *devices {
 		}
 		d.languages = append(d.languages, tag)
 	}
-	return shared(c, "device", fmt.Sprint(*d), d)
+	return shared(c, "device", fmt.Sprintf("%#v", *d), d)
 }

@@ -163,7 +163,7 @@ func (c *compiler) geo(path string, s *GeoSpec) *geo {
 		return nil
 	}
 	include, exclude := c.places(path+".include", s.Include), c.places(path+".exclude", s.Exclude)
-	return shared(c, "geo", fmt.Sprint(include, exclude), newGeo(include, exclude))
+	return shared(c, "geo", fmt.Sprintf("%#v %#v", include, exclude), newGeo(include, exclude))
 }
 
 // newGeo compiles included and excluded places.

@@ -424,3 +424,28 @@ func TestLineEndsOfLists(t *testing.T) {
 		}
 	}
 }
+
+// Rules that differ are not shared, whatever their texts contain.
+func TestSharedRulesAreEqual(t *testing.T) {
+	c := &compiler{}
+	geo := func(cities ...string) *geo {
+		s := &GeoSpec{}
+		for _, city := range cities {
+			s.Include = append(s.Include, PlaceSpec{Country: "CA", City: city})
+		}
+		return c.geo("geo", s)
+	}
+	one, two := geo("x  false false 0 0 0} {[67 65]  y"), geo("x", "y")
+	if fmt.Sprint(one.include) != fmt.Sprint(two.include) {
+		t.Fatalf("got %v and %v; want places that look alike without quotes", one.include, two.include)
+	}
+	if one == two {
+		t.Error("one city and two cities share a rule")
+	}
+	if geo("x", "y") != two || geo("y", "x") == two {
+		t.Error("want equal rules shared, and no others")
+	}
+	if len(c.rules) != 3 {
+		t.Errorf("got %d rules; want 3", len(c.rules))
+	}
+}
