@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -331,5 +332,27 @@ func TestIntroduce(t *testing.T) {
 	shop.Key = "wrong"
 	if err := tr.Introduce(context.Background(), shop, &Attack{Target: s.URL + "/bid"}, nil); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("a wrong key: got %v; want an error with status 401", err)
+	}
+}
+
+// No two impressions are on the same placement.
+func TestPlacementsAreUnique(t *testing.T) {
+	gpid := regexp.MustCompile(`"gpid":"[^"]+"`)
+	seen := map[string]bool{}
+	several := 0
+	for _, body := range (Traffic{Seed: 1}).Bodies(500) {
+		list := gpid.FindAllString(string(body), -1)
+		if len(list) > 1 {
+			several++
+		}
+		for _, id := range list {
+			if seen[id] {
+				t.Errorf("got %s twice", id)
+			}
+			seen[id] = true
+		}
+	}
+	if several == 0 {
+		t.Error("no request has several impressions")
 	}
 }

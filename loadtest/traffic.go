@@ -75,7 +75,8 @@ func (t Traffic) Visitor(n int) string { return fmt.Sprintf("lt-%d-%d", t.Seed, 
 // Every generated body begins with requestIDPrefix and requestIDDigits hexadecimal
 // digits, and has as many after each placementPrefix. A sender may replace them, so that
 // no request is sent twice and no impression is offered twice: a bidder that already has
-// a bid on an impression makes no other.
+// a bid on an impression makes no other. The impressions of a request have the same digits
+// there; what follows tells them apart.
 const (
 	requestIDPrefix = `{"id":"lt-`
 	placementPrefix = `"gpid":"/lt-`
@@ -175,7 +176,7 @@ func (g *generator) imp(i, k int, app bool) {
 		s := pickSize(g.r, app)
 		g.add(`"banner":{"format":[{"w":%d,"h":%d}],"pos":%d,"topframe":1,"battr":[1,3,6,9,13,14],"btype":[4],"mimes":["image/jpeg","image/png","text/html"]}`, s.W, s.H, g.r.IntN(4))
 	}
-	g.add(`,"ext":{%s%012x/article-%d","tid":"%08x-aa"}}`, placementPrefix, i, slot, g.r.Uint32())
+	g.add(`,"ext":{%s%012x/article-%d-%d","tid":"%08x-aa"}}`, placementPrefix, i, slot, k+1, g.r.Uint32())
 }
 
 func (g *generator) site() {
