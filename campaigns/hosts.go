@@ -75,11 +75,11 @@ func (n names) has(k *nameKeys) bool {
 	return slices.ContainsFunc(n, func(s *nameSet) bool { return s.has(k) })
 }
 
-// nameFilter tells for most names that they are in none of some lists, without a look at the
-// lists (a Bloom filter of one hash).
+// nameFilter rules out most names that are in none of some lists without a lookup (a Bloom
+// filter with one hash).
 type nameFilter [4]uint64
 
-// filterRows is from how many rows on a filter would tell too little. It then lets all
+// filterRows is from how many rows on a filter would rule out too few names. It then lets all
 // names through.
 const filterRows = 64
 

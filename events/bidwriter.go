@@ -125,16 +125,16 @@ func (w *bidWriter) packer() (rest func()) {
 	return func() {
 		worked := w.l.o.Now().Sub(began)
 		select {
-		case <-time.After(time.Duration(float64(min(worked, maxPackRest)) * (1/packShare - 1))):
+		case <-time.After(time.Duration(float64(min(worked, maxPackWork)) * (1/packShare - 1))):
 		case <-w.ending:
 		}
 		began = w.l.o.Now()
 	}
 }
 
-// maxPackRest bounds the work that is rested for: a block takes less, unless the machine is
-// busy, and files must not pile up.
-const maxPackRest = 5 * time.Millisecond
+// maxPackWork bounds the work that one pause makes up for: a block takes less, unless the
+// machine is busy, and files must not pile up.
+const maxPackWork = 5 * time.Millisecond
 
 // keep deletes the oldest files above the folder's byte limit, never the newest.
 func (w *bidWriter) keep() {

@@ -70,8 +70,8 @@ type Decision struct {
 	Dropped []DecisionDrop `json:"dropped,omitempty"`
 	Outbid  int            `json:"outbid,omitempty"`
 	// Skipped counts the candidate lines that were not evaluated, because they could not
-	// have changed the bids. A request with up to 4 candidate lines skips none, nor do one in
-	// four with up to 16, and one in sixteen with more.
+	// have changed the bids. Requests with few candidate lines, and a sample of the others,
+	// skip none.
 	Skipped int `json:"skipped,omitempty"`
 	// LostOptions and LostDrops count the ways to bid that were not considered and the
 	// refused lines that are not listed, because the request exceeded the limits of a

@@ -185,8 +185,8 @@ func (d *DB) options(h *handle) *pebble.Options {
 	return o
 }
 
-// openSpace is how many bytes must be free to open a view. While Pebble opens its files it
-// repeats what it cannot write for as long as that fails.
+// openSpace is how many bytes must be free to open a view. Pebble retries
+// failed writes forever while it opens its files.
 const openSpace = 1 << 20
 
 // probe returns an error if the disk has no space for opening the files.

@@ -155,7 +155,7 @@ func (c *BudgetCurve) used() float64 {
 	return float64(p.Spent) / float64(max(p.Cap, 1))
 }
 
-// The page shows the caps that were spent most of, except for those that hardly mattered.
+// The page shows the most used caps; those below leastUsed are left out.
 const (
 	mostCurves = 12
 	leastUsed  = 0.02 // share of the cap
