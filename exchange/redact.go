@@ -106,75 +106,67 @@ func (r *redactor) value(a act) {
 	switch c := s.b[s.i]; {
 	case c != '{' && c != '[':
 		s.skip()
-	case a == plainCopy:
-		r.plain()
-	case c == '{':
-		r.object(a)
-	default:
+	case a == inEIDs && c == '{':
+		r.source = r.findSource()
+		r.members(a)
+	case a == inEIDs:
 		s.enter('[')
 		for s.element() {
 			r.value(a)
 		}
+	default:
+		r.members(a)
 	}
 }
 
-// object treats the members of the object at hand.
-func (r *redactor) object(a act) {
-	s := r.s
-	if a == inEIDs {
-		r.source = r.findSource()
-	}
-	s.enter('{')
-	for s.member() {
-		r.member(actsOf[a].of(s.key), s.keyAt)
-	}
-}
-
-// plain treats the container at hand, all of whose members have the acts of
-// plainCopy at any depth. It therefore looks only at the names, each before a colon.
-func (r *redactor) plain() {
+// members treats the members of the object at hand, or those of the objects in the array
+// at hand. It looks only at their names, each before a colon: what is kept needs no reading.
+func (r *redactor) members(a act) {
 	s := r.s
 	end := s.end(s.i)
-	for colon := s.colonFrom(s.i); colon < end; colon = s.colonFrom(s.i) {
-		s.i = colon + 1
-		if a, name := r.plainAct(colon); a != plainCopy {
-			s.i = s.space(s.i)
-			r.member(a, name)
+	w := s.i >> blockShift
+	colons := s.blocks[w].colon &^ (1<<(s.i&(blockBytes-1)) - 1)
+	for {
+		for ; colons == 0; colons = s.blocks[w].colon {
+			if w++; w<<blockShift >= end {
+				s.i = end
+				return
+			}
 		}
+		colon := w<<blockShift + bits.TrailingZeros64(colons)
+		if colon >= end {
+			s.i = end
+			return
+		}
+		colons &= colons - 1
+		name, at := s.nameBefore(colon)
+		if a == plainCopy && !mayAct(name) {
+			continue
+		}
+		do := actsOf(name)[a]
+		if s.i = colon + 1; do == plainCopy && (a == plainCopy || s.b[s.i] == '"' || s.b[s.i]-'0' <= 9) {
+			continue
+		}
+		s.i = s.space(s.i)
+		r.member(do, at)
+		w = s.i >> blockShift
+		colons = s.blocks[w].colon &^ (1<<(s.i&(blockBytes-1)) - 1)
 	}
-	s.i = end
 }
 
-// colonFrom returns the index of the first colon from i on that is outside strings.
-func (s *scanner) colonFrom(i int) int {
-	w := i >> blockShift
-	if w >= len(s.blocks) {
-		return len(s.b)
-	}
-	m := s.blocks[w].colon >> (i & (blockBytes - 1)) << (i & (blockBytes - 1))
-	for m == 0 {
-		if w++; w == len(s.blocks) {
-			return len(s.b)
-		}
-		m = s.blocks[w].colon
-	}
-	return w<<blockShift + bits.TrailingZeros64(m)
-}
-
-// plainAct returns the act of the member whose name is before the colon, and where the
-// name begins.
-func (r *redactor) plainAct(colon int) (a act, name int) {
-	s := r.s
+// nameBefore returns the name of the member whose colon is at the index, and where the
+// name begins, at its quote.
+func (s *scanner) nameBefore(colon int) (name []byte, at int) {
 	last := colon - 1
 	for s.b[last] != '"' {
 		last--
 	}
-	name = s.quoteBefore(last)
-	key := s.b[name+1 : last]
-	if s.escaped(key) {
-		key, _ = s.unescape(key)
+	at = s.quoteBefore(last)
+	name = s.b[at+1 : last]
+	if s.escaped(name) {
+		name, _ = s.unescape(name)
 	}
-	return actsOf[plainCopy].of(key), name
+	return name, at
 }
 
 // quoteBefore returns the index of the last quote before i.

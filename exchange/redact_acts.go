@@ -1,5 +1,7 @@
 package exchange
 
+import "encoding/binary"
+
 // act is the treatment of a value: drop, copy, replace, or descend into an
 // object whose members have acts of their own.
 type act uint8
@@ -86,52 +88,89 @@ func with(m, more map[string]act) map[string]act {
 	return m
 }
 
-// actTable finds the act of a member by its name. It is a hash table with open
-// addressing that is at most half full. Most names that are not in it are found missing by
-// their length and first letter alone.
-type actTable struct {
-	firsts [32]uint32 // of each length, modulo 32: a bit for each letter that a name begins with
-	other  act        // of names that are not in it
-	slots  [64]struct {
-		name string
-		act  act
+// knownName is the name of members that have an act in some object.
+type knownName struct {
+	start uint64 // as nameStart returns it
+	name  string
+	acts  [acts]act // in each object
+}
+
+// knownNames begins with the acts of names that are not known. nameIndex is a hash table
+// of its other elements with open addressing: 0 is an empty slot.
+var (
+	knownNames = []knownName{{acts: [acts]act{plainCopy: plainCopy}}}
+	nameIndex  [1024]uint8
+)
+
+func init() {
+	places := map[string]uint8{}
+	for a, members := range memberActs {
+		for name, does := range members {
+			if places[name] == 0 {
+				places[name] = uint8(len(knownNames))
+				knownNames = append(knownNames, knownName{nameStart([]byte(name)), name, knownNames[0].acts})
+			}
+			knownNames[places[name]].acts[a] = does
+		}
+	}
+	for place, k := range knownNames[1:] {
+		i := nameSlot(k.start, len(k.name))
+		for nameIndex[i] != 0 {
+			i = (i + 1) % len(nameIndex)
+		}
+		nameIndex[i] = uint8(place + 1)
 	}
 }
 
-var actsOf = func() (tables [acts]actTable) {
-	tables[plainCopy].other = plainCopy
-	for a := range tables {
-		t := &tables[a]
-		for _, name := range sortedKeys(memberActs[a]) {
-			i := actSlot([]byte(name))
-			for t.slots[i].name != "" {
-				i = (i + 1) % len(t.slots)
-			}
-			t.slots[i].name, t.slots[i].act = name, memberActs[act(a)][name]
-			t.firsts[len(name)%len(t.firsts)] |= 1 << (name[0] % 32)
-		}
+// plainFirsts has for each length of a name, modulo 32, a bit for each letter that a name
+// with an act in plainCopy begins with.
+var plainFirsts = func() (firsts [32]uint32) {
+	for name := range memberActs[plainCopy] {
+		firsts[len(name)%len(firsts)] |= 1 << (name[0] % 32)
 	}
-	return tables
+	return firsts
 }()
 
-// actSlot returns the slot where the search for a name begins. It does not depend on
-// letter case.
-func actSlot(name []byte) int {
-	n := len(name)
-	first, middle, last := int(name[0]|0x20), int(name[n/2]|0x20), int(name[n-1]|0x20)
-	return (first*5 + middle*3 + last*7 + n) % 64
+// mayAct reports whether a name may have an act in plainCopy, by its length and its first
+// letter alone. Most names in a request have none.
+func mayAct(name []byte) bool {
+	return len(name) > 0 && plainFirsts[len(name)%len(plainFirsts)]>>(name[0]%32)&1 != 0
 }
 
-// of returns the act of a member. The name may be in any letter case, because the
-// decoder reads privacy signals in any.
-func (t *actTable) of(name []byte) act {
-	if len(name) == 0 || t.firsts[len(name)%len(t.firsts)]>>(name[0]%32)&1 == 0 {
-		return t.other
-	}
-	for i := actSlot(name); t.slots[i].name != ""; i = (i + 1) % len(t.slots) {
-		if foldsTo(name, t.slots[i].name) {
-			return t.slots[i].act
+// actsOf returns the acts of a member in each object, by its name. The name may be in any
+// letter case, because the decoder reads privacy signals in any.
+func actsOf(name []byte) *[acts]act {
+	start := nameStart(name)
+	for i := nameSlot(start, len(name)); nameIndex[i] != 0; i = (i + 1) % len(nameIndex) {
+		k := &knownNames[nameIndex[i]]
+		if k.start == start && len(k.name) == len(name) && (len(name) <= 8 || foldsTo(name[8:], k.name[8:])) {
+			return &k.acts
 		}
 	}
-	return t.other
+	return &knownNames[0].acts
+}
+
+// nameStart returns the first eight bytes of a name in lower case, as a word.
+func nameStart(name []byte) uint64 {
+	switch {
+	case len(name) >= 8:
+		return toLower(binary.LittleEndian.Uint64(name))
+	case cap(name) >= 8: // what follows the name is the rest of the text
+		return toLower(binary.LittleEndian.Uint64(name[:8]) &^ (^uint64(0) << (len(name) * 8)))
+	}
+	var start [8]byte
+	copy(start[:], name)
+	return toLower(binary.LittleEndian.Uint64(start[:]))
+}
+
+// toLower changes the upper-case letters (ASCII) of eight bytes to lower case.
+func toLower(x uint64) uint64 {
+	low := x &^ highBits
+	upper := (low + (0x80-'A')*lowBits) &^ (low + (0x7f-'Z')*lowBits) &^ x & highBits
+	return x | upper>>2
+}
+
+// nameSlot returns where the search for a name begins.
+func nameSlot(start uint64, size int) int {
+	return int((start + uint64(size)) * 0x9e3779b97f4a7c15 >> 54)
 }
