@@ -157,10 +157,7 @@ func (r *redactor) members(a act) {
 // nameBefore returns the name of the member whose colon is at the index, and where the
 // name begins, at its quote.
 func (s *scanner) nameBefore(colon int) (name []byte, at int) {
-	last := colon - 1
-	for s.b[last] != '"' {
-		last--
-	}
+	last := s.quoteBefore(colon)
 	at = s.quoteBefore(last)
 	name = s.b[at+1 : last]
 	if s.escaped(name) {
