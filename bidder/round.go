@@ -18,7 +18,7 @@ import (
 // then spread over more requests. Dry runs, traced requests, and rounds of few lines are
 // always full.
 const (
-	fewLines  = 4  // up to which every round is full
+	fewLines  = 2  // up to which every round is full
 	someLines = 16 // up to which one in fullOfSome is, and above it one in fullOfMany
 
 	fullOfSome = 4
