@@ -160,6 +160,9 @@ func (in *inputs) Multiplier(h rtb.LineHandle) float64 {
 	return m
 }
 
+// SampleEvery implements [Budgets].
+func (in *inputs) SampleEvery(h rtb.LineHandle) uint32 { return in.budgets.SampleEvery(h) }
+
 // Quote implements [Budgets]. The line is the candidate that is being priced.
 func (in *inputs) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReason) {
 	q, r := in.budgets.Quote(h, ask)
@@ -214,7 +217,10 @@ func (in *inputs) finish() []byte {
 	if !d.decided {
 		return in.b
 	}
-	evaluated := d.ranking.list[:d.ranking.next]
+	evaluated := d.ranking.list
+	if d.out.Skipped == 0 {
+		evaluated = evaluated[:d.ranking.next] // a late decision did not get to the others
+	}
 	if len(in.multipliers) > sorted(len(evaluated)) {
 		slices.SortFunc(in.multipliers, func(a, b lineMultiplier) int { return int(a.handle - b.handle) })
 	}

@@ -31,7 +31,8 @@ const (
 type ranked struct {
 	key     uint64
 	ordinal int32
-	full    bool // the key is that of the full price, which the multiplier may lower
+	weight  uint16 // of what is observed of it
+	full    bool   // the key is that of the full price, which the multiplier may lower
 }
 
 func (a ranked) before(b ranked) bool {
@@ -105,6 +106,25 @@ func (r *ranking) skip() int {
 	return n
 }
 
+// keep leaves out the lines of the rest for which keep returns false, and returns
+// their number.
+func (r *ranking) keep(keep func(*ranked) bool) int {
+	rest, kept := r.list[r.next:], r.list[:r.next]
+	for i := range rest {
+		if keep(&rest[i]) {
+			kept = append(kept, rest[i])
+		}
+	}
+	if r.placed < len(r.list) { // the rest is not in order
+		r.placed = r.next
+	} else {
+		r.placed = len(kept)
+	}
+	n := len(r.list) - len(kept)
+	r.list = kept
+	return n
+}
+
 // rank ranks the candidate lines by the highest price that each can bid on the
 // request. It looks at what the index keeps about lines, but not at the lines; lower looks
 // at their multipliers as well.
@@ -116,7 +136,7 @@ func (d *Decision) rank(lines []int32) {
 	d.bounds = b
 	for _, n := range lines {
 		t := x.Terms(n)
-		next := ranked{classOf(t) | uint64(rtb.MaxCPM), n, false}
+		next := ranked{key: classOf(t) | uint64(rtb.MaxCPM), ordinal: n, weight: 1}
 		switch {
 		case !ok:
 		case t.Deals && b.deals:

@@ -275,11 +275,22 @@ func (r *Recorded) Multiplier(h rtb.LineHandle) float64 {
 	if m, ok := r.multipliers[h]; ok {
 		return m
 	}
-	if r.evaluated != nil && !r.evaluated[h] {
+	if !r.wasEvaluated(h) {
 		return math.MaxFloat64
 	}
 	return 1
 }
+
+// wasEvaluated reports whether the recorded decision evaluated a line.
+func (r *Recorded) wasEvaluated(h rtb.LineHandle) bool {
+	if _, ok := r.multipliers[h]; ok {
+		return true
+	}
+	return r.evaluated == nil || r.evaluated[h]
+}
+
+// SampleEvery implements [Budgets].
+func (r *Recorded) SampleEvery(rtb.LineHandle) uint32 { return 1 }
 
 // Quote implements [Budgets].
 func (r *Recorded) Quote(h rtb.LineHandle, _ *rtb.Ask) (rtb.Quote, rtb.NoBidReason) {

@@ -10,46 +10,52 @@ import (
 // have a better one. The bids are those that evaluating every line would give.
 //
 // A round is settled when no further line can change the response: there is no room
-// left on any impression, or the rest of the lines cannot reach a floor. A short round
-// ends there. A full round evaluates the rest as well, so that the reasons of lines that
-// do not bid are known, and tells pacing about them with the weight of the rounds that
+// left on any impression, or the rest of the lines cannot reach a floor. Most rounds
+// end there. The others evaluate a sample of the rest as well, so that the reasons of lines that
+// do not bid are known, and tell pacing about them with the weight of the rounds that
 // do not. What pacing observes of each line is thereby right in expectation. The more
-// lines a request has, the rarer are full rounds: the noise of what pacing observes is
-// then spread over more requests. Dry runs, traced requests, and rounds of few lines are
-// always full.
+// lines a request has, and the more requests a line has, the rarer it is sampled: the
+// noise of what pacing observes is then spread over more requests. Dry runs, traced
+// requests, and rounds of few lines evaluate every line.
 const (
-	fewLines  = 2  // up to which every round is full
-	someLines = 16 // up to which one in fullOfSome is, and above it one in fullOfMany
+	fewLines  = 2  // up to which every line is evaluated
+	someLines = 16 // up to which lines are sampled in one of everyOfSome rounds, and above it in one of everyOfMany
 
-	fullOfSome = 4
-	fullOfMany = 16
+	everyOfSome = 4
+	everyOfMany = 16
 )
 
-// fullEvery returns one in how many rounds of n candidate lines is full.
-func fullEvery(n int) uint64 {
+// sampleEvery returns in one of how many rounds of n candidate lines any are sampled.
+func sampleEvery(n int) uint64 {
 	switch {
 	case n <= fewLines:
 		return 1
 	case n <= someLines:
-		return fullOfSome
+		return everyOfSome
 	}
-	return fullOfMany
+	return everyOfMany
 }
 
-// isFull reports whether the round of a request with n candidate lines is full, and with
-// which weight its lines count from the point on where a short round ends. It
-// depends on the request's id, the number of lines, Trace, Full and whether it is a dry run,
-// so that a request with the same lines is always decided alike; a recorded decision is
-// repeated as it was.
-func (d *Decision) isFull(n int) (full bool, weight int64) {
+// sample leaves out the lines of a settled round that need not be evaluated, weights the
+// others, and returns the number of those that it left out. Whether a line is in the
+// sample depends on the request's id, the number of lines, and pacing. A recorded
+// decision is repeated as it was.
+func (d *Decision) sample() (skipped int) {
+	r := &d.ranking
+	every, request := sampleEvery(len(r.list)), hash(d.opportunity.ID)
 	switch {
-	case d.recorded != nil:
-		return d.recorded.full, 1
-	case d.dry || d.request.Full || d.request.Trace != nil:
-		return true, 1
+	case d.recorded != nil && !d.recorded.full:
+		return r.keep(func(x *ranked) bool { return d.recorded.wasEvaluated(d.handles[x.ordinal]) })
+	case d.recorded != nil || d.dry || d.request.Full || d.request.Trace != nil || every == 1:
+		return 0
+	case request%every != 0:
+		return r.skip()
 	}
-	every := fullEvery(n)
-	return hash(d.opportunity.ID)%every == 0, int64(every)
+	return r.keep(func(x *ranked) bool {
+		of := max(every, uint64(d.budgets.SampleEvery(d.handles[x.ordinal])))
+		x.weight = uint16(of)
+		return request%of == 0
+	})
 }
 
 // runRound makes bids, or sets the reason why there are none.
@@ -57,8 +63,6 @@ func (d *Decision) runRound(lines []int32) {
 	d.paths = append(d.paths[:0], make([]pathEntry, len(d.opportunity.Imps))...)
 	d.round++ // forgets what is remembered of the round before
 	d.rank(lines)
-	full, restWeight := d.isFull(len(lines))
-	d.weight = 1
 	settled := false
 	for !d.timedOut {
 		next, more := d.peekLine()
@@ -70,13 +74,11 @@ func (d *Decision) runRound(lines []int32) {
 			continue
 		}
 		if !settled && d.isSettled(next.key) {
-			if settled = true; !full {
-				d.out.Skipped = d.ranking.skip()
-				continue
-			}
-			d.weight = restWeight
+			settled, d.out.Skipped = true, d.sample()
+			continue
 		}
 		d.ranking.next++
+		d.weight = int64(next.weight)
 		if !d.spend(1) {
 			d.matchLine(next.ordinal)
 		}

@@ -31,6 +31,9 @@ type Budgets interface {
 	// Multiplier returns the number by which Quote would divide a line's value now, at
 	// least 1.
 	Multiplier(h rtb.LineHandle) float64
+	// SampleEvery returns on one in how many requests a line needs to be evaluated when it
+	// does not bid, so that its demand is known: a power of two.
+	SampleEvery(h rtb.LineHandle) uint32
 	// Quote returns the price for a line after pacing and shading, or the reason for
 	// which the line must not bid now. It does not keep the ask.
 	Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReason)

@@ -81,7 +81,7 @@ func TestQuoteReasons(t *testing.T) {
 	if q.Price != 1_000_000 {
 		t.Fatalf("price %s", q.Price)
 	}
-	p.lines[cartLine].multiplier.set(2)
+	p.lines[cartLine].terms.multiplier.set(2)
 	q, reason = p.quote(cartLine, 1_000_001, 500_000, rtb.AuctionFirstPrice)
 	wantReason(t, reason, rtb.NoBidNone)
 	if q.Price != 500_000 || q.Multiplier != 2 {

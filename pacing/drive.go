@@ -21,6 +21,7 @@ func (p *Pacer) moveControls(now time.Time) {
 		if e.line.observed {
 			e.line.observed, seen = false, e.line.drain()
 		}
+		e.line.sample(seen.requests, now)
 		day := e.on(rtb.SecondOf(now))
 		if day == nil {
 			continue
@@ -167,7 +168,7 @@ func (e *tableLine) publishLambda() {
 	for _, a := range e.days[0].accounts {
 		lambda, least = max(lambda, a.control.lambda()), max(least, a.control.leastUse())
 	}
-	e.multiplier.set(lambda)
+	e.terms.multiplier.set(lambda)
 	e.line.least.set(least)
 }
 

@@ -26,7 +26,7 @@ type inheritance struct {
 // openSlots opens the file of reservations and takes over the last run's bids
 // in flight. p is not shared yet.
 func (p *Pacer) openSlots() error {
-	p.inherited = inheritance{line: newLine(rtb.LineID{}, 0, new(multiplier)), settled: true}
+	p.inherited = inheritance{line: newLine(rtb.LineID{}, 0, new(terms)), settled: true}
 	if p.o.Reservations == "" {
 		return nil
 	}

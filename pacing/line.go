@@ -12,21 +12,22 @@ import (
 // line is the state of one line that outlives plans: its multiplier, observations and
 // spend.
 type line struct {
-	id         rtb.LineID
-	handle     rtb.LineHandle
-	multiplier *multiplier
-	shards     uint32              // the observers that are used: 1 to len(seen)
-	touched    atomic.Bool         // listed in list
-	list       *changedList[*line] // nil: the line is not in a plan
-	reserved   microsValue
-	least      multiplier           // see leastUse
-	refused    microsValue          // the expected cost of bids that a cap refused, since the last tick
-	asked      [askBins]microsValue // money that bids asked to reserve, by their use of it, since the last tick
-	seen       [observers]observer
+	id       rtb.LineID
+	handle   rtb.LineHandle
+	terms    *terms
+	shards   uint32              // the observers that are used: 1 to len(seen)
+	touched  atomic.Bool         // listed in list
+	list     *changedList[*line] // nil: the line is not in a plan
+	reserved microsValue
+	least    multiplier           // see leastUse
+	refused  microsValue          // the expected cost of bids that a cap refused, since the last tick
+	asked    [askBins]microsValue // money that bids asked to reserve, by their use of it, since the last tick
+	seen     [observers]observer
 
 	// Pacer.mu protects the remaining fields.
 	total    *lineTotal
 	observed bool // something was observed that the current round takes
+	traffic  sampled
 }
 
 // observer is one shard of a line's observations since the last tick.
@@ -45,10 +46,11 @@ type observer struct {
 // shard of each line is a cache line.
 const observers = 8
 
-func newLine(id rtb.LineID, h rtb.LineHandle, m *multiplier) *line {
-	l := &line{id: id, handle: h, multiplier: m}
+func newLine(id rtb.LineID, h rtb.LineHandle, t *terms) *line {
+	l := &line{id: id, handle: h, terms: t}
 	l.shards = uint32(min(1<<bits.Len(uint(runtime.GOMAXPROCS(0)-1)), observers))
-	l.multiplier.set(1)
+	l.terms.multiplier.set(1)
+	l.terms.every.Store(1)
 	return l
 }
 
@@ -157,7 +159,7 @@ func (p *Pacer) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReaso
 	}
 	own := max(ask.Multiplier, 1)
 	first, full := at.bid(ask, ask.Value.Scale(1/own), e.maxCPM)
-	multiplier := max(e.multiplier.get(), own)
+	multiplier := max(e.terms.multiplier.get(), own)
 	worth := ask.Value.Scale(1 / multiplier)
 	unshaded := min(worth, e.maxCPM)
 	if unshaded <= 0 || unshaded < ask.Floor {
@@ -179,7 +181,17 @@ func (p *Pacer) Multiplier(h rtb.LineHandle) float64 {
 	if uint(h) >= uint(len(t.byHandle)) || t.byHandle[h].line == nil {
 		return 1
 	}
-	return t.byHandle[h].multiplier.get()
+	return t.byHandle[h].terms.multiplier.get()
+}
+
+// SampleEvery returns on one in how many requests a line needs to be evaluated when it
+// does not bid, so that pacing knows its demand well: a power of two from 1 to 256.
+func (p *Pacer) SampleEvery(h rtb.LineHandle) uint32 {
+	t := p.table.Load()
+	if uint(h) >= uint(len(t.byHandle)) || t.byHandle[h].line == nil {
+		return 1
+	}
+	return t.byHandle[h].terms.every.Load()
 }
 
 // Observe must be called once per matched request and line, with an expected cost of 0

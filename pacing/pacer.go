@@ -81,7 +81,7 @@ type Pacer struct {
 	controls      map[controlID]*capControl
 	savedControls time.Time // when the controllers were last stored
 	lines         map[rtb.LineID]*line
-	multipliers   multipliers
+	terms         termsBlock
 	moved         []*account // scratch memory of moveControls
 	agenda        agenda
 	sorted        []*account // accounts by id; nil if the list must be rebuilt

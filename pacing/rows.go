@@ -187,7 +187,7 @@ func (p *Pacer) Stats() Stats {
 		}
 		s.Lines = append(s.Lines, LineStats{
 			Line: l.id, Currency: currency, Spend: l.total.Spend, Late: l.total.Late,
-			Reserved: l.reserved.Load(), Idle: p.idle(l.id), Multiplier: l.multiplier.get(),
+			Reserved: l.reserved.Load(), Idle: p.idle(l.id), Multiplier: l.terms.multiplier.get(),
 		})
 	}
 	return s

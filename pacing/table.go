@@ -19,19 +19,19 @@ type table struct {
 }
 
 // handleEntry is what a handle refers to: nothing if the line is not in the plan. It has
-// the multiplier, which every candidate needs, without another pointer.
+// the terms, which many candidates need, without another pointer.
 type handleEntry struct {
-	line       *tableLine
-	multiplier *multiplier
+	line  *tableLine
+	terms *terms
 }
 
 type tableLine struct {
-	line       *line
-	multiplier *multiplier // of line
-	order      int         // index in table.order; -1 if the line is refused
-	caps       rtb.CapSet
-	maxCPM     rtb.CPM // the highest price that the line bids
-	currency   rtb.Currency
+	line     *line
+	terms    *terms // of line
+	order    int    // index in table.order; -1 if the line is refused
+	caps     rtb.CapSet
+	maxCPM   rtb.CPM // the highest price that the line bids
+	currency rtb.Currency
 	// refused is the reason why the line does not bid; NoBidNone if it does.
 	refused rtb.NoBidReason
 	days    [2]tableDay // the current one and the next
@@ -115,7 +115,7 @@ func (p *Pacer) rebuild(now time.Time) {
 	}
 	t.byHandle = make([]handleEntry, len(p.lines)+1)
 	for id, e := range t.lines {
-		t.byHandle[p.line(id).handle] = handleEntry{e, e.multiplier}
+		t.byHandle[p.line(id).handle] = handleEntry{e, e.terms}
 	}
 	for _, a := range p.sortedAccounts() {
 		a.refresh(p.budgetOf(a), p.now, p.stopping.Load())
@@ -127,7 +127,7 @@ func (p *Pacer) rebuild(now time.Time) {
 
 func (p *Pacer) tableLine(l *LinePlan, now time.Time) *tableLine {
 	e := &tableLine{line: p.line(l.Line), caps: l.Caps, maxCPM: l.MaxCPM, currency: l.Currency}
-	e.multiplier = e.line.multiplier
+	e.terms = e.line.terms
 	if e.maxCPM <= 0 {
 		e.maxCPM = rtb.MaxCPM
 	}
@@ -264,7 +264,7 @@ func (p *Pacer) control(id controlID) *capControl {
 func (p *Pacer) line(id rtb.LineID) *line {
 	l := p.lines[id]
 	if l == nil {
-		l = newLine(id, rtb.LineHandle(len(p.lines)+1), p.multipliers.next()) // lines are never removed
+		l = newLine(id, rtb.LineHandle(len(p.lines)+1), p.terms.next()) // lines are never removed
 		l.total, l.list = p.total(id), &p.touched
 		p.lines[id] = l
 	}

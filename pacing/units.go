@@ -41,16 +41,22 @@ type multiplier struct{ bits atomic.Uint64 }
 func (m *multiplier) get() float64  { return math.Float64frombits(m.bits.Load()) }
 func (m *multiplier) set(x float64) { m.bits.Store(math.Float64bits(x)) }
 
-// multipliers allocates the multipliers of lines next to each other, because a request
-// reads those of all its candidates.
-type multipliers struct{ free []multiplier }
+// terms is what a request reads of its candidate lines, and the rounds set.
+type terms struct {
+	multiplier multiplier
+	every      atomic.Uint32 // see [Pacer.SampleEvery]
+}
 
-func (m *multipliers) next() *multiplier {
-	if len(m.free) == 0 {
-		m.free = make([]multiplier, 1024)
+// termsBlock allocates the terms of lines next to each other, because a request reads
+// those of many lines.
+type termsBlock struct{ free []terms }
+
+func (b *termsBlock) next() *terms {
+	if len(b.free) == 0 {
+		b.free = make([]terms, 1024)
 	}
-	x := &m.free[0]
-	m.free = m.free[1:]
+	x := &b.free[0]
+	b.free = b.free[1:]
 	return x
 }
 
