@@ -117,6 +117,8 @@ type multiplied struct{ bidder.Budgets }
 
 func (m multiplied) Multiplier(h rtb.LineHandle) float64 { return 1 + float64(h%5)/4 }
 
+func (m multiplied) SampleEvery(h rtb.LineHandle) uint32 { return 1 << (h % 7) }
+
 func (m multiplied) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidReason) {
 	q, r := m.Budgets.Quote(h, ask)
 	if r != rtb.NoBidNone {
@@ -130,13 +132,13 @@ func (m multiplied) Quote(h rtb.LineHandle, ask *rtb.Ask) (rtb.Quote, rtb.NoBidR
 }
 
 // A round that ends early makes the bids that evaluating every line makes, and gives
-// the same reason for none.
+// the same reason for none. Its record is repeated as it was, whichever lines it sampled.
 func TestShortRoundsDecideLikeFullOnes(t *testing.T) {
-	short, skipped, bids := 0, 0, 0
+	short, skipped, bids, repeated := 0, 0, 0, 0
 	for n := range uint64(12) {
 		r := rand.New(rand.NewPCG(n, 1))
 		w := randomLines(t, r)
-		b, d := bidder.New(bidder.Options{Visitors: w.segments, Budgets: multiplied{w.pacer}, Links: w.signer, Clock: func() time.Time { return w.now }}), bidder.NewDecision()
+		b, d := bidder.New(bidder.Options{Visitors: w.segments, Budgets: multiplied{w.pacer}, Links: w.signer, Keys: w.keyring, Records: &w.records, KnownNoBidShare: 1, Clock: func() time.Time { return w.now }}), bidder.NewDecision()
 		b.Swap(w.bidder.Catalog())
 		for id := range 150 {
 			body, draw := w.randomRequest(r, id), r.Uint64()
@@ -154,24 +156,34 @@ func TestShortRoundsDecideLikeFullOnes(t *testing.T) {
 			for i := range d.Outcome().Bids {
 				w.pacer.Release(d.Outcome().Bids[i].Claims.Bid)
 			}
+			if d.Outcome().Skipped > 0 {
+				if diff := w.repeat(w.records.last); diff != "" {
+					t.Fatalf("world %d, request %d: repeated from its record: %s", n, id, diff)
+				}
+				repeated++
+			}
 			bids += rs.Offers
 			if skipped += d.Outcome().Skipped; d.Outcome().Skipped > 0 {
 				short++
 			}
 		}
 	}
-	if short < 600 || bids < 900 {
+	if short < 600 || bids < 900 || repeated < 600 {
 		t.Errorf("got %d short rounds and %d bids in 1800 requests; want enough of them to compare", short, bids)
 	}
 	t.Logf("%d short rounds of 1800 skipped %d lines; %d bids", short, skipped, bids)
 }
 
-// observing sums what pacing is told of each line.
+// observing sums what pacing is told of each line, and wants samples of one request in
+// every.
 type observing struct {
 	bidder.Budgets
-	mu  sync.Mutex
-	sum map[rtb.LineHandle]*rtb.Observation
+	every uint32
+	mu    sync.Mutex
+	sum   map[rtb.LineHandle]*rtb.Observation
 }
+
+func (o *observing) SampleEvery(rtb.LineHandle) uint32 { return o.every }
 
 func (o *observing) Observe(h rtb.LineHandle, x *rtb.Observation) {
 	o.mu.Lock()
@@ -189,19 +201,21 @@ func (o *observing) Observe(h rtb.LineHandle, x *rtb.Observation) {
 // every line.
 func TestObservationsAreUnbiased(t *testing.T) {
 	for _, c := range []struct {
-		lines, every int
-		full         bool // every request asks for all lines
-	}{{2, 1, false}, {3, 4, false}, {16, 4, false}, {manyLines, 16, false}, {manyLines, 1, true}} {
-		t.Run(fmt.Sprint(c.lines, " lines, full ", c.full), func(t *testing.T) { checkObservations(t, c.lines, c.every, c.full) })
+		lines  int
+		wanted uint32 // the sample that pacing wants
+		every  int
+		full   bool // every request asks for all lines
+	}{{2, 64, 1, false}, {3, 1, 4, false}, {16, 2, 4, false}, {16, 32, 32, false}, {manyLines, 1, 16, false}, {manyLines, 64, 64, false}, {manyLines, 64, 1, true}} {
+		t.Run(fmt.Sprint(c.lines, " lines, wanted ", c.wanted, ", full ", c.full), func(t *testing.T) { checkObservations(t, c.lines, c.wanted, c.every, c.full) })
 	}
 }
 
 // checkObservations checks what is observed of lines of which one bids, when one round
-// in every is full.
-func checkObservations(t *testing.T, lines, every int, all bool) {
+// in every evaluates the others.
+func checkObservations(t *testing.T, lines int, wanted uint32, every int, all bool) {
 	const requests = 6000
 	w := crowdOf(t, lines, nil, map[string]any{"bid": map[string]any{"cpm": 2.0, "max_cpm": 2.0}})
-	o := &observing{Budgets: w.pacer, sum: map[rtb.LineHandle]*rtb.Observation{}}
+	o := &observing{Budgets: w.pacer, every: wanted, sum: map[rtb.LineHandle]*rtb.Observation{}}
 	b := bidder.New(bidder.Options{Visitors: w.segments, Budgets: o, Links: w.signer, Clock: func() time.Time { return w.now }})
 	b.Swap(w.bidder.Catalog())
 	d := bidder.NewDecision()
