@@ -56,7 +56,7 @@ bench: ## run the benchmarks, with allocation counts
 bench-report: build ## compare the bidder with a bare handler and write docs/performance.md (about 6 minutes; ONLY=text ROUNDS=n OUT=file)
 	$(GO) test -run '^$$' -bench Path -benchtime 20000x ./bidder > bin/bench.txt
 	$(GO) test -run '^$$' -bench Cores -benchtime 7x ./bidder >> bin/bench.txt
-	bin/loadtest bench --bidder bin/bidder --rounds $(or $(ROUNDS),7) --only "$(ONLY)" --benchmarks bin/bench.txt --out $(or $(OUT),docs/performance.md)
+	bin/loadtest bench --bidder bin/bidder --rounds $(or $(ROUNDS),15) --only "$(ONLY)" --benchmarks bin/bench.txt --out $(or $(OUT),docs/performance.md)
 
 conformance: ## run the tests of the rooms and generate docs/conformance.md from their outcomes
 	@rm -f $(RESULTS); mkdir -p $(dir $(RESULTS))

@@ -18,8 +18,8 @@ func benchmark(ctx context.Context, args []string, stdout, stderr io.Writer) int
 		"loadtest bench --bidder bin/bidder --out docs/performance.md")
 	o := bench.Options{Now: time.Now, Progress: func(s string) { fmt.Fprintln(stderr, s) }}
 	fs.StringVar(&o.Bidder, "bidder", "bin/bidder", "`program` of the bidder")
-	fs.IntVar(&o.Rounds, "rounds", 7, "alternating rounds per case")
-	fs.DurationVar(&o.Duration, "duration", time.Second, "how long each server gets requests in a round")
+	fs.IntVar(&o.Rounds, "rounds", 15, "alternating rounds per case")
+	fs.DurationVar(&o.Duration, "duration", 500*time.Millisecond, "how long each server gets requests in a round")
 	fs.StringVar(&o.Only, "only", "", "measure only the cases whose name contains this `text`")
 	var (
 		out  = fs.String("out", "", "write the report as Markdown to this `file` (default: standard output)")

@@ -25,13 +25,14 @@ type Machine struct {
 	CPU    string
 	Cores  int
 	System string
+	Pages  string // transparent huge pages: always, madvise, never, or unknown
 	Go     string
 	Build  string // of the bidder
 }
 
 // ThisMachine describes this machine and the build of a bidder.
 func ThisMachine(ctx context.Context, bidder string) Machine {
-	m := Machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), System: runtime.GOOS, Go: runtime.Version(), Build: "unknown"}
+	m := Machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), System: runtime.GOOS, Pages: "unknown", Go: runtime.Version(), Build: "unknown"}
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(text)) {
 			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
@@ -43,6 +44,10 @@ func ThisMachine(ctx context.Context, bidder string) Machine {
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		release, _, _ := strings.Cut(strings.TrimSpace(string(text)), "-")
 		m.System = "Linux " + release
+	}
+	if text, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled"); err == nil {
+		_, chosen, _ := strings.Cut(string(text), "[")
+		m.Pages, _, _ = strings.Cut(chosen, "]")
 	}
 	if text, err := exec.CommandContext(ctx, bidder, "version").Output(); err == nil {
 		m.Build = strings.TrimSpace(string(text))
@@ -78,11 +83,11 @@ and, unless the case says otherwise, the bid log. Visitors: 20,000 known ones wi
 | machine | |
 |---|---|
 | processor | %s, %d cores |
-| system | %s |
+| system | %s, huge pages: %s |
 | Go | %s |
 | bidder | %s |
 | rounds | %d of %s for each server and case |
-`, bodies, r.Machine.CPU, r.Machine.Cores, r.Machine.System, r.Machine.Go, r.Machine.Build, r.Options.Rounds, r.Options.Duration)
+`, bodies, r.Machine.CPU, r.Machine.Cores, r.Machine.System, r.Machine.Pages, r.Machine.Go, r.Machine.Build, r.Options.Rounds, r.Options.Duration)
 }
 
 func spread(s loadtest.Spread, digits int) string {
