@@ -12,7 +12,7 @@ import (
 func TestReplayProgram(t *testing.T) {
 	dir := t.TempDir()
 	day := filepath.Join(dir, "day.ndjson")
-	if status, _, errs := program(t, "replay", "generate", "--config", "examples/day/even.yaml", "--requests", "30000", "--out", day); status != 0 {
+	if status, _, errs := program(t, "replay", "generate", "--config", "examples/day/even.yaml", "--requests", "12000", "--out", day); status != 0 {
 		t.Fatalf("generate: status %d: %s", status, errs)
 	}
 	report := func(name string) string {
