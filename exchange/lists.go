@@ -69,37 +69,85 @@ func trimQuotes(text []byte) []byte {
 	return text
 }
 
+// plainBytes has the bytes of texts that are one entry without quotation marks: of any form,
+// or of media types.
+var plainBytes = func() (t [256]uint8) {
+	for c := range t {
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '-' || c == '_' || c == '.' {
+			t[c] = inAnyForm | inMediaType
+		}
+	}
+	t['/'], t['+'] = inMediaType, inMediaType
+	return t
+}()
+
+const (
+	inAnyForm = 1 << iota
+	inMediaType
+)
+
+// plainEntry returns the entry that a text is, in the form in which it is compared. It
+// returns nil for a text that must be looked at more closely; most need not.
+func (f listForm) plainEntry(text []byte) []byte {
+	all := uint8(inAnyForm | inMediaType)
+	for _, c := range text {
+		all &= plainBytes[c]
+	}
+	switch {
+	case len(text) == 0:
+	case f == mimeTypes && all&inMediaType != 0:
+		return inventory.MediaType(text)
+	case all&inAnyForm == 0:
+	case f == labeledCodes:
+		return categoryCode(text)
+	case f == domains && (text[0] == '.' || text[len(text)-1] == '.'):
+	case f == bundles && text[0]|0x20 == 'i': // perhaps id123456789
+	default:
+		return text
+	}
+	return nil
+}
+
 // appendTexts appends the texts of the list at hand to dst: an array of strings
 // or numbers, or a single one. bad reports that something in it cannot be read, or
 // that there are more than limit.
 func (s *scanner) appendTexts(dst [][]byte, limit int, form listForm) (list [][]byte, bad bool) {
 	room := len(dst) + limit
-	take := func(v value) {
-		t := s.text(v)
-		switch {
-		case !v.given():
-		case v.kind != kindString && v.kind != kindNumber:
-			bad = true
-		case len(t) > 0 && form == plainTexts:
-			if len(dst) == room {
-				bad = true
-				return
-			}
-			dst = append(dst, t)
-		case len(t) > 0:
-			var full bool
-			dst, full = s.appendEntries(dst, room, t, form)
-			bad = bad || full
-		}
-	}
 	if !s.enter('[') {
-		take(s.value())
-		return dst, bad
+		return s.appendText(dst, room, s.value(), form)
 	}
 	for s.element() {
-		take(s.value())
+		v := s.value()
+		if v.kind == kindString && !v.esc && len(dst) < room {
+			if entry := form.plainEntry(v.raw); len(entry) > 0 {
+				dst = append(dst, entry)
+				continue
+			}
+		}
+		var unread bool
+		dst, unread = s.appendText(dst, room, v, form)
+		bad = bad || unread
 	}
 	return dst, bad
+}
+
+// appendText appends the entries of one text. bad reports that it is none, or that there
+// are more than room.
+func (s *scanner) appendText(dst [][]byte, room int, v value, form listForm) (list [][]byte, bad bool) {
+	t := s.text(v)
+	switch {
+	case !v.given():
+	case v.kind != kindString && v.kind != kindNumber:
+		return dst, true
+	case len(t) > 0 && form == plainTexts:
+		if len(dst) == room {
+			return dst, true
+		}
+		dst = append(dst, t)
+	case len(t) > 0:
+		return s.appendEntries(dst, room, t, form)
+	}
+	return dst, false
 }
 
 // appendEntries appends the entries that are joined in a text. full reports that
@@ -167,14 +215,15 @@ func categoryCode(text []byte) []byte {
 	if i == 3 {
 		return text
 	}
-	if i < len(text) && text[i] == '-' {
-		j := i + 1
-		for j < len(text) && (text[j]-'0' <= 9 || text[j]|0x20-'a' <= 'z'-'a') {
-			j++
-		}
-		if bytes.ContainsAny(text[i+1:j], "0123456789") {
-			i = j
-		}
+	if i == len(text) || text[i] != '-' {
+		return text[:i]
+	}
+	digit, j := false, i+1
+	for ; j < len(text) && (text[j]-'0' <= 9 || text[j]|0x20-'a' <= 'z'-'a'); j++ {
+		digit = digit || text[j]-'0' <= 9
+	}
+	if digit {
+		return text[:j]
 	}
 	return text[:i]
 }
@@ -182,7 +231,7 @@ func categoryCode(text []byte) []byte {
 // asciiHost returns a host name, or a URL, whose host name is in ASCII (punycode).
 // Plain ASCII comes back unchanged.
 func (s *scanner) asciiHost(text []byte) []byte {
-	if !inventory.NeedsASCII(text) {
+	if s.carry.high|s.carry.slashes == 0 && bytes.IndexByte(text, '%') < 0 || !inventory.NeedsASCII(text) {
 		return text
 	}
 	if _, _, ok := bytes.Cut(text, []byte("://")); !ok && bytes.IndexByte(text, '%') >= 0 {
@@ -308,6 +357,10 @@ func (d *Decoder) intList() (list []int, bad bool) {
 	}
 	if s.enter('[') {
 		for s.element() {
+			if n, ok := s.plainInt(); ok && len(d.ints)-from < maxInts {
+				d.ints = append(d.ints, n)
+				continue
+			}
 			take(s.value())
 		}
 	} else {

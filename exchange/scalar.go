@@ -187,14 +187,15 @@ func integer(v value) (n int, ok bool) {
 }
 
 // plainInt reads the value at hand if it is a number of up to nine digits and the next member
-// or the end of the object follows at once, as in most requests. Otherwise it reads nothing.
+// or element, or the end of the container follows at once, as in most requests. Otherwise it
+// reads nothing.
 func (s *scanner) plainInt() (n int, ok bool) {
 	b, from := s.b, s.i
 	i := from
 	for ; i < len(b) && b[i]-'0' <= 9; i++ {
 		n = n*10 + int(b[i]-'0')
 	}
-	if size := i - from; size == 0 || size > 9 || size > 1 && b[from] == '0' || i == len(b) || b[i] != ',' && b[i] != '}' {
+	if size := i - from; size == 0 || size > 9 || size > 1 && b[from] == '0' || i == len(b) || b[i] != ',' && b[i] != '}' && b[i] != ']' {
 		return 0, false
 	}
 	s.i = i
@@ -282,6 +283,39 @@ func float(v value) (f float64, ok bool) {
 	if t == nil || len(t) > 64 {
 		return 0, false
 	}
+	if f, ok := plainFloat(t); ok {
+		return f, true
+	}
 	f, err := strconv.ParseFloat(string(t), 64)
 	return f, err == nil
 }
+
+// plainFloat returns a number of up to 15 digits without an exponent. The digits and the
+// power of ten are then exact, so their quotient is the nearest floating-point number.
+func plainFloat(t []byte) (f float64, ok bool) {
+	neg := t[0] == '-'
+	if neg {
+		t = t[1:]
+	}
+	if len(t) > 16 {
+		return 0, false
+	}
+	n, point := 0, len(t)-1
+	for i, c := range t {
+		switch {
+		case c-'0' <= 9:
+			n = n*10 + int(c-'0')
+		case c == '.':
+			point = i
+		default:
+			return 0, false
+		}
+	}
+	if f = float64(n) / powersOfTen[len(t)-1-point]; neg {
+		f = -f
+	}
+	return f, true
+}
+
+// powersOfTen are the powers of ten that plainFloat divides by.
+var powersOfTen = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}

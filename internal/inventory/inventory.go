@@ -161,15 +161,6 @@ func appleNumber(text []byte) []byte {
 	return text
 }
 
-// mediaTypes are the registered names of media types for which senders use others.
-var mediaTypes = map[string][]byte{
-	"image/jpg": []byte("image/jpeg"), "image/pjpeg": []byte("image/jpeg"), "image/x-png": []byte("image/png"),
-	"audio/mp3": []byte("audio/mpeg"), "audio/x-mp3": []byte("audio/mpeg"), "audio/mpg": []byte("audio/mpeg"), "audio/x-mpeg": []byte("audio/mpeg"),
-	"audio/m4a": []byte("audio/mp4"), "audio/x-m4a": []byte("audio/mp4"),
-	"video/x-mp4": []byte("video/mp4"), "video/m4v": []byte("video/mp4"), "video/x-m4v": []byte("video/mp4"),
-	"text/javascript": []byte("application/javascript"), "application/x-javascript": []byte("application/javascript"),
-}
-
 // MediaType returns the name of a media type that Rebound compares, without
 // parameters: image/jpeg for image/jpg. The case of other names is kept; they are
 // compared without regard to it. The result may not be changed.
@@ -187,11 +178,29 @@ func MediaType(text []byte) []byte {
 		}
 		low[i] = c
 	}
-	if name, ok := mediaTypes[string(low[:len(text)])]; ok {
-		return name
+	switch string(low[:len(text)]) { // other names that senders use
+	case "image/jpg", "image/pjpeg":
+		return imageJPEG
+	case "image/x-png":
+		return imagePNG
+	case "audio/mp3", "audio/x-mp3", "audio/mpg", "audio/x-mpeg":
+		return audioMPEG
+	case "audio/m4a", "audio/x-m4a":
+		return audioMP4
+	case "video/x-mp4", "video/m4v", "video/x-m4v":
+		return videoMP4
+	case "text/javascript", "application/x-javascript":
+		return javaScript
 	}
 	return text
 }
+
+// The registered names of media types for which senders use others.
+var (
+	imageJPEG, imagePNG  = []byte("image/jpeg"), []byte("image/png")
+	audioMPEG, audioMP4  = []byte("audio/mpeg"), []byte("audio/mp4")
+	videoMP4, javaScript = []byte("video/mp4"), []byte("application/javascript")
+)
 
 // ASCIIURL returns an absolute URL in ASCII, as a Location header needs it (RFC 9110
 // §10.2.2): the host in punycode, and every other byte beyond ASCII, space and control
