@@ -9,16 +9,17 @@ import (
 	"rebound/rtb"
 )
 
-// filterBits is the number of filter bits per key, for about one false positive in a
+// filterBits is the number of bits of a full layer per key, for about one false positive in a
 // thousand.
 const filterBits = 16
 
 // filter is a split-block Bloom filter of keys. It may report a key that was never
 // added, but never misses one that was. It is safe for concurrent use.
 //
-// It is a chain of layers, each twice as large as the one before. When a layer is full,
-// another is added, so adding never waits for a rebuild. Keys are already hashes, so
-// their own bits select the bits to set.
+// It is a chain of layers, each larger than the one before. When a layer is full, another
+// is added, so adding never waits for a rebuild. The first layer has the size of the shop:
+// a look-up reads one cache line of each layer, and those of a small layer stay in the
+// processor's caches. Keys are already hashes, so their own bits select the bits to set.
 type filter struct {
 	layers atomic.Pointer[[]*layer]
 	mu     sync.Mutex // guards adding
@@ -30,6 +31,10 @@ type layer struct {
 	blocks uint64
 	room   int // number of keys until the layer is full; protected by the filter's mu
 }
+
+// fewKeys is up to how many keys the next layer is eight times as large, so that large
+// shops do not have many small layers; beyond it the next one is twice as large.
+const fewKeys = 1 << 17
 
 func newFilter(keys int) *filter {
 	f := &filter{}
@@ -90,10 +95,18 @@ func (f *filter) add(k rtb.Key) {
 	layers := *f.layers.Load()
 	last := layers[len(layers)-1]
 	if last.room <= 0 {
-		last = newLayer(len(last.words) / 8 * 256 / filterBits * 2)
+		last = newLayer(nextLayer(len(last.words) / 8 * 256 / filterBits))
 		longer := append(layers[:len(layers):len(layers)], last)
 		f.layers.Store(&longer)
 	}
 	last.set(&k)
 	last.room--
+}
+
+// nextLayer returns for how many keys the layer after one for keys is.
+func nextLayer(keys int) int {
+	if keys <= fewKeys {
+		return 8 * keys
+	}
+	return 2 * keys
 }

@@ -18,7 +18,7 @@ func randomKey(r *rand.Rand) (k rtb.Key) {
 func TestFilterForgetsNothingAndErrsSeldom(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	f := newFilter(1000)
-	keys := make([]rtb.Key, 60_000) // six layers
+	keys := make([]rtb.Key, 60_000) // three layers
 	for i := range keys {
 		keys[i] = randomKey(r)
 	}
@@ -43,8 +43,8 @@ func TestFilterForgetsNothingAndErrsSeldom(t *testing.T) {
 			wrong++
 		}
 	}
-	if layers := len(*f.layers.Load()); wrong > 1000 || layers != 6 {
-		t.Errorf("%d of 100,000 strangers pass %d layers; want at most 1 %% and 6", wrong, layers)
+	if layers := len(*f.layers.Load()); wrong > 1000 || layers != 3 {
+		t.Errorf("%d of 100,000 strangers pass %d layers; want at most 1 %% and 3", wrong, layers)
 	}
 }
 

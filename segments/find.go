@@ -10,6 +10,9 @@ import (
 // up.
 const maxCandidates = 64
 
+// usualCandidates is up to how many of them Find does not allocate.
+const usualCandidates = 8
+
 // candidate is an identifier of a request that passes the filter.
 type candidate struct {
 	kind rtb.IDKind
@@ -24,31 +27,34 @@ type candidate struct {
 // any of the ids or the visitor opted out, or NoBidError when the view cannot be
 // read. A visitor that is known by a link alone, without a profile, is unknown. The
 // content of v is valid until v is used again. Find does not allocate for unknown
-// visitors nor on a cache hit. It calls beforeRead, if not nil, before it reads from disk.
+// visitors, nor on a cache hit where up to [usualCandidates] identifiers are known. It
+// calls beforeRead, if not nil, before it reads from disk.
 func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
-	var list [maxCandidates]candidate
-	n, usable := 0, false
+	usable := false
 	for i := range ids {
 		k, ok := s.keyOf(exchange, &ids[i])
+		if ok && s.known.Load().has(&k) {
+			return s.findKnown(exchange, ids, candidate{ids[i].Kind, k, ids[i].MM, i}, v, beforeRead)
+		}
 		usable = usable || ok
-		if !ok || !s.known.Load().has(&k) {
-			continue
-		}
-		if n == maxCandidates {
-			break
-		}
-		list[n] = candidate{ids[i].Kind, k, ids[i].MM, i}
-		n++
 	}
-	switch {
-	case !usable:
+	if !usable {
 		s.count.noID.Add(1)
 		return rtb.NoBidNoID
-	case n == 0:
-		s.count.unknown.Add(1)
-		return rtb.NoBidUnknownVisitor
 	}
-	reason := s.findKnown(list[:n], v, beforeRead)
+	s.count.unknown.Add(1)
+	return rtb.NoBidUnknownVisitor
+}
+
+// findKnown is Find where an identifier passes the filter: first is the first one.
+func (s *Store) findKnown(exchange string, ids []rtb.ExternalID, first candidate, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
+	list := append(make([]candidate, 0, usualCandidates), first)
+	for i := first.at + 1; i < len(ids) && len(list) < maxCandidates; i++ {
+		if k, ok := s.keyOf(exchange, &ids[i]); ok && s.known.Load().has(&k) {
+			list = append(list, candidate{ids[i].Kind, k, ids[i].MM, i})
+		}
+	}
+	reason := s.lookupFirst(list, v, beforeRead)
 	switch reason {
 	case rtb.NoBidNone:
 		s.count.found.Add(1)
@@ -80,8 +86,8 @@ func (s *Store) keyOf(exchange string, id *rtb.ExternalID) (rtb.Key, bool) {
 	return rtb.Key{}, false
 }
 
-// findKnown looks up the identifiers that passed the filter.
-func (s *Store) findKnown(list []candidate, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
+// lookupFirst looks up the identifiers that passed the filter, until one has a visitor.
+func (s *Store) lookupFirst(list []candidate, v *rtb.Visitor, beforeRead func()) rtb.NoBidReason {
 	for i := range list {
 		if s.isOut(&list[i].key) {
 			return rtb.NoBidPrivacyOptedOut

@@ -64,6 +64,9 @@ func (s *Store) loadSecond(name string) (rtb.Second, error) {
 	return rtb.Second(binary.BigEndian.Uint32(value)), nil
 }
 
+// leastKeys is for how many keys a filter has room at first: 32 KiB.
+const leastKeys = 1 << 14
+
 // filterParts is the number of parts of each key space that are read in parallel.
 const filterParts = 4
 
@@ -79,7 +82,7 @@ func (s *Store) loadFilters() error {
 	if len(value) == 8 {
 		visitors = binary.BigEndian.Uint64(value)
 	}
-	known, gone := newFilter(int(max(1<<20, min(visitors, 1<<28)*4))), newFilter(1<<14)
+	known, gone := newFilter(int(max(leastKeys, min(visitors, 1<<28)*4))), newFilter(leastKeys)
 	s.count.outs.Store(0)
 	var g errgroup.Group
 	for _, space := range []byte{profileSpace, edgeSpace, tombSpace} {
