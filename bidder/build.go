@@ -44,13 +44,12 @@ func (d *Decision) buildBid(b *Bid, opt *option) rtb.NoBidReason {
 	return rtb.NoBidRequiredField
 }
 
-// buildMarkup appends the creative's markup.
+// buildMarkup appends the creative's markup as a JSON string.
 func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.NoBidReason {
 	start := len(d.text)
 	macro, escaped := d.profile.ClickMacros(b.Claims.Format)
 	split := len(macro)
 	d.macros = append(append(d.macros[:0], macro...), escaped...)
-	d.bidID, _ = b.Claims.Bid.AppendText(d.bidID[:0])
 	m := &d.markup
 	*m = creatives.Markup{
 		Size: b.Offer.Size, Products: b.Products, Click: links.click, Pixel: links.pixel, View: links.view,
@@ -58,9 +57,9 @@ func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.
 		Advertiser: b.Line.ID.Advertiser, Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line,
 		SiteDomain: d.opportunity.Supply.Domain, CacheBuster: d.source.Uint64(), Now: d.now,
 		EventBase: links.eventBase, EventQuery: links.eventQuery,
-		Imp: imp, Wrap: d.profile.WrapNative(&imp.Native), Protocol: b.Offer.Protocol, BidID: d.bidID,
+		Imp: imp, Wrap: d.profile.WrapNative(&imp.Native), Protocol: b.Offer.Protocol, BidID: b.Claims.Bid,
 	}
-	text, err := b.Creative.Append(d.text, m)
+	text, size, err := b.Creative.AppendQuoted(d.text, m)
 	*m = creatives.Markup{}
 	switch {
 	case errors.Is(err, creatives.ErrTooLarge):
@@ -69,6 +68,6 @@ func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.
 		return rtb.NoBidNoFormat
 	}
 	d.text = text
-	b.Offer.Markup = text[start:len(text):len(text)]
+	b.Offer.Markup, b.Offer.MarkupSize = text[start:len(text):len(text)], size
 	return rtb.NoBidNone
 }

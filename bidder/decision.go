@@ -102,7 +102,6 @@ type Decision struct {
 	macros     []byte           // the exchange's click macros
 	token      []byte           // of the exchange's feedback
 	sealed     rtb.SealedClaims // of the bid that is being built
-	bidID      []byte           // as text
 	offers     []rtb.Offer
 	paths      []pathEntry // by impression
 	body       []byte      // of the response

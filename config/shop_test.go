@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -109,8 +110,11 @@ func TestShopMarkup(t *testing.T) {
 			for _, p := range s.FeedIndex["main"].All() {
 				m := creatives.Markup{Size: size, Products: []*creatives.Product{p}, Click: []byte("http://127.0.0.1:8081/v1/c?k=K"),
 					Pixel: []byte("http://127.0.0.1:8081/v1/imp?k=P&p=${AUCTION_PRICE}"), Advertiser: "Example Shop", Now: today}
-				b, err := c.Append(nil, &m)
-				got := string(b)
+				var got string
+				b, _, err := c.AppendQuoted(nil, &m)
+				if err == nil {
+					err = json.Unmarshal(b, &got)
+				}
 				if err != nil || !strings.Contains(got, "/v1/c?k=K") || strings.Count(got, "/v1/imp?k=P&amp;p=${AUCTION_PRICE}") != 1 || strings.Contains(got, "{{") {
 					t.Fatalf("%s in %v with %s: got %s, %v", id, size, p.ID, got, err)
 				}

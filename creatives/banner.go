@@ -54,7 +54,8 @@ func (b *banner) template(c *compiler, out *Creative, field, markup string) {
 	}
 	literal := 0
 	for i := range t.pieces {
-		literal += len(t.pieces[i].lit)
+		t.pieces[i].escape()
+		literal += t.pieces[i].size
 	}
 	if literal > out.MaxBytes {
 		report(0, strconv.Itoa(literal)+" bytes", "at most "+strconv.Itoa(out.MaxBytes), "")
@@ -161,21 +162,25 @@ func inRange(s rtb.Size, imp *rtb.Impression, dev *rtb.Device) bool {
 	return s.W >= b.WMin && s.H >= b.HMin && (wmax == 0 || s.W <= wmax) && (hmax == 0 || s.H <= hmax)
 }
 
-func (b *banner) append(dst []byte, c *Creative, m *Markup) ([]byte, error) {
-	start := len(dst)
+// append escapes only the values for JSON: compile has escaped what is around them.
+func (b *banner) append(dst []byte, c *Creative, m *Markup) (out []byte, size int, err error) {
 	for i := range b.pieces {
 		p := &b.pieces[i]
 		dst = append(dst, p.lit...)
-		switch {
-		case p.macro == macroNone:
-		case p.macro.item():
-			dst = appendForm(dst, m.Products[0].text(p.macro, m.Now), p.place)
-		default:
-			dst = p.append(dst, c, m)
+		size += p.size
+		if p.macro != macroNone {
+			start := len(dst)
+			if p.macro.item() {
+				dst = appendForm(dst, m.Products[0].text(p.macro, m.Now), p.place)
+			} else {
+				dst = p.append(dst, c, m)
+			}
+			size += len(dst) - start
+			dst = rtb.EscapeFrom(dst, start)
 		}
-		if len(dst)-start > c.MaxBytes {
-			return dst, ErrTooLarge
+		if size > c.MaxBytes {
+			return dst, size, ErrTooLarge
 		}
 	}
-	return dst, nil
+	return dst, size, nil
 }

@@ -8,10 +8,12 @@ var entities = [256]string{
 	'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&#34;", '\'': "&#39;", '`': "&#96;", 0: "\uFFFD",
 }
 
-// needsEntity marks the bytes that have an entity.
-var needsEntity = func() (t [256]bool) {
+// needsEntity is 1 for the bytes that have an entity.
+var needsEntity = func() (t [256]uint8) {
 	for c, entity := range entities {
-		t[c] = entity != ""
+		if entity != "" {
+			t[c] = 1
+		}
 	}
 	return t
 }()
@@ -20,10 +22,16 @@ var needsEntity = func() (t [256]bool) {
 // macros as they are, and is for our own URLs and texts of the configuration.
 func appendHTML[T ~string | ~[]byte](dst []byte, s T) []byte {
 	from := 0
-	for i := range len(s) {
-		if needsEntity[s[i]] {
-			dst = append(append(dst, s[from:i]...), entities[s[i]]...)
-			from = i + 1
+	for i := 0; i < len(s); {
+		if t := &needsEntity; len(s)-i >= 8 && t[s[i]]|t[s[i+1]]|t[s[i+2]]|t[s[i+3]]|t[s[i+4]]|t[s[i+5]]|t[s[i+6]]|t[s[i+7]] == 0 {
+			i += 8 // few bytes need one
+			continue
+		}
+		for end := min(i+8, len(s)); i < end; i++ {
+			if needsEntity[s[i]] != 0 {
+				dst = append(append(dst, s[from:i]...), entities[s[i]]...)
+				from = i + 1
+			}
 		}
 	}
 	return append(dst, s[from:]...)

@@ -45,7 +45,7 @@ func compileSpec(t testing.TB, s Spec) *Creative {
 func filled(t testing.TB) *Markup {
 	m := sample(t)
 	m.View, m.EventBase, m.EventQuery = []byte("https://t.example/v1/view?k=V"), []byte("https://t.example/v1/vast/"), []byte("?k=E")
-	m.BidID = []byte("bid-1")
+	m.BidID = rtb.BidID{1}
 	v := rtb.Video{Mimes: [][]byte{[]byte("video/mp4"), []byte("audio/mpeg")}, API: []int{7}}
 	m.Imp = &rtb.Impression{Video: v, Audio: v, Native: rtb.Native{Ver: []byte("1.2"), Privacy: true, HasTrackers: true, Trackers: []rtb.NativeTracker{{Event: 1, Image: true}, {Event: 2, Image: true}},
 		Assets: []rtb.NativeAsset{{ID: 1, Required: true, Kind: rtb.NativeTitle, Len: 40}, {ID: 2, Kind: rtb.NativeImage, Type: 3, WMin: 100, HMin: -1},
@@ -98,7 +98,7 @@ func TestVASTIsWellFormed(t *testing.T) {
 		for _, p := range c.body.(*clip).protocols {
 			m := filled(t)
 			m.Protocol, written[p] = p, true
-			b, err := c.Append(nil, m)
+			b, err := appendMarkup(nil, c, m)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +131,7 @@ func TestVASTIsWellFormed(t *testing.T) {
 func TestNativeIsJSON(t *testing.T) {
 	conformance.Covers(t, "NA4", "NA7", "K1")
 	c, m := compileSpec(t, words()), filled(t)
-	b, err := c.Append(nil, m)
+	b, err := appendMarkup(nil, c, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestFormatsAllocateNothing(t *testing.T) {
 	for _, s := range []Spec{film(), sound(), words()} {
 		c := compileSpec(t, s)
 		m.Protocol = 13
-		if n := testing.AllocsPerRun(200, func() { dst, _ = c.Append(dst[:0], m) }); n != 0 || len(dst) == 0 {
+		if n := testing.AllocsPerRun(200, func() { dst, _, _ = c.AppendQuoted(dst[:0], m) }); n != 0 || len(dst) == 0 {
 			t.Errorf("%s: got %g allocations for %d bytes; want 0", s.Type, n, len(dst))
 		}
 		if c.Type == "native" {
@@ -195,13 +195,13 @@ func TestFormatsKeepTheLimit(t *testing.T) {
 		c, m := compileSpec(t, s), filled(t)
 		m.Protocol = 13
 		m.Pixel = []byte("https://t.example/" + strings.Repeat("x", 4000))
-		if b, err := c.Append([]byte("before"), m); !errors.Is(err, ErrTooLarge) || string(b) != "before" {
+		if b, err := appendMarkup([]byte("before"), c, m); !errors.Is(err, ErrTooLarge) || string(b) != "before" {
 			t.Errorf("%s: got %d bytes, %v; want ErrTooLarge", s.Type, len(b), err)
 		}
 	}
 	m := filled(t)
 	m.Protocol = 5
-	if _, err := compileSpec(t, film()).Append(nil, m); !errors.Is(err, ErrProtocol) {
+	if _, err := appendMarkup(nil, compileSpec(t, film()), m); !errors.Is(err, ErrProtocol) {
 		t.Errorf("a wrapper of media: got %v; want ErrProtocol", err)
 	}
 }
@@ -290,7 +290,7 @@ func FuzzFormats(f *testing.F) {
 		p.Title = newText(title)
 		m.Products = []*Product{&p}
 		for _, m.Protocol = range film.body.(*clip).protocols {
-			b, err := film.Append(nil, m)
+			b, err := appendMarkup(nil, film, m)
 			if err != nil && !errors.Is(err, ErrTooLarge) {
 				t.Fatal(err)
 			}
@@ -301,7 +301,7 @@ func FuzzFormats(f *testing.F) {
 		n := &rtb.Native{Ver: []byte(ver), Assets: []rtb.NativeAsset{{ID: 1, Kind: rtb.NativeTitle, Len: max(length, 0)},
 			{ID: 2, Kind: rtb.NativeImage, Type: kind, W: w, WMin: least, H: least, HMin: w}, {ID: 3, Kind: rtb.NativeData, Type: kind, Len: max(length, 0)}}}
 		m.Imp = &rtb.Impression{Native: *n}
-		b, err := words.Append(nil, m)
+		b, err := appendMarkup(nil, words, m)
 		if err != nil && !errors.Is(err, ErrTooLarge) {
 			t.Fatal(err)
 		}

@@ -22,9 +22,9 @@ type body interface {
 	// likeness returns a text that is equal for creatives of the same type for which fits
 	// returns the same on every impression; empty if the creative is like no other.
 	likeness(c *Creative) string
-	// append appends the markup, before JSON escaping. It allocates only to grow
-	// dst.
-	append(dst []byte, c *Creative, m *Markup) ([]byte, error)
+	// append appends the markup as the content of a JSON string, and returns its size
+	// in bytes before escaping. It allocates only to grow dst.
+	append(dst []byte, c *Creative, m *Markup) (out []byte, size int, err error)
 }
 
 // kind is one type of creative.

@@ -8,7 +8,7 @@ import (
 	"rebound/rtb"
 )
 
-// Errors of [Creative.Append].
+// Errors of [Creative.AppendQuoted].
 var (
 	ErrTooLarge  = errors.New("markup is larger than the limit")
 	ErrNoProduct = errors.New("the creative needs a product and has none")
@@ -16,7 +16,7 @@ var (
 )
 
 // Markup holds the values that a bid adds to a creative. Everything in it is borrowed until
-// Append returns.
+// AppendQuoted returns.
 type Markup struct {
 	Size     rtb.Size
 	Products []*Product
@@ -42,28 +42,28 @@ type Markup struct {
 	View     []byte // our URL for a viewable impression
 	Wrap     bool   // native markup is wrapped in {"native":...}
 	Protocol int    // AdCOM protocol that the bid declares
-	BidID    []byte
+	BidID    rtb.BidID
 	// EventBase, the name of an event and EventQuery form our URL of a video
 	// event.
 	EventBase, EventQuery []byte
 }
 
-// Append appends the creative's markup, before JSON escaping. On error it returns
-// dst unchanged: [ErrNoProduct], [ErrTooLarge] or [ErrProtocol]. It allocates
-// only to grow dst.
-func (c *Creative) Append(dst []byte, m *Markup) ([]byte, error) {
+// AppendQuoted appends the creative's markup as a JSON string, and returns its size in
+// bytes before escaping. On error it returns dst unchanged: [ErrNoProduct],
+// [ErrTooLarge] or [ErrProtocol]. It allocates only to grow dst.
+func (c *Creative) AppendQuoted(dst []byte, m *Markup) (out []byte, size int, err error) {
 	if c.NeedsProduct && len(m.Products) == 0 {
-		return dst, ErrNoProduct
+		return dst, 0, ErrNoProduct
 	}
 	start := len(dst)
-	dst, err := c.body.append(dst, c, m)
-	if err == nil && len(dst)-start > c.MaxBytes {
+	dst, size, err = c.body.append(append(dst, '"'), c, m)
+	if err == nil && size > c.MaxBytes {
 		err = ErrTooLarge
 	}
 	if err != nil {
-		return dst[:start], err
+		return dst[:start], 0, err
 	}
-	return dst, nil
+	return append(dst, '"'), size, nil
 }
 
 // text returns the text of an item macro.

@@ -2,6 +2,7 @@ package creatives
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -42,14 +43,31 @@ func compileOne(t testing.TB, s Spec) *Creative {
 	return out[0]
 }
 
+// appendMarkup appends the creative's markup as the browser gets it.
+func appendMarkup(dst []byte, c *Creative, m *Markup) ([]byte, error) {
+	start := len(dst)
+	b, size, err := c.AppendQuoted(dst, m)
+	if err != nil {
+		return b, err
+	}
+	var text string
+	if err := json.Unmarshal(b[start:], &text); err != nil {
+		return b, err
+	}
+	if len(text) != size && !strings.Contains(text, "\uFFFD") {
+		return b, fmt.Errorf("got size %d; want %d", size, len(text))
+	}
+	return append(b[:start], text...), nil
+}
+
 func render(t testing.TB, markup string, m *Markup) string {
 	t.Helper()
 	c := compileOne(t, Spec{Type: "html_template", HTML: markup + `<a href="{{click}}"></a><img src="{{pixel}}">`, ClickURL: "https://shop.example/"})
-	b, err := c.Append(nil, m)
+	b, err := appendMarkup(nil, c, m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tail, _ := compileOne(t, Spec{Type: "html_template", HTML: `<a href="{{click}}"></a><img src="{{pixel}}">`, ClickURL: "https://shop.example/"}).Append(nil, m)
+	tail, _ := appendMarkup(nil, compileOne(t, Spec{Type: "html_template", HTML: `<a href="{{click}}"></a><img src="{{pixel}}">`, ClickURL: "https://shop.example/"}), m)
 	return strings.TrimSuffix(string(b), string(tail))
 }
 
@@ -157,19 +175,19 @@ func TestAppendLimits(t *testing.T) {
 	m := sample(t)
 	c := compileOne(t, Spec{Type: "html_template", HTML: `<a href="{{click}}">{{item.title}}</a>`, MaxAdm: 256})
 	dst := []byte("before")
-	got, err := c.Append(dst, m)
+	got, err := appendMarkup(dst, c, m)
 	if !errors.Is(err, ErrTooLarge) || string(got) != "before" {
 		t.Errorf("got %q, %v; want what was there and ErrTooLarge", got, err)
 	}
 	m.Products = nil
-	if got, err = c.Append(dst, m); !errors.Is(err, ErrNoProduct) || string(got) != "before" {
+	if got, err = appendMarkup(dst, c, m); !errors.Is(err, ErrNoProduct) || string(got) != "before" {
 		t.Errorf("got %q, %v; want ErrNoProduct", got, err)
 	}
 }
 
 func TestImage(t *testing.T) {
 	c := compileOne(t, Spec{Type: "image", ImageURL: "https://cdn.example/{{width}}x{{height}}.png?a=1&b=2", Alt: `A "shop"`, ClickURL: "https://shop.example/"})
-	got, err := c.Append(nil, sample(t))
+	got, err := appendMarkup(nil, c, sample(t))
 	want := `<a href="https://t.example/v1/c?k=A-_&amp;x=&#39;" target="_blank" rel="noopener"><img src="https://cdn.example/300x250.png?a=1&amp;b=2" width="300" height="250" alt="A &#34;shop&#34;" style="border:0;display:block"></a>` +
 		`<img src="https://t.example/v1/imp?k=B&amp;p=${AUCTION_PRICE}" width="1" height="1" alt="" style="position:absolute;left:-9999px">`
 	if err != nil || string(got) != want {
@@ -188,7 +206,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	m.ClickMacro = []byte("%%C%%")
 	c := compileOne(t, Spec{Type: "html_template", HTML: `<a href="{{click}}" title="{{item.title}}">{{advertiser}} {{campaign}} {{cb}} {{site_domain}}</a><script>x('{{pixel}}')</script>`})
 	dst := make([]byte, 0, 8<<10)
-	if n := testing.AllocsPerRun(200, func() { dst, _ = c.Append(dst[:0], m) }); n != 0 {
+	if n := testing.AllocsPerRun(200, func() { dst, _, _ = c.AppendQuoted(dst[:0], m) }); n != 0 {
 		t.Errorf("got %v allocations; want 0", n)
 	}
 	f := loadShelf(t)
@@ -205,7 +223,7 @@ func BenchmarkAppend(b *testing.B) {
 	dst := make([]byte, 0, 8<<10)
 	b.ReportAllocs()
 	for b.Loop() {
-		dst, _ = c.Append(dst[:0], m)
+		dst, _, _ = c.AppendQuoted(dst[:0], m)
 	}
 }
 
@@ -223,7 +241,7 @@ func FuzzTemplate(f *testing.F) {
 		if len(problems) > 0 {
 			return
 		}
-		got, err := out[0].Append(nil, m)
+		got, err := appendMarkup(nil, out[0], m)
 		if err == nil && bytes.Contains(got, []byte(`<script>alert("x")`)) {
 			t.Fatalf("got the product's script in %s", got)
 		}

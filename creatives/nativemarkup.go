@@ -29,11 +29,11 @@ func offers(n *rtb.Native, event int) bool {
 }
 
 // append appends the answer to a native request (Native Ads 1.2 §5).
-func (b *native) append(dst []byte, _ *Creative, m *Markup) ([]byte, error) {
+func (b *native) append(dst []byte, _ *Creative, m *Markup) (out []byte, size int, err error) {
 	if m.Imp == nil {
-		return dst, ErrProtocol
+		return dst, 0, ErrProtocol
 	}
-	n := &m.Imp.Native
+	n, start := &m.Imp.Native, len(dst)
 	if m.Wrap {
 		dst = append(dst, `{"native":`...)
 	}
@@ -61,7 +61,8 @@ func (b *native) append(dst []byte, _ *Creative, m *Markup) ([]byte, error) {
 	if m.Wrap {
 		dst = append(dst, '}')
 	}
-	return dst, nil
+	size = len(dst) - start
+	return rtb.EscapeFrom(dst, start), size, nil
 }
 
 func (b *native) appendAsset(dst []byte, a *rtb.NativeAsset, m *Markup) []byte {

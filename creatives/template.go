@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"rebound/internal/spec"
+	"rebound/rtb"
 )
 
 // macro is a macro of a template.
@@ -46,9 +47,18 @@ func (m macro) number() bool { return m >= macroCB }
 
 // piece is literal markup and the macro that follows it.
 type piece struct {
-	lit   string
+	lit   string // in a banner the content of a JSON string
+	size  int    // of lit in bytes, before escaping
 	macro macro
 	place place
+}
+
+// escape makes the literal markup the content of a JSON string.
+func (p *piece) escape() {
+	p.size = len(p.lit)
+	if b := rtb.AppendEscaped(nil, p.lit); string(b) != p.lit {
+		p.lit = string(b)
+	}
 }
 
 // template is the result of compiling markup.

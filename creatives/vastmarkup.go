@@ -1,18 +1,23 @@
 package creatives
 
-import "slices"
+import (
+	"slices"
+
+	"rebound/rtb"
+)
 
 // append appends VAST or DAAST in the bid's protocol.
-func (k *clip) append(dst []byte, _ *Creative, m *Markup) ([]byte, error) {
+func (k *clip) append(dst []byte, _ *Creative, m *Markup) (out []byte, size int, err error) {
 	if m.Protocol < 0 || m.Protocol > lastProtocol || k.docs[m.Protocol] == nil {
-		return dst, ErrProtocol
+		return dst, 0, ErrProtocol
 	}
-	doc := k.docs[m.Protocol]
+	doc, start := k.docs[m.Protocol], len(dst)
 	for i := range doc {
 		dst = append(dst, doc[i].lit...)
 		dst = k.appendSlot(dst, m, doc[i].slot)
 	}
-	return dst, nil
+	size = len(dst) - start
+	return rtb.EscapeFrom(dst, start), size, nil
 }
 
 func (k *clip) appendSlot(dst []byte, m *Markup, s slot) []byte {
@@ -36,7 +41,7 @@ func (k *clip) appendSlot(dst []byte, m *Markup, s slot) []byte {
 	case slotTitle:
 		return k.title.appendXML(dst, m.Products, m.Now)
 	case slotBid:
-		return appendXML(dst, m.BidID)
+		dst, _ = m.BidID.AppendText(dst) // never fails
 	case slotMedia:
 		return k.appendMedia(dst, m)
 	case slotVerification:

@@ -41,7 +41,7 @@ func TestAllocations(t *testing.T) {
 		})
 	}
 	offers := []rtb.Offer{sampleOffer()}
-	offers[0].Markup = []byte("<b>\u2028é\"\xff</b>")
+	setMarkup(&offers[0], "<b>\u2028é\"\xff</b>")
 	one := r0Opportunity()
 	dst := make([]byte, 0, 4096)
 	check("response", func() { dst = AppendResponse(dst[:0], p, one, &Response{ID: rtb.BidID{1}, Offers: offers}) })

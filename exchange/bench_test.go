@@ -70,8 +70,8 @@ func longOffer() rtb.Offer {
 		return []byte("https://edge.shop.example/v1/" + kind + "?k=" + token + query)
 	}
 	of.NURL, of.BURL, of.LURL = url("win", "&p=${AUCTION_PRICE}"), url("bill", "&p=${AUCTION_PRICE}"), url("loss", "&l=${AUCTION_LOSS}")
-	of.Markup = fmt.Appendf(nil, `<div style="width:300px;height:250px"><a href="%s" target="_blank"><img src="https://cdn.shop.example/a/b/c.png" width="300" height="250" alt="Shoes"></a><img src="%s" width="1" height="1"></div>`,
-		url("c", "&u=https%3A%2F%2Fshop.example%2Fp%2F1"), url("imp", "&p=${AUCTION_PRICE}"))
+	setMarkup(&of, fmt.Sprintf(`<div style="width:300px;height:250px"><a href="%s" target="_blank"><img src="https://cdn.shop.example/a/b/c.png" width="300" height="250" alt="Shoes"></a><img src="%s" width="1" height="1"></div>`,
+		url("c", "&u=https%3A%2F%2Fshop.example%2Fp%2F1"), url("imp", "&p=${AUCTION_PRICE}")))
 	return of
 }
 
@@ -104,11 +104,16 @@ func BenchmarkRedact(b *testing.B) {
 }
 
 func sampleOffer() rtb.Offer {
-	return rtb.Offer{Imp: 0, Bid: rtb.BidID{7}, Price: 2_310_000, Currency: rtb.USD, Format: rtb.FormatBanner,
+	of := rtb.Offer{Imp: 0, Bid: rtb.BidID{7}, Price: 2_310_000, Currency: rtb.USD, Format: rtb.FormatBanner,
 		Size: rtb.Size{W: 300, H: 250}, Campaign: "c0", CreativeID: "cr0", AdDomains: []string{"shop.example"},
 		Cats: []string{"IAB22"}, CatTax: 1, Language: "en", Exp: 300 * time.Second,
-		Markup: []byte(`<a href="https://edge.example/v1/c?k=abc"><img src="https://edge.example/v1/imp?k=abc&p=${AUCTION_PRICE}"></a>`),
-		NURL:   []byte("https://edge.example/v1/win?k=abc&p=${AUCTION_PRICE}"),
-		BURL:   []byte("https://edge.example/v1/bill?k=abc&p=${AUCTION_PRICE}"),
-		LURL:   []byte("https://edge.example/v1/loss?k=abc&l=${AUCTION_LOSS}")}
+		NURL: []byte("https://edge.example/v1/win?k=abc&p=${AUCTION_PRICE}"),
+		BURL: []byte("https://edge.example/v1/bill?k=abc&p=${AUCTION_PRICE}"),
+		LURL: []byte("https://edge.example/v1/loss?k=abc&l=${AUCTION_LOSS}")}
+	setMarkup(&of, `<a href="https://edge.example/v1/c?k=abc"><img src="https://edge.example/v1/imp?k=abc&p=${AUCTION_PRICE}"></a>`)
+	return of
+}
+
+func setMarkup(of *rtb.Offer, text string) {
+	of.Markup, of.MarkupSize = rtb.AppendQuoted(nil, text), len(text)
 }

@@ -75,8 +75,8 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 	dst = rtb.AppendQuoted(dst, imp)
 	dst = append(dst, `,"price":`...)
 	dst = of.Price.AppendDecimal(dst)
-	if !p.RegisteredMarkup {
-		dst = appendText(dst, `,"adm":`, of.Markup)
+	if !p.RegisteredMarkup && of.MarkupSize > 0 {
+		dst = append(append(dst, `,"adm":`...), of.Markup...)
 	}
 	dst = p.appendDomains(dst, of.AdDomains)
 	dst = appendText(dst, `,"cid":`, of.Campaign)

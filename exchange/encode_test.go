@@ -129,7 +129,7 @@ func TestR18Strings(t *testing.T) {
 		o.ID = []byte(s)
 		o.Imps[0].ID = []byte(s + "i")
 		of := sampleOffer()
-		of.Markup = []byte(s)
+		setMarkup(&of, s)
 		text := AppendResponse(nil, p, o, &Response{Offers: []rtb.Offer{of}})
 		r := parseResponse(t, text)
 		if r.ID != s || r.SeatBid[0].Bid[0].ImpID != s+"i" || r.SeatBid[0].Bid[0].AdM != s {
@@ -225,7 +225,7 @@ func TestR5Fits(t *testing.T) {
 		return of
 	}
 	for want, spoil := range map[string]func(*rtb.Offer){
-		"": func(*rtb.Offer) {}, "adm": func(o *rtb.Offer) { o.Markup = nil }, "crid": func(o *rtb.Offer) { o.CreativeID = "" },
+		"": func(*rtb.Offer) {}, "adm": func(o *rtb.Offer) { o.MarkupSize = 0 }, "crid": func(o *rtb.Offer) { o.CreativeID = "" },
 		"adomain": func(o *rtb.Offer) { o.AdDomains = nil }, "bundle": func(o *rtb.Offer) { o.Bundle = "" }, "cat": func(o *rtb.Offer) { o.Cats = nil },
 		"cid": func(o *rtb.Offer) { o.Campaign = "" }, "dealid": func(o *rtb.Offer) { o.Deal = nil }, "iurl": func(o *rtb.Offer) { o.IURL = "" },
 		"language": func(o *rtb.Offer) { o.Language = "" },

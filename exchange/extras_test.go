@@ -149,7 +149,7 @@ func TestBelievesDevice(t *testing.T) {
 func TestLongMarkupDoesNotFit(t *testing.T) {
 	conformance.Covers(t, "K11", "T24")
 	p := testProfile(t, func(s *ProfileSpec) { s.AdmMaxBytes = 10 })
-	if field, ok := p.Fits(&rtb.Offer{Markup: []byte("01234567890")}); ok || field != "adm_max" {
+	if field, ok := p.Fits(&rtb.Offer{MarkupSize: 11}); ok || field != "adm_max" {
 		t.Errorf("got %q, %v; want adm_max", field, ok)
 	}
 }

@@ -82,9 +82,9 @@ func (p *Profile) sends(f fieldSet) bool { return p.fields&f != 0 }
 func (p *Profile) Fits(of *rtb.Offer) (field string, ok bool) {
 	lack := func(f fieldSet, empty bool) bool { return p.required&f != 0 && empty }
 	switch {
-	case len(of.Markup) == 0 && !p.RegisteredMarkup:
+	case of.MarkupSize == 0 && !p.RegisteredMarkup:
 		return "adm", false
-	case p.AdmMaxBytes > 0 && len(of.Markup) > p.AdmMaxBytes:
+	case p.AdmMaxBytes > 0 && of.MarkupSize > p.AdmMaxBytes:
 		return "adm_max", false
 	case len(of.CreativeID) > p.CRIDMax, lack(fieldCRID, of.CreativeID == ""):
 		return "crid", false

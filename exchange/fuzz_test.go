@@ -89,7 +89,8 @@ func FuzzEncodeRoundTrip(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id, imp, adm string, price int64, deal string) {
 		o := rtb.Opportunity{ID: []byte(id), Imps: []rtb.Impression{{ID: []byte(imp)}}}
 		of := sampleOffer()
-		of.Markup, of.Price, of.Deal = []byte(adm), rtb.CPM(price), []byte(deal)
+		of.Price, of.Deal = rtb.CPM(price), []byte(deal)
+		setMarkup(&of, adm)
 		body := AppendResponse(nil, p, &o, &Response{ID: rtb.BidID{1}, Offers: []rtb.Offer{of}})
 		if of.Price <= 0 {
 			if len(body) > 0 {

@@ -29,8 +29,9 @@ type Offer struct {
 	IURL       string
 	Ext        []byte // raw JSON members of bid.ext, without the braces
 
-	Markup []byte // adm, before JSON escaping
-	NURL   []byte
-	BURL   []byte
-	LURL   []byte
+	Markup     []byte // adm as a JSON string
+	MarkupSize int    // of adm in bytes, before escaping
+	NURL       []byte
+	BURL       []byte
+	LURL       []byte
 }

@@ -20,23 +20,15 @@ var plain = func() (t [256]bool) {
 // AppendQuoted appends text as a JSON string (RFC 8259 §7). It escapes U+2028 and
 // U+2029, which end a line in JavaScript, and replaces invalid UTF-8 by U+FFFD.
 func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
-	dst = append(dst, '"')
+	return append(AppendEscaped(append(dst, '"'), text), '"')
+}
+
+// AppendEscaped is AppendQuoted without the quotes: it appends the content of a JSON
+// string.
+func AppendEscaped[T ~string | ~[]byte](dst []byte, text T) []byte {
 	from := 0
-	for i := 0; i < len(text); {
-		if len(text)-i >= 8 { // most bytes are plain, so look at eight at once
-			m := notPlain(eightBytes(text, i))
-			if m == 0 {
-				i += 8 // here and not below: the next load then need not wait for m
-				continue
-			}
-			i += bits.TrailingZeros64(m) / 8
-		}
-		c := text[i]
-		if plain[c] {
-			i++
-			continue
-		}
-		if c < utf8.RuneSelf {
+	for i := skipPlain(text, 0); i < len(text); i = skipPlain(text, i) {
+		if c := text[i]; c < utf8.RuneSelf {
 			dst = appendEscape(append(dst, text[from:i]...), c)
 			i++
 			from = i
@@ -57,8 +49,36 @@ func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
 		}
 		i += size
 	}
-	dst = append(dst, text[from:]...)
-	return append(dst, '"')
+	return append(dst, text[from:]...)
+}
+
+// EscapeFrom makes the bytes of b from start on the content of a JSON string, as
+// AppendEscaped does. It allocates only to grow b.
+func EscapeFrom(b []byte, start int) []byte {
+	end := len(b)
+	if skipPlain(b, start) == end {
+		return b
+	}
+	b = AppendEscaped(b, b[start:end])
+	return append(b[:start], b[end:]...)
+}
+
+// skipPlain returns the index of the first byte from i on that is not plain, or the length
+// of the text. Most bytes are plain, so it looks at eight at once.
+func skipPlain[T ~string | ~[]byte](text T, i int) int {
+	for ; len(text)-i >= 8; i += 8 {
+		if m := notPlain(eightBytes(text, i)); m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	if n := len(text) - i; n > 0 && len(text) >= 8 {
+		// The last n bytes, followed by zeros, which are not plain.
+		return i + bits.TrailingZeros64(notPlain(eightBytes(text, len(text)-8)>>(64-8*n)))/8
+	}
+	for i < len(text) && plain[text[i]] {
+		i++
+	}
+	return i
 }
 
 // eightBytes returns the bytes of text from i on as a little-endian word. The compiler
