@@ -11,8 +11,8 @@ import (
 
 // banner is a compiled template. The types that are shown as banners share it.
 type banner struct {
-	subtypes []int // kinds of content in the markup, compared with btype
-	pieces   []piece
+	subtypes []int   // kinds of content in the markup, compared with btype
+	pieces   []piece // shared by the creatives with the same markup
 }
 
 // maxSource is the largest source of a template in bytes. Macros may be longer
@@ -54,8 +54,7 @@ func (b *banner) template(c *compiler, out *Creative, field, markup string) {
 	}
 	literal := 0
 	for i := range t.pieces {
-		t.pieces[i].escape()
-		literal += t.pieces[i].size
+		literal += len(t.pieces[i].lit)
 	}
 	if literal > out.MaxBytes {
 		report(0, strconv.Itoa(literal)+" bytes", "at most "+strconv.Itoa(out.MaxBytes), "")
@@ -63,7 +62,11 @@ func (b *banner) template(c *compiler, out *Creative, field, markup string) {
 	if url, line := insecure(markup); url != "" && out.Secure {
 		report(line, spec.Quote(url), "https", "secure: false allows http and keeps the creative out of secure impressions")
 	}
-	b.pieces, b.subtypes = t.pieces, bannerSubtypes(markup)
+	if c.templates[markup] == nil {
+		t.escape()
+		c.templates[markup] = t.pieces
+	}
+	b.pieces, b.subtypes = c.templates[markup], bannerSubtypes(markup)
 }
 
 func (c *compiler) sizes(out *Creative) {

@@ -17,8 +17,9 @@ func Compile(specs []Spec, read func(file string) ([]byte, error)) ([]*Creative,
 	out := make([]*Creative, len(specs))
 	var r spec.Report
 	index := map[string]int{}
+	templates := map[string][]piece{}
 	for i := range specs {
-		c := compiler{spec: asciiURLs(&specs[i]), read: read}
+		c := compiler{spec: asciiURLs(&specs[i]), read: read, templates: templates}
 		if first, again := index[specs[i].ID]; again && specs[i].ID != "" {
 			c.Add("id", spec.Quote(specs[i].ID)+" again", fmt.Sprintf("an id that no other creative has; creatives[%d] has it", first))
 		} else {
@@ -82,6 +83,7 @@ type compiler struct {
 	spec.Report // paths are relative to the creative
 	spec        *Spec
 	read        func(string) ([]byte, error)
+	templates   map[string][]piece // of banners, by markup
 }
 
 func (c *compiler) compile() *Creative {

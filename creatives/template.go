@@ -48,17 +48,9 @@ func (m macro) number() bool { return m >= macroCB }
 // piece is literal markup and the macro that follows it.
 type piece struct {
 	lit   string // in a banner the content of a JSON string
-	size  int    // of lit in bytes, before escaping
+	size  int    // of lit in bytes, before it was escaped
 	macro macro
 	place place
-}
-
-// escape makes the literal markup the content of a JSON string.
-func (p *piece) escape() {
-	p.size = len(p.lit)
-	if b := rtb.AppendEscaped(nil, p.lit); string(b) != p.lit {
-		p.lit = string(b)
-	}
 }
 
 // template is the result of compiling markup.
@@ -99,6 +91,21 @@ func compileTemplate(markup string, report func(line int, got, want, hint string
 		t.pieces = append(t.pieces, piece{lit: rest[:i], macro: m, place: s.place()})
 		s.macro()
 		rest = rest[i+end+2:]
+	}
+}
+
+// escape makes the literal markup the content of JSON strings, next to each other in memory.
+func (t *template) escape() {
+	var text []byte
+	ends := make([]int, len(t.pieces))
+	for i := range t.pieces {
+		t.pieces[i].size = len(t.pieces[i].lit)
+		text = rtb.AppendEscaped(text, t.pieces[i].lit)
+		ends[i] = len(text)
+	}
+	all, from := string(text), 0
+	for i, end := range ends {
+		t.pieces[i].lit, from = all[from:end], end
 	}
 }
 
