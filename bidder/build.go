@@ -53,6 +53,7 @@ func (d *Decision) buildMarkup(b *Bid, imp *rtb.Impression, links *adLinks) rtb.
 	m := &d.markup
 	*m = creatives.Markup{
 		Size: b.Offer.Size, Products: b.Products, Click: links.click, Pixel: links.pixel, View: links.view,
+		SafeClick: links.safeClick, SafePixel: links.safePixel,
 		ClickMacro: d.macros[:split:split], ClickMacroEsc: d.macros[split:],
 		Advertiser: b.Line.ID.Advertiser, Campaign: b.Line.ID.Campaign, Line: b.Line.ID.Line,
 		SiteDomain: d.opportunity.Supply.Domain, CacheBuster: d.source.Uint64(), Now: d.now,

@@ -13,6 +13,7 @@ const maxURL = 2000
 // adLinks are the URLs of the markup.
 type adLinks struct {
 	pixel, click, view    []byte
+	safePixel, safeClick  int    // bytes before the exchange's macros, which need no escaping
 	eventBase, eventQuery []byte // before and after the name of a video event
 }
 
@@ -27,17 +28,19 @@ func (d *Decision) buildLinks(of *rtb.Offer, c *rtb.Claims) (l adLinks, ok bool)
 		if !d.profile.Sends(n.kind) {
 			continue
 		}
-		if *n.url = d.link(n.kind); *n.url == nil {
+		if *n.url, _ = d.link(n.kind); *n.url == nil {
 			return l, false
 		}
 	}
-	if l.pixel, l.click = d.pixel(c), d.link(rtb.NoticeClick); l.pixel == nil || l.click == nil {
+	l.pixel, l.safePixel = d.pixel(c)
+	l.click, l.safeClick = d.link(rtb.NoticeClick)
+	if l.pixel == nil || l.click == nil {
 		return l, false
 	}
 	if c.Format == rtb.FormatBanner {
 		return l, true
 	}
-	if l.view = d.link(rtb.NoticeView); l.view == nil || c.Format == rtb.FormatNative {
+	if l.view, _ = d.link(rtb.NoticeView); l.view == nil || c.Format == rtb.FormatNative {
 		return l, l.view != nil
 	}
 	start := len(d.text)
@@ -51,16 +54,19 @@ func (d *Decision) buildLinks(of *rtb.Offer, c *rtb.Claims) (l adLinks, ok bool)
 }
 
 // link appends a signed URL followed by the exchange's macros for its kind of
-// notice, and returns it; nil when it would be too long.
-func (d *Decision) link(kind rtb.NoticeKind) []byte {
-	return d.appended(len(d.text), d.appendLink(kind, kind))
+// notice, and returns it with the length of the signed URL; nil when it would be too
+// long.
+func (d *Decision) link(kind rtb.NoticeKind) (url []byte, signed int) {
+	start := len(d.text)
+	signed, ok := d.appendLink(kind, kind)
+	return d.appended(start, ok), signed
 }
 
 // pixel appends the URL of the impression pixel. In VAST it is the notice that
 // bills where VAST bills, and carries the macros that the exchange replaces in
 // VAST. A browser calls it, so it also carries the request's privacy signals
 // where they fit.
-func (d *Decision) pixel(c *rtb.Claims) []byte {
+func (d *Decision) pixel(c *rtb.Claims) (url []byte, signed int) {
 	kind, macros, start := rtb.NoticeImp, rtb.NoticeImp, len(d.text)
 	if c.BillOn == rtb.BillOnVAST {
 		kind = rtb.NoticeVideo
@@ -68,24 +74,25 @@ func (d *Decision) pixel(c *rtb.Claims) []byte {
 	if c.Format == rtb.FormatVideo || c.Format == rtb.FormatAudio {
 		macros = rtb.NoticeVideo
 	}
-	ok := d.appendLink(kind, macros)
+	signed, ok := d.appendLink(kind, macros)
 	if bare := len(d.text); ok {
 		if d.text = appendConsent(d.text, &d.opportunity.Signals); len(d.text)-start > maxURL {
 			d.text = d.text[:bare]
 		}
 	}
-	return d.appended(start, ok)
+	return d.appended(start, ok), signed
 }
 
-// appendLink appends a signed URL with macros to the text, and reports whether
-// it is short enough.
-func (d *Decision) appendLink(kind, macros rtb.NoticeKind) bool {
+// appendLink appends a signed URL with macros to the text. It returns the length of
+// the signed URL, and reports whether all of it is short enough.
+func (d *Decision) appendLink(kind, macros rtb.NoticeKind) (signed int, ok bool) {
 	start := len(d.text)
-	if d.text = d.links.AppendURL(d.text, kind, &d.sealed); len(d.text) == start {
-		return false
+	d.text = d.links.AppendURL(d.text, kind, &d.sealed)
+	if signed = len(d.text) - start; signed == 0 {
+		return 0, false
 	}
 	d.text = d.profile.AppendMacros(d.text, macros)
-	return len(d.text)-start <= maxURL
+	return signed, len(d.text)-start <= maxURL
 }
 
 // appended returns the text from start; without ok it is cut off again.

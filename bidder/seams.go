@@ -65,7 +65,8 @@ type Values interface {
 type Links interface {
 	// Seal prepares the claims of a bid for the other methods. It keeps neither.
 	Seal(t *rtb.SealedClaims, c *rtb.Claims)
-	// AppendURL appends the signed URL of a notice.
+	// AppendURL appends the signed URL of a notice, which needs no escaping
+	// ([rtb.MarkupSafe]).
 	AppendURL(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) []byte
 	// AppendEventURL appends the signed URL of video events without the event's
 	// name, which belongs at index name.

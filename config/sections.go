@@ -136,7 +136,7 @@ func (l *loader) publicURL(s *Listen) {
 		s.PublicURL = scheme + "://127.0.0.1:" + port
 	}
 	u, err := url.Parse(s.PublicURL)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || !rtb.MarkupSafe(s.PublicURL) ||
 		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 		l.Add("listen.public_url", spec.Quote(s.PublicURL), "an https URL without a query, or http on this machine")
 	} else if scheme == "https" && u.Scheme == "http" {

@@ -173,13 +173,9 @@ func (b *banner) append(dst []byte, c *Creative, m *Markup) (out []byte, size in
 		size += p.size
 		if p.macro != macroNone {
 			start := len(dst)
-			if p.macro.item() {
-				dst = appendForm(dst, m.Products[0].text(p.macro, m.Now), p.place)
-			} else {
-				dst = p.append(dst, c, m)
-			}
-			size += len(dst) - start
-			dst = rtb.EscapeFrom(dst, start)
+			text, plain := p.append(dst, c, m)
+			size += len(text) - start
+			dst = rtb.EscapeFrom(text, plain)
 		}
 		if size > c.MaxBytes {
 			return dst, size, ErrTooLarge

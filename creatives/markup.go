@@ -21,6 +21,9 @@ type Markup struct {
 	Size     rtb.Size
 	Products []*Product
 	Click    []byte // our signed click URL, complete
+	// SafeClick and SafePixel are how many bytes at the start of Click and Pixel need no
+	// escaping ([rtb.MarkupSafe]).
+	SafeClick, SafePixel int
 	// ClickMacro is the click macro of the exchange. It is put unescaped before
 	// our URL, which is then percent-encoded. If it is empty, our URL is used
 	// alone.
@@ -99,20 +102,38 @@ func appendForm(dst []byte, t *Text, at place) []byte {
 	return append(dst, t.HTML...)
 }
 
-func (p *piece) append(dst []byte, c *Creative, m *Markup) []byte {
+// appendLink appends one of our URLs, of which a number of bytes at the start are safe, and
+// returns the index up to which the output needs no escaping for JSON.
+func (p *piece) appendLink(dst, url []byte, safe int) (out []byte, plain int) {
+	if p.place == inURL || p.place == inJS {
+		safe = 0
+	}
+	dst = append(dst, url[:safe]...)
+	return appendEscaped(dst, url[safe:], p.place), len(dst)
+}
+
+// append appends a value, and returns the index up to which the output needs no escaping
+// for JSON.
+func (p *piece) append(dst []byte, c *Creative, m *Markup) (out []byte, plain int) {
+	switch {
+	case p.macro == macroClick && len(m.ClickMacro) == 0:
+		return p.appendLink(dst, m.Click, m.SafeClick)
+	case p.macro == macroPixel:
+		return p.appendLink(dst, m.Pixel, m.SafePixel)
+	}
+	return p.appendValue(dst, c, m), len(dst)
+}
+
+// appendValue appends the value of any other macro.
+func (p *piece) appendValue(dst []byte, c *Creative, m *Markup) []byte {
 	switch p.macro {
 	case macroClick:
-		if len(m.ClickMacro) > 0 {
-			return appendURL(append(dst, m.ClickMacro...), m.Click)
-		}
-		return appendEscaped(dst, m.Click, p.place)
+		return appendURL(append(dst, m.ClickMacro...), m.Click)
 	case macroClickEsc:
 		if len(m.ClickMacroEsc) > 0 {
 			return appendURL2(append(dst, m.ClickMacroEsc...), m.Click)
 		}
 		return appendURL(dst, m.Click)
-	case macroPixel:
-		return appendEscaped(dst, m.Pixel, p.place)
 	case macroAdvertiser:
 		return appendEscaped(dst, m.Advertiser, p.place)
 	case macroCampaign:
@@ -130,7 +151,7 @@ func (p *piece) append(dst []byte, c *Creative, m *Markup) []byte {
 	case macroHeight:
 		return strconv.AppendInt(dst, int64(m.Size.H), 10)
 	}
-	return dst
+	return appendForm(dst, m.Products[0].text(p.macro, m.Now), p.place)
 }
 
 // appendEscaped appends one of our own texts in the form that its position

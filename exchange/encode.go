@@ -106,12 +106,12 @@ func (p *Profile) appendBid(dst, imp []byte, of *rtb.Offer) []byte {
 	dst = appendText(dst, `,"dealid":`, of.Deal)
 	dst = appendText(dst, `,"bundle":`, of.Bundle)
 	dst = appendText(dst, `,"iurl":`, of.IURL)
-	dst = appendText(dst, `,"nurl":`, of.NURL)
+	dst = appendURL(dst, `,"nurl":"`, of.NURL)
 	if p.sends(fieldBURL) {
-		dst = appendText(dst, `,"burl":`, of.BURL)
+		dst = appendURL(dst, `,"burl":"`, of.BURL)
 	}
 	if p.sends(fieldLURL) {
-		dst = appendText(dst, `,"lurl":`, of.LURL)
+		dst = appendURL(dst, `,"lurl":"`, of.LURL)
 	}
 	if len(of.Ext) > 0 {
 		dst = append(dst, `,"ext":{`...)
@@ -193,6 +193,15 @@ func appendText[T ~string | ~[]byte](dst []byte, key string, text T) []byte {
 		return dst
 	}
 	return rtb.AppendQuoted(append(dst, key...), text)
+}
+
+// appendURL appends a key, which ends with a quote, with the URL of a notice, unless that
+// is empty.
+func appendURL(dst []byte, key string, url []byte) []byte {
+	if len(url) == 0 {
+		return dst
+	}
+	return append(append(append(dst, key...), url...), '"')
 }
 
 // appendNumber appends a key with its number, unless that is 0.

@@ -29,8 +29,8 @@ var moreMacros = map[string]string{
 
 // AppendMacros appends the query parameters with the exchange's macros, raw, to
 // a notice URL, which must have a query: "&p=${AUCTION_PRICE}&c=...". Macros are
-// never percent-encoded: an encoded macro is not replaced (OpenRTB 2.6 §4.4).
-// Views and clicks carry none.
+// never percent-encoded: an encoded macro is not replaced (OpenRTB 2.6 §4.4). They
+// need no escaping in JSON. Views and clicks carry none.
 func (p *Profile) AppendMacros(dst []byte, kind rtb.NoticeKind) []byte {
 	if int(kind) >= len(p.macros) {
 		return dst
@@ -98,7 +98,7 @@ func param(key, macro, fallback string) string {
 }
 
 func (c *compiler) macroText(path, m string) {
-	c.check(!strings.ContainsAny(m, " \t\r\n\"<>&#"), path, strconv.Quote(m), "text that may stand in a URL as it is")
+	c.check(rtb.MarkupSafe(m) && !strings.Contains(m, "#"), path, strconv.Quote(m), "text that may stand in a URL as it is")
 }
 
 // ParseMultiplier parses a plain number of a notice, such as the value of

@@ -31,7 +31,7 @@ type Offer struct {
 
 	Markup     []byte // adm as a JSON string
 	MarkupSize int    // of adm in bytes, before escaping
-	NURL       []byte
+	NURL       []byte // the URLs need no escaping in JSON
 	BURL       []byte
 	LURL       []byte
 }

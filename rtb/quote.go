@@ -2,6 +2,7 @@ package rtb
 
 import (
 	"math/bits"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -61,6 +62,12 @@ func EscapeFrom(b []byte, start int) []byte {
 	}
 	b = AppendEscaped(b, b[start:end])
 	return append(b[:start], b[end:]...)
+}
+
+// MarkupSafe reports whether a text is the same in JSON strings, HTML and XML: whether it
+// consists of visible ASCII characters that none of them escapes.
+func MarkupSafe(text string) bool {
+	return skipPlain(text, 0) == len(text) && !strings.ContainsAny(text, " &<>'`\x7f")
 }
 
 // skipPlain returns the index of the first byte from i on that is not plain, or the length

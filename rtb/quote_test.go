@@ -27,3 +27,26 @@ func TestAppendQuotedEveryByte(t *testing.T) {
 		}
 	}
 }
+
+// What is escaped in place is what AppendEscaped appends, and what comes before stays.
+func TestEscapeFrom(t *testing.T) {
+	for _, text := range []string{"", "plain", "https://edge.example/v1/imp?k=A-_", `a "b" \ c`, "\u2028\xff\n", strings.Repeat(`"`, 100)} {
+		got := rtb.EscapeFrom([]byte(`"<before`+text), len(`"<before`))
+		if want := rtb.AppendEscaped([]byte(`"<before`), text); string(got) != string(want) {
+			t.Errorf("%q: got %s; want %s", text, got, want)
+		}
+	}
+}
+
+func TestMarkupSafe(t *testing.T) {
+	for c := range rune(0x80) {
+		text := "https://e.example/" + string(c)
+		escaped := c <= ' ' || c == 0x7f || strings.ContainsRune("\"&'<>\\`", c)
+		if got := rtb.MarkupSafe(text); got == escaped {
+			t.Errorf("%q: got %v; want %v", text, got, !escaped)
+		}
+	}
+	if rtb.MarkupSafe("é") || !rtb.MarkupSafe("") {
+		t.Error("got é safe or nothing unsafe")
+	}
+}

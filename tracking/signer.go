@@ -129,7 +129,7 @@ func NewSigner(keys []Key, publicURL string) (*Signer, error) {
 
 func checkBase(base string) error {
 	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || len(base) > 200 {
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || len(base) > 200 || !rtb.MarkupSafe(base) {
 		return fmt.Errorf("cannot make signer: got public URL %q; want one such as https://edge.example", base)
 	}
 	host := u.Hostname()
@@ -162,9 +162,9 @@ func (s *Signer) Seal(t *rtb.SealedClaims, c *rtb.Claims) {
 
 // AppendURL appends the signed URL of one kind of notice:
 // <public_url>/v1/bill?k=<token>. The exchange's macros may follow as further
-// parameters. Where the URL would be longer than [MaxURL] it returns dst
-// unchanged, and the bid must not be made. It does not allocate where dst has
-// capacity.
+// parameters. The URL needs no escaping ([rtb.MarkupSafe]). Where it would be longer
+// than [MaxURL] AppendURL returns dst unchanged, and the bid must not be made. It does
+// not allocate where dst has capacity.
 func (s *Signer) AppendURL(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaims) []byte {
 	if int(kind) >= kinds || s.prefix[kind] == nil {
 		return dst

@@ -346,6 +346,7 @@ func TestNewSignerRefuses(t *testing.T) {
 		"plain http": func() (*Signer, error) { return NewSigner([]Key{testKey(1)}, "http://edge.example") },
 		"no host":    func() (*Signer, error) { return NewSigner([]Key{testKey(1)}, "edge.example") },
 		"query":      func() (*Signer, error) { return NewSigner([]Key{testKey(1)}, base+"/?a=b") },
+		"quote":      func() (*Signer, error) { return NewSigner([]Key{testKey(1)}, base+"/it's") },
 	} {
 		if s, err := f(); err == nil || s != nil {
 			t.Errorf("%s: got %v, %v; want an error", name, s, err)
