@@ -12,6 +12,5 @@ func (f *Facts) Inventory() uint64 {
 // Device returns the classes of the request's device and the families of its system, as
 // sets that are only good for comparing.
 func (f *Facts) Device() (classes, systems uint16) {
-	d := f.devices()
-	return d.class, d.os
+	return f.deviceClass(), f.deviceOS()
 }

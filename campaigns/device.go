@@ -31,28 +31,31 @@ var (
 	tv                     = bitOf(deviceNames, "tv")
 )
 
-// deviceFacts are the properties of a device that lines target; 0 means
-// unknown.
-type deviceFacts struct{ class, os, browser uint16 }
-
 // maxUA is how many bytes of a user agent are examined.
 const maxUA = 512
 
-func (f *deviceFacts) set(d *rtb.Device) {
-	ua := d.UA[:min(len(d.UA), maxUA)]
-	f.class = classOf(d, ua)
-	if f.os = familyOf(osBrands, d.OS); f.os == 0 {
-		f.os = tokenIn(osTokens, ua)
+func userAgent(d *rtb.Device) []byte { return d.UA[:min(len(d.UA), maxUA)] }
+
+// osOf returns the operating system of a device; 0 means unknown.
+func osOf(d *rtb.Device) uint16 {
+	if os := familyOf(osBrands, d.OS); os != 0 {
+		return os
 	}
-	if f.browser = familyOf(browserBrands, d.Browser); f.browser == 0 {
-		f.browser = tokenIn(browserTokens, ua)
-	}
+	return tokenIn(osTokens, userAgent(d))
 }
 
-// classOf returns the type of a device. devicetype decides if it is exact
+// browserOf returns the browser of a device; 0 means unknown.
+func browserOf(d *rtb.Device) uint16 {
+	if browser := familyOf(browserBrands, d.Browser); browser != 0 {
+		return browser
+	}
+	return tokenIn(browserTokens, userAgent(d))
+}
+
+// classOf returns the type of a device; 0 means unknown. devicetype decides if it is exact
 // (AdCOM 1.0, List: Device Types); between phone, tablet and desktop sua.mobile
 // comes first (OpenRTB 2.6 §3.2.18), then the user agent.
-func classOf(d *rtb.Device, ua []byte) uint16 {
+func classOf(d *rtb.Device) uint16 {
 	switch d.Type {
 	case 3:
 		return tv
@@ -67,7 +70,7 @@ func classOf(d *rtb.Device, ua []byte) uint16 {
 	case 8:
 		return bitOf(deviceNames, "dooh")
 	}
-	fromUA := tokenIn(classTokens, ua)
+	fromUA := tokenIn(classTokens, userAgent(d))
 	switch {
 	case d.Mobile == rtb.Yes && fromUA != tablet:
 		return phone
@@ -184,13 +187,14 @@ type devices struct {
 	languages          []string // lower case; none: all
 }
 
-func (d *devices) matches(f *deviceFacts, language []byte) bool {
+func (d *devices) matches(f *Facts) bool {
 	switch {
-	case d.class != 0 && d.class&f.class == 0, d.os != 0 && d.os&f.os == 0, d.browser != 0 && d.browser&f.browser == 0:
+	case d.class != 0 && d.class&f.deviceClass() == 0, d.os != 0 && d.os&f.deviceOS() == 0, d.browser != 0 && d.browser&f.deviceBrowser() == 0:
 		return false
 	case len(d.languages) == 0:
 		return true
 	}
+	language := f.o.Device.Language
 	for _, l := range d.languages {
 		if languageIs(language, l) {
 			return true

@@ -122,7 +122,7 @@ type Adjust struct {
 func (a *Adjust) Factor(f *Facts, now time.Time) float64 {
 	x := 1.0
 	if a.classes {
-		for i, class := 0, f.devices().class; class != 0; i, class = i+1, class>>1 {
+		for i, class := 0, f.deviceClass(); class != 0; i, class = i+1, class>>1 {
 			if class&1 != 0 {
 				x *= a.class[i]
 			}
@@ -138,7 +138,7 @@ func (a *Adjust) Factor(f *Facts, now time.Time) float64 {
 		}
 	}
 	if a.hour != nil {
-		x *= a.hour[now.In(a.zone).Hour()]
+		x *= a.hour[f.clock.at(now, a.zone)/60%24]
 	}
 	return math.Min(x, maxFactor)
 }

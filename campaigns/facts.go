@@ -19,8 +19,9 @@ type Facts struct {
 
 	request audiences.Request
 
-	have   factSet
-	device deviceFacts
+	have               factSet
+	class, os, browser uint16 // of the device; 0: unknown
+
 	where  where
 	domain nameKeys // site.domain
 	page   nameKeys // the host of site.page
@@ -41,7 +42,9 @@ type Facts struct {
 type factSet uint16
 
 const (
-	factDevice factSet = 1 << iota
+	factClass factSet = 1 << iota
+	factOS
+	factBrowser
 	factWhere
 	factHosts
 	factWords
@@ -84,11 +87,25 @@ func (f *Facts) first(x factSet) bool {
 	return true
 }
 
-func (f *Facts) devices() *deviceFacts {
-	if f.first(factDevice) {
-		f.device.set(&f.o.Device)
+func (f *Facts) deviceClass() uint16 {
+	if f.first(factClass) {
+		f.class = classOf(&f.o.Device)
 	}
-	return &f.device
+	return f.class
+}
+
+func (f *Facts) deviceOS() uint16 {
+	if f.first(factOS) {
+		f.os = osOf(&f.o.Device)
+	}
+	return f.os
+}
+
+func (f *Facts) deviceBrowser() uint16 {
+	if f.first(factBrowser) {
+		f.browser = browserOf(&f.o.Device)
+	}
+	return f.browser
 }
 
 func (f *Facts) place() *where {

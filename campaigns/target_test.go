@@ -299,9 +299,8 @@ func TestDeviceFamilies(t *testing.T) {
 		"Mozilla/5.0 (Linux; arm_64; Android 13; SM-G965F) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 YaBrowser/24.6.0 Mobile Safari/537.36": "phone android yandex",
 		"": "", "curl/8.5.0": "",
 	} {
-		var f deviceFacts
-		f.set(&rtb.Device{UA: []byte(ua)})
-		got := strings.TrimSpace(name(deviceNames, f.class) + " " + name(osNames, f.os) + " " + name(browserNames, f.browser))
+		d := &rtb.Device{UA: []byte(ua)}
+		got := strings.TrimSpace(name(deviceNames, classOf(d)) + " " + name(osNames, osOf(d)) + " " + name(browserNames, browserOf(d)))
 		if got != want {
 			t.Errorf("%s\n got %q; want %q", ua, got, want)
 		}
@@ -312,9 +311,8 @@ func TestDeviceFamilies(t *testing.T) {
 func FuzzDeviceFamilies(f *testing.F) {
 	f.Add("Mozilla/5.0 (X11; Linux x86_64) Chrome/130", "Android", "Chrome", 1)
 	f.Fuzz(func(t *testing.T, ua, os, browser string, kind int) {
-		var facts deviceFacts
-		facts.set(&rtb.Device{UA: []byte(ua), OS: []byte(os), Browser: []byte(browser), Type: kind})
-		for _, bits := range []uint16{facts.class, facts.os, facts.browser} {
+		d := &rtb.Device{UA: []byte(ua), OS: []byte(os), Browser: []byte(browser), Type: kind}
+		for _, bits := range []uint16{classOf(d), osOf(d), browserOf(d)} {
 			if bits&(bits-1) != 0 {
 				t.Errorf("got several bits: %b", bits)
 			}

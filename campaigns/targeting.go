@@ -79,7 +79,7 @@ func (t *Targeting) Device(f *Facts, now time.Time) rtb.NoBidReason {
 		return rtb.NoBidNoAudience
 	case t.geo != nil && !t.geo.matches(f.place()):
 		return rtb.NoBidGeo
-	case t.device != nil && !t.device.matches(f.devices(), d.Language):
+	case t.device != nil && !t.device.matches(f):
 		return rtb.NoBidDevice
 	case t.daypart != nil && !t.daypart.matches(&f.clock, now, d.UTCOffset, d.HasOffset):
 		return rtb.NoBidDaypart
