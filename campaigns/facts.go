@@ -129,10 +129,11 @@ func (f *Facts) hosts() {
 
 func (f *Facts) setHosts() {
 	u := &f.o.Supply
-	f.domain, f.page, f.app, f.store = nameKeys{}, nameKeys{}, nameKeys{}, nameKeys{}
-	if len(u.Domain) > 0 {
-		f.domain.setHost(u.Domain)
-	}
+	domain := cleanHost(u.Domain)
+	f.domain.setHost(domain)
+	f.page.forget()
+	f.app.forget()
+	f.store.forget()
 	if u.App {
 		f.app.setBundle(u.Bundle)
 		if len(u.StoreURL) > 0 {
@@ -144,10 +145,19 @@ func (f *Facts) setHosts() {
 		return
 	}
 	if len(u.Page) > 0 {
-		f.page.setHost(u.Page)
+		f.setPage(domain)
 	}
 	if !f.domain.known {
 		f.domain = f.page
+	}
+}
+
+// setPage computes the keys of the page's host, which most sites also give as domain.
+func (f *Facts) setPage(domain []byte) {
+	if host := cleanHost(f.o.Supply.Page); bytes.Equal(host, domain) {
+		f.page = f.domain
+	} else {
+		f.page.setHost(host)
 	}
 }
 

@@ -59,17 +59,27 @@ func (s *hashSet) has(h uint64) bool {
 // texts are in no list.
 const foldBytes = 256
 
-// hashFold returns the hash of a text in lower case (ASCII); ok is false if it
-// is empty or too long. It does not allocate.
-func hashFold[T ~string | ~[]byte](text T) (uint64, bool) {
+// fold writes a text in lower case (ASCII) to the buffer and returns it; ok is false if it
+// is empty or too long.
+func fold[T ~string | ~[]byte](buf *[foldBytes]byte, text T) (folded []byte, ok bool) {
 	if len(text) == 0 || len(text) > foldBytes {
-		return 0, false
+		return nil, false
 	}
-	var buf [foldBytes]byte
 	for i := range len(text) {
 		buf[i] = lower(text[i])
 	}
-	return maphash.Bytes(hashSeed, buf[:len(text)]), true
+	return buf[:len(text)], true
+}
+
+// hashFold returns the hash of a text in lower case (ASCII); ok is false if it
+// is empty or too long. It does not allocate.
+func hashFold[T ~string | ~[]byte](text T) (hash uint64, ok bool) {
+	var buf [foldBytes]byte
+	folded, ok := fold(&buf, text)
+	if !ok {
+		return 0, false
+	}
+	return hashExact(folded), true
 }
 
 // hashExact returns the hash of a text as it is.

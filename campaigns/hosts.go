@@ -21,12 +21,20 @@ type nameKeys struct {
 	parents [maxLabels]uint64 // of the last 1, 2, ... labels, or of the prefixes up to each dot
 }
 
+func (k *nameKeys) forget() { k.known, k.n, k.full = false, 0, 0 }
+
 // cleanHost returns the host name of a URL or of a bare host, without www and
 // surrounding dots, in ASCII.
 func cleanHost(b []byte) []byte {
 	b = bytes.TrimSpace(b)
 	start, end := inventory.HostPart(b)
-	b = bytes.Trim(b[start:end], ". ")
+	b = b[start:end]
+	for len(b) > 0 && (b[0] == '.' || b[0] == ' ') {
+		b = b[1:]
+	}
+	for n := len(b) - 1; n >= 0 && (b[n] == '.' || b[n] == ' '); n-- {
+		b = b[:n]
+	}
 	if inventory.NeedsASCII(b) {
 		b = []byte(inventory.ASCIIHost(string(b)))
 	}
@@ -36,21 +44,24 @@ func cleanHost(b []byte) []byte {
 	return b
 }
 
-// setHost computes the keys of a host in a request.
+// setHost computes the keys of a host in a request, as [cleanHost] returns it.
 func (k *nameKeys) setHost(host []byte) {
-	*k = nameKeys{}
-	host = cleanHost(host)
-	if k.full, k.known = hashFold(host); !k.known {
+	var buf [foldBytes]byte
+	k.forget()
+	host, ok := fold(&buf, host)
+	if !ok {
 		return
 	}
-	for i := len(host) - 1; i >= 0 && k.n < maxLabels; i-- {
-		if i == 0 {
-			k.parents[k.n] = k.full
-			k.n++
-		} else if host[i-1] == '.' {
-			k.parents[k.n], _ = hashFold(host[i:])
+	k.full, k.known = hashExact(host), true
+	for i := len(host) - 1; i > 0 && k.n < maxLabels; i-- {
+		if host[i-1] == '.' {
+			k.parents[k.n] = hashExact(host[i:])
 			k.n++
 		}
+	}
+	if k.n < maxLabels {
+		k.parents[k.n] = k.full
+		k.n++
 	}
 }
 
@@ -147,14 +158,16 @@ func (h *hostSink) add(row string) bool {
 
 // setBundle computes the keys of an app in a request.
 func (k *nameKeys) setBundle(bundle []byte) {
-	*k = nameKeys{}
-	bundle = inventory.Bundle(bundle)
-	if k.full, k.known = hashFold(bundle); !k.known {
+	var buf [foldBytes]byte
+	k.forget()
+	bundle, ok := fold(&buf, inventory.Bundle(bundle))
+	if !ok {
 		return
 	}
+	k.full, k.known = hashExact(bundle), true
 	for i := range bundle {
 		if bundle[i] == '.' && i > 0 && k.n < maxLabels {
-			k.parents[k.n], _ = hashFold(bundle[:i])
+			k.parents[k.n] = hashExact(bundle[:i])
 			k.n++
 		}
 	}

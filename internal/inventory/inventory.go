@@ -101,13 +101,18 @@ func portStart[T ~string | ~[]byte](text T, start, end int) int {
 // the address of the app's page in a store, perhaps percent-encoded. The result is
 // empty for a page that names no app.
 func Bundle(text []byte) []byte {
-	text = bytes.Trim(text, " \t\r\n\"'")
+	for len(text) > 0 && quotes(text[0]) {
+		text = text[1:]
+	}
+	for len(text) > 0 && quotes(text[len(text)-1]) {
+		text = text[:len(text)-1]
+	}
 	if bytes.IndexByte(text, '%') >= 0 {
 		if plain, err := url.PathUnescape(string(text)); err == nil {
 			text = []byte(plain)
 		}
 	}
-	if !bytes.ContainsAny(text, "/?") {
+	if bytes.IndexByte(text, '/') < 0 && bytes.IndexByte(text, '?') < 0 {
 		return appleNumber(text)
 	}
 	path, query, _ := bytes.Cut(text, []byte{'?'})
@@ -117,14 +122,42 @@ func Bundle(text []byte) []byte {
 		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte{'&'})
 		key, value, _ := bytes.Cut(pair, []byte{'='})
-		switch string(bytes.ToLower(key)) {
-		case "id", "p", "asin", "appid":
-			if len(value) > 0 {
-				return appleNumber(value)
-			}
+		if len(value) > 0 && isWord(key, "id", "p", "asin", "appid") {
+			return appleNumber(value)
 		}
 	}
 	return storePath(path)
+}
+
+// quotes reports whether a byte around the id of an app does not belong to it.
+func quotes(c byte) bool {
+	switch c {
+	case ' ', '\t', '\r', '\n', '"', '\'':
+		return true
+	}
+	return false
+}
+
+// isWord reports whether a text is one of some words in lower case, without regard to its
+// own case. It does not allocate.
+func isWord(text []byte, words ...string) bool {
+	for _, w := range words {
+		if len(text) != len(w) {
+			continue
+		}
+		same := true
+		for i := range len(w) {
+			c := text[i]
+			if c >= 'A' && c <= 'Z' {
+				c |= 0x20
+			}
+			same = same && c == w[i]
+		}
+		if same {
+			return true
+		}
+	}
+	return false
 }
 
 // storePath finds the store id in the path of an app's page: a segment id123456789
@@ -142,8 +175,7 @@ func storePath(path []byte) []byte {
 		if number := appleNumber(segment); len(number) < len(segment) {
 			return number
 		}
-		switch string(bytes.ToLower(before)) {
-		case "dp", "details", "appdetail":
+		if isWord(before, "dp", "details", "appdetail") {
 			return segment
 		}
 		if len(segment) > 0 {
