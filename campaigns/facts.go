@@ -117,9 +117,12 @@ func (f *Facts) place() *where {
 
 // hosts computes the keys of the site and the app.
 func (f *Facts) hosts() {
-	if !f.first(factHosts) {
-		return
+	if f.first(factHosts) {
+		f.setNames()
 	}
+}
+
+func (f *Facts) setNames() {
 	f.setHosts()
 	f.names = nameFilter{}
 	for _, k := range [...]*nameKeys{&f.domain, &f.page, &f.app, &f.store} {

@@ -12,13 +12,13 @@ import (
 // geo is where the devices of a line may be. Most places are countries, which are bits; the
 // others are looked at only if the country of the device has one.
 type geo struct {
-	countries        [(26*26 + 63) / 64]countryBits
 	include, exclude []place // that are more than a country, or not in one
 	anywhere         bool    // nothing is included
 	includesAbroad   bool    // an included place has no country
 	excludesAbroad   bool    // an excluded place has none
 	excludesCountry  bool    // an excluded place has one
 	exact            bool    // a place has a postcode or a circle
+	countries        [(26*26 + 63) / 64]countryBits
 }
 
 // countryBits are sets of 64 countries, by their index.
@@ -38,20 +38,40 @@ func countryIndex(c rtb.Country) int {
 // place is one place. All fields that are set must match.
 type place struct {
 	country rtb.Country
-	region  string // upper case
+	prefix  bool // zip matches all postcodes that begin with it
+	circle  bool
+	region  region // of the country; 0: any
 	city    string // lower case
 	zip     string // lower case, without spaces
-	prefix  bool   // zip matches all postcodes that begin with it
-	circle  bool
 	lat     float64
 	lon     float64
 	km      float64
+}
+
+// region is the code of a part of a country (ISO 3166-2, without the country) as a number,
+// without regard to case.
+type region uint32
+
+// maxRegion is the length of the longest code of a region.
+const maxRegion = 3
+
+// newRegion returns the region with a code; 0 if no region has such a code.
+func newRegion[T ~string | ~[]byte](code T) (r region) {
+	if len(code) == 0 || len(code) > maxRegion {
+		return 0
+	}
+	r = 1 // tells codes of different lengths apart
+	for i := range len(code) {
+		r = r<<8 | region(lower(code[i]))
+	}
+	return r
 }
 
 // where is the location of the device as the request gives it.
 type where struct {
 	country  rtb.Country
 	index    int // of the country
+	region   region
 	device   *rtb.Device
 	precise  bool
 	lat, lon float64
@@ -69,7 +89,7 @@ func (w *where) set(o *rtb.Opportunity, precise bool) {
 		country = o.Signals.Country
 	}
 	w.country, _ = rtb.ParseCountry(country)
-	w.index = countryIndex(w.country)
+	w.index, w.region = countryIndex(w.country), regionOf(d.Region, w.country)
 	if !precise {
 		w.lat, w.lon = math.Trunc(d.Lat*coarse)/coarse, math.Trunc(d.Lon*coarse)/coarse
 	}
@@ -77,7 +97,7 @@ func (w *where) set(o *rtb.Opportunity, precise bool) {
 
 // TargetsExactPlaces reports whether the lines with this targeting depend on a postcode or
 // on coordinates, which a recorded request may have lost.
-func (t *Targeting) TargetsExactPlaces() bool { return t.geo != nil && t.geo.exact }
+func (t *Targeting) TargetsExactPlaces() bool { return t.exact }
 
 // matches reports whether the device is in one of the included places and in
 // none of the excluded ones. A place does not match what the request leaves
@@ -110,7 +130,7 @@ func (p *place) holds(w *where) bool {
 	d := w.device
 	switch {
 	case p.country != (rtb.Country{}) && p.country != w.country,
-		p.region != "" && !regionIs(d.Region, p.country, p.region),
+		p.region != 0 && p.region != w.region,
 		p.city != "" && !foldEqual(d.City, p.city),
 		p.zip != "" && !zipIs(d.ZIP, p.zip, p.prefix),
 		p.circle && !(d.HasGeo && distanceKM(w.lat, w.lon, p.lat, p.lon) <= p.km):
@@ -119,13 +139,13 @@ func (p *place) holds(w *where) bool {
 	return true
 }
 
-// regionIs compares ISO 3166-2 regions, which senders write with and without
-// the country.
-func regionIs(got []byte, country rtb.Country, want string) bool {
-	if n := len(got) - len(want); n == 3 && got[2] == '-' && foldEqual(got[:2], country.String()) {
-		got = got[3:]
+// regionOf returns the region of a device in a country. Senders write the code of ISO 3166-2
+// with and without the country.
+func regionOf(code []byte, country rtb.Country) region {
+	if len(code) > 3 && code[2] == '-' && foldEqual(code[:2], country.String()) {
+		code = code[3:]
 	}
-	return foldEqual(got, want)
+	return newRegion(code)
 }
 
 // zipIs compares postcodes without regard to case and spaces.
@@ -222,18 +242,16 @@ func (c *compiler) places(path string, specs []PlaceSpec) []place {
 }
 
 func (c *compiler) place(path string, s *PlaceSpec) place {
-	p := place{city: strings.ToLower(s.City), region: strings.ToUpper(s.Region), km: s.KM}
+	p := place{city: strings.ToLower(s.City), km: s.KM}
 	if s.Country != "" {
 		var ok bool
 		if p.country, ok = rtb.ParseCountry(s.Country); !ok {
 			c.Add(path+".country", spec.Quote(s.Country), "a code of ISO 3166-1 such as CA or CAN")
 		}
 	}
-	if p.region != "" {
-		if rest, ok := strings.CutPrefix(p.region, p.country.String()+"-"); ok {
-			p.region = rest
-		}
-		if s.Country == "" || len(p.region) > 3 {
+	if s.Region != "" {
+		code := strings.TrimPrefix(strings.ToUpper(s.Region), p.country.String()+"-")
+		if p.region = newRegion(code); p.region == 0 || s.Country == "" {
 			c.Add(path+".region", spec.Quote(s.Region), "a code of ISO 3166-2 such as ON, and its country")
 		}
 	}

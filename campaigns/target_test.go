@@ -433,7 +433,7 @@ func TestSharedRulesAreEqual(t *testing.T) {
 		}
 		return c.geo("geo", s)
 	}
-	one, two := geo("x  false false 0 0 0} {[67 65]  y"), geo("x", "y")
+	one, two := geo("x  0 0 0} {[67 65] false false 0 y"), geo("x", "y")
 	if fmt.Sprint(one.include) != fmt.Sprint(two.include) {
 		t.Fatalf("got %v and %v; want places that look alike without quotes", one.include, two.include)
 	}

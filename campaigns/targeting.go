@@ -12,28 +12,32 @@ import (
 // Targeting restricts where and when a line may be shown, in addition to its audience. It is
 // immutable and safe for concurrent use. A line without restrictions has none.
 type Targeting struct {
+	inventory *inventoryRule
+	safety    *safety
+	keywords  *keywords
+	mm        uint8 // accepted match methods as bits; 0: all
+	exact     bool  // a place has a postcode or a circle
 	geo       *geo
 	device    *devices
-	inventory *inventoryRule
 	daypart   *dayparts
-	keywords  *keywords
 	segments  []requestSegment
-	safety    *safety
-	mm        uint8 // accepted match methods as bits; 0: all
 }
 
-// inventoryRule is the sites, apps and screens that a line may be shown on.
+// inventoryRule is the sites, apps and screens that a line may be shown on. What every
+// request needs comes first, so that it is in one cache line.
 type inventoryRule struct {
 	excluded             nameFilter // of excludeDomains and excludeBundles
 	site, app, dooh      bool
+	includes             bool // there is an include list
+	excludesSites        bool // there are excludeDomains
+	excludesApps         bool // there are excludeBundles
+	refuseRewarded, only bool // rewarded impressions are refused, or required
+	positions            uint16
+	minViewability       float64
 	includeDomains       names
 	excludeDomains       names
 	includeBundles       names
 	excludeBundles       names
-	includes             bool // there is an include list
-	positions            uint16
-	minViewability       float64
-	refuseRewarded, only bool // rewarded impressions are refused, or required
 }
 
 // Supply reports whether the line may be shown where the request comes from:
@@ -66,7 +70,7 @@ func (v *inventoryRule) takes(f *Facts) bool {
 	if v.includes && !f.listed(v.includeDomains, v.includeBundles) {
 		return false
 	}
-	excludes := len(v.excludeDomains) > 0 && u.Site || len(v.excludeBundles) > 0 && u.App
+	excludes := v.excludesSites && u.Site || v.excludesApps && u.App
 	return !excludes || !f.unnamed()
 }
 
@@ -169,6 +173,7 @@ func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above *safety)
 		segments: c.requestSegments(path+".request_segments", s.RequestSegments),
 		safety:   above.plus(c.safety(path+".safety", &s.Safety)),
 	}
+	t.exact = t.geo != nil && t.geo.exact
 	for i, mm := range s.MM {
 		if mm < 0 || mm > 5 {
 			c.Add(spec.At(path+".match_methods", i), strconv.Itoa(mm), "a match method of AdCOM 1.0, 0 to 5")
@@ -188,6 +193,7 @@ func (c *compiler) inventory(path string, s *InventorySpec) *inventoryRule {
 		includeDomains: c.hosts(path+".domains.include", s.Domains.Include), excludeDomains: c.hosts(path+".domains.exclude", s.Domains.Exclude),
 		includeBundles: c.bundles(path+".bundles.include", s.Bundles.Include), excludeBundles: c.bundles(path+".bundles.exclude", s.Bundles.Exclude),
 		includes: len(s.Domains.Include)+len(s.Bundles.Include) > 0}
+	v.excludesSites, v.excludesApps = len(v.excludeDomains) > 0, len(v.excludeBundles) > 0
 	v.excluded.addAll(v.excludeDomains)
 	v.excluded.addAll(v.excludeBundles)
 	switch c.choose(path+".rewarded", s.Rewarded, []string{"allow", "refuse", "only"}, 0) {
