@@ -69,6 +69,10 @@ type follower uint64
 // white space. next are bits that have been moved by one byte already.
 func (f *follower) after(last, next, space uint64) uint64 {
 	next |= last<<1 | uint64(*f)
+	if space == 0 { // as in most requests
+		*f = follower(last >> 63)
+		return next
+	}
 	// Added to white space, the bit before each run of it moves behind the run.
 	sum, over := bits.Add64(next&space, space, 0)
 	*f = follower(last>>63 | over)
