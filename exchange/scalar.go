@@ -48,7 +48,18 @@ func (s *scanner) exact(v value, max int) []byte {
 }
 
 // readText reads the value at hand as text.
-func (s *scanner) readText() []byte { return s.text(s.value()) }
+func (s *scanner) readText() []byte {
+	i := s.i
+	if i >= len(s.b) || s.b[i] != '"' || s.carry.slashes != 0 {
+		return s.text(s.value())
+	}
+	end := s.quoteAfter(i)
+	if end < 0 {
+		return nil
+	}
+	s.i = end + 1
+	return s.b[i+1 : end]
+}
 
 // unescape appends the text of a string to the scratch memory. Half a surrogate pair
 // becomes U+FFFD and makes ok false. What is not an escape sequence gives any text.

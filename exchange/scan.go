@@ -166,7 +166,20 @@ func (s *scanner) member() bool {
 
 // element moves to the next value of the current array. After the last one it leaves
 // the array and returns false.
-func (s *scanner) element() bool { return s.next(']') }
+func (s *scanner) element() bool {
+	// Most requests have no white space between tokens.
+	if b, i := s.b, s.i; i+1 < len(b) && b[i+1] > ' ' {
+		switch {
+		case b[i] == ',' && !s.first:
+			s.i = i + 1
+			return true
+		case b[i] == ']':
+			s.first, s.i = false, i+1
+			return false
+		}
+	}
+	return s.next(']')
+}
 
 // escaped reports whether the text of a string has escapes.
 func (s *scanner) escaped(text []byte) bool {
