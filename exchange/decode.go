@@ -74,6 +74,20 @@ type head struct {
 	deviceExtBad                   bool // device.ext is present but not an object
 }
 
+// listPlace is a block or allow list of a request.
+type listPlace uint8
+
+const (
+	listWSeat listPlace = iota
+	listBSeat
+	listBCat
+	listACat
+	listBAdv
+	listBApp
+	listWLang
+	listWLangB
+)
+
 // listNames are the block and allow lists of a request. An allow list, marked by
 // invites, restricts bids to its entries; a block list excludes them.
 var listNames = [...]struct {
@@ -81,8 +95,10 @@ var listNames = [...]struct {
 	form    listForm
 	invites bool
 }{
-	{"wseat", invitedSeats, true}, {"bseat", blockedSeats, false}, {"bcat", labeledCodes, false}, {"acat", labeledCodes, true},
-	{"badv", domains, false}, {"bapp", bundles, false}, {"wlang", labeledCodes, true}, {"wlangb", labeledCodes, true},
+	listWSeat: {"wseat", invitedSeats, true}, listBSeat: {"bseat", blockedSeats, false},
+	listBCat: {"bcat", labeledCodes, false}, listACat: {"acat", labeledCodes, true},
+	listBAdv: {"badv", domains, false}, listBApp: {"bapp", bundles, false},
+	listWLang: {"wlang", labeledCodes, true}, listWLangB: {"wlangb", labeledCodes, true},
 }
 
 // Head decodes the fields that are needed before a visitor is looked up: id, tmax, test,

@@ -45,8 +45,24 @@ func (d *Decoder) rootMember(o *rtb.Opportunity) {
 		d.source()
 	case "ext":
 		d.rootExt(o)
+	case "wseat":
+		d.markList(o, listWSeat)
+	case "bseat":
+		d.markList(o, listBSeat)
+	case "bcat":
+		d.markList(o, listBCat)
+	case "acat":
+		d.markList(o, listACat)
+	case "badv":
+		d.markList(o, listBAdv)
+	case "bapp":
+		d.markList(o, listBApp)
+	case "wlang":
+		d.markList(o, listWLang)
+	case "wlangb":
+		d.markList(o, listWLangB)
 	default:
-		d.rootOther(o, at)
+		d.rootOther(o)
 	}
 }
 
@@ -65,18 +81,14 @@ func (d *Decoder) catTax(o *rtb.Opportunity) {
 	o.CatTax = n
 }
 
-// rootOther reads the block and allow lists, and objects whose key is in another
-// letter case, of which only the restrictions count.
-func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
+// rootOther reads block and allow lists and objects whose key is in another letter case; of
+// the objects only the restrictions count.
+func (d *Decoder) rootOther(o *rtb.Opportunity) {
 	s := &d.s
-	if k := s.key; len(k) >= 4 && len(k) <= 6 {
-		for i := range listNames {
-			if s.keyFolds(listNames[i].name) {
-				// With a second list it is unknown which one applies.
-				o.BlockListsBad = o.BlockListsBad || d.head.lists[i] != 0
-				d.head.lists[i] = at
-				break
-			}
+	for i := range listNames {
+		if s.keyFolds(listNames[i].name) {
+			d.markList(o, listPlace(i))
+			return
 		}
 	}
 	switch {
@@ -89,6 +101,14 @@ func (d *Decoder) rootOther(o *rtb.Opportunity, at int) {
 	default:
 		s.skip()
 	}
+}
+
+// markList notes where a block or allow list starts. With a second one it is unknown which
+// one applies.
+func (d *Decoder) markList(o *rtb.Opportunity, list listPlace) {
+	o.BlockListsBad = o.BlockListsBad || d.head.lists[list] != 0
+	d.head.lists[list] = d.s.i
+	d.s.skip()
 }
 
 // keyFolds reports whether the last key is name in any letter case (ASCII). name

@@ -41,7 +41,8 @@ func (s *scanner) at(i int) { s.i = i }
 // blockLists reads the request's block and allow lists. One that is present and
 // cannot be read forbids every bid.
 func (d *Decoder) blockLists(o *rtb.Opportunity) {
-	dst := [len(listNames)]*[][]byte{&o.WSeat, &o.BSeat, &o.BCat, &o.ACat, &o.BAdv, &o.BApp, &o.WLang, &o.WLangB}
+	dst := [len(listNames)]*[][]byte{listWSeat: &o.WSeat, listBSeat: &o.BSeat, listBCat: &o.BCat, listACat: &o.ACat,
+		listBAdv: &o.BAdv, listBApp: &o.BApp, listWLang: &o.WLang, listWLangB: &o.WLangB}
 	for i, at := range d.head.lists {
 		if at == 0 {
 			continue

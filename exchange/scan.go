@@ -176,6 +176,9 @@ func (s *scanner) element() bool {
 		case b[i] == ']':
 			s.first, s.i = false, i+1
 			return false
+		case s.first && b[i] > ' ':
+			s.first = false
+			return true
 		}
 	}
 	return s.next(']')
