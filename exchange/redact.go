@@ -139,10 +139,10 @@ func (r *redactor) members(a act) {
 			return
 		}
 		colons &= colons - 1
-		name, at := s.nameBefore(colon)
-		if a == plainCopy && !mayAct(name) {
+		if a == plainCopy && s.keepsMember(colon) {
 			continue
 		}
+		name, at := s.nameBefore(colon)
 		do := actsOf(name)[a]
 		if s.i = colon + 1; do == plainCopy && (a == plainCopy || s.b[s.i] == '"' || s.b[s.i]-'0' <= 9) {
 			continue
@@ -152,6 +152,12 @@ func (r *redactor) members(a act) {
 		w = s.i >> blockShift
 		colons = s.blocks[w].colon &^ (1<<(s.i&(blockBytes-1)) - 1)
 	}
+}
+
+// keepsMember reports whether the name before a colon has no act in plainCopy, by its last
+// two bytes alone. That settles most members; of the others it is not known.
+func (s *scanner) keepsMember(colon int) bool {
+	return s.b[colon-1] == '"' && s.carry.slashes == 0 && plainEnds[s.b[colon-3]%32]>>(s.b[colon-2]%32)&1 == 0
 }
 
 // nameBefore returns the name of the member whose colon is at the index, and where the

@@ -122,20 +122,15 @@ func init() {
 	}
 }
 
-// plainFirsts has for each length of a name, modulo 32, a bit for each letter that a name
-// with an act in plainCopy begins with.
-var plainFirsts = func() (firsts [32]uint32) {
+// plainEnds has for the last byte but one of each name with an act in plainCopy, modulo 32, a
+// bit for its last byte.
+var plainEnds = func() (ends [32]uint32) {
 	for name := range memberActs[plainCopy] {
-		firsts[len(name)%len(firsts)] |= 1 << (name[0] % 32)
+		last := len(name) - 1
+		ends[name[last-1]%32] |= 1 << (name[last] % 32)
 	}
-	return firsts
+	return ends
 }()
-
-// mayAct reports whether a name may have an act in plainCopy, by its length and its first
-// letter alone. Most names in a request have none.
-func mayAct(name []byte) bool {
-	return len(name) > 0 && plainFirsts[len(name)%len(plainFirsts)]>>(name[0]%32)&1 != 0
-}
 
 // actsOf returns the acts of a member in each object, by its name. The name may be in any
 // letter case, because the decoder reads privacy signals in any.
