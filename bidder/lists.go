@@ -43,13 +43,9 @@ func lower(c byte) byte {
 // or a domain above it. Case, scheme, path, port and a trailing dot do not matter
 // (conformance B10).
 func blocksDomain(entry []byte, domain string) bool {
-	if i := bytes.Index(entry, []byte("://")); i >= 0 {
-		entry = entry[i+3:]
+	if !isPlainHost(entry) {
+		entry = hostOfEntry(entry)
 	}
-	if i := bytes.IndexAny(entry, "/:?#"); i >= 0 {
-		entry = entry[:i]
-	}
-	entry = bytes.TrimRight(bytes.TrimSpace(entry), ".")
 	switch n := len(entry) - len(domain); {
 	case len(entry) == 0:
 		return false
@@ -60,6 +56,27 @@ func blocksDomain(entry []byte, domain string) bool {
 	default:
 		return domain[-n-1] == '.' && equalFold(entry, domain[-n:])
 	}
+}
+
+// isPlainHost reports whether a text has nothing around a host, as most entries of badv.
+func isPlainHost(text []byte) bool {
+	for _, c := range text {
+		if c <= ' ' || c >= 0x80 || c == '/' || c == ':' || c == '?' || c == '#' {
+			return false
+		}
+	}
+	return len(text) > 0 && text[len(text)-1] != '.'
+}
+
+// hostOfEntry returns the host of an entry of badv.
+func hostOfEntry(entry []byte) []byte {
+	if i := bytes.Index(entry, []byte("://")); i >= 0 {
+		entry = entry[i+3:]
+	}
+	if i := bytes.IndexAny(entry, "/:?#"); i >= 0 {
+		entry = entry[:i]
+	}
+	return bytes.TrimRight(bytes.TrimSpace(entry), ".")
 }
 
 // coversCategory reports whether a listed category is c or its parent: IAB22

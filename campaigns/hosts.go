@@ -26,6 +26,28 @@ func (k *nameKeys) forget() { k.known, k.n, k.full = false, 0, 0 }
 // cleanHost returns the host name of a URL or of a bare host, without www and
 // surrounding dots, in ASCII.
 func cleanHost(b []byte) []byte {
+	if !isPlainHost(b) {
+		b = hostOfURL(b)
+	}
+	if len(b) > 4 && foldEqual(b[:4], "www.") {
+		b = b[4:]
+	}
+	return b
+}
+
+// isPlainHost reports whether a text is a host and nothing else, as most domains of sites.
+func isPlainHost(b []byte) bool {
+	for _, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.') {
+			return false
+		}
+	}
+	return len(b) > 0 && b[0] != '.' && b[len(b)-1] != '.'
+}
+
+// hostOfURL returns the host name of a URL or of a bare host, without surrounding dots, in
+// ASCII.
+func hostOfURL(b []byte) []byte {
 	b = bytes.TrimSpace(b)
 	start, end := inventory.HostPart(b)
 	b = b[start:end]
@@ -37,9 +59,6 @@ func cleanHost(b []byte) []byte {
 	}
 	if inventory.NeedsASCII(b) {
 		b = []byte(inventory.ASCIIHost(string(b)))
-	}
-	if len(b) > 4 && foldEqual(b[:4], "www.") {
-		b = b[4:]
 	}
 	return b
 }
