@@ -3,6 +3,7 @@ package campaigns
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ func osOf(d *rtb.Device) uint16 {
 	if os := familyOf(osBrands, d.OS); os != 0 {
 		return os
 	}
-	return tokenIn(osTokens, userAgent(d))
+	return osTokens.in(userAgent(d))
 }
 
 // browserOf returns the browser of a device; 0 means unknown.
@@ -49,7 +50,7 @@ func browserOf(d *rtb.Device) uint16 {
 	if browser := familyOf(browserBrands, d.Browser); browser != 0 {
 		return browser
 	}
-	return tokenIn(browserTokens, userAgent(d))
+	return browserTokens.in(userAgent(d))
 }
 
 // classOf returns the type of a device; 0 means unknown. devicetype decides if it is exact
@@ -70,7 +71,7 @@ func classOf(d *rtb.Device) uint16 {
 	case 8:
 		return bitOf(deviceNames, "dooh")
 	}
-	fromUA := tokenIn(classTokens, userAgent(d))
+	fromUA := classTokens.in(userAgent(d))
 	switch {
 	case d.Mobile == rtb.Yes && fromUA != tablet:
 		return phone
@@ -91,41 +92,47 @@ type token struct {
 	bit       uint16
 }
 
-// tokenIn returns the first token that the text contains.
-func tokenIn(list []token, ua []byte) uint16 {
-	for i := range list {
-		t := &list[i]
-		if contains(ua, t.part) && (t.but == "" || !contains(ua, t.but)) {
+// tokenList finds tokens in one pass over a text.
+type tokenList struct {
+	tokens []token
+	first  [256]uint64 // by startOf: the tokens that begin so, as bits
+}
+
+// startOf maps the first two bytes of a token to a row of [tokenList].
+func startOf(a, b byte) byte { return 7*a + b }
+
+// in returns the bit of the first token of the list that the text contains.
+func (l *tokenList) in(text []byte) uint16 {
+	found := uint64(0)
+	for i := range len(text) - 1 {
+		for may := l.first[startOf(text[i], text[i+1])] &^ found; may != 0; may &= may - 1 {
+			n := bits.TrailingZeros64(may)
+			if part := l.tokens[n].part; len(text)-i >= len(part) && string(text[i:i+len(part)]) == part {
+				found |= 1 << n
+			}
+		}
+	}
+	for ; found != 0; found &= found - 1 {
+		t := &l.tokens[bits.TrailingZeros64(found)]
+		if t.but == "" || !bytes.Contains(text, []byte(t.but)) {
 			return t.bit
 		}
 	}
 	return 0
 }
 
-func contains(b []byte, s string) bool {
-	first, n := s[0], len(s)
-	for len(b) >= n {
-		i := bytes.IndexByte(b[:len(b)-n+1], first)
-		if i < 0 {
-			return false
-		}
-		if string(b[i:i+n]) == s {
-			return true
-		}
-		b = b[i+1:]
-	}
-	return false
-}
-
-func tokens(names []string, rows ...string) (out []token) {
+// tokens makes a list of at most 64 tokens. Each row is a name and its parts.
+func tokens(names []string, rows ...string) *tokenList {
+	l := &tokenList{}
 	for _, row := range rows {
 		name, parts, _ := strings.Cut(row, ":")
 		for part := range strings.SplitSeq(parts, "|") {
 			part, but, _ := strings.Cut(part, "!")
-			out = append(out, token{part, but, bitOf(names, name)})
+			l.first[startOf(part[0], part[1])] |= 1 << len(l.tokens)
+			l.tokens = append(l.tokens, token{part, but, bitOf(names, name)})
 		}
 	}
-	return out
+	return l
 }
 
 // Families of user agents. The first match counts, so a browser comes before
