@@ -80,18 +80,17 @@ func (d *Decision) placeLine() {
 		if r.next >= selectFirst {
 			break
 		}
-		best := 0
+		best, first := 0, rest[0]
 		for i := range rest {
-			if rest[i].before(rest[best]) {
-				best = i
+			if rest[i].before(first) {
+				best, first = i, rest[i]
 			}
 		}
-		if !rest[best].full {
+		if d.lower(&rest[best]); rest[best].key == first.key {
 			rest[0], rest[best] = rest[best], rest[0]
 			r.placed++
 			return
 		}
-		d.lower(&rest[best])
 	}
 	slices.SortFunc(rest, func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.ordinal, b.ordinal))
@@ -224,11 +223,16 @@ type factorBound struct {
 func (b *bounds) factor(d *Decision, i int32) *factorBound {
 	f := &d.factors[i]
 	if f.round != d.round {
-		set := d.catalog.Index.Factors()[i]
-		f.round, f.adjust = d.round, set.Adjust(&d.facts, d.now)
-		f.bound = set.Bound(b.age, b.count, f.adjust)
+		b.setFactor(d, f, i)
 	}
 	return f
+}
+
+// setFactor computes the bound of the factors with an index for a round.
+func (b *bounds) setFactor(d *Decision, f *factorBound, i int32) {
+	set := d.catalog.Index.Factors()[i]
+	f.round, f.adjust = d.round, set.Adjust(&d.facts, d.now)
+	f.bound = set.Bound(b.age, b.count, f.adjust)
 }
 
 // classOf returns how the keys of a line begin that can reach a floor.
