@@ -15,25 +15,27 @@ import (
 // available is lowered by a compare-and-swap and never below zero by a bid; the
 // fold may take it below zero when a bill has no reservation.
 type account struct {
+	// Each bid uses these fields, which share a cache line.
+	available microsValue
+	reserved  microsValue // reserved by bids in flight
+	expected  microsValue // the expected cost of the bids in flight
+	taken     microsValue // reserved since the last collect
+	low       microsValue // a renewal is requested when available falls below it
+	worst     microsValue // the largest cost of a bid so far
+	asked     secondValue // time of the last bid that needed money from it
+	until     secondValue // bids must not be made after this time
+	heldUntil secondValue // no reservation may end after this time
+	blocked   atomic.Bool // the cap is below the settled and held amounts
+
 	id      rtb.BudgetID
 	runHash uint64 // nameHash of run
 	run     string // run name of its grants in the log: this run, or the one for long bids
 	long    bool   // only for bids that live longer than usual
 
-	available microsValue
-	reserved  microsValue // reserved by bids in flight
-	doubted   microsValue // reserved by bids that were reported lost or are overdue, but may still be billed
-	kept      microsValue // the part of doubted that is not available for new bids
-	expected  microsValue // the expected cost of the bids in flight
-	free      microsValue // the part of the cap outside every grant and the holdback
-	low       microsValue // a renewal is requested when available falls below it
-	worst     microsValue // the largest cost of a bid so far
-	taken     microsValue // reserved since the last collect
-	asked     secondValue // time of the last bid that needed money from it
-	until     secondValue // bids must not be made after this time
-	heldUntil secondValue // no reservation may end after this time
-	blocked   atomic.Bool // the cap is below the settled and held amounts
-	listed    atomic.Bool // bids ask for its grant
+	doubted microsValue // reserved by bids that were reported lost or are overdue, but may still be billed
+	kept    microsValue // the part of doubted that is not available for new bids
+	free    microsValue // the part of the cap outside every grant and the holdback
+	listed  atomic.Bool // bids ask for its grant
 
 	// Pacer.mu protects the remaining fields.
 	doubts     map[doubtKey]doubt

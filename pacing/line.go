@@ -12,17 +12,21 @@ import (
 // line is the state of one line that outlives plans: its multiplier, observations and
 // spend.
 type line struct {
-	id       rtb.LineID
-	handle   rtb.LineHandle
-	terms    *terms
-	shards   uint32              // the observers that are used: 1 to len(seen)
-	touched  atomic.Bool         // listed in list
+	// Requests use these fields, of which the first share a cache line, as those of an
+	// observer do.
 	list     *changedList[*line] // nil: the line is not in a plan
+	touched  atomic.Bool         // listed in list
+	shards   uint32              // the observers that are used: 1 to len(seen)
 	reserved microsValue
 	least    multiplier           // see leastUse
 	refused  microsValue          // the expected cost of bids that a cap refused, since the last tick
+	terms    *terms               // see handleEntry
+	handle   rtb.LineHandle       // never changes, like id
+	_        [8]byte              // fills the cache line
 	asked    [askBins]microsValue // money that bids asked to reserve, by their use of it, since the last tick
 	seen     [observers]observer
+
+	id rtb.LineID
 
 	// Pacer.mu protects the remaining fields.
 	total    *lineTotal

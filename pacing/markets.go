@@ -16,10 +16,9 @@ import (
 // first path that offers it, whatever is known, so that costs stay current; the choice is
 // by the impression, so that all of its paths agree.
 const (
-	marketShards  = 64
-	marketSets    = 32 // per shard
-	marketWays    = 4  // markets per set
-	pathsPerPlace = 4  // paths per market; the least offered one makes room for a new one
+	marketSets    = 2048
+	marketWays    = 4 // markets per set
+	pathsPerPlace = 4 // paths per market; the least offered one makes room for a new one
 
 	cheaperBy    = 0.02 // of the cost per won impression
 	likelyShare  = 0.9
@@ -33,13 +32,13 @@ const (
 
 // pathSums is what is known of one path in a market.
 type pathSums struct {
-	path    uint64  // 0: unused
 	chances float64 // sum of the estimated chances of the bids
 	charged float64 // sum of the shares of the bids that the wins were charged
 	wins    uint32
 	offers  uint32
 	waited  [pathsPerPlace]uint32 // offers of this path before one of the other
 	arrived [pathsPerPlace]uint32 // those that the other followed
+	_       [8]byte               // fills the cache line
 }
 
 // dearer reports whether a is likely to cost more than b by more than cheaperBy.
@@ -56,53 +55,55 @@ func (a *pathSums) lowCost() float64 {
 	return a.charged / n * a.chances / n * (1 - costError/math.Sqrt(n))
 }
 
+// placeMarket is one market. A request reads the first cache line and that of its path.
 type placeMarket struct {
-	id    uint64 // 0: unused
-	used  int64  // when it was last offered, in milliseconds since 1970
-	paths [pathsPerPlace]pathSums
-
-	changed bool // since it was stored
+	id      uint64                // 0: unused
+	used    int64                 // when it was last offered, in milliseconds since 1970
+	paths   [pathsPerPlace]uint64 // 0: unused
+	changed bool                  // since it was stored
+	_       [15]byte              // fills the cache line
+	sums    [pathsPerPlace]pathSums
 }
 
-type marketShard struct {
-	mu   sync.Mutex
-	ids  [marketSets][marketWays]uint64 // of the markets in sets, next to each other
-	sets [marketSets][marketWays]placeMarket
+// marketSet holds some of the markets. mu protects it.
+type marketSet struct {
+	mu      sync.Mutex
+	ids     [marketWays]uint64 // of the markets, next to each other
+	_       [24]byte           // fills the cache line
+	markets [marketWays]placeMarket
 }
 
 // markets holds a fixed number of markets; the one that was not offered for the longest
 // time makes room for a new one.
 type markets struct {
-	shards   [marketShards]marketShard
-	saveNext int // the shard that is stored next; Pacer.mu protects it
+	sets     [marketSets]marketSet
+	saveNext int // the set that is stored next; Pacer.mu protects it
 }
 
-func (s *markets) shard(id uint64) *marketShard { return &s.shards[id%marketShards] }
+func (s *markets) set(id uint64) *marketSet { return &s.sets[id%marketSets] }
 
 // find returns a market, or nil.
-func (sh *marketShard) find(id uint64) *placeMarket {
-	at := id / marketShards % marketSets
-	for i, have := range sh.ids[at] {
+func (set *marketSet) find(id uint64) *placeMarket {
+	for i, have := range set.ids {
 		if have == id {
-			return &sh.sets[at][i]
+			return &set.markets[i]
 		}
 	}
 	return nil
 }
 
 // add returns a market, creating it if necessary.
-func (sh *marketShard) add(id uint64, at int64) *placeMarket {
-	m := sh.find(id)
+func (set *marketSet) add(id uint64, at int64) *placeMarket {
+	m := set.find(id)
 	if m == nil {
-		at, oldest := id/marketShards%marketSets, 0
-		set := &sh.sets[at]
-		for i := range set {
-			if set[i].used < set[oldest].used {
+		oldest := 0
+		for i := range set.markets {
+			if set.markets[i].used < set.markets[oldest].used {
 				oldest = i
 			}
 		}
-		m = &set[oldest]
-		*m, sh.ids[at][oldest] = placeMarket{id: id}, id
+		m = &set.markets[oldest]
+		*m, set.ids[oldest] = placeMarket{id: id}, id
 	}
 	m.used, m.changed = max(m.used, at), true
 	return m
@@ -110,8 +111,8 @@ func (sh *marketShard) add(id uint64, at int64) *placeMarket {
 
 // index returns the index of a path; ok is false if the market does not have it.
 func (m *placeMarket) index(path uint64) (i int, ok bool) {
-	for i := range m.paths {
-		if m.paths[i].path == path {
+	for i, have := range m.paths {
+		if have == path {
 			return i, true
 		}
 	}
@@ -124,14 +125,14 @@ func (m *placeMarket) place(path uint64) (i int, fresh bool) {
 	if i, ok := m.index(path); ok {
 		return i, false
 	}
-	for j := range m.paths {
-		if m.paths[j].offers < m.paths[i].offers {
+	for j := range m.sums {
+		if m.sums[j].offers < m.sums[i].offers {
 			i = j
 		}
 	}
-	m.paths[i] = pathSums{path: path}
-	for j := range m.paths {
-		m.paths[j].waited[i], m.paths[j].arrived[i] = 0, 0
+	m.paths[i], m.sums[i] = path, pathSums{}
+	for j := range m.sums {
+		m.sums[j].waited[i], m.sums[j].arrived[i] = 0, 0
 	}
 	return i, true
 }
@@ -142,12 +143,12 @@ func (m *placeMarket) cheaper(i int, seen uint8, impression uint64) bool {
 	if impression>>32%exploreEvery == 0 {
 		return false
 	}
-	a := &m.paths[i]
-	for j := range m.paths {
-		if j == i || seen&(1<<j) != 0 || m.paths[j].path == 0 || a.waited[j] < leastOffers {
+	a := &m.sums[i]
+	for j, path := range m.paths {
+		if j == i || seen&(1<<j) != 0 || path == 0 || a.waited[j] < leastOffers {
 			continue
 		}
-		if float64(a.arrived[j]) >= likelyShare*float64(a.waited[j]) && a.dearer(&m.paths[j]) {
+		if float64(a.arrived[j]) >= likelyShare*float64(a.waited[j]) && a.dearer(&m.sums[j]) {
 			return true
 		}
 	}
@@ -158,10 +159,10 @@ func (m *placeMarket) cheaper(i int, seen uint8, impression uint64) bool {
 // and reports whether another path is likely to be cheaper.
 func (s *markets) offered(o *rtb.PathOffer, seen uint8) (_ rtb.PathHandle, _ uint8, cheaper bool) {
 	id := marketID(o.Market)
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	m := sh.add(id, o.At.UnixMilli())
+	set := s.set(id)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	m := set.add(id, o.At.UnixMilli())
 	i, fresh := m.place(o.Path)
 	if fresh {
 		seen &^= 1 << i // the bit was another path's
@@ -175,16 +176,16 @@ func (s *markets) offered(o *rtb.PathOffer, seen uint8) (_ rtb.PathHandle, _ uin
 
 // count counts the first offer of an impression by path i, after those of seen.
 func (m *placeMarket) count(i int, seen uint8) {
-	a := &m.paths[i]
+	a := &m.sums[i]
 	if a.offers++; a.offers >= offerMemory {
 		a.offers /= 2
 	}
-	for j := range m.paths {
+	for j := range m.sums {
 		if j == i {
 			continue
 		}
 		if seen&(1<<j) != 0 {
-			m.paths[j].arrived[i]++
+			m.sums[j].arrived[i]++
 			continue
 		}
 		if a.waited[j]++; a.waited[j] >= offerMemory {
@@ -196,10 +197,10 @@ func (m *placeMarket) count(i int, seen uint8) {
 // peek is offered for an offer that must not be counted.
 func (s *markets) peek(o *rtb.PathOffer, seen uint8) (cheaper bool) {
 	id := marketID(o.Market)
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if m := sh.find(id); m != nil {
+	set := s.set(id)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if m := set.find(id); m != nil {
 		if i, ok := m.index(o.Path); ok && m.cheaper(i, seen, o.Impression) {
 			return true
 		}
@@ -210,10 +211,10 @@ func (s *markets) peek(o *rtb.PathOffer, seen uint8) (cheaper bool) {
 // handle returns the handle of a path that has been offered; 0 if it is forgotten.
 func (s *markets) handle(o *rtb.PathOffer) rtb.PathHandle {
 	id := marketID(o.Market)
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if m := sh.find(id); m != nil {
+	set := s.set(id)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if m := set.find(id); m != nil {
 		if i, ok := m.index(o.Path); ok {
 			return m.handle(i)
 		}
@@ -252,11 +253,11 @@ func (s *markets) update(h rtb.PathHandle, change func(*pathSums)) {
 		return
 	}
 	id := uint64(h) >> handleBits
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if m := sh.find(id); m != nil {
+	set := s.set(id)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if m := set.find(id); m != nil {
 		m.changed = true
-		change(&m.paths[h>>1%pathsPerPlace])
+		change(&m.sums[h>>1%pathsPerPlace])
 	}
 }

@@ -17,9 +17,9 @@ const storedMarket = 8 + pathsPerPlace*(8+8+8+4+4+2*4*pathsPerPlace)
 func (m *placeMarket) encode() []byte {
 	be := binary.BigEndian
 	b := be.AppendUint64(make([]byte, 0, storedMarket), uint64(m.used))
-	for i := range m.paths {
-		p := &m.paths[i]
-		b = be.AppendUint64(b, p.path)
+	for i := range m.sums {
+		p := &m.sums[i]
+		b = be.AppendUint64(b, m.paths[i])
 		b = be.AppendUint64(be.AppendUint64(b, math.Float64bits(p.chances)), math.Float64bits(p.charged))
 		b = be.AppendUint32(be.AppendUint32(b, p.wins), p.offers)
 		for j := range p.waited {
@@ -38,9 +38,9 @@ func (m *placeMarket) decode(b []byte) bool {
 	u32 := func() (v uint32) { v, b = be.Uint32(b), b[4:]; return v }
 	u64 := func() (v uint64) { v, b = be.Uint64(b), b[8:]; return v }
 	m.used = int64(u64())
-	for i := range m.paths {
-		p := &m.paths[i]
-		p.path, p.chances, p.charged = u64(), math.Float64frombits(u64()), math.Float64frombits(u64())
+	for i := range m.sums {
+		p := &m.sums[i]
+		m.paths[i], p.chances, p.charged = u64(), math.Float64frombits(u64()), math.Float64frombits(u64())
 		p.wins, p.offers = u32(), u32()
 		if !(p.chances >= 0 && p.charged >= 0) {
 			return false
@@ -56,12 +56,11 @@ func (m *placeMarket) decode(b []byte) bool {
 func (p *Pacer) saveMarkets(most int) error {
 	var batch []placeMarket
 	s := &p.paths.markets
-	for range marketShards {
-		sh := &s.shards[s.saveNext]
-		if batch = sh.takeChanged(batch, most-len(batch)); len(batch) >= most {
-			break // the shard may have more
+	for range marketSets {
+		if batch = s.sets[s.saveNext].takeChanged(batch, most-len(batch)); len(batch) >= most {
+			break // the set may have more
 		}
-		s.saveNext = (s.saveNext + 1) % marketShards
+		s.saveNext = (s.saveNext + 1) % marketSets
 	}
 	for i := range batch {
 		if err := p.db.Put(marketKey(batch[i].id), batch[i].encode()); err != nil {
@@ -71,20 +70,18 @@ func (p *Pacer) saveMarkets(most int) error {
 	return nil
 }
 
-// takeChanged appends copies of up to a number of the shard's markets that changed.
-func (sh *marketShard) takeChanged(batch []placeMarket, most int) []placeMarket {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for i := range sh.sets {
-		for j := range sh.sets[i] {
-			m := &sh.sets[i][j]
-			if !m.changed || most <= 0 {
-				continue
-			}
-			most--
-			m.changed = false
-			batch = append(batch, *m)
+// takeChanged appends copies of up to a number of the set's markets that changed.
+func (set *marketSet) takeChanged(batch []placeMarket, most int) []placeMarket {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	for i := range set.markets {
+		m := &set.markets[i]
+		if !m.changed || most <= 0 {
+			continue
 		}
+		most--
+		m.changed = false
+		batch = append(batch, *m)
 	}
 	return batch
 }
@@ -101,7 +98,7 @@ func (p *Pacer) loadMarkets() error {
 		}
 		m.id = binary.BigEndian.Uint64(k)
 		s := &p.paths.markets
-		x := s.shard(m.id).add(m.id, m.used)
+		x := s.set(m.id).add(m.id, m.used)
 		*x = m
 		return nil
 	})
@@ -113,7 +110,7 @@ func (p *Pacer) loadMarkets() error {
 			return nil
 		}
 		id := binary.BigEndian.Uint64(k)
-		if p.paths.markets.shard(id).find(id) == nil {
+		if p.paths.markets.set(id).find(id) == nil {
 			drop = append(drop, append([]byte{keyMarket}, k...))
 		}
 		return nil

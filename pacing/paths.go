@@ -19,33 +19,36 @@ const (
 	// placements are refreshed after 30 s or more.
 	SamePeriod = 2 * time.Second
 
-	offerShards = 64
-	offerSets   = 256 // per shard
-	offerWays   = 4   // offers per set
+	offerSets = 16384
+	offerWays = 5 // offers per set, so that it fills two cache lines
 )
 
 // offer is one impression that was offered within SamePeriod.
 type offer struct {
 	impression uint64
 	request    uint64 // the request that may bid on it; 0: none yet
-	at         int64  // of the first offer, or of the bid, in milliseconds since 1970
-	seen       uint8  // paths of its market that offered it
+	state      int64  // time of the first offer, or of the bid, in milliseconds since 1970, and in the lowest bits the paths of its market that offered it
 }
 
+func (o *offer) at() int64   { return o.state >> pathsPerPlace }
+func (o *offer) seen() uint8 { return uint8(o.state & (1<<pathsPerPlace - 1)) }
+
+func (o *offer) set(at int64, seen uint8) { o.state = at<<pathsPerPlace | int64(seen) }
+
 func (o *offer) live(at int64) bool {
-	age := at - o.at
+	age := at - o.at()
 	return o.impression != 0 && age < SamePeriod.Milliseconds() && age > -SamePeriod.Milliseconds()
 }
 
-// offerShard holds some of the offers. While mu is held, a market's lock may be taken.
-type offerShard struct {
-	mu   sync.Mutex
-	sets [offerSets][offerWays]offer
+// offerSet holds some of the offers. While mu is held, a market's lock may be taken.
+type offerSet struct {
+	mu     sync.Mutex
+	offers [offerWays]offer
 }
 
 // paths decides over which path an impression is bid on.
 type paths struct {
-	shards  [offerShards]offerShard
+	sets    [offerSets]offerSet
 	markets markets
 
 	repeated, declined, forgotten atomic.Uint64
@@ -80,50 +83,53 @@ func (p *Pacer) LeavePath(o *rtb.PathOffer) {
 	if o.Impression == 0 || o.Dry {
 		return
 	}
-	sh := p.paths.shard(o.Impression)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if x, _ := sh.find(o.Impression, o.At.UnixMilli()); x.impression == o.Impression && x.request == o.Request {
+	set := p.paths.set(o.Impression)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if x, _ := set.find(o.Impression, o.At.UnixMilli()); x.impression == o.Impression && x.request == o.Request {
 		x.request = 0
 	}
 }
 
-func (s *paths) shard(impression uint64) *offerShard { return &s.shards[impression%offerShards] }
+func (s *paths) set(impression uint64) *offerSet { return &s.sets[impression%offerSets] }
 
 // find returns the live offer of an impression, or the slot that a new one takes: an
 // unused one, or else the oldest. full reports whether that one is live.
-func (sh *offerShard) find(impression uint64, at int64) (x *offer, full bool) {
-	set := &sh.sets[impression/offerShards%offerSets]
-	x = &set[0]
-	for i := range set {
-		if set[i].impression == impression && set[i].live(at) {
-			return &set[i], false
+func (set *offerSet) find(impression uint64, at int64) (x *offer, full bool) {
+	x = &set.offers[0]
+	full = x.live(at)
+	for i := range set.offers {
+		o := &set.offers[i]
+		live := o.live(at)
+		if live && o.impression == impression {
+			return o, false
 		}
-		if !set[i].live(at) && x.live(at) || set[i].live(at) == x.live(at) && set[i].at < x.at {
-			x = &set[i]
+		if full && !live || full == live && o.state < x.state {
+			x, full = o, live
 		}
 	}
-	return x, x.live(at)
+	return x, full
 }
 
 func (s *paths) enter(o *rtb.PathOffer) (rtb.PathHandle, rtb.NoBidReason) {
 	at := o.At.UnixMilli()
-	sh := s.shard(o.Impression)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	x, full := sh.find(o.Impression, at)
+	set := s.set(o.Impression)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	x, full := set.find(o.Impression, at)
 	known := x.impression == o.Impression && x.live(at)
 	if known && x.request != 0 && x.request != o.Request {
 		if !o.Dry {
 			s.repeated.Add(1)
-			_, x.seen, _ = s.markets.offered(o, x.seen)
+			_, seen, _ := s.markets.offered(o, x.seen())
+			x.set(x.at(), seen)
 		}
 		return 0, rtb.NoBidSameImpression
 	}
 	if o.Dry {
 		seen := uint8(0)
 		if known {
-			seen = x.seen
+			seen = x.seen()
 		}
 		if o.Cheaper = s.markets.peek(o, seen); o.Cheaper {
 			return 0, rtb.NoBidSameImpression
@@ -134,17 +140,19 @@ func (s *paths) enter(o *rtb.PathOffer) (rtb.PathHandle, rtb.NoBidReason) {
 		if full {
 			s.forgotten.Add(1)
 		}
-		*x = offer{impression: o.Impression, at: at}
+		*x = offer{impression: o.Impression}
+		x.set(at, 0)
 	}
 	if x.request == o.Request {
 		return s.markets.handle(o), rtb.NoBidNone
 	}
-	h, seen, cheaper := s.markets.offered(o, x.seen)
-	x.seen = seen
+	h, seen, cheaper := s.markets.offered(o, x.seen())
+	x.set(x.at(), seen)
 	if o.Cheaper = cheaper; cheaper {
 		s.declined.Add(1)
 		return 0, rtb.NoBidSameImpression
 	}
-	x.request, x.at = o.Request, at
+	x.request = o.Request
+	x.set(at, seen)
 	return h, rtb.NoBidNone
 }

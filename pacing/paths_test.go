@@ -124,7 +124,7 @@ func TestCheaperPathIsPreferred(t *testing.T) {
 // A full table forgets the oldest impressions and counts them; markets come and go.
 func TestPathMemoryIsBounded(t *testing.T) {
 	p := newWorld(t).start("r1", "", dayPlan(unit))
-	const most = offerShards * offerSets * offerWays
+	const most = offerSets * offerWays
 	for i := range uint64(2 * most) {
 		o := offerOf((i+1)*0x9e3779b97f4a7c15, 1, noon)
 		o.Market = i * 0x9e3779b97f4a7c15
@@ -152,10 +152,10 @@ func TestLearnedPathsSurviveARestart(t *testing.T) {
 	}
 	always := func(int) bool { return true }
 	offerBoth(p, 200, 1, [3]rtb.Micros{0, 1000, 800}, always)
-	want := *p.paths.markets.shard(marketID(7)).find(marketID(7))
+	want := *p.paths.markets.set(marketID(7)).find(marketID(7))
 	w.end(p)
 	p = w.start("r2", dir, dayPlan(unit))
-	got := p.paths.markets.shard(marketID(7)).find(marketID(7))
+	got := p.paths.markets.set(marketID(7)).find(marketID(7))
 	if got == nil || got.paths != want.paths || got.used != want.used {
 		t.Fatalf("got %+v; want %+v", got, want)
 	}
