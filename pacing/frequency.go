@@ -54,7 +54,7 @@ next:
 // flight is one bid of a visitor that may become an impression, or has become
 // one that may not be in the profile yet.
 type flight struct {
-	scopes     [maxScopes]int32 // slots of the visitor's scopes
+	scopes     [maxScopes]int32 // places of the visitor's scopes, see visitorShard.scope
 	n          int8
 	queued     bool  // among the visitor's impressions that the profile does not have
 	prev, next int32 // neighbors in that queue; -1 at its ends
@@ -65,22 +65,33 @@ type flight struct {
 
 // scopeCount counts a visitor's flights in one scope.
 type scopeCount struct {
-	scope   rtb.ScopeID
-	visitor int32      // slot of the visitor
-	refs    int32      // flights
-	open    int32      // not seen yet
-	seen    int32      // seen, and not in the profile
-	last    rtb.Second // time of the most recent impression
+	scope rtb.ScopeID
+	refs  int32      // flights; 0: unused
+	open  int32      // not seen yet
+	seen  int32      // seen, and not in the profile
+	last  rtb.Second // time of the most recent impression
 }
 
-// visitorFlights are the flights of one visitor.
+// overflowScope is a scope of a visitor that has no room in its visitorFlights.
+type overflowScope struct {
+	scopeCount
+	visitor int32 // slot of the visitor
+}
+
+// visitorFlights are the flights of one visitor, in two cache lines.
 type visitorFlights struct {
 	key         rtb.Key
 	refs        int32  // flights
 	first, last int32  // queue of impressions that the profile does not have, by sequence; -1
+	overflowed  int32  // scopes that are not in scopes
 	handed      uint64 // position of the newest profile that impressions were handed over to
+	scopes      [ownScopes]scopeCount
 	recent      recentFlights
 }
+
+// ownScopes is the number of scopes that are counted next to their visitor, where they
+// cost no search of their own. Most visitors have bids of one or two lines in flight.
+const ownScopes = 2
 
 // recentFlights counts the bids of the last seconds that have not become impressions.
 type recentFlights struct {
@@ -130,10 +141,10 @@ func (r *recentFlights) within(now rtb.Second) (n int) {
 type visitorShard struct {
 	mu       sync.Mutex
 	byKey    index // of visitors
-	byScope  index // of scopes, by the visitor's slot and the scope's id
 	visitors slab[visitorFlights]
-	scopes   slab[scopeCount]
 	flights  slab[flight]
+	byScope  index // of overflow, by the visitor's slot and the scope's id
+	overflow slab[overflowScope]
 }
 
 type flights struct{ shards [visitorShards]visitorShard }
@@ -161,19 +172,62 @@ func hashOfScope(visitor int32, scope rtb.ScopeID) uint32 {
 	return hashOf(uint64(scope), uint64(visitor))
 }
 
-// scope returns the slot of one of a visitor's scopes; -1 if none of the visitor's bids in
-// flight has it.
-func (sh *visitorShard) scope(visitor int32, id rtb.ScopeID) int32 {
-	hash := hashOfScope(visitor, id)
-	at, slot := sh.byScope.first(hash)
-	for slot >= 0 && !sh.scopes.at(slot).is(visitor, id) {
-		at, slot = sh.byScope.next(at, hash)
+// scope returns one of a visitor's scopes and its place: its index among the visitor's own
+// scopes, or else its slot in overflow plus ownScopes. It returns nil if none of the visitor's
+// bids in flight has the scope.
+func (sh *visitorShard) scope(visitor int32, id rtb.ScopeID) (*scopeCount, int32) {
+	vf := sh.visitors.at(visitor)
+	for i := range vf.scopes {
+		if c := &vf.scopes[i]; c.scope == id && c.refs > 0 {
+			return c, int32(i)
+		}
 	}
-	return slot
+	if vf.overflowed == 0 {
+		return nil, 0
+	}
+	hash := hashOfScope(visitor, id)
+	for at, slot := sh.byScope.first(hash); slot >= 0; at, slot = sh.byScope.next(at, hash) {
+		if o := sh.overflow.at(slot); o.visitor == visitor && o.scope == id {
+			return &o.scopeCount, slot + ownScopes
+		}
+	}
+	return nil, 0
 }
 
-func (c *scopeCount) is(visitor int32, id rtb.ScopeID) bool {
-	return c.visitor == visitor && c.scope == id
+// scopeAt returns the scope of a visitor at a place.
+func (sh *visitorShard) scopeAt(vf *visitorFlights, place int32) *scopeCount {
+	if place < ownScopes {
+		return &vf.scopes[place]
+	}
+	return &sh.overflow.at(place - ownScopes).scopeCount
+}
+
+// addScope returns a scope that none of the visitor's bids in flight has, and its place.
+func (sh *visitorShard) addScope(visitor int32, id rtb.ScopeID) (*scopeCount, int32) {
+	vf := sh.visitors.at(visitor)
+	for i := range vf.scopes {
+		if c := &vf.scopes[i]; c.refs == 0 {
+			*c = scopeCount{scope: id}
+			return c, int32(i)
+		}
+	}
+	vf.overflowed++
+	slot := sh.overflow.take()
+	o := sh.overflow.at(slot)
+	*o = overflowScope{scopeCount{scope: id}, visitor}
+	sh.byScope.add(hashOfScope(visitor, id), slot)
+	return &o.scopeCount, slot + ownScopes
+}
+
+// dropScope removes the scope at a place, which has no flights any more.
+func (sh *visitorShard) dropScope(visitor, place int32) {
+	if place < ownScopes {
+		return
+	}
+	slot := place - ownScopes
+	sh.byScope.remove(hashOfScope(visitor, sh.overflow.at(slot).scope), slot)
+	sh.overflow.put(slot)
+	sh.visitors.at(visitor).overflowed--
 }
 
 // reserve checks every cap of a bid and counts the bid against them. It returns the
@@ -220,14 +274,11 @@ func (sh *visitorShard) add(key *rtb.Key, at int32, set *scopeSet, now rtb.Secon
 	fl := sh.flights.at(slot)
 	*fl = flight{n: set.n, visitor: at, issued: now, prev: -1, next: -1}
 	for i, id := range set.ids[:set.n] {
-		s := sh.scope(at, id)
-		if s < 0 {
-			s = sh.scopes.take()
-			*sh.scopes.at(s) = scopeCount{scope: id, visitor: at}
-			sh.byScope.add(hashOfScope(at, id), s)
+		c, place := sh.scope(at, id)
+		if c == nil {
+			c, place = sh.addScope(at, id)
 		}
-		fl.scopes[i] = s
-		c := sh.scopes.at(s)
+		fl.scopes[i] = place
 		c.refs, c.open = c.refs+1, c.open+1
 	}
 	return slot
@@ -262,8 +313,8 @@ func (sh *visitorShard) unqueue(vf *visitorFlights, i int32) {
 	} else {
 		vf.last = fl.prev
 	}
-	for _, s := range fl.scopes[:fl.n] {
-		sh.scopes.at(s).seen--
+	for _, place := range fl.scopes[:fl.n] {
+		sh.scopeAt(vf, place).seen--
 	}
 }
 
@@ -283,8 +334,7 @@ func (sh *visitorShard) use(v *rtb.Visitor, at int32, c *rtb.FrequencyCap, now r
 	if at < 0 {
 		return u
 	}
-	if i := sh.scope(at, c.Scope); i >= 0 {
-		s := sh.scopes.at(i)
+	if s, _ := sh.scope(at, c.Scope); s != nil {
 		u.count += int(s.open + s.seen)
 		if s.seen > 0 {
 			u.last = max(u.last, s.last)
@@ -338,14 +388,13 @@ func (f *flights) drop(visitor rtb.Key, i int32) {
 	if fl.seen == 0 {
 		vf.recent.add(fl.issued, -1)
 	}
-	for _, s := range fl.scopes[:fl.n] {
-		c := sh.scopes.at(s)
+	for _, place := range fl.scopes[:fl.n] {
+		c := sh.scopeAt(vf, place)
 		if fl.seen == 0 {
 			c.open--
 		}
 		if c.refs--; c.refs == 0 {
-			sh.byScope.remove(hashOfScope(c.visitor, c.scope), s)
-			sh.scopes.put(s)
+			sh.dropScope(fl.visitor, place)
 		}
 	}
 	if vf.refs--; vf.refs == 0 {
@@ -375,8 +424,8 @@ func (f *flights) impression(visitor rtb.Key, i int32, seq uint64, at rtb.Second
 		vf.first = i
 	}
 	vf.last = i
-	for _, s := range fl.scopes[:fl.n] {
-		c := sh.scopes.at(s)
+	for _, place := range fl.scopes[:fl.n] {
+		c := sh.scopeAt(vf, place)
 		c.open, c.seen, c.last = c.open-1, c.seen+1, max(c.last, at)
 	}
 }

@@ -1,6 +1,8 @@
 package pacing
 
 import (
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -179,4 +181,63 @@ func TestOlderProfileMissesNoImpression(t *testing.T) {
 		t.Errorf("got %d impressions; want one", u[0].Count)
 	}
 	wantReason(t, p.Reserve(w.bid(1_000_000), old, caps), rtb.NoBidFrequency)
+}
+
+// Bids of more scopes than are kept with their visitor are counted like the others,
+// whatever the order in which they end.
+func TestManyScopesOfOneVisitor(t *testing.T) {
+	type bid struct {
+		slot   int32
+		scopes scopeSet
+		seen   bool
+	}
+	f, r := newFlights(), rand.New(rand.NewPCG(1, 2))
+	v := visitor(1)
+	sh := f.shard(v.Key)
+	var bids []bid
+	for n := range 20_000 {
+		switch i := r.IntN(max(len(bids), 1)); {
+		case len(bids) < 2 || len(bids) < 12 && r.IntN(2) == 0:
+			var b bid
+			for range 1 + r.IntN(3) {
+				id := rtb.ScopeID(1 + r.IntN(6))
+				if !slices.Contains(b.scopes.ids[:b.scopes.n], id) {
+					b.scopes.ids[b.scopes.n], b.scopes.n = id, b.scopes.n+1
+				}
+			}
+			b.slot, _ = f.reserve(v, nil, &b.scopes, rtb.Second(1_000_000+n))
+			bids = append(bids, b)
+		case !bids[i].seen && r.IntN(3) == 0:
+			f.impression(v.Key, bids[i].slot, uint64(n+1), rtb.Second(1_000_000+n))
+			bids[i].seen = true
+		default:
+			f.drop(v.Key, bids[i].slot)
+			bids = slices.Delete(bids, i, i+1)
+		}
+		for id := rtb.ScopeID(1); id <= 6; id++ {
+			var open, seen int32
+			for i := range bids {
+				if b := &bids[i]; slices.Contains(b.scopes.ids[:b.scopes.n], id) {
+					if b.seen {
+						seen++
+					} else {
+						open++
+					}
+				}
+			}
+			c, _ := sh.scope(sh.visitor(&v.Key), id)
+			if c == nil && open+seen == 0 {
+				continue
+			}
+			if c == nil || c.open != open || c.seen != seen || c.refs != open+seen {
+				t.Fatalf("step %d, scope %d: got %+v; want %d open and %d seen", n, id, c, open, seen)
+			}
+		}
+	}
+	for i := range bids {
+		f.drop(v.Key, bids[i].slot)
+	}
+	if sh.byKey.used+sh.byScope.used != 0 {
+		t.Fatalf("%d visitors and %d scopes are left", sh.byKey.used, sh.byScope.used)
+	}
 }

@@ -216,7 +216,7 @@ func TestManyBidsOfOneVisitor(t *testing.T) {
 		slots = append(slots, reserve(rtb.Second(1_000_000+20*i)))
 	}
 	sh := f.shard(v.Key)
-	if c := sh.scopes.at(sh.scope(sh.visitor(&v.Key), 99)); c.open != 20_000 {
+	if c, _ := sh.scope(sh.visitor(&v.Key), 99); c.open != 20_000 {
 		t.Fatalf("%d in flight are counted; want 20000", c.open)
 	}
 	now := rtb.Second(1_000_000 + 20*20_000)
@@ -234,7 +234,7 @@ func TestManyBidsOfOneVisitor(t *testing.T) {
 	v.Position = 10_000
 	late := now + 100
 	i := reserve(late)
-	if c := sh.scopes.at(sh.scope(sh.visitor(&v.Key), 99)); c.open != 10_001 || c.seen != 5000 {
+	if c, _ := sh.scope(sh.visitor(&v.Key), 99); c.open != 10_001 || c.seen != 5000 {
 		t.Fatalf("open %d, seen %d; want 10001 and the 5000 that the profile lacks", c.open, c.seen)
 	}
 	for _, i := range append(slots, i) {
