@@ -25,7 +25,7 @@ type account struct {
 	asked     secondValue // time of the last bid that needed money from it
 	until     secondValue // bids must not be made after this time
 	heldUntil secondValue // no reservation may end after this time
-	blocked   atomic.Bool // the cap is below the settled and held amounts
+	flags     atomic.Uint32
 
 	id      rtb.BudgetID
 	runHash uint64 // nameHash of run
@@ -64,6 +64,27 @@ type account struct {
 	smoothedAt time.Time
 }
 
+// Flags of an account.
+const (
+	accountBlocked = 1 << iota // the cap is below the settled and held amounts
+	accountImps                // of a budget of impressions; never changes
+)
+
+// blocked reports whether the cap is below the settled and held amounts.
+func (a *account) blocked() bool { return a.flags.Load()&accountBlocked != 0 }
+
+// block sets what blocked reports. Pacer.mu is held.
+func (a *account) block(blocked bool) {
+	if blocked {
+		a.flags.Or(accountBlocked)
+	} else {
+		a.flags.And(^uint32(accountBlocked))
+	}
+}
+
+// imps reports whether the amounts are millionths of an impression, not money.
+func (a *account) imps() bool { return a.flags.Load()&accountImps != 0 }
+
 // listing returns the flag that is set while bids ask for the account's grant.
 func (a *account) listing() *atomic.Bool { return &a.listed }
 
@@ -71,7 +92,7 @@ func (a *account) listing() *atomic.Bool { return &a.listed }
 func (a *account) take(cost rtb.Micros) bool {
 	for {
 		have := a.available.Load()
-		if have < cost || a.blocked.Load() {
+		if have < cost || a.blocked() {
 			return false
 		}
 		if a.available.CompareAndSwap(have, have-cost) {
@@ -106,7 +127,7 @@ func (a *account) give(cost rtb.Micros) {
 // refusal returns why take refused cost: either the cap has no room, or only the grant
 // is used up.
 func (a *account) refusal(cost rtb.Micros) rtb.NoBidReason {
-	if a.blocked.Load() || max(a.available.Load(), 0)+a.free.Load() < cost {
+	if a.blocked() || max(a.available.Load(), 0)+a.free.Load() < cost {
 		return rtb.NoBidBudget
 	}
 	return rtb.NoBidGrant
@@ -158,7 +179,7 @@ func (a *account) refresh(b *budget, now time.Time, stopping bool) {
 	if !stopping || excess > a.withheld {
 		a.withhold(excess)
 	}
-	a.blocked.Store(excess > a.withheld)
+	a.block(excess > a.withheld)
 	back := max(a.holdback-late, 0) // late bills use it up first
 	a.free.Store(max(a.limit-back-settled-held, 0))
 }

@@ -86,7 +86,7 @@ type heldBudget struct {
 
 // costOf returns what the bid costs an account at most.
 func (r *reservation) costOf(a *account) rtb.Micros {
-	if a.id.Imps {
+	if a.imps() {
 		return rtb.ImpressionUnit
 	}
 	return r.cost
@@ -94,7 +94,7 @@ func (r *reservation) costOf(a *account) rtb.Micros {
 
 // flightOf returns the bid's current part of an account's expected cost.
 func (r *reservation) flightOf(a *account) rtb.Micros {
-	if a.id.Imps {
+	if a.imps() {
 		return r.flightImps
 	}
 	return r.flight
@@ -142,7 +142,7 @@ func (r *reservation) give() {
 func (r *reservation) expect(amount rtb.Micros) {
 	imps := impsOf(amount)
 	for _, a := range r.accounts() {
-		if a.id.Imps {
+		if a.imps() {
 			a.expected.Add(imps - r.flightImps)
 		} else {
 			a.expected.Add(amount - r.flight)

@@ -153,7 +153,7 @@ func (p *Pacer) row(l *LinePlan, c rtb.CapSet, at *rtb.Periods, now time.Time) B
 		if a != nil {
 			r.Reserved, r.Doubted = r.Reserved+max(a.reserved.Load(), 0), r.Doubted+a.doubted.Load()
 			r.Idle += max(a.available.Load(), 0)
-			r.Binds = r.Binds || a.blocked.Load()
+			r.Binds = r.Binds || a.blocked()
 		}
 	}
 	r.Binds = r.Binds || p.binding(l) == id

@@ -42,8 +42,8 @@ type tableLine struct {
 type tableDay struct {
 	from, to rtb.Second
 	accounts []*account // never changed
-	longs    []*account // accounts of the same budgets, for bids that live longer than usual
 	kept     slotCaps   // the caps in the file of reservations
+	longs    []*account // accounts of the same budgets, for bids that live longer than usual
 }
 
 // line returns the line of a handle, or nil if it is not in the plan.
@@ -228,6 +228,9 @@ func (p *Pacer) open(accounts map[rtb.BudgetID]*account, id rtb.BudgetID, run st
 		return a
 	}
 	a := &account{run: run, runHash: nameHash(run), id: id, limit: math.MaxInt64, control: p.control(controlOf(id))}
+	if id.Imps {
+		a.flags.Store(accountImps)
+	}
 	if b := p.budgetOf(a); b != nil {
 		if g := b.run(run); g != nil {
 			a.available.Store(g.Amount - g.Settled)
