@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -119,12 +117,12 @@ func eraseFile(name string, keys KeySet) (n int, err error) {
 			return 0, err
 		}
 	}
-	packed := PlainName(name) + PackedEnd
-	if err := writePacked(packed, name, out); err != nil {
+	plain := strings.TrimSuffix(name, PackedEnd)
+	if err := writePacked(plain+PackedEnd, name, out); err != nil {
 		return 0, err
 	}
-	if name != packed {
-		err = os.Remove(name)
+	if name == plain {
+		err = os.Remove(plain)
 	}
 	return n, errors.Join(err, syncDir(filepath.Dir(name)))
 }
@@ -145,11 +143,8 @@ func appendErased(dst, line []byte, keys KeySet) ([]byte, error) {
 // ReadPacked reads a file, and decompresses it if its name says that it is packed.
 func ReadPacked(name string) ([]byte, error) {
 	b, err := os.ReadFile(name)
-	switch {
-	case err != nil || PlainName(name) == name:
+	if err != nil || !strings.HasSuffix(name, PackedEnd) {
 		return b, err
-	case strings.HasSuffix(name, FastEnd):
-		return io.ReadAll(s2.NewReader(bytes.NewReader(b)))
 	}
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -171,7 +166,7 @@ func writePacked(name, like string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if err = compress(out, bytes.NewReader(text), packing{PackedEnd, int64(len(text))}, func() {}); err == nil {
+	if err = compress(out, bytes.NewReader(text), int64(len(text)), func() {}); err == nil {
 		err = out.Sync()
 	}
 	if cerr := out.Close(); err == nil {

@@ -19,7 +19,7 @@ func BidFiles(dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the bid log's files: %w", err)
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(PlainName(n), bidEnd) })
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, bidEnd) && !strings.HasSuffix(n, bidEnd+PackedEnd) })
 	slices.Sort(names)
 	return names, nil
 }
@@ -40,7 +40,7 @@ func LastBids(dir string, keys KeySet, limit int, maxBytes int64) (list []BidRec
 		}
 		text, err := ReadPacked(name)
 		if errors.Is(err, fs.ErrNotExist) { // packed or deleted in the meantime
-			text, err = ReadPacked(PackedName(PlainName(name)))
+			text, err = ReadPacked(strings.TrimSuffix(name, PackedEnd) + PackedEnd)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -75,7 +75,7 @@ func lastIn(list []BidRecord, text []byte, keys KeySet, limit int) []BidRecord {
 // OpenFile opens a file of the log or the bid log; what it reads is decompressed according
 // to the name. A plain file can be sought in.
 func OpenFile(name string) (io.ReadCloser, error) {
-	if PlainName(name) != name {
+	if strings.HasSuffix(name, PackedEnd) {
 		return openFile(name, new(int64))
 	}
 	return os.Open(name)

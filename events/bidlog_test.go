@@ -249,40 +249,6 @@ func TestBidLogRotates(t *testing.T) {
 	}
 }
 
-// A file that fills quickly is packed with S2, another with zstd. Both are read, and erased in.
-func TestBidLogBusyFiles(t *testing.T) {
-	now := time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)
-	l := openLog(t, BidLogOptions{FileBytes: 1 << 30, Now: func() time.Time { return now }})
-	w := newBidWriter(l)
-	for _, took := range []time.Duration{time.Second, time.Hour} {
-		for i := range 5 {
-			l.Write(&BidRecord{TS: now, Exchange: "demo", Visitor: &rtb.Visitor{Key: rtb.Key{byte(i + 1)}}}, plain(fmt.Appendf(nil, `{"id":"%d","x":"%s"}`, i, strings.Repeat("x", 1<<20))))
-			l.flush(false)
-			w.drain()
-		}
-		now = now.Add(took)
-		w.end()
-	}
-	w.stopPacking()
-	names, err := BidFiles(l.o.Dir)
-	if err != nil || len(names) != 2 || !strings.HasSuffix(names[0], FastEnd) || !strings.HasSuffix(names[1], PackedEnd) {
-		t.Fatalf("got %v, %v; want a .s2 and a .zst file", names, err)
-	}
-	if got := requests(t, l.o.Dir); len(got) != 10 || !strings.HasPrefix(got[9], `{"id":"4"`) {
-		t.Errorf("got %d records; want 10", len(got))
-	}
-	keys := NewKeySet(rtb.Key{3})
-	if n, err := eraseFile(names[0], keys); n != 1 || err != nil {
-		t.Errorf("got %d records erased, %v; want 1", n, err)
-	}
-	if _, err := os.Stat(names[0]); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v; want no file with the erased key", err)
-	}
-	if list, _, err := LastBids(l.o.Dir, keys, 10, 1<<40); err != nil || len(list) != 1 {
-		t.Errorf("got %d records of the key, %v; want only that of the other file", len(list), err)
-	}
-}
-
 // A folder that cannot be written costs the records, counted, and nothing else.
 func TestBidLogDiskFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")

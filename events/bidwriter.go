@@ -34,22 +34,16 @@ type bidWriter struct {
 
 	failing bool // the last write failed, and that was logged
 
-	full     chan closedFile // files to pack
-	ending   chan struct{}   // closed when the writer ends
+	full     chan string   // files to pack
+	ending   chan struct{} // closed when the writer ends
 	erasures chan eraseOrder
 	done     sync.WaitGroup
 
 	current atomic.Pointer[string] // name of f; the goroutine that packs reads it
 }
 
-// closedFile is a file to pack.
-type closedFile struct {
-	name string
-	busy bool // it filled quickly
-}
-
 func newBidWriter(l *BidLog) *bidWriter {
-	w := &bidWriter{l: l, full: make(chan closedFile, 64), ending: make(chan struct{}), erasures: make(chan eraseOrder, 4)}
+	w := &bidWriter{l: l, full: make(chan string, 64), ending: make(chan struct{}), erasures: make(chan eraseOrder, 4)}
 	left, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd))
 	if err != nil {
 		l.o.Logger.Warn("cannot list the bid log's files", zap.Error(err))
@@ -58,7 +52,7 @@ func newBidWriter(l *BidLog) *bidWriter {
 	w.done.Go(func() {
 		for _, name := range left {
 			w.mend(name)
-			w.pack(closedFile{name: name})
+			w.pack(name)
 		}
 		w.packAll()
 	})
@@ -69,11 +63,11 @@ func newBidWriter(l *BidLog) *bidWriter {
 func (w *bidWriter) packAll() {
 	for {
 		select {
-		case f, ok := <-w.full:
+		case name, ok := <-w.full:
 			if !ok {
 				return
 			}
-			w.pack(f)
+			w.pack(name)
 		case o := <-w.erasures:
 			done, err := w.erase(o)
 			o.reply <- eraseReply{done, err}
@@ -114,21 +108,8 @@ func (w *bidWriter) mend(name string) {
 	}
 }
 
-// A file is busy, and packed in a hurry, if it has at least busyBytes and they came at
-// busyRate bytes per second or more: some hundred bids per second.
-const (
-	busyBytes = 4 << 20
-	busyRate  = 1 << 20
-)
-
-// pack packs a file: a busy one with S2, because packing takes a share of the processor
-// that matters then, any other with zstd, which halves the space.
-func (w *bidWriter) pack(f closedFile) {
-	end := PackedEnd
-	if f.busy {
-		end = FastEnd
-	}
-	if err := pack(f.name, end, w.packer()); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was packed when data was erased
+func (w *bidWriter) pack(name string) {
+	if err := pack(name, w.packer()); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was packed when data was erased
 		w.l.o.Logger.Warn("bid log file stays unpacked", zap.Error(err))
 	}
 	w.keep()
@@ -283,15 +264,15 @@ func (w *bidWriter) end() {
 	if w.f == nil {
 		return
 	}
-	f := closedFile{w.f.Name(), w.size >= busyBytes && float64(w.size) >= busyRate*w.l.o.Now().Sub(w.opened).Seconds()}
+	name := w.f.Name()
 	if err := w.f.Close(); err != nil {
 		w.l.o.Logger.Warn("cannot close bid log file", zap.Error(err))
 	}
 	w.leave()
 	select {
-	case w.full <- f:
+	case w.full <- name:
 	default:
-		w.l.o.Logger.Warn("bid log file stays unpacked: the packer is behind", zap.String("file", f.name))
+		w.l.o.Logger.Warn("bid log file stays unpacked: the packer is behind", zap.String("file", name))
 	}
 }
 

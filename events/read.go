@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -83,14 +82,14 @@ func ReadRecords(name string, r io.Reader) iter.Seq2[*BidRecord, error] {
 	return readLines(name, r, decodeRecord)
 }
 
-// ReadFactFile reads the facts of one file, whose name is used as it is; .zst,
-// .s2 and .gz files are decompressed. A missing file is an error (fs.ErrNotExist).
+// ReadFactFile reads the facts of one file, whose name is used as it is; .zst
+// and .gz files are decompressed. A missing file is an error (fs.ErrNotExist).
 func ReadFactFile(name string) iter.Seq2[*Fact, error] {
 	return func(yield func(*Fact, error) bool) { readFile(name, new(int64), ReadFacts, yield) }
 }
 
 // ReadFactFiles reads the files that the patterns match, one after the other,
-// sorted by name; .zst, .s2 and .gz files are decompressed. A pattern that matches nothing is an
+// sorted by name; .zst and .gz files are decompressed. A pattern that matches nothing is an
 // error (fs.ErrNotExist).
 func ReadFactFiles(patterns ...string) iter.Seq2[*Fact, error] {
 	return readFiles(patterns, ReadFacts)
@@ -388,9 +387,7 @@ func openFile(name string, count *int64) (io.ReadCloser, error) {
 	}
 	f := counted{file, count}
 	switch filepath.Ext(name) {
-	case FastEnd:
-		return unpacked{s2.NewReader(f), func() { f.Close() }}, nil
-	case PackedEnd:
+	case ".zst":
 		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 		if err != nil {
 			f.Close()

@@ -98,7 +98,7 @@ func TestReadFiles(t *testing.T) {
 	put("x/bids-2.ndjson", "2")
 	put("y/bids-1.ndjson", "1")
 	put("y/bids-3.ndjson", "3")
-	if err := Pack(filepath.Join(dir, "y", "bids-3.ndjson"), FastEnd); err != nil {
+	if err := Pack(filepath.Join(dir, "y", "bids-3.ndjson")); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Create(filepath.Join(dir, "x", "bids-4.ndjson.gz"))
@@ -157,7 +157,7 @@ func TestReadDamagedPack(t *testing.T) {
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Pack(name, PackedEnd); err != nil {
+	if err := Pack(name); err != nil {
 		t.Fatal(err)
 	}
 	st, err := os.Stat(name + PackedEnd)

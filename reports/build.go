@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"rebound/events"
@@ -235,12 +236,12 @@ func (s *Store) readRecords(ctx context.Context, p *Progress, limit int64) (more
 		return false, err
 	}
 	for i, name := range names {
-		if i+1 < len(names) && events.PlainName(names[i+1]) == events.PlainName(name) {
+		if i+1 < len(names) && names[i+1] == name+events.PackedEnd {
 			continue // it was packed, and is about to be removed
 		}
 		err := s.readFile(ctx, name, p, limit)
-		if errors.Is(err, fs.ErrNotExist) && events.PlainName(name) == name {
-			err = s.readFile(ctx, events.PackedName(name), p, limit) // packed in the meantime
+		if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(name, events.PackedEnd) {
+			err = s.readFile(ctx, name+events.PackedEnd, p, limit) // packed in the meantime
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the oldest files are deleted at some time
 			return false, err
@@ -254,8 +255,7 @@ func (s *Store) readRecords(ctx context.Context, p *Progress, limit int64) (more
 
 // readFile counts the records of a file from where the store is.
 func (s *Store) readFile(ctx context.Context, name string, p *Progress, limit int64) error {
-	stem := events.PlainName(filepath.Base(name))
-	packed := stem != filepath.Base(name)
+	stem, packed := strings.CutSuffix(filepath.Base(name), events.PackedEnd)
 	at, ok := s.step.files[stem]
 	if !ok {
 		at = s.step.st.files[stem]

@@ -229,7 +229,7 @@ func TestRecordsCountOnce(t *testing.T) {
 	s = w.open()
 	w.update(s)
 	w.want(s, "exchange", "records,requests", "demo,5,5")
-	if err := events.Pack(filepath.Join(w.dir, "bids", "bids-1.ndjson"), events.FastEnd); err != nil {
+	if err := events.Pack(filepath.Join(w.dir, "bids", "bids-1.ndjson")); err != nil {
 		t.Fatal(err)
 	}
 	w.write("bids-2.ndjson", w.record(5)[50:])
@@ -245,7 +245,7 @@ func TestRecordsCountOnce(t *testing.T) {
 		err = os.WriteFile(plain, bytes.ReplaceAll(text, []byte("News.example"), []byte("News.example ")), 0o600)
 	}
 	if err == nil {
-		err = events.Pack(plain, events.PackedEnd)
+		err = events.Pack(plain)
 	}
 	if err != nil {
 		t.Fatal(err)

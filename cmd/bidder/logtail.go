@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"rebound/events"
@@ -121,10 +122,13 @@ type logFollower struct {
 	part []byte // the beginning of a line that is not complete
 }
 
+// plainName returns the name of a file before it is packed.
+func plainName(name string) string { return strings.TrimSuffix(name, events.PackedEnd) }
+
 // read reads a file from its beginning. A packed one is complete.
 func (t *logFollower) read() ([]logEntry, error) {
 	t.close()
-	if events.PlainName(t.name) != t.name {
+	if strings.HasSuffix(t.name, events.PackedEnd) {
 		text, err := events.ReadPacked(t.name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
@@ -134,7 +138,7 @@ func (t *logFollower) read() ([]logEntry, error) {
 	var err error
 	if t.file, err = os.Open(t.name); err != nil {
 		if t.file = nil; errors.Is(err, fs.ErrNotExist) { // packed or deleted in the meantime
-			t.name = events.PackedName(t.name)
+			t.name += events.PackedEnd
 			return t.read()
 		}
 		return nil, err
@@ -162,7 +166,7 @@ func (t *logFollower) next() ([]logEntry, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if events.PlainName(name) <= events.PlainName(t.name) {
+		if plainName(name) <= plainName(t.name) {
 			continue
 		}
 		t.name, t.part = name, nil

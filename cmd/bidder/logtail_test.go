@@ -36,9 +36,9 @@ func TestLogFollower(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pack := func(name, end string) {
+	pack := func(name string) {
 		t.Helper()
-		if err := events.Pack(name, end); err != nil {
+		if err := events.Pack(name); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +46,7 @@ func TestLogFollower(t *testing.T) {
 	w := bufio.NewWriter(&out)
 	write(file(1), record(1))
 	write(file(2), record(2)+record(3))
-	pack(file(1), events.PackedEnd)
+	pack(file(1))
 	follow, err := r.printLast(w, &logFilter{}, 2, false)
 	if err != nil {
 		t.Fatal(err)
@@ -66,9 +66,9 @@ func TestLogFollower(t *testing.T) {
 	write(file(2), record(4)[:20])
 	poll()
 	write(file(2), record(4)[20:]+"no record\n"+record(5))
-	pack(file(2), events.FastEnd) // it is gone before the follower reads the rest
+	pack(file(2)) // it is gone before the follower reads the rest
 	write(file(3), record(6))
-	pack(file(3), events.PackedEnd)
+	pack(file(3))
 	write(file(4), record(7))
 	poll()
 	poll()

@@ -54,7 +54,7 @@ func parseRun(args []string, stderr io.Writer) (*runFlags, error) {
 	fs.StringVar(&f.config, "config", "", "configuration `file`; with --against, the new one; empty: the last that was active in the --data folder, else the sample shop")
 	fs.StringVar(&f.against, "against", "", "old configuration `file`, run over the same traffic; a bid is gained when only the new one bids")
 	fs.StringVar(&f.data, "data", "", "data `folder` of a bidder: its bid records are replayed against the market that its win, bill and loss notices tell")
-	fs.StringVar(&f.bids, "bids", "", "`files` of bid records or bare requests, one a line (a glob; .zst, .s2 and .gz are read too)")
+	fs.StringVar(&f.bids, "bids", "", "`files` of bid records or bare requests, one a line (a glob; .zst is read too)")
 	fs.StringVar(&f.format, "format", "auto", "`format` of the files: auto, rebound, openrtb or ipinyou")
 	fs.StringVar(&f.facts, "facts", "", "`files` of archived facts, for the market that notices tell and for visitors of records that carry no profile")
 	fs.DurationVar(&f.window, "notice-window", replay.DefaultWindow, "how long after a bid its notices are looked for in the facts; memory grows with it")

@@ -44,7 +44,7 @@ func parseVerify(args []string, stderr io.Writer) (*verifyFlags, error) {
 	fs.SetOutput(stderr)
 	fs.Bool("verify", false, "make every recorded decision again and compare")
 	fs.StringVar(&f.data, "data", "", "data `folder` with the archived configurations and, without --bids, the bid log")
-	fs.StringVar(&f.bids, "bids", "", "`files` of bid records (a glob; .zst, .s2 and .gz are read too); empty: log/bids in the data folder")
+	fs.StringVar(&f.bids, "bids", "", "`files` of bid records (a glob; .zst and .gz are read too); empty: log/bids in the data folder")
 	fs.StringVar(&f.only, "only", "", "verify records of this exchange `id` only")
 	fs.StringVar(&f.from, "from", "", "skip records before this `time`, RFC 3339")
 	fs.StringVar(&f.to, "to", "", "skip records at or after this `time`, RFC 3339")
