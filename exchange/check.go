@@ -17,48 +17,36 @@ func (s *scanner) check() DecodeError {
 	if s.checked {
 		return 0
 	}
-	var g grammar
+	var name, element, separator, member, value follower
+	var inName, inAtom uint64 // 1 within the name of a member, or within a number or literal
 	for w := range s.blocks {
 		k := &s.blocks[w]
-		atoms, ok := g.block(k)
-		if !ok || !s.atoms(atoms, w<<blockShift) || k.escape != 0 && !s.escapes(k.escape, w<<blockShift) {
+		strings, stringEnds := k.quote&k.inside, k.quote&^k.inside
+		atom := ^(k.inside | k.quote | k.open | k.close | k.comma | k.colon | k.space)
+		shifted := atom<<1 | inAtom
+		inAtom = atom >> 63
+		atoms := atom &^ shifted
+
+		values := strings | atoms | k.open
+		first := k.open | k.comma
+		names := name.after(first&k.object, 0, k.space)
+		elements := element.after(first&^k.object|k.colon, 0, k.space)
+		separated := separator.after(k.comma|k.colon, 0, k.space)
+		bad := names&^(strings|k.close) | elements&^(values|k.close) | separated&k.close
+
+		// Added to the bytes inside strings, the first bit of a name's string moves to its
+		// closing quote.
+		sum, over := bits.Add64(names&strings, k.inside, inName)
+		inName = over
+		nameEnds := sum & stringEnds
+		bad |= member.after(nameEnds, 0, k.space) ^ k.colon
+		after := value.after(stringEnds&^nameEnds|k.close, shifted&^atom, k.space)
+		if bad|after&^(k.comma|k.close) != 0 || atoms != 0 && !s.atoms(atoms, w<<blockShift) || k.escape != 0 && !s.escapes(k.escape, w<<blockShift) {
 			return ErrSyntax
 		}
 	}
 	s.checked = true
 	return 0
-}
-
-// grammar is what the check of a block must know of the block before it.
-type grammar struct {
-	name, element, separator, member, value follower
-	inName                                  uint64 // 1 within the name of a member
-	inAtom                                  uint64 // 1 within a number or literal
-}
-
-// block checks one block. It also returns where numbers and literals begin.
-func (g *grammar) block(k *block) (atoms uint64, ok bool) {
-	strings, stringEnds := k.quote&k.inside, k.quote&^k.inside
-	atom := ^(k.inside | k.quote | k.open | k.close | k.comma | k.colon | k.space)
-	shifted := atom<<1 | g.inAtom
-	g.inAtom = atom >> 63
-	atoms = atom &^ shifted
-
-	values := strings | atoms | k.open
-	first := k.open | k.comma
-	names := g.name.after(first&k.object, 0, k.space)
-	elements := g.element.after(first&^k.object|k.colon, 0, k.space)
-	separated := g.separator.after(k.comma|k.colon, 0, k.space)
-	bad := names&^(strings|k.close) | elements&^(values|k.close) | separated&k.close
-
-	// Added to the bytes inside strings, the first bit of a name's string moves to its
-	// closing quote.
-	sum, over := bits.Add64(names&strings, k.inside, g.inName)
-	g.inName = over
-	nameEnds := sum & stringEnds
-	bad |= g.member.after(nameEnds, 0, k.space) ^ k.colon
-	after := g.value.after(stringEnds&^nameEnds|k.close, shifted&^atom, k.space)
-	return atoms, bad|after&^(k.comma|k.close) == 0
 }
 
 // follower finds the bytes that follow tokens. It is 1 if the last block ended before
