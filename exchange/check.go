@@ -71,8 +71,8 @@ func (f *follower) after(last, next, space uint64) uint64 {
 func (s *scanner) atoms(starts uint64, from int) bool {
 	for ; starts != 0; starts &= starts - 1 {
 		i := from + bits.TrailingZeros64(starts)
-		if i+1 < len(s.b) && s.b[i]-'0' <= 9 && endsAtom[s.b[i+1]] { // one digit, the most frequent
-			continue
+		if end := digits(s.b, i); end < len(s.b) && endsAtom[s.b[end]] && (s.b[i] != '0' || end == i+1) && end > i {
+			continue // an integer, as most numbers
 		}
 		end := atomEnd(s.b, i)
 		if end < 0 || end < len(s.b) && !endsAtom[s.b[end]] {
