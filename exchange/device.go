@@ -58,10 +58,6 @@ func (d *Decoder) deviceMember(o *rtb.Opportunity) {
 		v.Type = s.readInt(0)
 	case "os":
 		v.OS = s.readText()
-	case "osv":
-		v.OSV = s.readText()
-	case "model":
-		v.Model = s.readText()
 	case "language", "langb":
 		v.Language = s.readText()
 	case "w":
@@ -221,16 +217,14 @@ func (d *Decoder) sua(v *rtb.Device) {
 		switch string(s.key) {
 		case "mobile":
 			v.Mobile = s.readFlag()
-		case "model":
-			v.Model = s.readText()
 		case "platform":
-			v.OS, v.OSV = d.brand()
+			v.OS = d.brand()
 		case "browsers":
 			if !s.open('[') {
 				continue
 			}
 			for s.element() {
-				if name, _ := d.brand(); browserRank(name) > browserRank(v.Browser) {
+				if name := d.brand(); browserRank(name) > browserRank(v.Browser) {
 					v.Browser = name
 				}
 			}
@@ -254,46 +248,20 @@ func browserRank(name []byte) int {
 	return 2
 }
 
-// brand reads a brand and its version, whose parts are joined by dots (OpenRTB 2.6
-// §3.2.30).
-func (d *Decoder) brand() (name, version []byte) {
+// brand reads the name of a brand (OpenRTB 2.6 §3.2.30).
+func (d *Decoder) brand() (name []byte) {
 	s := &d.s
-	if !s.enter('{') {
-		s.skip()
-		return nil, nil
+	if !s.open('{') {
+		return nil
 	}
 	for s.member() {
-		switch string(s.key) {
-		case "brand":
+		if string(s.key) == "brand" {
 			name = s.readText()
-		case "version":
-			version = d.version()
-		default:
+		} else {
 			s.skip()
 		}
 	}
-	return name, version
-}
-
-func (d *Decoder) version() []byte {
-	s := &d.s
-	if !s.enter('[') {
-		return s.readText()
-	}
-	var joined []byte
-	for s.element() {
-		part := s.readText()
-		switch {
-		case len(part) == 0:
-		case joined == nil:
-			joined = part
-		default:
-			from := len(s.buf)
-			s.buf = append(append(append(s.buf, joined...), '.'), part...)
-			joined = s.buf[from:len(s.buf):len(s.buf)]
-		}
-	}
-	return joined
+	return name
 }
 
 // overlay replaces values of the older fields by those of sua, which takes
@@ -301,9 +269,6 @@ func (d *Decoder) version() []byte {
 func overlay(v, sua *rtb.Device) {
 	v.Mobile, v.Browser = sua.Mobile, sua.Browser
 	if len(sua.OS) > 0 {
-		v.OS, v.OSV = sua.OS, sua.OSV
-	}
-	if len(sua.Model) > 0 {
-		v.Model = sua.Model
+		v.OS = sua.OS
 	}
 }

@@ -202,9 +202,9 @@ func TestFacts(t *testing.T) {
 	if want := "s pub.example https://pub.example/é cats=IAB1|IAB2|IAB3|IAB4 tax=7 kw=a|b|c|d|e|f|g pub=5 ipd=partner.example"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got = fmt.Sprintf("%s %s/%s/%s type=%d %v model=%s %s,%s,%s,%s %.1f,%.1f %v %dx%d", o.Device.UA, o.Device.OS, o.Device.OSV, o.Device.Browser, o.Device.Type, o.Device.Mobile,
-		o.Device.Model, o.Device.Country, o.Device.Region, o.Device.City, o.Device.ZIP, o.Device.Lat, o.Device.Lon, o.Device.HasGeo, o.Device.W, o.Device.H)
-	if want := "old Android/14.0/Google Chrome type=500 2 model=Pixel CAN,ON,Toronto,M5V 43.6,-79.4 true 1x2"; got != want {
+	got = fmt.Sprintf("%s %s/%s type=%d %v %s,%s,%s,%s %.1f,%.1f %v %dx%d", o.Device.UA, o.Device.OS, o.Device.Browser, o.Device.Type, o.Device.Mobile,
+		o.Device.Country, o.Device.Region, o.Device.City, o.Device.ZIP, o.Device.Lat, o.Device.Lon, o.Device.HasGeo, o.Device.W, o.Device.H)
+	if want := "old Android/Google Chrome type=500 2 CAN,ON,Toronto,M5V 43.6,-79.4 true 1x2"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	want := []rtb.UserSegment{{Provider: []byte("prov"), SegTax: 4, ID: []byte("s1")}, {Provider: []byte("prov"), SegTax: 4, ID: []byte("2")}}

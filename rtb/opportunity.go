@@ -120,8 +120,6 @@ type Device struct {
 	IP, IPv6 []byte
 	Type     int // devicetype; 0 absent
 	OS       []byte
-	OSV      []byte
-	Model    []byte
 	Browser  []byte // from sua.browsers
 	Language []byte
 	Mobile   Flag // sua.mobile
