@@ -142,8 +142,8 @@ func (r *redactor) members(a act) {
 		if a == plainCopy && s.keepsMember(colon) {
 			continue
 		}
-		name, at := s.nameBefore(colon)
-		do := actsOf(name)[a]
+		does, at := s.actsBefore(colon)
+		do := does[a]
 		if s.i = colon + 1; do == plainCopy && (a == plainCopy || s.b[s.i] == '"' || s.b[s.i]-'0' <= 9) {
 			continue
 		}
@@ -158,6 +158,16 @@ func (r *redactor) members(a act) {
 // two bytes alone. That settles most members; of the others it is not known.
 func (s *scanner) keepsMember(colon int) bool {
 	return s.b[colon-1] == '"' && s.carry.slashes == 0 && plainEnds[s.b[colon-3]%32]>>(s.b[colon-2]%32)&1 == 0
+}
+
+// actsBefore returns the acts of the member whose name is before a colon, and where the name
+// begins, at its quote.
+func (s *scanner) actsBefore(colon int) (does *[acts]act, at int) {
+	if start, size := s.shortName(colon); size > 0 {
+		return findActs(start, size, nil), colon - size - 2
+	}
+	name, at := s.nameBefore(colon)
+	return actsOf(name), at
 }
 
 // nameBefore returns the name of the member whose colon is at the index, and where the

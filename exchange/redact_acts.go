@@ -1,6 +1,9 @@
 package exchange
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // act is the treatment of a value: drop, copy, replace, or descend into an
 // object whose members have acts of their own.
@@ -134,15 +137,35 @@ var plainEnds = func() (ends [32]uint32) {
 
 // actsOf returns the acts of a member in each object, by its name. The name may be in any
 // letter case, because the decoder reads privacy signals in any.
-func actsOf(name []byte) *[acts]act {
-	start := nameStart(name)
-	for i := nameSlot(start, len(name)); nameIndex[i] != 0; i = (i + 1) % len(nameIndex) {
+func actsOf(name []byte) *[acts]act { return findActs(nameStart(name), len(name), name) }
+
+// findActs is actsOf for a name of which the start and the size are known. A name of up to
+// eight bytes may be nil.
+func findActs(start uint64, size int, name []byte) *[acts]act {
+	for i := nameSlot(start, size); nameIndex[i] != 0; i = (i + 1) % len(nameIndex) {
 		k := &knownNames[nameIndex[i]]
-		if k.start == start && len(k.name) == len(name) && (len(name) <= 8 || foldsTo(name[8:], k.name[8:])) {
+		if k.start == start && len(k.name) == size && (size <= 8 || foldsTo(name[8:], k.name[8:])) {
 			return &k.acts
 		}
 	}
 	return &knownNames[0].acts
+}
+
+// shortName returns the start and the size of the name before a colon if it has one to seven
+// bytes, as most have, and no escapes. Otherwise the size is 0.
+func (s *scanner) shortName(colon int) (start uint64, size int) {
+	if colon < 9 || s.b[colon-1] != '"' || s.carry.slashes != 0 {
+		return 0, 0
+	}
+	const low7 = lowBits * 0x7f
+	last8 := binary.LittleEndian.Uint64(s.b[colon-9 : colon-1])
+	other := last8 ^ lowBits*'"'
+	quotes := ^((other&low7 + low7) | other | low7) // the highest bit of each quote
+	if quotes == 0 {
+		return 0, 0
+	}
+	end := bits.Len64(quotes) // of the quote that opens the name
+	return toLower(last8 >> end), 8 - end/8
 }
 
 // nameStart returns the first eight bytes of a name in lower case, as a word.
