@@ -60,16 +60,23 @@ func (e *encoder) day(d rtb.Day) {
 	}
 }
 
+// The first and the last second that RFC 3339 can name, since 1970.
+var (
+	firstSecond = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	lastSecond  = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()
+)
+
 func (e *encoder) time(name string, t time.Time) {
 	if t.IsZero() {
 		return
 	}
-	if y := t.Year(); y < 0 || y > 9999 {
-		e.err = fmt.Errorf("cannot write time: got year %d; want 0 to 9999", y)
+	t = t.UTC()
+	if at := t.Unix(); at < firstSecond || at > lastSecond {
+		e.err = fmt.Errorf("cannot write time: got year %d; want 0 to 9999", t.Year())
 		return
 	}
 	e.b = append(append(e.b, name...), '"')
-	e.b = t.UTC().AppendFormat(e.b, time.RFC3339Nano)
+	e.b = t.AppendFormat(e.b, time.RFC3339Nano)
 	e.b = append(e.b, '"')
 }
 

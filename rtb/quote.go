@@ -21,7 +21,13 @@ var plain = func() (t [256]bool) {
 // AppendQuoted appends text as a JSON string (RFC 8259 §7). It escapes U+2028 and
 // U+2029, which end a line in JavaScript, and replaces invalid UTF-8 by U+FFFD.
 func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
-	return append(AppendEscaped(append(dst, '"'), text), '"')
+	dst = append(dst, '"')
+	if skipPlain(text, 0) == len(text) { // most texts
+		dst = append(dst, text...)
+	} else {
+		dst = AppendEscaped(dst, text)
+	}
+	return append(dst, '"')
 }
 
 // AppendEscaped is AppendQuoted without the quotes: it appends the content of a JSON
