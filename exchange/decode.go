@@ -61,6 +61,7 @@ type Decoder struct {
 // absent), and the identifiers before they are sorted.
 type head struct {
 	imp, site, app, dooh           int
+	source                         int // the first one
 	user, deviceGeo, sua, cur      int
 	schain                         [3]int // source.schain, source.ext.schain, ext.schain
 	eids                           [2]int // user.eids, user.ext.eids

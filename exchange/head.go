@@ -42,7 +42,11 @@ func (d *Decoder) rootMember(o *rtb.Opportunity) {
 	case "device":
 		d.device(o)
 	case "source":
-		d.source()
+		if h.source == 0 {
+			h.source = s.mark()
+		} else {
+			d.source()
+		}
 	case "ext":
 		d.rootExt(o)
 	case "wseat":

@@ -26,6 +26,10 @@ func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
 	d.supply(o)
 	o.UserKeywords = len(o.Keywords)
 	d.restOfUser(o)
+	if d.head.source != 0 {
+		d.s.at(d.head.source)
+		d.source()
+	}
 	o.SChain.Present, o.SChain.Bad = d.head.schainBad, d.head.schainBad
 	for _, at := range d.head.schain {
 		if at != 0 {
