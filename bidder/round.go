@@ -18,7 +18,7 @@ import (
 // noise of what pacing observes is then spread over more requests. Dry runs, traced
 // requests, and rounds of few lines evaluate every line.
 const (
-	fewLines  = 2  // up to which every line is evaluated
+	fewLines  = 4  // up to which every line is evaluated
 	someLines = 16 // up to which lines are sampled in one of everyOfSome rounds, and above it in one of everyOfMany
 
 	everyOfSome = 4

@@ -205,7 +205,7 @@ func TestObservationsAreUnbiased(t *testing.T) {
 		wanted uint32 // the sample that pacing wants
 		every  int
 		full   bool // every request asks for all lines
-	}{{2, 64, 1, false}, {3, 1, 4, false}, {16, 2, 4, false}, {16, 32, 32, false}, {manyLines, 1, 16, false}, {manyLines, 64, 64, false}, {manyLines, 64, 1, true}} {
+	}{{4, 64, 1, false}, {5, 1, 4, false}, {16, 2, 4, false}, {16, 32, 32, false}, {manyLines, 1, 16, false}, {manyLines, 64, 64, false}, {manyLines, 64, 1, true}} {
 		t.Run(fmt.Sprint(c.lines, " lines, wanted ", c.wanted, ", full ", c.full), func(t *testing.T) { checkObservations(t, c.lines, c.wanted, c.every, c.full) })
 	}
 }
