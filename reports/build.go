@@ -28,7 +28,8 @@ type Progress struct {
 	More bool
 }
 
-// followed is the number of records, and of facts, that one call of Follow counts at most.
+// followed is the number of records, and of facts, after which a call of Follow ends. It
+// finishes a packed file, of which the next call would have to unpack all again.
 const followed = 20_000
 
 // commitEvery is how long Follow keeps what it has counted in memory at most. Then little
@@ -290,6 +291,9 @@ func (s *Store) readFile(ctx context.Context, name string, p *Progress, limit in
 			return err
 		}
 		c.skip = 0
+	}
+	if packed {
+		c.limit = math.MaxInt64
 	}
 	c.lines = lines{br: bufio.NewReaderSize(r, 256<<10)}
 	end, err := c.count(ctx)

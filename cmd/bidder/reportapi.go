@@ -19,8 +19,9 @@ import (
 
 const (
 	reportsPath = "/v1/reports"
-	// reportsEvery is how often the rollups follow the logs in the background.
-	reportsEvery = time.Minute
+	// reportsEvery is how often the rollups follow the logs in the background: as often as
+	// the bid log is written, because a file that is not yet packed need not be unpacked.
+	reportsEvery = time.Second
 	// reportsShare is the share of a core that following takes at most, and askedShare that
 	// of counting for a report that somebody waits for.
 	reportsShare = 0.25
