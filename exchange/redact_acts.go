@@ -102,15 +102,15 @@ type knownName struct {
 // of its other elements with open addressing: 0 is an empty slot.
 var (
 	knownNames = []knownName{{acts: [acts]act{plainCopy: plainCopy}}}
-	nameIndex  [1024]uint8
+	nameIndex  [1024]uint16
 )
 
 func init() {
-	places := map[string]uint8{}
+	places := map[string]uint16{}
 	for a, members := range memberActs {
 		for name, does := range members {
 			if places[name] == 0 {
-				places[name] = uint8(len(knownNames))
+				places[name] = uint16(len(knownNames))
 				knownNames = append(knownNames, knownName{nameStart([]byte(name)), name, knownNames[0].acts})
 			}
 			knownNames[places[name]].acts[a] = does
@@ -121,7 +121,7 @@ func init() {
 		for nameIndex[i] != 0 {
 			i = (i + 1) % len(nameIndex)
 		}
-		nameIndex[i] = uint8(place + 1)
+		nameIndex[i] = uint16(place + 1)
 	}
 }
 

@@ -6,6 +6,7 @@ package inventory
 import (
 	"bytes"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -138,26 +139,9 @@ func quotes(c byte) bool {
 	return false
 }
 
-// isWord reports whether a text is one of some words in lower case, without regard to its
-// own case. It does not allocate.
+// isWord reports whether a text is one of some words, without regard to case.
 func isWord(text []byte, words ...string) bool {
-	for _, w := range words {
-		if len(text) != len(w) {
-			continue
-		}
-		same := true
-		for i := range len(w) {
-			c := text[i]
-			if c >= 'A' && c <= 'Z' {
-				c |= 0x20
-			}
-			same = same && c == w[i]
-		}
-		if same {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(words, func(w string) bool { return len(text) == len(w) && strings.EqualFold(string(text), w) })
 }
 
 // storePath finds the store id in the path of an app's page: a segment id123456789
