@@ -157,10 +157,11 @@ func TestStopWhileReloading(t *testing.T) {
 	file := shopWith(t, "listen: {drain_delay: 2s}\n")
 	b := startBidder(t, "--config", file)
 	bigFeed(t, filepath.Join(filepath.Dir(file), "products.tsv"), 200_000)
+	from := len(b.log.lines)
 	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(200 * time.Millisecond) // as in the report: the reload is under way
+	within(t, 10*time.Second, "the reload begins", func() bool { return b.log.find(from, "reading the configuration") != nil })
 	began := time.Now()
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -198,7 +199,7 @@ func TestStopWhileLoading(t *testing.T) {
 	b := &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), args: []string{"--config", file}, Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0"}
 	b.launch()
 	defer b.kill()
-	time.Sleep(300 * time.Millisecond) // the process has begun to load
+	within(t, 10*time.Second, "the process reads its configuration", func() bool { return b.log.find(0, "reading the configuration") != nil })
 	began := time.Now()
 	status := b.terminate()
 	if d := time.Since(began); d > 5*time.Second || status != 0 {

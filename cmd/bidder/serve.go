@@ -47,6 +47,7 @@ func (p *program) serve(ctx context.Context, args []string) int {
 	defer stderr.close()
 	defer con.close()
 	log := newLogger(stderr, human, p.now)
+	log.Info(readingConfig)
 	loaded, err := p.loadUntil(ctx, &f)
 	if err == nil {
 		a := &app{flags: f, prog: p, now: p.now, console: con, log: log, stderr: stderr, bound: loaded.snapshot.StartSettings(), configuredEdge: loaded.edge}
@@ -100,6 +101,15 @@ func (p *program) loading(f *serveFlags, previous *config.Snapshot) <-chan loade
 		done <- loaded{s, edge, err}
 	}()
 	return done
+}
+
+// readingConfig is logged when the bidder begins to read its configuration.
+const readingConfig = "reading the configuration"
+
+// readAgain begins to read the configuration of a running bidder.
+func (a *app) readAgain() <-chan loaded {
+	a.log.Info(readingConfig)
+	return a.prog.loading(&a.flags, a.snapshot.Load())
 }
 
 // loadUntil reads the configuration unless ctx ends first.
@@ -189,9 +199,9 @@ func (a *app) wait(ctx context.Context) error {
 		case err := <-a.journal.Broken(): // the supervisor restarts the process
 			return err
 		case <-hup:
-			reading = a.prog.loading(&a.flags, a.snapshot.Load())
+			reading = a.readAgain()
 		case <-changed:
-			reading = a.prog.loading(&a.flags, a.snapshot.Load())
+			reading = a.readAgain()
 		case l := <-reading:
 			reading = nil
 			a.reload(ctx, l)

@@ -53,8 +53,8 @@ func TestBadConfigurationIsLogged(t *testing.T) {
 			Level, Msg, File string
 			Line             int
 		}
-		if err := json.Unmarshal([]byte(line), &x); err != nil || x.Level != "error" {
-			t.Errorf("got line %s; want an error as JSON", line)
+		if err := json.Unmarshal([]byte(line), &x); err != nil || x.Level != "error" && x.Msg != readingConfig {
+			t.Errorf("got line %s; want an error as JSON, after what the bidder begins with", line)
 		}
 		if x.Line > 0 {
 			problems = append(problems, x.Line)
