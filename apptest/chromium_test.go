@@ -77,7 +77,7 @@ func startChromium(t *testing.T, hosts map[string]string, args ...string) *chrom
 	}
 	args = append([]string{
 		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--ignore-certificate-errors", "--remote-debugging-pipe", "--user-data-dir=" + t.TempDir(),
+		"--disable-component-update", "--disable-sync", "--ignore-certificate-errors", "--remote-debugging-pipe", "--user-data-dir=" + browserProfile(t),
 		"--user-agent=" + userAgent, "--host-resolver-rules=" + strings.Join(rules, ","),
 	}, args...)
 	cmd := exec.Command(chromiumPath(t), args...)
@@ -115,6 +115,19 @@ func startChromium(t *testing.T, hosts map[string]string, args ...string) *chrom
 		c.do(domain+".enable", nil)
 	}
 	return c
+}
+
+// browserProfile returns an empty folder. The browser's other processes may write to it for a
+// moment after the first one has ended.
+func browserProfile(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		within(t, 10*time.Second, "the browser has ended", func() bool { return os.RemoveAll(dir) == nil })
+	})
+	return dir
 }
 
 // read takes the messages of the browser until it ends.
