@@ -77,7 +77,7 @@ func startChromium(t *testing.T, hosts map[string]string, args ...string) *chrom
 	}
 	args = append([]string{
 		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--ignore-certificate-errors", "--remote-debugging-pipe", "--user-data-dir=" + browserProfile(t),
+		"--disable-component-update", "--disable-sync", "--ignore-certificate-errors", "--remote-debugging-pipe", "--user-data-dir=" + t.TempDir(),
 		"--user-agent=" + userAgent, "--host-resolver-rules=" + strings.Join(rules, ","),
 	}, args...)
 	cmd := exec.Command(chromiumPath(t), args...)
@@ -102,8 +102,11 @@ func startChromium(t *testing.T, hosts map[string]string, args ...string) *chrom
 		c.read(from)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		// Killed, it would leave processes behind that still write its profile.
+		_, _ = to.WriteString(`{"id":0,"method":"Browser.close"}` + "\x00")
+		slow := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
+		slow.Stop()
 		to.Close()
 		from.Close()
 		<-ended
@@ -115,19 +118,6 @@ func startChromium(t *testing.T, hosts map[string]string, args ...string) *chrom
 		c.do(domain+".enable", nil)
 	}
 	return c
-}
-
-// browserProfile returns an empty folder. The browser's other processes may write to it for a
-// moment after the first one has ended.
-func browserProfile(t *testing.T) string {
-	dir, err := os.MkdirTemp("", "chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		within(t, 10*time.Second, "the browser has ended", func() bool { return os.RemoveAll(dir) == nil })
-	})
-	return dir
 }
 
 // read takes the messages of the browser until it ends.
