@@ -1,9 +1,6 @@
 package reports
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // cube is one rollup: sums of the observations of some kinds by some dimensions.
 type cube struct {
@@ -77,81 +74,4 @@ type observation struct {
 	at   int64 // seconds since 1970
 	dims [dims]uint32
 	sum  [measures]int64
-}
-
-// maxDims bounds the dimensions of a cube. Only a scan for a question of one's own could
-// have more.
-const maxDims = 12
-
-// cell identifies a row of a cube: its time in units of paceGrain, and the numbers of the
-// values of its dimensions.
-type cell [1 + maxDims]uint32
-
-// at returns the time of the cell in seconds since 1970.
-func (c *cell) at() int64 { return int64(c[0]) * paceGrain }
-
-// tally is what has been added to a cube since the last commit.
-type tally struct {
-	cube  *cube
-	grain int64
-	list  []measure    // of the cube
-	rows  map[cell]int // index of the row's first sum
-	sums  []int64
-}
-
-func newTally(c *cube, grain int64) tally {
-	return tally{cube: c, grain: grain, list: c.measures(), rows: map[cell]int{}}
-}
-
-// add counts an observation.
-func (t *tally) add(o *observation) {
-	if o.kind&t.cube.kinds == 0 {
-		return
-	}
-	c := cell{uint32((o.at - o.at%t.grain) / paceGrain)}
-	for i, d := range t.cube.dims {
-		c[1+i] = o.dims[d]
-	}
-	row := t.row(&c)
-	for i, m := range t.list {
-		row[i] += o.sum[m]
-	}
-}
-
-// row returns the sums of a cell.
-func (t *tally) row(c *cell) []int64 {
-	n := len(t.list)
-	i, ok := t.rows[*c]
-	if !ok {
-		i = len(t.sums)
-		t.rows[*c] = i
-		t.sums = append(t.sums, make([]int64, n)...)
-	}
-	return t.sums[i : i+n]
-}
-
-// days returns the sums by day of UTC.
-func (t *tally) days() tally {
-	d := newTally(t.cube, dayGrain)
-	for c, i := range t.rows {
-		c[0] -= c[0] % (dayGrain / paceGrain)
-		row := d.row(&c)
-		for j := range row {
-			row[j] += t.sums[i+j]
-		}
-	}
-	return d
-}
-
-// sorted returns the cells in the order of the table's primary key.
-func (t *tally) sorted() []cell {
-	list := slices.Collect(maps.Keys(t.rows))
-	slices.SortFunc(list, func(a, b cell) int { return slices.Compare(a[:], b[:]) })
-	return list
-}
-
-// clear forgets what was committed, but keeps the memory.
-func (t *tally) clear() {
-	clear(t.rows)
-	t.sums = t.sums[:0]
 }

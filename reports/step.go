@@ -22,9 +22,10 @@ type step struct {
 	st      *state
 	ctx     context.Context // of the present update
 	tallies []tally
-	loaded  int // batches in memory
-	grown   int // batches whose bids must be written
-	changed int // batches whose flags must be
+	byKind  [kinds][]*tally // those whose cubes have a kind
+	loaded  int             // batches in memory
+	grown   int             // batches whose bids must be written
+	changed int             // batches whose flags must be
 
 	began      time.Time       // when the first of it was counted
 	now        time.Time       // of the present update
@@ -51,12 +52,19 @@ func (s *Store) newStep(st *state) *step {
 	for i := range s.cubes {
 		t.tallies = append(t.tallies, newTally(&s.cubes[i], s.grainOf(i)))
 	}
+	for i := range t.tallies {
+		for k := range t.byKind {
+			if s.cubes[i].kinds&(1<<k) != 0 {
+				t.byKind[k] = append(t.byKind[k], &t.tallies[i])
+			}
+		}
+	}
 	return t
 }
 
 func (t *step) add(o *observation) {
-	for i := range t.tallies {
-		t.tallies[i].add(o)
+	for _, tally := range t.byKind[o.kind.index()] {
+		tally.add(o)
 	}
 }
 
@@ -64,7 +72,7 @@ func (t *step) add(o *observation) {
 func (t *step) full() bool {
 	cells := 0
 	for i := range t.tallies {
-		cells += len(t.tallies[i].rows)
+		cells += t.tallies[i].rows
 	}
 	return cells >= t.s.o.cells || t.grown >= maxGrown || t.changed >= maxChanged
 }
@@ -203,13 +211,7 @@ func (t *step) writeTally(w *writer, i int) {
 	days := fine.days()
 	for end, of := range map[string]*tally{"_fine": fine, "_days": &days} {
 		list := of.sorted()
-		w.many("INSERT INTO "+c.name+end+" VALUES ", conflict, len(list), func(n int, numbers []int64) []int64 {
-			numbers = append(numbers, list[n].at())
-			for _, id := range list[n][1 : 1+len(c.dims)] {
-				numbers = append(numbers, int64(id))
-			}
-			return append(numbers, of.row(&list[n])...)
-		})
+		w.many("INSERT INTO "+c.name+end+" VALUES ", conflict, len(list), func(n int, numbers []int64) []int64 { return of.numbers(list[n], numbers) })
 	}
 }
 

@@ -1,5 +1,7 @@
 package reports
 
+import "math/bits"
+
 // dim is a dimension whose value the rollups store.
 type dim uint8
 
@@ -54,7 +56,7 @@ func dimNamed(name string) (dim, bool) {
 // measure is a sum that the rollups store.
 type measure uint8
 
-// The stored measures.
+// The stored measures. Those of one kind of observations follow each other.
 const (
 	mRecords measure = iota
 	mRequests
@@ -148,6 +150,24 @@ const (
 	ofNotice
 	ofOrder
 )
+
+// kinds is the number of kinds of observations.
+const kinds = 5
+
+// index returns the number of a single kind.
+func (k kind) index() int { return bits.TrailingZeros8(uint8(k)) }
+
+// kindMeasures are the measures of each kind, which follow each other: from first until end.
+var kindMeasures = func() (list [kinds]struct{ first, end measure }) {
+	for m := range measures {
+		k := kindOf(m).index()
+		if list[k].end == 0 {
+			list[k].first = m
+		}
+		list[k].end = m + 1
+	}
+	return list
+}()
 
 // kindOf returns the observations that have a measure.
 func kindOf(m measure) kind {

@@ -1,0 +1,177 @@
+package reports
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// tally is what has been added to a cube since the last commit: rows of sums, and a table
+// with open addressing that finds the row of a cell.
+//
+// A row is some words next to each other in memory: first its cell, then its sums. The cell
+// is the time in units of paceGrain and the numbers of the values of the dimensions, two in
+// each word, the first in the upper half. If a half is left, it repeats the last dimension.
+type tally struct {
+	cube  *cube
+	grain int64
+	list  []measure  // of the cube
+	dims  []dim      // of the cube; an odd number
+	first [kinds]int // the word of a row that has the first sum of each kind
+
+	at   int64  // of the last observation
+	time uint64 // of its cell
+
+	cell, width int      // words of a cell, and of a row
+	words       []uint64 // of all rows
+	rows        int
+	slots       []uint64 // a power of two: upper half of a hash, and the number of a row from 1; 0: free
+	shift       int      // of a hash, for the number of its first slot
+}
+
+// maxCell bounds the words of a cell.
+const maxCell = (1 + int(dims) + 1) / 2
+
+// minSlots is the size of a table with few rows. At most half of the slots have a row.
+const minSlots = 1 << 6
+
+func newTally(c *cube, grain int64) tally {
+	t := tally{cube: c, grain: grain, list: c.measures(), dims: c.dims, at: -1}
+	if n := len(c.dims); n%2 == 0 {
+		t.dims = append(slices.Clone(c.dims), c.dims[n-1])
+	}
+	t.cell = (1 + len(t.dims)) / 2
+	t.width = t.cell + len(t.list)
+	for i, m := range slices.Backward(t.list) {
+		t.first[kindOf(m).index()] = t.cell + i
+	}
+	return t
+}
+
+// add counts an observation of a kind that the cube has.
+func (t *tally) add(o *observation) {
+	if o.at != t.at {
+		t.at, t.time = o.at, uint64((o.at-o.at%t.grain)/paceGrain)
+	}
+	var cell [maxCell]uint64
+	cell[0] = t.time<<32 | uint64(o.dims[t.dims[0]])
+	hash := cell[0] * hashOdd[0]
+	for i := 1; i+1 < len(t.dims); i += 2 {
+		n := (i + 1) / 2
+		cell[n] = uint64(o.dims[t.dims[i]])<<32 | uint64(o.dims[t.dims[i+1]])
+		hash += cell[n] * hashOdd[n]
+	}
+	k := o.kind.index()
+	m := kindMeasures[k]
+	row := t.row(cell[:t.cell], hash)[t.first[k]:]
+	for i, n := range o.sum[m.first:m.end] {
+		row[i] += uint64(n)
+	}
+}
+
+// hashOdd are random odd numbers by which the words of a cell are multiplied. The hash of a
+// cell is the sum.
+var hashOdd = func() (list [maxCell]uint64) {
+	x := uint64(0x9e3779b97f4a7c15)
+	for i := range list {
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		x ^= x >> 31
+		list[i] = x | 1
+	}
+	return list
+}()
+
+// row returns the row of a cell with a hash. It is valid until the next call.
+func (t *tally) row(cell []uint64, hash uint64) []uint64 {
+	if 2*t.rows >= len(t.slots) {
+		t.grow()
+	}
+	mask := len(t.slots) - 1
+	for i := int(hash >> t.shift); ; i++ {
+		slot := t.slots[i&mask]
+		if slot == 0 {
+			t.rows++
+			t.slots[i&mask] = hash>>32<<32 | uint64(t.rows)
+			n := len(t.words)
+			t.words = append(append(t.words, cell...), make([]uint64, len(t.list))...)
+			return t.words[n:]
+		}
+		if slot>>32 != hash>>32 {
+			continue
+		}
+		n := (int(uint32(slot)) - 1) * t.width
+		if row := t.words[n : n+t.width]; slices.Equal(row[:len(cell)], cell) {
+			return row
+		}
+	}
+}
+
+// grow doubles the slots.
+func (t *tally) grow() {
+	old := t.slots
+	t.slots = make([]uint64, max(2*len(old), minSlots))
+	t.shift = 64 - bits.Len(uint(len(t.slots)-1))
+	mask := len(t.slots) - 1
+	for _, slot := range old {
+		if slot == 0 {
+			continue
+		}
+		i := int(slot >> t.shift)
+		for t.slots[i&mask] != 0 {
+			i++
+		}
+		t.slots[i&mask] = slot
+	}
+}
+
+// days returns the sums by day of UTC.
+func (t *tally) days() tally {
+	d := newTally(t.cube, dayGrain)
+	cell := make([]uint64, t.cell)
+	for n := 0; n < len(t.words); n += t.width {
+		row := t.words[n : n+t.width]
+		copy(cell, row)
+		slot := cell[0] >> 32
+		cell[0] -= slot % (dayGrain / paceGrain) << 32
+		hash := uint64(0)
+		for i, w := range cell {
+			hash += w * hashOdd[i]
+		}
+		sums := d.row(cell, hash)[t.cell:]
+		for i, n := range row[t.cell:] {
+			sums[i] += n
+		}
+	}
+	return d
+}
+
+// sorted returns the rows in the order of the table's primary key.
+func (t *tally) sorted() (list [][]uint64) {
+	for n := 0; n < len(t.words); n += t.width {
+		list = append(list, t.words[n:n+t.width])
+	}
+	slices.SortFunc(list, func(a, b []uint64) int { return slices.Compare(a[:t.cell], b[:t.cell]) })
+	return list
+}
+
+// numbers appends the values of a row in the order of the table's columns.
+func (t *tally) numbers(row []uint64, numbers []int64) []int64 {
+	numbers = append(numbers, int64(row[0]>>32)*paceGrain)
+	for i := range t.cube.dims {
+		w := row[(i+1)/2]
+		if i%2 == 1 {
+			w >>= 32
+		}
+		numbers = append(numbers, int64(uint32(w)))
+	}
+	for _, n := range row[t.cell:] {
+		numbers = append(numbers, int64(n))
+	}
+	return numbers
+}
+
+// clear forgets what was committed, but keeps the memory.
+func (t *tally) clear() {
+	clear(t.slots)
+	t.words, t.rows = t.words[:0], 0
+}
