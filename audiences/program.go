@@ -108,6 +108,28 @@ func (n *node) readsRequest() bool {
 	return slices.ContainsFunc(n.kids, func(k node) bool { return k.readsRequest() })
 }
 
+// Parts returns the parts of a request that the program tests.
+func (p *Program) Parts() rtb.Parts {
+	parts := p.include.parts()
+	if p.exclude != nil {
+		parts |= p.exclude.parts()
+	}
+	return parts
+}
+
+func (n *node) parts() (parts rtb.Parts) {
+	switch n.kind {
+	case nodeRequest:
+		return n.request.parts()
+	case nodeAudience:
+		return n.audience.Parts()
+	}
+	for i := range n.kids {
+		parts |= n.kids[i].parts()
+	}
+	return parts
+}
+
 // Segments returns the segments on which the program depends, sorted. The caller may keep
 // them.
 func (p *Program) Segments() []rtb.SegmentID {

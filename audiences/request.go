@@ -138,6 +138,19 @@ func (t *requestTest) holds(r *Request) bool {
 	return false
 }
 
+// parts returns the parts of the request that the rule tests.
+func (t *requestTest) parts() rtb.Parts {
+	switch {
+	case t.keywords != nil:
+		return rtb.PartKeywords
+	case t.segments != nil:
+		return rtb.PartSegments
+	case t.cats != nil:
+		return rtb.PartCategories
+	}
+	return 0
+}
+
 func (t *requestTest) hasKeyword(r *Request) bool {
 	list := r.Opportunity.Keywords
 	if !r.User {

@@ -58,6 +58,23 @@ func TestRulesAboutTheRequest(t *testing.T) {
 	f(`request.cat: [IAB2]`, false, true)
 }
 
+func TestPartsOfTheRequest(t *testing.T) {
+	f := func(audience string, want rtb.Parts) {
+		t.Helper()
+		set := compiled(t, `[{id: base, include: {request.cat: IAB1}}, {id: x, `+audience+`}]`)
+		if got := set.Audience("x").Parts(); got != want {
+			t.Errorf("%s: got parts %04b; want %04b", audience, got, want)
+		}
+	}
+	f(`include: {event: view_item}`, 0)
+	f(`include: {request.geo: DE}`, 0)
+	f(`include: {request.keyword: a}`, rtb.PartKeywords)
+	f(`include: {request.segment: {id: 1}}`, rtb.PartSegments)
+	f(`include: {any: [{event: view_item}, {all: [{request.cat: IAB1}, {request.keyword: a}]}]}`, rtb.PartCategories|rtb.PartKeywords)
+	f(`include: {audience: base}`, rtb.PartCategories)
+	f(`include: {event: view_item}, exclude: {request.segment: {id: 1}}`, rtb.PartSegments)
+}
+
 // A rule about the request is no substitute for a segment, and no hindrance to one.
 func TestTriggersWithRulesAboutTheRequest(t *testing.T) {
 	set := compiled(t, `

@@ -98,7 +98,7 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 		d.body = append(d.body[:0], body...)
 		return Response{Status: statusOK, Body: d.body, Offers: 1, Repeated: true}
 	}
-	if err := d.decoder.Rest(p, &d.opportunity); err != nil {
+	if err := d.decoder.Rest(p, &d.opportunity, d.parts()); err != nil {
 		return d.unreadable(err)
 	}
 	if d.decide(); d.out.Reason != rtb.NoBidNone {
@@ -108,6 +108,15 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 		d.retries.keep(d, rs.Body)
 	}
 	return rs
+}
+
+// parts returns what is read of the request: what any line asks for, or everything for a
+// trace.
+func (d *Decision) parts() rtb.Parts {
+	if d.request.Trace != nil {
+		return rtb.AllParts
+	}
+	return d.catalog.Index.Parts()
 }
 
 // unreadable responds to a request that cannot be decoded.

@@ -334,7 +334,7 @@ func BenchmarkAnswer(b *testing.B) {
 			if err := d.Head(w.r0, p, &o); err != nil {
 				b.Fatal(err)
 			}
-			if err := d.Rest(p, &o); err != nil {
+			if err := d.Rest(p, &o, rtb.AllParts); err != nil {
 				b.Fatal(err)
 			}
 		}

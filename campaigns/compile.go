@@ -107,6 +107,7 @@ func (c *compiler) build() {
 	slices.SortStableFunc(x.live, func(a, b *Line) int { return cmp.Compare(b.Priority, a.Priority) })
 	c.terms()
 	for n, l := range x.live {
+		x.parts |= l.parts()
 		if l.Contextual {
 			x.contextual = append(x.contextual, int32(n))
 		}
@@ -118,6 +119,27 @@ func (c *compiler) build() {
 			x.byTrigger[t] = append(x.byTrigger[t], int32(n))
 		}
 	}
+}
+
+// parts returns the parts of a request that the line asks for.
+func (l *Line) parts() rtb.Parts {
+	parts := l.Targeting.parts()
+	add := func(programs ...*audiences.Program) {
+		for _, p := range programs {
+			if p != nil {
+				parts |= p.Parts()
+			}
+		}
+	}
+	a := &l.Audience
+	add(a.Include...)
+	add(a.AnyOf...)
+	add(a.Exclude...)
+	add(a.Buyers, a.Suppressed)
+	if l.Rotation != nil {
+		add(l.Rotation.when...)
+	}
+	return parts
 }
 
 // triggers returns segments of which a visitor must have one to be in the

@@ -71,6 +71,9 @@ func classOf(d *rtb.Device) uint16 {
 	case 8:
 		return bitOf(deviceNames, "dooh")
 	}
+	if d.Type == 2 && d.Mobile != rtb.Yes {
+		return desktop // whatever the user agent says
+	}
 	fromUA := classTokens.in(userAgent(d))
 	switch {
 	case d.Mobile == rtb.Yes && fromUA != tablet:

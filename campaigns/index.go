@@ -17,6 +17,7 @@ type Index struct {
 	terms       []Terms                   // of the same lines
 	factors     []*Factors                // different factors of the active lines
 	formats     rtb.Formats               // of the creatives of the active lines
+	parts       rtb.Parts                 // of the request that the active lines ask for
 	byTrigger   map[rtb.SegmentID][]int32 // ordinals in live
 	always      []int32                   // ordinals of lines that need no segment
 	contextual  []int32                   // ordinals of lines that need no visitor
@@ -93,6 +94,15 @@ func (x *Index) LiveLine(ordinal int32) *Line { return x.live[ordinal] }
 
 // Formats returns the formats of the creatives of all active lines.
 func (x *Index) Formats() rtb.Formats { return x.formats }
+
+// Parts returns the parts of a request that any active line asks for. Without them no line
+// may be evaluated.
+func (x *Index) Parts() rtb.Parts {
+	if x == nil {
+		return 0
+	}
+	return x.parts
+}
 
 // Line returns a line, active or not, or nil if there is none.
 func (x *Index) Line(id rtb.LineID) *Line {

@@ -135,6 +135,29 @@ func TestCandidatesAreThoseOfTheSegments(t *testing.T) {
 	}
 }
 
+func TestPartsThatLinesAskFor(t *testing.T) {
+	f := func(want rtb.Parts, change func(in *Input, l *LineSpec)) {
+		t.Helper()
+		in := input(t)
+		rules(t, &in, append(slices.Clone(standard), audiences.Spec{ID: "readers", Advertiser: "shop", Include: audiences.Rule{RequestKeyword: audiences.Values{"a"}}})...)
+		change(&in, &in.Campaigns[0].Lines[0])
+		if got := mustCompile(t, in).Parts(); got != want {
+			t.Errorf("got parts %04b; want %04b", got, want)
+		}
+	}
+	f(0, func(*Input, *LineSpec) {})
+	f(rtb.PartKeywords, func(_ *Input, l *LineSpec) { l.Keywords.None = []string{"a"} })
+	f(0, func(_ *Input, l *LineSpec) { l.Keywords.None, l.Status = []string{"a"}, "paused" })
+	f(rtb.PartSegments, func(_ *Input, l *LineSpec) { l.RequestSegments = []RequestSpec{{IDs: []string{"1"}}} })
+	f(rtb.PartCategories, func(_ *Input, l *LineSpec) { l.Safety.BlockCat = []string{"IAB1"} })
+	f(rtb.PartCategories, func(in *Input, _ *LineSpec) { in.Advertisers[0].Safety.BlockCat = []string{"IAB1"} })
+	f(rtb.PartBrowser, func(_ *Input, l *LineSpec) { l.Device.Browsers = []string{"firefox"} })
+	f(0, func(_ *Input, l *LineSpec) { l.Device.OS = []string{"ios"} })
+	f(rtb.PartKeywords, func(_ *Input, l *LineSpec) { l.Audience.Exclude = []string{"readers"} })
+	f(rtb.PartKeywords, func(_ *Input, l *LineSpec) { l.Audience.AnyOf = []string{"readers"} })
+	f(rtb.PartKeywords, func(_ *Input, l *LineSpec) { l.Creatives[0].When.Audience = "readers" })
+}
+
 func TestMatch(t *testing.T) {
 	in := input(t)
 	l := line("l", "viewers")

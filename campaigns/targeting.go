@@ -164,6 +164,26 @@ func (t *Targeting) segmentsMatch(list []rtb.UserSegment) bool {
 	return false
 }
 
+// parts returns the parts of a request that the targeting compares.
+func (t *Targeting) parts() (parts rtb.Parts) {
+	if t == nil {
+		return 0
+	}
+	if t.keywords != nil {
+		parts |= rtb.PartKeywords
+	}
+	if len(t.segments) > 0 {
+		parts |= rtb.PartSegments
+	}
+	if t.safety != nil && len(t.safety.cats) > 0 {
+		parts |= rtb.PartCategories
+	}
+	if t.device != nil && t.device.browser != 0 {
+		parts |= rtb.PartBrowser
+	}
+	return parts
+}
+
 // targeting compiles the targeting of a line, or returns nil if there are no
 // restrictions.
 func (c *compiler) targeting(path string, l *Line, s *TargetSpec, above *safety) *Targeting {

@@ -30,7 +30,7 @@ func TestAllocations(t *testing.T) {
 		check(name+" head", func() { _ = d.Head(body, p, &o) })
 		check(name+" head and rest", func() {
 			if d.Head(body, p, &o) == nil {
-				_ = d.Rest(p, &o)
+				_ = d.Rest(p, &o, rtb.AllParts)
 			}
 		})
 		out, k := make([]byte, 0, 2*len(body)+1024), rtb.NewKeyring([32]byte{1})
@@ -65,7 +65,7 @@ func TestDecoderGivesMemoryBack(t *testing.T) {
 	if err := d.Head(big, p, &o); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Rest(p, &o); err != nil || len(o.BAdv) != 20_001 {
+	if err := d.Rest(p, &o, rtb.AllParts); err != nil || len(o.BAdv) != 20_001 {
 		t.Fatal(err, len(o.BAdv))
 	}
 	if err := d.Head([]byte(requestR0), p, &o); err != nil {

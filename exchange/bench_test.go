@@ -46,7 +46,7 @@ func BenchmarkDecode(b *testing.B) {
 			if err := d.Head(body, p, &o); err != nil {
 				return err
 			}
-			return d.Rest(p, &o)
+			return d.Rest(p, &o, rtb.AllParts)
 		})
 	}
 }

@@ -31,8 +31,9 @@ const (
 // Decoder decodes bid requests. It is not safe for concurrent use; keep one per
 // handler and reuse it. The zero value is ready for use.
 type Decoder struct {
-	s    scanner
-	head head
+	s     scanner
+	head  head
+	parts rtb.Parts // that Rest reads
 
 	// The lists of one request, one after the other. The slices of the Opportunity
 	// are parts of them.

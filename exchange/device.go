@@ -220,7 +220,8 @@ func (d *Decoder) sua(v *rtb.Device) {
 		case "platform":
 			v.OS = d.brand()
 		case "browsers":
-			if !s.open('[') {
+			if !d.parts.Has(rtb.PartBrowser) || !s.enter('[') {
+				s.skip()
 				continue
 			}
 			for s.element() {

@@ -69,7 +69,7 @@ func decoded(t testing.TB, p *Profile, body []byte) (*rtb.Opportunity, error) {
 	if err := d.Head(body, p, o); err != nil {
 		return o, err
 	}
-	return o, d.Rest(p, o)
+	return o, d.Rest(p, o, rtb.AllParts)
 }
 
 // mustDecode is decoded without an error.

@@ -64,7 +64,7 @@ func FuzzDecode(f *testing.F) {
 		if d.Head(body, p, &o) != nil {
 			return
 		}
-		restErr := d.Rest(p, &o)
+		restErr := d.Rest(p, &o, rtb.AllParts)
 		if len(o.Imps) > maxImps || len(o.IDs) > maxEIDs+3 {
 			t.Fatalf("%d impressions, %d identifiers", len(o.Imps), len(o.IDs))
 		}

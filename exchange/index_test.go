@@ -111,7 +111,7 @@ func FuzzIndex(f *testing.F) {
 func verdict(d *Decoder, p *Profile, body []byte) (err error, malformed bool) {
 	var o rtb.Opportunity
 	if err = d.Head(body, p, &o); err == nil {
-		err = d.Rest(p, &o)
+		err = d.Rest(p, &o, rtb.AllParts)
 	}
 	return err, err == ErrSyntax || err == ErrUTF8 || err == ErrDepth
 }

@@ -99,7 +99,7 @@ func FuzzNativeRequest(f *testing.F) {
 		var d Decoder
 		var o rtb.Opportunity
 		body := []byte(`{"id":"1","imp":[{"id":"1","native":{"request":` + string(text) + `}},{"id":"2","native":{"request":"{\"assets\":[{\"id\":7,\"title\":{\"len\":9}}]}"}}]}`)
-		if d.Head(body, p, &o) != nil || d.Rest(p, &o) != nil || len(o.Imps) != 2 {
+		if d.Head(body, p, &o) != nil || d.Rest(p, &o, rtb.AllParts) != nil || len(o.Imps) != 2 {
 			t.Fatal("the request around it was lost")
 		}
 		n := &o.Imps[0].Native

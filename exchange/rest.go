@@ -8,9 +8,11 @@ import (
 )
 
 // Rest decodes the impressions and the remaining members of the request that the
-// last successful call of Head read, into the same o. Before that it checks the
+// last successful call of Head read, into the same o. Of the members that [rtb.Parts]
+// names it reads those in parts and leaves the others empty. Before that it checks the
 // JSON of the values that Head skipped. A non-nil error is a [DecodeError].
-func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity) error {
+func (d *Decoder) Rest(p *Profile, o *rtb.Opportunity, parts rtb.Parts) error {
+	d.parts = parts
 	if d.s.err == 0 {
 		d.s.err = d.s.check()
 	}
@@ -150,7 +152,7 @@ func (d *Decoder) schainNode(c *rtb.SChain, room int) {
 // restOfUser reads the user's segments and keywords (OpenRTB 2.6 §3.2.20-22).
 func (d *Decoder) restOfUser(o *rtb.Opportunity) {
 	s := &d.s
-	if d.head.user == 0 {
+	if d.head.user == 0 || !d.parts.Has(rtb.PartKeywords|rtb.PartSegments) {
 		return
 	}
 	s.at(d.head.user)
@@ -160,10 +162,11 @@ func (d *Decoder) restOfUser(o *rtb.Opportunity) {
 	for s.member() {
 		switch string(s.key) {
 		case "keywords", "kwarray":
-			o.Keywords = s.appendKeywords(o.Keywords)
+			d.keywords(o)
 		case "data":
 			o.UserSegments = o.UserSegments[:0]
-			if !s.open('[') {
+			if !d.parts.Has(rtb.PartSegments) || !s.enter('[') {
+				s.skip()
 				continue
 			}
 			for s.element() {

@@ -44,7 +44,7 @@ func (d *Decoder) supplyMember(o *rtb.Opportunity) {
 	case "cat", "sectioncat", "pagecat":
 		d.cats(u)
 	case "keywords", "kwarray":
-		o.Keywords = s.appendKeywords(o.Keywords)
+		d.keywords(o)
 	case "inventorypartnerdomain":
 		u.InventoryDomain = s.asciiHost(s.readText())
 	case "publisher":
@@ -59,7 +59,20 @@ func (d *Decoder) supplyMember(o *rtb.Opportunity) {
 }
 
 func (d *Decoder) cats(u *rtb.Supply) {
+	if !d.parts.Has(rtb.PartCategories) {
+		d.s.skip()
+		return
+	}
 	u.Cats, _ = d.s.appendTexts(u.Cats, maxTexts, plainTexts)
+}
+
+// keywords adds the keywords at hand.
+func (d *Decoder) keywords(o *rtb.Opportunity) {
+	if !d.parts.Has(rtb.PartKeywords) {
+		d.s.skip()
+		return
+	}
+	o.Keywords = d.s.appendKeywords(o.Keywords)
 }
 
 func (d *Decoder) publisher(u *rtb.Supply) {
@@ -79,7 +92,8 @@ func (d *Decoder) publisher(u *rtb.Supply) {
 // content reads the content that the ad would appear in (OpenRTB 2.6 §3.2.16).
 func (d *Decoder) content(o *rtb.Opportunity) {
 	s := &d.s
-	if !s.open('{') {
+	if !d.parts.Has(rtb.PartCategories|rtb.PartKeywords) || !s.enter('{') {
+		s.skip()
 		return
 	}
 	for s.member() {
@@ -87,7 +101,7 @@ func (d *Decoder) content(o *rtb.Opportunity) {
 		case "cat":
 			d.cats(&o.Supply)
 		case "keywords", "kwarray":
-			o.Keywords = s.appendKeywords(o.Keywords)
+			d.keywords(o)
 		default:
 			s.skip()
 		}

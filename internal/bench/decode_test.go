@@ -44,7 +44,7 @@ func BenchmarkDecode(b *testing.B) {
 			if err := d.Head(body, p, &o); err != nil {
 				return err
 			}
-			return d.Rest(p, &o)
+			return d.Rest(p, &o, rtb.AllParts)
 		})
 		var fp fastjson.Parser
 		run("fastjson-parse", func() error { _, err := fp.ParseBytes(body); return err })

@@ -47,7 +47,7 @@ func BenchmarkRatio(b *testing.B) {
 				if err := d.Head(body, p, &o); err != nil {
 					return err
 				}
-				return d.Rest(p, &o)
+				return d.Rest(p, &o, rtb.AllParts)
 			}},
 			{"fastjson-parse", func() error { _, err := fp.ParseBytes(body); return err }},
 			{"fastjson-extract", func() error {
