@@ -2,7 +2,9 @@ package reports
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"strconv"
 )
 
@@ -20,6 +22,13 @@ func (s *scanner) fail() { s.bad, s.i = true, len(s.b) }
 
 // peek returns the next byte after white space; 0 at the end.
 func (s *scanner) peek() byte {
+	if s.i < len(s.b) && s.b[s.i] > ' ' {
+		return s.b[s.i]
+	}
+	return s.peekSpaced()
+}
+
+func (s *scanner) peekSpaced() byte {
 	for ; s.i < len(s.b); s.i++ {
 		switch c := s.b[s.i]; c {
 		case ' ', '\t', '\r', '\n':
@@ -79,9 +88,31 @@ func (s *scanner) member() bool {
 	return true
 }
 
-// skipText skips a string, whose first quote is next.
-func (s *scanner) skipText() {
-	for from := s.i + 1; ; {
+// shortText is the number of bytes of a text that are searched a word at a time, which takes
+// less than a call for texts that end in them.
+const shortText = 24
+
+// skipText skips a string, whose first quote is next. It returns true if the string is short
+// and has no escapes; others may have some.
+func (s *scanner) skipText() bool {
+	i := s.i + 1
+	for end := min(i+shortText, len(s.b)-7); i < end; i += 8 {
+		w := binary.LittleEndian.Uint64(s.b[i:])
+		if found := firstOf(w, '"') | firstOf(w, '\\'); found != 0 {
+			if i += bits.TrailingZeros64(found) / 8; s.b[i] == '"' {
+				s.i = i + 1
+				return true
+			}
+			break
+		}
+	}
+	s.skipLongText(i)
+	return false
+}
+
+// skipLongText skips a string whose last quote is at or after an index.
+func (s *scanner) skipLongText(from int) {
+	for {
 		n := bytes.IndexByte(s.b[from:], '"')
 		if n < 0 {
 			s.fail()
@@ -98,6 +129,19 @@ func (s *scanner) skipText() {
 			return
 		}
 	}
+}
+
+// Words with the same byte eight times.
+const (
+	ones  = 0x0101010101010101
+	highs = ones << 7
+)
+
+// firstOf returns a word whose lowest set bit is the highest one of the first byte of w that
+// equals c; 0 if there is none.
+func firstOf(w uint64, c byte) uint64 {
+	w ^= ones * uint64(c)
+	return (w - ones) &^ w & highs
 }
 
 // skip skips a value.
@@ -118,26 +162,53 @@ func (s *scanner) skip() {
 
 func isEnd(c byte) bool { return c == ',' || c == '}' || c == ']' || c <= ' ' }
 
-// skipNested skips an object or an array.
+// skipNested skips an object or an array, eight bytes at a time: it counts the brackets that
+// are outside strings.
 func (s *scanner) skipNested() {
-	for depth := 0; s.i < len(s.b); s.i++ {
-		switch s.b[s.i] {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				s.i++
+	depth, inText := 0, uint64(0) // each byte of inText is 1 within a string
+	for i, next := s.i, 0; i < len(s.b); i = next {
+		w := s.word(i)
+		next = i + 8
+		if e := firstOf(w, '\\'); e != 0 { // the next word begins after what is escaped
+			n := bits.TrailingZeros64(e) / 8
+			w &= 1<<(8*n) - 1
+			next = i + n + 2
+		}
+		ascii := ^(w >> 7)
+		quotes := full(^(w ^ ones*'"')) & ascii
+		texts := quotes*ones ^ inText // odd in the bytes within a string
+		inText = texts >> 56 & 1 * ones
+		brackets := full(w|ones*0x26) & (w>>1 ^ w>>2) & ascii &^ texts // [ ] { } are 0x5b, 0x5d, 0x7b and 0x7d
+		opening := brackets & (w >> 1)
+		closing := brackets ^ opening
+		if n := int(closing * ones >> 56); n < depth || n == 0 {
+			depth += int(opening*ones>>56) - n
+			continue
+		}
+		for ; brackets != 0; brackets &= brackets - 1 {
+			n := bits.TrailingZeros64(brackets)
+			if depth += int(opening>>n&1)*2 - 1; depth == 0 {
+				s.i = i + n/8 + 1
 				return
 			}
-		case '"':
-			if s.skipText(); s.bad {
-				return
-			}
-			s.i--
 		}
 	}
 	s.fail()
 }
+
+// word returns the eight bytes from an index on, the first in the lowest place, and zeros
+// after the end of the line.
+func (s *scanner) word(i int) uint64 {
+	if rest := s.b[i:]; len(rest) >= 8 {
+		return binary.LittleEndian.Uint64(rest)
+	}
+	var last [8]byte
+	copy(last[:], s.b[i:])
+	return binary.LittleEndian.Uint64(last[:])
+}
+
+// full returns a word with a 1 in each byte of w whose lower seven bits are set.
+func full(w uint64) uint64 { return (w&^highs + ones) >> 7 & ones }
 
 // text returns a string; nil for a value of another type.
 func (s *scanner) text() []byte {
@@ -146,11 +217,12 @@ func (s *scanner) text() []byte {
 		return nil
 	}
 	start := s.i
-	if s.skipText(); s.bad {
+	plain := s.skipText()
+	if s.bad {
 		return nil
 	}
 	b := s.b[start+1 : s.i-1]
-	if bytes.IndexByte(b, '\\') < 0 {
+	if plain || bytes.IndexByte(b, '\\') < 0 {
 		return b
 	}
 	var text string
@@ -162,7 +234,19 @@ func (s *scanner) text() []byte {
 
 // integer returns a whole number; 0 for another value.
 func (s *scanner) integer() int64 {
-	n, _ := strconv.ParseInt(string(s.scalar()), 10, 64)
+	text := s.scalar()
+	if len(text) > 18 {
+		n, _ := strconv.ParseInt(string(text), 10, 64)
+		return n
+	}
+	n := int64(0)
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			n, _ = strconv.ParseInt(string(text), 10, 64)
+			break
+		}
+		n = 10*n + int64(c-'0')
+	}
 	return n
 }
 
