@@ -70,6 +70,47 @@ func (s *scanner) more(end byte) bool {
 
 // member goes to the value of an object's next member and sets key.
 func (s *scanner) member() bool {
+	if !s.shortMember() {
+		return s.anyMember()
+	}
+	return true
+}
+
+// shortMember is member for a short name without escapes, where no white space is. It
+// returns false, and changes nothing, if there is another one or none.
+func (s *scanner) shortMember() bool {
+	i := s.i
+	if i < len(s.b) && s.b[i] == ',' {
+		i++
+	}
+	if i+1+shortName >= len(s.b) || s.b[i] != '"' {
+		return false
+	}
+	i++
+	b := s.b[i : i+1+shortName]
+	n := 0
+	w := binary.LittleEndian.Uint64(b)
+	found := firstOf(w, '"') | firstOf(w, '\\')
+	if found == 0 {
+		n = 8
+		w = binary.LittleEndian.Uint64(b[8:])
+		found = firstOf(w, '"') | firstOf(w, '\\')
+		if found == 0 {
+			return false
+		}
+	}
+	n += bits.TrailingZeros64(found) / 8
+	if b[n] != '"' || b[n+1] != ':' {
+		return false
+	}
+	s.key, s.i = b[:n], i+n+2
+	return true
+}
+
+// shortName is the number of bytes of a name with its last quote that are searched at once.
+const shortName = 16
+
+func (s *scanner) anyMember() bool {
 	if !s.more('}') {
 		return false
 	}
@@ -165,7 +206,7 @@ func isEnd(c byte) bool { return c == ',' || c == '}' || c == ']' || c <= ' ' }
 // skipNested skips an object or an array, eight bytes at a time: it counts the brackets that
 // are outside strings.
 func (s *scanner) skipNested() {
-	depth, inText := 0, uint64(0) // each byte of inText is 1 within a string
+	depth, inText := 0, uint64(0) // all bits of inText are set within a string
 	for i, next := s.i, 0; i < len(s.b); i = next {
 		w := s.word(i)
 		next = i + 8
@@ -174,11 +215,10 @@ func (s *scanner) skipNested() {
 			w &= 1<<(8*n) - 1
 			next = i + n + 2
 		}
-		ascii := ^(w >> 7)
-		quotes := full(^(w ^ ones*'"')) & ascii
-		texts := quotes*ones ^ inText // odd in the bytes within a string
-		inText = texts >> 56 & 1 * ones
-		brackets := full(w|ones*0x26) & (w>>1 ^ w>>2) & ascii &^ texts // [ ] { } are 0x5b, 0x5d, 0x7b and 0x7d
+		quotes := zeros(w^ones*'"') * ones // each byte is the number of quotes up to it
+		texts := quotes ^ inText           // odd in the bytes within a string
+		inText ^= -(quotes >> 56 & 1)
+		brackets := zeros((w|ones*0x26)^ones*0x7f) & (w>>1 ^ w>>2) &^ texts // [ ] { } are 0x5b, 0x5d, 0x7b and 0x7d
 		opening := brackets & (w >> 1)
 		closing := brackets ^ opening
 		if n := int(closing * ones >> 56); n < depth || n == 0 {
@@ -207,8 +247,8 @@ func (s *scanner) word(i int) uint64 {
 	return binary.LittleEndian.Uint64(last[:])
 }
 
-// full returns a word with a 1 in each byte of w whose lower seven bits are set.
-func full(w uint64) uint64 { return (w&^highs + ones) >> 7 & ones }
+// zeros returns a word with a 1 in each byte of w that is 0, and 0 in the others.
+func zeros(w uint64) uint64 { return ^((w&^highs + ^uint64(highs)) | w) >> 7 & ones }
 
 // text returns a string; nil for a value of another type.
 func (s *scanner) text() []byte {
