@@ -28,6 +28,7 @@ func (s *scanner) peek() byte {
 	return s.peekSpaced()
 }
 
+// peekSpaced is peek for any byte.
 func (s *scanner) peekSpaced() byte {
 	for ; s.i < len(s.b); s.i++ {
 		switch c := s.b[s.i]; c {
@@ -69,25 +70,22 @@ func (s *scanner) more(end byte) bool {
 }
 
 // member goes to the value of an object's next member and sets key.
-func (s *scanner) member() bool {
-	if !s.shortMember() {
-		return s.anyMember()
-	}
-	return true
-}
+func (s *scanner) member() bool { return s.shortMember() || s.anyMember() }
 
-// shortMember is member for a short name without escapes, where no white space is. It
-// returns false, and changes nothing, if there is another one or none.
+// shortName is the number of bytes that are searched for the end of a name: most are shorter.
+const shortName = 16
+
+// shortMember is member for a short name without escapes and white space. For another one,
+// and for none, it returns false and changes nothing.
 func (s *scanner) shortMember() bool {
 	i := s.i
 	if i < len(s.b) && s.b[i] == ',' {
 		i++
 	}
-	if i+1+shortName >= len(s.b) || s.b[i] != '"' {
+	if i++; i+shortName >= len(s.b) || s.b[i-1] != '"' {
 		return false
 	}
-	i++
-	b := s.b[i : i+1+shortName]
+	b := s.b[i : i+shortName+1]
 	n := 0
 	w := binary.LittleEndian.Uint64(b)
 	found := firstOf(w, '"') | firstOf(w, '\\')
@@ -95,21 +93,15 @@ func (s *scanner) shortMember() bool {
 		n = 8
 		w = binary.LittleEndian.Uint64(b[8:])
 		found = firstOf(w, '"') | firstOf(w, '\\')
-		if found == 0 {
-			return false
-		}
 	}
-	n += bits.TrailingZeros64(found) / 8
-	if b[n] != '"' || b[n+1] != ':' {
+	if n += bits.TrailingZeros64(found) / 8; n >= shortName || b[n] != '"' || b[n+1] != ':' {
 		return false
 	}
 	s.key, s.i = b[:n], i+n+2
 	return true
 }
 
-// shortName is the number of bytes of a name with its last quote that are searched at once.
-const shortName = 16
-
+// anyMember is member for any name.
 func (s *scanner) anyMember() bool {
 	if !s.more('}') {
 		return false
@@ -129,12 +121,12 @@ func (s *scanner) anyMember() bool {
 	return true
 }
 
-// shortText is the number of bytes of a text that are searched a word at a time, which takes
-// less than a call for texts that end in them.
+// shortText is the number of bytes of a string that are searched in place for its end. A call
+// of bytes.IndexByte takes longer for strings that end within them.
 const shortText = 24
 
 // skipText skips a string, whose first quote is next. It returns true if the string is short
-// and has no escapes; others may have some.
+// and has no escapes. Other strings may have escapes.
 func (s *scanner) skipText() bool {
 	i := s.i + 1
 	for end := min(i+shortText, len(s.b)-7); i < end; i += 8 {
