@@ -125,6 +125,7 @@ type Features struct {
 // its notices. Only the signer that filled it can use it; the memory of Text is reused.
 type SealedClaims struct {
 	Text    []byte   // the encoded claims as base64url; empty if no URL can carry them
-	Digest  [32]byte // keyed hash of the encoded claims; never sent
+	Digest  [16]byte // keyed hash of the encoded claims; never sent
+	Tag     [16]byte // of the token that was appended last
 	Landing string   // of the claims; only click tokens carry it
 }

@@ -14,9 +14,10 @@ import (
 // varints, and texts preceded by their length. A new field needs a new flag or a new
 // version; every version in use must stay readable for notice_ttl.
 const (
-	payloadVersion = 3 // one payload for all notices of a bid, preceded by its length
-	payloadPerKind = 2 // a payload of its own for each kind of notice
-	payloadRatePPM = 1 // as 2, and the rate is in millionths
+	payloadVersion    = 4 // one payload for all notices of a bid, preceded by its length
+	payloadWithHashes = 3 // as 4, but all tags are hashes
+	payloadPerKind    = 2 // a payload of its own for each kind of notice
+	payloadRatePPM    = 1 // as 2, and the rate is in millionths
 )
 
 const (
@@ -214,7 +215,7 @@ func readOldClaims(b []byte, kind rtb.NoticeKind) (rtb.Claims, error) {
 	return c, nil
 }
 
-// claims reads the fields that all versions have, and those of version 3.
+// claims reads the fields that all versions have, and those of versions 3 and 4.
 func (r *reader) claims(version byte) (c rtb.Claims) {
 	head := r.take(4)
 	if head == nil {

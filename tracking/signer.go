@@ -1,6 +1,8 @@
 package tracking
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -20,10 +22,9 @@ import (
 const MaxURL = 1800
 
 const (
-	macLen  = 16 // 128 bits of SHA-256
-	keyLen  = 32 // of the key that hashes the claims
-	kindLen = 23 // of the key of one kind of notice: with a digest it fills one block of SHA-256
-	kinds   = int(rtb.NoticeVideo) + 1
+	macLen = aes.BlockSize // bytes of a tag
+	keyLen = 16            // bytes of a key
+	kinds  = int(rtb.NoticeVideo) + 1
 )
 
 // Reasons for which a token is rejected.
@@ -44,40 +45,50 @@ type Key struct {
 	Secret [32]byte
 }
 
-// keySet is what is derived from one key. The claims of a bid are hashed once, as
-// SHA-256(claims key, payload). The tag of one kind of notice is the first half of
-// SHA-256(key of the kind, that hash, landing page). The hash is never sent, and of the
-// tag's hash only one half, so neither can be extended.
+// keySet is what is derived from one key. The claims of a bid are hashed once: D is the
+// first half of SHA-256(claims key, payload). The tag of one kind of notice is
+// AES-128(tags key, D XOR number of the kind). Tags do not reveal D, so that no tag can be
+// computed from others. The tag of a click token with a landing page is the first half of
+// SHA-256(landing key, D, landing page), which cannot be extended.
 type keySet struct {
-	id     byte
-	claims [keyLen]byte
-	kinds  [kinds][kindLen]byte
-	old    [kinds]pads // verify tokens of the versions before
+	id      byte
+	claims  [keyLen]byte
+	landing [keyLen]byte
+	tags    cipher.Block
+	old     oldKeys
 }
 
 func newKeySet(k Key) keySet {
-	set := keySet{id: k.ID}
 	master := padKey(k.Secret)
-	set.claims = master.mac([]byte("rebound claims 3"))
-	for kind := 1; kind < kinds; kind++ {
-		name := rtb.NoticeKind(kind).String()
-		sum := master.mac([]byte("rebound notice 3 " + name))
-		copy(set.kinds[kind][:], sum[:])
-		set.old[kind] = padKey(master.mac([]byte("rebound notice " + name)))
+	derive := func(name string) [keyLen]byte {
+		sum := master.mac([]byte("rebound " + name))
+		return [keyLen]byte(sum[:])
 	}
+	tags := derive("tags 4")
+	set := keySet{id: k.ID, claims: derive("claims 4"), landing: derive("landing 4"), old: newOldKeys(&master)}
+	set.tags, _ = aes.NewCipher(tags[:]) // only fails for a key of another length
 	return set
 }
 
-// tag returns the hash whose first macLen bytes sign one kind of notice.
-func (k *keySet) tag(kind rtb.NoticeKind, digest *[32]byte, landing []byte) [32]byte {
-	if len(landing) == 0 { // one block
-		var b [kindLen + sha256.Size]byte
-		copy(b[copy(b[:], k.kinds[kind][:]):], digest[:])
-		return sha256.Sum256(b[:])
+// tag sets the tag of one kind of notice. The landing page is empty except in click tokens.
+func (k *keySet) tag(t *rtb.SealedClaims, kind rtb.NoticeKind, landing []byte) {
+	if len(landing) == 0 {
+		t.Tag = t.Digest
+		t.Tag[0] ^= byte(kind)
+		k.tags.Encrypt(t.Tag[:], t.Tag[:])
+		return
 	}
-	var stack [kindLen + sha256.Size + 512]byte
-	b := append(append(stack[:0], k.kinds[kind][:]...), digest[:]...)
-	return sha256.Sum256(append(b, landing...))
+	var stack [2*keyLen + 512]byte
+	b := append(append(stack[:0], k.landing[:]...), t.Digest[:]...)
+	sum := sha256.Sum256(append(b, landing...))
+	t.Tag = [macLen]byte(sum[:])
+}
+
+// digest hashes a payload, which follows room for the key of the claims.
+func (k *keySet) digest(room []byte) [macLen]byte {
+	copy(room, k.claims[:])
+	sum := sha256.Sum256(room)
+	return [macLen]byte(sum[:])
 }
 
 // Signer signs the URLs of notices and verifies their tokens. It is immutable and
@@ -146,7 +157,7 @@ func checkBase(base string) error {
 func (s *Signer) Seal(t *rtb.SealedClaims, c *rtb.Claims) {
 	key := &s.keys[0]
 	var stack [keyLen + 512]byte
-	b := append(append(stack[:0], key.claims[:]...), key.id, payloadVersion, 0, 0)
+	b := append(stack[:keyLen], key.id, payloadVersion, 0, 0)
 	b = appendClaims(b, c)
 	for (len(b)-keyLen)%3 != 0 {
 		b = append(b, 0)
@@ -156,7 +167,7 @@ func (s *Signer) Seal(t *rtb.SealedClaims, c *rtb.Claims) {
 		return
 	}
 	binary.BigEndian.PutUint16(payload[2:], uint16(len(payload)))
-	t.Digest = sha256.Sum256(b)
+	t.Digest = key.digest(b)
 	t.Text = tokenText.AppendEncode(t.Text, payload)
 }
 
@@ -213,13 +224,13 @@ func (s *Signer) appendToken(dst []byte, kind rtb.NoticeKind, t *rtb.SealedClaim
 	}
 	dst = append(dst, t.Text...)
 	if landing == "" {
-		sum := s.keys[0].tag(kind, &t.Digest, nil)
-		return tokenText.AppendEncode(dst, sum[:macLen]), true
+		s.keys[0].tag(t, kind, nil)
+		return tokenText.AppendEncode(dst, t.Tag[:]), true
 	}
 	var stack [512 + macLen]byte
 	rest := append(stack[:0], landing...)
-	sum := s.keys[0].tag(kind, &t.Digest, rest)
-	return tokenText.AppendEncode(dst, append(rest, sum[:macLen]...)), true
+	s.keys[0].tag(t, kind, rest)
+	return tokenText.AppendEncode(dst, append(rest, t.Tag[:]...)), true
 }
 
 // Verify returns the claims of a token of one kind of notice. The error wraps
@@ -241,23 +252,16 @@ func (s *Signer) Verify(kind rtb.NoticeKind, token []byte) (rtb.Claims, error) {
 	if key == nil {
 		return rtb.Claims{}, ErrForged
 	}
-	old, n := signed[1] != payloadVersion, int(binary.BigEndian.Uint16(signed[2:]))
-	var sum [32]byte
-	switch {
-	case old:
-		sum = key.old[kind].mac(append([]byte{byte(kind)}, signed...))
-	case n < payloadHead || n > len(signed):
-		return rtb.Claims{}, ErrForged
-	default:
-		copy(buf, key.claims[:])
-		digest := sha256.Sum256(buf[:keyLen+n])
-		sum = key.tag(kind, &digest, signed[n:])
+	if signed[1] < payloadVersion {
+		return key.old.verify(kind, signed, mac)
 	}
-	if subtle.ConstantTimeCompare(sum[:macLen], mac) != 1 {
+	n := int(binary.BigEndian.Uint16(signed[2:]))
+	if signed[1] > payloadVersion || n < payloadHead || n > len(signed) || n < len(signed) && kind != rtb.NoticeClick {
 		return rtb.Claims{}, ErrForged
 	}
-	if old {
-		return readOldClaims(signed[1:], kind)
+	t := rtb.SealedClaims{Digest: key.digest(buf[:keyLen+n])}
+	if key.tag(&t, kind, signed[n:]); subtle.ConstantTimeCompare(t.Tag[:], mac) != 1 {
+		return rtb.Claims{}, ErrForged
 	}
 	return readClaims(signed[payloadHead:n], signed[n:], kind)
 }

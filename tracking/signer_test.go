@@ -134,21 +134,52 @@ func oldPayload(version byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
 	return b
 }
 
-// oldToken returns a token as versions 1 and 2 signed it.
+// oldToken returns a token as versions 1 to 3 signed it.
 func oldToken(k Key, version byte, kind rtb.NoticeKind, c *rtb.Claims) []byte {
-	derive := hmac.New(sha256.New, k.Secret[:])
-	derive.Write([]byte("rebound notice " + kind.String()))
-	h := hmac.New(sha256.New, derive.Sum(nil))
+	derive := func(name string) []byte {
+		h := hmac.New(sha256.New, k.Secret[:])
+		h.Write([]byte("rebound " + name))
+		return h.Sum(nil)
+	}
+	if version == payloadWithHashes {
+		payload := appendClaims([]byte{k.ID, version, 0, 0}, c)
+		payload = append(payload, make([]byte, (3-len(payload)%3)%3)...)
+		binary.BigEndian.PutUint16(payload[2:], uint16(len(payload)))
+		digest := sha256.Sum256(append(derive("claims 3"), payload...))
+		tagged := append(derive("notice 3 " + kind.String())[:23], digest[:]...)
+		if kind == rtb.NoticeClick {
+			payload, tagged = append(payload, c.Landing...), append(tagged, c.Landing...)
+		}
+		tag := sha256.Sum256(tagged)
+		return tokenText.AppendEncode(nil, append(payload, tag[:16]...))
+	}
+	h := hmac.New(sha256.New, derive("notice "+kind.String()))
 	sent := append([]byte{k.ID}, oldPayload(version, kind, c)...)
 	h.Write([]byte{byte(kind)})
 	h.Write(sent)
 	return tokenText.AppendEncode(nil, append(sent, h.Sum(nil)[:16]...))
 }
 
+// Tokens of version 3 that the program has made.
+const (
+	oldPayload3 = "AQMAbwEJAQABAgMAAAAAAAAAAAAAAAAACQAAAAAAAAAAAAAAAAAAAFVTRFVTRICt8qsN2ASgOO7DAuD9mQICAowkiECIDgRkZW1vAm4xBXJ1bi0xBHNob3AGYXV0dW1uBGNhcnQCYzEEc2t1MQAA"
+	oldBill3    = oldPayload3 + "9FR-d0KHxK-mv2w6-3n8_g"
+	oldClick3   = oldPayload3 + "aHR0cHM6Ly9zaG9wLmV4YW1wbGUvcC9za3Ux_h_A2MvHFq5GUfsRfig_rQ"
+)
+
+func TestOldTokensAreThoseOfEarlierVersions(t *testing.T) {
+	c := sampleClaims()
+	for kind, want := range map[rtb.NoticeKind]string{rtb.NoticeBill: oldBill3, rtb.NoticeClick: oldClick3} {
+		if got := string(oldToken(testKey(1), payloadWithHashes, kind, &c)); got != want {
+			t.Errorf("%s: got %s; want %s", kind, got, want)
+		}
+	}
+}
+
 // Bids with tokens of the versions before may be billed until notice_ttl has passed.
 func TestTheVersionsBeforeAreStillRead(t *testing.T) {
 	s := newSigner(t, testKey(2), testKey(1))
-	for _, version := range []byte{payloadRatePPM, payloadPerKind} {
+	for _, version := range []byte{payloadRatePPM, payloadPerKind, payloadWithHashes} {
 		for _, kind := range signedKinds {
 			c := sampleClaims()
 			c.Rate = rtb.Rate{Num: 860_000, Den: 1_000_000}
@@ -248,8 +279,10 @@ func TestATokenServesItsOwnKindOnly(t *testing.T) {
 	conformance.Covers(t, "M10")
 	s := newSigner(t, testKey(1))
 	c := sampleClaims()
-	c.Landing = ""
-	for _, signed := range signedKinds {
+	for i, signed := range append(signedKinds, rtb.NoticeClick) {
+		if i == len(signedKinds) { // once more, without a landing page
+			c.Landing = ""
+		}
 		tok := []byte(token(t, s, signed, &c))
 		for _, asked := range signedKinds {
 			_, err := s.Verify(asked, tok)
