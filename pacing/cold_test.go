@@ -43,12 +43,15 @@ func BenchmarkColdBid(b *testing.B) {
 	other := make([]uint64, 1<<16) // 512 KiB
 	took := make([]time.Duration, 0, 1<<20)
 	var sum uint64
+	var later time.Duration // that the ends of bids took
 	bid := func() time.Duration {
 		n++
 		if w.now = w.now.Add(time.Millisecond); n%4096 == 0 {
+			start := time.Now()
 			if err := w.append(context.Background(), events.Fact{Kind: events.KindTick}); err != nil {
 				b.Fatal(err)
 			}
+			later += time.Since(start)
 			p.Step(context.Background(), w.now)
 			p.Step(context.Background(), w.now)
 		}
@@ -93,6 +96,8 @@ func BenchmarkColdBid(b *testing.B) {
 		bid()
 	}
 	b.ResetTimer()
+	later = 0
+	expired := p.counts.expired.Load()
 	for b.Loop() {
 		if d := bid(); len(took) < cap(took) {
 			took = append(took, d)
@@ -106,6 +111,7 @@ func BenchmarkColdBid(b *testing.B) {
 	slices.Sort(medians)
 	b.ReportMetric(float64(medians[len(medians)/2].Nanoseconds()), "p50-ns")
 	b.ReportMetric(float64(medians[len(medians)/10].Nanoseconds()), "quiet-ns")
+	b.ReportMetric(float64(later.Nanoseconds())/float64(max(p.counts.expired.Load()-expired, 1)), "expiry-ns")
 	b.ReportMetric(float64(p.reservations.count.Load()), "in-flight")
 	if sum != 0 {
 		b.Fatal(sum)
