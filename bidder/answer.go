@@ -84,6 +84,7 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 			rs = Response{Status: statusNoBid, Reason: rtb.NoBidError}
 		}
 	}()
+	d.decoder.Sources = d.eidSources()
 	if err := d.decoder.Head(rq.Body, p, &d.opportunity); err != nil {
 		return d.unreadable(err)
 	}
@@ -108,6 +109,18 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 		d.retries.keep(d, rs.Body)
 	}
 	return rs
+}
+
+// eidSources returns the sources of user.eids whose identifiers are read: those that are
+// looked up, or all for a trace.
+func (d *Decision) eidSources() []string {
+	switch {
+	case d.request.Trace != nil:
+		return nil
+	case d.catalog.EIDSources == nil:
+		return []string{}
+	}
+	return d.catalog.EIDSources
 }
 
 // parts returns what is read of the request: what any line asks for, or everything for a

@@ -31,6 +31,10 @@ const (
 // Decoder decodes bid requests. It is not safe for concurrent use; keep one per
 // handler and reuse it. The zero value is ready for use.
 type Decoder struct {
+	// Sources are the sources of user.eids of which Head reads the identifiers, in any
+	// letter case; nil reads all. The caller must not change the list.
+	Sources []string
+
 	s     scanner
 	head  head
 	parts rtb.Parts // that Rest reads

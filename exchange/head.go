@@ -128,15 +128,31 @@ func foldsTo(text []byte, name string) bool {
 		return false
 	}
 	for i := range len(name) {
-		c := text[i]
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != name[i] {
+		if lower(text[i]) != name[i] {
 			return false
 		}
 	}
 	return true
+}
+
+// equalFold compares texts without regard to the case of ASCII letters.
+func equalFold(text []byte, s string) bool {
+	if len(text) != len(s) {
+		return false
+	}
+	for i := range len(s) {
+		if lower(text[i]) != lower(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c |= 0x20
+	}
+	return c
 }
 
 // filledArray skips the value at hand and reports whether it is an array with at

@@ -39,3 +39,32 @@ func TestRestReadsOnlyTheParts(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadReadsTheListedSources(t *testing.T) {
+	body := patched(t, `{"user":{"eids":[{"uids":[{"id":"a"},{"id":"b"}],"source":"One.example","mm":2},{"source":"two.example","uids":[{"id":"c"}]},
+	 {"source":"","uids":[{"id":"d"}]},{"source":"one.example","uids":[{"id":"e"}],"uids":[{"id":"f"}]}],"ext":{"eids":[{"source":"two.example","uids":[{"id":"g"}]}]}}}`)
+	f := func(sources []string, want string) {
+		t.Helper()
+		d := Decoder{Sources: sources}
+		var o rtb.Opportunity
+		if err := d.Head(body, testProfile(t, nil), &o); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for i := range o.IDs {
+			if x := &o.IDs[i]; x.Kind == rtb.IDEID {
+				got += string(x.Scope) + "=" + string(x.Value) + " "
+			}
+		}
+		if got != want {
+			t.Errorf("sources %q: got %q; want %q", sources, got, want)
+		}
+		if n := len(o.IDs); n == 0 || string(o.IDs[n-1].Value) != "x1" {
+			t.Errorf("sources %q: got %v; want user.id at the end", sources, o.IDs)
+		}
+	}
+	f(nil, "One.example=a One.example=b two.example=c one.example=f two.example=g ")
+	f([]string{}, "")
+	f([]string{"ONE.example"}, "One.example=a One.example=b one.example=f ")
+	f([]string{"other.example", "two.example"}, "two.example=c two.example=g ")
+}

@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 
 	"rebound/rtb"
 )
@@ -83,7 +84,7 @@ func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 		}
 	}
 	for _, at := range h.eids { // senders in transition split them between both places
-		if at != 0 {
+		if at != 0 && (d.Sources == nil || len(d.Sources) > 0) {
 			d.eids(o, at)
 		}
 	}
@@ -149,7 +150,7 @@ func isUUID(id []byte) bool {
 func zeros(ifa []byte) bool { return len(bytes.Trim(ifa, "0-")) == 0 }
 
 // eids reads extended identifiers (OpenRTB 2.6 §3.2.27, §3.2.28). Each uid of a
-// source is a separate identifier.
+// source is a separate identifier. Those of sources that are not listed are left out.
 func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 	s := &d.s
 	s.at(at)
@@ -162,7 +163,7 @@ func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 			continue
 		}
 		var source []byte
-		mm, from := -1, len(o.IDs)
+		mm, from, uids := -1, len(o.IDs), 0
 		for s.member() {
 			switch string(s.key) {
 			case "source":
@@ -170,19 +171,27 @@ func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 			case "mm":
 				mm = s.readInt(-1)
 			case "uids":
-				o.IDs = o.IDs[:from]
-				d.uids(o, first+maxEIDs)
+				uids = s.mark()
 			default:
 				s.skip()
 			}
 		}
-		if len(source) == 0 {
-			o.IDs = o.IDs[:from]
+		if uids == 0 || !d.readsSource(source) {
+			continue
 		}
+		end := s.i
+		s.at(uids)
+		d.uids(o, first+maxEIDs)
+		s.at(max(s.i, end)) // at the end of the text after an error
 		for i := from; i < len(o.IDs); i++ {
 			o.IDs[i].Scope, o.IDs[i].MM = source, mm
 		}
 	}
+}
+
+// readsSource reports whether the identifiers of a source are read.
+func (d *Decoder) readsSource(source []byte) bool {
+	return len(source) > 0 && (d.Sources == nil || slices.ContainsFunc(d.Sources, func(s string) bool { return equalFold(source, s) }))
 }
 
 func (d *Decoder) uids(o *rtb.Opportunity, limit int) {
