@@ -90,7 +90,7 @@ type app struct {
 	granting, logging *task
 	watching, hearing *task
 	erasing           *task
-	archiving         *task
+	archiving, moving *task
 	reports           *reports.Store // nil: they could not be opened
 	reportSlice       time.Time      // beginning of the present slice of counting
 	reporting         *task
@@ -118,6 +118,7 @@ func (a *app) start(ctx context.Context) error {
 	a.hearing = spawn(a.notices.Run)
 	a.erasing = spawn(a.erasures.run)
 	a.archiving = spawn(a.keepArchive)
+	a.moving = spawn(a.useHugePages)
 	a.health.Ready()
 	a.greeted.Store(true)
 	a.greet()

@@ -253,6 +253,7 @@ func (a *app) stop() error {
 	note("feedback", a.hearing.stop())
 	note("erasures", a.erasing.stop())
 	note("archive", a.archiving.stop())
+	note("huge pages", a.moving.stop())
 	note("bid log", a.logging.stop())
 	note("reports", a.stopReports())
 	note("grants", a.granting.stop())
