@@ -81,7 +81,7 @@ func (b *Bidder) Serve(ctx *fasthttp.RequestCtx) {
 		if rq.Trace != nil {
 			rs = b.explained(rq, d, rs)
 		}
-		b.write(ctx, p, &rs)
+		b.write(ctx, p, &rs, d)
 	}
 }
 
@@ -151,7 +151,8 @@ func (b *Bidder) requestBody(ctx *fasthttp.RequestCtx, p *exchange.Profile, d *D
 	return nil, fasthttp.StatusUnsupportedMediaType
 }
 
-func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, rs *Response) {
+// write sends a response of d, and takes its body from d.
+func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, rs *Response, d *Decision) {
 	ctx.SetStatusCode(rs.Status)
 	if rs.Status != fasthttp.StatusOK {
 		return
@@ -162,7 +163,7 @@ func (b *Bidder) write(ctx *fasthttp.RequestCtx, p *exchange.Profile, rs *Respon
 		b.deflate(ctx.Response.BodyWriter(), rs.Body)
 		return
 	}
-	ctx.Response.SetBody(rs.Body)
+	d.body = ctx.Response.SwapBody(rs.Body) // d responds to another request before this body is sent
 }
 
 // acceptsGzip reports whether the lines of Accept-Encoding permit gzip and do not prefer

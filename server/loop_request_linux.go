@@ -18,6 +18,9 @@ const readBuffer = 64 << 10
 // are sent.
 const maxUnsent = 32 << 10
 
+// headBuffer is enough for the head of a response. A larger buffer would copy bodies twice.
+const headBuffer = 512
+
 // maxIdleWorkers bounds the memory that a loop keeps after handlers have blocked.
 const maxIdleWorkers = 8
 
@@ -46,7 +49,7 @@ type worker struct {
 func newWorker(lp *loop) *worker {
 	w := &worker{loop: lp, buf: make([]byte, readBuffer)}
 	w.reader = bufio.NewReaderSize(&w.head, lp.set.l.spec.Limits.Header)
-	w.writer = bufio.NewWriterSize((*output)(w), 4096)
+	w.writer = bufio.NewWriterSize((*output)(w), headBuffer)
 	w.before = w.beforeBlocking
 	w.ctx.Init2(w, quiet{lp.set.l.spec.Logger}, false)
 	return w
