@@ -313,12 +313,21 @@ type fileCount struct {
 	skip       int64 // records that were counted already
 	p          *Progress
 	limit      int64
+	counted    bool // the step has not noted at
+}
+
+// note notes in the step how far the file has been counted.
+func (c *fileCount) note() {
+	if c.counted {
+		c.s.step.files[c.stem], c.counted = c.at, false
+	}
 }
 
 // count counts records to the end of the file, or until there are enough of them. It
 // reports whether it came to the end.
 func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 	s := c.s
+	defer c.note()
 	for n := int64(0); c.p.Records < c.limit; {
 		line, size, err := c.lines.next()
 		if err == io.EOF {
@@ -340,7 +349,7 @@ func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 				s.step.broken++
 				s.o.Broken(fmt.Errorf("%s: %w", c.name, err))
 				c.at.bytes += size
-				s.step.files[c.stem] = c.at
+				c.counted = true
 			}
 			continue
 		}
@@ -353,8 +362,8 @@ func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 		c.p.Records++
 		c.at.records++
 		c.at.bytes += size
-		s.step.files[c.stem] = c.at
-		if c.p.Records%checkEvery == 0 {
+		if c.counted = true; c.p.Records%checkEvery == 0 {
+			c.note()
 			if err := s.pause(ctx, c.p); err != nil {
 				return false, err
 			}

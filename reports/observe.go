@@ -38,7 +38,7 @@ func (t *step) recordBid(r *record, b *recordBid) error {
 	t.slot(o, r, b.imp)
 	o.dims[dimNoBid] = 0
 	o.dims[dimAdvertiser], o.dims[dimCampaign], o.dims[dimLine] = t.word(b.advertiser), t.word(b.campaign), t.word(b.line)
-	o.dims[dimCreative], o.dims[dimItem], o.dims[dimDeal] = t.word(b.creative), t.text(clean(string(b.item))), t.text(clean(string(b.deal)))
+	o.dims[dimCreative], o.dims[dimItem], o.dims[dimDeal] = t.word(b.creative), t.cleaned(b.item), t.cleaned(b.deal)
 	o.dims[dimRecency], o.dims[dimFrequency] = t.text(recencyBucket(b.recency)), t.text(frequencyBucket(b.recency, b.frequency))
 	o.sum[mBids], o.sum[mBidCost] = 1, b.reserved
 	t.add(o)
@@ -125,8 +125,11 @@ func (t *step) slot(o *observation, r *record, id []byte) {
 	}
 }
 
-// word returns the number of a text of our own configuration.
+// word returns the number of a text of our own configuration. That of the empty text is 0.
 func (t *step) word(text []byte) uint32 {
+	if len(text) == 0 {
+		return 0
+	}
 	if id, ok := t.st.words[string(text)]; ok {
 		return id
 	}
@@ -135,6 +138,9 @@ func (t *step) word(text []byte) uint32 {
 
 // text is word for a string.
 func (t *step) text(text string) uint32 {
+	if text == "" {
+		return 0
+	}
 	if id, ok := t.st.words[text]; ok {
 		return id
 	}
@@ -155,17 +161,21 @@ const (
 	otherWord = "(other)"
 )
 
+// cleaned is word for a text that it makes safe.
+func (t *step) cleaned(text []byte) uint32 {
+	if len(text) <= maxText && classOf(text)&classClean != 0 {
+		return t.word(text)
+	}
+	return t.text(clean(string(text)))
+}
+
 // outside returns the number of a text from outside, which it makes safe and of a class.
 func (t *step) outside(text []byte, want byte) uint32 {
-	if len(text) > maxText || classOf(text)&want == 0 {
-		safe := clean(string(text))
-		switch want {
-		case classLower:
-			safe = strings.ToLower(safe)
-		case classUpper:
-			safe = strings.ToUpper(safe)
-		}
-		text = []byte(safe)
+	if len(text) == 0 {
+		return 0
+	}
+	if class := classOf(text); len(text) > maxText || class&want == 0 {
+		text = t.convert(text, class, want)
 	}
 	if id, ok := t.st.words[string(text)]; ok {
 		return id
@@ -174,6 +184,27 @@ func (t *step) outside(text []byte, want byte) uint32 {
 		return t.text(otherWord)
 	}
 	return t.addWord(string(text))
+}
+
+// convert returns a text of a class as a safe one of another class, valid until the next call.
+func (t *step) convert(text []byte, class, want byte) []byte {
+	if len(text) <= maxText && class&classClean != 0 {
+		t.converted = append(t.converted[:0], text...)
+		for i, b := range t.converted { // want is classLower or classUpper
+			if classes[b]&want == 0 {
+				t.converted[i] = b ^ ('a' ^ 'A')
+			}
+		}
+		return t.converted
+	}
+	safe := clean(string(text))
+	switch want {
+	case classLower:
+		safe = strings.ToLower(safe)
+	case classUpper:
+		safe = strings.ToUpper(safe)
+	}
+	return []byte(safe)
 }
 
 // Classes of characters. Most texts consist of characters that need no change.

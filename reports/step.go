@@ -43,6 +43,7 @@ type step struct {
 
 	request, part observation // of the present record; scratch memory
 	scratch       []byte
+	converted     []byte
 	agents        map[string]uint32 // browsers by user agent
 }
 
