@@ -198,6 +198,19 @@ func (s *Store) grainOf(i int) int64 {
 	return s.grain
 }
 
+// sourceOf returns the number of the cube from whose sums those of a cube are summed up when
+// they are written: the largest one of the same observations and grain that has its dimensions,
+// too. It returns i if there is none.
+func (s *Store) sourceOf(i int) int {
+	c := &s.cubes[i]
+	for n := len(s.cubes) - 1; n > i; n-- {
+		if other := &s.cubes[n]; other.kinds == c.kinds && other.grain == c.grain && !slices.ContainsFunc(c.dims, func(d dim) bool { return !slices.Contains(other.dims, d) }) {
+			return n
+		}
+	}
+	return i
+}
+
 // separator follows each value of a group.
 const separator = 0x1f
 

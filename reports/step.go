@@ -22,7 +22,7 @@ type step struct {
 	st      *state
 	ctx     context.Context // of the present update
 	tallies []tally
-	byKind  [kinds][]*tally // those whose cubes have a kind
+	byKind  [kinds][]*tally // those whose cubes have a kind, without those that are summed up from another
 	loaded  int             // batches in memory
 	grown   int             // batches whose bids must be written
 	changed int             // batches whose flags must be
@@ -50,12 +50,11 @@ type step struct {
 func (s *Store) newStep(st *state) *step {
 	t := &step{s: s, st: st, facts: st.facts, files: map[string]fileState{}, words: len(st.texts), orders: map[string]int64{}, currencies: map[string]string{},
 		caps: map[string]events.Fact{}, agents: map[string]uint32{}}
+	t.tallies = make([]tally, len(s.cubes))
 	for i := range s.cubes {
-		t.tallies = append(t.tallies, newTally(&s.cubes[i], s.grainOf(i)))
-	}
-	for i := range t.tallies {
+		t.tallies[i] = newTally(&s.cubes[i], s.grainOf(i))
 		for k := range t.byKind {
-			if s.cubes[i].kinds&(1<<k) != 0 {
+			if s.cubes[i].kinds&(1<<k) != 0 && s.sourceOf(i) == i {
 				t.byKind[k] = append(t.byKind[k], &t.tallies[i])
 			}
 		}
@@ -202,15 +201,16 @@ func (t *step) writeSmall(w *writer, generation int64) {
 
 // writeTally adds a step's sums to the two tables of a cube.
 func (t *step) writeTally(w *writer, i int) {
-	fine := &t.tallies[i]
-	c := fine.cube
+	fine, c := &t.tallies[i], &t.s.cubes[i]
+	if n := t.s.sourceOf(i); n != i {
+		fine = t.tallies[n].by(c, fine.grain)
+	}
 	var set []string
 	for _, m := range fine.list {
 		set = append(set, fmt.Sprintf("%[1]s = %[1]s + excluded.%[1]s", measureNames[m]))
 	}
 	conflict := " ON CONFLICT DO UPDATE SET " + strings.Join(set, ", ")
-	days := fine.days()
-	for end, of := range map[string]*tally{"_fine": fine, "_days": &days} {
+	for end, of := range map[string]*tally{"_fine": fine, "_days": fine.by(c, dayGrain)} {
 		list := of.sorted()
 		w.many("INSERT INTO "+c.name+end+" VALUES ", conflict, len(list), func(n int, numbers []int64) []int64 { return of.numbers(list[n], numbers) })
 	}

@@ -49,20 +49,10 @@ func newTally(c *cube, grain int64) tally {
 
 // add counts an observation of a kind that the cube has.
 func (t *tally) add(o *observation) {
-	if o.at != t.at {
-		t.at, t.time = o.at, uint64((o.at-o.at%t.grain)/paceGrain)
-	}
-	var cell [maxCell]uint64
-	cell[0] = t.time<<32 | uint64(o.dims[t.dims[0]])
-	hash := cell[0] * hashOdd[0]
-	for i := 1; i+1 < len(t.dims); i += 2 {
-		n := (i + 1) / 2
-		cell[n] = uint64(o.dims[t.dims[i]])<<32 | uint64(o.dims[t.dims[i+1]])
-		hash += cell[n] * hashOdd[n]
-	}
+	row := t.row(o.at, &o.dims)
 	k := o.kind.index()
 	m := kindMeasures[k]
-	row := t.row(cell[:t.cell], hash)[t.first[k]:]
+	row = row[t.first[k]:]
 	for i, n := range o.sum[m.first:m.end] {
 		row[i] += uint64(n)
 	}
@@ -81,8 +71,25 @@ var hashOdd = func() (list [maxCell]uint64) {
 	return list
 }()
 
-// row returns the row of a cell with a hash. It is valid until the next call.
-func (t *tally) row(cell []uint64, hash uint64) []uint64 {
+// row returns the row of a time and of values of the dimensions. It is valid until the next
+// call.
+func (t *tally) row(at int64, values *[dims]uint32) []uint64 {
+	if at != t.at {
+		t.at, t.time = at, uint64((at-at%t.grain)/paceGrain)
+	}
+	var cell [maxCell]uint64
+	cell[0] = t.time<<32 | uint64(values[t.dims[0]])
+	hash := cell[0] * hashOdd[0]
+	for i := 1; i+1 < len(t.dims); i += 2 {
+		n := (i + 1) / 2
+		cell[n] = uint64(values[t.dims[i]])<<32 | uint64(values[t.dims[i+1]])
+		hash += cell[n] * hashOdd[n]
+	}
+	return t.rowOf(cell[:t.cell], hash)
+}
+
+// rowOf returns the row of a cell with a hash.
+func (t *tally) rowOf(cell []uint64, hash uint64) []uint64 {
 	if 2*t.rows >= len(t.slots) {
 		t.grow()
 	}
@@ -124,25 +131,32 @@ func (t *tally) grow() {
 	}
 }
 
-// days returns the sums by day of UTC.
-func (t *tally) days() tally {
-	d := newTally(t.cube, dayGrain)
-	cell := make([]uint64, t.cell)
+// by returns the sums by a grain and by the dimensions of a cube, which the tally has, too.
+func (t *tally) by(c *cube, grain int64) *tally {
+	sum := newTally(c, grain)
+	var values [dims]uint32
 	for n := 0; n < len(t.words); n += t.width {
 		row := t.words[n : n+t.width]
-		copy(cell, row)
-		slot := cell[0] >> 32
-		cell[0] -= slot % (dayGrain / paceGrain) << 32
-		hash := uint64(0)
-		for i, w := range cell {
-			hash += w * hashOdd[i]
+		for i, d := range t.cube.dims {
+			values[d] = t.value(row, i)
 		}
-		sums := d.row(cell, hash)[t.cell:]
+		to := sum.row(t.timeOf(row), &values)[sum.cell:]
 		for i, n := range row[t.cell:] {
-			sums[i] += n
+			to[i] += n
 		}
 	}
-	return d
+	return &sum
+}
+
+// timeOf returns the time of a row in seconds since 1970.
+func (t *tally) timeOf(row []uint64) int64 { return int64(row[0]>>32) * paceGrain }
+
+// value returns the number of the value of a row's dimension.
+func (t *tally) value(row []uint64, i int) uint32 {
+	if i%2 == 1 {
+		return uint32(row[(i+1)/2] >> 32)
+	}
+	return uint32(row[i/2])
 }
 
 // sorted returns the rows in the order of the table's primary key.
@@ -156,13 +170,9 @@ func (t *tally) sorted() (list [][]uint64) {
 
 // numbers appends the values of a row in the order of the table's columns.
 func (t *tally) numbers(row []uint64, numbers []int64) []int64 {
-	numbers = append(numbers, int64(row[0]>>32)*paceGrain)
+	numbers = append(numbers, t.timeOf(row))
 	for i := range t.cube.dims {
-		w := row[(i+1)/2]
-		if i%2 == 1 {
-			w >>= 32
-		}
-		numbers = append(numbers, int64(uint32(w)))
+		numbers = append(numbers, int64(t.value(row, i)))
 	}
 	for _, n := range row[t.cell:] {
 		numbers = append(numbers, int64(n))

@@ -37,11 +37,11 @@ func TestTally(t *testing.T) {
 					days.add(&c, dayGrain, &o)
 				}
 			}
-			byDay := tally.days()
+			byDay := tally.by(&c, dayGrain)
 			if got := numbersOf(&tally); tally.rows != len(fine) || !reflect.DeepEqual(got, fine.sorted(n)) {
 				t.Fatalf("%d dimensions: got %d rows %v; want %v", n, tally.rows, got, fine.sorted(n))
 			}
-			if got := numbersOf(&byDay); !reflect.DeepEqual(got, days.sorted(n)) {
+			if got := numbersOf(byDay); !reflect.DeepEqual(got, days.sorted(n)) {
 				t.Fatalf("%d dimensions by day: got %v; want %v", n, got, days.sorted(n))
 			}
 			tally.clear()
