@@ -262,6 +262,7 @@ func (l *BidLog) Run(ctx context.Context) error {
 		case o := <-l.erasures:
 			w.endForErasure(o)
 		case <-tick.C:
+			w.checkRemoved()
 			l.flush(false)
 			w.drain()
 			w.rotate()

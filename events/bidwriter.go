@@ -118,7 +118,7 @@ func (w *bidWriter) pack(name string) {
 // packShare is the share of a core that packing takes at most while the writer runs.
 const packShare = 0.25
 
-// packer returns what waits after each block of a file, so that packing takes packShare of
+// packer returns what waits after each slice of a file, so that packing takes packShare of
 // a core and requests need not wait for it. It does not wait once the writer ends.
 func (w *bidWriter) packer() (rest func()) {
 	began := w.l.o.Now()
@@ -132,7 +132,7 @@ func (w *bidWriter) packer() (rest func()) {
 	}
 }
 
-// maxPackWork bounds the work that one pause makes up for: a block takes less, unless the
+// maxPackWork bounds the work that one pause makes up for: a slice takes less, unless the
 // machine is busy, and files must not pile up.
 const maxPackWork = 5 * time.Millisecond
 
@@ -192,8 +192,9 @@ func (w *bidWriter) write(c chunk) {
 	w.failing = err != nil
 }
 
-// checkRemoved notices that the file was removed or replaced while it was open: what is
-// written to it then is lost with it. The next records go to a new file.
+// checkRemoved notices that the file was removed or replaced while it was open: what was
+// written to it is lost with it. The next records go to a new file. It is called once a
+// second and before a file is closed.
 func (w *bidWriter) checkRemoved() {
 	if w.f == nil {
 		return
@@ -213,7 +214,6 @@ func (w *bidWriter) checkRemoved() {
 }
 
 func (w *bidWriter) writeFile(b []byte) (int, error) {
-	w.checkRemoved()
 	if w.f == nil {
 		if err := w.create(); err != nil {
 			return 0, err
@@ -252,7 +252,6 @@ func (w *bidWriter) create() error {
 
 // rotate ends a file that is large or old enough.
 func (w *bidWriter) rotate() {
-	w.checkRemoved()
 	if w.f != nil && (w.size >= w.l.o.FileBytes || w.l.o.Now().Sub(w.opened) >= w.l.o.FileAge) {
 		w.end()
 	}
@@ -261,6 +260,7 @@ func (w *bidWriter) rotate() {
 // end ends the current file and has it packed. If the packer is behind, the file is
 // packed at the next start.
 func (w *bidWriter) end() {
+	w.checkRemoved()
 	if w.f == nil {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 // earlier version, is counted.
 func TestUnpackedSize(t *testing.T) {
 	dir := t.TempDir()
-	for _, size := range []int{0, 1, packBlock - 1, packBlock, packBlock + 1, 3*packBlock + 77} {
+	for _, size := range []int{0, 1, packSlice - 1, packSlice, packSlice + 1, 3*packSlice + 77} {
 		text := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
 		plain := filepath.Join(dir, "bids.ndjson")
 		name := plain + PackedEnd
@@ -34,7 +34,7 @@ func TestUnpackedSize(t *testing.T) {
 			}
 		}
 		check("a packed file")
-		if want := size / packBlock; blocks != want {
+		if want := size / packSlice; blocks != want {
 			t.Errorf("%d bytes: got %d rests; want %d", size, blocks, want)
 		}
 		f, err := os.Create(name)
