@@ -61,9 +61,10 @@ func packBeside(name string, rest func()) error {
 	return err
 }
 
-// packSlice is how much is compressed between two rests, in bytes: less than a
-// millisecond's work.
-const packSlice = 128 << 10
+// packSlice is how much is compressed between two rests, in bytes: about a millisecond's
+// work. Each slice replaces what the requests have in the processor's caches, so small ones
+// cost more than they take.
+const packSlice = 512 << 10
 
 // packWrite is how much of a packed file is written at once, in bytes. Small writes take
 // several times as long.
