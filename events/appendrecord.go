@@ -319,9 +319,17 @@ func (e *encoder) float(name string, f float64) {
 		e.err = fmt.Errorf("cannot write number: got %v; want a finite one", f)
 	case abs < 1e15 && f == math.Trunc(f):
 		e.b = strconv.AppendInt(e.b, int64(f), 10)
+	case abs < 1e9 && isDecimal(f): // of at most 13 digits, which no other decimal of so few digits reads as
+		e.b = rtb.Micros(int64(f*1e4) * 100).AppendDecimal(e.b)
 	case abs < 1e-6 || abs >= 1e21:
 		e.b = strconv.AppendFloat(e.b, f, 'e', -1, 64)
 	default:
 		e.b = strconv.AppendFloat(e.b, f, 'f', -1, 64)
 	}
+}
+
+// isDecimal reports whether f is the number nearest to a decimal with four fraction digits.
+func isDecimal(f float64) bool {
+	scaled := f * 1e4
+	return scaled == math.Trunc(scaled) && scaled/1e4 == f
 }

@@ -79,7 +79,7 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 
 // Numbers are read back exactly.
 func TestRecordNumbers(t *testing.T) {
-	for _, f := range []float64{0.1, 1e-7, -3.5e-9, 1, 1e15, 123456789012345680, 1e21, 5e-324, math.MaxFloat64, 0.4711000000000001, 1 << 53} {
+	for _, f := range []float64{0.1, 1e-7, -3.5e-9, 1, 1e15, 123456789012345680, 1e21, 5e-324, math.MaxFloat64, 0.4711000000000001, 1 << 53, 1.8, -0.25, 0.0001, 0.00015, 123456.789, 999999999.9999, 1e9 + 0.5, 0.30000000000000004} {
 		line, err := AppendRecord(nil, &BidRecord{TS: time.Unix(1, 0), Request: []byte("{}"), SampleWeight: f})
 		if err != nil {
 			t.Fatal(err)
