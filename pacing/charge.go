@@ -126,7 +126,7 @@ func (p *Pacer) settled(f *events.Fact, amount rtb.Micros, lost bool) {
 			r.due = max(r.winExpiry, after(at, settledMemory))
 		}
 		if r.tracked {
-			p.flights.impression(r.visitor, r.flightSlot, f.Seq, at)
+			p.flights.impression(&r.inFlight, f.Seq, at)
 		}
 	})
 	if !p.mine(n.Grant) {

@@ -240,7 +240,7 @@ func (p *Pacer) shown(f *events.Fact) {
 	}
 	p.reservations.with(f.Notice.BidID, func(r *reservation) {
 		if r.tracked {
-			p.flights.impression(r.visitor, r.flightSlot, f.Seq, rtb.SecondOf(p.now))
+			p.flights.impression(&r.inFlight, f.Seq, rtb.SecondOf(p.now))
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 // more than one with none.
 
 const (
-	visitorShards = 64
+	visitorShards = 16
 	maxScopes     = 8 // caps of one bid; a bid with more is refused, so that no cap is ignored
 	// MaxInFlight bids of a visitor may be unanswered within FlightWindow where the
 	// cap has a minimum gap.
@@ -27,14 +27,16 @@ const (
 	settledMemory = time.Minute
 )
 
-// scopeSet is the different scopes of a bid's caps.
+// scopeSet is the different scopes of a bid's caps, and the visitor whom they cap.
 type scopeSet struct {
-	ids [maxScopes]rtb.ScopeID
-	n   int8
+	ids     [maxScopes]rtb.ScopeID
+	n       int8
+	visitor rtb.Key
 }
 
-// scopesOf lists the scopes of caps; ok is false where there are too many.
-func scopesOf(caps []rtb.FrequencyCap) (s scopeSet, ok bool) {
+// scopesOf lists the scopes of a visitor's caps; ok is false where there are too many.
+func scopesOf(visitor rtb.Key, caps []rtb.FrequencyCap) (s scopeSet, ok bool) {
+	s.visitor = visitor
 next:
 	for i := range caps {
 		for _, id := range s.ids[:s.n] {
@@ -51,16 +53,34 @@ next:
 	return s, true
 }
 
-// flight is one bid of a visitor that may become an impression, or has become
-// one that may not be in the profile yet.
+// flightRef tells where one bid of a visitor is counted that may become an impression, or
+// has become one that may not be in the profile yet. It is part of the bid's reservation.
+type flightRef struct {
+	visitor int32 // slot of the visitor
+	slot    int32 // slot of its flight; -1 if it has none
+	issued  rtb.Second
+	shard   uint8 // of the visitor
+	own     uint8 // the visitor's own scopes that it has, one bit each, if it has no flight
+}
+
+// flight is kept of bids that have become impressions, and of those with a scope that is
+// not one of the visitor's own.
 type flight struct {
-	scopes     [maxScopes]int32 // places of the visitor's scopes, see visitorShard.scope
-	n          int8
-	queued     bool  // among the visitor's impressions that the profile does not have
-	prev, next int32 // neighbors in that queue; -1 at its ends
-	visitor    int32 // slot of the visitor
-	issued     rtb.Second
+	places
+	queued     bool   // among the visitor's impressions that the profile does not have
+	prev, next int32  // neighbors in that queue; -1 at its ends
 	seen       uint64 // sequence of the fact that made it an impression; 0 if none did
+}
+
+// places are those of a bid's scopes, see visitorShard.scope.
+type places struct {
+	at [maxScopes]int32
+	n  int8
+}
+
+func (p *places) add(place int32) {
+	p.at[p.n] = place
+	p.n++
 }
 
 // scopeCount counts a visitor's flights in one scope.
@@ -230,9 +250,8 @@ func (sh *visitorShard) dropScope(visitor, place int32) {
 	sh.visitors.at(visitor).overflowed--
 }
 
-// reserve checks every cap of a bid and counts the bid against them. It returns the
-// slot of the flight.
-func (f *flights) reserve(v *rtb.Visitor, caps []rtb.FrequencyCap, set *scopeSet, now rtb.Second) (int32, rtb.NoBidReason) {
+// reserve checks every cap of a bid and counts the bid against them.
+func (f *flights) reserve(v *rtb.Visitor, caps []rtb.FrequencyCap, set *scopeSet, now rtb.Second) (flightRef, rtb.NoBidReason) {
 	sh := f.shard(v.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -241,47 +260,72 @@ func (f *flights) reserve(v *rtb.Visitor, caps []rtb.FrequencyCap, set *scopeSet
 		vf := sh.visitors.at(at)
 		sh.handOver(vf, v.Position)
 		if v.Position < vf.handed && len(caps) > 0 {
-			return -1, rtb.NoBidFrequency // read before an impression that is not counted here any more
+			return flightRef{}, rtb.NoBidFrequency // read before an impression that is not counted here any more
 		}
 	}
 	for i := range caps {
 		if r := sh.allowed(v, at, &caps[i], now); r != rtb.NoBidNone {
-			return -1, r
+			return flightRef{}, r
 		}
 	}
-	return sh.add(&v.Key, at, set, now), rtb.NoBidNone
+	return sh.add(at, set, now), rtb.NoBidNone
 }
 
 // restore counts a bid of an earlier run.
-func (f *flights) restore(visitor rtb.Key, set *scopeSet, issued rtb.Second) int32 {
-	sh := f.shard(visitor)
+func (f *flights) restore(set *scopeSet, issued rtb.Second) flightRef {
+	sh := f.shard(set.visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.add(&visitor, sh.visitor(&visitor), set, issued)
+	return sh.add(sh.visitor(&set.visitor), set, issued)
 }
 
 // add counts a bid of a visitor whose slot is at, or -1.
-func (sh *visitorShard) add(key *rtb.Key, at int32, set *scopeSet, now rtb.Second) int32 {
+func (sh *visitorShard) add(at int32, set *scopeSet, now rtb.Second) flightRef {
 	if at < 0 {
 		at = sh.visitors.take()
-		*sh.visitors.at(at) = visitorFlights{key: *key, first: -1, last: -1}
-		sh.byKey.add(hashOfVisitor(key), at)
+		*sh.visitors.at(at) = visitorFlights{key: set.visitor, first: -1, last: -1}
+		sh.byKey.add(hashOfVisitor(&set.visitor), at)
 	}
 	vf := sh.visitors.at(at)
 	vf.refs++
 	vf.recent.add(now, 1)
-	slot := sh.flights.take()
-	fl := sh.flights.at(slot)
-	*fl = flight{n: set.n, visitor: at, issued: now, prev: -1, next: -1}
-	for i, id := range set.ids[:set.n] {
+	f, all := flightRef{visitor: at, slot: -1, issued: now, shard: set.visitor[0] % visitorShards}, places{}
+	for _, id := range set.ids[:set.n] {
 		c, place := sh.scope(at, id)
 		if c == nil {
 			c, place = sh.addScope(at, id)
 		}
-		fl.scopes[i] = place
 		c.refs, c.open = c.refs+1, c.open+1
+		all.add(place)
+		f.own |= 1 << place // only read if all places are own
 	}
+	for _, place := range all.at[:all.n] {
+		if place >= ownScopes {
+			f.slot = sh.record(&all)
+			break
+		}
+	}
+	return f
+}
+
+// record adds a flight and returns its slot.
+func (sh *visitorShard) record(p *places) int32 {
+	slot := sh.flights.take()
+	*sh.flights.at(slot) = flight{places: *p, prev: -1, next: -1}
 	return slot
+}
+
+// places returns the places of a bid's scopes.
+func (sh *visitorShard) places(f *flightRef) (p places) {
+	if f.slot >= 0 {
+		return sh.flights.at(f.slot).places
+	}
+	for place := range int32(ownScopes) {
+		if f.own&(1<<place) != 0 {
+			p.add(place)
+		}
+	}
+	return p
 }
 
 // handOver stops counting the impressions that the profile has at a position.
@@ -313,7 +357,7 @@ func (sh *visitorShard) unqueue(vf *visitorFlights, i int32) {
 	} else {
 		vf.last = fl.prev
 	}
-	for _, place := range fl.scopes[:fl.n] {
+	for _, place := range fl.at[:fl.n] {
 		sh.scopeAt(vf, place).seen--
 	}
 }
@@ -377,46 +421,53 @@ func impressions(s *rtb.FrequencyState, from rtb.Second) int {
 	return n
 }
 
-// drop removes a flight.
-func (f *flights) drop(visitor rtb.Key, i int32) {
-	sh := f.shard(visitor)
+// drop stops counting a bid.
+func (f *flights) drop(ref *flightRef) {
+	sh := &f.shards[ref.shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	fl := sh.flights.at(i)
-	vf := sh.visitors.at(fl.visitor)
-	sh.unqueue(vf, i)
-	if fl.seen == 0 {
-		vf.recent.add(fl.issued, -1)
+	vf := sh.visitors.at(ref.visitor)
+	p, seen := sh.places(ref), false
+	if ref.slot >= 0 {
+		sh.unqueue(vf, ref.slot)
+		seen = sh.flights.at(ref.slot).seen != 0
+		sh.flights.put(ref.slot)
 	}
-	for _, place := range fl.scopes[:fl.n] {
+	if !seen {
+		vf.recent.add(ref.issued, -1)
+	}
+	for _, place := range p.at[:p.n] {
 		c := sh.scopeAt(vf, place)
-		if fl.seen == 0 {
+		if !seen {
 			c.open--
 		}
 		if c.refs--; c.refs == 0 {
-			sh.dropScope(fl.visitor, place)
+			sh.dropScope(ref.visitor, place)
 		}
 	}
 	if vf.refs--; vf.refs == 0 {
-		sh.byKey.remove(hashOfVisitor(&vf.key), fl.visitor)
-		sh.visitors.put(fl.visitor)
+		sh.byKey.remove(hashOfVisitor(&vf.key), ref.visitor)
+		sh.visitors.put(ref.visitor)
 	}
-	sh.flights.put(i)
 }
 
-// impression marks a flight as shown by the fact seq at a time; only the first call for
-// a flight counts.
-// Facts come in the order of their sequence.
-func (f *flights) impression(visitor rtb.Key, i int32, seq uint64, at rtb.Second) {
-	sh := f.shard(visitor)
+// impression marks a bid as shown by the fact seq at a time; only the first call for a bid
+// counts. Facts come in the order of their sequence.
+func (f *flights) impression(ref *flightRef, seq uint64, at rtb.Second) {
+	sh := &f.shards[ref.shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if ref.slot < 0 {
+		p := sh.places(ref)
+		ref.slot = sh.record(&p)
+	}
+	i := ref.slot
 	fl := sh.flights.at(i)
 	if fl.seen != 0 {
 		return
 	}
-	vf := sh.visitors.at(fl.visitor)
-	vf.recent.add(fl.issued, -1)
+	vf := sh.visitors.at(ref.visitor)
+	vf.recent.add(ref.issued, -1)
 	fl.seen, fl.queued = max(seq, 1), true
 	if fl.prev, fl.next = vf.last, -1; vf.last >= 0 {
 		sh.flights.at(vf.last).next = i
@@ -424,7 +475,7 @@ func (f *flights) impression(visitor rtb.Key, i int32, seq uint64, at rtb.Second
 		vf.first = i
 	}
 	vf.last = i
-	for _, place := range fl.scopes[:fl.n] {
+	for _, place := range fl.at[:fl.n] {
 		c := sh.scopeAt(vf, place)
 		c.open, c.seen, c.last = c.open-1, c.seen+1, max(c.last, at)
 	}

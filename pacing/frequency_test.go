@@ -187,7 +187,7 @@ func TestOlderProfileMissesNoImpression(t *testing.T) {
 // whatever the order in which they end.
 func TestManyScopesOfOneVisitor(t *testing.T) {
 	type bid struct {
-		slot   int32
+		flight flightRef
 		scopes scopeSet
 		seen   bool
 	}
@@ -205,13 +205,14 @@ func TestManyScopesOfOneVisitor(t *testing.T) {
 					b.scopes.ids[b.scopes.n], b.scopes.n = id, b.scopes.n+1
 				}
 			}
-			b.slot, _ = f.reserve(v, nil, &b.scopes, rtb.Second(1_000_000+n))
+			b.scopes.visitor = v.Key
+			b.flight, _ = f.reserve(v, nil, &b.scopes, rtb.Second(1_000_000+n))
 			bids = append(bids, b)
 		case !bids[i].seen && r.IntN(3) == 0:
-			f.impression(v.Key, bids[i].slot, uint64(n+1), rtb.Second(1_000_000+n))
+			f.impression(&bids[i].flight, uint64(n+1), rtb.Second(1_000_000+n))
 			bids[i].seen = true
 		default:
-			f.drop(v.Key, bids[i].slot)
+			f.drop(&bids[i].flight)
 			bids = slices.Delete(bids, i, i+1)
 		}
 		for id := rtb.ScopeID(1); id <= 6; id++ {
@@ -235,7 +236,7 @@ func TestManyScopesOfOneVisitor(t *testing.T) {
 		}
 	}
 	for i := range bids {
-		f.drop(v.Key, bids[i].slot)
+		f.drop(&bids[i].flight)
 	}
 	if sh.byKey.used+sh.byScope.used != 0 {
 		t.Fatalf("%d visitors and %d scopes are left", sh.byKey.used, sh.byScope.used)

@@ -80,12 +80,12 @@ func (p *Pacer) inherit(x *slotRecord, slot int32) (bool, error) {
 		return false, nil
 	}
 	if x.n > 0 && x.state != resDoubted && !x.visitor.IsZero() {
-		r.visitor, r.tracked = x.visitor, true
-		r.flightSlot = p.flights.restore(x.visitor, &scopeSet{ids: x.scopes, n: x.n}, x.issued)
+		r.tracked = true
+		r.inFlight = p.flights.restore(&scopeSet{ids: x.scopes, n: x.n, visitor: x.visitor}, x.issued)
 	}
 	if reason := p.reservations.add(&r); reason != rtb.NoBidNone { // the file has the bid twice
 		if r.tracked {
-			p.flights.drop(r.visitor, r.flightSlot)
+			p.flights.drop(&r.inFlight)
 		}
 		return false, nil
 	}

@@ -27,7 +27,6 @@ const (
 // and an impression counts for frequency until it is in the profile.
 type reservation struct {
 	bid      rtb.BidID
-	visitor  rtb.Key
 	exchange string
 	line     *line
 	place    *place    // learns the outcome; nil if it is not known yet
@@ -44,10 +43,10 @@ type reservation struct {
 	due                           rtb.Second
 	queued                        rtb.Second // the second in which it is looked at, at the due time or before
 
-	next       int32 // slot of the next reservation that is queued in its bucket; -1 if none
-	slot       int32 // slot in the mapped file; -1 if none
-	flightSlot int32 // slot of its visitor's flight, if tracked
-	path       rtb.PathHandle
+	next     int32     // slot of the next reservation that is queued in its bucket; -1 if none
+	slot     int32     // slot in the mapped file; -1 if none
+	inFlight flightRef // of its visitor, if tracked
+	path     rtb.PathHandle
 
 	state      resState
 	won        bool // a win notice came in time; before a loss notice, state says so too
@@ -177,7 +176,7 @@ type resShard struct {
 }
 
 const (
-	resShards  = 64
+	resShards  = 16
 	resBuckets = 512 // seconds
 )
 

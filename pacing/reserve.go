@@ -67,7 +67,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		if r.issued <= p.unknownUntil.Load() { // bids of the last run may still be shown
 			return rtb.NoBidFrequency
 		}
-		set, ok := scopesOf(caps)
+		set, ok := scopesOf(v.Key, caps)
 		if !ok {
 			return rtb.NoBidError
 		}
@@ -75,7 +75,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		if reason != rtb.NoBidNone {
 			return reason
 		}
-		r.visitor, r.tracked, r.flightSlot = v.Key, true, flight
+		r.tracked, r.inFlight = true, flight
 		scopes = set
 	}
 	if r.expected > 0 {
@@ -87,7 +87,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		return rtb.NoBidNone
 	}
 	if r.tracked {
-		p.flights.drop(r.visitor, r.flightSlot)
+		p.flights.drop(&r.inFlight)
 	}
 	return reason
 }
@@ -146,7 +146,7 @@ func (p *Pacer) store(r *reservation, caps *slotCaps, scopes *scopeSet) rtb.NoBi
 	r.slot = -1
 	if p.slots != nil {
 		x := slotRecord{
-			slotCaps: *caps, run: r.accounts()[0].runHash, n: scopes.n, bid: r.bid, visitor: r.visitor, scopes: scopes.ids, cost: r.cost,
+			slotCaps: *caps, run: r.accounts()[0].runHash, n: scopes.n, bid: r.bid, visitor: scopes.visitor, scopes: scopes.ids, cost: r.cost,
 			issued: r.issued, winExpiry: r.winExpiry, billExpiry: r.billExpiry,
 		}
 		if r.slot = p.slots.put(&x); r.slot < 0 {
@@ -247,6 +247,6 @@ func (p *Pacer) Release(bid rtb.BidID) {
 func (p *Pacer) untrack(r *reservation) {
 	if r.tracked {
 		r.tracked = false
-		p.flights.drop(r.visitor, r.flightSlot)
+		p.flights.drop(&r.inFlight)
 	}
 }

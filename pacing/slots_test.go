@@ -205,15 +205,15 @@ func TestManyBidsOfOneVisitor(t *testing.T) {
 	f := newFlights()
 	v, caps := visitor(1), capped(1<<30, time.Hour, time.Second)
 	caps = append(caps, rtb.FrequencyCap{Scope: 99, Max: 1 << 30, Per: time.Hour})
-	set, _ := scopesOf(caps)
-	reserve := func(at rtb.Second) int32 {
+	set, _ := scopesOf(v.Key, caps)
+	reserve := func(at rtb.Second) flightRef {
 		i, reason := f.reserve(v, caps, &set, at)
 		wantReason(t, reason, rtb.NoBidNone)
 		return i
 	}
-	var slots []int32
+	var flying []flightRef
 	for i := range 20_000 {
-		slots = append(slots, reserve(rtb.Second(1_000_000+20*i)))
+		flying = append(flying, reserve(rtb.Second(1_000_000+20*i)))
 	}
 	sh := f.shard(v.Key)
 	if c, _ := sh.scope(sh.visitor(&v.Key), 99); c.open != 20_000 {
@@ -222,13 +222,13 @@ func TestManyBidsOfOneVisitor(t *testing.T) {
 	now := rtb.Second(1_000_000 + 20*20_000)
 	if n := testing.AllocsPerRun(1000, func() {
 		i, _ := f.reserve(v, caps, &set, now)
-		f.drop(v.Key, i)
+		f.drop(&i)
 	}); n != 0 && !raceOn {
 		t.Errorf("a bid allocates %.0f times", n)
 	}
-	for n, i := range slots {
+	for n := range flying {
 		if n%2 == 0 {
-			f.impression(v.Key, i, uint64(n+1), now)
+			f.impression(&flying[n], uint64(n+1), now)
 		}
 	}
 	v.Position = 10_000
@@ -237,8 +237,9 @@ func TestManyBidsOfOneVisitor(t *testing.T) {
 	if c, _ := sh.scope(sh.visitor(&v.Key), 99); c.open != 10_001 || c.seen != 5000 {
 		t.Fatalf("open %d, seen %d; want 10001 and the 5000 that the profile lacks", c.open, c.seen)
 	}
-	for _, i := range append(slots, i) {
-		f.drop(v.Key, i)
+	f.drop(&i)
+	for i := range flying {
+		f.drop(&flying[i])
 	}
 	if sh.byKey.used+sh.byScope.used != 0 {
 		t.Fatalf("%d visitors and %d scopes are left", sh.byKey.used, sh.byScope.used)
