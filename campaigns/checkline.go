@@ -384,6 +384,7 @@ func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
 	if len(ids) == 0 {
 		c.Add(path, "nothing", "at least one creative")
 	}
+	list := &creativeList{}
 	for i, id := range ids {
 		p := spec.At(path, i)
 		if slices.Index(ids, id) < i {
@@ -394,10 +395,16 @@ func (c *compiler) creatives(path string, l *Line, refs []CreativeRef) {
 		}
 		if cr := c.in.Creatives[id]; cr != nil {
 			c.creative(p, l, cr)
-			l.Creatives, l.Alike = append(l.Creatives, cr), append(l.Alike, cr.Alike)
+			list.creatives, list.alike = append(list.creatives, cr), append(list.alike, cr.Alike)
 		}
 	}
+	list = shared(c, "creatives", fmt.Sprintf("%q", ids), list)
+	l.Creatives, l.Alike = list.creatives, list.alike
 }
+
+// creativeList is the creatives of a line, and those that they are like. Most lines of a
+// campaign have the same, and share their memory.
+type creativeList struct{ creatives, alike []*creatives.Creative }
 
 // creative checks that a creative can be used by the line's advertiser.
 func (c *compiler) creative(path string, l *Line, cr *creatives.Creative) {

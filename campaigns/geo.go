@@ -18,8 +18,12 @@ type geo struct {
 	excludesAbroad   bool    // an excluded place has none
 	excludesCountry  bool    // an excluded place has one
 	exact            bool    // a place has a postcode or a circle
-	countries        [(26*26 + 63) / 64]countryBits
+	countries        *countryTable
 }
+
+// countryTable has the bits of all countries. Lines whose places are in the same countries
+// share it.
+type countryTable [(26*26 + 63) / 64]countryBits
 
 // countryBits are sets of 64 countries, by their index.
 type countryBits struct {
@@ -183,12 +187,14 @@ func (c *compiler) geo(path string, s *GeoSpec) *geo {
 		return nil
 	}
 	include, exclude := c.places(path+".include", s.Include), c.places(path+".exclude", s.Exclude)
-	return shared(c, "geo", fmt.Sprintf("%#v %#v", include, exclude), newGeo(include, exclude))
+	g := newGeo(include, exclude)
+	g.countries = shared(c, "countries", fmt.Sprint(*g.countries), g.countries)
+	return shared(c, "geo", fmt.Sprintf("%#v %#v", include, exclude), g)
 }
 
 // newGeo compiles included and excluded places.
 func newGeo(include, exclude []place) *geo {
-	g := &geo{anywhere: len(include) == 0}
+	g := &geo{anywhere: len(include) == 0, countries: &countryTable{}}
 	for _, p := range include {
 		g.exact = g.exact || p.zip != "" || p.circle
 		bits, bit := g.bits(p.country)

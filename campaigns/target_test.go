@@ -443,7 +443,7 @@ func TestSharedRulesAreEqual(t *testing.T) {
 	if geo("x", "y") != two || geo("y", "x") == two {
 		t.Error("want equal rules shared, and no others")
 	}
-	if len(c.rules) != 3 {
-		t.Errorf("got %d rules; want 3", len(c.rules))
+	if len(c.rules) != 4 {
+		t.Errorf("got %d rules; want 3, and the set of countries that they share", len(c.rules))
 	}
 }

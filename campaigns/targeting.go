@@ -20,7 +20,7 @@ type Targeting struct {
 	geo       *geo
 	device    *devices
 	daypart   *dayparts
-	segments  []requestSegment
+	segments  *requestSegments
 }
 
 // inventoryRule is the sites, apps and screens that a line may be shown on. What every
@@ -79,7 +79,7 @@ func (v *inventoryRule) takes(f *Facts) bool {
 func (t *Targeting) Device(f *Facts, now time.Time) rtb.NoBidReason {
 	d := &f.o.Device
 	switch {
-	case len(t.segments) > 0 && !(f.user && t.segmentsMatch(f.o.UserSegments)):
+	case t.segments != nil && !(f.user && t.segments.match(f.o.UserSegments)):
 		return rtb.NoBidNoAudience
 	case t.geo != nil && !t.geo.matches(f.place()):
 		return rtb.NoBidGeo
@@ -139,6 +139,9 @@ func (k *keywords) match(list [][]byte) bool {
 	return found
 }
 
+// requestSegments are the entries of request_segments, of which one must match.
+type requestSegments []requestSegment
+
 // requestSegment is one entry of request_segments.
 type requestSegment struct {
 	provider string
@@ -146,9 +149,9 @@ type requestSegment struct {
 	ids      []string
 }
 
-func (t *Targeting) segmentsMatch(list []rtb.UserSegment) bool {
-	for i := range t.segments {
-		want := &t.segments[i]
+func (r requestSegments) match(list []rtb.UserSegment) bool {
+	for i := range r {
+		want := &r[i]
 		for j := range list {
 			s := &list[j]
 			if want.provider != "" && !foldEqual(s.Provider, want.provider) || want.tax != 0 && s.SegTax != want.tax {
@@ -172,7 +175,7 @@ func (t *Targeting) parts() (parts rtb.Parts) {
 	if t.keywords != nil {
 		parts |= rtb.PartKeywords
 	}
-	if len(t.segments) > 0 {
+	if t.segments != nil {
 		parts |= rtb.PartSegments
 	}
 	if t.safety != nil && len(t.safety.cats) > 0 {
@@ -258,12 +261,16 @@ func (c *compiler) keywordSets(path string, s *KeywordsSpec) *keywords {
 	return &keywords{set("any", s.Any), set("none", s.None)}
 }
 
-func (c *compiler) requestSegments(path string, specs []RequestSpec) (out []requestSegment) {
+func (c *compiler) requestSegments(path string, specs []RequestSpec) *requestSegments {
+	if len(specs) == 0 {
+		return nil
+	}
+	var out requestSegments
 	for i, s := range specs {
 		if len(s.IDs) == 0 || slices.Contains(s.IDs, "") {
 			c.Add(spec.At(path, i)+".ids", "nothing", "at least one segment id")
 		}
 		out = append(out, requestSegment{s.Provider, s.SegTax, slices.Clone(s.IDs)})
 	}
-	return out
+	return &out
 }
