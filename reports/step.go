@@ -41,7 +41,8 @@ type step struct {
 	records    int // that were counted
 	counted    int // facts that were counted
 
-	request, part observation // of the present record; scratch memory
+	waiting       [kinds][]observation // that are not in the tallies yet, by kind
+	request, part observation          // of the present record; scratch memory
 	scratch       []byte
 	converted     []byte
 	agents        map[string]uint32 // browsers by user agent
@@ -62,10 +63,24 @@ func (s *Store) newStep(st *state) *step {
 	return t
 }
 
+// maxWaiting is the number of observations of a kind that are counted together.
+const maxWaiting = 64
+
+// add counts an observation.
 func (t *step) add(o *observation) {
-	for _, tally := range t.byKind[o.kind.index()] {
-		tally.add(o)
+	k := o.kind.index()
+	if t.waiting[k] = append(t.waiting[k], *o); len(t.waiting[k]) == maxWaiting {
+		t.sumUp(k)
 	}
+}
+
+// sumUp adds the waiting observations of a kind to one tally after the other, so that the
+// memory of each stays in the processor's caches meanwhile.
+func (t *step) sumUp(k int) {
+	for _, tally := range t.byKind[k] {
+		tally.add(t.waiting[k])
+	}
+	t.waiting[k] = t.waiting[k][:0]
 }
 
 // full reports whether the step needs too much memory to go on.
@@ -133,6 +148,9 @@ func (t *step) commit(ctx context.Context) error {
 	}
 	if generation != t.st.generation {
 		return errMoved
+	}
+	for k := range t.waiting {
+		t.sumUp(k)
 	}
 	w := &writer{ctx: ctx, tx: tx, rest: t.s.rest}
 	oldest := t.oldest()

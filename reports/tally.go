@@ -25,6 +25,7 @@ type tally struct {
 	words       []uint64 // of all rows
 	rows        int
 	slots       []uint64 // a power of two: upper half of a hash, and the number of a row from 1; 0: free
+	places      []place  // of the present observations; scratch memory
 	shift       int      // of a hash, for the number of its first slot
 }
 
@@ -47,16 +48,50 @@ func newTally(c *cube, grain int64) tally {
 	return t
 }
 
-// add counts an observation of a kind that the cube has.
-func (t *tally) add(o *observation) {
-	row := t.row(o.at, &o.dims)
-	k := o.kind.index()
+// add counts observations of a kind that the cube has. It begins to look for the rows of all
+// of them before it reads one, so that the processor waits for its memory once.
+func (t *tally) add(list []observation) {
+	if len(list) == 0 {
+		return
+	}
+	if len(t.slots) == 0 {
+		t.grow()
+	}
+	if len(t.places) < len(list) {
+		t.places = make([]place, len(list))
+	}
+	places := t.places[:len(list)]
+	for i := range places {
+		p := &places[i]
+		p.hash = t.cellOf(list[i].at, &list[i].dims, &p.cell)
+		p.slot = t.slots[p.hash>>t.shift]
+	}
+	for i := range places {
+		if p := &places[i]; p.slot != 0 {
+			p.first = t.words[t.wordOf(p.slot)]
+		}
+	}
+	k := list[0].kind.index()
 	m := kindMeasures[k]
-	row = row[t.first[k]:]
-	for i, n := range o.sum[m.first:m.end] {
-		row[i] += uint64(n)
+	for i := range places {
+		p := &places[i]
+		row := t.rowOf(p.cell[:t.cell], p.hash)[t.first[k]:]
+		for i, n := range list[i].sum[m.first:m.end] {
+			row[i] += uint64(n)
+		}
 	}
 }
+
+// place is where the row of an observation may be.
+type place struct {
+	cell  [maxCell]uint64
+	hash  uint64
+	slot  uint64 // the first for the hash
+	first uint64 // word of its row
+}
+
+// wordOf returns the number of the first word of the row in a slot.
+func (t *tally) wordOf(slot uint64) int { return (int(uint32(slot)) - 1) * t.width }
 
 // hashOdd are random odd numbers by which the words of a cell are multiplied. The hash of a
 // cell is the sum.
@@ -74,18 +109,24 @@ var hashOdd = func() (list [maxCell]uint64) {
 // row returns the row of a time and of values of the dimensions. It is valid until the next
 // call.
 func (t *tally) row(at int64, values *[dims]uint32) []uint64 {
+	var cell [maxCell]uint64
+	hash := t.cellOf(at, values, &cell)
+	return t.rowOf(cell[:t.cell], hash)
+}
+
+// cellOf sets the cell of a time and of values of the dimensions, and returns its hash.
+func (t *tally) cellOf(at int64, values *[dims]uint32, cell *[maxCell]uint64) (hash uint64) {
 	if at != t.at {
 		t.at, t.time = at, uint64((at-at%t.grain)/paceGrain)
 	}
-	var cell [maxCell]uint64
 	cell[0] = t.time<<32 | uint64(values[t.dims[0]])
-	hash := cell[0] * hashOdd[0]
+	hash = cell[0] * hashOdd[0]
 	for i := 1; i+1 < len(t.dims); i += 2 {
 		n := (i + 1) / 2
 		cell[n] = uint64(values[t.dims[i]])<<32 | uint64(values[t.dims[i+1]])
 		hash += cell[n] * hashOdd[n]
 	}
-	return t.rowOf(cell[:t.cell], hash)
+	return hash
 }
 
 // rowOf returns the row of a cell with a hash.
@@ -106,7 +147,7 @@ func (t *tally) rowOf(cell []uint64, hash uint64) []uint64 {
 		if slot>>32 != hash>>32 {
 			continue
 		}
-		n := (int(uint32(slot)) - 1) * t.width
+		n := t.wordOf(slot)
 		if row := t.words[n : n+t.width]; slices.Equal(row[:len(cell)], cell) {
 			return row
 		}

@@ -21,21 +21,26 @@ func TestTally(t *testing.T) {
 		tally := newTally(&c, hourGrain)
 		for range 2 {
 			fine, days := plainTally{}, plainTally{}
-			for range 500 {
-				o := observation{kind: []kind{ofBid, ofNotice, ofRefusal}[random.IntN(3)], at: 1_790_000_000 + random.Int64N(5*dayGrain)}
-				for d := range o.dims {
-					o.dims[d] = uint32(random.IntN(2)) * random.Uint32()
-				}
-				for m := range measures {
-					if kindOf(m) == o.kind {
-						o.sum[m] = random.Int64() - 1<<62
+			for range 40 {
+				var together []observation
+				k := []kind{ofBid, ofNotice, ofRefusal}[random.IntN(3)]
+				for range random.IntN(maxWaiting) {
+					o := observation{kind: k, at: 1_790_000_000 + random.Int64N(5*dayGrain)}
+					for d := range o.dims {
+						o.dims[d] = uint32(random.IntN(2)) * random.Uint32()
+					}
+					for m := range measures {
+						if kindOf(m) == k {
+							o.sum[m] = random.Int64() - 1<<62
+						}
+					}
+					for range 1 + random.IntN(3) {
+						together = append(together, o)
+						fine.add(&c, hourGrain, &o)
+						days.add(&c, dayGrain, &o)
 					}
 				}
-				for range 1 + random.IntN(3) {
-					tally.add(&o)
-					fine.add(&c, hourGrain, &o)
-					days.add(&c, dayGrain, &o)
-				}
+				tally.add(together)
 			}
 			byDay := tally.by(&c, dayGrain)
 			if got := numbersOf(&tally); tally.rows != len(fine) || !reflect.DeepEqual(got, fine.sorted(n)) {
