@@ -119,9 +119,8 @@ func pageOf(s *rtb.Supply) []byte {
 		page = rest
 	}
 	page = bytes.TrimPrefix(page, []byte("www."))
-	if i := bytes.IndexAny(page, "?#"); i >= 0 {
-		page = page[:i]
-	}
+	page, _, _ = bytes.Cut(page, []byte("?"))
+	page, _, _ = bytes.Cut(page, []byte("#"))
 	return bytes.TrimSuffix(page, []byte("/"))
 }
 

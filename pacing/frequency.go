@@ -34,8 +34,8 @@ type scopeSet struct {
 	visitor rtb.Key
 }
 
-// scopesOf lists the scopes of a visitor's caps; ok is false where there are too many.
-func scopesOf(visitor rtb.Key, caps []rtb.FrequencyCap) (s scopeSet, ok bool) {
+// add lists the scopes of a visitor's caps; ok is false where there are too many.
+func (s *scopeSet) add(visitor rtb.Key, caps []rtb.FrequencyCap) (ok bool) {
 	s.visitor = visitor
 next:
 	for i := range caps {
@@ -45,12 +45,12 @@ next:
 			}
 		}
 		if int(s.n) == maxScopes {
-			return s, false
+			return false
 		}
 		s.ids[s.n] = caps[i].Scope
 		s.n++
 	}
-	return s, true
+	return true
 }
 
 // flightRef tells where one bid of a visitor is counted that may become an impression, or

@@ -67,16 +67,14 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		if r.issued <= p.unknownUntil.Load() { // bids of the last run may still be shown
 			return rtb.NoBidFrequency
 		}
-		set, ok := scopesOf(v.Key, caps)
-		if !ok {
+		if !scopes.add(v.Key, caps) {
 			return rtb.NoBidError
 		}
-		flight, reason := p.flights.reserve(v, caps, &set, r.issued)
+		flight, reason := p.flights.reserve(v, caps, &scopes, r.issued)
 		if reason != rtb.NoBidNone {
 			return reason
 		}
 		r.tracked, r.inFlight = true, flight
-		scopes = set
 	}
 	if r.expected > 0 {
 		r.path = c.Path

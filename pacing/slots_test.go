@@ -205,7 +205,8 @@ func TestManyBidsOfOneVisitor(t *testing.T) {
 	f := newFlights()
 	v, caps := visitor(1), capped(1<<30, time.Hour, time.Second)
 	caps = append(caps, rtb.FrequencyCap{Scope: 99, Max: 1 << 30, Per: time.Hour})
-	set, _ := scopesOf(v.Key, caps)
+	var set scopeSet
+	set.add(v.Key, caps)
 	reserve := func(at rtb.Second) flightRef {
 		i, reason := f.reserve(v, caps, &set, at)
 		wantReason(t, reason, rtb.NoBidNone)
