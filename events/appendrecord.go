@@ -57,7 +57,7 @@ func appendRecord(dst []byte, r *BidRecord, request func(dst []byte) ([]byte, er
 
 // recordHead writes the fields before the request.
 func (e *encoder) recordHead(r *BidRecord) {
-	e.b = strconv.AppendInt(append(e.b, `{"v":`...), int64(r.V), 10)
+	e.b = rtb.AppendInt(append(e.b, `{"v":`...), int64(r.V))
 	e.key(`,"bid_id":`, rtb.Key(r.BidID))
 	if r.TS.IsZero() {
 		e.b = append(e.b, `,"ts":"0001-01-01T00:00:00Z"`...)
@@ -69,8 +69,8 @@ func (e *encoder) recordHead(r *BidRecord) {
 	e.str(`,"config":`, r.Config)
 	e.str(`,"activation":`, r.Activation)
 	if r.Pos != (RecordPos{}) {
-		e.b = strconv.AppendUint(append(e.b, `,"pos":{"segments":`...), r.Pos.Segments, 10)
-		e.b = strconv.AppendUint(append(e.b, `,"money":`...), r.Pos.Money, 10)
+		e.b = rtb.AppendUint(append(e.b, `,"pos":{"segments":`...), r.Pos.Segments)
+		e.b = rtb.AppendUint(append(e.b, `,"money":`...), r.Pos.Money)
 		e.b = append(e.b, '}')
 	}
 	if r.SampleWeight != 0 {
@@ -127,17 +127,20 @@ func (e *encoder) visitor(v *rtb.Visitor) {
 }
 
 func (e *encoder) segment(i int, s *rtb.SegmentState) {
-	e.number(element(i, `,"segments":[{"id":"`, `,{"id":"`), uint64(s.ID))
-	e.number(`","first":`, uint64(s.First))
-	e.number(`,"last":`, uint64(s.Last))
-	e.number(`,"count":`, uint64(s.Count))
+	b := append(e.b, element(i, `,"segments":[{"id":"`, `,{"id":"`)...)
+	b = append(rtb.AppendUint(b, uint64(s.ID)), `","first":`...)
+	b = append(rtb.AppendUint(b, uint64(s.First)), `,"last":`...)
+	b = append(rtb.AppendUint(b, uint64(s.Last)), `,"count":`...)
+	b = rtb.AppendUint(b, uint64(s.Count))
 	for j, at := range s.Recent {
-		e.number(element(j, `,"recent":[`, `,`), uint64(at))
+		b = append(b, element(j, `,"recent":[`, `,`)...)
+		b = rtb.AppendUint(b, uint64(at))
 	}
+	e.b = b
 	e.endList(len(s.Recent))
 	for j := range s.Sums {
 		e.number(element(j, `,"sums":[{"day":`, `,{"day":`), uint64(s.Sums[j].Day))
-		e.b = strconv.AppendInt(append(e.b, `,"value_micros":`...), int64(s.Sums[j].Value), 10)
+		e.b = rtb.AppendInt(append(e.b, `,"value_micros":`...), int64(s.Sums[j].Value))
 		e.b = append(e.b, '}')
 	}
 	e.endList(len(s.Sums))
@@ -198,7 +201,7 @@ func (e *encoder) bid(i int, b *DecisionBid) {
 	e.str(`,"deal":`, b.Deal)
 	e.b = b.Price.AppendDecimal(append(e.b, `,"price":`...))
 	e.b = b.Value.AppendDecimal(append(e.b, `,"value":`...))
-	e.b = strconv.AppendInt(append(e.b, `,"reserved_micros":`...), int64(b.Reserved), 10)
+	e.b = rtb.AppendInt(append(e.b, `,"reserved_micros":`...), int64(b.Reserved))
 	e.int(`,"expected_micros":`, int64(b.Expected))
 	e.int(`,"recency_s":`, b.RecencyS)
 	e.int(`,"frequency":`, int64(b.Frequency))
@@ -308,7 +311,7 @@ func (e *encoder) text(name, v string) { e.b = rtb.AppendQuoted(append(e.b, name
 
 // number is uint that also writes a zero.
 func (e *encoder) number(name string, v uint64) {
-	e.b = strconv.AppendUint(append(e.b, name...), v, 10)
+	e.b = rtb.AppendUint(append(e.b, name...), v)
 }
 
 // float writes the shortest decimal that reads as f.
@@ -318,7 +321,7 @@ func (e *encoder) float(name string, f float64) {
 	case math.IsNaN(f) || math.IsInf(f, 0):
 		e.err = fmt.Errorf("cannot write number: got %v; want a finite one", f)
 	case abs < 1e15 && f == math.Trunc(f):
-		e.b = strconv.AppendInt(e.b, int64(f), 10)
+		e.b = rtb.AppendInt(e.b, int64(f))
 	case abs < 1e9 && isDecimal(f): // of at most 13 digits, which no other decimal of so few digits reads as
 		e.b = rtb.Micros(int64(f*1e4) * 100).AppendDecimal(e.b)
 	case abs < 1e-6 || abs >= 1e21:

@@ -3,7 +3,6 @@ package events
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"rebound/rtb"
@@ -17,13 +16,13 @@ func (e *encoder) str(name, v string) {
 
 func (e *encoder) int(name string, v int64) {
 	if v != 0 {
-		e.b = strconv.AppendInt(append(e.b, name...), v, 10)
+		e.b = rtb.AppendInt(append(e.b, name...), v)
 	}
 }
 
 func (e *encoder) uint(name string, v uint64) {
 	if v != 0 {
-		e.b = strconv.AppendUint(append(e.b, name...), v, 10)
+		e.b = rtb.AppendUint(append(e.b, name...), v)
 	}
 }
 
@@ -101,7 +100,7 @@ func (e *encoder) hashes(name string, v []uint32) {
 		} else {
 			e.b = append(e.b, ',')
 		}
-		e.b = strconv.AppendUint(e.b, uint64(h), 10)
+		e.b = rtb.AppendUint(e.b, uint64(h))
 	}
 	if len(v) > 0 {
 		e.b = append(e.b, ']')

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 )
 
 // Micros is an amount of money in millionths of a currency's major unit: 1.50
@@ -59,15 +58,15 @@ func (m Micros) AppendDecimal(dst []byte) []byte {
 		dst = append(dst, '-')
 		u = -u
 	}
-	dst = strconv.AppendUint(dst, u/1e6, 10)
-	frac := u % 1e6
+	dst = AppendUint(dst, u/1e6)
+	frac := uint32(u % 1e6)
 	if frac == 0 {
 		return dst
 	}
-	dst = append(dst, '.')
-	for div := uint64(1e5); frac > 0; div /= 10 {
-		dst = append(dst, byte('0'+frac/div))
-		frac %= div
+	p, q, r := &digitPairs[frac/1e4], &digitPairs[frac/100%100], &digitPairs[frac%100]
+	dst = append(dst, '.', p[0], p[1], q[0], q[1], r[0], r[1])
+	for dst[len(dst)-1] == '0' {
+		dst = dst[:len(dst)-1]
 	}
 	return dst
 }
