@@ -21,7 +21,7 @@ func TestTally(t *testing.T) {
 		tally := newTally(&c, hourGrain)
 		for range 2 {
 			fine, days := plainTally{}, plainTally{}
-			for range 40 {
+			for range 6 {
 				var together []observation
 				k := []kind{ofBid, ofNotice, ofRefusal}[random.IntN(3)]
 				for range random.IntN(maxWaiting) {
