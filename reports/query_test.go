@@ -67,6 +67,19 @@ func TestScan(t *testing.T) {
 	}
 }
 
+// A scan may have any number of dimensions, each value with its own sum.
+func TestScanOfAllDimensions(t *testing.T) {
+	w := newWorld(t)
+	w.write("bids-1.ndjson", w.record(1))
+	hour := w.now.Truncate(time.Hour)
+	q := Query{Dims: []string{"exchange", "advertiser", "campaign", "line", "creative", "format", "size", "deal", "item", "domain", "bundle", "country", "region", "device", "os", "browser"},
+		Metrics: []string{"bids"}, From: hour, To: hour.Add(time.Hour)}
+	r, err := Scan(context.Background(), w.options(), q)
+	if err != nil || len(r.Table.Rows) != 1 || fmt.Sprint(r.Table.Rows[0]) != "[demo shop c cart x banner 300x250   news.example  CAN  pc  firefox 1]" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
 func TestStatement(t *testing.T) {
 	w := newWorld(t)
 	w.notice(events.KindBill, 1, w.now, 1500)
