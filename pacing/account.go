@@ -38,7 +38,7 @@ type account struct {
 	listed  atomic.Bool // bids ask for its grant
 
 	// Pacer.mu protects the remaining fields.
-	doubts     map[doubtKey]doubt
+	doubts     map[keeper]doubt
 	limit      rtb.Micros // the cap in the plan
 	holdback   rtb.Micros // the part of the limit that is kept for late bills
 	currency   rtb.Currency

@@ -58,13 +58,6 @@ func (c *lossClaims) matured(billed bool) {
 	c.moved = true
 }
 
-// doubtKey identifies doubted money: of bids that an exchange reported lost, or of overdue
-// bids of an exchange and format.
-type doubtKey struct {
-	sourceKey
-	overdue bool
-}
-
 // doubt is an account's doubted money for one reason, and the part of it that stays covered.
 type doubt struct {
 	sum, kept rtb.Micros
@@ -72,7 +65,8 @@ type doubt struct {
 	squares   float64 // the same, times the cost of each bid
 }
 
-// keeper determines the part of doubted money that stays covered.
+// keeper determines the part of doubted money that stays covered: *lossClaims that of bids
+// which an exchange reported lost, *overdueBids that of overdue bids of an exchange and format.
 type keeper interface{ keep(*doubt) rtb.Micros }
 
 // keep returns the part of the money of losses that stays covered.
@@ -82,30 +76,30 @@ func (c *lossClaims) keep(d *doubt) rtb.Micros {
 
 // addDoubt adds a reservation to the doubted money, or removes it if sign is -1. p.mu is
 // held.
-func (a *account) addDoubt(key doubtKey, r *reservation, sign rtb.Micros, k keeper) {
+func (a *account) addDoubt(k keeper, r *reservation, sign rtb.Micros) {
 	if a.doubts == nil {
-		a.doubts = map[doubtKey]doubt{}
+		a.doubts = map[keeper]doubt{}
 	}
-	d := a.doubts[key]
+	d := a.doubts[k]
 	cost := r.costOf(a)
 	expected := math.Ceil(float64(cost) * float64(r.chance()) / float64(rtb.ImpressionUnit)) // whole numbers, so that sums stay exact
 	d.sum += sign * cost
 	d.expected += float64(sign) * expected
 	d.squares += float64(sign) * expected * float64(cost)
 	a.doubted.Add(sign * cost)
-	a.coverDoubt(key, d, k)
+	a.coverDoubt(k, d)
 }
 
 // coverDoubt applies what stays covered of doubted money.
-func (a *account) coverDoubt(key doubtKey, d doubt, k keeper) {
+func (a *account) coverDoubt(k keeper, d doubt) {
 	kept := k.keep(&d)
 	a.available.Add(d.kept - kept)
 	a.kept.Add(kept - d.kept)
 	if d.kept = kept; d.sum == 0 {
-		delete(a.doubts, key)
+		delete(a.doubts, k)
 		return
 	}
-	a.doubts[key] = d
+	a.doubts[k] = d
 }
 
 // claims returns the counts of an exchange's losses, creating them if necessary. p.mu is held.
@@ -124,7 +118,7 @@ func (p *Pacer) doubt(r *reservation) {
 	c := p.claims(r.exchange)
 	c.doubted += r.cost
 	for _, a := range r.accounts() {
-		a.addDoubt(lossesOf(r.exchange), r, 1, c) // first, so that no bid takes the money that is kept
+		a.addDoubt(c, r, 1) // first, so that no bid takes the money that is kept
 	}
 	r.give()
 	r.won = r.state == resWon
@@ -138,7 +132,7 @@ func (p *Pacer) resolve(r *reservation, billed bool) {
 	c.doubted -= r.cost
 	c.matured(billed)
 	for _, a := range r.accounts() {
-		a.addDoubt(lossesOf(r.exchange), r, -1, c)
+		a.addDoubt(c, r, -1)
 	}
 }
 
@@ -154,7 +148,7 @@ func (p *Pacer) billedLoss(n *events.Notice) {
 // judgeLosses applies each exchange's current share to the doubted money of every
 // account. p.mu is held.
 func (p *Pacer) judgeLosses() {
-	for exchange, c := range p.losses {
+	for _, c := range p.losses {
 		if !c.moved {
 			continue
 		}
@@ -164,21 +158,18 @@ func (p *Pacer) judgeLosses() {
 			continue
 		}
 		c.share = share
-		p.coverAgain(lossesOf(exchange), c)
+		p.coverAgain(c)
 	}
 }
 
 // coverAgain applies what stays covered of doubted money to every account. p.mu is held.
-func (p *Pacer) coverAgain(key doubtKey, k keeper) {
+func (p *Pacer) coverAgain(k keeper) {
 	for _, a := range p.sortedAccounts() {
-		if d, ok := a.doubts[key]; ok {
-			a.coverDoubt(key, d, k)
+		if d, ok := a.doubts[k]; ok {
+			a.coverDoubt(k, d)
 		}
 	}
 }
-
-// lossesOf is the key of the doubted money of an exchange's losses.
-func lossesOf(exchange string) doubtKey { return doubtKey{sourceKey: sourceKey{exchange: exchange}} }
 
 // Doubted is the money of bids that an exchange reported lost and could still bill.
 type Doubted struct {

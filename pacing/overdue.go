@@ -181,7 +181,7 @@ func (p *Pacer) lookEarly(r *reservation) {
 	}
 	o.doubted += r.cost
 	for _, a := range r.accounts() {
-		a.addDoubt(doubtKey{sourceKey: key, overdue: true}, r, 1, o)
+		a.addDoubt(o, r, 1)
 	}
 	r.give()
 	r.state = resOverdue
@@ -214,7 +214,7 @@ func (p *Pacer) endOverdue(r *reservation, billed bool) {
 		o.Quiet, o.foretold, o.heard = true, 0, 0
 	}
 	for _, a := range r.accounts() {
-		a.addDoubt(doubtKey{sourceKey: key, overdue: true}, r, -1, o)
+		a.addDoubt(o, r, -1)
 	}
 }
 
@@ -246,7 +246,7 @@ func (p *Pacer) distrustNotices(exchange string) {
 
 // judgeOverdue applies the current shares to the overdue money of every account. p.mu is held.
 func (p *Pacer) judgeOverdue() {
-	for key, o := range p.overdue {
+	for _, o := range p.overdue {
 		if !o.moved {
 			continue
 		}
@@ -256,7 +256,7 @@ func (p *Pacer) judgeOverdue() {
 			continue
 		}
 		o.share = share
-		p.coverAgain(doubtKey{sourceKey: key, overdue: true}, o)
+		p.coverAgain(o)
 	}
 }
 
