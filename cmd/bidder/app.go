@@ -106,7 +106,7 @@ func (a *app) start(ctx context.Context) error {
 	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
 	for _, step := range []func(context.Context) error{
 		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.openCustomers, a.activateFirst, a.openReports, a.serveEdge,
-		a.follow, a.grant, a.firstLook, a.honour, a.serveBids, a.startRebuilder,
+		a.follow, a.grant, a.firstLook, a.honour, a.useHugePages, a.serveBids, a.startRebuilder,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -118,7 +118,6 @@ func (a *app) start(ctx context.Context) error {
 	a.hearing = spawn(a.notices.Run)
 	a.erasing = spawn(a.erasures.run)
 	a.archiving = spawn(a.keepArchive)
-	a.moving = spawn(a.useHugePages)
 	a.health.Ready()
 	a.greeted.Store(true)
 	a.greet()

@@ -19,11 +19,12 @@ import (
 
 const (
 	hugePage = 2 << 20
-	// hugePagesEvery is the time between two passes over the memory.
-	hugePagesEvery = 10 * time.Second
-	// hugePageRest is the time between two pages that are moved. A move takes a few tenths
-	// of a millisecond, for which requests that need the page wait.
-	hugePageRest = 2 * time.Millisecond
+	// hugePagesEvery is the time between two passes over the memory. In steady state they
+	// find nothing to do.
+	hugePagesEvery = time.Minute
+	// hugePageRest is the time between two moves. A move takes a few tenths of a
+	// millisecond, in which requests may wait.
+	hugePageRest = 5 * time.Millisecond
 	// maxAbsent is how many of the small pages of a huge one may be without memory. It keeps
 	// the memory small that the process takes: what Go has returned to the system is left
 	// alone.
@@ -32,24 +33,38 @@ const (
 	adviceCollapse = 25
 )
 
-// useHugePages moves the memory of the process to huge pages, and does so again for what
-// it takes later, until ctx ends. Systems without huge pages, or whose administrator
-// forbids them, are left alone.
+// hugePages moves the memory of the process to huge pages. Systems without huge pages of
+// 2 MiB, or whose administrator forbids them, are left alone.
+type hugePages struct {
+	tried map[uint64]bool // by address: each huge page is asked for once
+}
+
+// useHugePages moves the memory that the process has so far, before the first request.
 func (a *app) useHugePages(ctx context.Context) error {
+	h := &hugePages{tried: map[uint64]bool{}}
 	if !hugePagesAllowed() {
 		return nil
 	}
-	pass := time.NewTicker(hugePagesEvery)
-	defer pass.Stop()
+	if _, err := h.pass(ctx, 0); err != nil {
+		a.log.Warn("memory stays on small pages, and bids take more processor time: " + err.Error())
+		return ctx.Err()
+	}
+	a.moving = spawn(h.follow)
+	return nil
+}
+
+// follow moves what the process takes later, until ctx ends.
+func (h *hugePages) follow(ctx context.Context) error {
+	next := time.NewTicker(hugePagesEvery)
+	defer next.Stop()
 	for {
-		if _, err := moveToHugePages(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("memory stays on small pages, and bids take more processor time: " + err.Error())
-			return nil
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-pass.C:
+		case <-next.C:
+		}
+		if _, err := h.pass(ctx, hugePageRest); err != nil {
+			return err
 		}
 	}
 }
@@ -65,9 +80,9 @@ func hugePagesAllowed() bool {
 	return err == nil && strings.TrimSpace(string(size)) == strconv.Itoa(hugePage)
 }
 
-// moveToHugePages passes over the memory of the process once and returns how many huge
-// pages it has then, as far as it asked for them.
-func moveToHugePages(ctx context.Context) (moved int, err error) {
+// pass passes over the memory of the process once, rests after each move, and returns how
+// many huge pages it has got.
+func (h *hugePages) pass(ctx context.Context, rest time.Duration) (moved int, err error) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return 0, fmt.Errorf("cannot list the memory of the process: %w", err)
@@ -77,21 +92,20 @@ func moveToHugePages(ctx context.Context) (moved int, err error) {
 		return 0, fmt.Errorf("cannot see which pages have memory: %w", err)
 	}
 	defer pages.Close()
-	rest := time.NewTicker(hugePageRest)
-	defer rest.Stop()
 	for line := range strings.Lines(string(maps)) {
 		from, to := ownMemory(line)
 		for at := (from + hugePage - 1) / hugePage * hugePage; at+hugePage <= to; at += hugePage {
-			if !populated(pages, at) {
+			if h.tried[at] || !populated(pages, at) {
 				continue
 			}
+			h.tried[at] = true
 			if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, uintptr(at), hugePage, adviceCollapse); errno == 0 {
 				moved++
 			}
 			select {
 			case <-ctx.Done():
 				return moved, ctx.Err()
-			case <-rest.C:
+			case <-time.After(rest):
 			}
 		}
 	}
