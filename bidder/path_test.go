@@ -53,7 +53,7 @@ func newPathOf(t testing.TB, o scale.Options, traffic loadtest.Traffic, adjust f
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.lab, err = lab.Open(lab.Options{Config: c, Now: func() time.Time { return p.now }, Name: "path", Node: "n1", CacheBytes: 64 << 20, Adjust: func(o *bidder.Options) {
+	p.lab, err = lab.Open(lab.Options{Config: c, Now: func() time.Time { return p.now }, Name: "path", Node: "n1", CacheBytes: 64 << 20, Hash: rtb.HashSip, Adjust: func(o *bidder.Options) {
 		o.Sources = nil
 		if adjust != nil {
 			adjust(o)

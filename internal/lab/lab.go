@@ -47,6 +47,8 @@ type Options struct {
 	Visitors bidder.Visitors
 	// CacheBytes is the memory for profiles of the lab's own store; 0 means 1 MiB.
 	CacheBytes int64
+	// Hash is the hash of the lab's keyring; empty means [rtb.HashSHA256].
+	Hash string
 	// Links signs notices; nil: a signer of the lab's own, for the configuration's
 	// public URL.
 	Links bidder.Links
@@ -71,7 +73,11 @@ type Lab struct {
 // Open assembles a lab with the configuration's rules and plan, but without
 // grants: [Lab.CutGrants] makes it ready to bid. The caller closes it.
 func Open(o Options) (*Lab, error) {
-	l := &Lab{Keyring: rtb.NewKeyring(secret(0)), config: o.Config, now: o.Now}
+	l := &Lab{config: o.Config, now: o.Now}
+	var err error
+	if l.Keyring, err = rtb.OpenKeyring(secret(0), o.Hash); err != nil {
+		return nil, err
+	}
 	if err := l.open(&o); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
