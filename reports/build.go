@@ -313,13 +313,13 @@ type fileCount struct {
 	skip       int64 // records that were counted already
 	p          *Progress
 	limit      int64
-	counted    bool // the step has not noted at
+	unnoted    bool // the step has not noted at
 }
 
 // note notes in the step how far the file has been counted.
 func (c *fileCount) note() {
-	if c.counted {
-		c.s.step.files[c.stem], c.counted = c.at, false
+	if c.unnoted {
+		c.s.step.files[c.stem], c.unnoted = c.at, false
 	}
 }
 
@@ -340,16 +340,9 @@ func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 			c.at.bytes += size
 			continue
 		}
-		err = errLong
-		if size <= events.MaxLine {
-			err = s.record.decode(line)
-		}
-		if err != nil {
+		if err := c.decode(line, size); err != nil {
 			if n >= c.skip {
-				s.step.broken++
-				s.o.Broken(fmt.Errorf("%s: %w", c.name, err))
-				c.at.bytes += size
-				c.counted = true
+				c.broken(err, size)
 			}
 			continue
 		}
@@ -362,7 +355,8 @@ func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 		c.p.Records++
 		c.at.records++
 		c.at.bytes += size
-		if c.counted = true; c.p.Records%checkEvery == 0 {
+		c.unnoted = true
+		if c.p.Records%checkEvery == 0 {
 			c.note()
 			if err := s.pause(ctx, c.p); err != nil {
 				return false, err
@@ -370,6 +364,22 @@ func (c *fileCount) count(ctx context.Context) (end bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// decode reads a line, which has a size in the file, into the store's record.
+func (c *fileCount) decode(line []byte, size int64) error {
+	if size > events.MaxLine {
+		return errLong
+	}
+	return c.s.record.decode(line)
+}
+
+// broken counts a line that is no record.
+func (c *fileCount) broken(cause error, size int64) {
+	c.s.step.broken++
+	c.s.o.Broken(fmt.Errorf("%s: %w", c.name, cause))
+	c.at.bytes += size
+	c.unnoted = true
 }
 
 // lines reads complete lines. A last line without a newline is being written and is left

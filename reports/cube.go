@@ -62,6 +62,20 @@ func (c *cube) has(need []dim, m measure) bool {
 	return true
 }
 
+// covers reports whether the sums of another cube can be summed up from those of c: it is
+// about the same observations, with the same grain, and c has its dimensions.
+func (c *cube) covers(other *cube) bool {
+	if other.kinds != c.kinds || other.grain != c.grain {
+		return false
+	}
+	for _, d := range other.dims {
+		if !slices.Contains(c.dims, d) {
+			return false
+		}
+	}
+	return true
+}
+
 // applies reports whether observations with a measure have a dimension at all.
 func applies(d dim, m measure) bool {
 	return slices.ContainsFunc(cubes, func(c cube) bool { return c.has([]dim{d}, m) })

@@ -199,12 +199,11 @@ func (s *Store) grainOf(i int) int64 {
 }
 
 // sourceOf returns the number of the cube from whose sums those of a cube are summed up when
-// they are written: the largest one of the same observations and grain that has its dimensions,
-// too. It returns i if there is none.
+// they are written: the largest one that covers it. It returns i if there is none.
 func (s *Store) sourceOf(i int) int {
 	c := &s.cubes[i]
 	for n := len(s.cubes) - 1; n > i; n-- {
-		if other := &s.cubes[n]; other.kinds == c.kinds && other.grain == c.grain && !slices.ContainsFunc(c.dims, func(d dim) bool { return !slices.Contains(other.dims, d) }) {
+		if s.cubes[n].covers(c) {
 			return n
 		}
 	}

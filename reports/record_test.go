@@ -178,7 +178,7 @@ func TestDecodeBroken(t *testing.T) {
 	w := newWorld(t)
 	full := w.record(1)
 	lines := []string{"", "no record", `[]`, `{}`, `{"v":1}`, `{"v":1,"ts":"yesterday"}`, full + "}", full + full, strings.Replace(full, `"bid_id":"`, `"bid_id":"!`, 1),
-		strings.Replace(full, `"bids"`, `"nobid":"luck","bids"`, 1)}
+		strings.Replace(full, `"bids"`, `"nobid":"luck","bids"`, 1), strings.Replace(full, `"site":{`, `"ext":{"a":1|,"site":{`, 1)}
 	for n := range full {
 		lines = append(lines, full[:n])
 	}

@@ -31,7 +31,7 @@ func plainEnd(text []byte) int {
 // word, they end where they end byte by byte.
 func TestSkip(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	parts := []string{"{", "}", "[", "]", `"`, `\"`, `\\`, ",", ":", "a", "y_Y", "é", "ÛÝ", "\x7f", "0123456789", " "}
+	parts := []string{"{", "}", "[", "]", `"`, `\"`, `\\`, ",", ":", "a", "y_Y", "é", "ÛÝ", "\x7f", "|", "0123456789", " "}
 	for range 20_000 {
 		var text []byte
 		inText := false

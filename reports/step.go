@@ -180,6 +180,9 @@ func (t *step) reset() {
 	for i := range t.tallies {
 		t.tallies[i].clear()
 	}
+	for k := range t.waiting {
+		t.waiting[k] = t.waiting[k][:0]
+	}
 	clear(t.files)
 	clear(t.orders)
 	clear(t.currencies)

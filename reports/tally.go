@@ -72,17 +72,18 @@ func (t *tally) add(list []observation) {
 		}
 	}
 	k := list[0].kind.index()
-	m := kindMeasures[k]
+	span := kindMeasures[k]
 	for i := range places {
 		p := &places[i]
 		row := t.rowOf(p.cell[:t.cell], p.hash)[t.first[k]:]
-		for i, n := range list[i].sum[m.first:m.end] {
-			row[i] += uint64(n)
+		for j, n := range list[i].sum[span.first:span.end] {
+			row[j] += uint64(n)
 		}
 	}
 }
 
-// place is where the row of an observation may be.
+// place is where the row of an observation may be. first is loaded so that the row is in the
+// cache when rowOf compares it; it is not used otherwise.
 type place struct {
 	cell  [maxCell]uint64
 	hash  uint64
@@ -172,7 +173,7 @@ func (t *tally) grow() {
 	}
 }
 
-// by returns the sums by a grain and by the dimensions of a cube, which the tally has, too.
+// by returns the sums by a grain and by the dimensions of a cube, which the tally also has.
 func (t *tally) by(c *cube, grain int64) *tally {
 	sum := newTally(c, grain)
 	var values [dims]uint32
