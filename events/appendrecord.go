@@ -322,16 +322,25 @@ func (e *encoder) float(name string, f float64) {
 		e.err = fmt.Errorf("cannot write number: got %v; want a finite one", f)
 	case abs < 1e15 && f == math.Trunc(f):
 		e.b = rtb.AppendInt(e.b, int64(f))
-	case abs < 1e9 && isDecimal(f): // of at most 13 digits, which no other decimal of so few digits reads as
+	case abs < 1e9 && isDecimal(f): // at most 13 significant digits, so the decimal is the shortest one that reads as f
 		e.b = rtb.Micros(int64(f*1e4) * 100).AppendDecimal(e.b)
 	case abs < 1e-6 || abs >= 1e21:
-		e.b = strconv.AppendFloat(e.b, f, 'e', -1, 64)
+		e.b = appendExponent(e.b, f)
 	default:
 		e.b = strconv.AppendFloat(e.b, f, 'f', -1, 64)
 	}
 }
 
-// isDecimal reports whether f is the number nearest to a decimal with four fraction digits.
+// appendExponent appends f with an exponent as encoding/json writes it: 1e-9 instead of 1e-09.
+func appendExponent(dst []byte, f float64) []byte {
+	dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+	if n := len(dst); dst[n-4] == 'e' && dst[n-3] == '-' && dst[n-2] == '0' {
+		dst = append(dst[:n-2], dst[n-1])
+	}
+	return dst
+}
+
+// isDecimal reports whether f is the number nearest to a decimal with at most four fraction digits.
 func isDecimal(f float64) bool {
 	scaled := f * 1e4
 	return scaled == math.Trunc(scaled) && scaled/1e4 == f

@@ -3,8 +3,10 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -77,12 +79,25 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// Numbers are read back exactly.
+// Numbers are written as encoding/json writes them, and read back exactly.
 func TestRecordNumbers(t *testing.T) {
-	for _, f := range []float64{0.1, 1e-7, -3.5e-9, 1, 1e15, 123456789012345680, 1e21, 5e-324, math.MaxFloat64, 0.4711000000000001, 1 << 53, 1.8, -0.25, 0.0001, 0.00015, 123456.789, 999999999.9999, 1e9 + 0.5, 0.30000000000000004} {
+	list := []float64{0.1, 1e-7, -3.5e-9, 1, 1e15, 123456789012345680, 1e21, 5e-324, math.MaxFloat64, 0.4711000000000001, 1 << 53, 1.8, -0.25, 0.0001, 0.00015, 123456.789, 999999999.9999, 1e9 + 0.5, 9.3e12 + 0.25, 0.30000000000000004}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 5_000 {
+		f := float64(1+random.Int64N(1e13)>>random.IntN(40)) / 1e4
+		list = append(list, f, math.Nextafter(f, 0))
+	}
+	for _, f := range list {
 		line, err := AppendRecord(nil, &BidRecord{TS: time.Unix(1, 0), Request: []byte("{}"), SampleWeight: f})
 		if err != nil {
 			t.Fatal(err)
+		}
+		number, err := json.Marshal(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf(`"sample_weight":%s,`, number); !bytes.Contains(line, []byte(want)) {
+			t.Errorf("got %s; want %s", line, want)
 		}
 		if r, err := decodeRecord(line); err != nil || r.SampleWeight != f {
 			t.Errorf("%v: got %s, %v", f, line, err)
