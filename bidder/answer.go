@@ -84,7 +84,7 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 			rs = Response{Status: statusNoBid, Reason: rtb.NoBidError}
 		}
 	}()
-	d.decoder.Sources = d.eidSources()
+	d.decoder.Sources, d.decoder.Unlisted = d.eidSources(), rq.Trace != nil
 	if err := d.decoder.Head(rq.Body, p, &d.opportunity); err != nil {
 		return d.unreadable(err)
 	}
@@ -111,13 +111,10 @@ func (b *Bidder) run(rq *Request, d *Decision, snap *snapshot, p *exchange.Profi
 	return rs
 }
 
-// eidSources returns the sources of user.eids whose identifiers are read: those that are
-// looked up, or all for a trace.
+// eidSources returns the sources of user.eids whose identifiers are looked up. It is not
+// nil, which would mean all.
 func (d *Decision) eidSources() []string {
-	switch {
-	case d.request.Trace != nil:
-		return nil
-	case d.catalog.EIDSources == nil:
+	if d.catalog.EIDSources == nil {
 		return []string{}
 	}
 	return d.catalog.EIDSources

@@ -15,7 +15,7 @@ const (
 	maxID         = 1024    // bytes of an id that must be echoed; a longer one counts as absent
 	maxIdentifier = 1024    // bytes of a user's identifier; longer is ignored
 	maxImps       = 100     // impressions; more are ignored
-	maxEIDs       = 100     // eid sources of one place, and its identifiers; more are ignored
+	maxEIDs       = 100     // identifiers of the eids of one place; more are ignored
 	maxDeals      = 500     // deals of an impression; more are ignored
 	maxFormats    = 200     // banner formats; more are ignored
 	maxInts       = 256     // entries of a list of codes
@@ -34,6 +34,9 @@ type Decoder struct {
 	// Sources are the sources of user.eids of which Head reads the identifiers, in any
 	// letter case; nil reads all. The caller must not change the list.
 	Sources []string
+	// Unlisted makes Head read the identifiers of all other sources, too, after those of
+	// Sources: an explanation names them.
+	Unlisted bool
 
 	s     scanner
 	head  head

@@ -65,7 +65,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		restErr := d.Rest(p, &o, rtb.AllParts)
-		if len(o.Imps) > maxImps || len(o.IDs) > maxEIDs+3 {
+		if len(o.Imps) > maxImps || len(o.IDs) > 2*maxEIDs+4 {
 			t.Fatalf("%d impressions, %d identifiers", len(o.Imps), len(o.IDs))
 		}
 		for i := range o.Imps {

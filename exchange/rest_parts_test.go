@@ -43,9 +43,9 @@ func TestRestReadsOnlyTheParts(t *testing.T) {
 func TestHeadReadsTheListedSources(t *testing.T) {
 	body := patched(t, `{"user":{"eids":[{"uids":[{"id":"a"},{"id":"b"}],"source":"One.example","mm":2},{"source":"two.example","uids":[{"id":"c"}]},
 	 {"source":"","uids":[{"id":"d"}]},{"source":"one.example","uids":[{"id":"e"}],"uids":[{"id":"f"}]}],"ext":{"eids":[{"source":"two.example","uids":[{"id":"g"}]}]}}}`)
-	f := func(sources []string, want string) {
+	f := func(sources []string, unlisted bool, want string) {
 		t.Helper()
-		d := Decoder{Sources: sources}
+		d := Decoder{Sources: sources, Unlisted: unlisted}
 		var o rtb.Opportunity
 		if err := d.Head(body, testProfile(t, nil), &o); err != nil {
 			t.Fatal(err)
@@ -63,8 +63,11 @@ func TestHeadReadsTheListedSources(t *testing.T) {
 			t.Errorf("sources %q: got %v; want user.id at the end", sources, o.IDs)
 		}
 	}
-	f(nil, "One.example=a One.example=b two.example=c one.example=f two.example=g ")
-	f([]string{}, "")
-	f([]string{"ONE.example"}, "One.example=a One.example=b one.example=f ")
-	f([]string{"other.example", "two.example"}, "two.example=c two.example=g ")
+	f(nil, false, "One.example=a One.example=b two.example=c one.example=f two.example=g ")
+	f([]string{}, false, "")
+	f([]string{"ONE.example"}, false, "One.example=a One.example=b one.example=f ")
+	f([]string{"other.example", "two.example"}, false, "two.example=c two.example=g ")
+	f(nil, true, "One.example=a One.example=b two.example=c one.example=f two.example=g ")
+	f([]string{}, true, "One.example=a One.example=b two.example=c one.example=f two.example=g ")
+	f([]string{"two.example"}, true, "two.example=c two.example=g One.example=a One.example=b one.example=f ")
 }

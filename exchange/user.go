@@ -83,10 +83,11 @@ func (d *Decoder) collectIDs(p *Profile, o *rtb.Opportunity) {
 			o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDIFA, Value: id, MM: -1})
 		}
 	}
-	for _, at := range h.eids { // senders in transition split them between both places
-		if at != 0 && (d.Sources == nil || len(d.Sources) > 0) {
-			d.eids(o, at)
-		}
+	if d.Sources == nil || len(d.Sources) > 0 {
+		d.eids(o, true)
+	}
+	if d.Unlisted && d.Sources != nil {
+		d.eids(o, false)
 	}
 	if ifa := d.usableIFA(o); len(ifa) > 0 {
 		o.IDs = append(o.IDs, rtb.ExternalID{Kind: rtb.IDIFA, Value: ifa, MM: -1})
@@ -149,16 +150,27 @@ func isUUID(id []byte) bool {
 // none.
 func zeros(ifa []byte) bool { return len(bytes.Trim(ifa, "0-")) == 0 }
 
-// eids reads extended identifiers (OpenRTB 2.6 §3.2.27, §3.2.28). Each uid of a
-// source is a separate identifier. Those of sources that are not listed are left out.
-func (d *Decoder) eids(o *rtb.Opportunity, at int) {
+// eids reads the extended identifiers of the sources that are listed, or of the others.
+// Senders in transition split them between both places.
+func (d *Decoder) eids(o *rtb.Opportunity, listed bool) {
+	for _, at := range d.head.eids {
+		if at != 0 {
+			d.eidList(o, at, listed)
+		}
+	}
+}
+
+// eidList reads extended identifiers of one place (OpenRTB 2.6 §3.2.27, §3.2.28). Each uid
+// of a source is a separate identifier. Sources that are not asked for do not count toward
+// the limit.
+func (d *Decoder) eidList(o *rtb.Opportunity, at int, listed bool) {
 	s := &d.s
 	s.at(at)
 	if !s.enter('[') {
 		return
 	}
-	first := len(o.IDs)
-	for n := 0; s.element() && n < maxEIDs; n++ {
+	limit := len(o.IDs) + maxEIDs
+	for len(o.IDs) < limit && s.element() {
 		if !s.open('{') {
 			continue
 		}
@@ -176,12 +188,12 @@ func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 				s.skip()
 			}
 		}
-		if uids == 0 || !d.readsSource(source) {
+		if uids == 0 || len(source) == 0 || d.lists(source) != listed {
 			continue
 		}
 		end := s.i
 		s.at(uids)
-		d.uids(o, first+maxEIDs)
+		d.uids(o, limit)
 		s.at(max(s.i, end)) // at the end of the text after an error
 		for i := from; i < len(o.IDs); i++ {
 			o.IDs[i].Scope, o.IDs[i].MM = source, mm
@@ -189,9 +201,9 @@ func (d *Decoder) eids(o *rtb.Opportunity, at int) {
 	}
 }
 
-// readsSource reports whether the identifiers of a source are read.
-func (d *Decoder) readsSource(source []byte) bool {
-	return len(source) > 0 && (d.Sources == nil || slices.ContainsFunc(d.Sources, func(s string) bool { return equalFold(source, s) }))
+// lists reports whether a source is one of Sources.
+func (d *Decoder) lists(source []byte) bool {
+	return d.Sources == nil || slices.ContainsFunc(d.Sources, func(s string) bool { return equalFold(source, s) })
 }
 
 func (d *Decoder) uids(o *rtb.Opportunity, limit int) {
