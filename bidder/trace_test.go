@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"rebound/rtb"
 )
 
@@ -43,6 +45,49 @@ func TestATraceFindsTheSameVisitor(t *testing.T) {
 			kinds := strings.Join(x.Read.Kinds, ", ")
 			if !strings.HasPrefix(kinds, "eid id5-sync.com") || strings.Contains(others, `"id":`) && !strings.Contains(kinds, "eid other") {
 				t.Errorf("explanation: got the identifiers %s; want the listed source, then the others", kinds)
+			}
+		})
+	}
+}
+
+// A trace reads all parts of a request, a decision only those that a line asks for. Every
+// rule that compares one of them must decide the same.
+func TestEveryRuleAsksForItsParts(t *testing.T) {
+	for rule, x := range map[string]struct {
+		parts   rtb.Parts
+		refuses bool // requests that match
+	}{
+		`line: {keywords: {any: [trail]}}`:                                                            {rtb.PartKeywords, false},
+		`line: {keywords: {none: [trail]}}`:                                                           {rtb.PartKeywords, true},
+		`line: {request_segments: [{ids: [vip]}]}`:                                                    {rtb.PartSegments, false},
+		`line: {safety: {block_cat: [IAB19]}}`:                                                        {rtb.PartCategories, true},
+		`campaign: {safety: {block_cat: [IAB19]}}`:                                                    {rtb.PartCategories, true},
+		`advertiser: {safety: {block_cat: [IAB19]}}`:                                                  {rtb.PartCategories, true},
+		`line: {device: {browsers: [samsung]}}`:                                                       {rtb.PartBrowser, false},
+		`audience: {include: {event: null, all: [{event: view_item}, {request.keyword: trail}]}}`:     {rtb.PartKeywords, false},
+		`audience: {include: {event: null, all: [{event: view_item}, {request.segment: {id: vip}}]}}`: {rtb.PartSegments, false},
+		`audience: {include: {event: null, all: [{event: view_item}, {request.cat: IAB19}]}}`:         {rtb.PartCategories, false},
+		`audience: {exclude: {request.keyword: trail}}`:                                               {rtb.PartKeywords, true},
+		`audience: {exclude: {request.segment: {id: vip}}}`:                                           {rtb.PartSegments, true},
+		`audience: {exclude: {request.cat: IAB19}}`:                                                   {rtb.PartCategories, true},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			var sc scenario
+			if err := yaml.Unmarshal([]byte(rule), &sc); err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t, &sc)
+			if got := w.snapshot.Index.Parts(); got != x.parts {
+				t.Errorf("got parts %04b; want %04b", got, x.parts)
+			}
+			for matches, values := range map[bool][4]string{true: {"trail", "vip", "IAB19-1", "Samsung Internet"}, false: {"boots", "other", "IAB1", "Google Chrome"}} {
+				c := call{Request: fmt.Sprintf(`{"id":"%v","site":{"keywords":"%s","cat":["%s"]},"user":{"data":[{"name":"p","segment":[{"id":"%s"}]}]},
+				 "device":{"sua":{"browsers":[{"brand":"%s","version":["1"]}]}}}`, matches, values[0], values[2], values[1], values[3])}
+				all := w.explain(&c)
+				w.send(&c)
+				if all.NoBid != w.reason || (w.reason == rtb.NoBidNone) == (matches == x.refuses) {
+					t.Errorf("a request that matches, %v: got %q, with all parts %q; want a bid: %v", matches, w.reason, all.NoBid, matches != x.refuses)
+				}
 			}
 		})
 	}

@@ -95,8 +95,8 @@ func (x *Index) LiveLine(ordinal int32) *Line { return x.live[ordinal] }
 // Formats returns the formats of the creatives of all active lines.
 func (x *Index) Formats() rtb.Formats { return x.formats }
 
-// Parts returns the parts of a request that any active line asks for. Without them no line
-// may be evaluated.
+// Parts returns the parts of a request that any active line asks for.
+// [exchange.Decoder.Rest] must have read them before a line is evaluated.
 func (x *Index) Parts() rtb.Parts {
 	if x == nil {
 		return 0

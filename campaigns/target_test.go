@@ -10,10 +10,17 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unsafe"
 
 	"rebound/internal/spec"
 	"rebound/rtb"
 )
+
+func TestTargetingFitsIntoACacheLine(t *testing.T) {
+	if size := unsafe.Sizeof(Targeting{}); size > 64 {
+		t.Errorf("got %d bytes; want at most 64", size)
+	}
+}
 
 // Points within a radius according to an independent formula (vectors on the
 // sphere) are within the circle, and others are not.

@@ -10,7 +10,8 @@ import (
 )
 
 // Targeting restricts where and when a line may be shown, in addition to its audience. It is
-// immutable and safe for concurrent use. A line without restrictions has none.
+// immutable and safe for concurrent use. A line without restrictions has none. Targeting has
+// 64 bytes, one cache line: every rule that is larger than a word is a pointer.
 type Targeting struct {
 	inventory *inventoryRule
 	safety    *safety

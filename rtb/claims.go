@@ -122,10 +122,12 @@ type Features struct {
 }
 
 // SealedClaims are the claims of one bid, encoded and hashed once for the tokens of all
-// its notices. Only the signer that filled it can use it; the memory of Text is reused.
+// its notices. Only the signer that filled it can use it; the memory of Text is reused. The
+// methods that append tokens write to Tag, so only one goroutine at a time may call them
+// with the same SealedClaims.
 type SealedClaims struct {
 	Text    []byte   // the encoded claims as base64url; empty if no URL can carry them
 	Digest  [16]byte // keyed hash of the encoded claims; never sent
-	Tag     [16]byte // of the token that was appended last
+	Tag     [16]byte // scratch memory of the methods that append tokens
 	Landing string   // of the claims; only click tokens carry it
 }

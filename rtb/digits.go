@@ -9,7 +9,7 @@ var digitPairs = func() (pairs [100][2]byte) {
 }()
 
 // AppendUint appends v in decimal. It does what [strconv.AppendUint] does in two thirds of
-// the time, because it writes the digits where they belong instead of copying them there.
+// the time. It appends directly to dst, without a temporary buffer.
 func AppendUint(dst []byte, v uint64) []byte {
 	if v < 10 {
 		return append(dst, byte('0'+v))

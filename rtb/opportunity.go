@@ -57,6 +57,10 @@ func (s Formats) String() string {
 // Opportunity is one bid request as the decision needs it. Its byte slices are views
 // into the request body or into the decoder's memory, so nothing of it may outlive
 // the handler. An Opportunity is reused; the decoder resets it.
+//
+// Keywords, UserSegments, Supply.Cats and Device.Browser are empty unless they were read
+// ([Parts]). A rule that compares one of them must ask for its part; otherwise a rule that
+// blocks would let every request pass.
 type Opportunity struct {
 	ID   []byte
 	At   int           // auction type; if absent the profile's default, or else 2
@@ -73,15 +77,15 @@ type Opportunity struct {
 	WLang, WLangB [][]byte
 	BlockListsBad bool // a block or allow list is unreadable, so nothing may be bid
 	Signals       Signals
-	IDs           []ExternalID
+	IDs           []ExternalID // of the eids only those of sources that the decoder was asked for
 	Supply        Supply
 	Device        Device
 	SChain        SChain
-	Keywords      [][]byte // site, app, content and user keywords, kwarray included
-	UserKeywords  int      // index in Keywords of the user's; those before it are the inventory's
-	UserSegments  []UserSegment
-	ClickTracking bool // ext.clktrkrq: banners must carry the exchange's click macro
-	DSARequired   int  // regs.ext.dsa.dsarequired
+	Keywords      [][]byte      // site, app, content and user keywords, kwarray included; needs PartKeywords
+	UserKeywords  int           // index in Keywords of the user's; those before it are the inventory's
+	UserSegments  []UserSegment // needs PartSegments
+	ClickTracking bool          // ext.clktrkrq: banners must carry the exchange's click macro
+	DSARequired   int           // regs.ext.dsa.dsarequired
 	DSAPubRender  DSARender
 	Imps          []Impression
 	BidFeedback   []byte // ext.bid_feedback, raw: the outcome of earlier bids
@@ -108,7 +112,7 @@ type Supply struct {
 	Bundle          []byte // as sent: a store id, or the address of the app's page in a store
 	StoreURL        []byte
 	PublisherID     []byte
-	Cats            [][]byte // site.cat/app.cat, pagecat, content.cat
+	Cats            [][]byte // site.cat/app.cat, pagecat, content.cat; needs PartCategories
 	CatTax          int
 	InventoryDomain []byte
 }
@@ -120,7 +124,7 @@ type Device struct {
 	IP, IPv6 []byte
 	Type     int // devicetype; 0 absent
 	OS       []byte
-	Browser  []byte // from sua.browsers
+	Browser  []byte // from sua.browsers; needs PartBrowser
 	Language []byte
 	Mobile   Flag // sua.mobile
 	Country  []byte

@@ -1,7 +1,7 @@
 package rtb
 
 // Parts is a set of the parts of a request that are read only if a configuration asks for
-// them. Requests are full of them, and most configurations ask for few.
+// them. Most configurations need few of them.
 type Parts uint8
 
 // The parts, by what they fill of an [Opportunity].

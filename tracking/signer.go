@@ -47,8 +47,8 @@ type Key struct {
 
 // keySet is what is derived from one key. The claims of a bid are hashed once: D is the
 // first half of SHA-256(claims key, payload). The tag of one kind of notice is
-// AES-128(tags key, D XOR number of the kind). Tags do not reveal D, so that no tag can be
-// computed from others. The tag of a click token with a landing page is the first half of
+// AES-128(tags key, D XOR number of the kind). Without the tags key no tag can be computed,
+// not even from other tags of the same bid. The tag of a click token with a landing page is the first half of
 // SHA-256(landing key, D, landing page), which cannot be extended.
 type keySet struct {
 	id      byte
@@ -84,15 +84,17 @@ func (k *keySet) tag(t *rtb.SealedClaims, kind rtb.NoticeKind, landing []byte) {
 	t.Tag = [macLen]byte(sum[:])
 }
 
-// digest hashes a payload, which follows room for the key of the claims.
-func (k *keySet) digest(room []byte) [macLen]byte {
-	copy(room, k.claims[:])
-	sum := sha256.Sum256(room)
+// digest hashes a payload. b begins with keyLen bytes for the claims key, which digest
+// fills in.
+func (k *keySet) digest(b []byte) [macLen]byte {
+	copy(b, k.claims[:])
+	sum := sha256.Sum256(b)
 	return [macLen]byte(sum[:])
 }
 
-// Signer signs the URLs of notices and verifies their tokens. It is immutable and
-// safe for concurrent use.
+// Signer signs the URLs of notices and verifies their tokens. It is immutable and safe for
+// concurrent use; of the same [rtb.SealedClaims] only one goroutine at a time may append
+// tokens.
 type Signer struct {
 	prefix [kinds][]byte // "<public_url>/v1/bill?k="
 	events []byte        // "<public_url>/v1/vast/"
@@ -152,8 +154,9 @@ func checkBase(base string) error {
 	return nil
 }
 
-// Seal encodes and hashes the claims of a bid for the methods that append its tokens.
-// It does not allocate where t.Text has capacity.
+// Seal encodes and hashes the claims of a bid for the methods that append its tokens. They
+// use t.Tag as scratch memory, so only one goroutine at a time may call them with t. Seal
+// does not allocate where t.Text has capacity.
 func (s *Signer) Seal(t *rtb.SealedClaims, c *rtb.Claims) {
 	key := &s.keys[0]
 	var stack [keyLen + 512]byte
