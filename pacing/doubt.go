@@ -65,8 +65,8 @@ type doubt struct {
 	squares   float64 // the same, times the cost of each bid
 }
 
-// keeper determines the part of doubted money that stays covered: *lossClaims that of bids
-// which an exchange reported lost, *overdueBids that of overdue bids of an exchange and format.
+// keeper determines the part of doubted money that stays covered: *lossClaims does for bids
+// reported lost, *overdueBids for overdue bids. It is the key of account.doubts.
 type keeper interface{ keep(*doubt) rtb.Micros }
 
 // keep returns the part of the money of losses that stays covered.

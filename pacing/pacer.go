@@ -68,8 +68,8 @@ type Pacer struct {
 	inherited inheritance
 
 	billing       map[string]*billing        // by exchange; not part of the fold
-	losses        map[string]*lossClaims     // the same
-	overdue       map[sourceKey]*overdueBids // the same
+	losses        map[string]*lossClaims     // the same; entries are never replaced or removed, because accounts refer to them
+	overdue       map[sourceKey]*overdueBids // not part of the fold; entries as in losses
 	lateBy        map[lateKey]rtb.Micros     // late spend of this run's bids; not part of the fold
 	plan          []LinePlan
 	refused       map[rtb.LineID]bool // lines that do not bid because of their currency

@@ -45,13 +45,13 @@ type reservation struct {
 
 	next     int32     // slot of the next reservation that is queued in its bucket; -1 if none
 	slot     int32     // slot in the mapped file; -1 if none
-	inFlight flightRef // of its visitor, if tracked
+	inFlight flightRef // where it is counted, if tracked
 	path     rtb.PathHandle
 
 	state      resState
 	won        bool // a win notice came in time; before a loss notice, state says so too
 	long       bool // reserved under a grant for bids that live longer than usual
-	tracked    bool // a flight of its visitor is recorded
+	tracked    bool // its visitor's caps count it
 	claimed    bool // it was reported lost
 	learned    bool // its outcome has been learned
 	dry        bool // of a bid that is never sent
@@ -172,7 +172,7 @@ type resShard struct {
 	index   index // by bid id
 	slab    slab[reservation]
 	buckets [resBuckets]int32 // slot of the first reservation plus one; 0 if there is none
-	swept   rtb.Second        // every reservation that was queued before it has been looked at
+	swept   rtb.Second        // no reservation is queued before it, except those that the current sweep has still to look at
 }
 
 const (
@@ -236,22 +236,40 @@ func (s *reservations) add(r *reservation) rtb.NoBidReason {
 // looked at by the next sweep.
 func (sh *resShard) queue(r *reservation, slot int32) {
 	r.queued = max(r.due, sh.swept)
+	sh.push(r, slot)
+}
+
+// push puts a reservation into the bucket of the second in which it is queued.
+func (sh *resShard) push(r *reservation, slot int32) {
 	b := &sh.buckets[r.queued%resBuckets]
 	r.next, *b = *b-1, slot+1
 }
 
-// each calls fn for every reservation.
+// each calls fn for every reservation, under its shard's lock, which is released after each
+// chunk of the slab. fn may miss reservations that are added meanwhile.
 func (s *reservations) each(fn func(*reservation)) {
 	for i := range s.shards {
-		sh := &s.shards[i]
-		sh.mu.Lock()
-		for _, c := range sh.index.cells {
-			if c.slot != 0 {
-				fn(sh.slab.at(c.slot - 1))
-			}
+		for slot := int32(0); slot >= 0; {
+			slot = s.shards[i].eachOf(slot, fn)
 		}
-		sh.mu.Unlock()
 	}
+}
+
+// eachOf calls fn for the reservations of the chunk that begins with a slot, and returns the
+// first slot of the next chunk, or -1.
+func (sh *resShard) eachOf(slot int32, fn func(*reservation)) int32 {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	end := min(slot+slabChunk, sh.slab.used)
+	for ; slot < end; slot++ {
+		if r := sh.slab.at(slot); !r.bid.IsZero() {
+			fn(r)
+		}
+	}
+	if slot == sh.slab.used {
+		return -1
+	}
+	return slot
 }
 
 // with calls fn with the reservation of a bid under its shard's lock. It
@@ -270,57 +288,4 @@ func (s *reservations) with(bid rtb.BidID, fn func(*reservation)) bool {
 		s.live.Add(-1)
 	}
 	return true
-}
-
-// sweep calls fn for every reservation whose due time is before now, and removes those
-// for which fn does not set a later due time.
-func (s *reservations) sweep(now rtb.Second, fn func(*reservation)) {
-	if now <= s.swept {
-		return
-	}
-	s.swept = now
-	for i := range s.shards {
-		s.sweepShard(&s.shards[i], now, fn)
-	}
-}
-
-func (s *reservations) sweepShard(sh *resShard, now rtb.Second, fn func(*reservation)) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	from := max(sh.swept, now-min(now, resBuckets)) // each bucket once
-	sh.swept = now
-	for second := from; second < now; second++ {
-		b := &sh.buckets[second%resBuckets]
-		slot := *b - 1
-		*b = 0
-		for slot >= 0 {
-			r := sh.slab.at(slot)
-			next := r.next
-			if r.queued >= now { // its second comes in a later round of the buckets
-				r.next, *b = *b-1, slot+1
-			} else if s.expire(r, now, fn) {
-				sh.index.remove(hashOfBid(&r.bid), slot)
-				*r = reservation{}
-				sh.slab.put(slot)
-				s.count.Add(-1)
-			} else {
-				sh.queue(r, slot)
-			}
-			slot = next
-		}
-	}
-}
-
-// expire calls fn for a reservation if its due time is before now, and reports whether it
-// still is.
-func (s *reservations) expire(r *reservation, now rtb.Second, fn func(*reservation)) bool {
-	if r.due >= now {
-		return false
-	}
-	held := r.holds()
-	fn(r)
-	if held && !r.holds() {
-		s.live.Add(-1)
-	}
-	return r.due < now
 }

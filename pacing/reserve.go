@@ -67,7 +67,7 @@ func (p *Pacer) Reserve(c *rtb.Claims, v *rtb.Visitor, caps []rtb.FrequencyCap) 
 		if r.issued <= p.unknownUntil.Load() { // bids of the last run may still be shown
 			return rtb.NoBidFrequency
 		}
-		if !scopes.add(v.Key, caps) {
+		if !scopes.set(v.Key, caps) {
 			return rtb.NoBidError
 		}
 		flight, reason := p.flights.reserve(v, caps, &scopes, r.issued)
@@ -241,7 +241,7 @@ func (p *Pacer) Release(bid rtb.BidID) {
 	})
 }
 
-// untrack removes the flight of a bid that will not become an impression.
+// untrack stops counting a bid against its visitor's caps.
 func (p *Pacer) untrack(r *reservation) {
 	if r.tracked {
 		r.tracked = false

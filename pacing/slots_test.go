@@ -206,7 +206,7 @@ func TestManyBidsOfOneVisitor(t *testing.T) {
 	v, caps := visitor(1), capped(1<<30, time.Hour, time.Second)
 	caps = append(caps, rtb.FrequencyCap{Scope: 99, Max: 1 << 30, Per: time.Hour})
 	var set scopeSet
-	set.add(v.Key, caps)
+	set.set(v.Key, caps)
 	reserve := func(at rtb.Second) flightRef {
 		i, reason := f.reserve(v, caps, &set, at)
 		wantReason(t, reason, rtb.NoBidNone)
