@@ -111,8 +111,8 @@ func (r *recentFlights) within(now rtb.Second) (n int) {
 	return n
 }
 
-// visitorShard counts the bids in flight of some of the visitors. mu protects it; no other lock
-// is taken while mu is held.
+// visitorShard counts the bids in flight of some of the visitors. mu protects it; no other
+// lock is taken while mu is held.
 type visitorShard struct {
 	mu       sync.Mutex
 	byKey    index // of visitors
