@@ -69,7 +69,9 @@ func (b *sweptBids) meanwhile(held int) {
 
 // sweep sweeps the set and checks each reservation that it looks at.
 func (b *sweptBids) sweep() {
-	clear(b.late)
+	if b.set.swept < b.now { // otherwise the sweep does nothing
+		clear(b.late)
+	}
 	b.set.sweep(b.now, func(r *reservation) {
 		if due, ok := b.due[r.bid]; !ok || due != r.due || due >= b.now {
 			b.t.Fatalf("swept a bid that is due at %d, at %d; want it in %d", r.due, b.now, due)
