@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -219,7 +220,16 @@ const firstCore = "taskset -pc 0 $$ >/dev/null"
 
 func overload(t *testing.T, d time.Duration, known string) {
 	t.Helper()
-	b := &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), args: []string{"--config", largeConfig(t, "--lines", "1000")}, env: []string{"GOMAXPROCS=1"}, shell: firstCore,
+	config := largeConfig(t, "--lines", "1000")
+	f, err := os.OpenFile(config, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString("\ndata: {bids_in_flight: 8000000}\n") // nothing settles the bids for minutes
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b := &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), args: []string{"--config", config}, env: []string{"GOMAXPROCS=1"}, shell: firstCore,
 		Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0"}
 	b.startLarge()
 	t.Cleanup(b.kill)

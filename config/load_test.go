@@ -77,6 +77,7 @@ func TestGood(t *testing.T) {
 	check("edge, by default", s.Listen.Edge, ":8081")
 	check("public URL", s.Listen.PublicURL, "https://t.shop.example")
 	check("bytes", s.Data.CacheBytes, spec.Bytes(2<<30))
+	check("bids in flight", s.Data.BidsInFlight, 4_000_000)
 	check("bid log", s.Logs.Bids.Dir, "data/log/bids")
 	check("share", *s.Logs.Bids.UnknownNoBidPct, 0.1)
 	check("notice ttl", s.Privacy.NoticeTTL, 48*time.Hour)

@@ -25,8 +25,9 @@ const (
 	defaultEdge  = ":8081"
 	defaultAdmin = "127.0.0.1:8082"
 
-	defaultDataDir = "./data"
-	defaultCache   = spec.Bytes(256 << 20)
+	defaultDataDir      = "./data"
+	defaultCache        = spec.Bytes(256 << 20)
+	defaultBidsInFlight = 1 << 20
 
 	defaultBidLog  = spec.Bytes(10 << 30)
 	defaultFactLog = spec.Bytes(100 << 30)
@@ -217,6 +218,10 @@ func loopback(host string) bool {
 func (l *loader) data(s *Snapshot) {
 	orDefault(&s.Data.Dir, defaultDataDir)
 	orDefault(&s.Data.CacheBytes, defaultCache)
+	orDefault(&s.Data.BidsInFlight, defaultBidsInFlight)
+	if n := s.Data.BidsInFlight; n < 1000 || n > 100_000_000 {
+		l.Add("data.bids_in_flight", strconv.Itoa(n), "1000 to 100000000")
+	}
 	bids, facts := &s.Logs.Bids, &s.Logs.Facts
 	orDefault(&bids.Dir, path.Join(s.Data.Dir, "log/bids"))
 	orDefault(&bids.MaxBytes, defaultBidLog)

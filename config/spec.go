@@ -62,10 +62,11 @@ type Certificate struct {
 
 // Data is where state is kept.
 type Data struct {
-	Dir        string     `yaml:"dir"`               // folder, relative to the working directory; default ./data
-	CacheBytes spec.Bytes `yaml:"cache_bytes"`       // memory for profiles; default 256MiB
-	NATS       string     `yaml:"nats" config:"env"` // URLs of the servers of a NATS cluster that orders the facts, separated by commas; empty: a single node
-	Node       string     `yaml:"node" config:"env"` // name of this node, required with nats; default n1
+	Dir          string     `yaml:"dir"`               // folder, relative to the working directory; default ./data
+	CacheBytes   spec.Bytes `yaml:"cache_bytes"`       // memory for profiles; default 256MiB
+	BidsInFlight int        `yaml:"bids_in_flight"`    // most bids in flight, of about 1 KB of memory each; others are refused as overloaded; 1000 to 100000000, default 1048576
+	NATS         string     `yaml:"nats" config:"env"` // URLs of the servers of a NATS cluster that orders the facts, separated by commas; empty: a single node
+	Node         string     `yaml:"node" config:"env"` // name of this node, required with nats; default n1
 }
 
 // Logs are the two NDJSON logs.

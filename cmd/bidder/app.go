@@ -210,7 +210,7 @@ func (a *app) openViews(context.Context) error {
 		Dir: filepath.Join(views, "money"), Node: a.node(), Run: a.run, Append: a.append,
 		IsConflict: func(err error) bool { return errors.Is(err, journal.ErrConflict) },
 		Now:        a.now, Logger: a.log.Named("pacing"), BidLife: bidLife(a.snapshot.Load().Profiles),
-		MaxBidLife: longestBidLife, Reservations: filepath.Join(a.bound.Data.Dir, "reservations"),
+		MaxBidLife: longestBidLife, MaxReservations: a.bound.Data.BidsInFlight, Reservations: filepath.Join(a.bound.Data.Dir, "reservations"),
 	})
 	return err
 }
