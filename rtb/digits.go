@@ -8,8 +8,8 @@ var digitPairs = func() (pairs [100][2]byte) {
 	return pairs
 }()
 
-// AppendUint appends v in decimal. It does what [strconv.AppendUint] does in two thirds of
-// the time. It appends directly to dst, without a temporary buffer.
+// AppendUint appends v in decimal, as [strconv.AppendUint] does, but directly to dst instead
+// of through a temporary buffer: BenchmarkAppendUint compares the two.
 func AppendUint(dst []byte, v uint64) []byte {
 	if v < 10 {
 		return append(dst, byte('0'+v))
