@@ -69,36 +69,49 @@ func (f *follower) checkpoint() {
 }
 
 // RenewCheckpoints replaces the checkpoints of every view that has some by a new one, at or after a
-// sequence, so that nothing remains in them of what the views have deleted.
+// sequence, so that nothing remains in them of what the views have deleted. It waits for
+// views that do not follow the log now, because their checkpoints could not be replaced.
 func (l *Log) RenewCheckpoints(ctx context.Context, after uint64) error {
 	l.viewMu.Lock()
-	list := slices.Collect(maps.Values(l.views))
+	names := slices.Sorted(maps.Keys(l.names))
 	l.viewMu.Unlock()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for _, f := range list {
-		for f.seq.Load() < after {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return fmt.Errorf("cannot renew checkpoint of view %s: it is at fact %d; want %d: %w", f.v.Name(), f.seq.Load(), after, ctx.Err())
-			}
-		}
-		done := make(chan error, 1)
-		var err error
-		select {
-		case f.renewals <- done:
-			err = <-done
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-l.ctx.Done():
-			err = ErrClosed
-		}
-		if err != nil {
-			return fmt.Errorf("cannot renew checkpoint of view %s: %w", f.v.Name(), err)
+	for _, name := range names {
+		if err := l.renewCheckpoints(ctx, name, after, tick.C); err != nil {
+			return fmt.Errorf("cannot renew checkpoint of view %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// renewCheckpoints has a view's follower replace its checkpoints. It looks for the follower
+// at every tick, because a view that fails gets a new one.
+func (l *Log) renewCheckpoints(ctx context.Context, name string, after uint64, tick <-chan time.Time) error {
+	done := make(chan error, 1)
+	for {
+		l.viewMu.Lock()
+		f := l.views[name]
+		l.viewMu.Unlock()
+		var renewals chan<- chan error
+		state := "it does not follow the log"
+		if f != nil {
+			at := f.seq.Load()
+			state = fmt.Sprintf("it is at fact %d; want %d", at, after)
+			if at >= after {
+				renewals = f.renewals
+			}
+		}
+		select {
+		case renewals <- done:
+			return <-done
+		case <-tick:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", state, ctx.Err())
+		case <-l.ctx.Done():
+			return ErrClosed
+		}
+	}
 }
 
 // renew replaces the view's checkpoints by a new one.

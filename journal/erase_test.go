@@ -2,11 +2,13 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -157,6 +159,11 @@ func TestRenewCheckpoints(t *testing.T) {
 	r.checkpoint(v)
 	r.append("b", 3)
 	r.checkpoint(v)
+	brief, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
+	defer cancel()
+	if err := l.RenewCheckpoints(brief, l.Last().Seq); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "view none: it does not follow the log") {
+		t.Errorf("got %v while no view follows; want an error that says so", err)
+	}
 	for _, view := range r.o.Views {
 		go func() { ended <- l.Follow(ctx, view, nil) }()
 	}
