@@ -170,7 +170,7 @@ func (t *requestTest) hasKeyword(r *Request) bool {
 func (t *requestTest) hasSegment(list []rtb.UserSegment) bool {
 	for i := range list {
 		s := &list[i]
-		if t.taxonomy != 0 && s.SegTax != t.taxonomy || t.provider != "" && !equalFold(s.Provider, t.provider) {
+		if t.taxonomy != 0 && s.SegTax != t.taxonomy || t.provider != "" && !rtb.EqualFold(s.Provider, t.provider) {
 			continue
 		}
 		if _, ok := t.segments[string(s.ID)]; ok {
@@ -183,23 +183,9 @@ func (t *requestTest) hasSegment(list []rtb.UserSegment) bool {
 // hasCategory reports whether a category is one of the rule's, or below one.
 func (t *requestTest) hasCategory(cat []byte) bool {
 	for _, want := range t.cats {
-		if len(cat) >= len(want) && equalFold(cat[:len(want)], want) && (len(cat) == len(want) || cat[len(want)] == '-') {
+		if len(cat) >= len(want) && rtb.EqualFold(cat[:len(want)], want) && (len(cat) == len(want) || cat[len(want)] == '-') {
 			return true
 		}
 	}
 	return false
-}
-
-// equalFold compares ASCII letters without their case.
-func equalFold(b []byte, s string) bool {
-	if len(b) != len(s) {
-		return false
-	}
-	for i := range b {
-		x, y := b[i], s[i]
-		if x != y && (x|0x20 != y|0x20 || x|0x20 < 'a' || x|0x20 > 'z') {
-			return false
-		}
-	}
-	return true
 }

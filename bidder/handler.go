@@ -123,7 +123,7 @@ func admitted(ctx *fasthttp.RequestCtx, p *exchange.Profile, segment []byte) boo
 func isJSON(contentType []byte) bool {
 	media, _, _ := bytes.Cut(contentType, []byte{';'})
 	media = bytes.TrimSpace(media)
-	return len(media) == 0 || equalFold(media, "application/json")
+	return len(media) == 0 || rtb.EqualFold(media, "application/json")
 }
 
 // requestBody returns the request's JSON, decompressed where necessary. A status
@@ -135,9 +135,9 @@ func (b *Bidder) requestBody(ctx *fasthttp.RequestCtx, p *exchange.Profile, d *D
 	}
 	encoding := bytes.TrimSpace(ctx.Request.Header.Peek(fasthttp.HeaderContentEncoding))
 	switch {
-	case len(encoding) == 0, equalFold(encoding, "identity"):
+	case len(encoding) == 0, rtb.EqualFold(encoding, "identity"):
 		return raw, 0
-	case p.GzipIn && (equalFold(encoding, "gzip") || equalFold(encoding, "x-gzip")):
+	case p.GzipIn && (rtb.EqualFold(encoding, "gzip") || rtb.EqualFold(encoding, "x-gzip")):
 		var err error
 		d.inflated, err = b.inflate(d.inflated[:0], raw, p.MaxInflated)
 		switch {
@@ -177,9 +177,9 @@ func acceptsGzip(lines ...[]byte) bool {
 			part, line, _ = bytes.Cut(line, []byte{','})
 			name, params, _ := bytes.Cut(part, []byte{';'})
 			switch name = bytes.TrimSpace(name); {
-			case equalFold(name, "gzip"), equalFold(name, "x-gzip"):
+			case rtb.EqualFold(name, "gzip"), rtb.EqualFold(name, "x-gzip"):
 				gzip = max(gzip, weight(params))
-			case equalFold(name, "identity"):
+			case rtb.EqualFold(name, "identity"):
 				identity = max(identity, weight(params))
 			case string(name) == "*":
 				any = max(any, weight(params))

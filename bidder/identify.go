@@ -66,7 +66,7 @@ func (d *Decision) listedIDs() []rtb.ExternalID {
 	}
 	for _, source := range d.catalog.EIDSources {
 		for i := range all {
-			if all[i].Kind == rtb.IDEID && equalFold(all[i].Scope, source) {
+			if all[i].Kind == rtb.IDEID && rtb.EqualFold(all[i].Scope, source) {
 				d.ids = append(d.ids, all[i])
 			}
 		}

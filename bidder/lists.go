@@ -15,27 +15,7 @@ func contains(list [][]byte, s string) bool {
 
 // containsFold is contains without regard to the case of ASCII letters.
 func containsFold(list [][]byte, s string) bool {
-	return slices.ContainsFunc(list, func(e []byte) bool { return equalFold(e, s) })
-}
-
-// equalFold compares texts without regard to the case of ASCII letters.
-func equalFold[T ~[]byte | ~string](b T, s string) bool {
-	if len(b) != len(s) {
-		return false
-	}
-	for i := range len(s) {
-		if lower(b[i]) != lower(s[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
+	return slices.ContainsFunc(list, func(e []byte) bool { return rtb.EqualFold(e, s) })
 }
 
 // blocksDomain reports whether an entry of badv blocks a registrable domain,
@@ -50,11 +30,11 @@ func blocksDomain(entry []byte, domain string) bool {
 	case len(entry) == 0:
 		return false
 	case n == 0:
-		return equalFold(entry, domain)
+		return rtb.EqualFold(entry, domain)
 	case n > 0:
-		return entry[n-1] == '.' && equalFold(entry[n:], domain)
+		return entry[n-1] == '.' && rtb.EqualFold(entry[n:], domain)
 	default:
-		return domain[-n-1] == '.' && equalFold(entry, domain[-n:])
+		return domain[-n-1] == '.' && rtb.EqualFold(entry, domain[-n:])
 	}
 }
 
@@ -82,7 +62,7 @@ func hostOfEntry(entry []byte) []byte {
 // coversCategory reports whether a listed category is c or its parent: IAB22
 // covers IAB22-1.
 func coversCategory(listed []byte, c string) bool {
-	if len(listed) == 0 || len(c) < len(listed) || !equalFold(listed, c[:len(listed)]) {
+	if len(listed) == 0 || len(c) < len(listed) || !rtb.EqualFold(listed, c[:len(listed)]) {
 		return false
 	}
 	return len(c) == len(listed) || c[len(listed)] == '-'
@@ -112,9 +92,9 @@ func listsLanguage(list [][]byte, language string) bool {
 func sameLanguage(a []byte, b string) bool {
 	pa, pb := primaryLen(a), primaryLen(b)
 	if pa == len(a) || pb == len(b) {
-		return equalFold(a[:pa], b[:pb])
+		return rtb.EqualFold(a[:pa], b[:pb])
 	}
-	return equalFold(a, b)
+	return rtb.EqualFold(a, b)
 }
 
 // primaryLen returns the length of a language tag's primary subtag.

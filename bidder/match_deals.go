@@ -39,10 +39,10 @@ func containsDomain(list [][]byte, domain string) bool {
 			e = e[i+3:]
 		}
 		e = bytes.TrimRight(bytes.TrimSpace(e), "./")
-		if len(e) > 4 && equalFold(e[:4], "www.") {
+		if len(e) > 4 && rtb.EqualFold(e[:4], "www.") {
 			e = e[4:]
 		}
-		if equalFold(e, domain) {
+		if rtb.EqualFold(e, domain) {
 			return true
 		}
 	}

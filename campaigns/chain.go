@@ -66,7 +66,7 @@ func chainStatusOf(c *rtb.SChain, asi []string) chainStatus {
 
 func oneOf(list []string, text []byte) bool {
 	for _, s := range list {
-		if foldEqual(text, s) {
+		if rtb.EqualFold(text, s) {
 			return true
 		}
 	}

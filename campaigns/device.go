@@ -184,7 +184,7 @@ var (
 
 func familyOf(list []brand, name []byte) uint16 {
 	for i := range list {
-		if foldEqual(name, list[i].name) {
+		if rtb.EqualFold(name, list[i].name) {
 			return list[i].bit
 		}
 	}
@@ -223,7 +223,7 @@ func languageIs(tag []byte, language string) bool {
 		return false
 	}
 	for i := range tag {
-		c := lower(tag[i])
+		c := rtb.Lower(tag[i])
 		if c == '_' {
 			c = '-'
 		}

@@ -259,7 +259,7 @@ func appendWords(dst, text []byte) []byte {
 				i += 2
 			}
 		}
-		c = lower(c)
+		c = rtb.Lower(c)
 		switch {
 		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c >= 0x80:
 			dst = append(dst, c)

@@ -66,7 +66,7 @@ func newRegion[T ~string | ~[]byte](code T) (r region) {
 	}
 	r = 1 // tells codes of different lengths apart
 	for i := range len(code) {
-		r = r<<8 | region(lower(code[i]))
+		r = r<<8 | region(rtb.Lower(code[i]))
 	}
 	return r
 }
@@ -135,7 +135,7 @@ func (p *place) holds(w *where) bool {
 	switch {
 	case p.country != (rtb.Country{}) && p.country != w.country,
 		p.region != 0 && p.region != w.region,
-		p.city != "" && !foldEqual(d.City, p.city),
+		p.city != "" && !rtb.EqualFold(d.City, p.city),
 		p.zip != "" && !zipIs(d.ZIP, p.zip, p.prefix),
 		p.circle && !(d.HasGeo && distanceKM(w.lat, w.lon, p.lat, p.lon) <= p.km):
 		return false
@@ -146,7 +146,7 @@ func (p *place) holds(w *where) bool {
 // regionOf returns the region of a device in a country. Senders write the code of ISO 3166-2
 // with and without the country.
 func regionOf(code []byte, country rtb.Country) region {
-	if len(code) > 3 && code[2] == '-' && foldEqual(code[:2], country.String()) {
+	if len(code) > 3 && code[2] == '-' && rtb.EqualFold(code[:2], country.String()) {
 		code = code[3:]
 	}
 	return newRegion(code)
@@ -162,7 +162,7 @@ func zipIs(got []byte, want string, prefix bool) bool {
 		if at == len(want) {
 			return prefix
 		}
-		if lower(c) != want[at] {
+		if rtb.Lower(c) != want[at] {
 			return false
 		}
 		at++

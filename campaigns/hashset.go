@@ -3,6 +3,8 @@ package campaigns
 import (
 	"hash/maphash"
 	"slices"
+
+	"rebound/rtb"
 )
 
 // hashSeed makes hashes unpredictable, so that no sender can construct a host
@@ -66,7 +68,7 @@ func fold[T ~string | ~[]byte](buf *[foldBytes]byte, text T) (folded []byte, ok 
 		return nil, false
 	}
 	for i := range len(text) {
-		buf[i] = lower(text[i])
+		buf[i] = rtb.Lower(text[i])
 	}
 	return buf[:len(text)], true
 }
@@ -90,24 +92,4 @@ func pair(a, b uint64) uint64 {
 	a = (a ^ b>>32 ^ b<<32) * 0x9e3779b97f4a7c15
 	a = (a ^ a>>30 ^ b) * 0xbf58476d1ce4e5b9
 	return a ^ a>>31
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-// foldEqual compares ASCII without regard to case.
-func foldEqual[T ~string | ~[]byte](a T, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(b) {
-		if lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
 }

@@ -7,6 +7,7 @@ import (
 
 	"rebound/creatives"
 	"rebound/internal/inventory"
+	"rebound/rtb"
 )
 
 // maxLabels is how many of the last labels of a host are looked up.
@@ -29,7 +30,7 @@ func cleanHost(b []byte) []byte {
 	if !isPlainHost(b) {
 		b = hostOfURL(b)
 	}
-	if len(b) > 4 && foldEqual(b[:4], "www.") {
+	if len(b) > 4 && rtb.EqualFold(b[:4], "www.") {
 		b = b[4:]
 	}
 	return b

@@ -96,7 +96,7 @@ func (s *safety) categoryBlocked(u *rtb.Supply) bool {
 		}
 		comparable = true
 		for _, cat := range u.Cats {
-			if len(cat) >= len(c.id) && foldEqual(cat[:len(c.id)], c.id) && (len(cat) == len(c.id) || cat[len(c.id)] == '-') {
+			if len(cat) >= len(c.id) && rtb.EqualFold(cat[:len(c.id)], c.id) && (len(cat) == len(c.id) || cat[len(c.id)] == '-') {
 				return true
 			}
 		}

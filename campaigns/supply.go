@@ -163,12 +163,12 @@ func twoBytes(a, b byte) uint16 { return uint16(a)<<8 | uint16(b) }
 
 func (a *agentSet) in(ua []byte) bool {
 	for i := 0; i+1 < len(ua); i++ {
-		k := twoBytes(lower(ua[i]), lower(ua[i+1]))
+		k := twoBytes(rtb.Lower(ua[i]), rtb.Lower(ua[i+1]))
 		if a.pairs[k/64]&(1<<(k%64)) == 0 {
 			continue
 		}
 		for _, p := range a.parts[k] {
-			if len(ua)-i >= len(p) && foldEqual(ua[i:i+len(p)], p) {
+			if len(ua)-i >= len(p) && rtb.EqualFold(ua[i:i+len(p)], p) {
 				return true
 			}
 		}

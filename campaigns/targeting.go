@@ -155,7 +155,7 @@ func (r requestSegments) match(list []rtb.UserSegment) bool {
 		want := &r[i]
 		for j := range list {
 			s := &list[j]
-			if want.provider != "" && !foldEqual(s.Provider, want.provider) || want.tax != 0 && s.SegTax != want.tax {
+			if want.provider != "" && !rtb.EqualFold(s.Provider, want.provider) || want.tax != 0 && s.SegTax != want.tax {
 				continue
 			}
 			for _, id := range want.ids {

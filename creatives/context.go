@@ -1,6 +1,10 @@
 package creatives
 
-import "strings"
+import (
+	"strings"
+
+	"rebound/rtb"
+)
 
 // place is the kind of position of a macro in a document. It decides the
 // escaping.
@@ -90,13 +94,6 @@ func (s *scanner) literal(text string) {
 	}
 }
 
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
 // grow appends a byte to a name in lower case. Names that matter are short.
 func grow(name string, c byte) string {
 	if len(name) > 32 {
@@ -105,7 +102,7 @@ func grow(name string, c byte) string {
 	if c >= 0x80 {
 		c = '?'
 	}
-	return name + string(rune(lower(c)))
+	return name + string(rune(rtb.Lower(c)))
 }
 
 // remember keeps the last bytes, to find the end of raw text or of a comment.
@@ -203,7 +200,7 @@ func (s *scanner) endTag() {
 }
 
 func (s *scanner) inRaw(c byte) {
-	s.remember(lower(c))
+	s.remember(rtb.Lower(c))
 	end := "</" + s.raw
 	if n := len(s.tail); n > len(end) && string(s.tail[n-1-len(end):n-1]) == end && (blank(c) || c == '>' || c == '/') {
 		s.tag, s.state, s.quote = "/"+s.raw, scanTag, 0

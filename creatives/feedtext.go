@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"rebound/rtb"
 )
 
 // plainText returns a text of a feed as people read it: entities such as &amp; are
@@ -54,7 +56,7 @@ func decodeEntities(s string) string {
 // entity returns the text of one entity, such as &amp;.
 func entity(s string) (string, bool) {
 	for i := 1; i < len(s)-1; i++ {
-		c := lower(s[i])
+		c := rtb.Lower(s[i])
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '#' && i == 1) {
 			return "", false
 		}

@@ -120,18 +120,5 @@ func (c *Creative) listsAny(mimes [][]byte) bool {
 }
 
 func lists(mimes [][]byte, mime string) bool {
-	return slices.ContainsFunc(mimes, func(m []byte) bool { return equalFold(m, mime) })
-}
-
-// equalFold compares ASCII letters without regard to case.
-func equalFold(b []byte, s string) bool {
-	if len(b) != len(s) {
-		return false
-	}
-	for i := range len(s) {
-		if lower(b[i]) != lower(s[i]) {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(mimes, func(m []byte) bool { return rtb.EqualFold(m, mime) })
 }

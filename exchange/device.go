@@ -35,7 +35,7 @@ func (d *Decoder) device(o *rtb.Opportunity) {
 // Transparency, so that an unreadable device.ext may hide its status.
 func asksForTracking(os []byte) bool {
 	for _, name := range [...]string{"ios", "ipados", "tvos"} {
-		if len(os) >= len(name) && foldsTo(os[:len(name)], name) {
+		if len(os) >= len(name) && rtb.EqualFold(os[:len(name)], name) {
 			return true
 		}
 	}

@@ -115,45 +115,8 @@ func (d *Decoder) markList(o *rtb.Opportunity, list listPlace) {
 	d.s.skip()
 }
 
-// keyFolds reports whether the last key is name in any letter case (ASCII). name
-// must be in lower case.
-func (s *scanner) keyFolds(name string) bool {
-	return len(s.key) == len(name) && foldsTo(s.key, name)
-}
-
-// foldsTo reports whether text is name in any letter case (ASCII). name must be in
-// lower case.
-func foldsTo(text []byte, name string) bool {
-	if len(text) != len(name) {
-		return false
-	}
-	for i := range len(name) {
-		if lower(text[i]) != name[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// equalFold compares texts without regard to the case of ASCII letters.
-func equalFold(text []byte, s string) bool {
-	if len(text) != len(s) {
-		return false
-	}
-	for i := range len(s) {
-		if lower(text[i]) != lower(s[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		c |= 0x20
-	}
-	return c
-}
+// keyFolds reports whether the last key is name in any letter case (ASCII).
+func (s *scanner) keyFolds(name string) bool { return rtb.EqualFold(s.key, name) }
 
 // filledArray skips the value at hand and reports whether it is an array with at
 // least one element.

@@ -168,7 +168,7 @@ func (s *scanner) appendEntries(dst [][]byte, room int, text []byte, form listFo
 			continue
 		}
 		if entry := s.entry(text[from:i], form); len(entry) > 0 {
-			if last := len(dst) - 1; form == labeledCodes && parts > 0 && foldsTo(dst[last], "iab") && entry[0]-'0' <= 9 {
+			if last := len(dst) - 1; form == labeledCodes && parts > 0 && rtb.EqualFold(dst[last], "iab") && entry[0]-'0' <= 9 {
 				at := len(s.buf) // "IAB 22" is one code
 				s.buf = append(append(s.buf, dst[last]...), entry...)
 				dst[last] = s.buf[at:len(s.buf):len(s.buf)]
@@ -208,7 +208,7 @@ func (s *scanner) entry(text []byte, form listForm) []byte {
 // Exchanges have their own codes such as IAB25-WS1, which are kept. Other texts
 // come back unchanged.
 func categoryCode(text []byte) []byte {
-	if len(text) < 4 || !foldsTo(text[:3], "iab") {
+	if len(text) < 4 || !rtb.EqualFold(text[:3], "iab") {
 		return text
 	}
 	i := digits(text, 3)

@@ -3,6 +3,8 @@ package exchange
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"rebound/rtb"
 )
 
 // act is the treatment of a value: drop, copy, replace, or descend into an
@@ -144,7 +146,7 @@ func actsOf(name []byte) *[acts]act { return findActs(nameStart(name), len(name)
 func findActs(start uint64, size int, name []byte) *[acts]act {
 	for i := nameSlot(start, size); nameIndex[i] != 0; i = (i + 1) % len(nameIndex) {
 		k := &knownNames[nameIndex[i]]
-		if k.start == start && len(k.name) == size && (size <= 8 || foldsTo(name[8:], k.name[8:])) {
+		if k.start == start && len(k.name) == size && (size <= 8 || rtb.EqualFold(name[8:], k.name[8:])) {
 			return &k.acts
 		}
 	}

@@ -203,7 +203,7 @@ func (d *Decoder) eidList(o *rtb.Opportunity, at int, listed bool) {
 
 // lists reports whether a source is one of Sources.
 func (d *Decoder) lists(source []byte) bool {
-	return d.Sources == nil || slices.ContainsFunc(d.Sources, func(s string) bool { return equalFold(source, s) })
+	return d.Sources == nil || slices.ContainsFunc(d.Sources, func(s string) bool { return rtb.EqualFold(source, s) })
 }
 
 func (d *Decoder) uids(o *rtb.Opportunity, limit int) {

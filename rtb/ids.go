@@ -183,8 +183,6 @@ func (r *Keyring) Key(kind IDKind, scope string, value []byte) Key {
 // lowerASCII changes the upper-case letters of b to lower case.
 func lowerASCII(b []byte) {
 	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
+		b[i] = Lower(c)
 	}
 }
