@@ -20,9 +20,9 @@ type Met struct {
 	MinCount          int
 	MinValue          rtb.Micros
 	Within, NotWithin time.Duration
-	// What the profile has: the first and latest event and their number, 0 without any.
-	First, Last rtb.Second
-	Count       uint32
+	// What the profile has: the latest event and the number of events, 0 without any.
+	Last  rtb.Second
+	Count uint32
 }
 
 // Conditions evaluates every condition of the program separately, in the order of the
@@ -53,7 +53,7 @@ func (n *node) conditions(c *evaluation, after rtb.Second, audience string, dst 
 		if n.kind == nodeLeaf {
 			m.Segment, m.Event, m.MinCount, m.MinValue, m.Within, m.NotWithin = n.segment, n.event, n.minCount, n.minValue, n.within, n.notWithin
 			if s := c.v.Segment(n.segment); s != nil {
-				m.First, m.Last, m.Count = s.First, s.Last, s.Count
+				m.Last, m.Count = s.Last, s.Count
 			}
 		}
 		return append(dst, m)

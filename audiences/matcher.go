@@ -14,7 +14,6 @@ type Matcher struct {
 	tenants map[string]tenant
 	sums    map[rtb.SegmentID]rtb.Currency
 	byID    map[rtb.SegmentID]*rule
-	size    int
 }
 
 // tenant holds the rules of one advertiser by event name. The rules for every
@@ -47,7 +46,6 @@ func NewMatcher(canonical []string) (*Matcher, error) {
 			m.add(r)
 		}
 	}
-	m.size = len(seen)
 	for _, t := range m.tenants {
 		for name, rules := range t.byEvent {
 			rules = append(rules, t.anywhere...)
@@ -83,9 +81,6 @@ func (m *Matcher) add(r *rule) {
 func sortRules(rules []*rule) {
 	slices.SortFunc(rules, func(a, b *rule) int { return cmp.Compare(a.id, b.id) })
 }
-
-// Len returns the number of segments.
-func (m *Matcher) Len() int { return m.size }
 
 // Match appends the segments that a fact belongs to, sorted. Facts that are not
 // events belong to none.

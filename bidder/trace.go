@@ -22,8 +22,6 @@ type Trace struct {
 	Found  int
 	// Deadline is when the response had to be sent; zero if the request could not be read.
 	Deadline time.Time
-	// Contextual is set if only contextual lines could bid.
-	Contextual bool
 	// Checks describe the drops of the outcome, in the same order.
 	Checks []Check
 	// Others are the active lines that were not candidates.
@@ -72,7 +70,7 @@ type PriceTrace struct {
 	Rate                       float64
 	Quote                      rtb.Quote
 	Estimate                   rtb.Estimate // of a line with a goal
-	FirstPrice, Guaranteed     bool
+	FirstPrice                 bool
 
 	Reason rtb.NoBidReason // NoBidNone: the price reaches the floor
 }
@@ -93,7 +91,7 @@ func (t *Trace) price(d *Decision, opt *option, c *candidate, r rtb.NoBidReason)
 	p := &opt.pricing
 	x := PriceTrace{Line: c.line, Imp: opt.imp, Creative: opt.creative, Currency: p.currency, Value: p.value, MaxCPM: c.line.Bid.MaxCPM,
 		Price: p.price, Floor: p.floor, Recency: p.recency, Intensity: p.intensity, Adjust: p.adjust, Rate: p.rate.Float(), Quote: p.quote, Estimate: p.estimate,
-		FirstPrice: p.firstPrice, Guaranteed: p.guaranteed, Reason: r}
+		FirstPrice: p.firstPrice, Reason: r}
 	if deal := d.dealOf(opt); deal != nil {
 		x.Deal = string(deal.ID)
 	}
@@ -112,7 +110,6 @@ func (t *Trace) price(d *Decision, opt *option, c *candidate, r rtb.NoBidReason)
 
 // finish adds what is known once the request is decided, and before its facts are dropped.
 func (t *Trace) finish(d *Decision) {
-	t.Contextual = d.anonymous
 	x := d.catalog.Index
 	considered := make(map[*campaigns.Line]bool, len(d.out.Drops)+len(d.out.Bids)+len(d.candidates))
 	for i := range d.out.Drops {

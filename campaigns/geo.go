@@ -77,7 +77,6 @@ type where struct {
 	index    int // of the country
 	region   region
 	device   *rtb.Device
-	precise  bool
 	lat, lon float64
 }
 
@@ -87,7 +86,7 @@ const coarse = 100
 
 func (w *where) set(o *rtb.Opportunity, precise bool) {
 	d := &o.Device
-	*w = where{device: d, precise: precise, lat: d.Lat, lon: d.Lon}
+	*w = where{device: d, lat: d.Lat, lon: d.Lon}
 	country := d.Country
 	if len(country) == 0 {
 		country = o.Signals.Country

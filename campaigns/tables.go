@@ -65,7 +65,6 @@ func (t *Tables) Close() { t.open, t.previous, t.fresh = nil, nil, nil }
 // File is one file of [Tables.Files].
 type File struct {
 	Name string
-	Size int64
 	Sum  [sha256.Size]byte // SHA-256 of the content
 	Rows int               // valid rows
 	Bad  int               // rows that were skipped
@@ -77,7 +76,7 @@ func (t *Tables) Files() []File {
 	var out []File
 	for _, key := range slices.Sorted(maps.Keys(t.files)) {
 		x := t.files[key]
-		out = append(out, File{x.name, x.size, x.sum, x.rows, x.bad, x.line})
+		out = append(out, File{x.name, x.sum, x.rows, x.bad, x.line})
 	}
 	slices.SortStableFunc(out, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(out, func(a, b File) bool { return a.Name == b.Name })

@@ -47,7 +47,7 @@ func TestRadiusAgainstVectors(t *testing.T) {
 			continue
 		}
 		p := place{circle: true, lat: lat, lon: lon, km: km}
-		w := where{device: &rtb.Device{HasGeo: true}, precise: true, lat: x, lon: y}
+		w := where{device: &rtb.Device{HasGeo: true}, lat: x, lon: y}
 		if got := p.holds(&w); got != (want <= km) {
 			t.Fatalf("(%v, %v) and (%v, %v) are %v km apart; holds(%v km) = %v", lat, lon, x, y, want, km, got)
 		}

@@ -30,7 +30,6 @@ func (e *Edge) optOut(c *Call) error {
 	for _, k := range keys {
 		e.optedOut(k.Key)
 	}
-	e.outs.Add(1)
 	return nil
 }
 

@@ -20,7 +20,6 @@ type Counters struct {
 	unlinked  atomic.Uint64
 	cookies   atomic.Uint64
 	duplicate atomic.Uint64
-	outs      atomic.Uint64
 
 	mu    sync.RWMutex // guards names
 	names map[string]*atomic.Uint64
@@ -34,7 +33,6 @@ type Stats struct {
 	Unlinked   uint64            // links refused: the identifier is shared by too many, or already linked and there is no cookie
 	Cookies    uint64            // new visitor ids
 	Duplicates uint64            // events received again
-	OptOuts    uint64            // opt-outs stored
 }
 
 func (c *Counters) reject(r Reject) { c.rejected[r].Add(1) }
@@ -70,7 +68,7 @@ func (c *Counters) named(name string) *atomic.Uint64 {
 func (c *Counters) Stats() Stats {
 	s := Stats{
 		Events: map[string]uint64{}, Rejected: make(map[string]uint64, RejectReasons),
-		Links: c.links.Load(), Unlinked: c.unlinked.Load(), Cookies: c.cookies.Load(), Duplicates: c.duplicate.Load(), OptOuts: c.outs.Load(),
+		Links: c.links.Load(), Unlinked: c.unlinked.Load(), Cookies: c.cookies.Load(), Duplicates: c.duplicate.Load(),
 	}
 	for r := RejectNone + 1; r < RejectReasons; r++ {
 		s.Rejected[r.String()] = c.rejected[r].Load()
@@ -114,14 +112,6 @@ func (c *exchangeCounters) count(exchange string, o SyncOutcome, configured bool
 
 // SyncStats are the calls for one exchange by outcome.
 type SyncStats [SyncOutcomes]uint64
-
-// Sum returns the number of calls.
-func (s *SyncStats) Sum() (n uint64) {
-	for _, v := range s {
-		n += v
-	}
-	return n
-}
 
 func (c *exchangeCounters) stats() map[string]SyncStats {
 	c.mu.RLock()

@@ -11,7 +11,7 @@ func (s *Snapshot) LinePlans() []pacing.LinePlan {
 	out := make([]pacing.LinePlan, len(plan))
 	for i, p := range plan {
 		out[i] = pacing.LinePlan{
-			Line: p.Line, Priority: p.Priority, Currency: p.Currency, Zone: p.Zone, Mode: modeOf(p.Pacing), CampaignMode: modeOf(p.CampaignPacing),
+			Line: p.Line, Currency: p.Currency, Zone: p.Zone, Mode: modeOf(p.Pacing), CampaignMode: modeOf(p.CampaignPacing),
 			Caps: p.Caps, LineDay: p.LineDay, LineTotal: p.LineTotal, CampaignDay: p.CampaignDay, CampaignTotal: p.CampaignTotal,
 			Limits: p.Limits, Flights: p.Flights, AdvertiserMode: modeOf(p.AdvertiserPacing),
 			HoldbackPct: p.Holdback, CampaignHoldbackPct: p.CampaignHoldback, AdvertiserHoldbackPct: p.AdvertiserHoldback, MaxCPM: p.MaxCPM, Start: p.Start, End: p.End, Active: p.Active,

@@ -163,7 +163,7 @@ func (d *Decoder) geoCountry() (country []byte) {
 // geo reads a geo object into v.
 func (d *Decoder) geo(v *rtb.Device) {
 	s := &d.s
-	v.Country, v.Region, v.City, v.ZIP, v.GeoType, v.HasGeo = nil, nil, nil, nil, 0, false
+	v.Country, v.Region, v.City, v.ZIP, v.HasGeo = nil, nil, nil, nil, false
 	v.UTCOffset, v.HasOffset = 0, false
 	if !s.open('{') {
 		return
@@ -179,8 +179,6 @@ func (d *Decoder) geo(v *rtb.Device) {
 			v.City = s.readText()
 		case "zip":
 			v.ZIP = s.readText()
-		case "type":
-			v.GeoType = s.readInt(0)
 		case "utcoffset":
 			v.UTCOffset, v.HasOffset = offset(s.value())
 		case "lat":

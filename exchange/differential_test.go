@@ -285,7 +285,7 @@ func ourFacts(o *rtb.Opportunity) facts {
 		"id": string(o.ID), "at": o.At, "tmax": o.TMax.Milliseconds(), "test": o.Test, "cur": o.Currencies,
 		"wseat": texts(o.WSeat), "bseat": texts(o.BSeat), "bcat": texts(o.BCat), "acat": texts(o.ACat), "badv": texts(o.BAdv), "bapp": texts(o.BApp),
 		"wlang": texts(o.WLang), "site": o.Supply.Site, "app": o.Supply.App, "dooh": o.Supply.DOOH, "domain": string(o.Supply.Domain),
-		"page": string(o.Supply.Page), "ref": string(o.Supply.Ref), "bundle": string(o.Supply.Bundle), "publisher": string(o.Supply.PublisherID),
+		"page": string(o.Supply.Page), "bundle": string(o.Supply.Bundle), "publisher": string(o.Supply.PublisherID),
 		"ua": string(o.Device.UA), "ip": string(o.Device.IP), "ipv6": string(o.Device.IPv6), "devicetype": o.Device.Type,
 		"language": string(o.Device.Language), "country": string(o.Device.Country), "city": string(o.Device.City), "w": o.Device.W, "h": o.Device.H,
 		"lmt": o.Signals.LMT, "dnt": o.Signals.DNT, "coppa": o.Signals.COPPA == rtb.Yes, "gdpr": o.Signals.GDPR, "consent": string(o.Signals.Consent),
@@ -293,7 +293,7 @@ func ourFacts(o *rtb.Opportunity) facts {
 		"schain": o.SChain.Present, "nodes": len(o.SChain.Nodes), "imps": len(o.Imps),
 	}
 	if o.Supply.App || o.Supply.DOOH {
-		f["page"], f["ref"] = "", ""
+		f["page"] = ""
 	}
 	for _, id := range o.IDs {
 		k := fmt.Sprintf("ids %d", id.Kind)

@@ -174,11 +174,11 @@ func present[T any](p *T) int {
 }
 
 func librarySupply(r *openrtb2.BidRequest, f facts, n settled) {
-	f["domain"], f["page"], f["ref"], f["bundle"], f["publisher"] = "", "", "", "", ""
+	f["domain"], f["page"], f["bundle"], f["publisher"] = "", "", "", ""
 	var publisher *openrtb2.Publisher
 	switch {
 	case r.Site != nil:
-		f["domain"], f["page"], f["ref"], publisher = r.Site.Domain, r.Site.Page, r.Site.Ref, r.Site.Publisher
+		f["domain"], f["page"], publisher = r.Site.Domain, r.Site.Page, r.Site.Publisher
 	case r.App != nil:
 		f["domain"], f["bundle"], publisher = r.App.Domain, r.App.Bundle, r.App.Publisher
 	case r.DOOH != nil:

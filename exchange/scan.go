@@ -43,7 +43,6 @@ type scanner struct {
 	first   bool   // no member or element of the current container was read yet
 	checked bool   // check found nothing wrong
 	key     []byte // of the last member, unescaped
-	keyAt   int    // where it begins, at its quote
 	buf     []byte // scratch memory for unescaped text of this request
 	err     DecodeError
 	fault   DecodeError // what start found wrong
@@ -148,7 +147,7 @@ func (s *scanner) member() bool {
 	if end < 0 {
 		return false
 	}
-	s.key, s.keyAt = b[i+1:end], i
+	s.key = b[i+1 : end]
 	if s.carry.slashes != 0 && s.escaped(s.key) {
 		s.key, _ = s.unescape(s.key)
 	}

@@ -33,8 +33,6 @@ func (d *Decoder) supplyMember(o *rtb.Opportunity) {
 		u.Domain = s.asciiHost(s.readText())
 	case "page":
 		u.Page = s.asciiHost(s.readText())
-	case "ref":
-		u.Ref = s.readText()
 	case "bundle":
 		u.Bundle = s.readText()
 	case "storeurl":

@@ -24,7 +24,6 @@ type startReport struct {
 	files  []logFile
 	clean  bool         // the log was closed cleanly before
 	damage *DamageError // damage in the newest file
-	cut    int64        // size of a torn end
 	noted  head         // the head that is on disk
 }
 
@@ -429,7 +428,6 @@ func (l *Log) tidyEnd(f *logFile, e *endOfFile) error {
 		if err := writeWhole(l.o.disk, cut, part(e.size, e.rest)); err != nil {
 			return err
 		}
-		l.start.cut = e.rest
 		l.o.Logger.Warn("the end of the log was half written when the process ended; it was never acknowledged, and is kept in a separate file",
 			zap.Uint64("last_seq", e.good.Seq), zap.Int64("bytes", e.rest), zap.String("kept", cut))
 	}

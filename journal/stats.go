@@ -24,14 +24,12 @@ type Stats struct {
 
 	Append       Histogram // durations of Append, in seconds
 	AppendErrors uint64
-	WriteErrors  uint64    // writes and syncs that failed
-	SealErrors   uint64    // files that could not be compressed
-	LastError    string    // error of the last failed Append; empty if none failed
-	LastErrorAt  time.Time // time of the last failed Append; zero if none failed
+	WriteErrors  uint64 // writes and syncs that failed
+	SealErrors   uint64 // files that could not be compressed
+	LastError    string // error of the last failed Append; empty if none failed
 	// FailingSince is when appending began to fail; zero while it works.
 	FailingSince time.Time
 
-	CutBytes  int64  // size of a torn end that was cut off at the start
 	DiskFree  uint64 // bytes; 0 when unknown
 	DiskLow   bool   // DiskFree is below DiskLeast
 	DiskLeast uint64 // Options.MinFreeBytes
@@ -85,7 +83,7 @@ func (s *Stats) BlindFor(maxLag time.Duration) string {
 func (l *Log) Stats() Stats {
 	files, _ := l.files.snapshot()
 	free, least := l.diskFree()
-	s := Stats{Log: l.id, Last: l.Last(), Files: len(files), CutBytes: l.start.cut, Blind: l.BlindReason(), DiskFree: free,
+	s := Stats{Log: l.id, Last: l.Last(), Files: len(files), Blind: l.BlindReason(), DiskFree: free,
 		DiskLow: free > 0 && free < least, DiskLeast: least, Full: l.room.Load()&(1<<classEvent) == 0, Damaged: l.meter.damaged.Load()}
 	for i := range files {
 		s.Bytes += files[i].bytes
@@ -133,7 +131,6 @@ type meter struct {
 
 	mu           sync.Mutex // protects the fields below
 	lastError    string
-	lastErrorAt  time.Time
 	failingSince time.Time
 }
 
@@ -156,7 +153,7 @@ func (m *meter) observe(now, start time.Time, err error) {
 	default:
 		m.errors.Add(1)
 		m.mu.Lock()
-		m.lastError, m.lastErrorAt = err.Error(), now
+		m.lastError = err.Error()
 		if m.failingSince.IsZero() {
 			m.failingSince = now
 			m.bad.Store(true)
@@ -174,5 +171,5 @@ func (m *meter) fill(s *Stats) {
 	s.Append, s.AppendErrors, s.WriteErrors, s.SealErrors = h, m.errors.Load(), m.writeErrors.Load(), m.sealErrors.Load()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.LastError, s.LastErrorAt, s.FailingSince = m.lastError, m.lastErrorAt, m.failingSince
+	s.LastError, s.FailingSince = m.lastError, m.failingSince
 }

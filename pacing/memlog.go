@@ -17,8 +17,6 @@ var ErrConflict = errors.New("stale expected sequence")
 // MemLog is a log without storage, for replay and tests: it numbers and stamps
 // facts and hands them to its views before Append returns.
 type MemLog struct {
-	// Stream is the stream's id.
-	Stream string
 	// Now stamps facts.
 	Now func() time.Time
 	// Apply is called with every fact, in order, one call at a time.

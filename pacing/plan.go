@@ -21,7 +21,6 @@ const (
 // ignored.
 type LinePlan struct {
 	Line     rtb.LineID
-	Priority int
 	Currency rtb.Currency
 	Zone     *time.Location // time zone of the days; UTC if nil
 	Mode     Mode           // mode of the line

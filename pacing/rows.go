@@ -53,7 +53,6 @@ type BudgetRow struct {
 // LineStats are one line's figures for metrics.
 type LineStats struct {
 	Line     rtb.LineID
-	Currency rtb.Currency
 	Spend    rtb.Micros // charged since the view began, late spend included
 	Late     rtb.Micros
 	Reserved rtb.Micros // reserved by this run's bids in flight
@@ -181,12 +180,8 @@ func (p *Pacer) Stats() Stats {
 		if l == nil { // never active, but it may have spent
 			l = p.line(p.plan[i].Line)
 		}
-		currency := l.total.Currency
-		if currency.IsZero() {
-			currency = p.plan[i].Currency
-		}
 		s.Lines = append(s.Lines, LineStats{
-			Line: l.id, Currency: currency, Spend: l.total.Spend, Late: l.total.Late,
+			Line: l.id, Spend: l.total.Spend, Late: l.total.Late,
 			Reserved: l.reserved.Load(), Idle: p.idle(l.id), Multiplier: l.terms.multiplier.get(),
 		})
 	}

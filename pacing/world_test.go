@@ -35,7 +35,7 @@ const unit = rtb.Micros(1_000_000)
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: noon}
-	w.log = &MemLog{Stream: "test", Now: func() time.Time { return w.now }, Apply: func(facts []events.Fact) error {
+	w.log = &MemLog{Now: func() time.Time { return w.now }, Apply: func(facts []events.Fact) error {
 		w.facts = append(w.facts, facts...)
 		for _, p := range w.runs {
 			if err := p.Apply(facts); err != nil {

@@ -26,11 +26,6 @@ type Grant struct {
 	// Refusal is the reason for what is not allowed, and NoBidNone when everything
 	// is allowed.
 	Refusal rtb.NoBidReason
-	// Signal is the kind of signal that decided, as in rtb.Permissions, or
-	// [SignalOptOut].
-	Signal string
-	// ConsentHash has the meaning of the field of rtb.Permissions.
-	ConsentHash uint64
 }
 
 // The TCF purposes that a browser call needs.
@@ -48,7 +43,7 @@ const maxBrowserSIDs = 32
 func (p *Policy) Browser(c *Consent) Grant {
 	p.ready()
 	if c.OptOut {
-		return Grant{Refusal: rtb.NoBidPrivacyOptedOut, Signal: SignalOptOut}
+		return Grant{Refusal: rtb.NoBidPrivacyOptedOut}
 	}
 	var sids [maxBrowserSIDs]int
 	ids, readable := parseSIDs(c.GPPSID, sids[:0])
@@ -67,12 +62,9 @@ func (p *Policy) Browser(c *Consent) Grant {
 	g := Grant{
 		SetCookie:    cookie.level == rtb.LevelPersonalised,
 		StoreProfile: profile.level == rtb.LevelPersonalised,
-		Refusal:      profile.refusal, Signal: profile.signal, ConsentHash: r.hash,
+		Refusal:      profile.refusal,
 	}
 	g.Sync = g.SetCookie
-	if g.StoreProfile {
-		g.Signal = r.source()
-	}
 	return g
 }
 

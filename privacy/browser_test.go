@@ -18,40 +18,39 @@ func TestBrowser(t *testing.T) {
 		consent Consent
 		want    int
 		refusal rtb.NoBidReason
-		signal  string
 	}{
-		{"nothing said", Consent{}, all, 0, "none"},
-		{"opted out", Consent{OptOut: true, GDPR: b("0")}, none, rtb.NoBidPrivacyOptedOut, "opt_out"},
-		{"C4 TC1", Consent{GDPR: b("1"), GDPRConsent: b(tc1)}, all, 0, "tcf"},
-		{"C4 TC2", Consent{GDPR: b("1"), GDPRConsent: b(tc2)}, none, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"C4 TC3", Consent{GDPR: b("1"), GDPRConsent: b(tc3)}, none, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"C4 TC10", Consent{GDPR: b("1"), GDPRConsent: b(tc10)}, none, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"TC4: a cookie, no profile", Consent{GDPR: b("1"), GDPRConsent: b(tc4)}, cookie, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"TC5: a cookie, no profile", Consent{GDPR: b("1"), GDPRConsent: b(tc5)}, cookie, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"TC6: purpose 4 is not needed here", Consent{GDPR: b("1"), GDPRConsent: b(tc6)}, all, 0, "tcf"},
-		{"gdpr without consent", Consent{GDPR: b("1")}, none, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"gdpr a macro", Consent{GDPR: b("${GDPR}")}, none, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"gdpr 0", Consent{GDPR: b("0"), GDPRConsent: b(tc10)}, all, 0, "none"},
-		{"no flag, from France", Consent{Country: b("FR")}, none, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"no flag, a refusing string", Consent{GDPRConsent: b(tc10)}, none, rtb.NoBidPrivacyGDPR, "tcf"},
-		{"us_privacy opt-out", Consent{USPrivacy: b("1YYN")}, none, rtb.NoBidPrivacyUSP, "usp"},
-		{"us_privacy", Consent{USPrivacy: b("1YNN")}, all, 0, "usp"},
-		{"gpp opt-out", Consent{GPP: b(gppSale), GPPSID: b("7")}, none, rtb.NoBidPrivacyGPP, "gpp"},
-		{"gpp", Consent{GPP: b(gppNone), GPPSID: b("7")}, all, 0, "gpp"},
-		{"gpp, two sections named", Consent{GPP: b("DBACNYA~" + tc1 + "~1YNN"), GPPSID: b("2_6")}, all, 0, "gpp"},
-		{"gpp TC4: a cookie, no profile", Consent{GPP: b("DBABMA~" + tc4), GPPSID: b("2")}, cookie, rtb.NoBidPrivacyGPP, "gpp"},
-		{"gpp_sid unreadable", Consent{GPP: b(gppNone), GPPSID: b("7,x")}, none, rtb.NoBidPrivacyGPP, "gpp"},
-		{"gpp_sid a macro", Consent{GPPSID: b("${GPP_SID}")}, none, rtb.NoBidPrivacyGPP, "gpp"},
-		{"Sec-GPC", Consent{SecGPC: b("1")}, none, rtb.NoBidPrivacyGPC, "gpc"},
-		{"Sec-GPC in Canada", Consent{SecGPC: b("1"), Country: b("CAN")}, none, rtb.NoBidPrivacyGPC, "gpc"},
-		{"npa", Consent{NPA: b("1")}, none, rtb.NoBidPrivacyNPA, "npa"},
-		{"npa 0", Consent{NPA: b("0")}, all, 0, "none"},
+		{"nothing said", Consent{}, all, 0},
+		{"opted out", Consent{OptOut: true, GDPR: b("0")}, none, rtb.NoBidPrivacyOptedOut},
+		{"C4 TC1", Consent{GDPR: b("1"), GDPRConsent: b(tc1)}, all, 0},
+		{"C4 TC2", Consent{GDPR: b("1"), GDPRConsent: b(tc2)}, none, rtb.NoBidPrivacyGDPR},
+		{"C4 TC3", Consent{GDPR: b("1"), GDPRConsent: b(tc3)}, none, rtb.NoBidPrivacyGDPR},
+		{"C4 TC10", Consent{GDPR: b("1"), GDPRConsent: b(tc10)}, none, rtb.NoBidPrivacyGDPR},
+		{"TC4: a cookie, no profile", Consent{GDPR: b("1"), GDPRConsent: b(tc4)}, cookie, rtb.NoBidPrivacyGDPR},
+		{"TC5: a cookie, no profile", Consent{GDPR: b("1"), GDPRConsent: b(tc5)}, cookie, rtb.NoBidPrivacyGDPR},
+		{"TC6: purpose 4 is not needed here", Consent{GDPR: b("1"), GDPRConsent: b(tc6)}, all, 0},
+		{"gdpr without consent", Consent{GDPR: b("1")}, none, rtb.NoBidPrivacyGDPR},
+		{"gdpr a macro", Consent{GDPR: b("${GDPR}")}, none, rtb.NoBidPrivacyGDPR},
+		{"gdpr 0", Consent{GDPR: b("0"), GDPRConsent: b(tc10)}, all, 0},
+		{"no flag, from France", Consent{Country: b("FR")}, none, rtb.NoBidPrivacyGDPR},
+		{"no flag, a refusing string", Consent{GDPRConsent: b(tc10)}, none, rtb.NoBidPrivacyGDPR},
+		{"us_privacy opt-out", Consent{USPrivacy: b("1YYN")}, none, rtb.NoBidPrivacyUSP},
+		{"us_privacy", Consent{USPrivacy: b("1YNN")}, all, 0},
+		{"gpp opt-out", Consent{GPP: b(gppSale), GPPSID: b("7")}, none, rtb.NoBidPrivacyGPP},
+		{"gpp", Consent{GPP: b(gppNone), GPPSID: b("7")}, all, 0},
+		{"gpp, two sections named", Consent{GPP: b("DBACNYA~" + tc1 + "~1YNN"), GPPSID: b("2_6")}, all, 0},
+		{"gpp TC4: a cookie, no profile", Consent{GPP: b("DBABMA~" + tc4), GPPSID: b("2")}, cookie, rtb.NoBidPrivacyGPP},
+		{"gpp_sid unreadable", Consent{GPP: b(gppNone), GPPSID: b("7,x")}, none, rtb.NoBidPrivacyGPP},
+		{"gpp_sid a macro", Consent{GPPSID: b("${GPP_SID}")}, none, rtb.NoBidPrivacyGPP},
+		{"Sec-GPC", Consent{SecGPC: b("1")}, none, rtb.NoBidPrivacyGPC},
+		{"Sec-GPC in Canada", Consent{SecGPC: b("1"), Country: b("CAN")}, none, rtb.NoBidPrivacyGPC},
+		{"npa", Consent{NPA: b("1")}, none, rtb.NoBidPrivacyNPA},
+		{"npa 0", Consent{NPA: b("0")}, all, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &Policy{VendorID: 42, UnknownCountryAllow: true}
 			got := p.Browser(&c.consent)
 			want := Grant{SetCookie: c.want >= cookie, Sync: c.want >= cookie, StoreProfile: c.want == all,
-				Refusal: c.refusal, Signal: c.signal, ConsentHash: got.ConsentHash}
+				Refusal: c.refusal}
 			if got != want {
 				t.Errorf("got %+v; want %+v", got, want)
 			}

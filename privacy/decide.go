@@ -13,7 +13,6 @@ const (
 	SignalLMT     = "lmt"
 	SignalNPA     = "npa"
 	SignalCountry = "country"
-	SignalOptOut  = "opt_out"
 )
 
 // maxSIDs is the maximum number of section ids in gpp_sid; a longer list refuses.

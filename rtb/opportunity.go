@@ -108,7 +108,6 @@ type Supply struct {
 	ID              []byte
 	Domain          []byte
 	Page            []byte
-	Ref             []byte
 	Bundle          []byte // as sent: a store id, or the address of the app's page in a store
 	StoreURL        []byte
 	PublisherID     []byte
@@ -133,7 +132,6 @@ type Device struct {
 	ZIP      []byte
 	Lat, Lon float64
 	HasGeo   bool // Lat and Lon are set
-	GeoType  int
 	// UTCOffset is the device's local time minus UTC (geo.utcoffset); valid if
 	// HasOffset is set.
 	UTCOffset time.Duration

@@ -39,10 +39,8 @@ func (s *Store) Find(exchange string, ids []rtb.ExternalID, v *rtb.Visitor, befo
 		usable = usable || ok
 	}
 	if !usable {
-		s.count.noID.Add(1)
 		return rtb.NoBidNoID
 	}
-	s.count.unknown.Add(1)
 	return rtb.NoBidUnknownVisitor
 }
 
@@ -54,16 +52,7 @@ func (s *Store) findKnown(exchange string, ids []rtb.ExternalID, first candidate
 			list = append(list, candidate{ids[i].Kind, k, ids[i].MM, i})
 		}
 	}
-	reason := s.lookupFirst(list, v, beforeRead)
-	switch reason {
-	case rtb.NoBidNone:
-		s.count.found.Add(1)
-	case rtb.NoBidUnknownVisitor:
-		s.count.unknown.Add(1)
-	case rtb.NoBidPrivacyOptedOut:
-		s.count.optedOut.Add(1)
-	}
-	return reason
+	return s.lookupFirst(list, v, beforeRead)
 }
 
 // keyOf returns the key of an identifier; false if it identifies no one.

@@ -50,7 +50,6 @@ func (s *Store) Apply(facts []events.Fact) error {
 		}
 		return err
 	}
-	s.count.applied.Add(uint64(len(facts)))
 	if fn := s.folded.Load(); fn != nil {
 		for i := range facts {
 			if facts[i].Kind == events.KindEvent {

@@ -4,32 +4,26 @@ import (
 	"sync/atomic"
 
 	"go.uber.org/zap"
-
-	"rebound/events"
 )
 
-// Stats are counts since Open, except for Visitors, OptOuts and Position.
+// Stats are counts since Open, except for Visitors and OptOuts.
 type Stats struct {
 	Hits, Misses, Rejected uint64 // cache lookups: found, read from disk, and fills refused because the key had changed
-	Found, Unknown, NoID   uint64 // results of Find
-	OptedOut               uint64
 	Errors                 uint64 // reads that failed; the result was a no-bid
 	Visitors               uint64 // profiles
 	OptOuts                uint64 // visitors and identifiers that opted out
-	Applied, Duplicates    uint64 // facts; those of them that were duplicates
+	Duplicates             uint64 // facts that had been folded before
 	Dropped                uint64 // segments, products and scopes beyond the bounds of a profile
 	Overlinked             uint64 // links beyond a bound, not created
 	Shared                 uint64 // identifiers unlinked because too many visitors claimed them
 	StrayRows              uint64 // rows of lists that do not exist
 	BadRules               uint64 // rule texts that this version cannot read
-	Position               events.Position
 }
 
 type counters struct {
-	found, unknown, noID, optedOut, errors   atomic.Uint64
-	visitors, outs                           atomic.Int64
-	applied, duplicates, dropped, overlinked atomic.Uint64
-	shared, badRules, strayRows              atomic.Uint64
+	visitors, outs                          atomic.Int64
+	errors, duplicates, dropped, overlinked atomic.Uint64
+	shared, badRules, strayRows             atomic.Uint64
 }
 
 // Stats returns the current counts.
@@ -37,10 +31,9 @@ func (s *Store) Stats() Stats {
 	c := &s.count
 	return Stats{
 		Hits: s.cache.hits.Load(), Misses: s.cache.misses.Load(), Rejected: s.cache.rejected.Load(),
-		Found: c.found.Load(), Unknown: c.unknown.Load(), NoID: c.noID.Load(), OptedOut: c.optedOut.Load(),
 		Errors: c.errors.Load(), Visitors: uint64(c.visitors.Load()), OptOuts: uint64(c.outs.Load()),
-		Applied: c.applied.Load(), Duplicates: c.duplicates.Load(), Dropped: c.dropped.Load(),
-		Overlinked: c.overlinked.Load(), Shared: c.shared.Load(), BadRules: c.badRules.Load(), StrayRows: c.strayRows.Load(), Position: s.Position(),
+		Duplicates: c.duplicates.Load(), Dropped: c.dropped.Load(),
+		Overlinked: c.overlinked.Load(), Shared: c.shared.Load(), BadRules: c.badRules.Load(), StrayRows: c.strayRows.Load(),
 	}
 }
 

@@ -108,7 +108,7 @@ func TestAcceptErrorsAreWaitedOut(t *testing.T) {
 
 // When connections run short, those that are idle longest are closed, on any listener.
 func TestTheLongestIdleConnectionsMakeRoom(t *testing.T) {
-	conns := NewConns(6, time.Now)
+	conns := NewConns(6)
 	bid := start(t, Spec{Name: "bid", Handler: echo, Conns: conns})
 	edge := start(t, Spec{Name: "edge", Handler: echo, Conns: conns})
 	ask := func(c net.Conn, in *bufio.Reader) error {

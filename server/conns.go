@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Conns are the open connections of all listeners of a process, which share its file
@@ -13,7 +12,6 @@ import (
 // so that files can be opened and new clients are served. It is safe for concurrent use.
 type Conns struct {
 	limit  int
-	now    func() time.Time
 	closed atomic.Uint64 // while idle, to make room
 
 	mu   sync.Mutex // guards open
@@ -29,8 +27,8 @@ type tracked interface {
 
 // NewConns returns an empty set. limit is how many connections may be open before the
 // longest idle ones are closed; 0 means no limit.
-func NewConns(limit int, now func() time.Time) *Conns {
-	return &Conns{limit: limit, now: now, open: map[tracked]struct{}{}}
+func NewConns(limit int) *Conns {
+	return &Conns{limit: limit, open: map[tracked]struct{}{}}
 }
 
 // DefaultConnLimit returns how many connections leave enough file descriptors to the

@@ -159,7 +159,7 @@ func Serve(spec Spec, ln net.Listener) *Listener {
 		spec.Now = time.Now
 	}
 	if spec.Conns == nil {
-		spec.Conns = NewConns(0, spec.Now)
+		spec.Conns = NewConns(0)
 	}
 	l := &Listener{spec: spec, served: make(chan struct{}), now: spec.Now}
 	l.net = &acceptor{Listener: ln, l: l, closed: make(chan struct{})}

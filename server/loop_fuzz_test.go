@@ -68,7 +68,7 @@ func newTwin(t testing.TB, spec Spec) twin {
 		if err != nil {
 			t.Fatal(err)
 		}
-		spec.Loop, spec.Conns = loop, NewConns(0, time.Now)
+		spec.Loop, spec.Conns = loop, NewConns(0)
 		l := Serve(spec, ln)
 		t.Cleanup(func() {
 			if err := l.Drain(context.Background()); err != nil {

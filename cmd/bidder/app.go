@@ -103,7 +103,7 @@ type app struct {
 func (a *app) start(ctx context.Context) error {
 	a.startedAt = a.now()
 	a.console.line("Rebound is starting with " + a.flags.config)
-	a.conns = server.NewConns(server.DefaultConnLimit(), a.now)
+	a.conns = server.NewConns(server.DefaultConnLimit())
 	for _, step := range []func(context.Context) error{
 		a.openData, a.probePorts, a.openViews, a.openLog, a.openBidLog, a.openEdge, a.openCustomers, a.activateFirst, a.openReports, a.serveEdge,
 		a.follow, a.grant, a.firstLook, a.honour, a.useHugePages, a.serveBids, a.startRebuilder,

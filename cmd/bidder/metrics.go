@@ -158,6 +158,8 @@ func (a *app) segmentsMetrics(m *server.Metrics, f *figures) {
 	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies dropped because they exceeded a profile's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Dropped)) })
 	m.Counter("rebound_segments_shared_ids_total", "identifiers unlinked because more than 16 visitors claimed them", nil, func(emit server.Emit) { emit(float64(f.visitors.Shared)) })
 	m.Counter("rebound_segments_overlinked_total", "links not made because they exceeded an identity's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Overlinked)) })
+	m.Counter("rebound_segments_stray_rows_total", "rows of lists that no longer exist", nil, func(emit server.Emit) { emit(float64(f.visitors.StrayRows)) })
+	m.Counter("rebound_segments_bad_rules_total", "rules of audiences that this version cannot read, so that their segments are not recorded", nil, func(emit server.Emit) { emit(float64(f.visitors.BadRules)) })
 }
 
 func (a *app) edgeMetrics(m *server.Metrics, f *figures) {
@@ -211,7 +213,7 @@ func (a *app) trackingMetrics(m *server.Metrics, f *figures) {
 	})
 	m.Counter("rebound_tracking_feedback_total", "feedback in requests about earlier bids, by outcome", []string{"code"}, func(emit server.Emit) {
 		x := &f.feedback
-		for code, n := range map[string]uint64{"taken": x.Taken, "dropped": x.Dropped, "recorded": x.Rows, "refused": x.Refused} {
+		for code, n := range map[string]uint64{"taken": x.Taken, "dropped": x.Dropped, "recorded": x.Rows, "refused": x.Refused, "repeated": x.Repeated} {
 			emit(float64(n), code)
 		}
 	})
@@ -365,6 +367,8 @@ func (a *app) logMetrics(m *server.Metrics, f *figures) {
 	m.Gauge("rebound_journal_last", "sequence of the newest fact", nil, func(emit server.Emit) { emit(float64(f.journal.Last.Seq)) })
 	m.Gauge("rebound_journal_disk_free_bytes", "free space where the log is", nil, func(emit server.Emit) { emit(float64(f.journal.DiskFree)) })
 	m.Counter("rebound_events_bid_records_written_total", "bid records written", nil, func(emit server.Emit) { emit(float64(f.bids.Written)) })
+	m.Counter("rebound_events_bid_records_bytes_total", "size of the bid records written, before compression", nil, func(emit server.Emit) { emit(float64(f.bids.Bytes)) })
+	m.Counter("rebound_events_bid_records_without_request_total", "bid records written without their request, because it could not be redacted", nil, func(emit server.Emit) { emit(float64(f.bids.Redacted)) })
 	m.Gauge("rebound_events_bid_records_waiting", "bid records that have not been written yet", nil, func(emit server.Emit) { emit(float64(f.bids.Waiting)) })
 	m.Counter("rebound_events_bid_records_lost_total", "bid records whose file was removed while it was written", nil, func(emit server.Emit) { emit(float64(f.bids.Lost)) })
 	m.Counter("rebound_events_bid_records_dropped_total", "bid records lost because the buffer was full, the disk failed, or they could not be encoded", nil, func(emit server.Emit) { emit(float64(f.bids.Dropped)) })

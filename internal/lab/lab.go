@@ -32,7 +32,7 @@ type Options struct {
 	Config *config.Snapshot
 	// Now reads the lab's clock; required.
 	Now func() time.Time
-	// Name is the id of the lab's log and of its run.
+	// Name is the id of the lab's run.
 	Name string
 	// Node is the node of claims and records.
 	Node string
@@ -93,7 +93,7 @@ func (l *Lab) open(o *Options) (err error) {
 		}
 		visitors = l.Store
 	}
-	l.log = pacing.MemLog{Stream: o.Name, Now: o.Now, Apply: l.fold}
+	l.log = pacing.MemLog{Now: o.Now, Apply: l.fold}
 	l.Money, err = pacing.Open(pacing.Options{
 		InMemory: true, Run: o.Name, Node: o.Node, Append: l.log.Append, IsConflict: pacing.IsConflict, Now: o.Now, BidLife: o.BidLife,
 	})

@@ -183,9 +183,6 @@ func (b *Batch) Set(key, value []byte) error { return b.b.Set(key, value, nil) }
 // Delete deletes a key.
 func (b *Batch) Delete(key []byte) error { return b.b.Delete(key, nil) }
 
-// DeleteRange deletes the keys from lower up to, but not including, upper.
-func (b *Batch) DeleteRange(lower, upper []byte) error { return b.b.DeleteRange(lower, upper, nil) }
-
 // Get implements [Reader].
 func (b *Batch) Get(key []byte) (value []byte, exists bool, err error) {
 	if value, exists, err = get(b.b, key); err != nil {

@@ -149,7 +149,7 @@ func TestABatchReadsItsOwnWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := errors.Join(b.Set([]byte("a"), []byte("1")), b.DeleteRange([]byte("key"), []byte("kez"))); err != nil {
+	if err := errors.Join(b.Set([]byte("a"), []byte("1")), b.Delete([]byte("key1")), b.Delete([]byte("key2")), b.Delete([]byte("key3"))); err != nil {
 		t.Fatal(err)
 	}
 	var keys []string

@@ -101,7 +101,7 @@ type Measurement struct {
 // switched on.
 type Proof struct {
 	Requests, Bids, Records, Dropped, Grants float64
-	Reservations, Reserved                   float64 // at the end: bids in flight and their cost in micros
+	Reservations                             float64 // at the end: bids in flight
 	NoBids                                   map[string]float64
 	Bill                                     string // outcome of the billing notice of one bid
 }
@@ -330,7 +330,7 @@ func proofOf(before, after metrics) Proof {
 		Requests: after.since(before, "rebound_bidder_requests_total"), Bids: after.since(before, "rebound_bidder_bids_total"),
 		Records: after.since(before, "rebound_events_bid_records_written_total"), Dropped: after.since(before, "rebound_events_bid_records_dropped_total"),
 		Grants: after.since(before, "rebound_pacing_grants_total"), Reservations: after.sum("rebound_pacing_reservations"),
-		Reserved: after.sum("rebound_pacing_reserved_micros"), NoBids: map[string]float64{},
+		NoBids: map[string]float64{},
 	}
 	const name = "rebound_bidder_nobids_total"
 	for series := range after {

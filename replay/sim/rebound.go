@@ -65,7 +65,7 @@ var firstDay = time.Date(2026, 10, 5, 0, 0, 0, 0, time.UTC)
 
 func newRebound(s *Scenario, budgets []float64, seed uint64) (*rebound, error) {
 	r := &rebound{s: s, start: firstDay, now: firstDay, stepped: firstDay, draws: rand.New(rand.NewPCG(seed, 992))}
-	r.log = pacing.MemLog{Stream: "sim", Now: func() time.Time { return r.now }, Apply: r.apply}
+	r.log = pacing.MemLog{Now: func() time.Time { return r.now }, Apply: r.apply}
 	if s.RestartAt > 0 {
 		dir, err := os.MkdirTemp("", "rebound-sim")
 		if err != nil {
