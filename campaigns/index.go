@@ -123,7 +123,6 @@ func (x *Index) Advertiser(id string) *Advertiser { return x.byID[id] }
 // means no cap.
 type Plan struct {
 	Line          rtb.LineID
-	Priority      int
 	Currency      rtb.Currency
 	Zone          *time.Location
 	Pacing        Pacing
@@ -160,7 +159,7 @@ func (x *Index) Plan() []Plan {
 	plan := make([]Plan, 0, len(x.lines))
 	for _, l := range x.lines {
 		plan = append(plan, Plan{
-			Line: l.ID, Priority: l.Priority, Currency: l.Advertiser.Currency, Zone: l.Advertiser.Zone,
+			Line: l.ID, Currency: l.Advertiser.Currency, Zone: l.Advertiser.Zone,
 			Pacing: l.Pacing, Caps: l.Caps, LineDay: l.Daily, LineTotal: l.Total,
 			CampaignDay: l.Campaign.Daily, CampaignTotal: l.Campaign.Total, CampaignPacing: l.Campaign.Pacing,
 			Limits: limitsOf(l), Flights: flightsOf(l), AdvertiserPacing: l.Advertiser.Pacing,

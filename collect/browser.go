@@ -27,18 +27,13 @@ type hits struct {
 	kept  []*Input        // events among facts
 }
 
-// RecordBrowser records the events of one call of the pixel or the tag. It returns the
-// Set-Cookie value, which is empty if nothing may be stored. Problems are counted, kept in
-// the inputs for the validator, and not reported to the browser.
-func (e *Edge) RecordBrowser(ctx context.Context, c *Call, list ...*Input) (setCookieLine string) {
-	h := e.newHits(c, ChannelTag)
-	return e.recordHits(ctx, h, list)
-}
-
 func (e *Edge) newHits(c *Call, channel Channel) *hits {
 	return &hits{call: c, setup: e.setup.Load(), channel: channel, seen: map[string]bool{}}
 }
 
+// recordHits records the events of one call. It returns the Set-Cookie value, which is
+// empty if nothing may be stored. Problems are counted, kept in the inputs for the
+// validator, and not reported to the browser.
 func (e *Edge) recordHits(ctx context.Context, h *hits, list []*Input) (setCookieLine string) {
 	for _, in := range list {
 		e.addHit(h, in)

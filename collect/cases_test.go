@@ -174,7 +174,7 @@ func TestPageAddresses(t *testing.T) {
 	}
 	w := newWorld(t)
 	in := ParsePixel([]byte("a=shop&e=page_view&u=https://shop.example/category/20%-off/&r=https://news.example/50%&q=100%+wool"), w.reject)
-	w.RecordBrowser(t.Context(), &Call{}, &in)
+	w.record(t, &Call{}, &in)
 	if f := w.events(); len(f) != 1 || f[0].URL == nil || f[0].URL.Path != "/category/20%-off/" || f[0].RefHost != "news.example" || f[0].Query != "100% wool" {
 		t.Errorf("got %+v", f)
 	}

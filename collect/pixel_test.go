@@ -100,7 +100,7 @@ func FuzzPixel(f *testing.F) {
 			t.Fatalf("got %d items, %d properties", len(in.Items), len(in.Props))
 		}
 		in.Advertiser, in.Event, in.Consent = "shop", "view_item", nil
-		w.RecordBrowser(t.Context(), &Call{Host: "edge.example"}, &in)
+		w.record(t, &Call{Host: "edge.example"}, &in)
 		text := w.text(t)
 		if !utf8.ValidString(text) || hasEmail(strings.ReplaceAll(text, `\u0026`, "&")) {
 			t.Fatalf("fact of %q: %s", query, text)

@@ -16,7 +16,13 @@ import (
 func (w *world) pixel(t testing.TB, call *Call, query string) string {
 	t.Helper()
 	in := ParsePixel([]byte(query), w.reject)
-	return w.RecordBrowser(t.Context(), call, &in)
+	return w.record(t, call, &in)
+}
+
+// record records an event as the tag's.
+func (w *world) record(t testing.TB, call *Call, in *Input) string {
+	t.Helper()
+	return w.recordHits(t.Context(), w.newHits(call, ChannelTag), []*Input{in})
 }
 
 // value returns the value of the cookie in a Set-Cookie line.

@@ -2,6 +2,7 @@ package creatives
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 // banner is a compiled template. The types that are shown as banners share it.
 type banner struct {
 	subtypes []int   // kinds of content in the markup, compared with btype
+	expands  bool    // beyond its size, which the impression must allow
 	pieces   []piece // shared by the creatives with the same markup
 }
 
@@ -67,6 +69,7 @@ func (b *banner) template(c *compiler, out *Creative, field, markup string) {
 		c.templates[markup] = t.pieces
 	}
 	b.pieces, b.subtypes = c.templates[markup], bannerSubtypes(markup)
+	b.expands = slices.ContainsFunc(out.Attrs, func(attr int) bool { return attrExpands <= attr && attr <= attrExpandsOnHover })
 }
 
 func (c *compiler) sizes(out *Creative) {
@@ -114,8 +117,14 @@ func (b *banner) fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Excha
 	case !c.offersAPIs(slot.API):
 		return f, rtb.NoBidAPI
 	}
-	f.AttributeBlocked = slot.ListsBad || containsAny(slot.BType, b.subtypes) || c.blocks(slot.BAttr, x)
+	f.AttributeBlocked = slot.ListsBad || containsAny(slot.BType, b.subtypes) || c.blocks(slot.BAttr, x) || b.expands && !letsExpand(slot)
 	return f, rtb.NoBidNone
+}
+
+// letsExpand reports whether a banner may expand in any direction. If none is listed, it
+// may not (conformance BN7).
+func letsExpand(slot *rtb.Banner) bool {
+	return slices.ContainsFunc(slot.ExpDir, func(dir int) bool { return dirLeft <= dir && dir <= dirFullScreen })
 }
 
 func (b *banner) likeness(c *Creative) string {

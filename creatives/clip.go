@@ -68,7 +68,11 @@ var (
 
 // Codes of AdCOM 1.0 that matter here.
 const (
-	attrSkippable = 16 // List: Creative Attributes
+	// List: Creative Attributes
+	attrExpands, attrExpandsOnHover = 3, 5 // with what is between them
+	attrSkippable                   = 16
+
+	dirLeft, dirFullScreen = 1, 5 // List: Expandable Directions; with what is between them
 
 	apiVPAID1, apiVPAID2 = 1, 2 // List: API Frameworks
 	apiOMID              = 7

@@ -57,7 +57,6 @@ func (p *Product) OnSale(now time.Time) bool {
 
 // Feed is a loaded product feed. It is immutable.
 type Feed struct {
-	ID   string
 	Good int // products
 	Bad  int // rows that were skipped
 	// Kept is why a newer file was rejected, if this is the older feed, and empty
@@ -141,7 +140,7 @@ func LoadFeed(r io.Reader, o FeedOptions) (*Feed, *FeedReport, error) {
 		return nil, nil, fmt.Errorf("cannot load feed %s: %w", o.ID, err)
 	}
 	rd.columns = columns.n
-	l := feedLoader{rd: rd, columns: columns, options: o, feed: &Feed{ID: o.ID, products: map[string]*Product{}}}
+	l := feedLoader{rd: rd, columns: columns, options: o, feed: &Feed{products: map[string]*Product{}}}
 	if l.options.Zone == nil {
 		l.options.Zone = time.UTC
 	}

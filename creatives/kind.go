@@ -79,7 +79,8 @@ type Fit struct {
 	Flex     rtb.FlexSize // the ratio that the size has; zero if the impression lists the size
 	Protocol int          // AdCOM protocol of a video or audio ad
 	// AttributeBlocked is set if the impression blocks an attribute or the
-	// banner type of the creative, or if its block lists cannot be read.
+	// banner type of the creative, if its block lists cannot be read, or if the
+	// creative expands and the banner may not.
 	AttributeBlocked bool
 }
 

@@ -20,7 +20,7 @@ type Spec struct {
 	File       string            `yaml:"file" config:"path"`                                     // instead of html: a file with the markup
 	Fill       []string          `yaml:"fill" enum:"cart,viewed,wishlist,complements"`           // sources of products: cart, viewed, wishlist, complements; default [cart, viewed]
 	Fallback   string            `yaml:"fallback"`                                               // creative to use if there is no product
-	Attr       []int             `yaml:"attr"`                                                   // AdCOM creative attributes
+	Attr       []int             `yaml:"attr"`                                                   // AdCOM creative attributes; with 3, 4 or 5 (expandable) a banner is shown only where expdir allows a direction
 	Cat        []string          `yaml:"cat"`                                                    // IAB content categories; default the advertiser's
 	Language   string            `yaml:"language"`                                               // ISO 639-1; xx: no words
 	Mimes      []string          `yaml:"mimes"`                                                  // default by type; for tag_url the types that it returns

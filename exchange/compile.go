@@ -28,7 +28,7 @@ func (c *compiler) check(ok bool, path string, got any, want string) {
 func (s *ProfileSpec) Compile() (*Profile, spec.Problems) {
 	var c compiler
 	p := &Profile{
-		ID: s.ID, Name: orString(s.Name, s.ID), IDSpace: orString(s.IDSpace, s.ID),
+		ID: s.ID, IDSpace: orString(s.IDSpace, s.ID),
 		Secret: s.Secret, QuotaQPS: s.QuotaQPS, MaxInFlight: s.MaxInFlight,
 		MaxBody: orInt(int(s.MaxBody), 256<<10), MaxInflated: orInt(int(s.MaxInflated), 1<<20),
 		GzipIn: s.GzipIn == nil || *s.GzipIn, GzipOut: s.GzipOut == nil || *s.GzipOut,
@@ -40,7 +40,7 @@ func (s *ProfileSpec) Compile() (*Profile, spec.Problems) {
 		clickMacro: s.ClickMacro, clickMacroEsc: s.ClickMacroEsc,
 		CRIDMax: orInt(s.CRIDMax, 64), ADomainMax: s.ADomainMax, ADomainLenMax: orInt(s.ADomainLenMax, 128),
 		RespMaxBytes: int(s.RespMaxBytes), RequiresApproval: s.RequiresApproval, DefaultProtocols: s.DefaultProtocols,
-		SChainASI: s.SChainASI, GVLID: s.GVLID,
+		SChainASI:      s.SChainASI,
 		OpenRTBVersion: orString(s.OpenRTBVersion, "2.6"), RetryWindow: time.Duration(s.RetryWindow),
 		AdmMaxBytes: int(s.AdmMaxBytes), BidFeedback: s.BidFeedback, refuseClickTracking: s.RefuseClickTracking, buyerIFA: s.BuyerUIDIFA,
 		tick: s.PriceTick, attr: s.Attr, billingIDs: s.BillingIDs, procTime: s.ProcessingTime,

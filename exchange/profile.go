@@ -12,7 +12,7 @@ import (
 // Profile is one exchange, compiled from a [ProfileSpec]. It is immutable and
 // may be shared by goroutines.
 type Profile struct {
-	ID, Name, IDSpace string
+	ID, IDSpace string
 
 	Secret      string
 	Sources     []netip.Prefix // empty: any address, because a secret is set
@@ -55,7 +55,6 @@ type Profile struct {
 	ADomainLenMax    int   // bytes
 	RespMaxBytes     int   // 0: any
 	AdmMaxBytes      int   // 0: any
-	GVLID            int
 	BidFeedback      bool
 	RequiresApproval bool
 	MatchURL         string        // where cookie sync sends the browser, with macros

@@ -255,7 +255,7 @@ func TestReadUsage(t *testing.T) {
 			break
 		}
 	}
-	if before.Resident < 1<<20 || before.Threads < 1 || before.Files < 3 {
+	if before.Resident < 1<<20 {
 		t.Errorf("got %+v", before)
 	}
 	if _, err := ReadUsage(-1); err == nil {

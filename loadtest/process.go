@@ -11,8 +11,6 @@ import (
 type Usage struct {
 	User, System time.Duration // CPU time
 	Resident     int64         // bytes of memory now
-	Threads      int           // now
-	Files        int           // open descriptors now; 0 if not readable
 }
 
 // CPU returns the CPU time in user and kernel mode.

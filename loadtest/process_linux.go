@@ -17,26 +17,22 @@ const clockTick = 10 * time.Millisecond
 
 // ReadUsage reads what a process has used from the process table (proc(5)).
 func ReadUsage(pid int) (Usage, error) {
-	dir := "/proc/" + strconv.Itoa(pid)
-	text, err := os.ReadFile(dir + "/stat")
+	name := "/proc/" + strconv.Itoa(pid) + "/stat"
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return Usage{}, fmt.Errorf("cannot read the process table: %w", err)
 	}
 	// The name in the second field may contain blanks and brackets.
 	f := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(f) < 22 {
-		return Usage{}, fmt.Errorf("cannot read the process table: got %q in %s/stat", text, dir)
+		return Usage{}, fmt.Errorf("cannot read the process table: got %q in %s", text, name)
 	}
 	number := func(i int) int64 {
 		n, _ := strconv.ParseInt(string(f[i]), 10, 64)
 		return n
 	}
-	u := Usage{User: time.Duration(number(11)) * clockTick, System: time.Duration(number(12)) * clockTick,
-		Threads: int(number(17)), Resident: number(21) * int64(os.Getpagesize())}
-	if files, err := os.ReadDir(dir + "/fd"); err == nil {
-		u.Files = len(files)
-	}
-	return u, nil
+	return Usage{User: time.Duration(number(11)) * clockTick, System: time.Duration(number(12)) * clockTick,
+		Resident: number(21) * int64(os.Getpagesize())}, nil
 }
 
 // cpuSet is the mask of sched_setaffinity(2), for up to 1,024 cores.

@@ -107,7 +107,7 @@ var noBidText = [NoBidReasons]noBidTexts{
 		"Use https URLs only in the creative."},
 	NoBidLanguage: {"The request does not accept the language of any creative.",
 		"Add a creative in one of the languages, or correct `language` of the creative."},
-	NoBidAttribute: {"The impression blocks an attribute of every creative (battr, btype).",
+	NoBidAttribute: {"The impression blocks an attribute of every creative (battr, btype), or does not let an expandable one expand (expdir).",
 		"Nothing to do, unless `attr` of a creative or of the profile is wrong."},
 	NoBidCategory: {"The request blocks the category of the creative or advertiser (bcat), or allows only others (acat).",
 		"Nothing to do, unless `iab_cat` is wrong."},

@@ -243,9 +243,9 @@ type Banner struct {
 	BAttr                  []int
 	BType                  []int
 	API                    []int
-	ExpDir                 []int
-	Pos                    int  // -1 absent
-	ListsBad               bool // a restricting list of the banner is unreadable
+	ExpDir                 []int // directions in which the banner may expand
+	Pos                    int   // -1 absent
+	ListsBad               bool  // a restricting list of the banner is unreadable
 }
 
 // FlexSize is a format given as a ratio (OpenRTB 2.6 §3.2.10).
