@@ -332,7 +332,7 @@ func (x *capLoad) charge(c *capBid, price int64) {
 // again repeats the bills that were not acknowledged.
 func (x *capLoad) again(t *testing.T) {
 	t.Helper()
-	within(t, 20*time.Second, "every bill is acknowledged", func() bool {
+	within(t, patience, "every bill is acknowledged", func() bool {
 		left := x.list(func(c *capBid) bool { return c.billed && !c.acked })
 		for _, c := range left {
 			price := c.price

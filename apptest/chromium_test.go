@@ -208,7 +208,7 @@ func (c *chromium) open(url string) {
 	if e := str(c.do("Page.navigate", map[string]any{"url": url})["errorText"]); e != "" {
 		c.t.Fatalf("%s: %s", url, e)
 	}
-	within(c.t, 60*time.Second, "the page has loaded", func() bool {
+	within(c.t, patience, "the page has loaded", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.loaded > before

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // shared opens a file of the corpus next to the checkout; tests that need it
@@ -137,7 +136,7 @@ func introduce(t *testing.T, b *bidder, lines [][]byte) map[string]bool {
 			}
 		}
 	}
-	within(t, 10*time.Second, "the corpus' visitors are known", func() bool {
+	within(t, patience, "the corpus' visitors are known", func() bool {
 		status, _ := b.ask("demo", request("last", "corpus-last"))
 		return status == http.StatusOK
 	})

@@ -1,12 +1,15 @@
 package apptest
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -45,7 +48,7 @@ func TestHTTPDocument(t *testing.T) {
 	}
 	b := startBidder(t)
 	text = strings.NewReplacer("127.0.0.1:8080", b.Bid, "127.0.0.1:8081", b.Edge, "127.0.0.1:8082", b.Admin).Replace(text)
-	cmd := exec.Command("bash", "-c", "set -u\n"+text+`echo "visitor:${#ann}"`)
+	cmd := exec.Command("bash", "-c", "set -u\n"+settling(b.Admin)+text+`echo "visitor:${#ann}"`)
 	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -82,7 +85,7 @@ func TestStartDocument(t *testing.T) {
 	}
 	text = strings.NewReplacer(serve, serve+" --bid "+bid+" --edge "+edge+" --admin "+admin+" --public-url http://"+edge,
 		"127.0.0.1:8080", bid, "127.0.0.1:8081", edge, "127.0.0.1:8082", admin).Replace(text)
-	cmd := exec.Command("bash", "-c", "set -u\ntrap 'kill ${pid:-} 2>/dev/null' EXIT\n"+text)
+	cmd := exec.Command("bash", "-c", "set -u\ntrap 'kill ${pid:-} 2>/dev/null' EXIT\n"+settling(admin)+text)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	var out, status strings.Builder
@@ -102,13 +105,39 @@ func TestStartDocument(t *testing.T) {
 	}
 }
 
-// freeAddress returns an address of this machine on which nothing listens.
+// freeAddress returns an address of this machine on which nothing listens. It is given
+// once, and its port is below those that systems give to clients and to listeners on port
+// 0: nobody else takes it before a bidder listens on it, or while that bidder restarts.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, ports = 15_000, 15_000
+	for range ports {
+		addr := fmt.Sprintf("127.0.0.1:%d", first+lastPort.Add(1)%ports)
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
+}
+
+// lastPort begins at random, because other tests may run on this machine.
+var lastPort = func() *atomic.Uint32 {
+	n := &atomic.Uint32{}
+	n.Store(rand.Uint32N(1 << 16))
+	return n
+}()
+
+// settling is a shell function in the place of sleep: it also waits until a bidder has
+// folded all facts, which takes longer on a busy machine.
+func settling(admin string) string {
+	return `sleep() {
+	command sleep "$1"
+	for i in $(seq 600); do
+		curl -s http://` + admin + `/metrics | awk '/^rebound_journal_lag/ && $2 > 0 {exit 1}' && return
+		command sleep 0.1
+	done
+}
+`
 }

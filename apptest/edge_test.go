@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // An event that a browser and a server report under one id counts once, and so does an
@@ -101,7 +100,7 @@ func TestKeysAreWalls(t *testing.T) {
 		t.Errorf("an unknown key: got %d; want 401", status)
 	}
 	b.events(`{"event":"view_item","user":{"uid":"user-two"},"items":["SKU1"]}`)
-	b.bidWithin(2*time.Second, "user-two") // the fold has passed both
+	b.awaitBid("user-two") // the fold has passed both
 	if status, _ := b.ask("demo", request("r", "u1")); status != http.StatusNoContent {
 		t.Errorf("a visitor of another advertiser: got %d; want no bid of the shop", status)
 	}
@@ -135,7 +134,7 @@ func TestKeyRotation(t *testing.T) {
 		if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		within(t, 20*time.Second, "the reload", func() bool {
+		within(t, patience, "the reload", func() bool {
 			if got := send("old-key"); done == 1 && got != 200 {
 				t.Fatalf("the old key during the change: got %d; want 200", got)
 			}
@@ -169,7 +168,7 @@ collect: {events_per_visitor: 20, calls_per_address: 30}
 	edge := "http://" + b.Edge
 	alice, mallory := b.browser(), b.browser()
 	uid := alice.pixel("a=shop&e=view_item&id=SKU1&em=" + hashOf("alice@mail.example"))
-	b.bidWithin(2*time.Second, uid)
+	b.awaitBid(uid)
 
 	forged := "A" + uid[1:]
 	if forged == uid {
@@ -182,7 +181,7 @@ collect: {events_per_visitor: 20, calls_per_address: 30}
 		}
 	}
 	mallory.pixel("a=shop&e=purchase&o=X-2&v=9999999&cu=USD&em=" + hashOf("alice@mail.example"))
-	within(t, 2*time.Second, "the purchases are folded", func() bool { return b.metric("rebound_journal_lag", "view", "segments") == 0 })
+	within(t, patience, "the purchases are folded", func() bool { return b.metric("rebound_journal_lag", "view", "segments") == 0 })
 	if status, _ := b.ask("demo", request("r-alice", uid)); status != http.StatusOK {
 		t.Errorf("after the purchases of others: got %d for alice; want a bid", status)
 	}
@@ -227,7 +226,7 @@ func TestDryRun(t *testing.T) {
 		t.Fatalf("got %v", got)
 	}
 	b.events(`[{"event":"view_item","user":{"uid":"user-1"},"items":["SKU1"]},{"event":"add_to_cart","user":{"uid":"user-1"},"items":["SKU1"]}]`)
-	b.bidWithin(2*time.Second, "user-1")
+	b.awaitBid("user-1")
 	if got := dry(`{"event":"purchase","user":{"uid":"user-1"}}`); len(got) != 1 || enters(got[0]) != "[buyers] [cart_abandoners] [product_viewers]" {
 		t.Errorf("a purchase: got %v", got)
 	}
@@ -286,9 +285,9 @@ func TestMailClickLinksTheBrowser(t *testing.T) {
 		t.Fatalf("got %d to %q; want the page", rs.StatusCode, rs.Header.Get("Location"))
 	}
 	uid := w.pixel("a=shop&e=view_item&id=SKU1")
-	b.bidWithin(2*time.Second, uid)
+	b.awaitBid(uid)
 	b.events(`{"event":"purchase","order_id":"M-1","user":{"em":"` + h + `"},"value":79.9,"currency":"USD","items":["SKU1"]}`)
-	within(t, 2*time.Second, "no more bids for who bought", func() bool {
+	within(t, patience, "no more bids for who bought", func() bool {
 		status, _ := b.ask("demo", request("r", uid))
 		return status == http.StatusNoContent
 	})

@@ -89,10 +89,7 @@ type bidder struct {
 // ports, and waits until it is ready.
 func startBidder(t *testing.T, args ...string) *bidder {
 	t.Helper()
-	b := &bidder{
-		t: t, dir: filepath.Join(t.TempDir(), "data"), args: args,
-		Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0",
-	}
+	b := newBidder(t, args...)
 	b.start()
 	t.Cleanup(func() {
 		b.kill()
@@ -101,6 +98,12 @@ func startBidder(t *testing.T, args ...string) *bidder {
 		}
 	})
 	return b
+}
+
+// newBidder returns a bidder that is not started yet, on free ports.
+func newBidder(t *testing.T, args ...string) *bidder {
+	t.Helper()
+	return &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), args: args, Bid: freeAddress(t), Edge: freeAddress(t), Admin: freeAddress(t)}
 }
 
 // start restarts the process on its previous addresses, because the links that
@@ -153,8 +156,8 @@ func (b *bidder) terminate() int {
 	}
 	select {
 	case <-b.ended:
-	case <-time.After(30 * time.Second):
-		b.t.Fatal("bidder did not stop within 30 s of SIGTERM")
+	case <-time.After(patience):
+		b.t.Fatalf("bidder did not stop within %s of SIGTERM", patience)
 	}
 	return b.cmd.ProcessState.ExitCode()
 }
@@ -189,7 +192,7 @@ func call(t *testing.T, c *http.Client, method, url, contentType string, body []
 }
 
 var noRedirect = &http.Client{
-	Timeout:       10 * time.Second,
+	Timeout:       patience,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -229,7 +232,7 @@ func (b *bidder) browser() *browser {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return &browser{b, &http.Client{Jar: jar, Timeout: 10 * time.Second}}
+	return &browser{b, &http.Client{Jar: jar, Timeout: patience}}
 }
 
 // pixel loads the shop's pixel and returns the visitor's id, as the cookie has it.
@@ -286,6 +289,9 @@ func (b *bidder) budget(campaign, line, window string) map[string]any {
 	b.t.Fatalf("budgets: no row for campaign %s, line %q, window %s in %s", campaign, line, window, body)
 	return nil
 }
+
+// patience bounds every wait for what must happen; it is not an expectation of speed.
+const patience = time.Minute
 
 // within retries a condition until it holds, and fails if it does not hold in
 // time. The wait between attempts only saves CPU time; no result depends on it.

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // hostileCase is one line of the corpus of hostile bodies.
@@ -48,7 +47,7 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	ordinary := []byte(`{"id":"o","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s","page":"https://e.example/"},"user":{"id":"last"},"tmax":500}`)
-	within(t, 5*time.Second, "the visitor is known", func() bool {
+	within(t, patience, "the visitor is known", func() bool {
 		status, _ := b.ask("demo", ordinary)
 		return status == http.StatusOK
 	})

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
-	"time"
 )
 
 // TestOrderUnderAnotherIdentity: the shop's server reports an order under the
@@ -15,7 +14,7 @@ func TestOrderUnderAnotherIdentity(t *testing.T) {
 	b := startBidder(t)
 	carol := b.browser()
 	uid := carol.pixel("a=shop&e=view_item&id=SKU1&u=" + url.QueryEscape("https://shop.example/p/SKU1"))
-	b.bidWithin(time.Second, uid)
+	b.awaitBid(uid)
 
 	server := func(user string) (accepted, duplicates float64) {
 		r := b.events(`{"event":"purchase","user":{` + user + `},"items":[{"id":"SKU1","price":79.9}],"value":79.9,"currency":"USD","order_id":"A-7"}`)
@@ -28,7 +27,7 @@ func TestOrderUnderAnotherIdentity(t *testing.T) {
 		t.Fatalf("the server's purchase: got %v accepted; want 1", n)
 	}
 	carol.pixel("a=shop&e=purchase&o=A-7&v=79.9&cur=USD&id=SKU1")
-	within(t, 2*time.Second, "no more bids for who bought", func() bool {
+	within(t, patience, "no more bids for who bought", func() bool {
 		status, _ := b.ask("demo", request("r", uid))
 		return status == http.StatusNoContent
 	})

@@ -53,7 +53,7 @@ func (b *bidder) reloads(n int) (first, last footprint, slowest time.Duration) {
 // reloads under load, a kill and a clean restart, and reloads give their memory back.
 func TestLargeConfiguration(t *testing.T) {
 	config := largeConfig(t, "--lines", "2000", "--audiences", "900", "--products", "1000", "--candidates", "350")
-	b := &bidder{t: t, dir: filepath.Join(t.TempDir(), "data"), args: []string{"--config", config}, Bid: "127.0.0.1:0", Edge: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	b := newBidder(t, "--config", config)
 	b.startLarge()
 	t.Cleanup(b.kill)
 	load := []string{"--visitors", "300", "--products", "1000", "--known-pct", "50", "--rate", "50", "--duration", "5s", "--deadline", "5s"}

@@ -77,10 +77,10 @@ campaigns:
 		t.Fatalf("a visitor who is on no list: got status %d; want 204", status)
 	}
 	anna.pixel("a=shop&e=page_view&em=" + strings.NewReplacer("+", "%2B", "/", "%2F", "=", "%3D").Replace(emailHash(rows/2)))
-	b.bidWithin(time.Second, uid)
+	b.awaitBid(uid)
 	b.kill()
 	b.start()
-	b.bidWithin(time.Second, uid)
+	b.awaitBid(uid)
 
 	job, _ := r["job"].(string)
 	if status, out, _ := program(t, "bidder", "list", "status", job, "--edge", "http://"+b.Edge); status != 0 || !strings.Contains(out, fmt.Sprintf(`"accepted":%d`, rows)) {
@@ -104,7 +104,7 @@ campaigns:
 	if status, _, errs := program(t, "bidder", "list", "upload", "vip", one, "--edge", "http://"+b.Edge, "--mode", "replace"); status != 0 {
 		t.Fatalf("replace: exit status %d: %s", status, errs)
 	}
-	within(t, time.Second, "no more bids for who is no longer on the list", func() bool {
+	within(t, patience, "no more bids for who is no longer on the list", func() bool {
 		status, _ := b.ask("demo", request("r", uid))
 		return status == http.StatusNoContent
 	})
@@ -143,9 +143,9 @@ campaigns:
 	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	b.bidWithin(5*time.Second, uid)
+	b.awaitBid(uid)
 	if status, out, errs := program(t, "bidder", "audiences", "rebuild", "a", "--admin", b.Admin); status != 0 {
 		t.Errorf("rebuild: exit status %d, %s%s", status, out, errs)
 	}
-	b.bidWithin(time.Second, uid)
+	b.awaitBid(uid)
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // newestFacts returns the newest file of the log that holds facts.
@@ -36,9 +35,9 @@ func (b *bidder) newestFacts() string {
 func (b *bidder) loop() (visitor string, bid map[string]any) {
 	b.t.Helper()
 	visitor = b.browser().pixel("a=shop&e=view_item&id=SKU1")
-	bid = b.bidWithin(2*time.Second, visitor)
+	bid = b.awaitBid(visitor)
 	b.notify(str(bid["burl"]), "1.00")
-	within(b.t, 5*time.Second, "the bill is booked", func() bool { return spent(b.budget("autumn", "", "day")) == 1000 })
+	within(b.t, patience, "the bill is booked", func() bool { return spent(b.budget("autumn", "", "day")) == 1000 })
 	return visitor, bid
 }
 
@@ -107,7 +106,7 @@ func TestDamagedLog(t *testing.T) {
 		t.Errorf("verify: got %d %s; want 1 and the place", status, out)
 	}
 	b.launch()
-	b.log.wait(t, "view failed", 10*time.Second, b.ended)
+	b.log.wait(t, "view failed", patience, b.ended)
 	if said := b.log.tail(30); !strings.Contains(said, name+":") {
 		t.Errorf("the place is not named:\n%s", said)
 	}
@@ -139,9 +138,9 @@ func TestOlderCopyOfTheLog(t *testing.T) {
 	facts, older, newer := filepath.Join(b.dir, "log", "facts"), filepath.Join(t.TempDir(), "older"), filepath.Join(t.TempDir(), "newer")
 	copyFolder(t, facts, older)
 	b.start()
-	second := b.bidWithin(2*time.Second, ann)
+	second := b.awaitBid(ann)
 	b.notify(str(second["burl"]), "2.00")
-	within(t, 5*time.Second, "both bills are booked", func() bool { return spent(b.budget("autumn", "", "day")) == 3000 })
+	within(t, patience, "both bills are booked", func() bool { return spent(b.budget("autumn", "", "day")) == 3000 })
 	if status := b.terminate(); status != 0 {
 		t.Fatalf("stopped with status %d", status)
 	}
@@ -149,7 +148,7 @@ func TestOlderCopyOfTheLog(t *testing.T) {
 	copyFolder(t, older, facts)
 
 	b.start()
-	within(t, 5*time.Second, "blind", func() bool {
+	within(t, patience, "blind", func() bool {
 		status, _ := b.ask("demo", request("r-ann", ann))
 		_, body := call(t, nil, "GET", "http://"+b.Admin+"/readyz", "", nil)
 		return status == http.StatusNoContent && strings.Contains(string(body), "which the log does not hold")

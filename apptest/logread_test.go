@@ -3,14 +3,13 @@ package apptest
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestReadLogs: log cat, tail and stats of a running bidder's folder, with filters.
 func TestReadLogs(t *testing.T) {
 	b := startBidder(t)
 	uid, _ := b.loop()
-	within(t, 10*time.Second, "the bid in the log", func() bool { // its writer buffers for a second
+	within(t, patience, "the bid in the log", func() bool { // its writer buffers for a second
 		_, out := tool(t, "bidder", "log", "cat", "--data", b.dir, "--kind", "bid")
 		return out != ""
 	})

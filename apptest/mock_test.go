@@ -83,7 +83,7 @@ func TestDemo(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	defer cmd.Process.Kill()
-	within(t, time.Minute, "the first bill and three lines of totals", func() bool {
+	within(t, patience, "the first bill and three lines of totals", func() bool {
 		text := out.text()
 		return strings.Contains(text, "* The ad is shown and billed") && strings.Count(text, "CPM ") > 5
 	})

@@ -149,7 +149,7 @@ func knowVisitors(t *testing.T, b *bidder) {
 		batch = append(batch, fmt.Sprintf(`{"event":"view_item","user":{"uid":"money-%d"},"items":[{"id":"A"}]}`, i))
 	}
 	b.events("[" + strings.Join(batch, ",") + "]")
-	within(t, 5*time.Second, "visitors are known", func() bool {
+	within(t, patience, "visitors are known", func() bool {
 		status, _ := b.ask("demo", []byte(`{"id":"t","test":1,"tmax":5000,"imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"},"user":{"buyeruid":"money-49"}}`))
 		return status == http.StatusOK
 	})
@@ -175,7 +175,7 @@ func TestBudgetHoldsAgainstManyWins(t *testing.T) {
 	x := newBuyers(b)
 	x.run(10_000, nil)
 	// More requests: bids that the previous grant did not cover are covered by the next.
-	within(t, 20*time.Second, "the budget is spent", func() bool {
+	within(t, patience, "the budget is spent", func() bool {
 		x.asked.Store(0)
 		x.run(200, nil)
 		spent, _, _ := b.total()
@@ -214,7 +214,7 @@ func TestBudgetHoldsThroughAKill(t *testing.T) {
 	}
 	x.asked.Store(0)
 	x.run(10_000, nil)
-	within(t, 5*time.Second, "all bills are folded", func() bool {
+	within(t, patience, "all bills are folded", func() bool {
 		spent, _, _ := b.total()
 		return spent == float64(x.won.Load())*1000
 	})

@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -27,7 +26,7 @@ func TestOptOut(t *testing.T) {
 	eve := b.browser()
 	page := "a=shop&e=view_item&id=SKU1&gdpr=0&u=" + url.QueryEscape("https://shop.example/p/SKU1")
 	uid := eve.pixel(page)
-	b.bidWithin(time.Second, uid)
+	b.awaitBid(uid)
 	if rs, body := call(t, eve.c, http.MethodGet, "http://"+b.Edge+"/v1/optout", "", nil); rs.StatusCode != 200 || !strings.Contains(string(body), "Opt out") {
 		t.Fatalf("got %d %.200s; want the page with a button", rs.StatusCode, body)
 	}
@@ -63,7 +62,7 @@ func TestOptOut(t *testing.T) {
 	if again == "" || again == uid {
 		t.Fatalf("got visitor id %q after opting in; want a new one", again)
 	}
-	b.bidWithin(time.Second, again)
+	b.awaitBid(again)
 }
 
 // TestOptOutIsForGood opts out a visitor with an identifier of an exchange and an e-mail
@@ -128,8 +127,8 @@ func TestErase(t *testing.T) {
 	page := "a=shop&e=view_item&id=SKU1&gdpr=0&u=" + url.QueryEscape("https://shop.example/p/SKU1")
 	gone, stays := ann.pixel(page), ben.pixel(page)
 	b.events(`[{"event":"add_to_cart","user":{"uid":"` + gone + `","ifa":"6d92078a-8246-4ba4-ae5b-76104861e7dc"},"items":[{"id":"SKU2"}]}]`)
-	b.bidWithin(time.Second, gone)
-	b.bidWithin(time.Second, stays)
+	b.awaitBid(gone)
+	b.awaitBid(stays)
 	key := firstVisitor(t, b.dir)
 	if len(searchFor(t, b.dir, key)) == 0 {
 		t.Fatal("the visitor's key is in no file; want it in the log")
@@ -148,7 +147,7 @@ func TestErase(t *testing.T) {
 	b.kill() // an accepted request survives it
 	b.start()
 	var receipt map[string]any
-	within(t, 30*time.Second, "the receipt", func() bool {
+	within(t, patience, "the receipt", func() bool {
 		rs, body := call(t, nil, http.MethodGet, "http://"+b.Admin+"/admin/privacy/erase/"+id, "", nil)
 		receipt = parse(t, body)
 		return rs.StatusCode == 200 && receipt["state"] == "done"
@@ -165,7 +164,7 @@ func TestErase(t *testing.T) {
 	if status, _ := b.ask("demo", request("gone", gone)); status != http.StatusNoContent {
 		t.Errorf("got %d for the erased visitor; want 204", status)
 	}
-	b.bidWithin(time.Second, stays)
+	b.awaitBid(stays)
 	after, err := json.Marshal(b.budget("autumn", "cart", "day"))
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +191,7 @@ func TestRestoreReapplies(t *testing.T) {
 	page := "a=shop&e=view_item&id=SKU1&gdpr=0&u=" + url.QueryEscape("https://shop.example/p/SKU1")
 	gone := ann.pixel(page)
 	out := eve.pixel(page)
-	b.bidWithin(time.Second, gone)
+	b.awaitBid(gone)
 	key := firstVisitor(t, b.dir)
 	backup := filepath.Join(t.TempDir(), "backup")
 	if status, said := tool(t, "bidder", "backup", "--data", b.dir, backup); status != 0 {
@@ -209,7 +208,7 @@ func TestRestoreReapplies(t *testing.T) {
 		t.Fatalf("restore: got %d %s; want one opt-out and one erasure to be repeated", status, said)
 	}
 	b.start()
-	within(t, 30*time.Second, "the erasure", func() bool {
+	within(t, patience, "the erasure", func() bool {
 		for name := range searchFor(t, b.dir, key) {
 			if !strings.HasSuffix(name, "erase") {
 				return false

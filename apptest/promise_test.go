@@ -90,7 +90,7 @@ func (p *promises) sendBills() {
 // check compares the exchange's books with the bidder's.
 func (p *promises) check(cap float64) {
 	p.t.Helper()
-	within(p.t, 10*time.Second, "all bills are folded", func() bool {
+	within(p.t, patience, "all bills are folded", func() bool {
 		spent, _, _ := p.b.total()
 		return spent == p.billed
 	})
@@ -115,7 +115,7 @@ func knowVideoVisitors(t *testing.T, b *bidder) {
 		batch = append(batch, fmt.Sprintf(`{"event":"view_item","user":{"uid":"money-%d"},"items":[{"id":"A"}]}`, i))
 	}
 	b.events("[" + strings.Join(batch, ",") + "]")
-	within(t, 10*time.Second, "visitors are known", func() bool {
+	within(t, patience, "visitors are known", func() bool {
 		status, _ := b.ask("demo", []byte(`{"id":"t","test":1,"tmax":5000,"imp":[{"id":"1","video":{"mimes":["video/mp4"],"w":640,"h":360}}],"site":{"id":"s"},"user":{"buyeruid":"money-49"}}`))
 		return status == http.StatusOK
 	})

@@ -31,7 +31,7 @@ func (x *capLoad) killAtRandom(t *testing.T, rnd *rand.Rand) {
 	x.under(func(func()) {
 		if rnd.IntN(2) == 0 {
 			target := x.acknowledged() + 1 + rnd.IntN(150)
-			within(t, time.Minute, "facts are acknowledged", func() bool { return x.acknowledged() >= target })
+			within(t, patience, "facts are acknowledged", func() bool { return x.acknowledged() >= target })
 		} else {
 			time.Sleep(time.Duration(rnd.IntN(400_000)) * time.Microsecond)
 		}
@@ -223,7 +223,7 @@ func heldAfterKills(t *testing.T, n int, toTheEnd bool) {
 	for range n {
 		x.under(func(endBids func()) {
 			target := len(x.list(func(*capBid) bool { return true })) + 10 + rnd.IntN(50)
-			within(t, time.Minute, "bids", func() bool { return len(x.list(func(*capBid) bool { return true })) >= target })
+			within(t, patience, "bids", func() bool { return len(x.list(func(*capBid) bool { return true })) >= target })
 			endBids()
 			time.Sleep(time.Duration(rnd.IntN(20_000)) * time.Microsecond)
 			b.kill()

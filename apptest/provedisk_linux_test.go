@@ -160,7 +160,7 @@ func (p *diskProof) killFull() {
 // alive waits until a condition holds, and fails if the bidder exits before.
 func (p *diskProof) alive(what string, holds func() bool) {
 	p.t.Helper()
-	within(p.t, time.Minute, what, func() bool {
+	within(p.t, patience, what, func() bool {
 		select {
 		case <-p.b.ended:
 			p.t.Fatalf("the bidder ended: %s", p.b.log.tail(3))

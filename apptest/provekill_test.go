@@ -38,7 +38,7 @@ func (x *proofLoad) killUnderLoad(t *testing.T, more int) {
 	t.Helper()
 	x.under(func() {
 		target := x.acknowledged() + more
-		within(t, time.Minute, "facts are acknowledged", func() bool { return x.acknowledged() >= target })
+		within(t, patience, "facts are acknowledged", func() bool { return x.acknowledged() >= target })
 		x.b.kill()
 	})
 }
@@ -135,7 +135,7 @@ func backUp(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "backup")
 	x.under(func() {
 		target := x.acknowledged() + 100
-		within(t, time.Minute, "facts are acknowledged", func() bool { return x.acknowledged() >= target })
+		within(t, patience, "facts are acknowledged", func() bool { return x.acknowledged() >= target })
 		x.mu.Lock()
 		for id := range x.events {
 			before.events[id] = true

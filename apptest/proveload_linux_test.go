@@ -262,7 +262,7 @@ func overload(t *testing.T, d time.Duration, known string) {
 	}
 	r := b.attack(t, append(traffic, "--rate", "500", "--duration", "5s", "--seed", "9")...)
 	after := b.footprint()
-	within(t, time.Minute, "the connections are closed", func() bool { after = b.footprint(); return after.files <= before.files+64 })
+	within(t, patience, "the connections are closed", func() bool { after = b.footprint(); return after.files <= before.files+64 })
 	bids := b.metric("rebound_pacing_reservations")
 	text += fmt.Sprintf("bids in flight: %.0f\n", bids)
 	report(t, text+fmt.Sprintf("afterwards: %s; %s\n", r, after))

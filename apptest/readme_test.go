@@ -36,7 +36,7 @@ func TestReadmeStory(t *testing.T) {
 		t.Fatalf("got %d blocks of shell; want 4", len(blocks))
 	}
 	b := startBidder(t)
-	script := "set -u\n"
+	script := "set -u\n" + settling(b.Admin)
 	for _, block := range blocks {
 		script += block[1] + "echo ==== >&2\necho ====\n"
 	}

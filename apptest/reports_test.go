@@ -337,7 +337,7 @@ func compareReports(t *testing.T, data string) {
 // awaitBidLog waits until all bid records are in the log.
 func (b *bidder) awaitBidLog() {
 	b.t.Helper()
-	within(b.t, 30*time.Second, "the bid log to be written", func() bool { return b.metric("rebound_events_bid_records_waiting") == 0 })
+	within(b.t, patience, "the bid log to be written", func() bool { return b.metric("rebound_events_bid_records_waiting") == 0 })
 }
 
 // TestReportsEqualTheLog: every canned report equals a recount of the raw log to the micro,

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 // request is an ordinary request of a page for one 300x250 banner.
@@ -40,11 +39,11 @@ func (b *bidder) notify(u, price string) {
 	}
 }
 
-// bidWithin asks until the visitor gets a bid.
-func (b *bidder) bidWithin(limit time.Duration, buyer string) map[string]any {
+// awaitBid asks until the visitor gets a bid.
+func (b *bidder) awaitBid(buyer string) map[string]any {
 	b.t.Helper()
 	var body []byte
-	took := within(b.t, limit, "a bid for a visitor who looked at a shoe", func() bool {
+	took := within(b.t, patience, "a bid for a visitor who looked at a shoe", func() bool {
 		var status int
 		status, body = b.ask("demo", request("r-"+buyer[:4], buyer))
 		return status == http.StatusOK
@@ -75,11 +74,11 @@ func TestStory(t *testing.T) {
 		t.Fatalf("got visitor ids %q and %q; want two", uid, other)
 	}
 
-	bid := b.bidWithin(time.Second, uid)
+	bid := b.awaitBid(uid)
 	checkShoe(t, b, bid)
 	b.notify(str(bid["nurl"]), "1.20")
 	b.notify(str(bid["burl"]), "1.20")
-	within(t, time.Second, "the bill in the budgets", func() bool { return spent(b.budget("autumn", "", "total")) == 1200 })
+	within(t, patience, "the bill in the budgets", func() bool { return spent(b.budget("autumn", "", "total")) == 1200 })
 
 	b.kill()
 	b.start()
@@ -87,10 +86,10 @@ func TestStory(t *testing.T) {
 		t.Errorf("spend after the crash: got %v; want 1200", got)
 	}
 	b.notify(str(bid["burl"]), "1.20") // the exchange retries in case we did not get it
-	second := b.bidWithin(time.Second, uid)
+	second := b.awaitBid(uid)
 	b.notify(str(second["nurl"]), "1.00")
 	b.notify(str(second["burl"]), "1.00")
-	within(t, time.Second, "the second bill in the budgets", func() bool { return spent(b.budget("autumn", "", "total")) != 1200 })
+	within(t, patience, "the second bill in the budgets", func() bool { return spent(b.budget("autumn", "", "total")) != 1200 })
 	if got := spent(b.budget("autumn", "", "total")); got != 2200 {
 		t.Errorf("spend: got %v; want 2200: a bill that comes twice counts once, also after a crash", got)
 	}
@@ -100,7 +99,7 @@ func TestStory(t *testing.T) {
 	if n, _ := num(r["accepted"]); n != 1 {
 		t.Fatalf("purchase: got %v; want it accepted", r)
 	}
-	took := within(t, time.Second, "no more bids for who bought", func() bool {
+	took := within(t, patience, "no more bids for who bought", func() bool {
 		status, _ := b.ask("demo", request("r3", uid))
 		return status == http.StatusNoContent
 	})

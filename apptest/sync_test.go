@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"rebound/internal/conformance"
 )
@@ -78,7 +77,7 @@ func (w *browser) visit(u string) (int, string) {
 func (b *bidder) bidsFor(exchange, user string) {
 	b.t.Helper()
 	rq := []byte(strings.Replace(string(request("sync-"+exchange, "none")), `{"buyeruid":"none"}`, user, 1))
-	within(b.t, 2*time.Second, exchange+" finds the visitor by "+user, func() bool {
+	within(b.t, patience, exchange+" finds the visitor by "+user, func() bool {
 		status, _ := b.ask(exchange, rq)
 		return status == http.StatusOK
 	})

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // TC strings for vendor 42: everything granted, and purpose 1 alone refused.
@@ -111,7 +110,7 @@ func (s *shop) seen() (events []string, rows []map[string]any) {
 // expects waits until the validator has seen n events.
 func (s *shop) expects(n int) (events []string, rows []map[string]any) {
 	s.t.Helper()
-	within(s.t, 20*time.Second, "the events of the page", func() bool {
+	within(s.t, patience, "the events of the page", func() bool {
 		events, rows = s.seen()
 		return len(events) >= n
 	})
@@ -176,8 +175,8 @@ func TestTagWithConsent(t *testing.T) {
 		t.Errorf("got %v; want the hash of the address", posts)
 	}
 	uid := str(c.cookie("https://t.shop.example/", "rt_uid")["value"])
-	s.bidWithin(2*time.Second, uid)
-	within(t, 20*time.Second, "the sync with the exchange", func() bool {
+	s.awaitBid(uid)
+	within(t, patience, "the sync with the exchange", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return len(s.exchange) == 1 && s.exchange[0] == "/match?u="+uid+"&tc="+tcGiven+"&gdpr=1&gdpr_consent="+tcGiven
@@ -279,7 +278,7 @@ func TestTagWithLateConsent(t *testing.T) {
 	if got := strings.Join(events, ", "); got != "page_view accepted, view_item accepted" {
 		t.Errorf("agreed: got %s", got)
 	}
-	s.bidWithin(2*time.Second, str(c.cookie("https://t.shop.example/", "rt_uid")["value"]))
+	s.awaitBid(str(c.cookie("https://t.shop.example/", "rt_uid")["value"]))
 
 	s.open(c, late)
 	c.rest()
@@ -339,7 +338,7 @@ func TestTagDebug(t *testing.T) {
 	s := newShop(t)
 	c := startChromium(t, s.hosts)
 	s.open(c, tagPage{Consent: "given", Attributes: "data-debug", Script: `rt('event', 'view_item', {currency: 'Dollar'}); rt('event', 'AddToCart', {items: [{id: 'SKU1'}]});`})
-	within(t, 20*time.Second, "the server's word in the console", func() bool { return strings.Contains(c.consoleText(), `"server"`) })
+	within(t, patience, "the server's word in the console", func() bool { return strings.Contains(c.consoleText(), `"server"`) })
 	_, rows := s.expects(3)
 	if p := list(rows[1]["problems"]); len(p) != 2 || obj(p[0])["code"] != "bad_currency" || obj(p[1])["code"] != "no_items" || str(obj(p[0])["remedy"]) == "" {
 		t.Errorf("got %v; want the currency and the missing items", rows[1])

@@ -154,7 +154,7 @@ func startTransport(t *testing.T, loop string) (b *bidder, request string) {
 	w := b.browser()
 	id := w.pixel("a=shop&e=view_item&id=SKU1")
 	request = fmt.Sprintf(transportRequest, id)
-	within(t, 5*time.Second, "the visitor is known", func() bool {
+	within(t, patience, "the visitor is known", func() bool {
 		status, _ := b.ask("generic", []byte(request))
 		return status == http.StatusOK
 	})
@@ -390,7 +390,7 @@ func TestRatesReload(t *testing.T) {
 	w := b.browser()
 	request := fmt.Sprintf(transportRequest, w.pixel("a=shop&e=view_item&id=SKU1"))
 	euro := strings.Replace(request, `["USD"]`, `["EUR"]`, 1)
-	within(t, 5*time.Second, "the visitor is known", func() bool {
+	within(t, patience, "the visitor is known", func() bool {
 		status, _ := b.ask("generic", []byte(request))
 		return status == http.StatusOK
 	})
@@ -404,7 +404,7 @@ func TestRatesReload(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "rates.yaml"), []byte("as_of: "+now+"\nbase: USD\nrates: {EUR: 0.50}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 20*time.Second, "the new rates are read", func() bool {
+	within(t, patience, "the new rates are read", func() bool {
 		status, body := b.ask("generic", []byte(euro))
 		return status == http.StatusOK && bytes.Contains(body, []byte(`"price":1.25`)) && bytes.Contains(body, []byte(`"cur":"EUR"`))
 	})

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 const golden1 = "apptest/testdata/golden/generic/request.json"
@@ -119,7 +118,7 @@ func TestExplainNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	var x map[string]any
-	within(t, 5*time.Second, "the visitor is known", func() bool {
+	within(t, patience, "the visitor is known", func() bool {
 		var status int
 		status, x = explain(string(order))
 		if status != http.StatusOK {

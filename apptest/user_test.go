@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestUser: what is known of a visitor, by cookie, device id and key, as text and JSON,
@@ -17,10 +16,10 @@ func TestUser(t *testing.T) {
 	uid, other := ann.pixel(page), ben.pixel("a=shop&e=view_item&id=SKU9&gdpr=0&u="+url.QueryEscape("https://shop.example/p/SKU9"))
 	const ifa = "6d92078a-8246-4ba4-ae5b-76104861e7dc"
 	b.events(`[{"event":"add_to_cart","user":{"uid":"` + uid + `","ifa":"` + ifa + `"},"items":[{"id":"SKU2"}]}]`)
-	b.bidWithin(time.Second, uid)
-	b.bidWithin(time.Second, other)
+	b.awaitBid(uid)
+	b.awaitBid(other)
 
-	within(t, 10*time.Second, "the bid in the log", func() bool { // its writer buffers for a second
+	within(t, patience, "the bid in the log", func() bool { // its writer buffers for a second
 		status, out := tool(t, "bidder", "user", "--admin", b.Admin, "uid:"+uid)
 		return status == 0 && strings.Contains(out, "last bids")
 	})

@@ -77,9 +77,9 @@ func verifyRun(t *testing.T, d time.Duration, rate, visitors int, daily string) 
 	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	b.log.wait(t, "configuration reloaded", 30*time.Second, b.ended)
+	b.log.wait(t, "configuration reloaded", patience, b.ended)
 	traffic(2)
-	time.Sleep(1100 * time.Millisecond) // the bid log writes once a second; what it has not written a kill may lose
+	b.awaitBidLog() // what it has not written a kill may lose
 	b.kill()
 	b.start()
 	traffic(3)

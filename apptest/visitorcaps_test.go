@@ -57,7 +57,7 @@ func newVisitorLoad(t *testing.T, frequency string, n int) *visitorLoad {
 		}
 		b.events("[" + batch.String()[1:] + "]")
 	}
-	within(t, 10*time.Second, "the visitors are known", func() bool {
+	within(t, patience, "the visitors are known", func() bool {
 		status, _ := x.ask("first", fmt.Sprintf("v%d", n-1), true)
 		return status == http.StatusOK
 	})
@@ -101,7 +101,7 @@ func (x *visitorLoad) together(n int, then func(c *capBid), visitors ...string) 
 // what other visitors lack.
 func (x *visitorLoad) granted(t *testing.T, visitor string) {
 	t.Helper()
-	within(t, 10*time.Second, "money is granted", func() bool { return x.request(visitor) != nil })
+	within(t, patience, "money is granted", func() bool { return x.request(visitor) != nil })
 }
 
 func (x *visitorLoad) restart() {
@@ -115,7 +115,7 @@ func (x *visitorLoad) restart() {
 func TestParallelRequestsOfOneVisitor(t *testing.T) {
 	x := newVisitorLoad(t, "frequency: [{max: 5, per: 24h}], ", 2)
 	x.granted(t, "v1")
-	within(t, 10*time.Second, "five bids", func() bool { // the first may need more money than is granted
+	within(t, patience, "five bids", func() bool { // the first may need more money than is granted
 		x.together(20, nil, "v0")
 		return len(x.bids["v0"]) >= 5
 	})
@@ -143,7 +143,7 @@ func TestEleventhImpression(t *testing.T) {
 		}
 	}
 	for i := range 10 {
-		within(t, 10*time.Second, fmt.Sprintf("bid %d", i+1), func() bool {
+		within(t, patience, fmt.Sprintf("bid %d", i+1), func() bool {
 			c := x.request("v0")
 			if c != nil && i%2 == 0 { // of the others the bills are outstanding
 				x.charge(c, c.price)
@@ -203,7 +203,7 @@ func capOfOne(t *testing.T, kills, visitors int) {
 			x.again(t)
 		}
 	}
-	within(t, 30*time.Second, "every visitor has a bid", func() bool {
+	within(t, patience, "every visitor has a bid", func() bool {
 		var without []string
 		for _, v := range all {
 			if len(x.bids[v]) == 0 && x.asked[v] == 0 {

@@ -29,7 +29,7 @@ func TestVisitorsDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("bash", "-c", "set -u\ntrap 'kill ${pid:-} ${web:-} 2>/dev/null' EXIT\n"+text)
+	cmd := exec.Command("bash", "-c", "set -u\ntrap 'kill ${pid:-} ${web:-} 2>/dev/null' EXIT\n"+settling(admin)+text)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "REBOUND="+root)
 	var out, status strings.Builder

@@ -33,14 +33,14 @@ func TestVisitorsReport(t *testing.T) {
 			"--rate", strconv.Itoa(bids), "--duration", duration.String(), "--visitors", "20000", "--keep-going")
 		t.Logf("bid requests at %d a second: exit status %d\n%s%s", bids, status, out, errs)
 	})
-	within(t, 60*time.Second, "the visitors of the attack are known and bid requests arrive", func() bool {
+	within(t, patience, "the visitors of the attack are known and bid requests arrive", func() bool {
 		return b.metric("rebound_bidder_requests_total", "exchange", "demo") > float64(bids)
 	})
 	before, requests, began := b.buckets("rebound_collect_to_biddable_seconds"), b.metric("rebound_bidder_requests_total"), time.Now()
 	sent, refused := b.sendEvents(perSecond, duration-5*time.Second)
 	took := time.Since(began).Seconds()
 	requests = b.metric("rebound_bidder_requests_total") - requests
-	within(t, 30*time.Second, "the events are folded", func() bool { return b.metric("rebound_journal_lag", "view", "segments") == 0 })
+	within(t, patience, "the events are folded", func() bool { return b.metric("rebound_journal_lag", "view", "segments") == 0 })
 	after := b.buckets("rebound_collect_to_biddable_seconds")
 	for i := range after {
 		after[i].count -= before[i].count

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"rebound/events"
 	"rebound/rtb"
 )
@@ -23,27 +21,14 @@ func eventOf(id string, visitor rtb.Key) events.Fact {
 	return f
 }
 
-// holdsText reports whether a file of a folder, decompressed, contains a text.
+// holdsText returns the name of a file of a folder that contains a text, decompressed; empty
+// if none does.
 func holdsText(t *testing.T, dir, text string) string {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err == nil && strings.HasSuffix(e.Name(), ".zst") {
-			var z *zstd.Decoder
-			if z, err = zstd.NewReader(nil); err == nil {
-				b, err = z.DecodeAll(b, nil)
-				z.Close()
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(b), text) {
-			return e.Name()
+	im := imageOf(t, osDisk{}, dir)
+	for name := range im {
+		if strings.Contains(im.text(t, name), text) {
+			return name
 		}
 	}
 	return ""

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -222,17 +223,19 @@ func TestReadErrorAtStart(t *testing.T) {
 	remove(t, d, facts+"/"+headName)
 	before := imageOf(t, d, facts)
 	for n := 1; n < 200; n++ {
-		failed := false
+		var failed atomic.Bool // the log also reads in the background
 		fault := nth(n, true, syscall.EIO, func(call, _ string) bool { return call == "read" })
 		d.hook(func(call, name string) error {
 			err := fault(call, name)
-			failed = failed || err != nil
+			if err != nil {
+				failed.Store(true)
+			}
 			return err
 		})
 		l, err := Open(ctxOf(t), r.o)
 		d.hook(nil)
 		if err == nil {
-			if failed && l.Last().Seq != 3 {
+			if failed.Load() && l.Last().Seq != 3 {
 				t.Fatalf("read %d failed, and the log ends with fact %d; want 3", n, l.Last().Seq)
 			}
 			closeLog(t, l)

@@ -76,7 +76,7 @@ func (r *rig) open() *Log {
 
 func (r *rig) close() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := r.l.Close(ctx); err != nil {
 		r.t.Fatal(err)

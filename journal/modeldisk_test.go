@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -81,17 +82,33 @@ func remove(t testing.TB, d disk, name string) {
 // image is the content of the files of a folder.
 type image map[string][]byte
 
+// imageOf reads a folder, again if a file goes while it reads: a log in use renames the
+// record of its end and removes the files that it has packed.
 func imageOf(t testing.TB, d disk, dir string) image {
 	t.Helper()
+	for {
+		m, err := readImage(d, dir)
+		if err == nil {
+			return m
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func readImage(d disk, dir string) (image, error) {
 	names, err := d.List(dir)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	m := image{}
 	for _, name := range names {
-		m[name] = get(t, d, filepath.Join(dir, name))
+		if m[name], err = readWhole(d, filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
 	}
-	return m
+	return m, nil
 }
 
 // restore makes a folder hold exactly the image.

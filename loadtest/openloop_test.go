@@ -100,7 +100,9 @@ func TestPollPieces(t *testing.T) {
 		_, _ = io.WriteString(w, body)
 	}))
 	defer s.Close()
-	r, err := polling(s.URL, 50).Run(context.Background())
+	a := polling(s.URL, 50)
+	a.Conns = 50 // when the machine is busy, many are due at once
+	r, err := a.Run(context.Background())
 	if err != nil || r.Statuses["200"] != 50 || r.Sent != 50 {
 		t.Errorf("got %v, statuses %v, errors %v", err, r.Statuses, r.Errors)
 	}
@@ -141,7 +143,7 @@ func TestPollKeepsTheIDsOfUnsentRequests(t *testing.T) {
 	started.Add(requests)
 	size := len(largeBody())
 	url := acceptEach(t, func(c net.Conn) {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		r := bufio.NewReaderSize(c, 1024)
 		for line := ""; line != "\r\n"; {
 			var err error
@@ -171,10 +173,10 @@ func TestPollKeepsTheIDsOfUnsentRequests(t *testing.T) {
 
 // A connection whose request was answered before all of it was sent is not used again.
 func TestPollDropsConnectionsWithUnsentRequests(t *testing.T) {
-	const requests = 4
+	const requests = 20
 	over := make(chan struct{})
 	url := acceptEach(t, func(c net.Conn) {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		b := make([]byte, 1024)
 		n, err := c.Read(b)
 		if err != nil {
@@ -190,8 +192,9 @@ func TestPollDropsConnectionsWithUnsentRequests(t *testing.T) {
 	a.Conns, a.Bodies = 1, [][]byte{largeBody()}
 	r, err := a.Run(context.Background())
 	close(over)
-	if err != nil || r.Statuses["204"] != requests {
-		t.Errorf("got %v, statuses %v, errors %v", err, r.Statuses, r.Errors)
+	// Those that are due while the machine is busy find the connection in use.
+	if err != nil || r.Sent < 2 || r.Sent+r.NoConnection != requests || r.Statuses["204"] != r.Sent {
+		t.Errorf("got %v, %d sent, no connection for %d, statuses %v, errors %v", err, r.Sent, r.NoConnection, r.Statuses, r.Errors)
 	}
 }
 

@@ -41,7 +41,7 @@ func openNode(t *testing.T, l *journal.Log, dir, run string, limit rtb.Micros) *
 	})
 	select {
 	case <-caughtUp:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the view does not catch up")
 	}
 	p.SetPlan([]pacing.LinePlan{{
@@ -74,7 +74,7 @@ func (n *node) total(t *testing.T) pacing.BudgetRow {
 // eventually waits until the log has caused a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if ok() {
 			return
 		}

@@ -112,7 +112,7 @@ func TestTheLongestIdleConnectionsMakeRoom(t *testing.T) {
 	bid := start(t, Spec{Name: "bid", Handler: echo, Conns: conns})
 	edge := start(t, Spec{Name: "edge", Handler: echo, Conns: conns})
 	ask := func(c net.Conn, in *bufio.Reader) error {
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"); err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func TestTheLongestIdleConnectionsMakeRoom(t *testing.T) {
 		}
 	}
 	for i := 1; i < 3; i++ {
-		_ = list[i].SetDeadline(time.Now().Add(5 * time.Second))
+		_ = list[i].SetDeadline(time.Now().Add(time.Minute))
 		if _, err := readers[i].ReadByte(); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("connection %d: got %v; want it closed", i, err)
 		}
@@ -275,7 +275,7 @@ func TestTLS(t *testing.T) {
 		}
 	}})
 	ask := func(version uint16) (serial int64, err error) {
-		client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MaxVersion: version}, DisableKeepAlives: true}}
+		client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MaxVersion: version}, DisableKeepAlives: true}}
 		rs, err := client.Get("https://" + l.Addr() + "/")
 		if err != nil {
 			return 0, err

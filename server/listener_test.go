@@ -68,7 +68,7 @@ func start(t *testing.T, spec Spec) *Listener {
 	spec.Loop = withLoops
 	l := Serve(spec, ln)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := l.Drain(ctx); err != nil {
 			t.Error(err)
@@ -87,7 +87,7 @@ func talk(t *testing.T, l *Listener, raw string, n int) []*http.Response {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(c, raw); err != nil {
 		t.Fatal(err)
 	}

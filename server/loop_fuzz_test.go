@@ -113,7 +113,7 @@ func converse(t *testing.T, l *Listener, data, cuts []byte) []byte {
 	}
 	defer nc.Close()
 	c := nc.(*net.TCPConn)
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	var answer []byte
 	closed := make(chan struct{})
 	go func() {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
 )
 
 // crowd is a listener with one loop and an injected clock, and connections to it.
@@ -77,6 +78,24 @@ func (c *crowd) send(i int) {
 	}
 }
 
+// arrived waits until the system has delivered what was sent on a connection: the peer has
+// acknowledged it.
+func (c *crowd) arrived(i int) {
+	raw, err := c.conns[i].(*net.TCPConn).SyscallConn()
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	for unsent := 1; unsent > 0 && err == nil; runtime.Gosched() {
+		if failed := raw.Control(func(fd uintptr) { unsent, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) }); failed != nil {
+			err = failed
+		}
+	}
+	if err != nil {
+		c.t.Error(err)
+	}
+}
+
 func (c *crowd) status(i int) int {
 	c.t.Helper()
 	rs, err := http.ReadResponse(c.from[i], nil)
@@ -95,6 +114,9 @@ func (c *crowd) flood() {
 	<-c.busy
 	for i := range c.conns[1:] {
 		c.send(i + 1)
+	}
+	for i := range c.conns[1:] {
+		c.arrived(i + 1)
 	}
 	close(c.free)
 }
@@ -124,6 +146,7 @@ func TestLoopAnswersNewRequestsFirst(t *testing.T) {
 		if !sent { // a new request arrives while the others are shed
 			sent = true
 			c.send(0)
+			c.arrived(0)
 		}
 		c.clock.Add(int64(10 * time.Millisecond))
 	})

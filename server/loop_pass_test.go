@@ -62,7 +62,7 @@ func (s *stepped) connect() (*os.File, *loopConn) {
 	}
 	client := os.NewFile(uintptr(fds[0]), "client")
 	s.t.Cleanup(func() { _ = client.Close() })
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(time.Minute))
 	now := s.clock.UnixNano()
 	c := &loopConn{loop: s.loop, fd: fds[1], peer: &net.TCPAddr{}, since: now}
 	c.idleSince.Store(now)
@@ -82,7 +82,7 @@ func (s *stepped) send(to *os.File, text string) {
 // await waits for events. It reports a failure if there are none for a long time.
 func (s *stepped) await() {
 	s.t.Helper()
-	_ = s.epoll.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = s.epoll.SetReadDeadline(time.Now().Add(time.Minute))
 	if err := s.wait(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func startLoop(t testing.TB, spec Spec) *Listener {
 	spec.Loop = true
 	l := Serve(spec, ln)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := l.Drain(ctx); err != nil {
 			t.Error(err)
@@ -55,7 +55,7 @@ func dialTo(t testing.TB, l *Listener) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return &client{t, c.(*net.TCPConn), bufio.NewReader(c)}
 }
 

@@ -289,9 +289,9 @@ func (r *running) refused(reason string) bool {
 // eventually retries a condition until it holds; the wait between attempts only saves CPU time.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not so within 10 s", what)
+			t.Fatalf("%s: not so within a minute", what)
 		}
 	}
 }
