@@ -74,6 +74,7 @@ type loop struct {
 	since   int64     // what the last wait found was not ready before this time
 	clock   int64     // time of the last request
 	stale   bool      // the event that is being handled was found by an earlier wait, too
+	first   bool      // no request has been handled since the last wait
 	events  []unix.EpollEvent
 	n       int         // events not yet handled, which are the first ones
 	later   []*loopConn // found ready by earlier waits, and not handled; see [loop.prune]
@@ -248,7 +249,7 @@ func (lp *loop) wait() error {
 	}
 	before := lp.now
 	lp.now = lp.set.l.now().UnixNano()
-	lp.clock = lp.now
+	lp.clock, lp.first = lp.now, true
 	switch {
 	case lp.slept:
 		lp.since = lp.now
@@ -262,14 +263,17 @@ func (lp *loop) wait() error {
 }
 
 // overdue reports whether the request that is being handled has waited for too long. It
-// waited since the pass before this one at most, unless it was left over by that one.
+// waited since the pass before this one at most, unless it was left over by that one. The
+// first request of a pass waited for no other: if it is late, the process was paused.
 func (lp *loop) overdue() bool {
+	first := lp.first
+	lp.first = false
 	lp.clock = lp.set.l.now().UnixNano()
 	serve := minServe
 	if lp.behind > overloadedPasses {
 		serve = maxWait / 2
 	}
-	return lp.stale || lp.clock-lp.since > int64(maxWait) && lp.clock-lp.now > int64(serve)
+	return lp.stale || !first && lp.clock-lp.since > int64(maxWait) && lp.clock-lp.now > int64(serve)
 }
 
 // tryWait takes the events that are ready and reports whether there are any.

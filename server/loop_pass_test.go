@@ -153,6 +153,27 @@ func TestLoopReadsAllThatArrivedAtOnce(t *testing.T) {
 	}
 }
 
+// A request that had to wait for no other is answered although the process was paused after
+// the loop had found it; those behind it are shed.
+func TestPauseShedsOnlyTheQueue(t *testing.T) {
+	s := newStepped(t, func(*stepped) {})
+	for waiting := range 3 {
+		for range waiting + 1 {
+			client, _ := s.connect()
+			s.send(client, plainPost)
+		}
+		before := s.set.l.Stats().Waited
+		s.await()
+		s.clock = s.clock.Add(time.Second)
+		for s.pass(); len(s.later) > 0; s.pass() {
+			s.await()
+		}
+		if got := s.set.l.Stats().Waited - before; got != uint64(waiting) {
+			t.Errorf("%d requests after a pause: got %d shed; want all but the first", waiting+1, got)
+		}
+	}
+}
+
 // A connection that a pass did not get to is not idle: draining lets its request be
 // answered, and no limit of an idle connection ends it.
 func TestLeftConnectionIsNotIdle(t *testing.T) {

@@ -117,7 +117,7 @@ func TestLoopsServePlainRequests(t *testing.T) {
 // A handler that blocks delays neither other connections nor changes the order on its own.
 func TestBlockedHandlersDelayNobody(t *testing.T) {
 	release := make(chan struct{})
-	l := startLoop(t, Spec{Name: "bid", Handler: func(ctx *fasthttp.RequestCtx) {
+	l := startLoop(t, Spec{Name: "bid", Now: standing(), Handler: func(ctx *fasthttp.RequestCtx) {
 		if string(ctx.Path()) == "/block" {
 			block(ctx)
 			<-release
@@ -191,7 +191,7 @@ func TestSlowClientsAreClosed(t *testing.T) {
 
 // Resets at every point of a request have no effect on others.
 func TestResetsHarmNobody(t *testing.T) {
-	l := startLoop(t, Spec{Name: "bid", Handler: describe})
+	l := startLoop(t, Spec{Name: "bid", Now: standing(), Handler: describe})
 	other := dialTo(t, l)
 	for i := range len(plainPost) {
 		c := dialTo(t, l)

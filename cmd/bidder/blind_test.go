@@ -88,7 +88,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("pixel: got %d", status)
 	}
 	free()
-	eventually(t, "bids go on", func() bool { return strings.Contains(r.log.String(), "no longer blind") })
+	r.says("no longer blind")
 	if st := r.app.journal.Stats(); !st.FailingSince.IsZero() || st.Full {
 		t.Fatalf("not mended: %+v\n%s", st, r.log)
 	}

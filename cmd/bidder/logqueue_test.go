@@ -46,6 +46,7 @@ func TestLineQueueWritesInOrder(t *testing.T) {
 		fmt.Fprintf(&want, "line %d\n", i)
 	}
 	q.close()
+	<-q.done // also if that takes longer than close waits
 	if b.String() != want.String() || q.dropped.Load() != 0 {
 		t.Errorf("got %d bytes, %d dropped; want every line in order", b.Len(), q.dropped.Load())
 	}
@@ -67,6 +68,7 @@ func TestLineQueueCountsWhatCannotBeWritten(t *testing.T) {
 		fmt.Fprintln(q, "line")
 	}
 	q.close()
+	<-q.done
 	if n := q.dropped.Load(); n != 10 {
 		t.Errorf("got %d dropped; want 10", n)
 	}

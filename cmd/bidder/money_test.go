@@ -26,9 +26,7 @@ func TestClockBehindTheLog(t *testing.T) {
 	if !strings.HasPrefix(why, "the clock is 3") || !strings.HasSuffix(why, " s behind the log") {
 		t.Errorf("blind %q", why)
 	}
-	if log := r.log.String(); !strings.Contains(log, why) {
-		t.Errorf("the log does not say %q:\n%s", why, log)
-	}
+	r.says(why)
 }
 
 // A reload that gives an advertiser who has spent another currency is refused as
@@ -58,7 +56,5 @@ func TestReloadKeepsTheCurrencyThatWasSpentIn(t *testing.T) {
 	if r.app.snapshot.Load().Hash != hash {
 		t.Error("the configuration became active")
 	}
-	if log := r.log.String(); !strings.Contains(log, "configuration refused") || !strings.Contains(log, "want USD, in which 0.001 was spent") {
-		t.Errorf("the log does not say why:\n%s", log)
-	}
+	r.says("configuration refused", "want USD, in which 0.001 was spent")
 }
