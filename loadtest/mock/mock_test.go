@@ -139,6 +139,12 @@ func (o *outside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// noon returns a clock that begins at noon, so that no day ends during a run.
+func noon() func() time.Time {
+	began := time.Now()
+	return func() time.Time { return time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC).Add(time.Since(began)) }
+}
+
 // run lets an exchange run against an outside bidder.
 func run(t *testing.T, o *outside, change func(*Options)) *Report {
 	t.Helper()
@@ -146,7 +152,7 @@ func run(t *testing.T, o *outside, change func(*Options)) *Report {
 	s := httptest.NewServer(o)
 	defer s.Close()
 	opt := Options{Bidder: Bidder{Second: s.URL + "/bid", Admin: s.URL}, Shop: Shop{Advertiser: "shop", Edge: s.URL}, Pages: 600, Visitors: 60,
-		ShopperPct: 70, RevisitPct: 5, ClickPct: 50, ConvertPct: 50, TMax: time.Minute, Seed: 3, Now: time.Now}
+		ShopperPct: 70, RevisitPct: 5, ClickPct: 50, ConvertPct: 50, TMax: time.Minute, Seed: 3, Now: noon()}
 	change(&opt)
 	x, err := New(opt)
 	if err != nil {
