@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -119,8 +120,8 @@ func FuzzEncodeRoundTrip(f *testing.F) {
 	})
 }
 
-// A redacted request is one line of JSON that leads to the same keys and names
-// no identifier of eight bytes or more.
+// A redacted request is one line of JSON, with personal fields or without them. With them it
+// leads to the same keys.
 func FuzzRedact(f *testing.F) {
 	seeds(f)
 	spec := ProfileSpec{ID: "demo", Seat: "seat-1", AllowNoInventory: true}
@@ -128,7 +129,8 @@ func FuzzRedact(f *testing.F) {
 	k := rtb.NewKeyring([32]byte{9})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var d Decoder
-		if said, malformed := verdict(&d, p, body); malformed || said == ErrNotObject {
+		said, malformed := verdict(&d, p, body)
+		if malformed || said == ErrNotObject {
 			if red, err := d.AppendRedacted(nil, p, k); err == nil || len(red) > 0 {
 				t.Fatalf("got %q; the decoder says %v", red, said)
 			}
@@ -141,6 +143,14 @@ func FuzzRedact(f *testing.F) {
 		before, headErr := headOnly(p, body)
 		if !json.Valid(red) || bytes.ContainsAny(red, "\r\n") {
 			t.Fatalf("got %q", red)
+		}
+		if !errors.Is(said, ErrMalformed) {
+			if again, err := d.AppendRedacted(nil, p, k); err != nil || !bytes.Equal(again, red) {
+				t.Fatalf("by the decoder: got %q, %v; want %q", again, err, red)
+			}
+			if bare, err := d.AppendAnonymous(nil, p); err != nil || !json.Valid(bare) || bytes.ContainsAny(bare, "\r\n") {
+				t.Fatalf("anonymous: got %q, %v", bare, err)
+			}
 		}
 		if headErr != nil {
 			return

@@ -24,14 +24,11 @@ import (
 //   - Of the request, user, device, regs and every ext only the members that the
 //     decoder reads are kept: no hardware ids, e-mail addresses or custom data.
 //
-// Page URLs are kept as sent. For a request that Head or Rest refused it returns an error
-// and leaves dst unchanged.
+// Page URLs are kept as sent. For a malformed request it returns an error and leaves dst
+// unchanged.
 func (d *Decoder) AppendRedacted(dst []byte, p *Profile, k *rtb.Keyring) ([]byte, error) {
-	if d.s.err == 0 {
-		d.s.err = d.s.check()
-	}
-	if d.s.err != 0 {
-		return dst, d.s.err
+	if err := d.s.wellFormed(); err != 0 {
+		return dst, err
 	}
 	return p.appendRedacted(dst, &d.s, k, inRequest), nil
 }
@@ -40,13 +37,19 @@ func (d *Decoder) AppendRedacted(dst []byte, p *Profile, k *rtb.Keyring) ([]byte
 // personalised: it has no user, no identifiers, not even as pseudonyms, no IP address, and
 // no place smaller than a city.
 func (d *Decoder) AppendAnonymous(dst []byte, p *Profile) ([]byte, error) {
-	if d.s.err == 0 {
-		d.s.err = d.s.check()
-	}
-	if d.s.err != 0 {
-		return dst, d.s.err
+	if err := d.s.wellFormed(); err != 0 {
+		return dst, err
 	}
 	return p.appendRedacted(dst, &d.s, nil, inAnonymous), nil
+}
+
+// wellFormed returns what is malformed in the text of a request, after Head. Any other
+// error of Head or Rest is forgotten, so that the text can be read again.
+func (s *scanner) wellFormed() DecodeError {
+	if s.err == 0 || !s.err.Malformed() {
+		s.err = s.check()
+	}
+	return s.err
 }
 
 // appendRedacted appends the checked text of s. The act is that of the whole request.
