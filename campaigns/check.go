@@ -158,12 +158,3 @@ func (c *compiler) cpm(path string, p rtb.CPM) {
 		c.Add(path, got, "a price per thousand impressions, more than 0 and at most "+rtb.MaxCPM.String())
 	}
 }
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}

@@ -2,6 +2,7 @@ package campaigns
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -151,13 +152,13 @@ func (c *compiler) adjust(path string, l *Line, s *AdjustSpec) *Adjust {
 	for i := range a.class {
 		a.class[i] = 1
 	}
-	for _, name := range sortedKeys(s.DeviceType) {
+	for _, name := range slices.Sorted(maps.Keys(s.DeviceType)) {
 		c.factor(path+".device.type."+name, s.DeviceType[name])
 		if i := c.OneOf(path+".device.type", name, deviceNames); i >= 0 {
 			a.class[i], a.classes = s.DeviceType[name], true
 		}
 	}
-	for _, name := range sortedKeys(s.Domain) {
+	for _, name := range slices.Sorted(maps.Keys(s.Domain)) {
 		c.factor(path+".domain."+name, s.Domain[name])
 		var sink hostSink
 		if !sink.add(name) || len(sink.below) != 1 {
@@ -175,7 +176,7 @@ func (c *compiler) adjust(path string, l *Line, s *AdjustSpec) *Adjust {
 
 func (c *compiler) adjustHours(path string, a *Adjust, hours map[string]float64) {
 	var given [24]bool
-	for _, text := range sortedKeys(hours) {
+	for _, text := range slices.Sorted(maps.Keys(hours)) {
 		c.factor(path+"."+text, hours[text])
 		from, to, ok := parseHours(text)
 		if !ok || from%60 != 0 || to%60 != 0 {

@@ -3,6 +3,7 @@ package campaigns
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"strings"
 )
 
 // Scopes are the permissions of a key.
@@ -25,6 +26,17 @@ var scopeNames = []string{"events", "lists", "feeds", "audiences", "privacy", "e
 
 // Has reports whether all scopes in want are permitted.
 func (s Scopes) Has(want Scopes) bool { return s&want == want }
+
+// String returns the names of the scopes, separated by commas.
+func (s Scopes) String() string {
+	var names []string
+	for i, name := range scopeNames {
+		if s.Has(1 << i) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
 
 // Key is the hash of an advertiser's key.
 type Key struct {

@@ -14,7 +14,7 @@ import (
 // Events handles POST /v1/events: events from the server of an advertiser, authenticated
 // by its key. Each event is accepted or rejected on its own.
 func (e *Edge) Events(ctx *fasthttp.RequestCtx) {
-	setup, key := e.setup.Load(), bearer(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
+	setup, key := e.setup.Load(), BearerToken(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
 	adv, sends := setup.byKey(key)
 	if adv == nil {
 		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
@@ -141,7 +141,9 @@ func splitCode(err error) string {
 }
 
 // bearer returns the key in an Authorization header, or nil.
-func bearer(header []byte) []byte {
+// BearerToken returns the token of an Authorization header of the scheme Bearer (RFC 6750
+// §2.1), which may be in any letter case, and nil for any other header.
+func BearerToken(header []byte) []byte {
 	scheme, key, ok := bytes.Cut(bytes.TrimSpace(header), []byte(" "))
 	if !ok || !bytes.EqualFold(scheme, []byte("Bearer")) {
 		return nil

@@ -31,7 +31,7 @@ const (
 
 // owner returns the advertiser whose key a request has, or responds with 401.
 func (a *ListAPI) owner(ctx *fasthttp.RequestCtx) (string, bool) {
-	adv, ok := a.Authenticate(bearer(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)))
+	adv, ok := a.Authenticate(BearerToken(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)))
 	if !ok {
 		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
 		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser with the scope lists>")

@@ -163,3 +163,13 @@ func TestErrorsAreReadable(t *testing.T) {
 		t.Errorf("got %s", body)
 	}
 }
+
+func TestBearerToken(t *testing.T) {
+	for header, want := range map[string]string{
+		"Bearer k": "k", "bearer k": "k", " BEARER  k ": "k", "k": "", "Bearer": "", "Bearer ": "", "Basic k": "", "Bearerk": "", "": "",
+	} {
+		if got := string(BearerToken([]byte(header))); got != want {
+			t.Errorf("%q: got %q; want %q", header, got, want)
+		}
+	}
+}

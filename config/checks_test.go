@@ -293,3 +293,18 @@ func TestCertificates(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyLoopback(t *testing.T) {
+	for _, tt := range []struct {
+		sources []string
+		want    bool
+	}{
+		{nil, true}, {[]string{"127.0.0.0/8", "::1/128", "127.0.0.1"}, true}, {[]string{"::1"}, true},
+		{[]string{"127.0.0.0/8", "10.0.0.0/8"}, false}, {[]string{"127.0.0.0/1"}, false}, {[]string{"::/0"}, false}, {[]string{"x"}, false},
+		{[]string{"::1/8"}, false}, {[]string{"::1/64"}, false}, {[]string{"127.0.0.1/32"}, true},
+	} {
+		if got := OnlyLoopback(tt.sources); got != tt.want {
+			t.Errorf("%v: got %v; want %v", tt.sources, got, tt.want)
+		}
+	}
+}

@@ -171,15 +171,16 @@ const minSecret = 8
 func (l *loader) secret(at string, x *exchange.ProfileSpec) {
 	_, set := l.find(at + ".secret")
 	switch {
-	case set && x.Secret == "" && (len(x.Sources) == 0 || !onlyLoopback(x.Sources)):
+	case set && x.Secret == "" && (len(x.Sources) == 0 || !OnlyLoopback(x.Sources)):
 		l.Add(at+".secret", "a secret that is set but empty", "a secret such as ${EXCHANGE_SECRET}; leave the field out to let sources alone decide")
 	case x.Secret != "" && len(x.Secret) < minSecret:
 		l.Add(at+".secret", "a secret of "+strconv.Itoa(len(x.Secret))+" bytes", "at least "+strconv.Itoa(minSecret)+" bytes, better 32 random ones")
 	}
 }
 
-// onlyLoopback reports whether all networks of a list are this machine.
-func onlyLoopback(sources []string) bool {
+// OnlyLoopback reports whether all networks of a list are this machine, as is the default,
+// an empty list.
+func OnlyLoopback(sources []string) bool {
 	return !slices.ContainsFunc(sources, func(text string) bool {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {

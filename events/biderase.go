@@ -71,7 +71,7 @@ func (w *bidWriter) endForErasure(o eraseOrder) {
 // erase rewrites the files that contain one of the keys, and packs them. It runs on the
 // goroutine that packs files.
 func (w *bidWriter) erase(o eraseOrder) (done ErasedBids, err error) {
-	names, err := filepath.Glob(filepath.Join(escapeGlob(w.l.o.Dir), bidPrefix+"*"+bidEnd+"*"))
+	names, err := filepath.Glob(filepath.Join(EscapeGlob(w.l.o.Dir), bidPrefix+"*"+bidEnd+"*"))
 	if err != nil {
 		return done, err
 	}
@@ -118,7 +118,11 @@ func eraseFile(name string, keys KeySet) (n int, err error) {
 		}
 	}
 	plain := strings.TrimSuffix(name, PackedEnd)
-	if err := writePacked(plain+PackedEnd, name, out); err != nil {
+	st, err := os.Stat(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := writePacked(plain+PackedEnd, bytes.NewReader(out), int64(len(out)), st.ModTime(), func() {}); err != nil {
 		return 0, err
 	}
 	if name == plain {
@@ -152,36 +156,6 @@ func ReadPacked(name string) ([]byte, error) {
 	}
 	defer z.Close()
 	return z.DecodeAll(b, nil)
-}
-
-// writePacked writes text to a packed file atomically, with the modification time of
-// another file.
-func writePacked(name, like string, text []byte) error {
-	st, err := os.Stat(like)
-	if err != nil {
-		return err
-	}
-	tmp := name + ".tmp"
-	out, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if err = compress(out, bytes.NewReader(text), int64(len(text)), func() {}); err == nil {
-		err = out.Sync()
-	}
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Chtimes(tmp, st.ModTime(), st.ModTime())
-	}
-	if err == nil {
-		err = os.Rename(tmp, name)
-	}
-	if err != nil {
-		os.Remove(tmp) //nolint:errcheck // the first error counts
-	}
-	return err
 }
 
 func syncDir(dir string) error {

@@ -15,7 +15,7 @@ import (
 
 // BidFiles returns the files of a bid log's folder, the oldest first.
 func BidFiles(dir string) ([]string, error) {
-	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), bidPrefix+"*"+bidEnd+"*"))
+	names, err := filepath.Glob(filepath.Join(EscapeGlob(dir), bidPrefix+"*"+bidEnd+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the bid log's files: %w", err)
 	}

@@ -283,7 +283,7 @@ func (l *BidLog) Stats() BidLogStats {
 // Oldest returns the time before which the folder has no records; ok is false if it has
 // none at all.
 func (l *BidLog) Oldest() (at time.Time, ok bool) {
-	names, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd+"*"))
+	names, err := filepath.Glob(filepath.Join(EscapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd+"*"))
 	if err != nil {
 		return at, false
 	}

@@ -44,7 +44,7 @@ type bidWriter struct {
 
 func newBidWriter(l *BidLog) *bidWriter {
 	w := &bidWriter{l: l, full: make(chan string, 64), ending: make(chan struct{}), erasures: make(chan eraseOrder, 4)}
-	left, err := filepath.Glob(filepath.Join(escapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd))
+	left, err := filepath.Glob(filepath.Join(EscapeGlob(l.o.Dir), bidPrefix+"*"+bidEnd))
 	if err != nil {
 		l.o.Logger.Warn("cannot list the bid log's files", zap.Error(err))
 	}
@@ -87,8 +87,8 @@ func (w *bidWriter) isCurrent(name string) bool {
 	return p != nil && *p == name
 }
 
-// escapeGlob escapes a folder's name so that it matches literally in a pattern.
-func escapeGlob(dir string) string {
+// EscapeGlob escapes a folder's name so that it matches literally in a pattern.
+func EscapeGlob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 

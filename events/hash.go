@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -68,4 +69,15 @@ func Chain(previous Hash, seq uint64, ts time.Time, digest Digest) Hash {
 	copy(buf[32:], digest[:])
 	sum := sha256.Sum256(buf[:])
 	return Hash(sum[:16])
+}
+
+// Checksum returns the first 64 bits of the SHA-256 of a value's JSON, in hex. Files hold that of
+// their other fields against a changed digit.
+func Checksum(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil { // a struct of plain values cannot fail to encode
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }

@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -226,12 +225,7 @@ type Header struct {
 // sum returns the value of Sum: the first 64 bits of the SHA-256 of the header without Sum.
 func (h Header) sum() string {
 	h.Sum = ""
-	b, err := json.Marshal(h)
-	if err != nil { // a struct of plain values cannot fail to encode
-		return ""
-	}
-	s := sha256.Sum256(b)
-	return hex.EncodeToString(s[:8])
+	return Checksum(h)
 }
 
 // ParseHeader reads a header without a newline.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -21,7 +22,6 @@ func Pack(name string) error { return pack(name, func() {}) }
 // pack is Pack that calls rest after each slice.
 func pack(name string, rest func()) error {
 	if err := packBeside(name, rest); err != nil {
-		os.Remove(name + PackedEnd + ".tmp") //nolint:errcheck // the first error counts
 		return fmt.Errorf("cannot pack %s: %w", name, err)
 	}
 	if err := os.Remove(name); err != nil {
@@ -40,12 +40,18 @@ func packBeside(name string, rest func()) error {
 	if err != nil {
 		return err
 	}
-	tmp := name + PackedEnd + ".tmp"
+	return writePacked(name+PackedEnd, in, st.Size(), st.ModTime(), rest)
+}
+
+// writePacked writes size bytes to a packed file atomically, synced and with the given
+// modification time. It calls rest after each slice.
+func writePacked(name string, in io.Reader, size int64, modified time.Time, rest func()) error {
+	tmp := name + ".tmp"
 	out, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	err = compress(out, in, st.Size(), rest)
+	err = compress(out, in, size, rest)
 	if err == nil {
 		err = out.Sync()
 	}
@@ -53,10 +59,13 @@ func packBeside(name string, rest func()) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Chtimes(tmp, st.ModTime(), st.ModTime())
+		err = os.Chtimes(tmp, modified, modified)
 	}
 	if err == nil {
-		err = os.Rename(tmp, name+PackedEnd)
+		err = os.Rename(tmp, name)
+	}
+	if err != nil {
+		os.Remove(tmp) //nolint:errcheck // the first error counts
 	}
 	return err
 }

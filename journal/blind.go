@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,12 +36,7 @@ type Blind struct {
 
 func (b Blind) sum() string {
 	b.Sum = ""
-	text, err := json.Marshal(b)
-	if err != nil {
-		return ""
-	}
-	s := sha256.Sum256(text)
-	return hex.EncodeToString(s[:8])
+	return events.Checksum(b)
 }
 
 // BlindView is the position of a view and its witness before it was restored to

@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,12 +27,7 @@ type head struct {
 // sum returns the checksum that detects a changed digit in a head.
 func (h head) sum() string {
 	h.Sum = ""
-	b, err := json.Marshal(h)
-	if err != nil {
-		return ""
-	}
-	s := sha256.Sum256(b)
-	return hex.EncodeToString(s[:8])
+	return events.Checksum(h)
 }
 
 // readHead reads the recorded end of the log; ok is false if there is none or it is damaged.

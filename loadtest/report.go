@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -266,7 +267,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, why := range r.Invalid {
 		text += fmt.Sprintf("invalid                    %s\n", why)
 	}
-	for _, k := range sortedKeys(r.Errors) {
+	for _, k := range slices.Sorted(maps.Keys(r.Errors)) {
 		text += fmt.Sprintf("error                      %d x %s\n", r.Errors[k], k)
 	}
 	if r.Stopped != "" {
@@ -280,20 +281,11 @@ func (r *Report) WriteText(w io.Writer) error {
 
 func statusText(m map[string]int) string {
 	s := ""
-	for i, k := range sortedKeys(m) {
+	for i, k := range slices.Sorted(maps.Keys(m)) {
 		if i > 0 {
 			s += ", "
 		}
 		s += fmt.Sprintf("%s: %d", k, m[k])
 	}
 	return s
-}
-
-func sortedKeys(m map[string]int) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -267,7 +267,11 @@ func sortLines(lines []LineReport) {
 
 // WriteJSON writes the report as indented JSON with keys in a fixed order.
 func (r *Report) WriteJSON(w io.Writer) error {
-	b, err := json.MarshalIndent(r, "", "  ")
+	return writeJSON(w, r)
+}
+
+func writeJSON(w io.Writer, report any) error {
+	b, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return fmt.Errorf("cannot encode report: %w", err)
 	}

@@ -3,7 +3,6 @@ package replay
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -301,16 +300,7 @@ func refused(d *events.Decision) []events.DecisionDrop {
 func (r *Verified) Exact() bool { return r.Verified > 0 && r.Same == r.Verified && !r.Interrupted }
 
 // WriteJSON writes the report as indented JSON with keys in a fixed order.
-func (r *Verified) WriteJSON(w io.Writer) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("cannot encode report: %w", err)
-	}
-	if _, err := w.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("cannot write report: %w", err)
-	}
-	return nil
-}
+func (r *Verified) WriteJSON(w io.Writer) error { return writeJSON(w, r) }
 
 // WriteText writes the report as text for people.
 func (r *Verified) WriteText(w io.Writer) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"strconv"
@@ -44,7 +43,7 @@ func (a *app) warn(s *config.Snapshot) {
 func warningsOf(s *config.Snapshot) []spec.Problem {
 	quiet := map[string]bool{}
 	for i := range s.Exchanges {
-		quiet["exchanges["+strconv.Itoa(i)+"].secret"] = onlyLoopback(s.Exchanges[i].Sources)
+		quiet["exchanges["+strconv.Itoa(i)+"].secret"] = config.OnlyLoopback(s.Exchanges[i].Sources)
 	}
 	var list []spec.Problem
 	for _, w := range s.Warnings {
@@ -53,25 +52,6 @@ func warningsOf(s *config.Snapshot) []spec.Problem {
 		}
 	}
 	return list
-}
-
-// onlyLoopback reports whether all of an exchange's sources are this machine,
-// which is the default.
-func onlyLoopback(sources []string) bool {
-	for _, text := range sources {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			addr, err := netip.ParseAddr(text)
-			if err != nil || !addr.IsLoopback() {
-				return false
-			}
-			continue
-		}
-		if !prefix.Addr().IsLoopback() || prefix.Bits() < 8 {
-			return false
-		}
-	}
-	return true
 }
 
 // activateTime bounds the append of each fact of a configuration.

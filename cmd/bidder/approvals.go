@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,12 +49,7 @@ type approvalState struct {
 
 func (s approvalState) sum() string {
 	s.Sum = ""
-	b, err := json.Marshal(s)
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
+	return events.Checksum(s)
 }
 
 // openApprovals reads the view of a data folder. A missing or damaged file

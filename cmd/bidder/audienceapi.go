@@ -33,21 +33,10 @@ func audienceName(ctx *fasthttp.RequestCtx, suffix string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(string(ctx.Path()), audienceAPI), suffix)
 }
 
-// audienceOwner returns the advertiser of a request's key, or answers the request if the key
-// does not have the scope audiences.
-func (a *app) audienceOwner(ctx *fasthttp.RequestCtx) (advertiser string, ok bool) {
-	key := bytes.TrimSpace(bytes.TrimPrefix(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization), []byte("Bearer ")))
-	if advertiser, ok = a.keyOwner(key, campaigns.ScopeAudiences); !ok {
-		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser with the scope audiences>")
-	}
-	return advertiser, ok
-}
-
 // ownAudience returns an audience of the advertiser of a request's key, or answers the
 // request: that of another advertiser does not exist for it.
 func (a *app) ownAudience(ctx *fasthttp.RequestCtx, id string) (advertiser string, p *audiences.Program, ok bool) {
-	if advertiser, ok = a.audienceOwner(ctx); !ok {
+	if advertiser, ok = a.owner(ctx, campaigns.ScopeAudiences); !ok {
 		return "", nil, false
 	}
 	p = a.snapshot.Load().AudienceSet.Audience(id)
@@ -60,7 +49,7 @@ func (a *app) ownAudience(ctx *fasthttp.RequestCtx, id string) (advertiser strin
 
 // ownAudiences handles GET /v1/audiences: those of the key's advertiser.
 func (a *app) ownAudiences(ctx *fasthttp.RequestCtx) {
-	advertiser, ok := a.audienceOwner(ctx)
+	advertiser, ok := a.owner(ctx, campaigns.ScopeAudiences)
 	if !ok {
 		return
 	}
@@ -118,7 +107,7 @@ const maxEstimate = 10 * time.Minute
 // estimateNow handles POST /v1/audiences/{id}/estimate: how many visitors the audience would
 // have with the rule in the body, or with its own rule if the body is empty.
 func (a *app) estimateNow(ctx *fasthttp.RequestCtx) {
-	advertiser, ok := a.audienceOwner(ctx)
+	advertiser, ok := a.owner(ctx, campaigns.ScopeAudiences)
 	if !ok {
 		return
 	}

@@ -52,6 +52,17 @@ func (a *app) keyOwner(key []byte, scope campaigns.Scopes) (string, bool) {
 	return adv.ID, true
 }
 
+// owner returns the advertiser of a request's key, or answers the request if the key does not
+// have the scope.
+func (a *app) owner(ctx *fasthttp.RequestCtx, scope campaigns.Scopes) (advertiser string, ok bool) {
+	key := collect.BearerToken(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
+	if advertiser, ok = a.keyOwner(key, scope); !ok {
+		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser with the scope "+scope.String()+">")
+	}
+	return advertiser, ok
+}
+
 // listInfo converts what the view knows of a list.
 func listInfo(l *segments.ListState) collect.ListInfo {
 	out := collect.ListInfo{List: l.List, Norm: l.Norm, Purpose: l.Purpose, TTL: spec.FormatDuration(time.Duration(l.TTL) * time.Second)}
@@ -70,11 +81,7 @@ func (a *app) largeBody(h *fasthttp.RequestHeader) (size int, read time.Duration
 	if !bytes.HasPrefix(uri, []byte("/v1/lists/")) && !bytes.HasPrefix(uri, []byte("/v1/audiences/")) {
 		return 0, 0
 	}
-	scheme, key, _ := bytes.Cut(bytes.TrimSpace(h.Peek(fasthttp.HeaderAuthorization)), []byte(" "))
-	if !bytes.EqualFold(scheme, []byte("Bearer")) {
-		return 0, 0
-	}
-	if _, ok := a.keyOwner(bytes.TrimSpace(key), 0); !ok {
+	if _, ok := a.keyOwner(collect.BearerToken(h.Peek(fasthttp.HeaderAuthorization)), 0); !ok {
 		return 0, 0
 	}
 	return collect.MaxListBytes, uploadTime

@@ -55,7 +55,12 @@ func (p *program) schema(_ context.Context, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return cli.ExitFailed
 	}
-	b, err := json.MarshalIndent(schema, "", "  ")
+	return p.printJSON(schema)
+}
+
+// printJSON prints a value as indented JSON and returns the exit status.
+func (p *program) printJSON(v any) int {
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return cli.ExitFailed

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -67,27 +66,16 @@ func (a *app) eraseOf(ctx *fasthttp.RequestCtx, advertiser string) {
 // identifiers xid, em and ph are those of the key's advertiser. All that is known of the
 // person is erased, whatever advertiser it is for.
 func (a *app) eraseFor(ctx *fasthttp.RequestCtx) {
-	if advertiser, ok := a.privacyKey(ctx); ok {
+	if advertiser, ok := a.owner(ctx, campaigns.ScopePrivacy); ok {
 		a.eraseOf(ctx, advertiser)
 	}
 }
 
 // receiptFor handles GET /v1/privacy/erase/{request_id}.
 func (a *app) receiptFor(ctx *fasthttp.RequestCtx) {
-	if _, ok := a.privacyKey(ctx); ok {
+	if _, ok := a.owner(ctx, campaigns.ScopePrivacy); ok {
 		a.receipt(ctx, eraseAPI)
 	}
-}
-
-// privacyKey returns the advertiser of a request's key, or answers the request if the key
-// does not have the scope privacy.
-func (a *app) privacyKey(ctx *fasthttp.RequestCtx) (advertiser string, ok bool) {
-	key := bytes.TrimSpace(bytes.TrimPrefix(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization), []byte("Bearer ")))
-	if advertiser, ok = a.keyOwner(key, campaigns.ScopePrivacy); !ok {
-		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser with the scope privacy>")
-	}
-	return advertiser, ok
 }
 
 // keysOf returns the keys of the identifiers of a request, or what is wrong with it.
@@ -170,11 +158,5 @@ func (p *program) eraseVerb(ctx context.Context, args []string) int {
 		fmt.Fprintln(p.stderr, fmt.Errorf("cannot erase: %w", err))
 		return cli.ExitFailed
 	}
-	b, err := json.MarshalIndent(&r, "", "  ")
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitFailed
-	}
-	fmt.Fprintln(p.stdout, string(b))
-	return cli.ExitDone
+	return p.printJSON(&r)
 }

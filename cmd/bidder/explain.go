@@ -25,25 +25,16 @@ func (p *program) explain(_ context.Context, args []string) int {
 	if status, done := p.parse(fs, args); done {
 		return status
 	}
-	request, err := readRequest(*path)
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitUsage
-	}
-	t, err := f.open(p, request)
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitFailed
+	t, request, status := f.start(p, *path)
+	if t == nil {
+		return status
 	}
 	defer t.Close() //nolint:errcheck // it was in memory
 	x := t.explainer().Dry(t.profile.ID, request, t.now, *line)
 	if *asJSON {
-		b, err := json.MarshalIndent(x, "", "  ")
-		if err != nil {
-			fmt.Fprintln(p.stderr, err)
-			return cli.ExitFailed
+		if status := p.printJSON(x); status != cli.ExitDone {
+			return status
 		}
-		fmt.Fprintf(p.stdout, "%s\n", b)
 	} else {
 		x.Write(p.stdout)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"rebound/collect"
 )
 
 // adminTokenEnv is the environment variable that holds the token of the admin listener,
@@ -74,9 +76,9 @@ func open(ctx *fasthttp.RequestCtx) bool {
 }
 
 func hasToken(h *fasthttp.RequestHeader, want *[sha256.Size]byte) bool {
-	scheme, token, ok := strings.Cut(strings.TrimSpace(string(h.Peek(fasthttp.HeaderAuthorization))), " ")
-	got := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return ok && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	token := collect.BearerToken(h.Peek(fasthttp.HeaderAuthorization))
+	got := sha256.Sum256(token)
+	return len(token) > 0 && subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
 // foreignOrigin reports whether a browser sends the request for a page of another host.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"rebound/events"
 	"rebound/rtb"
 	"rebound/tracking"
 )
@@ -165,10 +166,5 @@ func (k *keyFile) fingerprint() string {
 // sum returns the expected value of Sum, which detects a changed bit that is still valid base64.
 func (k keyFile) sum() string {
 	k.Sum = ""
-	b, err := json.Marshal(k)
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
+	return events.Checksum(k)
 }

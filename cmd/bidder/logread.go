@@ -22,7 +22,7 @@ func (l *logFolders) factFiles() ([]string, error) {
 	if l.facts == "" {
 		return nil, nil
 	}
-	names, err := filepath.Glob(filepath.Join(globEscape(l.facts), "[0-9]*.ndjson*"))
+	names, err := filepath.Glob(filepath.Join(events.EscapeGlob(l.facts), "[0-9]*.ndjson*"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the log's files: %w", err)
 	}
@@ -36,10 +36,6 @@ func (l *logFolders) bidFiles() ([]string, error) {
 		return nil, nil
 	}
 	return events.BidFiles(l.bids)
-}
-
-func globEscape(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
 // bidsSince leaves out the files of which every record is older than a time, which their
@@ -94,7 +90,7 @@ func (r *logReader) facts(names []string) iter.Seq[logEntry] {
 func (r *logReader) bidRecords(names []string) iter.Seq[logEntry] {
 	return func(yield func(logEntry) bool) {
 		for _, name := range names {
-			files, err := events.OpenRecordFiles(globEscape(name))
+			files, err := events.OpenRecordFiles(events.EscapeGlob(name))
 			if err != nil {
 				r.skip(err)
 				continue

@@ -137,11 +137,8 @@ func (a *app) stopReports() error {
 // reportFor handles GET /v1/reports and /v1/reports/{name} on the edge, under a key with
 // the scope reports: its advertiser's rows only.
 func (a *app) reportFor(ctx *fasthttp.RequestCtx) {
-	key := bytes.TrimSpace(bytes.TrimPrefix(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization), []byte("Bearer ")))
-	advertiser, ok := a.keyOwner(key, campaigns.ScopeReports)
+	advertiser, ok := a.owner(ctx, campaigns.ScopeReports)
 	if !ok {
-		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		sendError(ctx, fasthttp.StatusUnauthorized, "unauthorised", "want Authorization: Bearer <key of an advertiser with the scope reports>")
 		return
 	}
 	if other := string(ctx.QueryArgs().Peek("advertiser")); other != "" && other != advertiser {

@@ -108,6 +108,21 @@ func (f *trialFlags) open(p *program, body []byte) (*trial, error) {
 	return t, nil
 }
 
+// start reads a request and opens its trial. If that fails, it prints why and returns nil and
+// the exit status.
+func (f *trialFlags) start(p *program, path string) (t *trial, request []byte, status int) {
+	request, err := readRequest(path)
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return nil, nil, cli.ExitUsage
+	}
+	if t, err = f.open(p, request); err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return nil, nil, cli.ExitFailed
+	}
+	return t, request, cli.ExitDone
+}
+
 func hintOf(got string, ids []string) string {
 	if hint := spec.DidYouMean(got, ids); hint != "" {
 		return " (" + hint + ")"
@@ -162,15 +177,9 @@ func (p *program) try(_ context.Context, args []string) int {
 	if done {
 		return status
 	}
-	request, err := readRequest(path)
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitUsage
-	}
-	t, err := f.open(p, request)
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
-		return cli.ExitFailed
+	t, request, status := f.start(p, path)
+	if t == nil {
+		return status
 	}
 	defer t.Close() //nolint:errcheck // it was in memory
 	var ctx fasthttp.RequestCtx

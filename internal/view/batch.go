@@ -88,14 +88,11 @@ func (d *DB) scan(h *handle, r pebble.Reader, lower, upper []byte, fn func(key, 
 // Put writes one key outside the fold of facts: it does not move the position.
 // The write reaches the disk with the next flush.
 func (d *DB) Put(key, value []byte) error {
-	h, err := d.acquire()
+	h, err := d.acquireWritable()
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	if err := d.writable(h); err != nil {
-		return err
-	}
 	if err := h.db.Set(key, value, pebble.NoSync); err != nil {
 		return fmt.Errorf("cannot write view %s: %w", d.c.Name, err)
 	}
@@ -104,14 +101,11 @@ func (d *DB) Put(key, value []byte) error {
 
 // Remove deletes one key outside the fold of facts, like [DB.Put].
 func (d *DB) Remove(key []byte) error {
-	h, err := d.acquire()
+	h, err := d.acquireWritable()
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	if err := d.writable(h); err != nil {
-		return err
-	}
 	if err := h.db.Delete(key, pebble.NoSync); err != nil {
 		return fmt.Errorf("cannot write view %s: %w", d.c.Name, err)
 	}
@@ -120,18 +114,28 @@ func (d *DB) Remove(key []byte) error {
 
 // StartFlush begins to write everything to disk, without waiting for the end.
 func (d *DB) StartFlush() error {
-	h, err := d.acquire()
+	h, err := d.acquireWritable()
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	if err := d.writable(h); err != nil {
-		return err
-	}
 	if _, err := h.db.AsyncFlush(); err != nil {
 		return fmt.Errorf("cannot flush view %s: %w", d.c.Name, err)
 	}
 	return nil
+}
+
+// acquireWritable is acquire for a caller that writes.
+func (d *DB) acquireWritable() (*handle, error) {
+	h, err := d.acquire()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.writable(h); err != nil {
+		h.release()
+		return nil, err
+	}
+	return h, nil
 }
 
 // writable returns why nothing can be written: the files are damaged, or the last flush
@@ -156,12 +160,8 @@ type Batch struct {
 
 // NewBatch returns an empty batch. Close must be called, even after Commit.
 func (d *DB) NewBatch() (*Batch, error) {
-	h, err := d.acquire()
+	h, err := d.acquireWritable()
 	if err != nil {
-		return nil, err
-	}
-	if err := d.writable(h); err != nil {
-		h.release()
 		return nil, err
 	}
 	return &Batch{d: d, h: h, b: h.db.NewIndexedBatch()}, nil

@@ -28,14 +28,11 @@ const (
 // call is left in any of them. Reads and writes may go on meanwhile. It takes as long as
 // copying the files; after an error it can be called again.
 func (d *DB) Scrub(ctx context.Context) error {
-	h, err := d.acquire()
+	h, err := d.acquireWritable()
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	if err := d.writable(h); err != nil {
-		return err
-	}
 	err = d.compact(ctx, h)
 	if err == nil && !d.c.InMemory {
 		if err = d.renewManifest(ctx, h); err == nil {
