@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,12 +168,7 @@ func TestOutbox(t *testing.T) {
 
 	killed, damaged := c.prepare("killed"), c.prepare("damaged")
 	for _, n := range []*node{killed, damaged} {
-		if err := os.RemoveAll(n.o.Dir); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS(n.o.Dir, os.DirFS(a.o.Dir)); err != nil {
-			t.Fatal(err)
-		}
+		copyInUse(t, a.o.Dir, n.o.Dir)
 	}
 	a.close()
 	change(t, filepath.Join(damaged.o.Dir, "log", "outbox"), `"price_micros":1200`, `"price_micros":9200`)
@@ -205,6 +201,24 @@ func TestOutbox(t *testing.T) {
 	}
 	killed.open()
 	same(t, ids, killed, damaged)
+}
+
+// copyInUse copies the folder of a node that runs, again if a file goes while it is copied:
+// the node renames the record of the log's end each second.
+func copyInUse(t *testing.T, from, to string) {
+	t.Helper()
+	for {
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
+		err := os.CopyFS(to, os.DirFS(from))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // change replaces text once in the files of a folder.

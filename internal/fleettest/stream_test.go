@@ -336,7 +336,8 @@ func TestGrants(t *testing.T) {
 	nodes := []*node{c.node("a"), c.node("b"), c.node("d")}
 	const limit = 2000
 	var conflicts, granted atomic.Int64
-	var wg sync.WaitGroup
+	var wg, ready sync.WaitGroup
+	ready.Add(len(nodes))
 	for k, n := range nodes {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(k), 7))
@@ -347,6 +348,10 @@ func TestGrants(t *testing.T) {
 				}
 				if left <= 0 {
 					return
+				}
+				if i == 0 { // all try the first grant: one gets it, the others are refused
+					ready.Done()
+					ready.Wait()
 				}
 				f := events.Fact{ID: fmt.Sprintf("g-%s-%d", n.name, i), Kind: events.KindGrant, Advertiser: "shop", Node: n.name, Currency: rtb.Currency{'U', 'S', 'D'},
 					Grant: &events.Grant{Run: n.name, Budget: budget(), Amount: min(left, rtb.Micros(1+random.IntN(100))), ExpectSeq: last}}
