@@ -7,7 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"rebound/internal/inventory"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -17,6 +17,7 @@ import (
 	"github.com/prebid/openrtb/v20/openrtb2"
 
 	"rebound/internal/conformance"
+	"rebound/internal/inventory"
 	"rebound/rtb"
 )
 
@@ -77,23 +78,37 @@ func sameName(key, ours, library string) (class string, same bool) {
 		return "", true
 	case library == "[]" && slices.Contains([]string{"wseat", "bseat", "bcat", "badv", "bapp"}, key):
 		return "restriction in other case", true
-	case plainNames(ours) == plainNames(library):
+	case (key == "page" || key == "domain") && plainName(ours) == plainName(library), plainNames(ours) == plainNames(library):
 		return "form of a name", true
+	case key == "bcat" && plainNames(ours) == plainNames(unlabelled(library)):
+		return "category label", true
 	}
 	return "", false
 }
+
+// labels matches a category of the IAB Content Taxonomy 1.0 with what a sender has joined
+// to its code, which is the first group.
+var labels = regexp.MustCompile(`(?i)(IAB[0-9]+(?:-[0-9a-z]*[0-9][0-9a-z]*)?)[^ \]]*`)
+
+// unlabelled removes the labels of the categories of a list.
+func unlabelled(list string) string { return labels.ReplaceAllString(list, "$1") }
 
 // plainNames brings every name of a text into one form: hosts in punycode without
 // scheme and path, and no blanks or line separators around names.
 func plainNames(text string) string {
 	var plain []string
 	for _, name := range strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '[' || r == ']' || r == '=' }) {
-		start, end := inventory.HostPart(name)
-		if name = inventory.ASCIIHost(strings.ToLower(name[start:end])); strings.ContainsFunc(name, unicode.IsLetter) || strings.ContainsFunc(name, unicode.IsDigit) {
+		if name = plainName(name); strings.ContainsFunc(name, unicode.IsLetter) || strings.ContainsFunc(name, unicode.IsDigit) {
 			plain = append(plain, name)
 		}
 	}
 	return strings.Join(plain, " ")
+}
+
+// plainName brings one name into the form of plainNames.
+func plainName(name string) string {
+	start, end := inventory.HostPart(name)
+	return inventory.ASCIIHost(strings.ToLower(name[start:end]))
 }
 
 func (d *differential) fail(format string, args ...any) {
@@ -187,7 +202,7 @@ func (d *differential) respell(rng *rand.Rand, body []byte, tree any) (ours, lib
 		if rng.IntN(2) == 0 {
 			return append([]byte(`{"`+k+`":null,`), body[1:]...), body
 		}
-	case "regs", "user", "device": // whose privacy signals count in any case
+	case "regs", "user", "device", "source": // whose privacy signals and supply chain count in any case
 		return body, body
 	}
 	if k == strings.ToUpper(k) {

@@ -23,6 +23,7 @@ var disagreements = map[string]string{
 	"blanks":                    "blanks around a category or an app do not matter",
 	"taxonomy":                  "a taxonomy below 1 makes category lists unreadable",
 	"currency":                  "a text that is no currency code is left out of cur; in a floor it voids the floor",
+	"category label":            "what follows the code of a category in a block list is a label, which is dropped",
 	"form of a name":            "names of hosts are read in punycode, in a block list without scheme and path, and without blanks around them",
 	"restriction in other case": "a block list or a list of seats counts under a key in any case: what restricts may not be missed",
 	"media type":                "an alias of a media type, such as image/jpg, is the registered name",
@@ -308,7 +309,7 @@ func libraryIFA(r *openrtb2.BidRequest, add func(rtb.IDKind, string, string), n 
 	if d == nil || d.IFA == "" {
 		return
 	}
-	if flagOf(d.Lmt) >= rtb.Yes || flagOf(d.DNT) >= rtb.Yes || r.DOOH != nil || d.DeviceType == deviceTypeDOOH {
+	if n.limited(d) >= rtb.Yes || flagOf(d.DNT) >= rtb.Yes || r.DOOH != nil || d.DeviceType == deviceTypeDOOH {
 		n.add("advertising id")
 		return
 	}
