@@ -239,14 +239,19 @@ func (l *Log) keep(ctx context.Context) {
 }
 
 // probe makes the writer check for space again, by appending a fact that
-// changes nothing; all other appends are refused while there is no space.
+// changes nothing; all other appends are refused while there is no space. The fact has the
+// class of visitor events, so that it takes no space that is reserved for others.
 func (l *Log) probe(ctx context.Context) {
 	if l.fleet != nil {
 		return
 	}
 	now := l.o.Now().UTC()
 	p, err := l.encode(&events.Fact{ID: fmt.Sprintf("probe:%s:%d", l.id, now.UnixNano()), Kind: events.KindTick, At: now})
-	if err == nil && l.queue.put([]*pending{p}) == nil {
+	if err != nil {
+		return
+	}
+	p.class = classEvent
+	if l.queue.put([]*pending{p}) == nil {
 		await(ctx, []*pending{p}) //nolint:errcheck // what matters is that the writer looked
 	}
 }

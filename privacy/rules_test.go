@@ -190,8 +190,8 @@ func TestUSSectionsCutShort(t *testing.T) {
 // Encoders wrote the national section's second layout as version 1 for a time.
 func TestUSNationalSecondLayoutAsVersion1(t *testing.T) {
 	u := generateUS(rand.New(rand.NewPCG(1, 1)), 7)
-	for u.layout() != -7 || u.refuses() {
-		u = generateUS(rand.New(rand.NewPCG(rand.Uint64(), 1)), 7)
+	for seed := uint64(2); u.layout() != -7 || u.refuses(); seed++ {
+		u = generateUS(rand.New(rand.NewPCG(seed, 1)), 7)
 	}
 	u.gpc = -1
 	asVersion1 := func() []byte { return []byte(fmt.Sprintf("B%s", u.String()[1:])) }
