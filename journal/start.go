@@ -29,24 +29,9 @@ type startReport struct {
 // is known whether the end of the newest file is torn or damaged.
 func (l *Log) open(ctx context.Context) error {
 	l.start.began = l.o.Now()
-	d := l.o.disk
-	if err := l.refuseOldFormat(); err != nil {
+	if err := l.listFiles(); err != nil {
 		return err
 	}
-	if err := d.MkdirAll(l.o.FactsDir); err != nil {
-		return fmt.Errorf("cannot make folder of the log: %w", err)
-	}
-	if err := removeTemporary(d, l.o.FactsDir); err != nil {
-		return err
-	}
-	var err error
-	if l.files, err = openCatalog(d, l.o.FactsDir); err != nil {
-		return err
-	}
-	if err := l.files.removeSpare(); err != nil {
-		return err
-	}
-	l.start.files, _ = l.files.snapshot()
 	noted, known, err := readHead(l.files)
 	if err != nil {
 		return err
@@ -87,6 +72,29 @@ func (l *Log) open(ctx context.Context) error {
 		l.fleet.close()
 		return fmt.Errorf("cannot open log: %w", err)
 	}
+	return nil
+}
+
+// listFiles makes the catalog of the log's files, without what an earlier run left unfinished.
+func (l *Log) listFiles() error {
+	d := l.o.disk
+	if err := l.refuseOldFormat(); err != nil {
+		return err
+	}
+	if err := d.MkdirAll(l.o.FactsDir); err != nil {
+		return fmt.Errorf("cannot make folder of the log: %w", err)
+	}
+	if err := removeTemporary(d, l.o.FactsDir); err != nil {
+		return err
+	}
+	var err error
+	if l.files, err = openCatalog(d, l.o.FactsDir); err != nil {
+		return err
+	}
+	if err := l.files.removeSpare(); err != nil {
+		return err
+	}
+	l.start.files, _ = l.files.snapshot()
 	return nil
 }
 

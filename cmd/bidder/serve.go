@@ -226,6 +226,23 @@ func (a *app) linger() {
 	time.Sleep(a.bound.Listen.DrainDelay)
 }
 
+// returnGrants returns the money that this run holds, where the log accepts facts.
+func (a *app) returnGrants(ctx context.Context) error {
+	if a.granting == nil {
+		return nil
+	}
+	if !a.journal.Stats().FailingSince.IsZero() {
+		a.log.Warn("cannot return grants because the log accepts no facts; their money is held until they end")
+		return nil
+	}
+	err := a.money.Stop(ctx)
+	if err != nil && a.bound.Data.NATS != "" { // the cluster is unreachable
+		a.log.Warn("cannot return grants; their money is held until they end", zap.Error(err))
+		return nil
+	}
+	return err
+}
+
 // stop stops the parts in reverse order of start and skips those that never started.
 func (a *app) stop() error {
 	a.health.NotReady("draining")
@@ -257,18 +274,7 @@ func (a *app) stop() error {
 	note("bid log", a.logging.stop())
 	note("reports", a.stopReports())
 	note("grants", a.granting.stop())
-	switch {
-	case a.granting == nil:
-	case !a.journal.Stats().FailingSince.IsZero():
-		a.log.Warn("cannot return grants because the log accepts no facts; their money is held until they end")
-	default:
-		err := a.money.Stop(ctx)
-		if err != nil && a.bound.Data.NATS != "" { // the cluster is unreachable
-			a.log.Warn("cannot return grants; their money is held until they end", zap.Error(err))
-			err = nil
-		}
-		note("grants", err)
-	}
+	note("grants", a.returnGrants(ctx))
 	for _, t := range a.following {
 		note("view", t.stop())
 	}

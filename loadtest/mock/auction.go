@@ -189,7 +189,19 @@ func (w *worker) requestBids(pg *page, bidder *Bidder, body []byte, rival bool) 
 		w.b.failed(fmt.Sprintf("bid request: %s answered with something else than a bid response: %v", bidder.Name, err))
 		return nil
 	}
-	var out []bid
+	out := w.validBids(pg, &r, rival, late)
+	if !rival {
+		if len(out) > 0 {
+			w.reportFirst("bid", "The same visitor, or another one, opens a page with an ad slot. The bidder recognizes the visitor and bids %.2f CPM, with the product in the ad.", out[0].price.Units())
+		}
+		w.b.note(func(t *Totals) { t.Bids += len(out) })
+		w.b.second(pg.at, func(s *Second) { s.Bids += len(out) })
+	}
+	return out
+}
+
+// validBids returns the bids of a response that may take part, and counts the others.
+func (w *worker) validBids(pg *page, r *response, rival, late bool) (out []bid) {
 	for _, seat := range r.SeatBid {
 		for _, b := range seat.Bid {
 			b.rival, b.late = rival, late
@@ -199,13 +211,6 @@ func (w *worker) requestBids(pg *page, bidder *Bidder, body []byte, rival bool) 
 			}
 			out = append(out, b)
 		}
-	}
-	if !rival {
-		if len(out) > 0 {
-			w.reportFirst("bid", "The same visitor, or another one, opens a page with an ad slot. The bidder recognizes the visitor and bids %.2f CPM, with the product in the ad.", out[0].price.Units())
-		}
-		w.b.note(func(t *Totals) { t.Bids += len(out) })
-		w.b.second(pg.at, func(s *Second) { s.Bids += len(out) })
 	}
 	return out
 }
