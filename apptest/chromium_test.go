@@ -256,6 +256,17 @@ func (c *chromium) consoleText() string {
 	return strings.Join(c.console, "\n")
 }
 
+// awaitCookie waits until the browser has a cookie, which comes with the response to what the
+// server has seen before.
+func (c *chromium) awaitCookie(url, name string) (k map[string]any) {
+	c.t.Helper()
+	within(c.t, patience, "the cookie "+name, func() bool {
+		k = c.cookie(url, name)
+		return k != nil
+	})
+	return k
+}
+
 // cookie returns a cookie of a URL, HttpOnly ones too, or nil.
 func (c *chromium) cookie(url, name string) map[string]any {
 	c.t.Helper()

@@ -174,7 +174,7 @@ func TestTagWithConsent(t *testing.T) {
 	if posts := c.beacons(); !strings.Contains(postsText(posts), hashOf("jane@doe.example")) {
 		t.Errorf("got %v; want the hash of the address", posts)
 	}
-	uid := str(c.cookie("https://t.shop.example/", "rt_uid")["value"])
+	uid := str(c.awaitCookie("https://t.shop.example/", "rt_uid")["value"])
 	s.awaitBid(uid)
 	within(t, patience, "the sync with the exchange", func() bool {
 		s.mu.Lock()
@@ -221,8 +221,8 @@ func checkOriginals(t *testing.T, c *chromium) {
 // checkCookie checks the cookie of the visitor: set by header, for scripts invisible.
 func checkCookie(t *testing.T, c *chromium) {
 	t.Helper()
-	k := c.cookie("https://t.shop.example/", "rt_uid")
-	if k == nil || k["httpOnly"] != true || k["secure"] != true || k["sameSite"] != "Lax" || k["domain"] != ".shop.example" {
+	k := c.awaitCookie("https://t.shop.example/", "rt_uid")
+	if k["httpOnly"] != true || k["secure"] != true || k["sameSite"] != "Lax" || k["domain"] != ".shop.example" {
 		t.Errorf("got cookie %v; want a first-party one, Secure and HttpOnly", k)
 	}
 	if v := c.eval("document.cookie"); v != "" {
@@ -278,7 +278,7 @@ func TestTagWithLateConsent(t *testing.T) {
 	if got := strings.Join(events, ", "); got != "page_view accepted, view_item accepted" {
 		t.Errorf("agreed: got %s", got)
 	}
-	s.awaitBid(str(c.cookie("https://t.shop.example/", "rt_uid")["value"]))
+	s.awaitBid(str(c.awaitCookie("https://t.shop.example/", "rt_uid")["value"]))
 
 	s.open(c, late)
 	c.rest()
@@ -322,7 +322,7 @@ func TestTagUnderSafarisCookieRules(t *testing.T) {
 		return str(rows[n-1]["visitor"])
 	}
 	first := visit(page, 1)
-	uid := c.cookie("https://t.shop.example/", "rt_uid")["value"]
+	uid := c.awaitCookie("https://t.shop.example/", "rt_uid")["value"]
 	if second := visit(page, 2); first != second || uid == "" || c.cookie("https://t.shop.example/", "rt_uid")["value"] != uid {
 		t.Errorf("got visitors %s and %s; want one", first, second)
 	}
