@@ -10,7 +10,7 @@ import (
 type ProfileSpec struct {
 	// ID names the exchange in the route, records and metrics; [a-z0-9][a-z0-9_-]{0,63}.
 	ID string `yaml:"id"`
-	// Name is shown to people; default: the id.
+	// Name is the exchange's name, for readers of the file only.
 	Name string `yaml:"name"`
 	// IDSpace is the namespace of the exchange's user ids in the match table;
 	// default: the id. Endpoints that share their users share the namespace.
@@ -211,7 +211,7 @@ type ProfileSpec struct {
 	// RequiresApproval says that the exchange must approve creatives before they are
 	// shown.
 	RequiresApproval bool `yaml:"requires_approval"`
-	// GVLID is the exchange's own id in the Global Vendor List; 0: unknown.
+	// GVLID is the exchange's own id in the Global Vendor List, for readers of the file only; 0: unknown.
 	GVLID int `yaml:"gvl_id"`
 	// MatchURL is the https URL to which cookie sync sends the browser, with the macros
 	// ${UID} (our visitor id), ${UID_B64URL}, ${MATCH} (our match URL, escaped), ${NONCE},
