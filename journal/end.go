@@ -129,7 +129,7 @@ func (x *endReader) judge(l *events.Line, err error, offset int64) verdict {
 	return lineBreaks
 }
 
-// fits reports whether a line continues the chain. Then nothing is given up any longer.
+// fits reports whether a line continues the chain, which ends a range that was given up.
 func (x *endReader) fits(l *events.Line, err error) bool {
 	fits := err == nil && l.Seq == x.want && l.Follows(x.e.good.Hash)
 	if fits {

@@ -238,19 +238,13 @@ func (l *Log) keep(ctx context.Context) {
 	}
 }
 
-// probe makes the writer check for space again, by appending a fact that
-// changes nothing; all other appends are refused while there is no space. The fact has the
-// class of visitor events, so that it takes no space that is reserved for others.
+// probe makes the writer check for space again, which it does before each batch; all other
+// appends are refused while there is no space. Nothing is written.
 func (l *Log) probe(ctx context.Context) {
 	if l.fleet != nil {
 		return
 	}
-	now := l.o.Now().UTC()
-	p, err := l.encode(&events.Fact{ID: fmt.Sprintf("probe:%s:%d", l.id, now.UnixNano()), Kind: events.KindTick, At: now})
-	if err != nil {
-		return
-	}
-	p.class = classEvent
+	p := &pending{class: classEvent, probe: true, done: make(chan error, 1)}
 	if l.queue.put([]*pending{p}) == nil {
 		await(ctx, []*pending{p}) //nolint:errcheck // what matters is that the writer looked
 	}

@@ -50,6 +50,7 @@ type pending struct {
 	sum   events.Digest
 	id    factID
 	class class
+	probe bool        // no fact: the writer only checks for space
 	grant *grantCheck // set for grants only
 	at    time.Time   // the stream's time in a fleet; zero otherwise
 	// outlives, in a fleet, says that the fact may wait in the outbox.

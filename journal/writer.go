@@ -122,6 +122,10 @@ func (w *writer) layOut(batch []*pending) *laid {
 	w.buf = w.buf[:0]
 	same := map[factID]bool{}
 	for _, p := range batch {
+		if p.probe {
+			out.waiting = append(out.waiting, p)
+			continue
+		}
 		if !p.at.IsZero() { // in a fleet every message of the stream gets a line
 			now, same[p.id] = p.at, false
 		} else if w.ids.has(p.id) || same[p.id] {
