@@ -275,9 +275,9 @@ func (c *countedResults) Write(p []byte) (int, error) {
 	n, decode := 0, vegeta.NewDecoder(bytes.NewReader(c.buf.Bytes()))
 	for r := (vegeta.Result{}); decode.Decode(&r) == nil; n++ {
 	}
-	if n == c.enough {
+	if c.enough > 0 && n >= c.enough {
 		close(c.done)
-		c.enough = -1
+		c.enough = 0
 	}
 	return len(p), nil
 }
