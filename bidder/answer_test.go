@@ -177,6 +177,15 @@ func bidTexts(t *testing.T, body []byte) string {
 	return strings.Join(ids, ", ")
 }
 
+// A request that is refused before its deadline is known has no deadline in its record.
+func TestTheRecordOfARequestWithoutInventory(t *testing.T) {
+	w := lasting(t)
+	w.call(&call{Request: `{"site":null}`, Expect: expect{NoBid: "inventory", Recorded: "anonymous"}}, "no site")
+	if r := w.records.last; r == nil || r.DeadlineUS != 0 {
+		t.Errorf("got %+v; want a record without a deadline", r)
+	}
+}
+
 // The record explains the price and shares no memory with the decision.
 func TestTheRecordExplainsTheBid(t *testing.T) {
 	conformance.Covers(t, "G25")

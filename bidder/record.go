@@ -91,10 +91,13 @@ func (b *Bidder) record(d *Decision, rs *Response, took time.Duration) {
 	r := &m.record
 	*r = events.BidRecord{
 		V: 1, TS: d.now, Exchange: d.request.Exchange, Node: b.o.Node, Build: b.o.Build, Config: d.catalog.Hash, Activation: d.catalog.Activation, SampleWeight: weight,
-		Anonymous: d.anonymous, DeadlineUS: d.deadline.Sub(d.now).Microseconds(), TookUS: took.Microseconds(),
+		Anonymous: d.anonymous, TookUS: took.Microseconds(),
 		Visitor: d.Visitor(), Decision: &m.decision,
 		Privacy: events.RecordPrivacy{Level: d.permissions.Level, Signal: d.permissions.Signal, ConsentHash: m.consentHash(d.permissions.ConsentHash),
 			Refusal: d.permissions.Refusal, PreciseGeo: d.permissions.PreciseGeo},
+	}
+	if !d.deadline.IsZero() { // else the request was refused before its deadline was known
+		r.DeadlineUS = d.deadline.Sub(d.now).Microseconds()
 	}
 	if d.noting {
 		r.Inputs = d.inputs.finish()

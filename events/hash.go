@@ -71,8 +71,8 @@ func Chain(previous Hash, seq uint64, ts time.Time, digest Digest) Hash {
 	return Hash(sum[:16])
 }
 
-// Checksum returns the first 64 bits of the SHA-256 of a value's JSON, in hex. Files hold that of
-// their other fields against a changed digit.
+// Checksum returns the first 64 bits of the SHA-256 of a value's JSON, in hex. Small files store
+// the checksum of their other fields, so that a changed digit is detected.
 func Checksum(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil { // a struct of plain values cannot fail to encode

@@ -26,7 +26,7 @@ type BidRecord struct {
 	// Anonymous is set when only contextual lines could bid, because the visitor is
 	// unknown or must not be known.
 	Anonymous  bool  `json:"anonymous,omitempty"`
-	DeadlineUS int64 `json:"deadline_us,omitempty"` // from arrival
+	DeadlineUS int64 `json:"deadline_us,omitempty"` // from arrival; absent if the request was refused before it was known
 	TookUS     int64 `json:"took_us,omitempty"`
 	// Inputs are what the decision depended on beyond the request, the configuration and
 	// the visitor, in a compact form that only the bidder reads: replay --verify decides
