@@ -140,7 +140,6 @@ func splitCode(err error) string {
 	return "bad_body"
 }
 
-// bearer returns the key in an Authorization header, or nil.
 // BearerToken returns the token of an Authorization header of the scheme Bearer (RFC 6750
 // §2.1), which may be in any letter case, and nil for any other header.
 func BearerToken(header []byte) []byte {

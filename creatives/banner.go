@@ -13,7 +13,7 @@ import (
 // banner is a compiled template. The types that are shown as banners share it.
 type banner struct {
 	subtypes []int   // kinds of content in the markup, compared with btype
-	expands  bool    // beyond its size, which the impression must allow
+	expands  bool    // it may expand beyond its size
 	pieces   []piece // shared by the creatives with the same markup
 }
 
@@ -121,8 +121,8 @@ func (b *banner) fits(c *Creative, imp *rtb.Impression, dev *rtb.Device, x Excha
 	return f, rtb.NoBidNone
 }
 
-// letsExpand reports whether a banner may expand in any direction. If none is listed, it
-// may not (conformance BN7).
+// letsExpand reports whether a banner may expand in at least one direction. If none is
+// listed, it may not (OpenRTB 2.6 §3.2.6, conformance BN7).
 func letsExpand(slot *rtb.Banner) bool {
 	return slices.ContainsFunc(slot.ExpDir, func(dir int) bool { return dirLeft <= dir && dir <= dirFullScreen })
 }

@@ -69,10 +69,11 @@ var (
 // Codes of AdCOM 1.0 that matter here.
 const (
 	// List: Creative Attributes
-	attrExpands, attrExpandsOnHover = 3, 5 // with what is between them
+	attrExpands, attrExpandsOnHover = 3, 5 // the first and the last of the expandable attributes
 	attrSkippable                   = 16
 
-	dirLeft, dirFullScreen = 1, 5 // List: Expandable Directions; with what is between them
+	// List: Expandable Directions; 6 makes the ad smaller
+	dirLeft, dirFullScreen = 1, 5 // the first and the last of the directions that expand it
 
 	apiVPAID1, apiVPAID2 = 1, 2 // List: API Frameworks
 	apiOMID              = 7

@@ -264,7 +264,8 @@ func (lp *loop) wait() error {
 
 // overdue reports whether the request that is being handled has waited for too long. It
 // waited since the pass before this one at most, unless it was left over by that one. The
-// first request of a pass waited for no other: if it is late, the process was paused.
+// first request of a pass is not overdue: no other request of the pass came before it, so
+// that it is late only if the process was paused.
 func (lp *loop) overdue() bool {
 	first := lp.first
 	lp.first = false

@@ -226,7 +226,7 @@ func (a *app) linger() {
 	time.Sleep(a.bound.Listen.DrainDelay)
 }
 
-// returnGrants returns the money that this run holds, where the log accepts facts.
+// returnGrants returns the money that this run holds, unless the log accepts no facts.
 func (a *app) returnGrants(ctx context.Context) error {
 	if a.granting == nil {
 		return nil
