@@ -16,7 +16,7 @@ type Stats struct {
 	Dropped                uint64 // segments, products and scopes beyond the bounds of a profile
 	Overlinked             uint64 // links beyond a bound, not created
 	Shared                 uint64 // identifiers unlinked because too many visitors claimed them
-	StrayRows              uint64 // rows of lists that do not exist
+	StrayRows              uint64 // rows whose list or job does not exist
 	BadRules               uint64 // rule texts that this version cannot read
 }
 

@@ -158,7 +158,7 @@ func (a *app) segmentsMetrics(m *server.Metrics, f *figures) {
 	m.Counter("rebound_segments_dropped_total", "segments, products and frequencies dropped because they exceeded a profile's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Dropped)) })
 	m.Counter("rebound_segments_shared_ids_total", "identifiers unlinked because more than 16 visitors claimed them", nil, func(emit server.Emit) { emit(float64(f.visitors.Shared)) })
 	m.Counter("rebound_segments_overlinked_total", "links not made because they exceeded an identity's bounds", nil, func(emit server.Emit) { emit(float64(f.visitors.Overlinked)) })
-	m.Counter("rebound_segments_stray_rows_total", "rows of lists that no longer exist", nil, func(emit server.Emit) { emit(float64(f.visitors.StrayRows)) })
+	m.Counter("rebound_segments_stray_rows_total", "rows of list uploads whose list or job no longer exists", nil, func(emit server.Emit) { emit(float64(f.visitors.StrayRows)) })
 	m.Counter("rebound_segments_bad_rules_total", "rules of audiences that this version cannot read, so that their segments are not recorded", nil, func(emit server.Emit) { emit(float64(f.visitors.BadRules)) })
 }
 
