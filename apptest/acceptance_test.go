@@ -146,6 +146,11 @@ audiences:
 	if status, body := ask("demo-shop-key", "GET", "", ""); status != 200 || !strings.Contains(body, `"id":"product_viewers"`) || strings.Contains(body, "theirs") || strings.Contains(body, `"visitors"`) {
 		t.Errorf("list: got %d %s; want the audiences of the shop", status, body)
 	}
+	for header, want := range map[string]int{"bearer demo-shop-key": http.StatusOK, "demo-shop-key": http.StatusUnauthorized} {
+		if rs, body := call(t, nil, http.MethodGet, "http://"+b.Edge+"/v1/audiences", "", nil, "Authorization", header); rs.StatusCode != want {
+			t.Errorf("Authorization: %s: got %d %s; want %d", header, rs.StatusCode, body, want)
+		}
+	}
 	if status, body := ask("demo-shop-key", "GET", "/product_viewers", ""); status != 200 || !strings.Contains(body, `"size":2`) {
 		t.Errorf("one audience: got %d %s; want 2 visitors", status, body)
 	}

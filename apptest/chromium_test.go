@@ -256,8 +256,8 @@ func (c *chromium) consoleText() string {
 	return strings.Join(c.console, "\n")
 }
 
-// awaitCookie waits until the browser has a cookie, which comes with the response to what the
-// server has seen before.
+// awaitCookie waits until the browser has a cookie: the server counts an event before its
+// response, which sets the cookie, has arrived.
 func (c *chromium) awaitCookie(url, name string) (k map[string]any) {
 	c.t.Helper()
 	within(c.t, patience, "the cookie "+name, func() bool {

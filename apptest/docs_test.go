@@ -129,7 +129,7 @@ var lastPort = func() *atomic.Uint32 {
 	return n
 }()
 
-// settling is a shell function in the place of sleep: it also waits until a bidder has
+// settling returns a shell function that replaces sleep. It also waits until a bidder has
 // folded all facts, which takes longer on a busy machine.
 func settling(admin string) string {
 	return `sleep() {

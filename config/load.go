@@ -178,8 +178,8 @@ func (l *loader) secret(at string, x *exchange.ProfileSpec) {
 	}
 }
 
-// OnlyLoopback reports whether all networks of a list are this machine, as is the default,
-// an empty list.
+// OnlyLoopback reports whether all sources of an exchange are this machine. An empty list, the
+// default, is.
 func OnlyLoopback(sources []string) bool {
 	return !slices.ContainsFunc(sources, func(text string) bool {
 		prefix, err := netip.ParsePrefix(text)

@@ -43,8 +43,8 @@ func (d *Decoder) AppendAnonymous(dst []byte, p *Profile) ([]byte, error) {
 	return p.appendRedacted(dst, &d.s, nil, inAnonymous), nil
 }
 
-// wellFormed returns what is malformed in the text of a request, after Head. Any other
-// error of Head or Rest is forgotten, so that the text can be read again.
+// wellFormed returns, after Head, the error of a malformed request. It clears any other error
+// of Head or Rest, so that the text can be read again.
 func (s *scanner) wellFormed() DecodeError {
 	if s.err == 0 || !s.err.Malformed() {
 		s.err = s.check()

@@ -90,7 +90,7 @@ type endReader struct {
 	odd      bool   // a line that breaks the chain was skipped
 }
 
-// verdict is what a line is for the chain.
+// verdict says whether a line continues the chain.
 type verdict uint8
 
 const (
