@@ -90,7 +90,7 @@ type endReader struct {
 	odd      bool   // a line that breaks the chain was skipped
 }
 
-// verdict says whether a line continues the chain.
+// verdict is how a line relates to the chain of hashes.
 type verdict uint8
 
 const (
